@@ -1,0 +1,475 @@
+//! The catalog: sessions, and every query. The only SQL outside migrations/.
+//!
+//! A session locks, opens, runs one transaction, closes and unlocks; what it returns are plain
+//! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
+//! Knows no archive format; recovery alone touches archives, by their paths.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use duckdb::{AccessMode, Config, Connection, params};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::lines::Identity;
+use crate::lock::{Access, Backoff, Lock};
+use crate::migrations::{MIGRATIONS, NEWEST};
+use crate::record::{Backup, BackupType, Status};
+
+/// Columns of `backup_records` in their order, times as microseconds since 1970.
+const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
+     file_count, compression_type, backup_hash, description, backup_metadata, protected, \
+     epoch_us(created_at), epoch_us(expires_at)";
+
+/// Placeholders in one query: a longer list of identities is looked up in parts.
+const LOOKUP_CHUNK: usize = 1000;
+
+/// Where the catalog is and how long its lock is waited for.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// `$BK_HOME`, absolute.
+    pub dir: PathBuf,
+    /// Longest wait for the lock.
+    pub lock_timeout: Duration,
+    /// The program that asks, as those who wait will see it.
+    pub program: &'static str,
+    /// The one reading of the clock.
+    pub now: Timestamp,
+}
+
+/// A row of the ledger.
+#[derive(Debug, Clone)]
+pub struct Event<'a> {
+    /// Which backup, where there is one.
+    pub backup: Option<(i64, &'a str)>,
+    /// What happened: `create`, `recover`, ...
+    pub event: &'a str,
+    /// Whether it went well.
+    pub ok: bool,
+    /// A JSON object.
+    pub details: Value,
+}
+
+/// One open transaction. Lives only inside [`read`] and [`write`].
+pub struct Session<'a> {
+    connection: Connection,
+    home: &'a Home,
+}
+
+/// A row that breaks the rules of the record, named so that it does not hide the others.
+#[derive(Debug)]
+pub struct BadRow(pub String);
+
+impl Home {
+    /// The catalog file.
+    #[must_use]
+    pub fn catalog(&self) -> PathBuf {
+        self.dir.join("catalog.duckdb")
+    }
+
+    /// Whether there is a catalog yet.
+    #[must_use]
+    pub fn has_catalog(&self) -> bool {
+        self.catalog().exists()
+    }
+}
+
+/// Runs one read transaction.
+///
+/// # Errors
+/// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
+pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+    ensure!(
+        home.has_catalog(),
+        "there is no catalog in '{}': bk-create makes one with the first backup, --home names another place",
+        home.dir.display()
+    );
+    let mut backoff = Backoff::new(home.lock_timeout);
+    let _lock = Lock::take(
+        &home.dir,
+        Access::Read,
+        home.program,
+        home.now,
+        &mut backoff,
+    )?;
+    let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
+    session.check_version()?;
+    work(&session)
+}
+
+/// Runs one write transaction, after it has made the catalog, brought it up to date and
+/// finished what dead processes left, as far as that is needed.
+///
+/// # Errors
+/// As [`read`], and those of the disk. Nothing of `work` is kept where an error is returned.
+pub fn write<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+    make_home(&home.dir)?;
+    let mut backoff = Backoff::new(home.lock_timeout);
+    let _lock = Lock::take(
+        &home.dir,
+        Access::Write,
+        home.program,
+        home.now,
+        &mut backoff,
+    )?;
+    if !home.has_catalog() {
+        create_catalog(home, &mut backoff)?;
+    }
+    let session = Session::open(home, &home.catalog(), Access::Write, &mut backoff)?;
+    session.check_version()?;
+    session.recover()?;
+    let value = session.transaction(|| work(&session))?;
+    drop(session);
+    sync_dir(&home.dir)?;
+    Ok(value)
+}
+
+/// Makes the home with mode 0700 where it is missing.
+fn make_home(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the home '{}'", dir.display()))
+}
+
+/// A half-made catalog is never seen: it is made under another name, then renamed.
+fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
+    let fresh = home.dir.join("catalog.duckdb.new");
+    let cannot = || format!("cannot make the catalog in '{}'", home.dir.display());
+    for leftover in [fresh.clone(), home.dir.join("catalog.duckdb.new.wal")] {
+        match std::fs::remove_file(leftover) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(cannot);
+            }
+            _ => {}
+        }
+    }
+    let session = Session::open(home, &fresh, Access::Write, backoff).with_context(cannot)?;
+    session
+        .transaction(|| {
+            for (_, sql) in MIGRATIONS {
+                session.connection.execute_batch(sql)?;
+            }
+            session.set_setting("schema_version", &NEWEST.to_string())
+        })
+        .with_context(cannot)?;
+    session
+        .connection
+        .execute_batch("CHECKPOINT")
+        .with_context(cannot)?;
+    drop(session);
+    std::fs::File::open(&fresh)
+        .and_then(|file| file.sync_all())
+        .with_context(cannot)?;
+    std::fs::rename(&fresh, home.catalog()).with_context(cannot)?;
+    sync_dir(&home.dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    std::fs::File::open(dir)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("cannot sync '{}'", dir.display()))
+}
+
+impl<'a> Session<'a> {
+    fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
+        loop {
+            match Connection::open_with_flags(path, config(access)?) {
+                Ok(connection) => return Ok(Self { connection, home }),
+                Err(error) if is_lock_conflict(&error) => {
+                    backoff.sleep(|| foreign_holder(&error))?
+                }
+                Err(error) => {
+                    let first = error
+                        .to_string()
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
+                    bail!(
+                        "the catalog '{}' does not open: {first}; if it is damaged, move it aside and build it again from the archives with bk-adopt",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.connection.execute_batch("BEGIN")?;
+        match work() {
+            Ok(value) => {
+                self.connection
+                    .execute_batch("COMMIT")
+                    .context("cannot write the catalog")?;
+                Ok(value)
+            }
+            Err(error) => {
+                // The first error is the one to tell; a failed rollback ends with the close.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let version = self
+            .setting("schema_version")?
+            .context("the catalog has no schema_version")?;
+        let version: i64 = version
+            .parse()
+            .context("the catalog's schema_version is no number")?;
+        ensure!(
+            version <= NEWEST,
+            "the catalog is of version {version}, newer than this program, which knows {NEWEST}: install the newer bk"
+        );
+        ensure!(
+            version == NEWEST,
+            "the catalog is of version {version}, older than this program: run bk-create once, which brings it up to date"
+        );
+        Ok(())
+    }
+
+    /// The value of a setting.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT value FROM settings WHERE name = ?")?;
+        let mut rows = statement.query([name])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Sets a setting.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
+        self.connection.execute(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+            [name, value],
+        )?;
+        Ok(())
+    }
+
+    /// Every backup, oldest first.
+    ///
+    /// # Errors
+    /// Those of the query; a bad row is none.
+    pub fn backups(&self) -> Result<Vec<Result<Backup, BadRow>>> {
+        self.select("", &[])
+    }
+
+    /// The backups that are meant, in no particular order; what is unknown is left out.
+    ///
+    /// # Errors
+    /// Those of the query; a bad row is none.
+    pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup, BadRow>>> {
+        let mut found = Vec::new();
+        for chunk in wanted.chunks(LOOKUP_CHUNK) {
+            let values: Vec<String> = chunk
+                .iter()
+                .map(|one| match (one.id, &one.name) {
+                    (Some(id), _) => id.to_string(),
+                    (None, name) => name.clone().unwrap_or_default(),
+                })
+                .collect();
+            let column = |one: &Identity| {
+                if one.id.is_some() {
+                    "id = CAST(? AS BIGINT)"
+                } else {
+                    "backup_name = ?"
+                }
+            };
+            let terms: Vec<_> = chunk.iter().map(column).collect();
+            found.extend(self.select(&format!("WHERE {}", terms.join(" OR ")), &values)?);
+        }
+        Ok(found)
+    }
+
+    fn select(&self, condition: &str, values: &[String]) -> Result<Vec<Result<Backup, BadRow>>> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM backup_records {condition} ORDER BY created_at, id");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(duckdb::params_from_iter(values))?;
+        let mut backups = Vec::new();
+        while let Some(row) = rows.next()? {
+            backups.push(backup_from(row).map_err(|error| {
+                let id = row.get::<_, i64>(0).unwrap_or_default();
+                BadRow(format!(
+                    "the record {id} in the catalog is damaged: {error:#}"
+                ))
+            }));
+        }
+        Ok(backups)
+    }
+
+    /// Adds a record and returns it with its id. The `id` that it comes with is not used.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, a name that is taken.
+    pub fn insert(&self, backup: &Backup) -> Result<Backup> {
+        let id: i64 = self
+            .connection
+            .query_row("SELECT nextval('backup_id')", [], |row| row.get(0))?;
+        let backup = Backup {
+            id,
+            ..backup.clone()
+        };
+        backup.check()?;
+        self.connection.execute(
+            "INSERT INTO backup_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
+            params![
+                backup.id, backup.backup_name, backup.backup_type.name(), backup.status.name(), backup.source_version,
+                backup.backup_path, backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash,
+                backup.description, Value::Object(backup.backup_metadata.clone()).to_string(), backup.protected,
+                backup.created_at.as_microsecond(), backup.expires_at.map(Timestamp::as_microsecond)
+            ],
+        )?;
+        Ok(backup)
+    }
+
+    /// Writes how a creation ended: status, size, count, hash and metadata.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, or that is no longer there.
+    pub fn finish_creation(&self, backup: &Backup) -> Result<()> {
+        backup.check()?;
+        let changed = self.connection.execute(
+            "UPDATE backup_records SET status = ?, backup_size = ?, file_count = ?, backup_hash = ?, backup_metadata = ? WHERE id = ?",
+            params![
+                backup.status.name(), backup.backup_size, backup.file_count, backup.backup_hash,
+                Value::Object(backup.backup_metadata.clone()).to_string(), backup.id
+            ],
+        )?;
+        ensure!(
+            changed == 1,
+            "the record {} was removed while its archive was written",
+            backup.id
+        );
+        Ok(())
+    }
+
+    /// Whether a record has this name.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn is_taken(&self, name: &str) -> Result<bool> {
+        let count: i64 = self.connection.query_row(
+            "SELECT count(*) FROM backup_records WHERE backup_name = ?",
+            [name],
+            |row| row.get(0),
+        )?;
+        Ok(count > 0)
+    }
+
+    /// Adds a row to the ledger.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn log(&self, event: &Event<'_>) -> Result<()> {
+        let outcome = if event.ok { "ok" } else { "failed" };
+        self.connection.execute(
+            "INSERT INTO backup_events SELECT nextval('event_id'), make_timestamp(?), ?, ?, ?, ?, ?, ?",
+            params![
+                self.home.now.as_microsecond(), self.home.program, event.backup.map(|(id, _)| id),
+                event.backup.map(|(_, name)| name), event.event, outcome, event.details.to_string()
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Turns `creating` rows whose writer is dead into `failed` ones, in a transaction of its own.
+    fn recover(&self) -> Result<()> {
+        let creating = self.select("WHERE status = 'creating'", &[])?;
+        let dead: Vec<_> = creating
+            .into_iter()
+            .flatten()
+            .filter_map(|backup| {
+                crate::recovery::dead_creation(&backup, self.home.now)
+                    .map(|reason| (backup, reason))
+            })
+            .collect();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|| {
+            for (mut backup, reason) in dead {
+                backup.status = Status::Failed;
+                backup
+                    .backup_metadata
+                    .insert("failure".into(), reason.clone().into());
+                self.finish_creation(&backup)?;
+                let who = Some((backup.id, backup.backup_name.as_str()));
+                self.log(&Event {
+                    backup: who,
+                    event: "recover",
+                    ok: true,
+                    details: serde_json::json!({ "reason": reason }),
+                })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn config(access: Access) -> Result<Config> {
+    let mode = if access == Access::Read {
+        AccessMode::ReadOnly
+    } else {
+        AccessMode::ReadWrite
+    };
+    Ok(Config::default()
+        .access_mode(mode)?
+        .threads(1)?
+        .max_memory("256MB")?
+        .enable_autoload_extension(false)?
+        // Before enable_external_access, after which it can no longer be set.
+        .with("temp_directory", "")?
+        .enable_external_access(false)?
+        .with("storage_compatibility_version", "v1.5.0")?
+        .with("lock_configuration", "true")?)
+}
+
+fn is_lock_conflict(error: &duckdb::Error) -> bool {
+    error.to_string().contains("Could not set lock")
+}
+
+/// DuckDB's words name the program and the pid: `Conflicting lock is held in /usr/bin/duckdb (PID 7)`.
+fn foreign_holder(error: &duckdb::Error) -> String {
+    let text = error.to_string();
+    let held = text.split_once("lock is held in ").map(|(_, rest)| rest);
+    let end = |rest: &str| rest.find(')').map(|at| rest[..=at].to_owned());
+    held.and_then(end)
+        .unwrap_or_else(|| "another program that has it open in DuckDB".to_owned())
+}
+
+fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
+    let time = |micros: i64| Timestamp::from_microsecond(micros).context("a time is out of range");
+    let metadata: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(11)?)
+        .context("its metadata is no JSON object")?;
+    let backup = Backup {
+        id: row.get(0)?,
+        backup_name: row.get(1)?,
+        backup_type: BackupType::parse(&row.get::<_, String>(2)?)?,
+        status: Status::parse(&row.get::<_, String>(3)?)?,
+        source_version: row.get(4)?,
+        backup_path: row.get(5)?,
+        backup_size: row.get(6)?,
+        file_count: row.get(7)?,
+        compression_type: row.get(8)?,
+        backup_hash: row.get(9)?,
+        description: row.get(10)?,
+        backup_metadata: metadata,
+        protected: row.get(12)?,
+        created_at: time(row.get(13)?)?,
+        expires_at: row.get::<_, Option<i64>>(14)?.map(time).transpose()?,
+    };
+    backup.check()?;
+    Ok(backup)
+}

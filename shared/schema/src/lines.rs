@@ -1,0 +1,240 @@
+//! JSON lines in and out, with line numbers.
+//!
+//! Knows which backup a line means, and nothing of whether there is one: no catalog.
+
+use std::io::{self, BufRead, Read, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// A longer line is refused before it fills the memory.
+pub const LINE_MAX_BYTES: u64 = 16 << 20;
+
+/// Which backup: at least one of the two is given, and where both are they must agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The primary key.
+    pub id: Option<i64>,
+    /// The unique name.
+    pub name: Option<String>,
+}
+
+/// One line of input: the identity, and every key of the line, to be passed through.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Which backup.
+    pub identity: Identity,
+    /// The object as it was; empty for a bare id or name.
+    pub object: Map<String, Value>,
+}
+
+impl Identity {
+    /// An operand: an id where it is all digits, else a name.
+    ///
+    /// # Errors
+    /// Neither an id nor a name that a backup can have.
+    pub fn from_operand(text: &str) -> Result<Self> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            let id = text
+                .parse()
+                .ok()
+                .with_context(|| format!("the id {text} is out of range"))?;
+            return Ok(Self {
+                id: Some(id),
+                name: None,
+            });
+        }
+        crate::record::check_name(text)?;
+        Ok(Self {
+            id: None,
+            name: Some(text.to_owned()),
+        })
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.name, self.id) {
+            (Some(name), _) => write!(f, "'{}'", name.escape_debug()),
+            (None, Some(id)) => write!(f, "{id}"),
+            (None, None) => write!(f, "nothing"),
+        }
+    }
+}
+
+/// Reads every line as a JSON value, blank lines aside, and validates all before any is used.
+///
+/// # Errors
+/// The number of the first line that is no JSON, no UTF-8 or too long. A bare number that the
+/// input ends in without a newline is refused too: `7` may be what is left of `71`.
+pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
+    let mut values = Vec::new();
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        input
+            .by_ref()
+            .take(LINE_MAX_BYTES + 1)
+            .read_until(b'\n', &mut bytes)
+            .context("cannot read standard input")?;
+        if bytes.is_empty() {
+            break;
+        }
+        ensure!(
+            bytes.len() as u64 <= LINE_MAX_BYTES,
+            "line {number}: it is longer than {LINE_MAX_BYTES} bytes"
+        );
+        let text = str::from_utf8(&bytes)
+            .ok()
+            .with_context(|| format!("line {number}: it is not UTF-8"))?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let value: Value = serde_json::from_str(text).map_err(|e| {
+            anyhow::anyhow!("line {number}: it is not JSON (column {})", e.column())
+        })?;
+        if value.is_number() && !text.ends_with('\n') {
+            bail!("line {number}: it ends without a newline, so the number may be cut short");
+        }
+        values.push((number, value));
+    }
+    Ok(values)
+}
+
+/// Reads every line as the identity of a backup.
+///
+/// # Errors
+/// As [`read_values`], and the number of the first line that identifies nothing.
+pub fn read_identities(input: impl BufRead) -> Result<Vec<Line>> {
+    let parse = |(number, value)| identify(value).with_context(|| format!("line {number}"));
+    read_values(input)?.into_iter().map(parse).collect()
+}
+
+fn identify(value: Value) -> Result<Line> {
+    let (id, name, object) = match value {
+        Value::Number(number) => (Some(Value::Number(number)), None, Map::new()),
+        Value::String(name) => (None, Some(Value::String(name)), Map::new()),
+        Value::Object(object) => {
+            let given = |key| object.get(key).filter(|value| !value.is_null()).cloned();
+            (given("id"), given("backup_name"), object)
+        }
+        _ => bail!("it is neither an object nor an id nor a name"),
+    };
+    let id = match id {
+        Some(value) => Some(
+            value
+                .as_i64()
+                .filter(|id| *id > 0)
+                .context("its id is not a positive whole number")?,
+        ),
+        None => None,
+    };
+    let name = match name {
+        Some(Value::String(name)) => Some(name),
+        Some(_) => bail!("its backup_name is not a string"),
+        None => None,
+    };
+    if let Some(name) = &name {
+        crate::record::check_name(name)?;
+    }
+    ensure!(
+        id.is_some() || name.is_some(),
+        "it has neither an id nor a backup_name"
+    );
+    Ok(Line {
+        identity: Identity { id, name },
+        object,
+    })
+}
+
+/// Writes one value as one line.
+///
+/// # Errors
+/// Those of the output.
+pub fn write(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut output, value)?;
+    output.write_all(b"\n")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn error_of(input: &[u8]) -> String {
+        format!("{:#}", read_identities(input).unwrap_err())
+    }
+
+    #[test]
+    fn an_identity_is_an_object_an_id_or_a_name() {
+        let lines =
+            read_identities(&b"{\"id\":7,\"x\":1}\n\n8\n\"nightly\"\n{\"backup_name\":\"a\"}"[..])
+                .unwrap();
+        let ids: Vec<_> = lines.iter().map(|l| l.identity.to_string()).collect();
+        assert_eq!(ids, ["7", "8", "'nightly'", "'a'"]);
+        assert_eq!(lines[0].object["x"], 1);
+    }
+
+    #[test]
+    fn a_torn_or_malformed_line_is_named_and_nothing_is_returned() {
+        assert_eq!(
+            error_of(b"1\n{\"id\":"),
+            "line 2: it is not JSON (column 6)"
+        );
+        assert_eq!(
+            error_of(b"1\n7"),
+            "line 2: it ends without a newline, so the number may be cut short"
+        );
+        assert_eq!(error_of(b"\"\xff\"\n"), "line 1: it is not UTF-8");
+        assert_eq!(
+            error_of(b"[]\n"),
+            "line 1: it is neither an object nor an id nor a name"
+        );
+        assert_eq!(
+            error_of(b"{}\n"),
+            "line 1: it has neither an id nor a backup_name"
+        );
+        assert_eq!(
+            error_of(b"{\"id\":1.5}\n"),
+            "line 1: its id is not a positive whole number"
+        );
+        assert_eq!(
+            error_of(b"0\n"),
+            "line 1: its id is not a positive whole number"
+        );
+        assert_eq!(
+            error_of(b"\"../x\"\n"),
+            "line 1: the name '../x' holds a slash or a control character"
+        );
+        let long = vec![b' '; LINE_MAX_BYTES as usize + 1];
+        assert!(error_of(&long).starts_with("line 1: it is longer than"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_identities(&input[..]);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(id in 1..i64::MAX, name in "[a-zé][ -.0-~é]{0,40}", extra in ".*") {
+            let object = serde_json::json!({"id": id, "backup_name": name, "extra": extra});
+            let mut bytes = Vec::new();
+            write(&mut bytes, &object).unwrap();
+            prop_assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
+            let lines = read_identities(&bytes[..]).unwrap();
+            prop_assert_eq!(&lines[0].identity, &Identity { id: Some(id), name: Some(name) });
+            prop_assert_eq!(Value::Object(lines[0].object.clone()), object);
+        }
+
+        #[test]
+        fn a_line_cut_anywhere_is_refused(id in 10..i64::MAX, cut in 1usize..30) {
+            let line = format!("{{\"id\":{id},\"backup_name\":\"nightly\"}}");
+            prop_assert!(read_identities(&line.as_bytes()[..cut.min(line.len() - 1)]).is_err());
+            let bare = id.to_string();
+            prop_assert!(read_identities(&bare.as_bytes()[..cut.min(bare.len())]).is_err());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The record of one backup: the one type that is serialised, and the rules it must keep.
+//!
+//! Knows no SQL and no command line. Key names and types are a contract: they only grow.
+
+use anyhow::{Result, bail, ensure};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Longest name in bytes: `NAME.tar.gz.partial` must be a file name of at most 255.
+pub const NAME_MAX_BYTES: usize = 200;
+
+/// One row of `backup_records`, keys in column order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Primary key, from a sequence, never reused.
+    pub id: i64,
+    /// Unique; see [`check_name`].
+    pub backup_name: String,
+    /// Why it was made.
+    pub backup_type: BackupType,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Version of what was backed up.
+    pub source_version: Option<String>,
+    /// Absolute path of the archive.
+    pub backup_path: String,
+    /// Bytes of the archive; null until it is completed.
+    pub backup_size: Option<i64>,
+    /// Entries that are not directories; null until it is completed.
+    pub file_count: Option<i64>,
+    /// `gzip`.
+    pub compression_type: String,
+    /// SHA-256 of the archive in lower-case hex; null until it is completed.
+    pub backup_hash: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// A JSON object.
+    pub backup_metadata: Map<String, Value>,
+    /// Whether removal is refused.
+    pub protected: bool,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// When it may go.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why a backup was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackupType {
+    /// By hand.
+    Manual,
+    /// Just before an upgrade.
+    PreUpgrade,
+    /// By a schedule.
+    Automatic,
+}
+
+/// Where a backup is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The archive is being written.
+    Creating,
+    /// The archive is whole.
+    Completed,
+    /// There is no whole archive.
+    Failed,
+    /// The archive is on its way to another directory.
+    Moving,
+    /// The archive is being removed.
+    Deleting,
+}
+
+impl BackupType {
+    /// Every type, by the name that it has in a line.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("manual", Self::Manual),
+        ("pre-upgrade", Self::PreUpgrade),
+        ("automatic", Self::Automatic),
+    ];
+
+    /// The name that it has in a line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&Self::ALL, self)
+    }
+
+    /// # Errors
+    /// An unknown name; the message lists the known ones.
+    pub fn parse(text: &str) -> Result<Self> {
+        parse_in(&Self::ALL, text, "type")
+    }
+}
+
+impl Status {
+    /// Every status, by the name that it has in a line.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("creating", Self::Creating),
+        ("completed", Self::Completed),
+        ("failed", Self::Failed),
+        ("moving", Self::Moving),
+        ("deleting", Self::Deleting),
+    ];
+
+    /// The name that it has in a line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&Self::ALL, self)
+    }
+
+    /// # Errors
+    /// An unknown name; the message lists the known ones.
+    pub fn parse(text: &str) -> Result<Self> {
+        parse_in(&Self::ALL, text, "status")
+    }
+}
+
+fn name_in<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+    all.iter()
+        .find(|(_, value)| *value == wanted)
+        .map_or("", |(name, _)| name)
+}
+
+fn parse_in<T: Copy>(all: &[(&'static str, T)], text: &str, what: &str) -> Result<T> {
+    if let Some((_, value)) = all.iter().find(|(name, _)| *name == text) {
+        return Ok(*value);
+    }
+    let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+    bail!(
+        "'{}' is no {what}: it is one of {}",
+        text.escape_debug(),
+        names.join(", ")
+    )
+}
+
+/// The rules of a name: it is a file name, and can be told from an id and from a flag.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_name(name: &str) -> Result<()> {
+    let shown = name.escape_debug();
+    ensure!(!name.is_empty(), "a name cannot be empty");
+    ensure!(
+        name.len() <= NAME_MAX_BYTES,
+        "the name '{shown}' is longer than {NAME_MAX_BYTES} bytes"
+    );
+    ensure!(
+        !name.contains('/') && !name.chars().any(char::is_control),
+        "the name '{shown}' holds a slash or a control character"
+    );
+    ensure!(
+        !name.starts_with(['.', '-']),
+        "the name '{shown}' begins with a dot or a dash"
+    );
+    ensure!(
+        !name.bytes().all(|b| b.is_ascii_digit()),
+        "the name '{shown}' is a number, which would be taken for an id"
+    );
+    Ok(())
+}
+
+impl Backup {
+    /// The rules of the record, held on its way into the catalog and out of it.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(&self) -> Result<()> {
+        check_name(&self.backup_name)?;
+        ensure!(self.id > 0, "its id {} is not positive", self.id);
+        ensure!(
+            self.backup_path.starts_with('/'),
+            "its path '{}' is not absolute",
+            self.backup_path.escape_debug()
+        );
+        ensure!(
+            self.backup_size.is_none_or(|n| n >= 0),
+            "its size is negative"
+        );
+        ensure!(
+            self.file_count.is_none_or(|n| n >= 0),
+            "its file count is negative"
+        );
+        if let Some(hash) = &self.backup_hash {
+            let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            ensure!(
+                hash.len() == 64 && hash.bytes().all(hex),
+                "its hash is not 64 lower-case hex digits"
+            );
+        }
+        if self.status == Status::Completed {
+            let known = self.backup_size.is_some()
+                && self.file_count.is_some()
+                && self.backup_hash.is_some();
+            ensure!(
+                known,
+                "it is completed without a size, a file count and a hash"
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_file_name_and_no_id_and_no_flag() {
+        for good in ["nightly-3", "manual_2026-11-24_08-00-00", "a b", "é", "7a"] {
+            check_name(good).unwrap();
+        }
+        let long = "x".repeat(201);
+        for bad in ["", "7", "-n", ".x", "..", "a/b", "a\nb", "a\0", &long] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_line_are_the_columns_in_their_order() {
+        let line = r#"{"id":1,"backup_name":"a","backup_type":"pre-upgrade","status":"completed","source_version":null,"backup_path":"/b/a.tar.gz","backup_size":1,"file_count":0,"compression_type":"gzip","backup_hash":"0000000000000000000000000000000000000000000000000000000000000000","description":null,"backup_metadata":{},"protected":false,"created_at":"2026-11-24T08:00:00Z","expires_at":null}"#;
+        let backup: Backup = serde_json::from_str(line).unwrap();
+        backup.check().unwrap();
+        assert_eq!(serde_json::to_string(&backup).unwrap(), line);
+        let torn = Backup {
+            backup_hash: None,
+            ..backup.clone()
+        };
+        assert!(torn.check().is_err());
+        let relative = Backup {
+            backup_path: "a.tar.gz".into(),
+            ..backup
+        };
+        assert!(relative.check().is_err());
+    }
+}
