@@ -98,8 +98,8 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     work(&session)
 }
 
-/// Runs one write transaction, after it has made the catalog, brought it up to date and
-/// finished what dead processes left, as far as that is needed.
+/// Runs one write transaction, after it has made the catalog where it is missing and failed the
+/// creations that dead processes left.
 ///
 /// # Errors
 /// As [`read`], and those of the disk. Nothing of `work` is kept where an error is returned.
@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
         );
         ensure!(
             version == NEWEST,
-            "the catalog is of version {version}, older than this program: run bk-create once, which brings it up to date"
+            "the catalog is of version {version}, older than this program, which knows {NEWEST}: use the bk that made it"
         );
         Ok(())
     }
