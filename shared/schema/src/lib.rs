@@ -1,10 +1,11 @@
 //! What the programs of bk must agree on.
 //!
 //! `record` is the one type that is serialised, `lines` carries it through pipes, `catalog`
-//! keeps it, `lock` guards the catalog, `recovery` tidies after the dead, `units` reads sizes
+//! keeps it, `lock` guards the catalog, `cli` is the command line, `recovery` tidies after the dead, `units` reads sizes
 //! and times. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod catalog;
+pub mod cli;
 pub mod lines;
 pub mod lock;
 mod migrations;

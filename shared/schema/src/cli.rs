@@ -1,0 +1,304 @@
+//! The command line that every program shares: the flag table, help, errors, exit statuses.
+//!
+//! A program's flags are one const table; it drives the parsing and `--help`. Knows no `Backup`.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::lock;
+
+/// All done.
+pub const DONE: u8 = 0;
+/// Some records failed, the rest were done.
+pub const SOME_FAILED: u8 = 1;
+/// Usage or bad input; nothing done.
+pub const USAGE: u8 = 2;
+/// The catalog stayed locked (EX_TEMPFAIL of sysexits.h).
+pub const LOCKED: u8 = 75;
+
+/// One flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Without its dashes.
+    pub long: &'static str,
+    /// Without its dash.
+    pub short: Option<char>,
+    /// The placeholder of its value; `None` where it takes none.
+    pub value: Option<&'static str>,
+    /// One line for `--help`.
+    pub help: &'static str,
+}
+
+/// One program.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// As it is typed.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// What follows the name in a usage line.
+    pub usage: &'static str,
+    /// Its own flags, beside [`COMMON`].
+    pub flags: &'static [Flag],
+}
+
+/// The flags of every program.
+pub const COMMON: &[Flag] = &[
+    Flag {
+        long: "home",
+        short: None,
+        value: Some("DIR"),
+        help: "where the catalog is",
+    },
+    Flag {
+        long: "lock-timeout",
+        short: None,
+        value: Some("SPAN"),
+        help: "how long to wait for the catalog (60s)",
+    },
+    Flag {
+        long: "help",
+        short: Some('h'),
+        value: None,
+        help: "print this help",
+    },
+    Flag {
+        long: "version",
+        short: Some('V'),
+        value: None,
+        help: "print the version",
+    },
+];
+
+/// What was typed, each flag known and with its value.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Arguments {
+    flags: Vec<(&'static str, Option<OsString>)>,
+    /// What is no flag, in its order.
+    pub operands: Vec<OsString>,
+}
+
+/// A mistake on the command line: exit status 2.
+#[derive(Debug)]
+pub struct UsageError(pub String);
+
+impl std::error::Error for UsageError {}
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Arguments {
+    /// Whether the flag was given.
+    #[must_use]
+    pub fn has(&self, long: &str) -> bool {
+        self.flags.iter().any(|(name, _)| *name == long)
+    }
+
+    /// The last value that was given to the flag.
+    #[must_use]
+    pub fn value(&self, long: &str) -> Option<&OsString> {
+        self.values(long).last()
+    }
+
+    /// Every value that was given to the flag, in order.
+    pub fn values(&self, long: &str) -> impl Iterator<Item = &OsString> {
+        self.flags
+            .iter()
+            .filter(move |(name, _)| *name == long)
+            .filter_map(|(_, value)| value.as_ref())
+    }
+}
+
+impl Program {
+    fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.flags.iter().chain(COMMON)
+    }
+
+    /// What was typed, by the table.
+    ///
+    /// # Errors
+    /// [`UsageError`]: an unknown flag, a missing value, a value where none belongs.
+    pub fn parse(&self, typed: impl IntoIterator<Item = OsString>) -> Result<Arguments> {
+        use lexopt::Arg::{Long, Short, Value};
+        let usage =
+            |error: lexopt::Error| UsageError(format!("{error}; try '{} --help'", self.name));
+        let mut parser = lexopt::Parser::from_args(typed);
+        let mut arguments = Arguments::default();
+        while let Some(argument) = parser.next().map_err(usage)? {
+            let flag = match &argument {
+                Long(name) => self.all_flags().find(|flag| flag.long == *name),
+                Short(letter) => self.all_flags().find(|flag| flag.short == Some(*letter)),
+                Value(operand) => {
+                    arguments.operands.push(operand.clone());
+                    continue;
+                }
+            };
+            let Some(flag) = flag else {
+                return Err(usage(argument.unexpected()).into());
+            };
+            let value = match flag.value {
+                Some(_) => Some(parser.value().map_err(usage)?),
+                None => None,
+            };
+            arguments.flags.push((flag.long, value));
+        }
+        Ok(arguments)
+    }
+
+    /// The text of `--help`.
+    #[must_use]
+    pub fn help(&self) -> String {
+        let left = |flag: &Flag| {
+            let short = flag
+                .short
+                .map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+            let value = flag
+                .value
+                .map_or(String::new(), |value| format!(" {value}"));
+            format!("  {short}--{}{value}", flag.long)
+        };
+        let width = self
+            .all_flags()
+            .map(|flag| left(flag).len())
+            .max()
+            .unwrap_or(0);
+        let mut text = format!(
+            "{} - {}\n\nusage: {} {}\n\n",
+            self.name, self.summary, self.name, self.usage
+        );
+        for flag in self.all_flags() {
+            text.push_str(&format!("{:width$}  {}\n", left(flag), flag.help));
+        }
+        text.push_str(&format!("\nman {} tells more.\n", self.name));
+        text
+    }
+
+    /// Runs a program: parses, answers `--help` and `--version` without a catalog, and turns an
+    /// error into one line and an exit status.
+    pub fn run(&self, work: impl FnOnce(&Arguments) -> Result<u8>) -> ExitCode {
+        let result = self
+            .parse(std::env::args_os().skip(1))
+            .and_then(|arguments| {
+                if arguments.has("help") {
+                    return print(&self.help());
+                }
+                if arguments.has("version") {
+                    return print(&format!(
+                        "{} (bk) {}\n",
+                        self.name,
+                        env!("CARGO_PKG_VERSION")
+                    ));
+                }
+                work(&arguments)
+            });
+        ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
+    }
+
+    fn report(&self, error: &anyhow::Error) -> u8 {
+        // With standard error gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}: {error:#}", self.name);
+        status_of(error)
+    }
+}
+
+/// The exit status that an error means.
+#[must_use]
+pub fn status_of(error: &anyhow::Error) -> u8 {
+    if error.is::<UsageError>() {
+        USAGE
+    } else if error.is::<lock::Timeout>() {
+        LOCKED
+    } else {
+        SOME_FAILED
+    }
+}
+
+/// A reader that goes away is no error.
+fn print(text: &str) -> Result<u8> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(DONE),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PROGRAM: Program = Program {
+        name: "bk-test",
+        summary: "tests",
+        usage: "[flags] [NAME...]",
+        flags: &[
+            Flag {
+                long: "type",
+                short: Some('t'),
+                value: Some("TYPE"),
+                help: "of what type",
+            },
+            Flag {
+                long: "all",
+                short: None,
+                value: None,
+                help: "all",
+            },
+        ],
+    };
+
+    fn parse(typed: &[&str]) -> Result<Arguments> {
+        PROGRAM.parse(typed.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_values_and_operands_are_told_apart() {
+        let arguments = parse(&["a", "-tx", "--type=y", "--all", "-", "--", "--all"]).unwrap();
+        assert!(arguments.has("all") && !arguments.has("home"));
+        assert_eq!(arguments.value("type").unwrap(), "y");
+        assert_eq!(arguments.values("type").count(), 2);
+        assert_eq!(arguments.operands, ["a", "-", "--all"]);
+    }
+
+    #[test]
+    fn a_mistake_is_a_usage_error_that_names_the_help() {
+        for typed in [&["--nope"][..], &["-x"], &["--type"], &["--all=1"]] {
+            let error = parse(typed).unwrap_err();
+            assert_eq!(status_of(&error), USAGE, "{error}");
+            assert!(
+                error.to_string().ends_with("; try 'bk-test --help'"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_timeout_keeps_its_status_under_context() {
+        let timeout = lock::Timeout {
+            holder: "bk-ls".into(),
+            waited_secs: 1,
+        };
+        let error = anyhow::Error::from(timeout).context("cannot list");
+        assert_eq!(status_of(&error), LOCKED);
+        assert_eq!(status_of(&anyhow::anyhow!("other")), SOME_FAILED);
+    }
+
+    #[test]
+    fn help_has_every_flag() {
+        let help = PROGRAM.help();
+        for flag in PROGRAM.all_flags() {
+            assert!(help.contains(&format!("--{}", flag.long)), "{help}");
+        }
+        assert!(
+            help.contains("  -t, --type TYPE          of what type\n"),
+            "{help}"
+        );
+    }
+}
