@@ -1,7 +1,10 @@
 //! Backups as series of gzip members that hold one POSIX pax tar stream.
 //!
-//! `pax` is the records of an extended header, `member` one gzip member. Knows paths and
+//! `entry` is what a header tells, `header` its bytes, `pax` the records of an extended header,
+//! `member` one gzip member. Knows paths and
 //! streams; knows no catalog.
 
+pub mod entry;
+pub mod header;
 pub mod member;
 pub mod pax;
