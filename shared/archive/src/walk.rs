@@ -1,0 +1,260 @@
+//! The source tree in the one fixed order of an archive: by name, parents first.
+//!
+//! Knows what is to be left out and why; reads no file's content but that of CACHEDIR.TAG.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use walkdir::{DirEntry, WalkDir};
+
+/// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
+const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// One thing to back up: where it is, and its name in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name in the archive, relative; `.` for the directory that the names are relative to.
+    pub name: PathBuf,
+}
+
+/// What is left out.
+#[derive(Debug, Default)]
+pub struct Filter {
+    excludes: Excludes,
+    /// Leave out what is in directories with a CACHEDIR.TAG.
+    pub caches: bool,
+    /// Do not go into other file systems.
+    pub one_file_system: bool,
+    /// Directories that are left out whole, by device and inode: bk's own.
+    pub own: HashSet<(u64, u64)>,
+}
+
+/// Globs as people write them: without a slash for a name anywhere, with one for a whole path.
+#[derive(Debug, Default)]
+struct Excludes {
+    names: GlobSet,
+    paths: GlobSet,
+}
+
+/// Something that the walk came by.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name in the archive.
+    pub name: PathBuf,
+    /// As lstat told it.
+    pub metadata: Metadata,
+}
+
+/// A place that could not be looked at.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl Filter {
+    /// Leaves out what matches one of the globs.
+    ///
+    /// # Errors
+    /// The glob that is malformed.
+    pub fn exclude<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        for glob in globs {
+            let text = glob.trim_matches('/');
+            let built = GlobBuilder::new(text).literal_separator(true).build();
+            let built = built.with_context(|| format!("'{}' is no glob", glob.escape_debug()))?;
+            let set = if glob.trim_end_matches('/').contains('/') {
+                &mut paths
+            } else {
+                &mut names
+            };
+            set.add(built);
+        }
+        self.excludes = Excludes {
+            names: names.build()?,
+            paths: paths.build()?,
+        };
+        Ok(())
+    }
+
+    fn leaves_out(&self, name: &Path, metadata: &Metadata) -> bool {
+        self.own.contains(&(metadata.dev(), metadata.ino()))
+            || self.excludes.paths.is_match(name)
+            || name
+                .file_name()
+                .is_some_and(|last| self.excludes.names.is_match(last))
+    }
+}
+
+/// Walks one source. Errors of single places come as items and do not end the walk.
+pub fn walk<'a>(
+    source: &'a Source,
+    filter: &'a Filter,
+) -> impl Iterator<Item = Result<Found, Unreadable>> + 'a {
+    let mut entries = WalkDir::new(&source.path)
+        .follow_root_links(false)
+        .sort_by_file_name()
+        .into_iter();
+    let mut device = None;
+    std::iter::from_fn(move || {
+        loop {
+            let found = match entries.next()? {
+                Ok(entry) => look_at(entry, source),
+                Err(error) => Err(unreadable(error, source)),
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(unreadable) => return Some(Err(unreadable)),
+            };
+            let is_dir = found.metadata.is_dir();
+            let device = *device.get_or_insert(found.metadata.dev());
+            if filter.leaves_out(&found.name, &found.metadata) {
+                if is_dir {
+                    entries.skip_current_dir();
+                }
+                continue;
+            }
+            // A mount point and a cache stay as empty directories, as with tar.
+            let is_other_fs = filter.one_file_system && found.metadata.dev() != device;
+            if is_dir && (is_other_fs || (filter.caches && is_cache(&found.path))) {
+                entries.skip_current_dir();
+            }
+            return Some(Ok(found));
+        }
+    })
+}
+
+fn look_at(entry: DirEntry, source: &Source) -> Result<Found, Unreadable> {
+    let metadata = entry
+        .metadata()
+        .map_err(|error| unreadable(error, source))?;
+    let below = entry
+        .path()
+        .strip_prefix(&source.path)
+        .unwrap_or(Path::new(""));
+    let name = if below.as_os_str().is_empty() {
+        source.name.clone()
+    } else {
+        source.name.join(below)
+    };
+    Ok(Found {
+        path: entry.into_path(),
+        name,
+        metadata,
+    })
+}
+
+fn unreadable(error: walkdir::Error, source: &Source) -> Unreadable {
+    let path = error.path().unwrap_or(&source.path).to_owned();
+    let error = error
+        .into_io_error()
+        .unwrap_or_else(|| io::Error::other("the directories form a loop"));
+    Unreadable { path, error }
+}
+
+fn is_cache(dir: &Path) -> bool {
+    let tag = dir.join("CACHEDIR.TAG");
+    if !tag
+        .symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_file())
+    {
+        return false;
+    }
+    let mut begin = Vec::new();
+    let read = std::fs::File::open(tag).and_then(|file| {
+        file.take(CACHE_SIGNATURE.len() as u64)
+            .read_to_end(&mut begin)
+    });
+    read.is_ok() && begin == CACHE_SIGNATURE
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path, filter: &Filter) -> Vec<String> {
+        let source = Source {
+            path: dir.to_owned(),
+            name: "s".into(),
+        };
+        walk(&source, filter)
+            .map(|found| found.unwrap().name.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_order_is_by_name_with_parents_first() {
+        let dir = tree(&["b/a", "b.c", "a/z", "B"]);
+        assert_eq!(
+            names(dir.path(), &Filter::default()),
+            ["s", "s/B", "s/a", "s/a/z", "s/b", "s/b/a", "s/b.c"]
+        );
+    }
+
+    #[test]
+    fn globs_match_a_name_anywhere_or_a_whole_path() {
+        let dir = tree(&["a.o", "d/b.o", "d/keep", "t/x", "u/t/y", "u/v/w"]);
+        let mut filter = Filter::default();
+        filter.exclude(["*.o", "s/t", "/s/u/**/w"]).unwrap();
+        assert_eq!(
+            names(dir.path(), &filter),
+            ["s", "s/d", "s/d/keep", "s/u", "s/u/t", "s/u/t/y", "s/u/v"]
+        );
+        assert!(filter.exclude(["a[b"]).is_err());
+    }
+
+    #[test]
+    fn caches_stay_as_empty_directories_and_own_directories_do_not_stay() {
+        let dir = tree(&["cache/x", "own/y", "z"]);
+        std::fs::write(
+            dir.path().join("cache/CACHEDIR.TAG"),
+            [CACHE_SIGNATURE, b"\n"].concat(),
+        )
+        .unwrap();
+        let own = std::fs::metadata(dir.path().join("own")).unwrap();
+        let filter = Filter {
+            caches: true,
+            own: [(own.dev(), own.ino())].into(),
+            ..Filter::default()
+        };
+        assert_eq!(names(dir.path(), &filter), ["s", "s/cache", "s/z"]);
+    }
+
+    #[test]
+    fn a_missing_source_is_an_item_that_names_it() {
+        let source = Source {
+            path: "/nonexistent/x".into(),
+            name: "x".into(),
+        };
+        let found: Vec<_> = walk(&source, &Filter::default()).collect();
+        let [Err(unreadable)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            (unreadable.path.to_str().unwrap(), unreadable.error.kind()),
+            ("/nonexistent/x", io::ErrorKind::NotFound)
+        );
+    }
+}
