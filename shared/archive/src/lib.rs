@@ -1,11 +1,16 @@
 //! Backups as series of gzip members that hold one POSIX pax tar stream.
 //!
+//! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
+//! `members` the stream cut into members, `writer` the threads that join them. The format:
 //! `entry` is what a header tells, `header` its bytes, `pax` the records of an extended header,
-//! `member` one gzip member, `walk` the source tree in its order. Knows paths and
-//! streams; knows no catalog.
+//! `member` one gzip member. Knows paths and streams; knows no catalog.
 
 pub mod entry;
 pub mod header;
 pub mod member;
+mod members;
 pub mod pax;
+pub mod problem;
+mod source;
 pub mod walk;
+pub mod writer;
