@@ -4,14 +4,15 @@
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no archive format; recovery alone touches archives, by their paths.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use duckdb::{AccessMode, Config, Connection, params};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::home::Home;
 use crate::lines::Identity;
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::{MIGRATIONS, NEWEST};
@@ -24,19 +25,6 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 
 /// Placeholders in one query: a longer list of identities is looked up in parts.
 const LOOKUP_CHUNK: usize = 1000;
-
-/// Where the catalog is and how long its lock is waited for.
-#[derive(Debug, Clone)]
-pub struct Home {
-    /// `$BK_HOME`, absolute.
-    pub dir: PathBuf,
-    /// Longest wait for the lock.
-    pub lock_timeout: Duration,
-    /// The program that asks, as those who wait will see it.
-    pub program: &'static str,
-    /// The one reading of the clock.
-    pub now: Timestamp,
-}
 
 /// A row of the ledger.
 #[derive(Debug, Clone)]
@@ -58,20 +46,25 @@ pub struct Session<'a> {
 }
 
 /// A row that breaks the rules of the record, named so that it does not hide the others.
-#[derive(Debug)]
-pub struct BadRow(pub String);
+#[derive(Debug, Clone)]
+pub struct BadRow {
+    /// As far as it can be read.
+    pub id: i64,
+    /// As far as it can be read.
+    pub name: String,
+    /// The rule that it breaks.
+    pub reason: String,
+}
 
-impl Home {
-    /// The catalog file.
-    #[must_use]
-    pub fn catalog(&self) -> PathBuf {
-        self.dir.join("catalog.duckdb")
-    }
+impl std::error::Error for BadRow {}
 
-    /// Whether there is a catalog yet.
-    #[must_use]
-    pub fn has_catalog(&self) -> bool {
-        self.catalog().exists()
+impl std::fmt::Display for BadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, name, reason } = self;
+        write!(
+            f,
+            "the record {id} '{name}' in the catalog is damaged: {reason}"
+        )
     }
 }
 
@@ -265,31 +258,29 @@ impl<'a> Session<'a> {
         self.select("", &[])
     }
 
-    /// The backups that are meant, in no particular order; what is unknown is left out.
+    /// The backups that are meant, in the order in which they are.
     ///
     /// # Errors
-    /// Those of the query; a bad row is none.
-    pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup, BadRow>>> {
-        let mut found = Vec::new();
+    /// Those of the query. Each that is unknown, damaged, or named otherwise than its id says
+    /// is an error of its own.
+    pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
+        let mut rows = Vec::new();
         for chunk in wanted.chunks(LOOKUP_CHUNK) {
-            let values: Vec<String> = chunk
+            let values = chunk.iter().map(|one| match (one.id, &one.name) {
+                (Some(id), _) => id.to_string(),
+                (None, name) => name.clone().unwrap_or_default(),
+            });
+            let terms: Vec<_> = chunk
                 .iter()
-                .map(|one| match (one.id, &one.name) {
-                    (Some(id), _) => id.to_string(),
-                    (None, name) => name.clone().unwrap_or_default(),
+                .map(|one| match one.id {
+                    Some(_) => "id = CAST(? AS BIGINT)",
+                    None => "backup_name = ?",
                 })
                 .collect();
-            let column = |one: &Identity| {
-                if one.id.is_some() {
-                    "id = CAST(? AS BIGINT)"
-                } else {
-                    "backup_name = ?"
-                }
-            };
-            let terms: Vec<_> = chunk.iter().map(column).collect();
-            found.extend(self.select(&format!("WHERE {}", terms.join(" OR ")), &values)?);
+            let condition = format!("WHERE {}", terms.join(" OR "));
+            rows.extend(self.select(&condition, &values.collect::<Vec<_>>())?);
         }
-        Ok(found)
+        Ok(match_rows(wanted, &rows))
     }
 
     fn select(&self, condition: &str, values: &[String]) -> Result<Vec<Result<Backup, BadRow>>> {
@@ -299,11 +290,10 @@ impl<'a> Session<'a> {
         let mut rows = statement.query(duckdb::params_from_iter(values))?;
         let mut backups = Vec::new();
         while let Some(row) = rows.next()? {
-            backups.push(backup_from(row).map_err(|error| {
-                let id = row.get::<_, i64>(0).unwrap_or_default();
-                BadRow(format!(
-                    "the record {id} in the catalog is damaged: {error:#}"
-                ))
+            backups.push(backup_from(row).map_err(|error| BadRow {
+                id: row.get(0).unwrap_or_default(),
+                name: row.get(1).unwrap_or_default(),
+                reason: format!("{error:#}"),
             }));
         }
         Ok(backups)
@@ -416,6 +406,35 @@ impl<'a> Session<'a> {
             Ok(())
         })
     }
+}
+
+fn match_rows(wanted: &[Identity], rows: &[Result<Backup, BadRow>]) -> Vec<Result<Backup>> {
+    let key = |row: &Result<Backup, BadRow>| match row {
+        Ok(backup) => (backup.id, backup.backup_name.clone()),
+        Err(bad) => (bad.id, bad.name.clone()),
+    };
+    let mut by_id = HashMap::new();
+    let mut by_name = HashMap::new();
+    for row in rows {
+        let (id, name) = key(row);
+        by_id.insert(id, row);
+        by_name.insert(name, row);
+    }
+    let found = |one: &Identity| {
+        let row = match (one.id, &one.name) {
+            (Some(id), _) => by_id.get(&id),
+            (None, name) => name.as_ref().and_then(|name| by_name.get(name)),
+        };
+        let row = *row.with_context(|| format!("there is no backup {one}"))?;
+        let (id, name) = key(row);
+        if let Some(given) = one.name.as_ref().filter(|given| **given != name) {
+            bail!(
+                "the backup {id} is named '{name}', not '{given}': the line is from another catalog"
+            );
+        }
+        Ok(row.clone()?)
+    };
+    wanted.iter().map(found).collect()
 }
 
 fn config(access: Access) -> Result<Config> {

@@ -1,6 +1,7 @@
 //! The command line that every program shares: the flag table, help, errors, exit statuses.
 //!
-//! A program's flags are one const table; it drives the parsing and `--help`. Knows no `Backup`.
+//! A program's flags are one const table; it drives the parsing, `--help` and the completions.
+//! Knows no `Backup`.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -8,7 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::completions;
 use crate::lock;
+use crate::output::visible;
 
 /// All done.
 pub const DONE: u8 = 0;
@@ -26,7 +29,7 @@ pub struct Flag {
     pub long: &'static str,
     /// Without its dash.
     pub short: Option<char>,
-    /// The placeholder of its value; `None` where it takes none.
+    /// The placeholder of its value, or all values as `a|b`; `None` where it takes none.
     pub value: Option<&'static str>,
     /// One line for `--help`.
     pub help: &'static str,
@@ -43,6 +46,17 @@ pub struct Program {
     pub usage: &'static str,
     /// Its own flags, beside [`COMMON`].
     pub flags: &'static [Flag],
+    /// What completes its operands.
+    pub operands: Operands,
+}
+
+/// What the operands of a program are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operands {
+    /// Files and directories.
+    Paths,
+    /// Ids and names of backups.
+    Backups,
 }
 
 /// The flags of every program.
@@ -58,6 +72,24 @@ pub const COMMON: &[Flag] = &[
         short: None,
         value: Some("SPAN"),
         help: "how long to wait for the catalog (60s)",
+    },
+    Flag {
+        long: "json",
+        short: None,
+        value: None,
+        help: "print JSON lines, on a terminal too",
+    },
+    Flag {
+        long: "table",
+        short: None,
+        value: None,
+        help: "print a table, into a pipe too",
+    },
+    Flag {
+        long: "completions",
+        short: None,
+        value: Some("bash|zsh|fish"),
+        help: "print the completions for a shell",
     },
     Flag {
         long: "help",
@@ -106,6 +138,35 @@ impl Arguments {
         self.values(long).last()
     }
 
+    /// The last value that was given to the flag, as text.
+    ///
+    /// # Errors
+    /// [`UsageError`], where it is not UTF-8.
+    pub fn text(&self, long: &str) -> Result<Option<&str>> {
+        self.value(long).map(|value| utf8(long, value)).transpose()
+    }
+
+    /// Every value that was given to the flag, as text.
+    ///
+    /// # Errors
+    /// [`UsageError`], where one is not UTF-8.
+    pub fn texts(&self, long: &str) -> Result<Vec<&str>> {
+        self.values(long).map(|value| utf8(long, value)).collect()
+    }
+
+    /// The last value that was given to the flag, as `parse` reads it.
+    ///
+    /// # Errors
+    /// [`UsageError`], that names the flag.
+    pub fn parsed<T>(
+        &self,
+        long: &str,
+        parse: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let parse = |text| parse(text).map_err(|e| usage(&e, &format!("--{long}")));
+        self.text(long)?.map(parse).transpose()
+    }
+
     /// Every value that was given to the flag, in order.
     pub fn values(&self, long: &str) -> impl Iterator<Item = &OsString> {
         self.flags
@@ -116,7 +177,8 @@ impl Arguments {
 }
 
 impl Program {
-    fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+    /// Its own flags, then those of every program.
+    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().chain(COMMON)
     }
 
@@ -195,16 +257,50 @@ impl Program {
                         env!("CARGO_PKG_VERSION")
                     ));
                 }
+                if let Some(shell) = arguments.text("completions")? {
+                    return print(&completions::script(self, shell)?);
+                }
                 work(&arguments)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
     }
 
-    fn report(&self, error: &anyhow::Error) -> u8 {
-        // With standard error gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{}: {error:#}", self.name);
+    /// Tells one error, on one line, and returns the exit status that it means.
+    pub fn report(&self, error: &anyhow::Error) -> u8 {
+        self.warn(&format!("{error:#}"));
         status_of(error)
     }
+
+    /// Tells people something on stderr, on one line.
+    pub fn warn(&self, text: &str) {
+        // With standard error gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}: {}", self.name, one_line(text));
+    }
+}
+
+/// Text without line breaks, control characters and the numbers of system errors, which say
+/// nothing that their names do not.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain.push_str(rest);
+    visible(plain.trim_end())
+}
+
+/// An error as a mistake on the command line: exit status 2.
+#[must_use]
+pub fn usage(error: &anyhow::Error, what: &str) -> anyhow::Error {
+    UsageError(format!("{what}: {error:#}")).into()
+}
+
+fn utf8<'a>(long: &str, value: &'a OsString) -> Result<&'a str> {
+    let text = value.to_str();
+    text.ok_or_else(|| UsageError(format!("--{long}: '{}' is not UTF-8", value.display())).into())
 }
 
 /// The exit status that an error means.
@@ -238,6 +334,7 @@ mod tests {
         name: "bk-test",
         summary: "tests",
         usage: "[flags] [NAME...]",
+        operands: Operands::Backups,
         flags: &[
             Flag {
                 long: "type",
@@ -291,13 +388,22 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_one_line_without_the_numbers_of_the_system() {
+        assert_eq!(
+            one_line("cannot open 'a\nb': No such file (os error 2)"),
+            "cannot open 'a\\nb': No such file"
+        );
+        assert_eq!(one_line("x (os error 1) y (os error 2"), "x y");
+    }
+
+    #[test]
     fn help_has_every_flag() {
         let help = PROGRAM.help();
         for flag in PROGRAM.all_flags() {
             assert!(help.contains(&format!("--{}", flag.long)), "{help}");
         }
         assert!(
-            help.contains("  -t, --type TYPE          of what type\n"),
+            help.contains("  -t, --type TYPE                  of what type\n"),
             "{help}"
         );
     }

@@ -162,6 +162,25 @@ pub fn check_name(name: &str) -> Result<()> {
 }
 
 impl Backup {
+    /// The keys of a line, which are the columns, in their order.
+    pub const KEYS: [&'static str; 15] = [
+        "id",
+        "backup_name",
+        "backup_type",
+        "status",
+        "source_version",
+        "backup_path",
+        "backup_size",
+        "file_count",
+        "compression_type",
+        "backup_hash",
+        "description",
+        "backup_metadata",
+        "protected",
+        "created_at",
+        "expires_at",
+    ];
+
     /// The rules of the record, held on its way into the catalog and out of it.
     ///
     /// # Errors
@@ -224,6 +243,8 @@ mod tests {
         let backup: Backup = serde_json::from_str(line).unwrap();
         backup.check().unwrap();
         assert_eq!(serde_json::to_string(&backup).unwrap(), line);
+        let object: Map<String, Value> = serde_json::from_str(line).unwrap();
+        assert!(object.keys().eq(Backup::KEYS));
         let torn = Backup {
             backup_hash: None,
             ..backup.clone()

@@ -2,8 +2,10 @@
 //!
 //! Knows no clock: what is relative is relative to the `now` that it is given.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
-use jiff::{Span, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
 
 const SIZE_UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -54,6 +56,16 @@ pub fn human_size(bytes: u64) -> String {
         _ => 0,
     };
     format!("{value:.decimals$} {}", SIZE_UNITS[unit])
+}
+
+/// A span of time without a calendar: `90s`, `10min`, `1h 30m`.
+///
+/// # Errors
+/// What is none, or is negative.
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let parsed: Option<SignedDuration> = text.parse().ok();
+    let duration = parsed.and_then(|span| Duration::try_from(span).ok());
+    duration.with_context(|| format!("'{text}' is no span of time: write it as 90s, 10m or 1h"))
 }
 
 /// A point in time: RFC 3339, a date (its midnight in the local zone), or a span before `now`.
@@ -151,6 +163,8 @@ mod tests {
             parse_past("2020-01-01T00:00:00Z", now).unwrap().to_string(),
             "2020-01-01T00:00:00Z"
         );
+        assert_eq!(parse_duration("10m").unwrap(), Duration::from_secs(600));
+        assert!(parse_duration("-1s").is_err() && parse_duration("10").is_err());
         for text in ["", "soon", "-3d", "99999999y"] {
             assert!(parse_past(text, now).is_err(), "{text}");
         }

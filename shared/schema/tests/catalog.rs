@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bk_schema::catalog::{self, Home};
+use bk_schema::catalog;
+use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::lock;
 use bk_schema::record::{Backup, BackupType, Status};

@@ -1,0 +1,146 @@
+//! Records as programs list them: with the state of their archive, as a line or a row of the
+//! table that every program prints.
+//!
+//! Looks at archives by stat alone, never while the catalog is held.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::output::{Cell, Column, Output, Tone};
+use crate::record::{Backup, Status};
+use crate::units::human_size;
+
+/// Whether the archive of a record is where the record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileStatus {
+    /// A regular file is there.
+    Available,
+    /// None is.
+    Missing,
+}
+
+/// A record with the state of its archive, and what came with it on its line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// The record.
+    #[serde(flatten)]
+    pub backup: Backup,
+    /// Whether its archive is there.
+    pub file_status: FileStatus,
+    /// The last part of its path.
+    pub file_name: String,
+    /// Keys of the line that it came by which are no key of a listed record.
+    #[serde(flatten)]
+    pub passed: Map<String, Value>,
+}
+
+impl Listed {
+    /// Looks at the archive. A place that cannot be looked at counts as missing, with the
+    /// reason.
+    pub fn look(backup: Backup) -> (Self, Option<io::Error>) {
+        let (file_status, error) = match std::fs::metadata(&backup.backup_path) {
+            Ok(metadata) if metadata.is_file() => (FileStatus::Available, None),
+            Ok(_) => (FileStatus::Missing, None),
+            Err(error) => {
+                use io::ErrorKind::{NotADirectory, NotFound};
+                let is_gone = matches!(error.kind(), NotFound | NotADirectory);
+                (FileStatus::Missing, (!is_gone).then_some(error))
+            }
+        };
+        let name = Path::new(&backup.backup_path).file_name();
+        let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
+        let listed = Self {
+            backup,
+            file_status,
+            file_name,
+            passed: Map::new(),
+        };
+        (listed, error)
+    }
+
+    /// Takes over the keys of a line that the record itself does not have.
+    pub fn pass(&mut self, object: Map<String, Value>) {
+        self.passed = unknown_keys(object);
+    }
+
+    /// `available`, `missing`, or the state of a record that is not completed.
+    #[must_use]
+    pub fn state(&self) -> (&'static str, Tone) {
+        match (self.backup.status, self.file_status) {
+            (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
+            (Status::Completed, FileStatus::Missing) => ("missing", Tone::Bad),
+            (Status::Failed, _) => ("failed", Tone::Bad),
+            (status, _) => (status.name(), Tone::Warn),
+        }
+    }
+
+    fn row(&self, zone: &TimeZone) -> Vec<Cell> {
+        let backup = &self.backup;
+        let created = backup.created_at.to_zoned(zone.clone());
+        let (state, tone) = self.state();
+        vec![
+            backup.id.to_string().into(),
+            backup.backup_type.name().to_owned().into(),
+            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            backup.source_version.clone().unwrap_or("-".into()).into(),
+            size(backup).into(),
+            Cell {
+                text: state.to_owned(),
+                tone,
+            },
+            self.file_name.clone().into(),
+        ]
+    }
+}
+
+/// The size for people, `-` where it is not known.
+fn size(backup: &Backup) -> String {
+    let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    known.map_or("-".to_owned(), human_size)
+}
+
+/// The keys of a line that are none of a listed record.
+fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
+    let known = Backup::KEYS.iter().chain(&["file_status", "file_name"]);
+    for key in known {
+        object.shift_remove(*key);
+    }
+    object
+}
+
+/// Prints records, as lines or as the table.
+///
+/// # Errors
+/// Those of the output.
+pub fn print(output: &mut Output, all: &[Listed]) -> Result<()> {
+    if !output.is_table() {
+        for listed in all {
+            output.line(listed)?;
+            if output.is_gone() {
+                break;
+            }
+        }
+        return output.flush();
+    }
+    let column = |(title, is_right)| Column { title, is_right };
+    let columns = [
+        ("ID", true),
+        ("TYPE", false),
+        ("CREATED", false),
+        ("VERSION", false),
+        ("SIZE", true),
+        ("STATUS", false),
+        ("FILE", false),
+    ]
+    .map(column);
+    let zone = TimeZone::system();
+    let rows: Vec<_> = all.iter().map(|listed| listed.row(&zone)).collect();
+    output.table(&columns, &rows)?;
+    output.flush()
+}
