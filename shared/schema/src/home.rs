@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
 use crate::cli::{Arguments, Program, usage};
 use crate::units;
@@ -25,6 +25,13 @@ pub struct Home {
     pub program: &'static str,
     /// The one reading of the clock.
     pub now: Timestamp,
+}
+
+/// The one reading of the clock, as precise as the catalog keeps it.
+#[must_use]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 impl Home {

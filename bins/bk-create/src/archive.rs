@@ -1,0 +1,90 @@
+//! The archive on the disk: partial, synced, renamed, its directory synced. Order of writes as
+//! the design's section 8 has it.
+//!
+//! Knows no catalog. A partial that is dropped before it is kept is removed.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bk_schema::recovery::partial_path;
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+
+/// An archive that is being written; locked as long as this lives, so that recovery knows that
+/// somebody is at work.
+pub(crate) struct Partial {
+    pub(crate) file: File,
+    partial: PathBuf,
+    archive: PathBuf,
+    is_kept: bool,
+}
+
+/// Makes the storage directory with mode 0700 where it is missing.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn make_storage(dir: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make the storage directory '{}'", dir.display()))
+}
+
+impl Partial {
+    /// Makes the partial of `archive` and locks it.
+    ///
+    /// # Errors
+    /// One that is there already, and those of the file system.
+    pub(crate) fn make(archive: &Path) -> Result<Self> {
+        let partial = partial_path(archive);
+        let cannot = || format!("cannot make '{}'", partial.display());
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+            .open(&partial)
+            .with_context(cannot)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
+            .with_context(cannot)?;
+        Ok(Self {
+            file,
+            partial,
+            archive: archive.to_owned(),
+            is_kept: false,
+        })
+    }
+
+    /// Gives the archive its name; it lasts from here on.
+    ///
+    /// # Errors
+    /// A file that has the name already, and those of the file system.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let (partial, archive) = (&self.partial, &self.archive);
+        let cannot = || format!("cannot finish '{}'", archive.display());
+        self.file.sync_all().with_context(cannot)?;
+        match renameat_with(CWD, partial, CWD, archive, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            // Not every file system can do it; a link never replaces either.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                std::fs::hard_link(partial, archive).with_context(cannot)?;
+                std::fs::remove_file(partial).with_context(cannot)?;
+            }
+            Err(error) => return Err(io::Error::from(error)).with_context(cannot),
+        }
+        self.is_kept = true;
+        let dir = archive.parent().unwrap_or(Path::new("/"));
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.with_context(|| format!("cannot sync '{}'", dir.display()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Locked by us and to nobody's use; what stays, recovery removes.
+            let _ = std::fs::remove_file(&self.partial);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Makes backups: estimate, record, archive, record.
+//!
+//! The catalog is open twice and briefly for each backup, and never while a source, the archive
+//! or a pipe is touched.
+
+use std::io::BufRead;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use bk_archive::writer::{self, Plan, Summary};
+use bk_schema::catalog::{self, Event, Session};
+use bk_schema::cli::{self, Arguments, UsageError, usage};
+use bk_schema::home::{self, Home};
+use bk_schema::lines;
+use bk_schema::listing::{self, Listed};
+use bk_schema::lock::Timeout;
+use bk_schema::operands::check_no_terminal;
+use bk_schema::output::Output;
+use bk_schema::record::{Backup, Status};
+use bk_schema::recovery::partial_path;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::archive::{Partial, make_storage};
+use crate::flags::{PROGRAM, Settings};
+use crate::prospect::{Prospect, lossy};
+use crate::request::Request;
+use crate::signals::Signals;
+use crate::space::Guard;
+use crate::watch::{Problems, Watch, base64};
+
+/// Exit status: the backup was made, but something of the source could not be read.
+const SOME_UNREAD: u8 = 3;
+/// Exit status of a process that signal n ended: this plus n.
+const SIGNALLED: u8 = 128;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line and bad input; what concerns one backup is told and counted.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let mut creation = Creation {
+        settings: Settings::new(arguments)?,
+        signals: Signals::watch()?,
+        home,
+    };
+    let requests = requests(arguments, now)?;
+    let (mut made, mut status) = (Vec::new(), cli::DONE);
+    for request in requests {
+        let done = if arguments.has("estimate") {
+            let told = creation.estimate(&request, &mut output);
+            told.map(|()| cli::DONE)
+        } else {
+            creation.create(&request).and_then(|(listed, is_loss)| {
+                if output.is_table() {
+                    made.push(listed);
+                } else {
+                    output.line(&listed)?;
+                    output.flush()?;
+                }
+                Ok(if is_loss { SOME_UNREAD } else { cli::DONE })
+            })
+        };
+        match done {
+            Ok(cli::DONE) => {}
+            Ok(unread) if status == cli::DONE => status = unread,
+            Ok(_) => {}
+            Err(error) => {
+                status = PROGRAM.report(&error);
+                if let Some(signal) = creation.signals.caught() {
+                    status = SIGNALLED + signal;
+                    break;
+                }
+                if error.is::<Timeout>() {
+                    break;
+                }
+            }
+        }
+    }
+    if !made.is_empty() {
+        listing::print(&mut output, &made)?;
+    }
+    Ok(status)
+}
+
+/// The operands as one request, or one a line on stdin, all of them checked before any is done.
+fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
+    let request = Request::from_flags(arguments, now)?;
+    match arguments.operands.as_slice() {
+        [] => Err(UsageError(format!(
+            "nothing is given to back up; try '{} --help'",
+            PROGRAM.name
+        ))
+        .into()),
+        [one] if one == "-" => {
+            check_no_terminal("directories or files")?;
+            read_requests(&request, now, std::io::stdin().lock())
+                .map_err(|e| usage(&e, "bad input"))
+        }
+        all if all.iter().any(|one| one == "-") => {
+            Err(UsageError("'-' stands alone: it reads requests from stdin".into()).into())
+        }
+        _ => Ok(vec![request]),
+    }
+}
+
+fn read_requests(flags: &Request, now: Timestamp, input: impl BufRead) -> Result<Vec<Request>> {
+    let flags = Request {
+        sources: Vec::new(),
+        ..flags.clone()
+    };
+    let read = |(number, value)| {
+        let request = flags.with_line(value, now);
+        request.with_context(|| format!("line {number}"))
+    };
+    lines::read_values(input)?.into_iter().map(read).collect()
+}
+
+/// What every request of this process shares.
+struct Creation {
+    settings: Settings,
+    signals: Signals,
+    home: Home,
+}
+
+impl Creation {
+    fn look(&mut self, request: &Request) -> Result<Prospect> {
+        Prospect::look(&self.home, &mut self.settings, &self.signals, request)
+    }
+
+    fn estimate(&mut self, request: &Request, output: &mut Output) -> Result<()> {
+        let prospect = self.look(request)?;
+        let estimate = &prospect.estimate;
+        if output.is_table() {
+            output.text(&estimate.for_people())?;
+        } else {
+            output.line(estimate)?;
+        }
+        output.flush()
+    }
+
+    /// Makes one backup; the ledger keeps a failure that comes before there is a record.
+    fn create(&mut self, request: &Request) -> Result<(Listed, bool)> {
+        let prospect = self.look(request).and_then(|prospect| {
+            prospect.estimate.check()?;
+            make_storage(&prospect.storage)?;
+            Ok(prospect)
+        });
+        let prospect = match prospect {
+            Ok(prospect) => prospect,
+            Err(error) => {
+                if self.home.has_catalog() {
+                    self.log_refusal(request, &error);
+                }
+                return Err(error);
+            }
+        };
+        let begun = self.begin(request, &prospect)?;
+        let name = begun.backup_name.clone();
+        let began = Instant::now();
+        let watch = Watch::new(&PROGRAM, self.signals.clone());
+        watch.begin(prospect.totals.content_bytes, prospect.totals.file_count);
+        let written = self.write(&begun, &prospect, &watch);
+        let problems = watch.end();
+        let seconds = began.elapsed().as_secs_f64();
+        match written {
+            Ok((summary, partial)) => {
+                let backup = completed(begun, &summary, &problems);
+                self.complete(&backup, &summary, &problems, seconds)
+                    .with_context(|| {
+                        format!(
+                            "cannot record '{name}': its archive '{}' is whole, bk-adopt takes it into the catalog",
+                            backup.backup_path
+                        )
+                    })?;
+                drop(partial);
+                let (mut listed, _) = Listed::look(backup);
+                listed.pass(request.passed.clone());
+                Ok((listed, problems.is_loss))
+            }
+            Err(error) => {
+                let error = match self.signals.caught() {
+                    Some(signal) => anyhow::anyhow!("interrupted by signal {signal}"),
+                    None => error,
+                };
+                self.fail(begun, &error);
+                Err(error.context(format!("cannot create '{name}'")))
+            }
+        }
+    }
+
+    /// Chooses the name and adds the row `creating`.
+    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<Backup> {
+        catalog::write(&self.home, |session| {
+            let name = free_name(session, request, &prospect.storage, self.home.now)?;
+            session.insert(&Backup {
+                id: 0,
+                backup_path: format!("{}/{name}.tar.gz", prospect.estimate.storage),
+                backup_name: name,
+                backup_type: request.backup_type,
+                status: Status::Creating,
+                source_version: request.source_version.clone(),
+                backup_size: None,
+                file_count: None,
+                compression_type: "gzip".into(),
+                backup_hash: None,
+                description: request.description.clone(),
+                backup_metadata: self.metadata(request, prospect),
+                protected: request.protected,
+                created_at: self.home.now,
+                expires_at: request.expires_at,
+            })
+        })
+    }
+
+    fn metadata(&self, request: &Request, prospect: &Prospect) -> Map<String, Value> {
+        let absolute = || prospect.given.iter().map(|given| given.absolute.as_path());
+        let stored = prospect
+            .given
+            .iter()
+            .map(|given| given.source.name.as_path());
+        let mut metadata = request.metadata.clone();
+        metadata.insert("sources".into(), prospect.estimate.sources.clone());
+        if absolute().any(|path| path.to_str().is_none()) {
+            let encoded: Vec<_> = absolute()
+                .map(|path| base64(path.as_os_str().as_bytes()))
+                .collect();
+            metadata.insert("sources_base64".into(), encoded.into());
+        }
+        metadata.insert("source_entries".into(), lossy(stored).into());
+        metadata.insert("host".into(), host().into());
+        if !self.settings.excludes.is_empty() {
+            metadata.insert("excludes".into(), self.settings.excludes.clone().into());
+        }
+        metadata
+    }
+
+    /// Writes the archive; what is returned keeps it locked until it is recorded.
+    fn write(
+        &self,
+        backup: &Backup,
+        prospect: &Prospect,
+        watch: &Watch,
+    ) -> Result<(Summary, Partial)> {
+        let archive = Path::new(&backup.backup_path);
+        let mut partial = Partial::make(archive)?;
+        let sources: Vec<_> = prospect
+            .given
+            .iter()
+            .map(|given| given.source.clone())
+            .collect();
+        let plan = Plan {
+            sources: &sources,
+            filter: &self.settings.filter,
+            comment: &birth_facts(backup),
+            level: self.settings.level,
+            jobs: self.settings.jobs,
+        };
+        let mut guard = Guard {
+            file: &partial.file,
+            dir: &prospect.storage,
+            reserve_bytes: prospect.estimate.reserve_bytes,
+            on_low_space: self.settings.on_low_space,
+            timeout: self.settings.low_space_timeout,
+            watch,
+        };
+        let summary = writer::write(&plan, &mut guard, watch)
+            .with_context(|| format!("cannot write '{}'", archive.display()))?;
+        partial.keep()?;
+        Ok((summary, partial))
+    }
+
+    fn complete(
+        &self,
+        backup: &Backup,
+        summary: &Summary,
+        problems: &Problems,
+        seconds: f64,
+    ) -> Result<()> {
+        catalog::write(&self.home, |session| {
+            session.finish_creation(backup)?;
+            session.log(&Event {
+                backup: Some((backup.id, &backup.backup_name)),
+                event: "create",
+                ok: true,
+                details: json!({
+                    "seconds": seconds,
+                    "bytes": summary.archive_bytes,
+                    "content_bytes": summary.content_bytes,
+                    "file_count": summary.file_count,
+                    "problem_count": problems.count,
+                }),
+            })
+        })
+    }
+
+    /// Leaves a `failed` row. Where even that fails, recovery makes it one later.
+    fn fail(&self, mut backup: Backup, error: &anyhow::Error) {
+        let reason = cli::one_line(&format!("{error:#}"));
+        backup.status = Status::Failed;
+        backup
+            .backup_metadata
+            .insert("failure".into(), reason.clone().into());
+        let recorded = catalog::write(&self.home, |session| {
+            session.finish_creation(&backup)?;
+            session.log(&Event {
+                backup: Some((backup.id, &backup.backup_name)),
+                event: "create",
+                ok: false,
+                details: json!({ "reason": reason }),
+            })
+        });
+        if let Err(error) = recorded {
+            PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
+        }
+    }
+
+    fn log_refusal(&self, request: &Request, error: &anyhow::Error) {
+        let details = json!({
+            "reason": cli::one_line(&format!("{error:#}")),
+            "sources": lossy(request.sources.iter().map(PathBuf::as_path)),
+        });
+        let event = Event {
+            backup: None,
+            event: "create",
+            ok: false,
+            details,
+        };
+        if let Err(error) = catalog::write(&self.home, |session| session.log(&event)) {
+            PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
+        }
+    }
+}
+
+/// The name that was asked for, or the default one with `_2` and so on where that is taken.
+fn free_name(
+    session: &Session<'_>,
+    request: &Request,
+    storage: &Path,
+    now: Timestamp,
+) -> Result<String> {
+    let is_free = |name: &str| -> Result<bool> {
+        let archive = storage.join(format!("{name}.tar.gz"));
+        let on_disk = |path: &Path| path.symlink_metadata().is_ok();
+        Ok(!session.is_taken(name)? && !on_disk(&archive) && !on_disk(&partial_path(&archive)))
+    };
+    if let Some(name) = &request.name {
+        ensure!(
+            is_free(name)?,
+            "cannot create '{name}': the name is taken, by a backup or by a file in '{}'",
+            storage.display()
+        );
+        return Ok(name.clone());
+    }
+    let default = request.default_name(now);
+    if is_free(&default)? {
+        return Ok(default);
+    }
+    for number in 2..100_000 {
+        let name = format!("{default}_{number}");
+        if is_free(&name)? {
+            return Ok(name);
+        }
+    }
+    bail!("cannot create '{default}': the name and all numbers after it are taken");
+}
+
+fn completed(begun: Backup, summary: &Summary, problems: &Problems) -> Backup {
+    let mut backup = begun;
+    let number = |count: u64| i64::try_from(count).ok();
+    backup.status = Status::Completed;
+    backup.backup_size = number(summary.archive_bytes);
+    backup.file_count = number(summary.file_count);
+    backup.backup_hash = Some(summary.hash.clone());
+    let metadata = &mut backup.backup_metadata;
+    metadata.insert("content_bytes".into(), summary.content_bytes.into());
+    if problems.count > 0 {
+        metadata.insert("problem_count".into(), problems.count.into());
+        metadata.insert("problems".into(), problems.listed());
+    }
+    backup
+}
+
+/// What the archive itself tells of the record: enough to build the catalog again.
+fn birth_facts(backup: &Backup) -> String {
+    json!({
+        "backup_name": backup.backup_name,
+        "backup_type": backup.backup_type,
+        "source_version": backup.source_version,
+        "description": backup.description,
+        "backup_metadata": backup.backup_metadata,
+        "protected": backup.protected,
+        "created_at": backup.created_at,
+        "expires_at": backup.expires_at,
+        "program": format!("{} {}", PROGRAM.name, env!("CARGO_PKG_VERSION")),
+    })
+    .to_string()
+}
+
+fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,223 @@
+//! The flags of bk-create, and what they say together.
+//!
+//! Knows no request: what concerns one backup is read in `request`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bk_archive::member::{DEFAULT_LEVEL, Deflater};
+use bk_archive::walk::Filter;
+use bk_schema::cli::{Arguments, Flag, Operands, Program, usage};
+use bk_schema::units;
+
+/// How long a pause for want of space may last unless the user says otherwise.
+const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-create",
+    summary: "make a backup of directories or files",
+    usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS",
+    operands: Operands::Paths,
+    flags: &[
+        flag(
+            "type",
+            Some('t'),
+            Some("manual|pre-upgrade|automatic"),
+            "why it is made (manual)",
+        ),
+        flag(
+            "source-version",
+            None,
+            Some("VERSION"),
+            "version of what is backed up",
+        ),
+        flag(
+            "name",
+            Some('n'),
+            Some("NAME"),
+            "name of the backup (TYPE[_vVERSION]_DATE_TIME)",
+        ),
+        flag("description", Some('d'), Some("TEXT"), "a note for people"),
+        flag(
+            "metadata",
+            Some('m'),
+            Some("KEY=VALUE"),
+            "a fact to keep; a JSON value stays JSON; may be repeated",
+        ),
+        flag(
+            "expires",
+            Some('e'),
+            Some("TIME"),
+            "when it may go: 30d from now, or a time",
+        ),
+        flag("protect", None, None, "refuse its removal"),
+        flag(
+            "directory",
+            Some('C'),
+            Some("DIR"),
+            "take relative paths from DIR",
+        ),
+        flag(
+            "exclude",
+            None,
+            Some("GLOB"),
+            "leave out: a name anywhere, or with a slash a whole path; may be repeated",
+        ),
+        flag(
+            "exclude-from",
+            None,
+            Some("FILE"),
+            "leave out what the lines of FILE match; may be repeated",
+        ),
+        flag(
+            "exclude-caches",
+            None,
+            None,
+            "leave out what is in directories with a CACHEDIR.TAG",
+        ),
+        flag(
+            "one-file-system",
+            None,
+            None,
+            "stay on the file system of each PATH",
+        ),
+        flag("level", None, Some("0-12"), "compression level (6)"),
+        flag(
+            "jobs",
+            Some('j'),
+            Some("N"),
+            "compressing threads (one a core)",
+        ),
+        flag("storage", None, Some("DIR"), "where to put the archive"),
+        flag(
+            "estimate",
+            None,
+            None,
+            "print what the backup would take, and make nothing",
+        ),
+        flag(
+            "reserve",
+            None,
+            Some("SIZE"),
+            "space to leave free (5 % of the file system, at most 1 GiB)",
+        ),
+        flag(
+            "on-low-space",
+            None,
+            Some("pause|fail"),
+            "what to do when less than that is left (pause)",
+        ),
+        flag(
+            "low-space-timeout",
+            None,
+            Some("SPAN"),
+            "longest pause (10m)",
+        ),
+    ],
+};
+
+const fn flag(
+    long: &'static str,
+    short: Option<char>,
+    value: Option<&'static str>,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        long,
+        short,
+        value,
+        help,
+    }
+}
+
+/// What the flags say for every request.
+pub(crate) struct Settings {
+    pub(crate) base: Option<PathBuf>,
+    pub(crate) filter: Filter,
+    /// The globs as they were given, for the record.
+    pub(crate) excludes: Vec<String>,
+    pub(crate) level: i32,
+    pub(crate) jobs: usize,
+    pub(crate) storage: Option<PathBuf>,
+    pub(crate) reserve_bytes: Option<u64>,
+    pub(crate) on_low_space: OnLowSpace,
+    pub(crate) low_space_timeout: Duration,
+}
+
+/// What to do when less than the reserve is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnLowSpace {
+    Pause,
+    Fail,
+}
+
+impl Settings {
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
+        let excludes = excludes(arguments)?;
+        let mut filter = Filter::default();
+        filter.caches = arguments.has("exclude-caches");
+        filter.one_file_system = arguments.has("one-file-system");
+        filter
+            .exclude(excludes.iter().map(String::as_str))
+            .map_err(|e| usage(&e, "--exclude"))?;
+        let path = |long| arguments.value(long).map(PathBuf::from);
+        Ok(Self {
+            base: path("directory"),
+            filter,
+            excludes,
+            level: arguments
+                .parsed("level", parse_level)?
+                .unwrap_or(DEFAULT_LEVEL),
+            jobs: arguments.parsed("jobs", parse_jobs)?.unwrap_or_else(cores),
+            storage: path("storage"),
+            reserve_bytes: arguments.parsed("reserve", units::parse_size)?,
+            on_low_space: arguments
+                .parsed("on-low-space", parse_on_low_space)?
+                .unwrap_or(OnLowSpace::Pause),
+            low_space_timeout: arguments
+                .parsed("low-space-timeout", units::parse_duration)?
+                .unwrap_or(LOW_SPACE_TIMEOUT),
+        })
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn parse_level(text: &str) -> Result<i32> {
+    let level = text.parse().unwrap_or(-1);
+    Deflater::new(level)?;
+    Ok(level)
+}
+
+fn parse_jobs(text: &str) -> Result<usize> {
+    let jobs = text.parse().ok().filter(|jobs| (1..=512).contains(jobs));
+    jobs.with_context(|| format!("'{text}' is no number from 1 to 512"))
+}
+
+fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
+    match text {
+        "pause" => Ok(OnLowSpace::Pause),
+        "fail" => Ok(OnLowSpace::Fail),
+        _ => anyhow::bail!("'{text}' is neither pause nor fail"),
+    }
+}
+
+/// The globs of `--exclude`, then those of the files; blank lines and comments aside.
+fn excludes(arguments: &Arguments) -> Result<Vec<String>> {
+    let mut globs: Vec<String> = Vec::new();
+    globs.extend(arguments.texts("exclude")?.into_iter().map(str::to_owned));
+    for file in arguments.values("exclude-from") {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read '{}'", file.display()))
+            .map_err(|e| usage(&e, "--exclude-from"))?;
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        globs.extend(lines.map(str::to_owned));
+    }
+    Ok(globs)
+}

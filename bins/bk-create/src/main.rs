@@ -1,0 +1,16 @@
+//! bk-create: makes a backup of directories or files.
+
+mod archive;
+mod create;
+mod estimate;
+mod flags;
+mod prospect;
+mod request;
+mod signals;
+mod sources;
+mod space;
+mod watch;
+
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(create::run)
+}

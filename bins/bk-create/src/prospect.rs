@@ -1,0 +1,143 @@
+//! What is known of a backup before a byte is written: its sources, its size, the space for it.
+//!
+//! Makes nothing, and knows no record but those of earlier backups.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bk_archive::walk::Source;
+use bk_schema::catalog;
+use bk_schema::home::Home;
+use bk_schema::record::Backup;
+use bk_schema::units::human_size;
+use serde_json::Value;
+
+use crate::estimate::{Earlier, Estimate, Totals};
+use crate::flags::{PROGRAM, Settings};
+use crate::request::Request;
+use crate::signals::Signals;
+use crate::sources::{self, Given};
+use crate::space::Space;
+
+/// What is known before a byte is written.
+pub(crate) struct Prospect {
+    pub(crate) given: Vec<Given>,
+    pub(crate) totals: Totals,
+    pub(crate) estimate: Estimate,
+    pub(crate) storage: PathBuf,
+}
+
+impl Prospect {
+    /// Finds the sources, counts them and compares with what is free.
+    pub(crate) fn look(
+        home: &Home,
+        settings: &mut Settings,
+        signals: &Signals,
+        request: &Request,
+    ) -> Result<Self> {
+        let (setting, backups) = if home.has_catalog() {
+            catalog::read(home, |session| {
+                Ok((session.setting("storage_dir")?, session.backups()?))
+            })?
+        } else {
+            (None, Vec::new())
+        };
+        let storage = settings.storage.clone();
+        let storage = storage
+            .or(setting.map(PathBuf::from))
+            .unwrap_or_else(|| home.archives());
+        let storage = std::path::absolute(&storage).with_context(|| {
+            format!("cannot find the storage directory '{}'", storage.display())
+        })?;
+        let storage_text = storage.to_str().map(str::to_owned);
+        let storage_text = storage_text.with_context(|| {
+            format!("the storage directory '{}' is not UTF-8", storage.display())
+        })?;
+        let own = [&home.dir, &storage]
+            .into_iter()
+            .filter_map(|dir| dir.metadata().ok());
+        settings.filter.own = own.map(|dir| (dir.dev(), dir.ino())).collect();
+
+        let given = sources::find(&request.sources, settings.base.as_deref(), &settings.filter)?;
+        for link in given.iter().filter(|given| sources::is_link(given)) {
+            let path = link.source.path.display();
+            PROGRAM.warn(&format!(
+                "warning: '{path}' is a symbolic link and stored as one: '{path}/' backs up what it points to"
+            ));
+        }
+        let names = Value::from(lossy(given.iter().map(|given| given.absolute.as_path())));
+        let backups: Vec<Backup> = backups.into_iter().flatten().collect();
+        let earlier = Earlier::among(&backups, &names);
+        let sources: Vec<Source> = given.iter().map(|given| given.source.clone()).collect();
+        let sample_level = earlier.is_none().then_some(settings.level);
+        let totals = Totals::count(&sources, &settings.filter, sample_level, signals)?;
+
+        let space = Space::at(&storage)?;
+        let reserve_bytes = settings.reserve_bytes;
+        let reserve_bytes = reserve_bytes.unwrap_or_else(|| space.default_reserve());
+        let estimated_size = totals.archive_bytes(earlier);
+        let estimate = Estimate {
+            sources: names,
+            file_count: totals.file_count,
+            content_bytes: totals.content_bytes,
+            estimated_size,
+            estimated_from: if earlier.is_some() {
+                "earlier backup"
+            } else {
+                "sample"
+            },
+            storage: storage_text,
+            available_bytes: space.available_bytes,
+            reserve_bytes,
+            fits: estimated_size.saturating_add(reserve_bytes) <= space.available_bytes,
+        };
+        Ok(Self {
+            given,
+            totals,
+            estimate,
+            storage,
+        })
+    }
+}
+
+impl Estimate {
+    /// # Errors
+    /// An archive that does not fit, with both figures.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(
+            self.fits,
+            "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
+            human_size(self.estimated_size),
+            human_size(self.reserve_bytes),
+            self.storage,
+            human_size(self.available_bytes)
+        );
+        Ok(())
+    }
+
+    pub(crate) fn for_people(&self) -> String {
+        format!(
+            "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
+            self.file_count,
+            human_size(self.content_bytes),
+            human_size(self.estimated_size),
+            if self.estimated_from == "sample" {
+                "a sample of the data"
+            } else {
+                "an earlier backup"
+            },
+            self.storage,
+            human_size(self.available_bytes),
+            human_size(self.reserve_bytes),
+            if self.fits { "yes" } else { "no" },
+        )
+    }
+}
+
+/// Paths for a record, which is UTF-8.
+pub(crate) fn lossy<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<String> {
+    paths
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! One request: what is to be backed up, and the record's birth facts.
+//!
+//! From the flags, or from a line on stdin over what the flags say. Knows no file system.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use bk_schema::cli::{Arguments, usage};
+use bk_schema::record::{Backup, BackupType, check_name};
+use bk_schema::units;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// Keys of the metadata that the programs write themselves.
+const OWN_METADATA: [&str; 9] = [
+    "sources",
+    "sources_base64",
+    "source_entries",
+    "content_bytes",
+    "excludes",
+    "host",
+    "problems",
+    "problem_count",
+    "failure",
+];
+
+/// Keys of a record that a request cannot set: they say how it went.
+const RESULTS: [&str; 7] = [
+    "id",
+    "status",
+    "backup_path",
+    "backup_size",
+    "file_count",
+    "backup_hash",
+    "created_at",
+];
+
+/// What is to be backed up, and how it is to be recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) sources: Vec<PathBuf>,
+    pub(crate) name: Option<String>,
+    pub(crate) backup_type: BackupType,
+    pub(crate) source_version: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) protected: bool,
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Keys of the line that are no request's.
+    pub(crate) passed: Map<String, Value>,
+}
+
+impl Request {
+    /// What the flags and the operands say.
+    ///
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Self> {
+        let text = |long| Ok::<_, anyhow::Error>(arguments.text(long)?.map(str::to_owned));
+        let mut metadata = Map::new();
+        for pair in arguments.texts("metadata")? {
+            let (key, value) = parse_metadata(pair).map_err(|e| usage(&e, "--metadata"))?;
+            metadata.insert(key, value);
+        }
+        if let Some(name) = arguments.text("name")? {
+            check_name(name).map_err(|e| usage(&e, "--name"))?;
+        }
+        Ok(Self {
+            sources: arguments.operands.iter().map(PathBuf::from).collect(),
+            name: text("name")?,
+            backup_type: arguments
+                .parsed("type", BackupType::parse)?
+                .unwrap_or(BackupType::Manual),
+            source_version: arguments.parsed("source-version", parse_version)?,
+            description: text("description")?,
+            metadata,
+            protected: arguments.has("protect"),
+            expires_at: arguments.parsed("expires", |time| parse_expiry(time, now))?,
+            passed: Map::new(),
+        })
+    }
+
+    /// What a line says, over what the flags say.
+    ///
+    /// # Errors
+    /// The key that is wrong.
+    pub(crate) fn with_line(&self, line: Value, now: Timestamp) -> Result<Self> {
+        let Value::Object(object) = line else {
+            bail!("it is no object with the key sources");
+        };
+        let mut request = self.clone();
+        for (key, value) in object {
+            request
+                .set(&key, value, now)
+                .with_context(|| format!("its {}", key.escape_debug()))?;
+        }
+        ensure!(!request.sources.is_empty(), "it has no sources");
+        Ok(request)
+    }
+
+    fn set(&mut self, key: &str, value: Value, now: Timestamp) -> Result<()> {
+        ensure!(
+            !RESULTS.contains(&key),
+            "cannot be asked for: it is what comes out"
+        );
+        let is_own = key == "sources" || Backup::KEYS.contains(&key);
+        if value.is_null() && is_own {
+            return Ok(());
+        }
+        match key {
+            "sources" => self.sources = sources(value)?,
+            "backup_name" => {
+                let name = string(value)?;
+                check_name(&name)?;
+                self.name = Some(name);
+            }
+            "backup_type" => self.backup_type = BackupType::parse(&string(value)?)?,
+            "source_version" => self.source_version = Some(parse_version(&string(value)?)?),
+            "compression_type" => ensure!(value == "gzip", "is not gzip, the only one there is"),
+            "description" => self.description = Some(string(value)?),
+            "backup_metadata" => {
+                let Value::Object(metadata) = value else {
+                    bail!("is no object");
+                };
+                metadata.keys().try_for_each(|key| check_key(key))?;
+                self.metadata.extend(metadata);
+            }
+            "protected" => self.protected = value.as_bool().context("is neither true nor false")?,
+            "expires_at" => self.expires_at = Some(parse_expiry(&string(value)?, now)?),
+            _ => {
+                self.passed.insert(key.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name unless another is asked for: type, version and time, as a file can be named.
+    pub(crate) fn default_name(&self, now: Timestamp) -> String {
+        let fits = |c: char| if c == '/' || c.is_control() { '-' } else { c };
+        let version = self.source_version.iter().map(|version| {
+            let short: String = version.chars().map(fits).take(40).collect();
+            format!("_v{}", short.strip_prefix('v').unwrap_or(&short))
+        });
+        let time = now.strftime("%Y-%m-%d_%H-%M-%S");
+        format!(
+            "{}{}_{time}",
+            self.backup_type.name(),
+            version.collect::<String>()
+        )
+    }
+}
+
+fn string(value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => bail!("is no string"),
+    }
+}
+
+fn sources(value: Value) -> Result<Vec<PathBuf>> {
+    let all = match value {
+        Value::String(one) => vec![Value::String(one)],
+        Value::Array(all) => all,
+        _ => bail!("are no array of paths"),
+    };
+    let path = |value| {
+        let text = string(value)?;
+        ensure!(
+            !text.is_empty() && !text.contains('\0'),
+            "have a path that cannot be one"
+        );
+        Ok(PathBuf::from(text))
+    };
+    all.into_iter().map(path).collect()
+}
+
+fn parse_version(text: &str) -> Result<String> {
+    ensure!(!text.is_empty(), "a version cannot be empty");
+    Ok(text.to_owned())
+}
+
+fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let time = units::parse_future(text, now)?;
+    ensure!(
+        time >= now,
+        "{time} is past: the backup would be expired before it is made"
+    );
+    Ok(time)
+}
+
+fn parse_metadata(pair: &str) -> Result<(String, Value)> {
+    let (key, text) = pair
+        .split_once('=')
+        .with_context(|| format!("'{pair}' is not KEY=VALUE"))?;
+    check_key(key)?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    Ok((key.to_owned(), value))
+}
+
+fn check_key(key: &str) -> Result<()> {
+    ensure!(!key.is_empty(), "a key of the metadata cannot be empty");
+    ensure!(
+        !OWN_METADATA.contains(&key),
+        "the key '{key}' of the metadata is bk's own"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn request(version: Option<&str>) -> Request {
+        Request {
+            sources: Vec::new(),
+            name: None,
+            backup_type: BackupType::PreUpgrade,
+            source_version: version.map(str::to_owned),
+            description: None,
+            metadata: Map::new(),
+            protected: false,
+            expires_at: None,
+            passed: Map::new(),
+        }
+    }
+
+    #[test]
+    fn the_default_name_is_always_a_name() {
+        let now = "2026-11-24T08:05:09Z".parse().unwrap();
+        for (version, name) in [
+            (None, "pre-upgrade_2026-11-24_08-05-09"),
+            (Some("1.2"), "pre-upgrade_v1.2_2026-11-24_08-05-09"),
+            (Some("v1.2"), "pre-upgrade_v1.2_2026-11-24_08-05-09"),
+            (Some("a/b\n"), "pre-upgrade_va-b-_2026-11-24_08-05-09"),
+        ] {
+            assert_eq!(request(version).default_name(now), name);
+        }
+        let long = "é".repeat(500);
+        check_name(&request(Some(&long)).default_name(now)).unwrap();
+    }
+
+    #[test]
+    fn metadata_is_json_where_it_can_be() {
+        let value = |pair| parse_metadata(pair).unwrap().1;
+        assert_eq!(value("a=1"), 1);
+        assert_eq!(value("a={\"b\":[null]}"), serde_json::json!({"b": [null]}));
+        assert_eq!(value("a=b=c"), "b=c");
+        assert!(parse_metadata("a").is_err() && parse_metadata("sources=x").is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! What is to be backed up: where it is, and under which name it is stored.
+//!
+//! Names are stored as tar does, without what leads out of the tree. Reads no content.
+
+use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bk_archive::walk::{Filter, Source};
+use rustix::fs::OFlags;
+
+/// A source, and its place as the record tells it.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) source: Source,
+    pub(crate) absolute: PathBuf,
+}
+
+/// Finds all that is asked for; what is within another source is left out, as it comes with
+/// that one.
+///
+/// # Errors
+/// A source that is missing, unreadable or bk's own, and two that one name would stand for.
+pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> Result<Vec<Given>> {
+    let mut all: Vec<Given> = Vec::new();
+    for path in paths {
+        let given = find_one(path, base, filter)
+            .with_context(|| format!("cannot back up '{}'", path.display()))?;
+        if all
+            .iter()
+            .any(|other| given.absolute.starts_with(&other.absolute))
+        {
+            continue;
+        }
+        all.retain(|other| !other.absolute.starts_with(&given.absolute));
+        all.push(given);
+    }
+    for (at, given) in all.iter().enumerate() {
+        for other in &all[..at] {
+            check_clash(given, other)?;
+            check_clash(other, given)?;
+        }
+    }
+    Ok(all)
+}
+
+fn find_one(path: &Path, base: Option<&Path>, filter: &Filter) -> Result<Given> {
+    let located = base.map_or_else(|| path.to_owned(), |base| base.join(path));
+    let metadata = located.symlink_metadata()?;
+    if filter.own.contains(&(metadata.dev(), metadata.ino())) {
+        bail!("it is where bk keeps its catalog or its archives");
+    }
+    if metadata.is_dir() {
+        std::fs::read_dir(&located)?;
+    } else if metadata.is_file() {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&located)?;
+    }
+    let leads_up = located
+        .components()
+        .any(|part| part == Component::ParentDir);
+    let absolute = if leads_up {
+        located.canonicalize()?
+    } else {
+        std::path::absolute(&located)?
+    };
+    // absolute() keeps a last slash, which would make two paths of one.
+    let absolute = absolute.components().collect();
+    let source = Source {
+        path: located,
+        name: stored_name(path),
+    };
+    Ok(Given { source, absolute })
+}
+
+/// As tar: what stands after the last `..` and the leading slash; `.` where nothing does.
+fn stored_name(path: &Path) -> PathBuf {
+    let mut name = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => name.push(part),
+            Component::ParentDir => name.clear(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    if name.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        name
+    }
+}
+
+/// Two entries of one name would be unpacked one over the other.
+fn check_clash(inner: &Given, outer: &Given) -> Result<()> {
+    let name = &inner.source.name;
+    let below = match outer.source.name.to_str() {
+        Some(".") => name.as_path(),
+        _ => match name.strip_prefix(&outer.source.name) {
+            Ok(below) => below,
+            Err(_) => return Ok(()),
+        },
+    };
+    let is_same = below.as_os_str().is_empty();
+    if is_same || outer.source.path.join(below).symlink_metadata().is_ok() {
+        bail!(
+            "cannot back up '{}' and '{}' together: both hold what is stored as '{}'",
+            outer.absolute.display(),
+            inner.absolute.display(),
+            name.display()
+        );
+    }
+    Ok(())
+}
+
+/// A source that is a symbolic link is stored as one, which is seldom what was meant.
+pub(crate) fn is_link(given: &Given) -> bool {
+    let ends_in_slash = given.source.path.as_os_str().as_bytes().ends_with(b"/");
+    !ends_in_slash && given.source.path.is_symlink()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stored_as_tar_does() {
+        for (path, name) in [
+            ("/srv/app/", "srv/app"),
+            ("./x", "x"),
+            ("../../a/../b/c", "b/c"),
+            ("..", "."),
+            ("/", "."),
+            ("a//b/./c", "a/b/c"),
+        ] {
+            assert_eq!(stored_name(Path::new(path)), Path::new(name), "{path}");
+        }
+    }
+}

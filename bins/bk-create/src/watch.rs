@@ -1,0 +1,140 @@
+//! What people are told while a backup is made, and the list of what went wrong.
+//!
+//! A progress bar on stderr where that is a terminal. Knows no catalog.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use bk_archive::problem::Problem;
+use bk_archive::writer::Observer;
+use bk_schema::cli::Program;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::signals::Signals;
+
+/// So many problems are listed in the record; all are told on stderr.
+const LISTED_PROBLEMS: usize = 100;
+
+/// Looks on while a backup is made.
+pub(crate) struct Watch {
+    pub(crate) signals: Signals,
+    program: &'static Program,
+    bar: ProgressBar,
+    files_read: Arc<AtomicU64>,
+    problems: Mutex<Problems>,
+}
+
+/// What went wrong with places of the source.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    listed: Vec<Value>,
+    /// All of them.
+    pub(crate) count: u64,
+    /// Whether the archive lacks something that was there.
+    pub(crate) is_loss: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
+        // Hidden by itself where stderr is no terminal.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Self {
+            signals,
+            program,
+            bar,
+            files_read: Arc::default(),
+            problems: Mutex::default(),
+        }
+    }
+
+    /// Shows the bar, from here on with what there is to do.
+    pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
+        let style = ProgressStyle::with_template(
+            "{bar:24} {binary_bytes}/{binary_total_bytes}, {files} files, {binary_bytes_per_sec}, {eta} left",
+        );
+        let files_read = self.files_read.clone();
+        let files = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is no reason to stop.
+            let _ = write!(text, "{}/{file_count}", files_read.load(Ordering::Relaxed));
+        };
+        self.bar.set_length(content_bytes);
+        if let Ok(style) = style {
+            self.bar.set_style(style.with_key("files", files));
+        }
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    /// Tells people something, above the bar.
+    pub(crate) fn warn(&self, text: &str) {
+        self.bar.suspend(|| self.program.warn(text));
+    }
+
+    /// Takes the bar away, and hands over what went wrong.
+    pub(crate) fn end(self) -> Problems {
+        self.bar.finish_and_clear();
+        self.problems
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Problems {
+    /// The first hundred, for the record.
+    pub(crate) fn listed(&self) -> Value {
+        Value::from(self.listed.clone())
+    }
+
+    fn add(&mut self, problem: &Problem) {
+        self.count += 1;
+        self.is_loss |= problem.kind.is_loss();
+        if self.listed.len() < LISTED_PROBLEMS {
+            let mut value = json!({
+                "path": problem.path.to_string_lossy(),
+                "kind": problem.kind.name(),
+                "reason": bk_schema::cli::one_line(&problem.reason),
+            });
+            if problem.path.to_str().is_none() {
+                value["path_base64"] = base64(problem.path.as_os_str().as_bytes()).into();
+            }
+            self.listed.push(value);
+        }
+    }
+}
+
+/// Bytes that are no UTF-8 as JSON can hold them.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+impl Observer for Watch {
+    fn problem(&self, problem: Problem) {
+        let what = if problem.kind.is_loss() {
+            "cannot read"
+        } else {
+            "warning:"
+        };
+        self.warn(&format!(
+            "{what} '{}': {}",
+            problem.path.display(),
+            problem.reason
+        ));
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.add(&problem);
+    }
+
+    fn read_bytes(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn read_file(&self) {
+        self.files_read.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.signals.caught().is_some()
+    }
+}

@@ -1,0 +1,3 @@
+//! bk-ls: lists backups and what is inside them.
+
+fn main() {}
