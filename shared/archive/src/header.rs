@@ -4,6 +4,8 @@
 //! Files with holes are written as GNU tar's sparse format 1.0 ("Storing Sparse Files, PAX
 //! Format" in its manual). Knows no file system.
 
+use anyhow::{Context, Result};
+
 use crate::entry::{Entry, Extent, FileTime, Kind};
 use crate::pax;
 
@@ -112,6 +114,7 @@ fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
         Kind::BlockDevice(..) => (b'4', None),
         Kind::Directory => (b'5', None),
         Kind::Fifo => (b'6', None),
+        Kind::Unknown(flag) => (*flag, None),
     };
     header.set_entry_type(tar::EntryType::new(flag));
     if let Some(to) = link {
@@ -194,6 +197,61 @@ fn pax_time(time: FileTime) -> String {
     }
 }
 
+/// The time that a decimal number of seconds means; digits after the ninth are dropped.
+pub(crate) fn parse_pax_time(text: &[u8]) -> Option<FileTime> {
+    let text = str::from_utf8(text).ok()?;
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let secs: i64 = whole.parse().ok()?;
+    let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
+    Some(match (is_negative, nanos) {
+        (false, nanos) => FileTime { secs, nanos },
+        (true, 0) => FileTime { secs: -secs, nanos },
+        (true, nanos) => FileTime {
+            secs: -secs - 1,
+            nanos: 1_000_000_000 - nanos,
+        },
+    })
+}
+
+/// A number of a header: octal digits, or base 256 as GNU tar writes large and negative ones.
+///
+/// # Errors
+/// What is neither, or does not fit.
+pub(crate) fn number(field: &[u8]) -> Result<i64> {
+    if let [first @ 0x80..=0xff, rest @ ..] = field {
+        let sign = if first & 0x40 == 0 { 0 } else { -1i128 };
+        let high = (sign << 6) | i128::from(first & 0x3f);
+        let value = rest
+            .iter()
+            .fold(high, |value, byte| value << 8 | i128::from(*byte));
+        return i64::try_from(value)
+            .ok()
+            .context("a number in a header is out of range");
+    }
+    let is_filler = |byte: &u8| *byte == b' ' || *byte == 0;
+    let digits = field.iter().skip_while(|byte| is_filler(byte));
+    let digits: Vec<u8> = digits
+        .take_while(|byte| !is_filler(byte))
+        .copied()
+        .collect();
+    digits.iter().try_fold(0i64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 8);
+        let digit = digit.context("a number in a header is not octal")?;
+        let value = value
+            .checked_mul(8)
+            .context("a number in a header is out of range")?;
+        Ok(value + i64::from(digit))
+    })
+}
+
 /// GNU tar writes `=` and `%` in the name of an attribute like this, and reads it so.
 fn xattr_keyword(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name)
@@ -245,7 +303,29 @@ mod tests {
             (-3, 0, "-3"),
         ] {
             assert_eq!(pax_time(FileTime { secs, nanos }), text);
+            assert_eq!(
+                parse_pax_time(text.as_bytes()),
+                Some(FileTime { secs, nanos })
+            );
         }
+        for bad in ["", "x", "1.x", "--1", "+1", "1.-2", "99999999999999999999"] {
+            assert_eq!(parse_pax_time(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_octal_or_base_256() {
+        for (field, value) in [
+            (&b"0000644\0"[..], 0o644),
+            (b"   17 \0", 0o17),
+            (b"\0\0\0", 0),
+            (b"\x80\0\x01\0", 256),
+            (b"\xff\xff\xff\xfe", -2),
+        ] {
+            assert_eq!(number(field).ok(), Some(value), "{field:?}");
+        }
+        assert!(number(b"8").is_err() && number(b"-1").is_err());
+        assert!(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").is_err());
     }
 
     #[test]

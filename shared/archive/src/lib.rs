@@ -1,16 +1,19 @@
 //! Backups as series of gzip members that hold one POSIX pax tar stream.
 //!
 //! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
-//! `members` the stream cut into members, `writer` the threads that join them. The format:
-//! `entry` is what a header tells, `header` its bytes, `pax` the records of an extended header,
-//! `member` one gzip member. Knows paths and streams; knows no catalog.
+//! `members` the stream cut into members, `writer` the threads that join them. Reading: `gunzip`
+//! is what the members hold, `reader` the entries in it. The format: `entry` is what a header tells, `header` its bytes, `pax` the records of an extended header,
+//! `sparse` the map of a file with holes, `member` one gzip member. Knows paths and streams; knows no catalog.
 
 pub mod entry;
+pub mod gunzip;
 pub mod header;
 pub mod member;
 mod members;
 pub mod pax;
 pub mod problem;
+pub mod reader;
 mod source;
+mod sparse;
 pub mod walk;
 pub mod writer;

@@ -47,6 +47,38 @@ pub fn parse(header: &[u8]) -> Result<Vec<(&str, &[u8])>> {
 
 type Record<'a> = (&'a str, &'a [u8]);
 
+/// Records that outlive the bytes that they were read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records(Vec<(String, Vec<u8>)>);
+
+impl Records {
+    /// # Errors
+    /// As [`parse`].
+    pub fn new(header: &[u8]) -> Result<Self> {
+        let owned = |(keyword, value): Record<'_>| (keyword.to_owned(), value.to_vec());
+        Ok(Self(parse(header)?.into_iter().map(owned).collect()))
+    }
+
+    /// In their order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
+        self.0
+            .iter()
+            .map(|(keyword, value)| (keyword.as_str(), value.as_slice()))
+    }
+
+    /// The value of a keyword: where it stands twice, the last one counts (POSIX).
+    #[must_use]
+    pub fn last(&self, keyword: &str) -> Option<&[u8]> {
+        let mut same = self.iter().filter(|(name, _)| *name == keyword);
+        same.next_back().map(|(_, value)| value)
+    }
+
+    /// Adds records that count where both tell the same.
+    pub fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+}
+
 fn split_record(input: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let space = input.iter().position(|byte| *byte == b' ')?;
     let number = &input[..space];
