@@ -13,7 +13,7 @@ use bk_archive::writer::{self, Plan, Summary};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
 use bk_schema::home::{self, Home};
-use bk_schema::lines;
+use bk_schema::lines::{self, base64};
 use bk_schema::listing::{self, Listed};
 use bk_schema::lock::Timeout;
 use bk_schema::operands::check_no_terminal;
@@ -29,7 +29,7 @@ use crate::prospect::{Prospect, lossy};
 use crate::request::Request;
 use crate::signals::Signals;
 use crate::space::Guard;
-use crate::watch::{Problems, Watch, base64};
+use crate::watch::{Problems, Watch};
 
 /// Exit status: the backup was made, but something of the source could not be read.
 const SOME_UNREAD: u8 = 3;

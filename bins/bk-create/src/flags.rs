@@ -20,95 +20,95 @@ pub(crate) const PROGRAM: Program = Program {
     usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS",
     operands: Operands::Paths,
     flags: &[
-        flag(
+        Flag::new(
             "type",
             Some('t'),
             Some("manual|pre-upgrade|automatic"),
             "why it is made (manual)",
         ),
-        flag(
+        Flag::new(
             "source-version",
             None,
             Some("VERSION"),
             "version of what is backed up",
         ),
-        flag(
+        Flag::new(
             "name",
             Some('n'),
             Some("NAME"),
             "name of the backup (TYPE[_vVERSION]_DATE_TIME)",
         ),
-        flag("description", Some('d'), Some("TEXT"), "a note for people"),
-        flag(
+        Flag::new("description", Some('d'), Some("TEXT"), "a note for people"),
+        Flag::new(
             "metadata",
             Some('m'),
             Some("KEY=VALUE"),
             "a fact to keep; a JSON value stays JSON; may be repeated",
         ),
-        flag(
+        Flag::new(
             "expires",
             Some('e'),
             Some("TIME"),
             "when it may go: 30d from now, or a time",
         ),
-        flag("protect", None, None, "refuse its removal"),
-        flag(
+        Flag::new("protect", None, None, "refuse its removal"),
+        Flag::new(
             "directory",
             Some('C'),
             Some("DIR"),
             "take relative paths from DIR",
         ),
-        flag(
+        Flag::new(
             "exclude",
             None,
             Some("GLOB"),
             "leave out: a name anywhere, or with a slash a whole path; may be repeated",
         ),
-        flag(
+        Flag::new(
             "exclude-from",
             None,
             Some("FILE"),
             "leave out what the lines of FILE match; may be repeated",
         ),
-        flag(
+        Flag::new(
             "exclude-caches",
             None,
             None,
             "leave out what is in directories with a CACHEDIR.TAG",
         ),
-        flag(
+        Flag::new(
             "one-file-system",
             None,
             None,
             "stay on the file system of each PATH",
         ),
-        flag("level", None, Some("0-12"), "compression level (6)"),
-        flag(
+        Flag::new("level", None, Some("0-12"), "compression level (6)"),
+        Flag::new(
             "jobs",
             Some('j'),
             Some("N"),
             "compressing threads (one a core)",
         ),
-        flag("storage", None, Some("DIR"), "where to put the archive"),
-        flag(
+        Flag::new("storage", None, Some("DIR"), "where to put the archive"),
+        Flag::new(
             "estimate",
             None,
             None,
             "print what the backup would take, and make nothing",
         ),
-        flag(
+        Flag::new(
             "reserve",
             None,
             Some("SIZE"),
             "space to leave free (5 % of the file system, at most 1 GiB)",
         ),
-        flag(
+        Flag::new(
             "on-low-space",
             None,
             Some("pause|fail"),
             "what to do when less than that is left (pause)",
         ),
-        flag(
+        Flag::new(
             "low-space-timeout",
             None,
             Some("SPAN"),
@@ -116,20 +116,6 @@ pub(crate) const PROGRAM: Program = Program {
         ),
     ],
 };
-
-const fn flag(
-    long: &'static str,
-    short: Option<char>,
-    value: Option<&'static str>,
-    help: &'static str,
-) -> Flag {
-    Flag {
-        long,
-        short,
-        value,
-        help,
-    }
-}
 
 /// What the flags say for every request.
 pub(crate) struct Settings {

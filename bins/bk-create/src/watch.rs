@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
 use bk_archive::problem::Problem;
 use bk_archive::writer::Observer;
 use bk_schema::cli::Program;
+use bk_schema::lines::base64;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -103,11 +103,6 @@ impl Problems {
             self.listed.push(value);
         }
     }
-}
-
-/// Bytes that are no UTF-8 as JSON can hold them.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 impl Observer for Watch {

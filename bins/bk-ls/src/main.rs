@@ -1,3 +1,11 @@
 //! bk-ls: lists backups and what is inside them.
 
-fn main() {}
+mod files;
+mod filter;
+mod flags;
+mod list;
+mod long;
+
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(list::run)
+}

@@ -35,6 +35,24 @@ pub struct Flag {
     pub help: &'static str,
 }
 
+impl Flag {
+    /// A flag of its long and short name, its value's placeholder and its help.
+    #[must_use]
+    pub const fn new(
+        long: &'static str,
+        short: Option<char>,
+        value: Option<&'static str>,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            long,
+            short,
+            value,
+            help,
+        }
+    }
+}
+
 /// One program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
@@ -61,48 +79,23 @@ pub enum Operands {
 
 /// The flags of every program.
 pub const COMMON: &[Flag] = &[
-    Flag {
-        long: "home",
-        short: None,
-        value: Some("DIR"),
-        help: "where the catalog is",
-    },
-    Flag {
-        long: "lock-timeout",
-        short: None,
-        value: Some("SPAN"),
-        help: "how long to wait for the catalog (60s)",
-    },
-    Flag {
-        long: "json",
-        short: None,
-        value: None,
-        help: "print JSON lines, on a terminal too",
-    },
-    Flag {
-        long: "table",
-        short: None,
-        value: None,
-        help: "print a table, into a pipe too",
-    },
-    Flag {
-        long: "completions",
-        short: None,
-        value: Some("bash|zsh|fish"),
-        help: "print the completions for a shell",
-    },
-    Flag {
-        long: "help",
-        short: Some('h'),
-        value: None,
-        help: "print this help",
-    },
-    Flag {
-        long: "version",
-        short: Some('V'),
-        value: None,
-        help: "print the version",
-    },
+    Flag::new("home", None, Some("DIR"), "where the catalog is"),
+    Flag::new(
+        "lock-timeout",
+        None,
+        Some("SPAN"),
+        "how long to wait for the catalog (60s)",
+    ),
+    Flag::new("json", None, None, "print JSON lines, on a terminal too"),
+    Flag::new("table", None, None, "print a table, into a pipe too"),
+    Flag::new(
+        "completions",
+        None,
+        Some("bash|zsh|fish"),
+        "print the completions for a shell",
+    ),
+    Flag::new("help", Some('h'), None, "print this help"),
+    Flag::new("version", Some('V'), None, "print the version"),
 ];
 
 /// What was typed, each flag known and with its value.
@@ -336,18 +329,8 @@ mod tests {
         usage: "[flags] [NAME...]",
         operands: Operands::Backups,
         flags: &[
-            Flag {
-                long: "type",
-                short: Some('t'),
-                value: Some("TYPE"),
-                help: "of what type",
-            },
-            Flag {
-                long: "all",
-                short: None,
-                value: None,
-                help: "all",
-            },
+            Flag::new("type", Some('t'), Some("TYPE"), "of what type"),
+            Flag::new("all", None, None, "all"),
         ],
     };
 

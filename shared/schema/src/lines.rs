@@ -5,6 +5,7 @@
 use std::io::{self, BufRead, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -155,6 +156,12 @@ fn identify(value: Value) -> Result<Line> {
 pub fn write(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut output, value)?;
     output.write_all(b"\n")
+}
+
+/// Bytes that are no UTF-8, such as a path, as JSON can hold them (RFC 4648, section 4).
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

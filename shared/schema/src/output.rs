@@ -125,7 +125,7 @@ impl Output {
         self.check(result)
     }
 
-    /// Prints bytes as they are, and a newline: a path for people need not be UTF-8.
+    /// Prints an aligned table under a head.
     ///
     /// # Errors
     /// Those of stdout, but for a reader that went away.
@@ -241,8 +241,8 @@ mod tests {
         assert_eq!(
             render(&columns, &rows, false),
             concat!(
-                "  N  NAME             X\n",
-                "  1  日本             x\n",
+                "  N  NAME           X\n",
+                "  1  日本           x\n",
                 "100  a\\u{1b}[31m\\n\n"
             )
         );

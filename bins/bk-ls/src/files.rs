@@ -1,0 +1,234 @@
+//! What is inside backups: one line, or one row like those of `tar tv`, for each entry.
+//!
+//! Reads archives as a stream and prints as it goes. Knows no catalog.
+
+use anyhow::{Context, Result, bail};
+use bk_archive::entry::{Entry, FileTime, Kind};
+use bk_archive::reader::Reader;
+use bk_schema::lines::base64;
+use bk_schema::listing::{FileStatus, Listed};
+use bk_schema::output::{Output, Tone, visible};
+use bk_schema::record::{Backup, Status};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+/// Owner and size together take this much at least, as with GNU tar.
+const OWNER_AND_SIZE_WIDTH: usize = 19;
+
+/// One entry as a line.
+#[derive(Serialize)]
+struct FileLine<'a> {
+    id: i64,
+    backup_name: &'a str,
+    path: String,
+    /// Where the path is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+    r#type: &'static str,
+    size: u64,
+    /// Null where it lies outside of the calendar.
+    mtime: Option<Timestamp>,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    uname: String,
+    gname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+/// Prints what is inside each; calls `failed` for one that cannot be read.
+///
+/// # Errors
+/// Those of the output.
+pub(crate) fn print(
+    output: &mut Output,
+    all: &[Listed],
+    mut failed: impl FnMut(anyhow::Error),
+) -> Result<()> {
+    for (at, listed) in all.iter().enumerate() {
+        let backup = &listed.backup;
+        if output.is_table() && all.len() > 1 {
+            let head = output.toned(&format!("{}:", backup.backup_name), Tone::Head);
+            let space = if at > 0 { "\n" } else { "" };
+            output.text(&format!("{space}{head}\n"))?;
+        }
+        let opened = open(listed);
+        let listed = match opened {
+            Ok(mut reader) => print_entries(output, backup, || reader.next_entry())?,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = listed {
+            let name = backup.backup_name.escape_debug();
+            failed(error.context(format!("cannot list the files of '{name}'")));
+        }
+        if output.is_gone() {
+            break;
+        }
+    }
+    output.flush()
+}
+
+fn open(
+    listed: &Listed,
+) -> Result<Reader<bk_archive::gunzip::Gunzip<std::io::BufReader<std::fs::File>>>> {
+    let backup = &listed.backup;
+    let path = backup.backup_path.escape_debug();
+    match (backup.status, listed.file_status) {
+        (Status::Creating | Status::Failed, _) => {
+            bail!("it has no archive: it is {}", backup.status.name())
+        }
+        (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
+        _ => Reader::open(backup.backup_path.as_ref()).with_context(|| format!("'{path}'")),
+    }
+}
+
+/// The outer error is the output's, the inner one the archive's.
+fn print_entries(
+    output: &mut Output,
+    backup: &Backup,
+    mut next: impl FnMut() -> Result<Option<Entry>>,
+) -> Result<Result<()>> {
+    let zone = TimeZone::system();
+    let mut width = OWNER_AND_SIZE_WIDTH;
+    while !output.is_gone() {
+        let path = || format!("'{}'", backup.backup_path.escape_debug());
+        let entry = match next().with_context(path) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(error) => return Ok(Err(error)),
+        };
+        if output.is_table() {
+            let row = row(&entry, &zone, &mut width);
+            output.text(&row)?;
+        } else {
+            output.line(&line(backup, &entry))?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn line<'a>(backup: &'a Backup, entry: &Entry) -> FileLine<'a> {
+    let is_text = str::from_utf8(&entry.path).is_ok();
+    FileLine {
+        id: backup.id,
+        backup_name: &backup.backup_name,
+        path: text(&entry.path),
+        path_base64: (!is_text).then(|| base64(&entry.path)),
+        r#type: kind(&entry.kind).1,
+        size: entry.size,
+        mtime: timestamp(entry.mtime),
+        mode: format!("{:04o}", entry.mode),
+        uid: entry.uid,
+        gid: entry.gid,
+        uname: text(&entry.uname),
+        gname: text(&entry.gname),
+        link: link(&entry.kind).map(text),
+    }
+}
+
+/// As `tar tv` has it: mode, owner, size, local time, name. Owner and size share a column that
+/// grows with what comes.
+fn row(entry: &Entry, zone: &TimeZone, width: &mut usize) -> String {
+    let name_or = |name: &[u8], id: u32| match name {
+        [] => id.to_string(),
+        name => visible(&text(name)),
+    };
+    let owner = format!(
+        "{}/{}",
+        name_or(&entry.uname, entry.uid),
+        name_or(&entry.gname, entry.gid)
+    );
+    let size = match entry.kind {
+        Kind::CharDevice(major, minor) | Kind::BlockDevice(major, minor) => {
+            format!("{major},{minor}")
+        }
+        _ => entry.size.to_string(),
+    };
+    *width = (*width).max(owner.len() + 1 + size.len());
+    let size_width = *width - owner.len();
+    let time = timestamp(entry.mtime).map_or("-".to_owned(), |time| {
+        let local = time.to_zoned(zone.clone());
+        local.strftime("%Y-%m-%d %H:%M").to_string()
+    });
+    let arrow = match entry.kind {
+        Kind::HardLink(_) => " link to ",
+        _ => " -> ",
+    };
+    let link = link(&entry.kind).map(|target| format!("{arrow}{}", visible(&text(target))));
+    format!(
+        "{}{} {owner}{size:>size_width$} {time:16} {}{}\n",
+        kind(&entry.kind).0,
+        permissions(entry.mode),
+        visible(&text(&entry.path)),
+        link.unwrap_or_default()
+    )
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn timestamp(time: FileTime) -> Option<Timestamp> {
+    let nanos = i32::try_from(time.nanos).ok()?;
+    Timestamp::new(time.secs, nanos).ok()
+}
+
+fn link(kind: &Kind) -> Option<&[u8]> {
+    match kind {
+        Kind::HardLink(target) | Kind::Symlink(target) => Some(target),
+        _ => None,
+    }
+}
+
+/// The letter of `tar tv`, and the name in a line.
+fn kind(kind: &Kind) -> (char, &'static str) {
+    match kind {
+        Kind::File { .. } => ('-', "file"),
+        Kind::HardLink(_) => ('h', "hardlink"),
+        Kind::Symlink(_) => ('l', "symlink"),
+        Kind::Directory => ('d', "directory"),
+        Kind::Fifo => ('p', "fifo"),
+        Kind::CharDevice(..) => ('c', "char-device"),
+        Kind::BlockDevice(..) => ('b', "block-device"),
+        Kind::Unknown(_) => ('?', "unknown"),
+    }
+}
+
+/// `rwxr-xr-x`, with `s` and `t` where the special bits are, as ls(1) shows them.
+fn permissions(mode: u32) -> String {
+    let special = [(0o4000, 's'), (0o2000, 's'), (0o1000, 't')];
+    let mut text = String::new();
+    for (class, (bit, letter)) in special.into_iter().enumerate() {
+        let bits = mode >> (6 - 3 * class);
+        let executes = bits & 1 != 0;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & bit != 0, executes) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_shown_as_ls_shows_them() {
+        for (mode, text) in [
+            (0o644, "rw-r--r--"),
+            (0o4755, "rwsr-xr-x"),
+            (0o2640, "rw-r-S---"),
+            (0o1777, "rwxrwxrwt"),
+            (0o1000, "--------T"),
+        ] {
+            assert_eq!(permissions(mode), text);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Which of the listed backups are meant, and in what order: a pure function of records,
+//! criteria and `now`.
+//!
+//! Knows no catalog and no file.
+
+use std::cmp::Ordering;
+
+use anyhow::{Context, Result, bail};
+use bk_schema::cli::{Arguments, UsageError};
+use bk_schema::listing::{FileStatus, Listed};
+use bk_schema::record::{BackupType, Status};
+use bk_schema::units;
+use globset::{Glob, GlobMatcher};
+use jiff::Timestamp;
+
+/// What a backup must be to be listed: all that is given must hold.
+#[derive(Debug, Default)]
+pub(crate) struct Criteria {
+    types: Vec<BackupType>,
+    states: Vec<Status>,
+    file_status: Option<FileStatus>,
+    expired: bool,
+    expires_until: Option<Timestamp>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    name: Option<GlobMatcher>,
+    source_version: Option<String>,
+    protected: bool,
+    larger_bytes: Option<u64>,
+    latest: Option<Latest>,
+    sort: Option<Key>,
+    reverse: bool,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Latest {
+    OfAll,
+    OfEachType,
+}
+
+/// What to order by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Id,
+    Name,
+    Type,
+    Status,
+    Version,
+    Created,
+    Expires,
+    Size,
+    Files,
+}
+
+const KEYS: [(&str, Key); 9] = [
+    ("id", Key::Id),
+    ("name", Key::Name),
+    ("type", Key::Type),
+    ("status", Key::Status),
+    ("version", Key::Version),
+    ("created", Key::Created),
+    ("expires", Key::Expires),
+    ("size", Key::Size),
+    ("files", Key::Files),
+];
+
+impl Criteria {
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
+        let file_status = match (arguments.has("available"), arguments.has("missing")) {
+            (true, true) => {
+                let text = "--available and --missing exclude each other";
+                return Err(UsageError(text.into()).into());
+            }
+            (true, false) => Some(FileStatus::Available),
+            (false, true) => Some(FileStatus::Missing),
+            (false, false) => None,
+        };
+        let latest = match (arguments.has("latest"), arguments.has("each-type")) {
+            (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
+            (true, true) => Some(Latest::OfEachType),
+            (true, false) => Some(Latest::OfAll),
+            (false, false) => None,
+        };
+        Ok(Self {
+            types: all(arguments, "type", BackupType::parse)?,
+            states: all(arguments, "status", Status::parse)?,
+            file_status,
+            expired: arguments.has("expired"),
+            expires_until: arguments
+                .parsed("expires-within", |text| units::parse_future(text, now))?,
+            since: arguments.parsed("since", |text| units::parse_past(text, now))?,
+            until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+            name: arguments.parsed("name", parse_glob)?,
+            source_version: arguments.text("source-version")?.map(str::to_owned),
+            protected: arguments.has("protected"),
+            larger_bytes: arguments.parsed("larger", units::parse_size)?,
+            latest,
+            sort: arguments.parsed("sort", parse_key)?,
+            reverse: arguments.has("reverse"),
+            limit: arguments.parsed("limit", parse_limit)?,
+        })
+    }
+
+    /// Those that are meant. They keep their order unless another was asked for.
+    pub(crate) fn select(&self, all: Vec<Listed>, now: Timestamp) -> Vec<Listed> {
+        let meant = |listed: &Listed| self.is_met_by(listed, now);
+        let mut selected: Vec<Listed> = all.into_iter().filter(meant).collect();
+        if let Some(latest) = self.latest {
+            selected = newest(selected, latest);
+        }
+        if let Some(key) = self.sort {
+            selected.sort_by(|a, b| compare(a, b, key).then(a.backup.id.cmp(&b.backup.id)));
+        }
+        if self.reverse {
+            selected.reverse();
+        }
+        selected.truncate(self.limit.unwrap_or(usize::MAX));
+        selected
+    }
+
+    fn is_met_by(&self, listed: &Listed, now: Timestamp) -> bool {
+        let backup = &listed.backup;
+        let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+        let is_completed = backup.status == Status::Completed;
+        (self.types.is_empty() || self.types.contains(&backup.backup_type))
+            && (self.states.is_empty() || self.states.contains(&backup.status))
+            && self
+                .file_status
+                .is_none_or(|wanted| is_completed && listed.file_status == wanted)
+            && (!self.expired || backup.expires_at.is_some_and(|time| time <= now))
+            && self.expires_until.is_none_or(|end| {
+                backup
+                    .expires_at
+                    .is_some_and(|time| time > now && time <= end)
+            })
+            && self.since.is_none_or(|time| backup.created_at >= time)
+            && self.until.is_none_or(|time| backup.created_at < time)
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|glob| glob.is_match(&backup.backup_name))
+            && (self.source_version.is_none() || self.source_version == backup.source_version)
+            && (!self.protected || backup.protected)
+            && self
+                .larger_bytes
+                .is_none_or(|bytes| size.is_some_and(|size| size > bytes))
+    }
+}
+
+/// The newest completed ones, in the order in which they stood.
+fn newest(mut all: Vec<Listed>, latest: Latest) -> Vec<Listed> {
+    all.retain(|listed| listed.backup.status == Status::Completed);
+    let group =
+        |listed: &Listed| (latest == Latest::OfEachType).then_some(listed.backup.backup_type);
+    let age = |listed: &Listed| (listed.backup.created_at, listed.backup.id);
+    let mut best = std::collections::BTreeMap::new();
+    for listed in &all {
+        let newest = best.entry(group(listed)).or_insert_with(|| age(listed));
+        *newest = age(listed).max(*newest);
+    }
+    all.retain(|listed| best.get(&group(listed)) == Some(&age(listed)));
+    all
+}
+
+/// What is not known comes last.
+fn compare(a: &Listed, b: &Listed, key: Key) -> Ordering {
+    fn known_first<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
+        (a.is_none(), a).cmp(&(b.is_none(), b))
+    }
+    let (a, b) = (&a.backup, &b.backup);
+    match key {
+        Key::Id => a.id.cmp(&b.id),
+        Key::Name => a.backup_name.cmp(&b.backup_name),
+        Key::Type => a.backup_type.cmp(&b.backup_type),
+        Key::Status => a.status.cmp(&b.status),
+        Key::Version => known_first(a.source_version.as_ref(), b.source_version.as_ref()),
+        Key::Created => a.created_at.cmp(&b.created_at),
+        Key::Expires => known_first(a.expires_at, b.expires_at),
+        Key::Size => known_first(a.backup_size, b.backup_size),
+        Key::Files => known_first(a.file_count, b.file_count),
+    }
+}
+
+fn all<T>(arguments: &Arguments, long: &str, parse: fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    let texts = arguments.texts(long)?;
+    let parse = |text| parse(text).map_err(|e| bk_schema::cli::usage(&e, &format!("--{long}")));
+    texts.into_iter().map(parse).collect()
+}
+
+fn parse_glob(text: &str) -> Result<GlobMatcher> {
+    let glob = Glob::new(text).ok();
+    let glob = glob.with_context(|| format!("'{}' is no glob", text.escape_debug()))?;
+    Ok(glob.compile_matcher())
+}
+
+fn parse_key(text: &str) -> Result<Key> {
+    if let Some((_, key)) = KEYS.iter().find(|(name, _)| *name == text) {
+        return Ok(*key);
+    }
+    let names: Vec<_> = KEYS.iter().map(|(name, _)| *name).collect();
+    bail!(
+        "'{}' is no key: it is one of {}",
+        text.escape_debug(),
+        names.join(", ")
+    )
+}
+
+fn parse_limit(text: &str) -> Result<usize> {
+    text.parse()
+        .ok()
+        .with_context(|| format!("'{}' is no number", text.escape_debug()))
+}

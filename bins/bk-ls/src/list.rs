@@ -1,0 +1,98 @@
+//! Lists: one reading of the catalog, then a look at each archive, then the lines.
+//!
+//! The catalog is closed before the first archive is looked at and the first line printed.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use bk_schema::catalog;
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::home::{self, Home};
+use bk_schema::lines::{Identity, Line};
+use bk_schema::listing::{self, Listed};
+use bk_schema::operands::{self, Without};
+use bk_schema::output::Output;
+use bk_schema::record::Backup;
+use serde_json::{Map, Value};
+
+use crate::files;
+use crate::filter::Criteria;
+use crate::flags::PROGRAM;
+use crate::long;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let criteria = Criteria::new(arguments, now)?;
+    if arguments.has("long") && arguments.has("files") {
+        return Err(UsageError("--long and --files exclude each other".into()).into());
+    }
+    let given = operands::given(arguments, Without::Catalog)?;
+    let is_stdin = arguments.operands == ["-"];
+
+    let mut status = cli::DONE;
+    let found: Vec<_> = match given {
+        None => {
+            let rows = catalog::read(&home, |session| session.backups())?;
+            let plain = |row: Result<Backup, _>| Ok((row?, Map::new()));
+            rows.into_iter().map(plain).collect()
+        }
+        Some(lines) => find(&home, lines)?,
+    };
+    let mut known = Vec::new();
+    for row in found {
+        match row {
+            Ok(row) => known.push(row),
+            Err(error) => status = PROGRAM.report(&error),
+        }
+    }
+    if !is_stdin {
+        let mut seen = HashSet::new();
+        known.retain(|(backup, _)| seen.insert(backup.id));
+        known.sort_by_key(|(backup, _)| (backup.created_at, backup.id));
+    }
+    let listed = known
+        .into_iter()
+        .map(|(backup, object)| look(backup, object));
+    let selected = criteria.select(listed.collect(), now);
+
+    if output.is_table() && selected.is_empty() {
+        PROGRAM.warn("there is no such backup");
+    } else if arguments.has("files") {
+        files::print(&mut output, &selected, |error| {
+            status = PROGRAM.report(&error);
+        })?;
+    } else if output.is_table() && arguments.has("long") {
+        long::print(&mut output, &selected)?;
+    } else {
+        listing::print(&mut output, &selected)?;
+    }
+    Ok(status)
+}
+
+type Found = Result<(Backup, Map<String, Value>)>;
+
+fn find(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
+    let rows = catalog::read(home, |session| session.find(&wanted))?;
+    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+    Ok(rows.into_iter().zip(lines).map(pair).collect())
+}
+
+fn look(backup: Backup, object: Map<String, Value>) -> Listed {
+    let (mut listed, error) = Listed::look(backup);
+    if let Some(error) = error {
+        let path = &listed.backup.backup_path;
+        PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
+    }
+    listed.pass(object);
+    listed
+}
