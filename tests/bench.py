@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+"""Measures bk beside its peers: `make bench`, or tests/bench.py [--quick] target/release.
+
+It is for the numbers of the design's section 9, which mean something only beside other tools in the
+same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
+1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
+10 000 and 100 000 records in turns with one lookup in the same catalog. BENCH_DIR names a directory
+that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
+
+It does not judge: a slow program is no failure, one that fails is. It does not check that archives
+can be restored (the tests do), and does not drop the page cache: each tree is read once before
+it is timed. It times whole commands, so also what bk-create, restic and borg do to make the result
+last, which the pipelines do not. Trees differ from machine to machine: so do their numbers.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import random
+import re
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
+CATALOG_SIZES = (100, 10_000, 100_000)
+LS_RUNS_MIN = 5
+REFERENCE = "tar, pigz -p2 -6"
+WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
+         "limit lock member name node offset option owner parent path queue range reader record result row size source "
+         "state stream table target time token tree value writer").split()
+SHAPES = ("let {a} = self.{b}.{c}({d})?;", "    if {a}.{b}() > {n} {{", "    }}", "", "pub fn {a}(&self, {b}: &{C}) {{",
+          "// The {a} of each {b} is its {c}.", "        return Err({A}::{B}({n}));", "}}", "        {a}.push({b}.{c});",
+          "    {a}.{b} = {d}.{c}({n});", "    for {a} in self.{b}.iter() {{", "use crate::{a}::{{{B}, {C}}};",
+          "    assert_eq!({a}({n}), {c});", "    {a}: Option<{B}>,")
+# For a Python that has duckdb. The archives of the rows that it adds are missing; ids come from the sequence.
+GROW_CATALOG = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1])
+count = connection.execute("SELECT count(*) FROM backup_records").fetchone()[0]
+connection.execute('''
+    INSERT INTO backup_records SELECT id, 'automatic_v1.' || id || '_2020-01-01', 'automatic', 'completed', '1.' || id,
+        ? || '/automatic_v1.' || id || '.tar.gz', 1000000 + id * 7919, 1000 + id, 'gzip', sha256(id::VARCHAR),
+        CASE WHEN id % 3 = 0 THEN 'before the change no. ' || id END,
+        '{"sources":["/srv/data"],"source_entries":["data"],"host":"bench","content_bytes":' || id * 31337 || '}',
+        id % 10 = 0, TIMESTAMP '2020-01-01' + id * INTERVAL 20 MINUTE, TIMESTAMP '2030-01-01' + id * INTERVAL 20 MINUTE
+    FROM (SELECT nextval('backup_id') AS id FROM range(?))''', [sys.argv[2], int(sys.argv[3]) - count])
+connection.close()
+"""
+
+
+class ToolFailed(Exception):
+    """A tool that is there did not do its work; the text says which, and what it said."""
+
+
+@dataclass
+class Usage:
+    """What one run took. Memory is the sum of the stages' peaks; `is_bound`: it is known to be less."""
+    wall: float
+    cpu: float
+    peak_bytes: int
+    is_bound: bool
+    archive_bytes: int = 0
+
+
+@dataclass
+class Tool:
+    """A contestant: it writes below `out` in the run's directory, a pipeline by its last stage's stdout."""
+    name: str
+    package: str
+    stages: list
+    prepare: list = field(default_factory=list)
+    environment: dict = field(default_factory=dict)
+    usages: list = field(default_factory=list)
+    failure: str = ""
+
+
+@dataclass
+class Tree:
+    """The directory `parent/name`, with the number and bytes of its files."""
+    parent: Path
+    name: str
+    file_count: int = 0
+    content_bytes: int = 0
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def run_stages(stages, cwd, log_dir, stdout=os.devnull, environment=None):
+    """Runs a pipeline; each stage is reaped by wait4, which tells its own CPU time and peak memory."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
+    processes, usages, source, begin = [], [], subprocess.DEVNULL, time.perf_counter()
+    try:
+        with open(stdout, "wb") as last, open(log_dir / "stderr", "wb") as log:
+            for stage in stages:
+                target = last if stage is stages[-1] else subprocess.PIPE
+                processes.append(subprocess.Popen(stage, cwd=cwd, env=environment, stdin=source, stdout=target, stderr=log))
+                if source != subprocess.DEVNULL:
+                    source.close()
+                source = processes[-1].stdout
+        for process in processes:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            usages.append(usage)
+        wall = time.perf_counter() - begin
+    finally:
+        for process in processes[len(usages):]:
+            process.kill()
+            process.wait()
+    if any(process.returncode for process in processes):
+        ended = [f"`{' '.join(map(str, process.args))}` ended with {process.returncode}" for process in processes]
+        raise ToolFailed(", ".join(ended) + ": " + (log_dir / "stderr").read_text(errors="replace").strip()[-2000:])
+    # A process starts with the peak of the one that forked it: with ours.
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Usage(wall, sum(usage.ru_utime + usage.ru_stime for usage in usages), sum(usage.ru_maxrss for usage in usages) * 1024,
+                 any(usage.ru_maxrss <= floor for usage in usages))
+
+
+def clear(path):
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+
+
+def run_tool(tool, tree, run_dir):
+    """One timed run; what it made is measured, then removed."""
+    clear(run_dir)
+    (run_dir / "out").mkdir()
+    if tool.prepare:
+        run_stages([tool.prepare], tree.parent, run_dir, environment=tool.environment)
+    os.sync()
+    stdout = run_dir / ("out/archive" if len(tool.stages) > 1 else "stdout")
+    usage = run_stages(tool.stages, tree.parent, run_dir, stdout, tool.environment)
+    usage.archive_bytes = sum(path.stat().st_size for path in (run_dir / "out").rglob("*") if path.is_file())
+    if tool.name == "bk-create":
+        counted = json.loads(stdout.read_text())["file_count"]
+        if counted != tree.file_count:
+            raise ToolFailed(f"bk-create saved {counted} files of {tree.file_count}")
+    clear(run_dir)
+    return usage
+
+
+def tools_for(tree, bin_dir, run_dir):
+    """The contestants, ready for this tree."""
+    out, tar, scratch = run_dir / "out", ["tar", "-cf", "-", tree.name], {"TMPDIR": str(run_dir)}
+    restic = ["restic", "-q", "--no-cache", "-r", out]
+    return [
+        Tool("bk-create", "bk", [[bin_dir / "bk-create", "--home", run_dir / "home", "--storage", out,
+                                  "--on-low-space", "fail", tree.name]]),
+        Tool("tar, gzip -6", "gzip", [tar, ["gzip", "-6"]]),
+        Tool(REFERENCE, "pigz", [tar, ["pigz", "-p2", "-6"]]),
+        Tool("tar, zstd -T0", "zstd", [tar, ["zstd", "-q", "-T0"]]),
+        Tool("restic", "restic", [[*restic, "backup", tree.name]], [*restic, "init"], {"RESTIC_PASSWORD": "bench", **scratch}),
+        Tool("borg, zlib,6", "borgbackup", [["borg", "create", "--compression", "zlib,6", f"{out}::bench", tree.name]],
+             ["borg", "init", "-e", "none", out],
+             {"BORG_BASE_DIR": str(run_dir), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", **scratch}),
+    ]
+
+
+def copy_machine(tree_dir, bytes_wanted):
+    """Copies files and symbolic links in the order of their names, from each root an equal share of what is
+    still wanted. Files of more than a twentieth of it all are left out, lest one rule; so are unreadable ones."""
+    largest = bytes_wanted // 20
+    for number, root in enumerate(MACHINE_ROOTS):
+        copied, share = 0, bytes_wanted // (len(MACHINE_ROOTS) - number)
+        for dir_name, dirs, files in os.walk(root):
+            links = [name for name in dirs if os.path.islink(f"{dir_name}/{name}")]
+            dirs[:] = sorted(set(dirs) - set(links)) if copied < share else []
+            target_dir = tree_dir / os.path.relpath(dir_name, "/")
+            for name in sorted(files + links):
+                source, target = Path(dir_name, name), target_dir / name
+                try:
+                    is_wanted = copied < share and source.lstat().st_size <= largest
+                    if is_wanted and (source.is_symlink() or source.is_file()):
+                        target_dir.mkdir(parents=True, exist_ok=True)
+                        shutil.copy2(source, target, follow_symlinks=False)
+                        copied += target.lstat().st_size
+                except OSError:
+                    target.unlink(missing_ok=True)
+        bytes_wanted -= copied
+
+
+def write_small_files(tree_dir, count):
+    """Text like source code, 0 to 4 kB a file, 100 to 200 files a directory, the same in every run."""
+    chance, left, directory = random.Random(20261124), 0, tree_dir
+    for number in range(count):
+        if left == 0:
+            left = chance.randint(100, 200)
+            directory = tree_dir / chance.choice(WORDS) / f"{chance.choice(WORDS)}_{number}"
+            directory.mkdir(parents=True)
+        left -= 1
+        size = chance.randrange(4096)
+        own_names = [f"{chance.choice(WORDS)}_{chance.choice(WORDS)}" for _ in range(6)]
+        names = iter(chance.choices(WORDS + own_names * 4, k=size // 5 + 4))
+        lines = []
+        for shape, a, b, c, d in zip(chance.choices(SHAPES, k=size // 20 + 1), names, names, names, names):
+            values = {"a": a, "b": b, "c": c, "d": d, "A": a.title(), "B": b.title(), "C": c.title()}
+            lines.append(shape.format(**values, n=chance.randrange(5000)))
+        (directory / f"{chance.choice(WORDS)}_{number}.rs").write_text("\n".join(lines)[:size])
+
+
+def write_empty_files(tree_dir, count):
+    for number in range(count):
+        directory = tree_dir / f"{number // 1000:04}"
+        directory.mkdir(exist_ok=True)
+        (directory / f"file{number:07}").touch()
+
+
+def prepare_tree(parent, name, fill, amount):
+    """Makes the tree where no finished one is there, then reads it all, into the page cache."""
+    tree, buffer = Tree(parent, name), bytearray(1 << 20)
+    if not (parent / name).exists():
+        say(f"making {name}")
+        unfinished = parent / f"{name}.unfinished"
+        clear(unfinished)
+        fill(unfinished, amount)
+        unfinished.rename(parent / name)
+    say(f"reading {name} into the page cache")
+    for dir_name, dirs, files in os.walk(parent / name):
+        tree.file_count += len(files) + sum(os.path.islink(f"{dir_name}/{name}") for name in dirs)
+        for name in files:
+            if not os.path.islink(f"{dir_name}/{name}"):
+                with open(f"{dir_name}/{name}", "rb", buffering=0) as file:
+                    while read := file.readinto(buffer):
+                        tree.content_bytes += read
+    return tree
+
+
+def print_table(titles, rows):
+    """Markdown that is aligned, for reading as it is: the first column left, the others right."""
+    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
+    dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for row in (titles, dashes, *rows):
+        first, *others = row
+        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+        print(f"| {' | '.join(cells)} |")
+    print(flush=True)
+
+
+def median(usages, of="wall"):
+    return statistics.median(getattr(usage, of) for usage in usages)
+
+
+def spread(usages, unit=1.0):
+    walls = [usage.wall * unit for usage in usages]
+    return f"{min(walls):.2f}..{max(walls):.2f}"
+
+
+def peak(usages):
+    sign = "<" if any(usage.is_bound for usage in usages) else ""
+    return f"{sign}{max(usage.peak_bytes for usage in usages) / 2**20:.0f} MiB"
+
+
+def print_tools(tree, tools):
+    reference = next((tool.usages for tool in tools if tool.name == REFERENCE and tool.usages), None)
+    rows = []
+    for tool in tools:
+        if tool.usages:
+            wall, size = median(tool.usages), median(tool.usages, "archive_bytes")
+            faster = f"{median(reference) / wall:.2f}" if reference else "-"
+            relative = f"{100 * size / median(reference, 'archive_bytes'):.1f} %" if reference else "-"
+            rows.append([tool.name, f"{wall:.2f} s", spread(tool.usages), f"{median(tool.usages, 'cpu'):.2f} s",
+                         f"{tree.content_bytes / 1e6 / wall:.1f}", faster, peak(tool.usages), f"{size / 1e6:.2f} MB", relative])
+    print(f"### {tree.name}: {tree.file_count} files, {tree.content_bytes / 1e6:.0f} MB\n")
+    print_table(["tool", "median", "min..max s", "CPU", "MB/s", "x pigz", "peak memory", "archive", "of pigz's"], rows)
+
+
+def benchmark_tree(tree, tools, runs, run_dir):
+    """Runs the tools in turns, so that noise hits all of them. Whether none failed."""
+    present = [tool for tool in tools if shutil.which(tool.stages[-1][0])]
+    for tool in tools:
+        if tool not in present:
+            print(f"{tool.name} is not installed: apt-get install {tool.package}\n")
+    for number in range(runs):
+        first = number % len(present)
+        for tool in present[first:] + present[:first]:
+            if tool.failure:
+                continue
+            try:
+                tool.usages.append(run_tool(tool, tree, run_dir))
+                say(f"{tree.name}, run {number + 1} of {runs}: {tool.name} {tool.usages[-1].wall:.2f} s")
+            except (ToolFailed, OSError, ValueError) as error:
+                tool.failure, tool.usages = str(error), []
+    print_tools(tree, present)
+    for tool in present:
+        if tool.failure:
+            print(f"{tool.name} FAILED: {tool.failure}\n")
+    return not any(tool.failure for tool in present)
+
+
+def python_with_duckdb(work_dir):
+    """A Python that imports duckdb 1.5: this one, else one of a venv."""
+    probe = "import duckdb; raise SystemExit(not duckdb.__version__.startswith('1.5.'))"
+    venv = work_dir / "venv"
+    for python in (Path(sys.executable), venv / "bin/python"):
+        if python.exists() and subprocess.run([python, "-c", probe], capture_output=True).returncode == 0:
+            return python
+    say("installing duckdb 1.5 for Python into a venv")
+    run_stages([[sys.executable, "-m", "venv", venv]], work_dir, work_dir)
+    run_stages([[venv / "bin/pip", "install", "-q", "duckdb==1.5.*"]], work_dir, work_dir)
+    return venv / "bin/python"
+
+
+def measure_ls(list_all, count, runs, run_dir):
+    """A row of the table: the whole list in turns with one lookup."""
+    stdout = run_dir / "stdout"
+    run_stages([list_all], run_dir, run_dir, stdout)
+    with open(stdout, "rb") as lines:
+        listed = sum(1 for _ in lines)
+    if listed != count:
+        raise ToolFailed(f"bk-ls listed {listed} of {count} records")
+    pairs = [[run_stages([command], run_dir, run_dir) for command in (list_all, [*list_all, "1"])] for _ in range(runs)]
+    full, floor = zip(*pairs)
+    return [str(count), f"{1e3 * median(full):.1f} ms", spread(full, 1e3), f"{1e3 * median(floor):.1f} ms", spread(floor, 1e3),
+            f"{median(full) / median(floor):.2f}", peak(full)]
+
+
+def benchmark_ls(bin_dir, runs, work_dir, run_dir):
+    """Times bk-ls on ever larger catalogs. Whether nothing failed."""
+    try:
+        python = python_with_duckdb(work_dir)
+    except (ToolFailed, OSError) as error:
+        print(f"bk-ls is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
+        return True
+    home, source, rows, failure = run_dir / "home", run_dir / "source", [], ""
+    clear(source)
+    try:
+        run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
+        for count in CATALOG_SIZES:
+            run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], run_dir, run_dir)
+            rows.append(measure_ls([bin_dir / "bk-ls", "--home", home, "--json"], count, runs, run_dir))
+    except (ToolFailed, OSError) as error:
+        failure = f"bk-ls FAILED: {error}\n"
+    print(f"### bk-ls --json >/dev/null, {runs} runs\n\nThe floor is `bk-ls --json 1`: it opens the same catalog and looks one "
+          "record up. All archives but that\none are missing, so that each look at one costs less than it would.\n")
+    print_table(["records", "median", "min..max ms", "floor", "min..max ms", "x floor", "peak memory"], rows)
+    print(failure, end="", flush=True)
+    return not failure
+
+
+def print_machine(work_dir, bin_dir):
+    def version(*command):
+        if not shutil.which(command[0]):
+            return f"no {command[0]}"
+        done = subprocess.run(command, capture_output=True, text=True)
+        return (done.stdout + done.stderr).strip("* \n").partition("\n")[0]
+
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    mount = max((mount for mount in mounts if work_dir.is_relative_to(mount[1])), key=lambda mount: len(mount[1]))
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    print(f"## bk beside its peers, {datetime.datetime.now().astimezone().isoformat(' ', 'minutes')}\n")
+    models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    print(f"{models[0] if models else platform.machine()}, {len(os.sched_getaffinity(0))} cores, {gib:.1f} GiB, "
+          f"Linux {platform.release()}, {mount[2]} on {mount[0]}, load {os.getloadavg()[0]:.2f}")
+    print("; ".join([version(str(bin_dir / "bk-create"), "-V"), version("restic", "version"),
+                     *(version(name, "--version") for name in ("tar", "gzip", "pigz", "zstd", "borg"))]) + "\n", flush=True)
+
+
+def run_all(options, work_dir, run_dir):
+    """Every part that is asked for; the exit status."""
+    part, runs = (10, options.runs or 1) if options.quick else (1, options.runs or 3)
+    all_well = True
+    print_machine(work_dir, options.bin_dir)
+    trees = [("machine", copy_machine, 10**9 // part), ("small-files", write_small_files, 200_000 // part)]
+    if options.million:
+        trees.append(("empty-files", write_empty_files, 1_000_000 // part))
+    for name, fill, amount in trees if options.only != "ls" else []:
+        tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
+        tools = tools_for(tree, options.bin_dir, run_dir)
+        all_well &= benchmark_tree(tree, tools[:1] if fill is write_empty_files else tools, runs, run_dir)
+    if options.only != "create":
+        all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
+    print("Peak memory is the sum over a pipeline's stages; <: a stage took less than this program, which hides how little.")
+    return 0 if all_well else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("bin_dir", type=Path, help="where bk-create and bk-ls are: target/release")
+    parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
+    parser.add_argument("--only", choices=["create", "ls"])
+    parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
+    parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
+    options = parser.parse_args()
+    options.bin_dir = options.bin_dir.resolve()
+    for name in ("bk-create", "bk-ls"):
+        if not (options.bin_dir / name).exists():
+            parser.error(f"there is no {name} in '{options.bin_dir}': make build")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    kept = os.environ.get("BENCH_DIR")
+    work_dir = Path(kept or tempfile.mkdtemp(prefix="bk-bench.", dir="/var/tmp")).resolve() / "bk-bench"
+    work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run_dir = Path(tempfile.mkdtemp(prefix="run.", dir=work_dir))
+    try:
+        return run_all(options, work_dir, run_dir)
+    finally:
+        shutil.rmtree(run_dir if kept else work_dir.parent, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+//! Lines in and out: bad input, readers that go away, what never happens on stdout.

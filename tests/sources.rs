@@ -1,0 +1,1 @@
+//! Sources that change while they are read, and names of every kind.

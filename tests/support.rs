@@ -1,0 +1,176 @@
+//! What the tests share: a sandbox in which command lines run against the built programs.
+//!
+//! Links no product code: what the programs promise is seen from outside.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The folder of this checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder of the built programs, beside which this test was built: `make build` fills it.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let programs = test.ancestors().nth(2).unwrap().to_owned();
+    assert!(
+        programs.join("bk-create").exists(),
+        "run 'make build' first"
+    );
+    programs
+}
+
+/// Whether a tool is installed; where it is not, a word of that is printed.
+pub fn has(tool: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", tool])
+        .status()
+        .unwrap()
+        .success();
+    if !found {
+        println!("skipped: {tool} is not installed");
+    }
+    found
+}
+
+/// A scratch directory with a home of its own; removed when it is dropped.
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+/// How a command line went.
+#[derive(Debug)]
+pub struct Ran {
+    pub line: String,
+    /// As a shell tells it: 128 + n for an end by signal n.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::Builder::new()
+                .prefix("bk-test-")
+                .tempdir()
+                .unwrap(),
+        }
+    }
+
+    /// A sandbox with `app/` in it: something to back up.
+    pub fn with_app() -> Self {
+        let sandbox = Self::new();
+        sandbox.write("app/config.toml", "port = 8080\n");
+        sandbox.write("app/data/orders.db", &"order\n".repeat(30_000));
+        sandbox.write("app/data/old.log", "long ago\n");
+        sandbox.write("app/log/app.log", "started\n");
+        let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";
+        sandbox.write("app/cache/CACHEDIR.TAG", tag);
+        sandbox.write("app/cache/page", "cached\n");
+        sandbox
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `$BK_HOME`, which is not there until a program makes it.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    pub fn archive(&self, name: &str) -> PathBuf {
+        self.home().join("archives").join(format!("{name}.tar.gz"))
+    }
+
+    /// Writes a file and the directories above it.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A program in the sandbox: its directory, home and time zone, nothing else of the user's.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", programs().display()))
+            .env("HOME", self.dir.path())
+            .env("BK_HOME", self.home())
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command line in bash, as a user would type it.
+    pub fn run(&self, line: &str) -> Ran {
+        let output = self.command("bash").args(["-c", line]).output().unwrap();
+        Ran::new(line, output)
+    }
+
+    /// Runs a command line that must succeed.
+    pub fn ok(&self, line: &str) -> Ran {
+        let ran = self.run(line);
+        assert_eq!(ran.status, 0, "{ran:#?}");
+        ran
+    }
+
+    /// What bk-ls tells, a value a line.
+    pub fn records(&self) -> Vec<Value> {
+        self.ok("bk-ls --json").records()
+    }
+}
+
+impl Ran {
+    pub fn new(line: &str, output: Output) -> Self {
+        let status = output.status;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            line: line.to_owned(),
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap()),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Asserts the exit status, and stderr to the letter.
+    pub fn fails(&self, status: i32, stderr: &str) {
+        assert_eq!(
+            (self.status, self.stderr.as_str()),
+            (status, stderr),
+            "{self:#?}"
+        );
+    }
+
+    /// Every line of stdout is an object.
+    pub fn records(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{self:#?}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The one line of stdout.
+    pub fn record(&self) -> Value {
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{self:#?}");
+        records.into_iter().next().unwrap()
+    }
+}

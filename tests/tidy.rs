@@ -1,0 +1,1 @@
+//! The rules of the source tree, read from the source tree.
