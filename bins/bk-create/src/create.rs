@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::header::COMMENT_MAX_BYTES;
 use bk_archive::writer::{self, Plan, Summary};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
@@ -25,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use crate::archive::{Partial, make_storage};
 use crate::flags::{PROGRAM, Settings};
-use crate::prospect::{Prospect, lossy};
+use crate::prospect::{Prospect, lossy, own_directories};
 use crate::request::Request;
 use crate::signals::Signals;
 use crate::space::Guard;
@@ -67,19 +68,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             })
         };
         match done {
-            Ok(cli::DONE) => {}
             Ok(unread) if status == cli::DONE => status = unread,
             Ok(_) => {}
             Err(error) => {
                 status = PROGRAM.report(&error);
-                if let Some(signal) = creation.signals.caught() {
-                    status = SIGNALLED + signal;
-                    break;
-                }
                 if error.is::<Timeout>() {
                     break;
                 }
             }
+        }
+        if let Some(signal) = creation.signals.caught() {
+            status = SIGNALLED + signal;
+            break;
         }
     }
     if !made.is_empty() {
@@ -130,7 +130,7 @@ struct Creation {
 
 impl Creation {
     fn look(&mut self, request: &Request) -> Result<Prospect> {
-        Prospect::look(&self.home, &mut self.settings, &self.signals, request)
+        Prospect::look(&self.home, &mut self.settings, request)
     }
 
     fn estimate(&mut self, request: &Request, output: &mut Output) -> Result<()> {
@@ -160,12 +160,29 @@ impl Creation {
                 return Err(error);
             }
         };
-        let begun = self.begin(request, &prospect)?;
+        let made = self.begin(request, &prospect).and_then(|(begun, partial)| {
+            self.settings.filter.own = own_directories(&self.home, &prospect.storage);
+            self.make(begun, partial, &prospect)
+        });
+        self.signals.release();
+        let (backup, is_loss) = made?;
+        let (mut listed, _) = Listed::look(backup);
+        listed.pass(request.passed.clone());
+        Ok((listed, is_loss))
+    }
+
+    /// Writes the archive of a record that is begun, and records how that went.
+    fn make(
+        &self,
+        begun: Backup,
+        partial: Result<Partial>,
+        prospect: &Prospect,
+    ) -> Result<(Backup, bool)> {
         let name = begun.backup_name.clone();
         let began = Instant::now();
         let watch = Watch::new(&PROGRAM, self.signals.clone());
         watch.begin(prospect.totals.content_bytes, prospect.totals.file_count);
-        let written = self.write(&begun, &prospect, &watch);
+        let written = partial.and_then(|partial| self.write(&begun, partial, prospect, &watch));
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
         match written {
@@ -179,9 +196,7 @@ impl Creation {
                         )
                     })?;
                 drop(partial);
-                let (mut listed, _) = Listed::look(backup);
-                listed.pass(request.passed.clone());
-                Ok((listed, problems.is_loss))
+                Ok((backup, problems.is_loss))
             }
             Err(error) => {
                 let error = match self.signals.caught() {
@@ -194,11 +209,13 @@ impl Creation {
         }
     }
 
-    /// Chooses the name and adds the row `creating`.
-    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<Backup> {
-        catalog::write(&self.home, |session| {
+    /// Chooses the name and adds the row `creating`; its partial is made and locked before
+    /// another process can see the row, which would else take it for one of the dead.
+    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<(Backup, Result<Partial>)> {
+        let insert = |session: &Session<'_>| {
+            self.signals.hold();
             let name = free_name(session, request, &prospect.storage, self.home.now)?;
-            session.insert(&Backup {
+            let backup = Backup {
                 id: 0,
                 backup_path: format!("{}/{name}.tar.gz", prospect.estimate.storage),
                 backup_name: name,
@@ -214,7 +231,17 @@ impl Creation {
                 protected: request.protected,
                 created_at: self.home.now,
                 expires_at: request.expires_at,
-            })
+            };
+            ensure!(
+                birth_facts(&backup).len() <= COMMENT_MAX_BYTES,
+                "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
+                backup.backup_name
+            );
+            session.insert(&backup)
+        };
+        catalog::write_then(&self.home, insert, |backup| {
+            let partial = Partial::make(Path::new(&backup.backup_path));
+            Ok((backup, partial))
         })
     }
 
@@ -244,11 +271,10 @@ impl Creation {
     fn write(
         &self,
         backup: &Backup,
+        mut partial: Partial,
         prospect: &Prospect,
         watch: &Watch,
     ) -> Result<(Summary, Partial)> {
-        let archive = Path::new(&backup.backup_path);
-        let mut partial = Partial::make(archive)?;
         let sources: Vec<_> = prospect
             .given
             .iter()
@@ -270,7 +296,7 @@ impl Creation {
             watch,
         };
         let summary = writer::write(&plan, &mut guard, watch)
-            .with_context(|| format!("cannot write '{}'", archive.display()))?;
+            .with_context(|| format!("cannot write '{}'", backup.backup_path))?;
         partial.keep()?;
         Ok((summary, partial))
     }
@@ -337,7 +363,8 @@ impl Creation {
     }
 }
 
-/// The name that was asked for, or the default one with `_2` and so on where that is taken.
+/// The name that was asked for, or the default one with `_2` and so on where that is taken. A
+/// failed attempt does not keep its name from the next one.
 fn free_name(
     session: &Session<'_>,
     request: &Request,
@@ -347,9 +374,23 @@ fn free_name(
     let is_free = |name: &str| -> Result<bool> {
         let archive = storage.join(format!("{name}.tar.gz"));
         let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-        Ok(!session.is_taken(name)? && !on_disk(&archive) && !on_disk(&partial_path(&archive)))
+        Ok(session.named(name)?.is_none()
+            && !on_disk(&archive)
+            && !on_disk(&partial_path(&archive)))
     };
     if let Some(name) = &request.name {
+        if let Some(failed) = session
+            .named(name)?
+            .filter(|it| it.status == Status::Failed)
+        {
+            session.remove(failed.id)?;
+            session.log(&Event {
+                backup: Some((failed.id, name)),
+                event: "remove",
+                ok: true,
+                details: json!({ "reason": "a failed attempt, replaced by the next one" }),
+            })?;
+        }
         ensure!(
             is_free(name)?,
             "cannot create '{name}': the name is taken, by a backup or by a file in '{}'",

@@ -8,15 +8,13 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bk_archive::member::Deflater;
 use bk_archive::walk::{Filter, Source, walk};
 use bk_schema::record::{Backup, Status};
 use rustix::fs::OFlags;
 use serde::Serialize;
-use serde_json::Value;
-
-use crate::signals::Signals;
+use serde_json::{Map, Value};
 
 /// How much of a file one probe compresses.
 const PROBE_BYTES: u64 = 64 << 10;
@@ -39,6 +37,9 @@ pub(crate) struct Estimate {
     pub(crate) available_bytes: u64,
     pub(crate) reserve_bytes: u64,
     pub(crate) fits: bool,
+    /// Keys of the request that are no request's.
+    #[serde(flatten)]
+    pub(crate) passed: Map<String, Value>,
 }
 
 /// What there is to back up.
@@ -79,12 +80,11 @@ impl Totals {
     /// Walks the sources. Places that cannot be read are told when the backup is made.
     ///
     /// # Errors
-    /// Having been stopped, and a level out of range.
+    /// A level out of range.
     pub(crate) fn count(
         sources: &[Source],
         filter: &Filter,
         sample_level: Option<i32>,
-        signals: &Signals,
     ) -> Result<Self> {
         let mut totals = Self {
             sample: sample_level.map(Sample::new).transpose()?,
@@ -93,9 +93,6 @@ impl Totals {
         let mut links = HashSet::new();
         for source in sources {
             for found in walk(source, filter).flatten() {
-                if signals.caught().is_some() {
-                    bail!("interrupted");
-                }
                 let metadata = &found.metadata;
                 totals.entry_count += 1;
                 totals.file_count += u64::from(!metadata.is_dir());

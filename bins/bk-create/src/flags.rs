@@ -175,9 +175,11 @@ fn cores() -> usize {
 }
 
 fn parse_level(text: &str) -> Result<i32> {
-    let level = text.parse().unwrap_or(-1);
-    Deflater::new(level)?;
-    Ok(level)
+    let level = text
+        .parse()
+        .ok()
+        .filter(|level| Deflater::new(*level).is_ok());
+    level.with_context(|| format!("'{text}' is no number from 0 to 12"))
 }
 
 fn parse_jobs(text: &str) -> Result<usize> {

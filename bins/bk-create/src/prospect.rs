@@ -2,6 +2,7 @@
 //!
 //! Makes nothing, and knows no record but those of earlier backups.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,6 @@ use serde_json::Value;
 use crate::estimate::{Earlier, Estimate, Totals};
 use crate::flags::{PROGRAM, Settings};
 use crate::request::Request;
-use crate::signals::Signals;
 use crate::sources::{self, Given};
 use crate::space::Space;
 
@@ -30,12 +30,7 @@ pub(crate) struct Prospect {
 
 impl Prospect {
     /// Finds the sources, counts them and compares with what is free.
-    pub(crate) fn look(
-        home: &Home,
-        settings: &mut Settings,
-        signals: &Signals,
-        request: &Request,
-    ) -> Result<Self> {
+    pub(crate) fn look(home: &Home, settings: &mut Settings, request: &Request) -> Result<Self> {
         let (setting, backups) = if home.has_catalog() {
             catalog::read(home, |session| {
                 Ok((session.setting("storage_dir")?, session.backups()?))
@@ -54,12 +49,10 @@ impl Prospect {
         let storage_text = storage_text.with_context(|| {
             format!("the storage directory '{}' is not UTF-8", storage.display())
         })?;
-        let own = [&home.dir, &storage]
-            .into_iter()
-            .filter_map(|dir| dir.metadata().ok());
-        settings.filter.own = own.map(|dir| (dir.dev(), dir.ino())).collect();
-
+        settings.filter.own = own_directories(home, &storage);
         let given = sources::find(&request.sources, settings.base.as_deref(), &settings.filter)?;
+        let names = given.iter().map(|given| given.source.name.clone());
+        settings.filter.apart = names.collect();
         for link in given.iter().filter(|given| sources::is_link(given)) {
             let path = link.source.path.display();
             PROGRAM.warn(&format!(
@@ -71,7 +64,7 @@ impl Prospect {
         let earlier = Earlier::among(&backups, &names);
         let sources: Vec<Source> = given.iter().map(|given| given.source.clone()).collect();
         let sample_level = earlier.is_none().then_some(settings.level);
-        let totals = Totals::count(&sources, &settings.filter, sample_level, signals)?;
+        let totals = Totals::count(&sources, &settings.filter, sample_level)?;
 
         let space = Space::at(&storage)?;
         let reserve_bytes = settings.reserve_bytes;
@@ -90,6 +83,7 @@ impl Prospect {
             storage: storage_text,
             available_bytes: space.available_bytes,
             reserve_bytes,
+            passed: request.passed.clone(),
             fits: estimated_size.saturating_add(reserve_bytes) <= space.available_bytes,
         };
         Ok(Self {
@@ -133,6 +127,13 @@ impl Estimate {
             if self.fits { "yes" } else { "no" },
         )
     }
+}
+
+/// Where bk keeps what it has, as far as that is there yet, by device and inode.
+pub(crate) fn own_directories(home: &Home, storage: &Path) -> HashSet<(u64, u64)> {
+    let there = [&home.dir, storage].map(|dir| dir.metadata().ok());
+    let inode = |dir: std::fs::Metadata| (dir.dev(), dir.ino());
+    there.into_iter().flatten().map(inode).collect()
 }
 
 /// Paths for a record, which is UTF-8.

@@ -18,8 +18,7 @@ pub(crate) struct Given {
     pub(crate) absolute: PathBuf,
 }
 
-/// Finds all that is asked for; what is within another source is left out, as it comes with
-/// that one.
+/// Finds all that is asked for, each once.
 ///
 /// # Errors
 /// A source that is missing, unreadable or bk's own, and two that one name would stand for.
@@ -28,14 +27,12 @@ pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> R
     for path in paths {
         let given = find_one(path, base, filter)
             .with_context(|| format!("cannot back up '{}'", path.display()))?;
-        if all
-            .iter()
-            .any(|other| given.absolute.starts_with(&other.absolute))
-        {
-            continue;
+        let is_same = |other: &Given| {
+            (&other.absolute, &other.source.name) == (&given.absolute, &given.source.name)
+        };
+        if !all.iter().any(is_same) {
+            all.push(given);
         }
-        all.retain(|other| !other.absolute.starts_with(&given.absolute));
-        all.push(given);
     }
     for (at, given) in all.iter().enumerate() {
         for other in &all[..at] {
@@ -95,18 +92,26 @@ fn stored_name(path: &Path) -> PathBuf {
     }
 }
 
-/// Two entries of one name would be unpacked one over the other.
+/// Two entries of one name would be unpacked one over the other. The same file under the same
+/// name is no clash: the outer source leaves it to the inner one.
 fn check_clash(inner: &Given, outer: &Given) -> Result<()> {
     let name = &inner.source.name;
     let below = match outer.source.name.to_str() {
-        Some(".") => name.as_path(),
+        Some(".") => name.strip_prefix(".").unwrap_or(name),
         _ => match name.strip_prefix(&outer.source.name) {
             Ok(below) => below,
             Err(_) => return Ok(()),
         },
     };
-    let is_same = below.as_os_str().is_empty();
-    if is_same || outer.source.path.join(below).symlink_metadata().is_ok() {
+    let place = outer.source.path.join(below);
+    let (Ok(there), Ok(here)) = (
+        place.symlink_metadata(),
+        inner.source.path.symlink_metadata(),
+    ) else {
+        return Ok(());
+    };
+    let is_same_name = below.as_os_str().is_empty();
+    if is_same_name || (there.dev(), there.ino()) != (here.dev(), here.ino()) {
         bail!(
             "cannot back up '{}' and '{}' together: both hold what is stored as '{}'",
             outer.absolute.display(),

@@ -43,7 +43,7 @@ pub(crate) const PROGRAM: Program = Program {
             "since",
             None,
             Some("TIME"),
-            "created at TIME (30d ago, or a date) or later",
+            "created at TIME or later: a date, or 30d for 30 days ago",
         ),
         Flag::new("until", None, Some("TIME"), "created before TIME"),
         Flag::new("name", Some('n'), Some("GLOB"), "whose name matches"),

@@ -19,13 +19,18 @@ const ID_MAX: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 const TIME_MAX: i64 = 0o77_777_777_777;
 
+/// A longer comment would make a global header that readers refuse.
+pub const COMMENT_MAX_BYTES: usize = pax::HEADER_MAX_BYTES - 32;
+
 /// Pads `stream` with zeros to a whole number of blocks.
 pub fn pad(stream: &mut Vec<u8>) {
     stream.resize(stream.len().next_multiple_of(BLOCK_BYTES), 0);
 }
 
-/// Appends the global header whose `comment` is one line of JSON.
+/// Appends the global header whose `comment` is one line of JSON, of at most
+/// [`COMMENT_MAX_BYTES`].
 pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
+    assert!(comment.len() <= COMMENT_MAX_BYTES, "checked by the caller");
     let mut records = Vec::new();
     pax::push(&mut records, "comment", comment.as_bytes());
     push_extended(stream, b'g', b"pax_global_header", &records);

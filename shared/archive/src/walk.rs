@@ -34,6 +34,9 @@ pub struct Filter {
     pub one_file_system: bool,
     /// Directories that are left out whole, by device and inode: bk's own.
     pub own: HashSet<(u64, u64)>,
+    /// Names of all sources: one that lies within another is left out there and walked by
+    /// itself, so that nothing is stored twice.
+    pub apart: HashSet<PathBuf>,
 }
 
 /// Globs as people write them: without a slash for a name anywhere, with one for a whole path.
@@ -88,12 +91,19 @@ impl Filter {
         Ok(())
     }
 
-    fn leaves_out(&self, name: &Path, metadata: &Metadata) -> bool {
-        self.own.contains(&(metadata.dev(), metadata.ino()))
+    /// Whether what was found below a source is left out. A source itself was asked for.
+    fn leaves_out(&self, name: &Path) -> bool {
+        // Globs are meant for what is stored under the source `.`, not for its dot.
+        let name = name.strip_prefix(".").unwrap_or(name);
+        self.apart.contains(name)
             || self.excludes.paths.is_match(name)
             || name
                 .file_name()
                 .is_some_and(|last| self.excludes.names.is_match(last))
+    }
+
+    fn is_own(&self, metadata: &Metadata) -> bool {
+        self.own.contains(&(metadata.dev(), metadata.ino()))
     }
 }
 
@@ -119,7 +129,8 @@ pub fn walk<'a>(
             };
             let is_dir = found.metadata.is_dir();
             let device = *device.get_or_insert(found.metadata.dev());
-            if filter.leaves_out(&found.name, &found.metadata) {
+            let is_below = found.name != source.name;
+            if filter.is_own(&found.metadata) || (is_below && filter.leaves_out(&found.name)) {
                 if is_dir {
                     entries.skip_current_dir();
                 }
@@ -223,6 +234,32 @@ mod tests {
             ["s", "s/d", "s/d/keep", "s/u", "s/u/t", "s/u/t/y", "s/u/v"]
         );
         assert!(filter.exclude(["a[b"]).is_err());
+    }
+
+    #[test]
+    fn globs_match_below_the_source_dot_and_never_a_source_itself() {
+        let dir = tree(&["a.o", "t/x"]);
+        let mut filter = Filter::default();
+        filter.exclude(["t/x", "s"]).unwrap();
+        let source = Source {
+            path: dir.path().to_owned(),
+            name: ".".into(),
+        };
+        let found: Vec<_> = walk(&source, &filter)
+            .map(|found| found.unwrap().name)
+            .collect();
+        assert_eq!(found, [".", "./a.o", "./t"].map(PathBuf::from));
+        assert_eq!(names(dir.path(), &filter), ["s", "s/a.o", "s/t", "s/t/x"]);
+    }
+
+    #[test]
+    fn a_source_within_another_is_walked_by_itself() {
+        let dir = tree(&["in/x", "y"]);
+        let filter = Filter {
+            apart: ["s".into(), "s/in".into()].into(),
+            ..Filter::default()
+        };
+        assert_eq!(names(dir.path(), &filter), ["s", "s/y"]);
     }
 
     #[test]

@@ -97,6 +97,19 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
 /// # Errors
 /// As [`read`], and those of the disk. Nothing of `work` is kept where an error is returned.
 pub fn write<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+    write_then(home, work, Ok)
+}
+
+/// As [`write`], and does `then` after the commit, before anybody else gets the catalog: for
+/// the lock that tells recovery of a row that it is being worked on.
+///
+/// # Errors
+/// As [`write`]; where `then` returns one, what `work` wrote is kept.
+pub fn write_then<T, U>(
+    home: &Home,
+    work: impl FnOnce(&Session<'_>) -> Result<T>,
+    then: impl FnOnce(T) -> Result<U>,
+) -> Result<U> {
     make_home(&home.dir)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = Lock::take(
@@ -115,7 +128,7 @@ pub fn write<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Re
     let value = session.transaction(|| work(&session))?;
     drop(session);
     sync_dir(&home.dir)?;
-    Ok(value)
+    then(value)
 }
 
 /// Makes the home with mode 0700 where it is missing.
@@ -345,17 +358,23 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether a record has this name.
+    /// The record of this name.
+    ///
+    /// # Errors
+    /// Those of the query, and a record that breaks its rules.
+    pub fn named(&self, name: &str) -> Result<Option<Backup>> {
+        let rows = self.select("WHERE backup_name = ?", &[name.to_owned()])?;
+        Ok(rows.into_iter().next().transpose()?)
+    }
+
+    /// Removes a record. The ledger keeps its history.
     ///
     /// # Errors
     /// Those of the query.
-    pub fn is_taken(&self, name: &str) -> Result<bool> {
-        let count: i64 = self.connection.query_row(
-            "SELECT count(*) FROM backup_records WHERE backup_name = ?",
-            [name],
-            |row| row.get(0),
-        )?;
-        Ok(count > 0)
+    pub fn remove(&self, id: i64) -> Result<()> {
+        self.connection
+            .execute("DELETE FROM backup_records WHERE id = ?", [id])?;
+        Ok(())
     }
 
     /// Adds a row to the ledger.
@@ -381,8 +400,7 @@ impl<'a> Session<'a> {
             .into_iter()
             .flatten()
             .filter_map(|backup| {
-                crate::recovery::dead_creation(&backup, self.home.now)
-                    .map(|reason| (backup, reason))
+                crate::recovery::dead_creation(&backup).map(|reason| (backup, reason))
             })
             .collect();
         if dead.is_empty() {

@@ -177,6 +177,6 @@ fn holder(path: &Path) -> String {
         (Ok(_), Some(pid), Some(program), Some(since)) => {
             format!("{program} (pid {pid}, since {since})")
         }
-        _ => "another program that reads it".to_owned(),
+        _ => "another program".to_owned(),
     }
 }

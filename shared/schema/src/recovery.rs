@@ -8,13 +8,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::record::Backup;
-
-/// Between its row and its locked file a creation has neither; it is given this long.
-const GRACE_SECS: i64 = 60;
 
 /// Where an archive is while it is written.
 #[must_use]
@@ -35,7 +31,7 @@ enum Place {
 
 /// Why the creation of `backup` counts as dead, its partial archive removed; `None` while its
 /// writer lives.
-pub(crate) fn dead_creation(backup: &Backup, now: Timestamp) -> Option<String> {
+pub(crate) fn dead_creation(backup: &Backup) -> Option<String> {
     let archive = Path::new(&backup.backup_path);
     let partial = partial_path(archive);
     match (look(&partial), look(archive)) {
@@ -51,10 +47,8 @@ pub(crate) fn dead_creation(backup: &Backup, now: Timestamp) -> Option<String> {
         (Place::Empty, Place::Abandoned) => {
             Some("interrupted before it was recorded: the archive is whole".to_owned())
         }
-        (Place::Empty, Place::Empty) => {
-            let age_secs = now.as_second() - backup.created_at.as_second();
-            (age_secs.abs() > GRACE_SECS).then(|| "interrupted before it began".to_owned())
-        }
+        // The partial is made and locked before anybody else gets the catalog.
+        (Place::Empty, Place::Empty) => Some("interrupted before it began".to_owned()),
     }
 }
 

@@ -15,15 +15,13 @@ const SIZE_UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 /// What is no number with a known unit, is negative, or does not fit 63 bits.
 pub fn parse_size(text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text[digits.len()..].to_ascii_uppercase();
-    let unit = unit.trim_end_matches('B').trim_end_matches('I');
-    let power = match unit {
-        "" => 0,
-        "K" => 1,
-        "M" => 2,
-        "G" => 3,
-        "T" => 4,
-        "P" => 5,
+    let power = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 1,
+        "M" | "MB" | "MIB" => 2,
+        "G" | "GB" | "GIB" => 3,
+        "T" | "TB" | "TIB" => 4,
+        "P" | "PB" | "PIB" => 5,
         _ => bail!("'{text}' is no size: write it as 500M, 20G or 1.5TiB"),
     };
     let number: f64 = digits
@@ -129,7 +127,9 @@ mod tests {
         ] {
             assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
         }
-        for text in ["", "M", "-1", "1X", "1e30P", "inf", "nan", "5MM"] {
+        for text in [
+            "", "M", "-1", "1X", "1e30P", "inf", "nan", "5MM", "5I", "5IB",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
