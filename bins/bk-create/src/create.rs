@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     if !made.is_empty() {
-        listing::print(&mut output, &made)?;
+        listing::print(&mut output, made)?;
     }
     Ok(status)
 }

@@ -8,10 +8,11 @@ use std::cmp::Ordering;
 use anyhow::{Context, Result, bail};
 use bk_schema::cli::{Arguments, UsageError};
 use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::record::{BackupType, Status};
+use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::units;
 use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 /// What a backup must be to be listed: all that is given must hold.
 #[derive(Debug, Default)]
@@ -31,6 +32,25 @@ pub(crate) struct Criteria {
     sort: Option<Key>,
     reverse: bool,
     limit: Option<usize>,
+}
+
+/// What carries a record through the selection.
+pub(crate) trait Row {
+    /// The record.
+    fn backup(&self) -> &Backup;
+}
+
+impl Row for Listed {
+    fn backup(&self) -> &Backup {
+        &self.backup
+    }
+}
+
+/// A record, and the line that it came by.
+impl Row for (Backup, Map<String, Value>) {
+    fn backup(&self) -> &Backup {
+        &self.0
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,15 +124,39 @@ impl Criteria {
         })
     }
 
-    /// Those that are meant. They keep their order unless another was asked for.
-    pub(crate) fn select(&self, all: Vec<Listed>, now: Timestamp) -> Vec<Listed> {
-        let meant = |listed: &Listed| self.is_met_by(listed, now);
-        let mut selected: Vec<Listed> = all.into_iter().filter(meant).collect();
+    /// Those that are meant. They keep their order unless another was asked for. Archives are
+    /// looked at, by `look`, only where they can make a difference.
+    pub(crate) fn select<T: Row + 'static>(
+        &self,
+        all: Vec<T>,
+        now: Timestamp,
+        look: fn(T) -> Listed,
+    ) -> Box<dyn Iterator<Item = Listed>> {
+        let meant = all
+            .into_iter()
+            .filter(|row| self.is_met_by(row.backup(), now));
+        match self.file_status {
+            None => {
+                let selected = self.order(meant.collect());
+                Box::new(selected.into_iter().map(look))
+            }
+            Some(wanted) => {
+                let is_met = |listed: &Listed| {
+                    listed.backup.status == Status::Completed && listed.file_status == wanted
+                };
+                let looked_at = meant.map(look).filter(is_met).collect();
+                Box::new(self.order(looked_at).into_iter())
+            }
+        }
+    }
+
+    fn order<T: Row>(&self, mut selected: Vec<T>) -> Vec<T> {
         if let Some(latest) = self.latest {
             selected = newest(selected, latest);
         }
         if let Some(key) = self.sort {
-            selected.sort_by(|a, b| compare(a, b, key).then(a.backup.id.cmp(&b.backup.id)));
+            let by_id = |a: &T, b: &T| a.backup().id.cmp(&b.backup().id);
+            selected.sort_by(|a, b| compare(a.backup(), b.backup(), key).then(by_id(a, b)));
         }
         if self.reverse {
             selected.reverse();
@@ -121,15 +165,10 @@ impl Criteria {
         selected
     }
 
-    fn is_met_by(&self, listed: &Listed, now: Timestamp) -> bool {
-        let backup = &listed.backup;
+    fn is_met_by(&self, backup: &Backup, now: Timestamp) -> bool {
         let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
-        let is_completed = backup.status == Status::Completed;
         (self.types.is_empty() || self.types.contains(&backup.backup_type))
             && (self.states.is_empty() || self.states.contains(&backup.status))
-            && self
-                .file_status
-                .is_none_or(|wanted| is_completed && listed.file_status == wanted)
             && (!self.expired || backup.expires_at.is_some_and(|time| time <= now))
             && self.expires_until.is_none_or(|end| {
                 backup
@@ -151,26 +190,24 @@ impl Criteria {
 }
 
 /// The newest completed ones, in the order in which they stood.
-fn newest(mut all: Vec<Listed>, latest: Latest) -> Vec<Listed> {
-    all.retain(|listed| listed.backup.status == Status::Completed);
-    let group =
-        |listed: &Listed| (latest == Latest::OfEachType).then_some(listed.backup.backup_type);
-    let age = |listed: &Listed| (listed.backup.created_at, listed.backup.id);
+fn newest<T: Row>(mut all: Vec<T>, latest: Latest) -> Vec<T> {
+    all.retain(|row| row.backup().status == Status::Completed);
+    let group = |row: &T| (latest == Latest::OfEachType).then_some(row.backup().backup_type);
+    let age = |row: &T| (row.backup().created_at, row.backup().id);
     let mut best = std::collections::BTreeMap::new();
-    for listed in &all {
-        let newest = best.entry(group(listed)).or_insert_with(|| age(listed));
-        *newest = age(listed).max(*newest);
+    for row in &all {
+        let newest = best.entry(group(row)).or_insert_with(|| age(row));
+        *newest = age(row).max(*newest);
     }
-    all.retain(|listed| best.get(&group(listed)) == Some(&age(listed)));
+    all.retain(|row| best.get(&group(row)) == Some(&age(row)));
     all
 }
 
 /// What is not known comes last.
-fn compare(a: &Listed, b: &Listed, key: Key) -> Ordering {
+fn compare(a: &Backup, b: &Backup, key: Key) -> Ordering {
     fn known_first<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
         (a.is_none(), a).cmp(&(b.is_none(), b))
     }
-    let (a, b) = (&a.backup, &b.backup);
     match key {
         Key::Id => a.id.cmp(&b.id),
         Key::Name => a.backup_name.cmp(&b.backup_name),

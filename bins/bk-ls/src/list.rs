@@ -56,21 +56,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         known.retain(|(backup, _)| seen.insert(backup.id));
         known.sort_by_key(|(backup, _)| (backup.created_at, backup.id));
     }
-    let listed = known
-        .into_iter()
-        .map(|(backup, object)| look(backup, object));
-    let selected = criteria.select(listed.collect(), now);
+    // One after the other, as a large catalog would fill the memory.
+    let mut selected = criteria.select(known, now, look).peekable();
 
-    if output.is_table() && selected.is_empty() {
+    if output.is_table() && selected.peek().is_none() {
         PROGRAM.warn("there is no such backup");
     } else if arguments.has("files") {
-        files::print(&mut output, &selected, |error| {
+        files::print(&mut output, &selected.collect::<Vec<_>>(), |error| {
             status = PROGRAM.report(&error);
         })?;
     } else if output.is_table() && arguments.has("long") {
-        long::print(&mut output, &selected)?;
+        long::print(&mut output, &selected.collect::<Vec<_>>())?;
     } else {
-        listing::print(&mut output, &selected)?;
+        listing::print(&mut output, selected)?;
     }
     Ok(status)
 }
@@ -87,7 +85,7 @@ fn find(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     Ok(rows.into_iter().zip(lines).map(pair).collect())
 }
 
-fn look(backup: Backup, object: Map<String, Value>) -> Listed {
+fn look((backup, object): (Backup, Map<String, Value>)) -> Listed {
     let (mut listed, error) = Listed::look(backup);
     if let Some(error) = error {
         let path = &listed.backup.backup_path;

@@ -118,10 +118,10 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
 ///
 /// # Errors
 /// Those of the output.
-pub fn print(output: &mut Output, all: &[Listed]) -> Result<()> {
+pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Result<()> {
     if !output.is_table() {
         for listed in all {
-            output.line(listed)?;
+            output.line(&listed)?;
             if output.is_gone() {
                 break;
             }
@@ -140,7 +140,7 @@ pub fn print(output: &mut Output, all: &[Listed]) -> Result<()> {
     ]
     .map(column);
     let zone = TimeZone::system();
-    let rows: Vec<_> = all.iter().map(|listed| listed.row(&zone)).collect();
+    let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
     output.table(&columns, &rows)?;
     output.flush()
 }
