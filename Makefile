@@ -5,6 +5,9 @@ DESTDIR ?=
 CARGO   ?= cargo
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 OUT     := $(TARGET)/release
+# BUNDLED=1 builds DuckDB from source into each program: 45 minutes on two cores.
+BUNDLED ?=
+FEATURES := $(if $(BUNDLED),--features bk-schema/bundled)
 
 # DuckDB's official shared library, from the npm package of its Node.js binding.
 # The registry this was pinned from has 1.5.6 for Linux x86-64 alone; the others
@@ -32,49 +35,83 @@ else
 endif
 
 PROGRAMS := $(notdir $(wildcard bins/*))
+MAN_PAGES := $(notdir $(wildcard man/*))
 
-.PHONY: all build libduckdb tools test check install uninstall clean demo help
+BIN  := $(DESTDIR)$(PREFIX)/bin
+LIB  := $(DESTDIR)$(PREFIX)/lib/bk
+MAN  := $(DESTDIR)$(PREFIX)/share/man
+BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISH := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+.PHONY: all build libduckdb tools test test-long check bench install uninstall clean demo help
 all: build
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
 
 tools:
 	@command -v $(CARGO) >/dev/null || { echo "bk: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "bk: a C compiler is missing: install gcc or clang" >&2; exit 1; }
 
-libduckdb: tools target/libduckdb/$(LIBDUCKDB) ## fetch DuckDB's shared library
-	@if [ "$(abspath $(TARGET))" != "$(abspath target)" ]; then \
+libduckdb: tools $(if $(BUNDLED),,target/libduckdb/$(LIBDUCKDB)) ## fetch DuckDB's shared library (DUCKDB_LIB_DIR=DIR takes it from DIR)
+	@if [ -z "$(BUNDLED)" ] && [ "$(abspath $(TARGET))" != "$(abspath target)" ]; then \
 	  mkdir -p "$(TARGET)" && ln -sfn "$(abspath target/libduckdb)" "$(TARGET)/libduckdb"; fi
 
 target/libduckdb/$(LIBDUCKDB):
-	@test -n "$(NPM_PACKAGE)" || { echo "bk: no libduckdb is known for $(PLATFORM): put one into target/libduckdb/" >&2; exit 1; }
-	@command -v npm >/dev/null || { echo "bk: npm is missing: install Node.js, or put $(LIBDUCKDB) into target/libduckdb/" >&2; exit 1; }
+ifneq ($(DUCKDB_LIB_DIR),)
+	@mkdir -p target/libduckdb && cp "$(DUCKDB_LIB_DIR)/$(LIBDUCKDB)" $@
+else
+	@test -n "$(NPM_PACKAGE)" || { echo "bk: no libduckdb is known for $(PLATFORM): say make DUCKDB_LIB_DIR=DIR or make BUNDLED=1" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "bk: npm is missing: install Node.js, or say make DUCKDB_LIB_DIR=DIR with $(LIBDUCKDB) in DIR" >&2; exit 1; }
 	@mkdir -p target/libduckdb/fetch
 	@cd target/libduckdb/fetch && rm -f *.tgz && npm pack --silent $(NPM_PACKAGE) >/dev/null
 	@cd target/libduckdb/fetch && echo "$(NPM_SHA256)  $$(ls *.tgz)" | $(SHA256) -c - >/dev/null \
 	  || { echo "bk: $(NPM_PACKAGE) is not the file whose SHA-256 stands in the Makefile" >&2; exit 1; }
 	@tar xzf target/libduckdb/fetch/*.tgz -C target/libduckdb/fetch package/$(LIBDUCKDB)
 	@mv target/libduckdb/fetch/package/$(LIBDUCKDB) $@ && touch $@ && rm -r target/libduckdb/fetch
+endif
 
-build: libduckdb ## build the programs
-	$(CARGO) build --release --workspace
+build: libduckdb ## build the programs (BUNDLED=1: with DuckDB from source)
+	$(CARGO) build --release --workspace $(FEATURES)
 
-check: libduckdb ## formatting, clippy with warnings denied
+check: libduckdb ## formatting, clippy with warnings denied, man pages
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets $(FEATURES) -- -D warnings
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -W warning man/*; \
+	elif command -v groff >/dev/null; then for page in man/*; do \
+	  groff -mdoc -ww -Tutf8 $$page 2>&1 >/dev/null | { ! grep .; } || exit 1; done; \
+	else echo "skipped: neither mandoc nor groff is installed to check the man pages"; fi
 
-test: check build ## check, build, all tests
-	$(CARGO) test --release --workspace
+test: check build ## check, build, all tests but the long ones
+	$(CARGO) test --release --workspace $(FEATURES)
+
+test-long: check build ## all tests
+	$(CARGO) test --release --workspace $(FEATURES) -- --include-ignored
+
+bench: build ## measure against tar, restic and borg
+	python3 tests/bench.py $(OUT)
+
+demo: build ## back this source tree up, list it, unpack it with plain tar
+	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)
 
 install: build ## install under $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/bk
-	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 target/libduckdb/$(LIBDUCKDB) $(DESTDIR)$(PREFIX)/lib/bk
+	install -d $(BIN) $(BASH) $(ZSH) $(FISH)
+	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(BIN)
+	@if [ -z "$(BUNDLED)" ]; then \
+	  install -d $(LIB) && install -m 644 target/libduckdb/$(LIBDUCKDB) $(LIB); fi
+	@for page in $(MAN_PAGES); do \
+	  install -d $(MAN)/man$${page##*.} && install -m 644 man/$$page $(MAN)/man$${page##*.} || exit 1; done
+	@for program in $(PROGRAMS); do \
+	  $(OUT)/$$program --completions bash >$(BASH)/$$program && \
+	  $(OUT)/$$program --completions zsh >$(ZSH)/_$$program && \
+	  $(OUT)/$$program --completions fish >$(FISH)/$$program.fish || exit 1; done
 
 uninstall: ## remove what install put there
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)$(PREFIX)/lib/bk/$(LIBDUCKDB)
-	-rmdir $(DESTDIR)$(PREFIX)/lib/bk
+	rm -f $(PROGRAMS:%=$(BIN)/%) $(LIB)/$(LIBDUCKDB) $(PROGRAMS:%=$(BASH)/%) $(PROGRAMS:%=$(ZSH)/_%) $(PROGRAMS:%=$(FISH)/%.fish)
+	rm -f $(foreach page,$(MAN_PAGES),$(MAN)/man$(lastword $(subst ., ,$(page)))/$(page))
+	-@rmdir $(LIB) 2>/dev/null || true
 
 clean: ## remove what was built
-	rm -rf $(TARGET)
+	$(CARGO) clean
+	rm -rf target

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use crate::archive::{Partial, make_storage};
 use crate::flags::{PROGRAM, Settings};
-use crate::prospect::{Prospect, lossy, own_directories};
+use crate::prospect::{Known, Prospect, lossy, own_directories};
 use crate::request::Request;
 use crate::signals::Signals;
 use crate::space::Guard;
@@ -129,12 +129,12 @@ struct Creation {
 }
 
 impl Creation {
-    fn look(&mut self, request: &Request) -> Result<Prospect> {
-        Prospect::look(&self.home, &mut self.settings, request)
+    fn look(&mut self, known: Known, request: &Request) -> Result<Prospect> {
+        Prospect::look(&self.home, known, &mut self.settings, request)
     }
 
     fn estimate(&mut self, request: &Request, output: &mut Output) -> Result<()> {
-        let prospect = self.look(request)?;
+        let prospect = self.look(Known::read(&self.home)?, request)?;
         let estimate = &prospect.estimate;
         if output.is_table() {
             output.text(&estimate.for_people())?;
@@ -146,7 +146,8 @@ impl Creation {
 
     /// Makes one backup; the ledger keeps a failure that comes before there is a record.
     fn create(&mut self, request: &Request) -> Result<(Listed, bool)> {
-        let prospect = self.look(request).and_then(|prospect| {
+        let known = Known::read(&self.home)?;
+        let prospect = self.look(known, request).and_then(|prospect| {
             prospect.estimate.check()?;
             make_storage(&prospect.storage)?;
             Ok(prospect)

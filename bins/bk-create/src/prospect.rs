@@ -28,19 +28,39 @@ pub(crate) struct Prospect {
     pub(crate) storage: PathBuf,
 }
 
+/// What the catalog tells before anything is looked at.
+#[derive(Default)]
+pub(crate) struct Known {
+    storage_dir: Option<PathBuf>,
+    backups: Vec<Backup>,
+}
+
+impl Known {
+    /// Nothing is known where there is no catalog yet.
+    pub(crate) fn read(home: &Home) -> Result<Self> {
+        if !home.has_catalog() {
+            return Ok(Self::default());
+        }
+        catalog::read(home, |session| {
+            Ok(Self {
+                storage_dir: session.setting("storage_dir")?.map(PathBuf::from),
+                backups: session.backups()?.into_iter().flatten().collect(),
+            })
+        })
+    }
+}
+
 impl Prospect {
     /// Finds the sources, counts them and compares with what is free.
-    pub(crate) fn look(home: &Home, settings: &mut Settings, request: &Request) -> Result<Self> {
-        let (setting, backups) = if home.has_catalog() {
-            catalog::read(home, |session| {
-                Ok((session.setting("storage_dir")?, session.backups()?))
-            })?
-        } else {
-            (None, Vec::new())
-        };
+    pub(crate) fn look(
+        home: &Home,
+        known: Known,
+        settings: &mut Settings,
+        request: &Request,
+    ) -> Result<Self> {
         let storage = settings.storage.clone();
         let storage = storage
-            .or(setting.map(PathBuf::from))
+            .or(known.storage_dir)
             .unwrap_or_else(|| home.archives());
         let storage = std::path::absolute(&storage).with_context(|| {
             format!("cannot find the storage directory '{}'", storage.display())
@@ -60,8 +80,7 @@ impl Prospect {
             ));
         }
         let names = Value::from(lossy(given.iter().map(|given| given.absolute.as_path())));
-        let backups: Vec<Backup> = backups.into_iter().flatten().collect();
-        let earlier = Earlier::among(&backups, &names);
+        let earlier = Earlier::among(&known.backups, &names);
         let sources: Vec<Source> = given.iter().map(|given| given.source.clone()).collect();
         let sample_level = earlier.is_none().then_some(settings.level);
         let totals = Totals::count(&sources, &settings.filter, sample_level)?;

@@ -1,0 +1,479 @@
+//! Crashes and failing system calls: nothing acknowledged is lost, and the next program tidies.
+//!
+//! strace kills bk-create, or lets a call of it fail, at one call after the other: each stands
+//! for another state of the home and of the archives. After each the same promises are checked,
+//! with no more than what a user has: bk-ls, bk-create, sha256sum, gzip.
+
+use std::fs;
+use std::process::Command;
+
+use bk_tests::{Ran, Sandbox, has};
+use duckdb::{AccessMode, Config, Connection};
+
+/// The calls that change what is on the disk, or stand between two that do.
+const CALLS: [&str; 14] = [
+    "openat",
+    "mkdir",
+    "flock",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat2",
+    "link",
+    "unlink",
+    "unlinkat",
+    "exit_group",
+];
+/// A call and an error of it.
+const FAILURES: [(&str, &str); 12] = [
+    ("openat", "ENOSPC"),
+    ("mkdir", "ENOSPC"),
+    ("flock", "ENOLCK"),
+    ("write", "ENOSPC"),
+    ("pwrite64", "ENOSPC"),
+    ("pwrite64", "EIO"),
+    ("ftruncate", "EIO"),
+    ("fsync", "EIO"),
+    ("fdatasync", "EIO"),
+    ("rename", "EIO"),
+    ("renameat2", "ENOSPC"),
+    ("renameat2", "EINVAL"),
+];
+/// Exit status of what was killed.
+const KILLED: i32 = 137;
+/// What bk-create is killed at, over and over. The archives are on their way to `store/`.
+const CREATE: &str = "bk-create --storage store -n x app";
+
+/// Whether strace can be used here; a container may forbid it.
+fn can_trace() -> bool {
+    if !has("strace") {
+        return false;
+    }
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let traces = tried.unwrap().status.success();
+    if !traces {
+        println!("skipped: strace may not trace here");
+    }
+    traces
+}
+
+/// How the home is before the program starts that is killed.
+struct Start {
+    sandbox: Sandbox,
+    has_catalog: bool,
+}
+
+impl Start {
+    /// `prepared` is a command line that is run once; each kill starts from what it left.
+    fn new(prepared: &str) -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.write("app/config.toml", "port = 8080\n");
+        sandbox.write("app/data/orders.db", &"order\n".repeat(30_000));
+        sandbox.ok("mkdir home store");
+        sandbox.ok(prepared);
+        sandbox.ok("mkdir start && cp -a home store start/");
+        let has_catalog = sandbox.path("start/home/catalog.duckdb").exists();
+        Self {
+            sandbox,
+            has_catalog,
+        }
+    }
+
+    fn with_catalog() -> Self {
+        Self::new("bk-create --storage store -n first app")
+    }
+
+    /// A catalog in which a creation died that somebody has to tidy up after.
+    fn after_a_crash() -> Self {
+        Self::new(
+            "bk-create --storage store -n first app
+             strace -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL \
+                 bk-create --storage store -n dead app
+             test $? = 137 -a -s store/dead.tar.gz.partial",
+        )
+    }
+
+    /// Puts the home back as it was, and runs [`CREATE`] with a fault in it.
+    fn run(&self, call: &str, fault: &str) -> Ran {
+        let files = [
+            "home",
+            "home/catalog.lock",
+            "home/catalog.duckdb",
+            "home/catalog.duckdb.wal",
+            "home/catalog.duckdb.new",
+            "home/catalog.duckdb.new.wal",
+            "store",
+            "store/x.tar.gz",
+            "store/x.tar.gz.partial",
+            "store/dead.tar.gz.partial",
+        ];
+        let dir = self.sandbox.path("");
+        let paths = files.map(|file| format!("-P {}{file}", dir.display()));
+        // exit_group has no path that it could be told by.
+        let paths = match call {
+            "exit_group" => String::new(),
+            _ => paths.join(" "),
+        };
+        self.sandbox.run(&format!(
+            "rm -rf home store && cp -a start/. . &&
+             exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {CREATE}"
+        ))
+    }
+
+    /// Kills it before each call, or before every `step`th, until it comes to its end.
+    fn kill_at_each(&self, calls: &[&str], step: usize) {
+        let mut kills = 0;
+        for call in calls {
+            for when in (1..).step_by(step) {
+                let ran = self.run(call, &format!("signal=SIGKILL:when={when}"));
+                if ran.status != KILLED {
+                    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+                    break;
+                }
+                kills += 1;
+                self.check(&ran);
+            }
+        }
+        println!("killed {kills} times");
+        assert!(kills * step > 40, "only {kills} kills");
+    }
+
+    /// Lets each call fail, or every `step`th, either that one alone or all from there on.
+    fn fail_at_each(&self, failures: &[(&str, &str)], rest: &str, step: usize) {
+        let mut count = 0;
+        for (call, error) in failures {
+            for when in (1..).step_by(step) {
+                let ran = self.run(call, &format!("error={error}:when={when}{rest}"));
+                self.check(&ran);
+                self.check_failure(&ran);
+                if ran.status == 0 && self.is_past(call, when) {
+                    break;
+                }
+                count += 1;
+            }
+        }
+        println!("failed {count} calls");
+        assert!(count * step > 20, "only {count} failures");
+    }
+
+    /// Whether the program has no call of that number, so that nothing failed.
+    fn is_past(&self, call: &str, when: usize) -> bool {
+        self.run(call, &format!("signal=SIGKILL:when={when}"))
+            .status
+            == 0
+    }
+
+    /// What a program that lives on owes beside what [`Start::check`] asks.
+    fn check_failure(&self, ran: &Ran) {
+        assert_eq!(ran.status == 0, !ran.stdout.is_empty(), "{ran:#?}");
+        assert!([0, 1].contains(&ran.status), "{ran:#?}");
+        assert_eq!(ran.status != 0, !ran.stderr.is_empty(), "{ran:#?}");
+        for line in ran.stderr.lines() {
+            assert!(line.starts_with("bk-create: "), "{ran:#?}");
+        }
+    }
+
+    /// The promises after any end of [`CREATE`].
+    fn check(&self, ended: &Ran) {
+        let sandbox = &self.sandbox;
+        let listed = sandbox.run("bk-ls --json");
+        if self.has_catalog || sandbox.path("home/catalog.duckdb").exists() {
+            assert_eq!(
+                (listed.status, &*listed.stderr),
+                (0, ""),
+                "{ended:#?}{listed:#?}"
+            );
+        }
+        if !ended.stdout.is_empty() {
+            let record = ended.record();
+            let same = |other: &serde_json::Value| {
+                ["id", "status", "backup_hash"].map(|key| record[key].clone())
+                    == ["id", "status", "backup_hash"].map(|key| other[key].clone())
+            };
+            assert_eq!(record["status"], "completed", "{ended:#?}");
+            assert!(listed.records().iter().any(same), "{ended:#?}{listed:#?}");
+        }
+        let next = sandbox.run("bk-create --storage store app");
+        assert_eq!((next.status, &*next.stderr), (0, ""), "{ended:#?}{next:#?}");
+        self.check_tidy(ended);
+    }
+
+    /// After the next program has written to the catalog.
+    fn check_tidy(&self, ended: &Ran) {
+        let records = self.sandbox.records();
+        let ends = ["completed", "failed"].map(Into::into);
+        for record in &records {
+            assert!(ends.contains(&record["status"]), "{record}\n{ended:#?}");
+            let is_first = record["backup_name"] == "first";
+            assert!(!is_first || record["status"] == "completed", "{ended:#?}");
+        }
+        for file in fs::read_dir(self.sandbox.path("store")).unwrap() {
+            let path = file.unwrap().path();
+            let is_recorded =
+                |record: &serde_json::Value| record["backup_path"] == *path.to_str().unwrap();
+            let is_known = records.iter().any(is_recorded);
+            assert!(is_known, "{} is nobody's\n{ended:#?}", path.display());
+        }
+        let whole = self.sandbox.run(
+            r#"set -o pipefail; bk-ls --json | jq -r 'select(.status == "completed")
+                 | .backup_hash + "  " + .backup_path' | sha256sum --check --quiet &&
+               gzip -t store/*"#,
+        );
+        assert_eq!(
+            (whole.status, &*whole.stderr),
+            (0, ""),
+            "{whole:#?}{ended:#?}"
+        );
+    }
+}
+
+/// The calls of a creation that makes its home and its storage directory.
+struct Trace {
+    text: String,
+}
+
+impl Trace {
+    fn of_a_creation(sandbox: &Sandbox) -> Self {
+        sandbox.ok(
+            "strace -f -y -o trace -e trace=mkdir,fsync,fdatasync,renameat2,write \
+             bk-create --storage new/store -n x app | cat",
+        );
+        let dir = sandbox.path("").display().to_string();
+        let text = fs::read_to_string(sandbox.path("trace")).unwrap();
+        let text = text.replace(&dir, "");
+        Self {
+            text: text.replace(dir.trim_end_matches('/'), "."),
+        }
+    }
+
+    /// The last line with all of these words.
+    fn last(&self, words: &[&str]) -> Option<usize> {
+        let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+        let lines: Vec<_> = self.text.lines().collect();
+        lines.into_iter().rposition(has_all)
+    }
+}
+
+/// The ledger: backup, event, outcome and details of each row, joined.
+fn ledger(sandbox: &Sandbox) -> Vec<String> {
+    let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();
+    let catalog = sandbox.home().join("catalog.duckdb");
+    let catalog = Connection::open_with_flags(catalog, config).unwrap();
+    let sql = "SELECT concat_ws(' ', backup_name, event, outcome, details) FROM backup_events ORDER BY id";
+    let mut rows = catalog.prepare(sql).unwrap();
+    let rows = rows.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// Status and failure of one backup.
+fn fate(sandbox: &Sandbox, name: &str) -> (String, String) {
+    let ran = sandbox.ok(&format!(
+        "bk-ls --json | jq -r 'select(.backup_name == \"{name}\") | .status, .backup_metadata.failure'"
+    ));
+    let (status, failure) = ran.stdout.trim_end().split_once('\n').unwrap();
+    (status.to_owned(), failure.to_owned())
+}
+
+/// A shell's lines that start a creation which takes seconds, and wait until it is in the
+/// middle of its archive. With job control, as without it a shell's `&` turns SIGINT off.
+const START_SLOW: &str = "set -m
+    head -c 24M /dev/urandom >big
+    bk-create -n slow --level 12 --jobs 1 big >slow.out 2>slow.err &
+    until test -s home/archives/slow.tar.gz.partial || ! kill -0 $!; do sleep 0.01; done
+    ";
+
+#[test]
+fn a_kill_at_the_very_first_backup_loses_nothing() {
+    if can_trace() {
+        Start::new("true").kill_at_each(&CALLS, 3);
+    }
+}
+
+#[test]
+fn a_kill_at_a_later_backup_loses_nothing() {
+    if can_trace() {
+        Start::with_catalog().kill_at_each(&CALLS, 3);
+    }
+}
+
+#[test]
+fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
+    if can_trace() {
+        Start::after_a_crash().kill_at_each(&CALLS, 3);
+    }
+}
+
+#[test]
+#[ignore = "minutes: make test-long"]
+fn a_kill_at_any_call_loses_nothing() {
+    if can_trace() {
+        for start in [
+            Start::new("true"),
+            Start::with_catalog(),
+            Start::after_a_crash(),
+        ] {
+            start.kill_at_each(&CALLS, 1);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_is_told_and_loses_nothing() {
+    if can_trace() {
+        Start::with_catalog().fail_at_each(&FAILURES, "", 4);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
+    if can_trace() {
+        let full = [("write", "ENOSPC"), ("pwrite64", "ENOSPC")];
+        Start::with_catalog().fail_at_each(&full, "+", 2);
+    }
+}
+
+#[test]
+#[ignore = "minutes: make test-long"]
+fn any_call_may_fail_and_nothing_is_lost() {
+    if can_trace() {
+        for start in [
+            Start::new("true"),
+            Start::with_catalog(),
+            Start::after_a_crash(),
+        ] {
+            start.fail_at_each(&FAILURES, "", 1);
+            start.fail_at_each(&FAILURES, "+", 1);
+        }
+    }
+}
+
+/// After a loss of power only what was synced is there.
+#[test]
+fn what_is_printed_was_synced_before_in_the_order_of_writes() {
+    if !can_trace() {
+        return;
+    }
+    let trace = Trace::of_a_creation(&Sandbox::with_app());
+    let last = |words: &[&str]| trace.last(words).expect(&trace.text);
+    let order = [
+        last(&["write(", "<new/store/x.tar.gz.partial>"]),
+        last(&["fsync(", "<new/store/x.tar.gz.partial>"]),
+        last(&["renameat2(", "\"new/store/x.tar.gz\""]),
+        last(&["fsync(", "<new/store>"]),
+        last(&["write(", "<home/catalog.duckdb.wal>"]),
+        last(&["fsync(", "<home/catalog.duckdb.wal>"]),
+        last(&["fsync(", "<home>"]),
+        last(&["write(1<"]),
+    ];
+    assert!(order.is_sorted(), "{order:?} in\n{}", trace.text);
+}
+
+/// A directory that was made is there after a loss of power only once its parent was synced.
+#[test]
+fn directories_that_are_made_are_synced_in_their_parents() {
+    if !can_trace() {
+        return;
+    }
+    let trace = Trace::of_a_creation(&Sandbox::with_app());
+    for (parent, made) in [(".", "home"), (".", "new"), ("new", "new/store")] {
+        let made_at = trace.last(&["mkdir(", &format!("\"{made}\""), "= 0"]);
+        assert!(made_at.is_some(), "{made}:\n{}", trace.text);
+        let synced_at = trace.last(&["fsync(", &format!("<{parent}>")]);
+        let printed_at = trace.last(&["write(1<"]);
+        let order = [made_at, synced_at, printed_at];
+        assert!(order.is_sorted(), "{made}: {order:?} in\n{}", trace.text);
+    }
+}
+
+#[test]
+fn a_killed_creation_is_failed_by_the_next_writer() {
+    let sandbox = Sandbox::with_app();
+    let ran = sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
+    assert_eq!(ran.status, KILLED, "{ran:#?}");
+    let left = sandbox.ok("cat slow.out slow.err; ls home/archives; bk-ls --json | jq -r .status");
+    assert_eq!(left.stdout, "slow.tar.gz.partial\ncreating\n");
+
+    sandbox.ok("bk-create -n next app");
+    assert_eq!(sandbox.ok("ls home/archives").stdout, "next.tar.gz\n");
+    let reason = "interrupted: its partial archive was removed";
+    assert_eq!(
+        fate(&sandbox, "slow"),
+        ("failed".to_owned(), reason.to_owned())
+    );
+    let ledger = ledger(&sandbox);
+    assert_eq!(
+        ledger[0],
+        format!("slow recover ok {{\"reason\":\"{reason}\"}}")
+    );
+    assert!(ledger[1].starts_with("next create ok {"), "{ledger:#?}");
+}
+
+#[test]
+fn a_failed_creation_leaves_its_name_to_the_next() {
+    let sandbox = Sandbox::with_app();
+    sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
+    let again = sandbox.ok("bk-create -n slow app");
+    assert_eq!(again.stderr, "");
+    assert_eq!(fate(&sandbox, "slow").0, "completed");
+    assert_eq!(sandbox.records().len(), 1);
+}
+
+#[test]
+fn a_living_creation_is_left_alone_by_other_writers() {
+    let sandbox = Sandbox::with_app();
+    let ran = sandbox.ok(&format!(
+        "{START_SLOW} kill -STOP $!
+         bk-create -n other app >other.out
+         ls home/archives; bk-ls --json | jq -r '.backup_name + \" \" + .status'
+         kill -CONT $!; wait $!"
+    ));
+    assert_eq!(
+        ran.stdout,
+        "other.tar.gz\nslow.tar.gz.partial\nslow creating\nother completed\n"
+    );
+    let checked = sandbox.ok(
+        "cat slow.err; cat slow.out other.out | jq -r '.backup_hash + \"  \" + .backup_path' | sha256sum --check --quiet
+         bk-ls --json | jq -r .status; ls home/archives",
+    );
+    let both = "completed\ncompleted\nother.tar.gz\nslow.tar.gz\n";
+    assert_eq!(checked.stdout, both);
+    assert!(
+        !ledger(&sandbox)
+            .iter()
+            .any(|event| event.contains("recover"))
+    );
+}
+
+/// Between its row and its locked file a creation has nothing to be told alive by.
+#[test]
+fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n first app");
+    let partial = sandbox.archive("slow").display().to_string() + ".partial";
+    for call in ["openat", "flock"] {
+        let ran = sandbox.run(&format!(
+            "strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
+                 bk-create -n slow app >slow.out 2>slow.err & strace=$!
+             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+             bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err
+             test $? = 0 -o $? = 75 || cat other.err
+             kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; cat slow.err
+             jq -r '.backup_hash + \"  \" + .backup_path' slow.out | sha256sum --check --quiet"
+        ));
+        assert_eq!(
+            (ran.status, &*ran.stdout, &*ran.stderr),
+            (0, "", ""),
+            "{ran:#?}"
+        );
+        assert_eq!(fate(&sandbox, "slow").0, "completed");
+        sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create -n first app");
+    }
+}
