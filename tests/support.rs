@@ -113,6 +113,7 @@ impl Sandbox {
             .env("PATH", format!("{}:{path}", programs().display()))
             .env("HOME", self.dir.path())
             .env("BK_HOME", self.home())
+            .env("TERM", "xterm")
             .env("TZ", "UTC")
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null());

@@ -61,10 +61,11 @@ impl Watch {
             // A bar that cannot be written is no reason to stop.
             let _ = write!(text, "{}/{file_count}", files_read.load(Ordering::Relaxed));
         };
-        self.bar.set_length(content_bytes);
+        // The style first: a length is drawn at once.
         if let Ok(style) = style {
             self.bar.set_style(style.with_key("files", files));
         }
+        self.bar.set_length(content_bytes);
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 

@@ -1,10 +1,10 @@
 //! What the programs of bk must agree on.
 //!
 //! `record` is the one type that is serialised, `lines` carries it through pipes, `catalog`
-//! keeps it in the `home`, `lock` guards it there, `recovery` tidies after the dead. `cli` is
-//! the command line, `completions` what shells are taught of it, `operands` which backups are
-//! meant, `output` what is printed, `listing` records in it, `units` sizes and times. This
-//! crate opens no archive but to ask whether somebody is at work on it.
+//! keeps it in the `home`, as `rows`, `lock` guards it there, `recovery` tidies after the dead.
+//! `cli` is the command line, `completions` what shells are taught of it, `operands` which
+//! backups are meant, `output` what is printed, `listing` records in it, `units` sizes and
+//! times. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod catalog;
 pub mod cli;
@@ -18,4 +18,5 @@ pub mod operands;
 pub mod output;
 pub mod record;
 pub mod recovery;
+pub mod rows;
 pub mod units;
