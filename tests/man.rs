@@ -22,7 +22,7 @@ fn programs() -> Vec<String> {
 
 /// `-t`, `--type` and so on, each with whether it takes a value.
 fn flags_of_help(help: &str) -> BTreeSet<(String, bool)> {
-    let flags = help.lines().filter(|line| line.starts_with("  "));
+    let flags = help.lines().filter(|line| line.trim().starts_with('-'));
     let mut all = BTreeSet::new();
     for line in flags {
         let columns = line.trim().split("  ").next().unwrap();

@@ -73,7 +73,8 @@ impl Sandbox {
     pub fn with_app() -> Self {
         let sandbox = Self::new();
         sandbox.write("app/config.toml", "port = 8080\n");
-        sandbox.write("app/data/orders.db", &"order\n".repeat(30_000));
+        let orders: String = (0..18_000).map(|n| format!("order {n}\n")).collect();
+        sandbox.write("app/data/orders.db", &orders);
         sandbox.write("app/data/old.log", "long ago\n");
         sandbox.write("app/log/app.log", "started\n");
         let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";

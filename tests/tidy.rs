@@ -2,31 +2,26 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use bk_tests::checkout;
 
-/// Files that git knows or would take, below the checkout.
+/// Every file below the checkout, but what is built and what is git's.
 fn files() -> Vec<PathBuf> {
-    let list = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "-z",
-        ])
-        .current_dir(checkout())
-        .output()
-        .unwrap();
-    let names = String::from_utf8(list.stdout).unwrap();
-    let names = names
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(PathBuf::from);
-    let files: Vec<_> = names
-        .filter(|name| checkout().join(name).is_file())
-        .collect();
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(checkout().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = folder.join(entry.file_name());
+            let is_dir = entry.file_type().unwrap().is_dir();
+            match path.to_str().unwrap() {
+                "target" | ".git" => {}
+                _ if is_dir => folders.push(path),
+                _ => files.push(path),
+            }
+        }
+    }
+    files.sort();
     assert!(files.len() > 60, "{files:?}");
     files
 }

@@ -13,9 +13,9 @@ fn replay(typed: &str) -> String {
     let sandbox = Sandbox::with_app();
     let mut transcript = String::new();
     for line in typed.lines() {
-        if line.starts_with('#') || line.is_empty() {
-            transcript.push_str(line);
-            transcript.push('\n');
+        if line.starts_with('#') {
+            let space = if transcript.is_empty() { "" } else { "\n" };
+            transcript.push_str(&format!("{space}{line}\n"));
         }
         let Some(command) = line.strip_prefix("$ ") else {
             continue;

@@ -43,7 +43,7 @@ pub(crate) const PROGRAM: Program = Program {
             "metadata",
             Some('m'),
             Some("KEY=VALUE"),
-            "a fact to keep; a JSON value stays JSON; may be repeated",
+            "a fact to keep, JSON where it can be",
         ),
         Flag::new(
             "expires",
@@ -62,19 +62,19 @@ pub(crate) const PROGRAM: Program = Program {
             "exclude",
             None,
             Some("GLOB"),
-            "leave out: a name anywhere, or with a slash a whole path; may be repeated",
+            "leave out a name, or with a slash a path",
         ),
         Flag::new(
             "exclude-from",
             None,
             Some("FILE"),
-            "leave out what the lines of FILE match; may be repeated",
+            "leave out what the lines of FILE match",
         ),
         Flag::new(
             "exclude-caches",
             None,
             None,
-            "leave out what is in directories with a CACHEDIR.TAG",
+            "leave out what a CACHEDIR.TAG marks",
         ),
         Flag::new(
             "one-file-system",
@@ -94,13 +94,13 @@ pub(crate) const PROGRAM: Program = Program {
             "estimate",
             None,
             None,
-            "print what the backup would take, and make nothing",
+            "print what it would take; make nothing",
         ),
         Flag::new(
             "reserve",
             None,
             Some("SIZE"),
-            "space to leave free (5 % of the file system, at most 1 GiB)",
+            "space to leave free (5 %, at most 1 GiB)",
         ),
         Flag::new(
             "on-low-space",

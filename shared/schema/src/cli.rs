@@ -22,6 +22,9 @@ pub const USAGE: u8 = 2;
 /// The catalog stayed locked (EX_TEMPFAIL of sysexits.h).
 pub const LOCKED: u8 = 75;
 
+/// A flag that takes more of the line in `--help` has its help on the next one.
+const HELP_WIDTH: usize = 30;
+
 /// One flag.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
@@ -218,17 +221,18 @@ impl Program {
                 .map_or(String::new(), |value| format!(" {value}"));
             format!("  {short}--{}{value}", flag.long)
         };
-        let width = self
-            .all_flags()
-            .map(|flag| left(flag).len())
-            .max()
-            .unwrap_or(0);
+        let widths = self.all_flags().map(|flag| left(flag).len());
+        let width = widths.filter(|width| *width <= HELP_WIDTH).max();
+        let width = width.unwrap_or(0);
         let mut text = format!(
             "{} - {}\n\nusage: {} {}\n\n",
             self.name, self.summary, self.name, self.usage
         );
         for flag in self.all_flags() {
-            text.push_str(&format!("{:width$}  {}\n", left(flag), flag.help));
+            let left = left(flag);
+            let gap = if left.len() > width { "\n" } else { "  " };
+            let indent = if left.len() > width { width + 2 } else { 0 };
+            text.push_str(&format!("{left:width$}{gap}{:indent$}{}\n", "", flag.help));
         }
         text.push_str(&format!("\nman {} tells more.\n", self.name));
         text
@@ -386,7 +390,8 @@ mod tests {
             assert!(help.contains(&format!("--{}", flag.long)), "{help}");
         }
         assert!(
-            help.contains("  -t, --type TYPE                  of what type\n"),
+            help.contains("      --completions bash|zsh|fish\n                           print")
+                && help.contains("  -t, --type TYPE          of what type\n"),
             "{help}"
         );
     }
