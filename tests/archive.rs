@@ -67,6 +67,7 @@ setfattr -n user.lines -v $'a\nb=c\n12 path=x\n' file
 setfattr -n user.zeros -v 0x00610000ff3d file
 setfattr -n user.empty file
 setfattr -n 'user.na=me%3D' -v x file
+setfattr -n $'user.no utf-8 \xff' -v x file
 setfattr -n user.dir -v d dir
 "#;
 
