@@ -449,7 +449,7 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
     let partial = sandbox.archive("slow").display().to_string() + ".partial";
     for call in ["openat", "flock"] {
         let ran = sandbox.run(&format!(
-            "strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
+            "rm -f trace; strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
                  bk-create -n slow app >slow.out 2>slow.err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err

@@ -258,16 +258,15 @@ fn a_file_that_is_exchanged_between_the_look_and_the_opening_is_never_followed()
 #[test]
 fn what_vanishes_between_the_look_and_the_opening_is_no_loss() {
     let vanished = |path| (path, "vanished", "it vanished before it was read");
-    for (path, calls, lost) in [
-        ("a", "openat", &["a"][..]),
-        ("link", "readlink", &["link"]),
-        ("pipe", "llistxattr", &["pipe"]),
-        ("dir", "llistxattr", &["dir", "dir/in"]),
+    for (path, calls) in [
+        ("a", "openat"),
+        ("link", "readlink"),
+        ("pipe", "llistxattr"),
+        ("dir", "llistxattr"),
     ] {
         let Some(sandbox) = traced() else { return };
         let ran = tampered(&sandbox, path, calls, LATER, &format!("rm -r src/{path}"));
-        let problems: Vec<_> = lost.iter().copied().map(vanished).collect();
-        check(&sandbox, &ran, 0, &problems);
+        check(&sandbox, &ran, 0, &[vanished(path)]);
         sandbox.ok(&format!("! test -e out/src/{path} && test -e out/src/z"));
     }
 }
@@ -356,7 +355,7 @@ fn a_fifo_blocks_nothing() {
         &sandbox,
         "timeout 20 bk-create --exclude-caches src/pipe src/cache",
     );
-    assert_eq!(listed, "src/pipe src/cache/ src/cache/CACHEDIR.TAG");
+    assert_eq!(listed, "src/cache/ src/cache/CACHEDIR.TAG src/pipe");
 }
 
 #[test]
@@ -428,126 +427,4 @@ fn a_source_that_is_a_link_is_stored_as_one_with_a_warning() {
     sandbox.run("bk-create link").fails(0, warning);
     assert_eq!(listed(&sandbox, "bk-create link 2>/dev/null"), "link");
     assert_eq!(listed(&sandbox, "bk-create link/"), "link/ link/app.log");
-}
-
-/// What goes into a backup of the app: what is typed, and what of `app/` goes in, or what does
-/// not after a minus.
-const CHOICES: &str = r"
-app                                         -
-app/                                        -
---exclude *.log app                         - app/data/old.log app/log/app.log
---exclude *.log --exclude cache app/        - app/data/old.log app/log/app.log app/cache/ app/cache/CACHEDIR.TAG app/cache/page
---exclude log/ app                          - app/log/ app/log/app.log
---exclude {old,app}.l?g app                 - app/data/old.log app/log/app.log
---exclude [b-z]*.log app                    - app/data/old.log
---exclude-from globs app                    - app/data/old.log app/log/app.log app/cache/ app/cache/CACHEDIR.TAG app/cache/page
---exclude-caches app                        - app/cache/CACHEDIR.TAG app/cache/page
-# With a slash it is the whole name, and a star stops at a slash.
---exclude app/log app                       - app/log/ app/log/app.log
---exclude /app/log/ app                     - app/log/ app/log/app.log
---exclude log/app.log app                   -
---exclude */app.log app                     -
---exclude **/app.log app                    - app/log/app.log
---exclude app/*/*.log app                   - app/data/old.log app/log/app.log
-# What is asked for by name is taken, whatever matches it.
---exclude app app                           -
---exclude * app app/log/app.log             app/ app/log/app.log
---exclude log app app/log                   -
-# Names as with tar.
--C app log config.toml                      log/ log/app.log config.toml
--C app .                                    ./ ./cache/ ./cache/CACHEDIR.TAG ./cache/page ./config.toml ./data/ ./data/old.log ./data/orders.db ./log/ ./log/app.log
--C app --exclude /cache --exclude data/* .  ./ ./config.toml ./data/ ./log/ ./log/app.log
--C app ../app/log                           app/log/ app/log/app.log
-app/cache/../../app/log                     app/log/ app/log/app.log
-PWD/app/log                                 PWD/app/log/ PWD/app/log/app.log
--C app PWD/app/log cache/page               PWD/app/log/ PWD/app/log/app.log cache/page
-# What is within another source comes with that one, once.
-app app/log ./app/data/ app                 -
-app/log app                                 -
-app/log app/./log/app.log ./app/log/        app/log/ app/log/app.log
-";
-
-#[test]
-fn what_is_asked_for_goes_in_and_what_is_excluded_does_not() {
-    let sandbox = Sandbox::with_app();
-    sandbox.write(
-        "globs",
-        "# what is not worth it\n\n*.log\n  /app/cache/  \n",
-    );
-    let pwd = sandbox
-        .path("")
-        .to_str()
-        .unwrap()
-        .trim_matches('/')
-        .to_owned();
-    let app = listed(
-        &sandbox,
-        "tar -czf x.tar.gz app; echo '{\"backup_path\":\"x.tar.gz\"}'",
-    );
-    for choice in CHOICES
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (typed, names) = choice
-            .split_once("  ")
-            .unwrap_or_else(|| panic!("{choice}"));
-        let line = format!(
-            "set -f +B; bk-create {}",
-            typed.replace("PWD", &format!("/{pwd}"))
-        );
-        let listed = listed(&sandbox, &line).replace(&pwd, "PWD");
-        let mut listed: Vec<_> = listed.split(' ').collect();
-        listed.sort_unstable();
-        let mut expected: Vec<_> = match names.trim_start().strip_prefix('-') {
-            Some(lost) => app
-                .split(' ')
-                .filter(|name| !lost.split(' ').any(|lost| lost == *name))
-                .collect(),
-            None => names.split_whitespace().collect(),
-        };
-        expected.sort_unstable();
-        assert_eq!(listed, expected, "bk-create {typed}");
-    }
-}
-
-#[test]
-fn other_file_systems_are_left_out_unless_they_are_asked_for() {
-    let sandbox = Sandbox::new();
-    if !has("unshare") || sandbox.run("unshare -m true").status != 0 {
-        return println!("skipped: no file system can be mounted here");
-    }
-    let mounted = "mkdir -p app/mnt; exec unshare -m bash -c '
-        mount -t tmpfs none app/mnt && mkdir app/mnt/d && touch app/mnt/d/in && \"$@\"' -";
-    for (line, expected) in [
-        ("app", "app/ app/mnt/ app/mnt/d/ app/mnt/d/in"),
-        ("--one-file-system app", "app/ app/mnt/"),
-        (
-            "--one-file-system app app/mnt",
-            "app/ app/mnt/ app/mnt/d/ app/mnt/d/in",
-        ),
-        (
-            "--one-file-system app app/mnt/d",
-            "app/ app/mnt/ app/mnt/d/ app/mnt/d/in",
-        ),
-    ] {
-        let line = format!("{mounted} bk-create {line}");
-        assert_eq!(listed(&sandbox, &line), expected, "{line}");
-    }
-}
-
-#[test]
-fn what_bk_keeps_is_left_out_at_the_first_backup_and_later() {
-    for (flags, expected) in [
-        ("", "./ ./a ./z"),
-        ("--storage in/storage", "./ ./a ./in/ ./z"),
-        ("--home in/home --storage storage", "./ ./a ./in/ ./z"),
-        ("--home in/home --storage in", "./ ./a ./z"),
-    ] {
-        let sandbox = Sandbox::new();
-        sandbox.ok("touch a z");
-        for _ in 0..2 {
-            let line = format!("bk-create {flags} .");
-            assert_eq!(listed(&sandbox, &line), expected, "{line}");
-        }
-    }
 }

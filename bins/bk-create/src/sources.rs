@@ -25,8 +25,9 @@ pub(crate) struct Given {
 pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> Result<Vec<Given>> {
     let mut all: Vec<Given> = Vec::new();
     for path in paths {
-        let given = find_one(path, base, filter)
-            .with_context(|| format!("cannot back up '{}'", path.display()))?;
+        let located = base.map_or_else(|| path.clone(), |base| base.join(path));
+        let given = find_one(path, &located, filter)
+            .with_context(|| format!("cannot back up '{}'", located.display()))?;
         let is_same = |other: &Given| {
             (&other.absolute, &other.source.name) == (&given.absolute, &given.source.name)
         };
@@ -34,6 +35,8 @@ pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> R
             all.push(given);
         }
     }
+    // The order of the archive, parents first, whatever the order of the operands.
+    all.sort_by(|a, b| a.source.name.cmp(&b.source.name));
     for (at, given) in all.iter().enumerate() {
         for other in &all[..at] {
             check_clash(given, other)?;
@@ -43,20 +46,19 @@ pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> R
     Ok(all)
 }
 
-fn find_one(path: &Path, base: Option<&Path>, filter: &Filter) -> Result<Given> {
-    let located = base.map_or_else(|| path.to_owned(), |base| base.join(path));
+fn find_one(path: &Path, located: &Path, filter: &Filter) -> Result<Given> {
     let metadata = located.symlink_metadata()?;
     if filter.own.contains(&(metadata.dev(), metadata.ino())) {
         bail!("it is where bk keeps its catalog or its archives");
     }
     if metadata.is_dir() {
-        std::fs::read_dir(&located)?;
+        std::fs::read_dir(located)?;
     } else if metadata.is_file() {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         OpenOptions::new()
             .read(true)
             .custom_flags(flags)
-            .open(&located)?;
+            .open(located)?;
     }
     let leads_up = located
         .components()
@@ -64,12 +66,12 @@ fn find_one(path: &Path, base: Option<&Path>, filter: &Filter) -> Result<Given> 
     let absolute = if leads_up {
         located.canonicalize()?
     } else {
-        std::path::absolute(&located)?
+        std::path::absolute(located)?
     };
     // absolute() keeps a last slash, which would make two paths of one.
     let absolute = absolute.components().collect();
     let source = Source {
-        path: located,
+        path: located.to_owned(),
         name: stored_name(path),
     };
     Ok(Given { source, absolute })

@@ -66,8 +66,11 @@ pub struct Entry {
     /// Last change of the content.
     pub mtime: FileTime,
     /// Extended attributes, ACLs among them, by name.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
+
+/// Extended attributes: names and values, both of any bytes.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
     /// Bytes of content that the archive holds for it: those of a file, without its holes.

@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::acl;
 use crate::entry::{Entry, Extent, FileTime, Kind};
 use crate::pax;
 
@@ -18,6 +19,9 @@ const OWNER_BYTES: usize = 32;
 const ID_MAX: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 const TIME_MAX: i64 = 0o77_777_777_777;
+
+/// The keyword of an extended attribute is this and its name.
+pub(crate) const XATTR_PREFIX: &str = "SCHILY.xattr.";
 
 /// A longer comment would make a global header that readers refuse.
 pub const COMMENT_MAX_BYTES: usize = pax::HEADER_MAX_BYTES - 32;
@@ -44,14 +48,15 @@ pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
     let (path, map) = match &entry.kind {
         Kind::File {
             extents: Some(extents),
-        } => {
-            push_sparse_records(&mut records, entry);
-            (sparse_path(&entry.path), sparse_map(extents))
-        }
+        } => (sparse_path(&entry.path), sparse_map(extents)),
         Kind::Directory => ([&entry.path[..], b"/"].concat(), Vec::new()),
         _ => (entry.path.clone(), Vec::new()),
     };
     set_path(&mut header, &mut records, &path);
+    if !map.is_empty() {
+        // After the path: Python takes whichever of the two names comes last.
+        push_sparse_records(&mut records, entry);
+    }
     set_kind(&mut header, &mut records, &entry.kind);
     set_numbers(&mut header, &mut records, entry, map.len() as u64);
     let ustar = header.as_ustar_mut();
@@ -60,7 +65,8 @@ pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
         set_owner(&mut ustar.gname, &mut records, "gname", &entry.gname);
     }
     for (name, value) in &entry.xattrs {
-        pax::push(&mut records, &xattr_keyword(name), value);
+        pax::push(&mut records, xattr_keyword(name), value);
+        push_acl(&mut records, name, value);
     }
     header.set_cksum();
     if !records.is_empty() {
@@ -258,11 +264,28 @@ pub(crate) fn number(field: &[u8]) -> Result<i64> {
 }
 
 /// GNU tar writes `=` and `%` in the name of an attribute like this, and reads it so.
-fn xattr_keyword(name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name)
-        .replace('%', "%25")
-        .replace('=', "%3D");
-    format!("SCHILY.xattr.{name}")
+fn xattr_keyword(name: &[u8]) -> Vec<u8> {
+    let mut keyword = XATTR_PREFIX.as_bytes().to_vec();
+    for byte in name {
+        match byte {
+            b'%' => keyword.extend_from_slice(b"%25"),
+            b'=' => keyword.extend_from_slice(b"%3D"),
+            byte => keyword.push(*byte),
+        }
+    }
+    keyword
+}
+
+/// ACLs stand as text too: `tar --acls` and bsdtar restore them from that alone.
+fn push_acl(records: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let keyword = match name {
+        b"system.posix_acl_access" => "SCHILY.acl.access",
+        b"system.posix_acl_default" => "SCHILY.acl.default",
+        _ => return,
+    };
+    if let Some(text) = acl::text(value) {
+        pax::push(records, keyword, text.as_bytes());
+    }
 }
 
 fn push_sparse_records(records: &mut Vec<u8>, entry: &Entry) {

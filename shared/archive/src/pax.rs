@@ -9,13 +9,16 @@ use anyhow::{Context, Result, ensure};
 pub const HEADER_MAX_BYTES: usize = 1 << 20;
 
 /// Appends one record. The keyword holds no `=`.
-pub fn push(records: &mut Vec<u8>, keyword: &str, value: &[u8]) {
-    debug_assert!(!keyword.contains('='), "{keyword}");
+pub fn push(records: &mut Vec<u8>, keyword: impl AsRef<[u8]>, value: &[u8]) {
+    let keyword = keyword.as_ref();
+    debug_assert!(!keyword.contains(&b'='), "{keyword:?}");
     // The length counts its own digits, which may add one more digit.
     let rest = keyword.len() + value.len() + 3;
     let mut length = rest + digits(rest);
     length = rest + digits(length);
-    records.extend_from_slice(format!("{length} {keyword}=").as_bytes());
+    records.extend_from_slice(format!("{length} ").as_bytes());
+    records.extend_from_slice(keyword);
+    records.push(b'=');
     records.extend_from_slice(value);
     records.push(b'\n');
 }
@@ -28,7 +31,7 @@ fn digits(number: usize) -> usize {
 ///
 /// # Errors
 /// A header over [`HEADER_MAX_BYTES`], or the offset in bytes of the first malformed record.
-pub fn parse(header: &[u8]) -> Result<Vec<(&str, &[u8])>> {
+pub fn parse(header: &[u8]) -> Result<Vec<Record<'_>>> {
     ensure!(
         header.len() <= HEADER_MAX_BYTES,
         "an extended header is longer than {HEADER_MAX_BYTES} bytes"
@@ -45,17 +48,18 @@ pub fn parse(header: &[u8]) -> Result<Vec<(&str, &[u8])>> {
     Ok(records)
 }
 
-type Record<'a> = (&'a str, &'a [u8]);
+/// Keyword and value; a keyword is text but where it ends in the name of an attribute.
+pub type Record<'a> = (&'a [u8], &'a [u8]);
 
 /// Records that outlive the bytes that they were read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Records(Vec<(String, Vec<u8>)>);
+pub struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
     /// # Errors
     /// As [`parse`].
     pub fn new(header: &[u8]) -> Result<Self> {
-        let owned = |(keyword, value): Record<'_>| (keyword.to_owned(), value.to_vec());
+        let owned = |(keyword, value): Record<'_>| (keyword.to_vec(), value.to_vec());
         Ok(Self(parse(header)?.into_iter().map(owned).collect()))
     }
 
@@ -63,13 +67,13 @@ impl Records {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
         self.0
             .iter()
-            .map(|(keyword, value)| (keyword.as_str(), value.as_slice()))
+            .map(|(keyword, value)| (keyword.as_slice(), value.as_slice()))
     }
 
     /// The value of a keyword: where it stands twice, the last one counts (POSIX).
     #[must_use]
     pub fn last(&self, keyword: &str) -> Option<&[u8]> {
-        let mut same = self.iter().filter(|(name, _)| *name == keyword);
+        let mut same = self.iter().filter(|(name, _)| *name == keyword.as_bytes());
         same.next_back().map(|(_, value)| value)
     }
 
@@ -89,7 +93,7 @@ fn split_record(input: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let (record, after) = input.split_at_checked(length)?;
     let body = record.get(space + 1..)?.strip_suffix(b"\n")?;
     let equals = body.iter().position(|byte| *byte == b'=')?;
-    let keyword = str::from_utf8(&body[..equals]).ok()?;
+    let keyword = &body[..equals];
     (!keyword.is_empty()).then_some(((keyword, &body[equals + 1..]), after))
 }
 
@@ -140,7 +144,8 @@ mod tests {
             for (keyword, value) in &given {
                 push(&mut header, keyword, value);
             }
-            let parsed: Vec<_> = parse(&header).unwrap().into_iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect();
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let parsed: Vec<_> = parse(&header).unwrap().into_iter().map(|(k, v)| (text(k), v.to_vec())).collect();
             prop_assert_eq!(parsed, given);
         }
 

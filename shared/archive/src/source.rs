@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::{OFlags, SeekFrom, major, minor, seek};
 use xattr::FileExt;
 
-use crate::entry::{Entry, Extent, FileTime, Kind};
+use crate::entry::{Entry, Extent, FileTime, Kind, Xattrs};
 use crate::problem::{Problem, ProblemKind};
 use crate::walk::Found;
 
@@ -31,8 +31,22 @@ pub(crate) struct Opened {
 pub(crate) struct Opener {
     users: HashMap<u32, Vec<u8>>,
     groups: HashMap<u32, Vec<u8>>,
-    /// Where a file with several names was stored first, by device and inode.
-    stored: HashMap<(u64, u64), Vec<u8>>,
+    /// Under which name a file with several ones was stored first.
+    stored: HashMap<Version, Vec<u8>>,
+}
+
+/// A file as it was at one time: device, inode, size, mtime in seconds and nanoseconds. An
+/// inode alone may be that of a removed file, and now another's.
+type Version = (u64, u64, u64, i64, i64);
+
+fn version(metadata: &Metadata) -> Version {
+    (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    )
 }
 
 impl Opener {
@@ -57,8 +71,9 @@ impl Opener {
             ));
             return None;
         }
-        let inode = (found.metadata.dev(), found.metadata.ino());
-        if let Some(first) = self.stored.get(&inode) {
+        let has_more_names = found.metadata.nlink() > 1 && !file_type.is_dir();
+        let first = self.stored.get(&version(&found.metadata));
+        if let Some(first) = first.filter(|_| has_more_names) {
             let kind = Kind::HardLink(first.clone());
             let entry = self.entry(found, &found.metadata, kind, Vec::new());
             return Some(Opened {
@@ -73,8 +88,9 @@ impl Opener {
         };
         match opened {
             Ok(opened) => {
-                if found.metadata.nlink() > 1 && !file_type.is_dir() {
-                    self.stored.insert(inode, opened.entry.path.clone());
+                if has_more_names {
+                    let version = version(&found.metadata);
+                    self.stored.insert(version, opened.entry.path.clone());
                 }
                 Some(opened)
             }
@@ -105,7 +121,7 @@ impl Opener {
             file.list_xattr(),
             |name| file.get_xattr(name),
             tell,
-        );
+        )?;
         let extents = extents(&file, &metadata).unwrap_or_default();
         let entry = self.entry(found, &metadata, Kind::File { extents }, xattrs);
         Ok(Opened {
@@ -136,7 +152,7 @@ impl Opener {
             let (major, minor) = device();
             Kind::BlockDevice(major, minor)
         };
-        let xattrs = xattrs(path, xattr::list(path), |name| xattr::get(path, name), tell);
+        let xattrs = xattrs(path, xattr::list(path), |name| xattr::get(path, name), tell)?;
         let entry = self.entry(found, metadata, kind, xattrs);
         Ok(Opened {
             entry,
@@ -144,13 +160,7 @@ impl Opener {
         })
     }
 
-    fn entry(
-        &self,
-        found: &Found,
-        metadata: &Metadata,
-        kind: Kind,
-        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Entry {
+    fn entry(&self, found: &Found, metadata: &Metadata, kind: Kind, xattrs: Xattrs) -> Entry {
         let name = |names: &HashMap<u32, Vec<u8>>, id| names.get(&id).cloned().unwrap_or_default();
         Entry {
             path: found.name.as_os_str().as_bytes().to_owned(),
@@ -196,15 +206,16 @@ fn xattrs(
     names: io::Result<xattr::XAttrs>,
     get: impl Fn(&std::ffi::OsStr) -> io::Result<Option<Vec<u8>>>,
     tell: &mut dyn FnMut(Problem),
-) -> Vec<(Vec<u8>, Vec<u8>)> {
+) -> Result<Xattrs, Problem> {
     let names = match names {
         Ok(names) => names,
         // What has no attributes has none to lose.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(failed(path, &error)),
         Err(error) => {
             let reason = format!("its extended attributes cannot be listed: {error}");
             tell(problem(path, ProblemKind::Unreadable, &reason));
-            return Vec::new();
+            return Ok(Vec::new());
         }
     };
     let mut all = Vec::new();
@@ -226,10 +237,10 @@ fn xattrs(
     if bytes > XATTRS_MAX_BYTES {
         let reason = format!("its extended attributes are left out: they take {bytes} bytes");
         tell(problem(path, ProblemKind::Unreadable, &reason));
-        return Vec::new();
+        return Ok(Vec::new());
     }
     all.sort_unstable();
-    all
+    Ok(all)
 }
 
 /// Where the data lies in a file that takes less of the disk than its size; `None` where that

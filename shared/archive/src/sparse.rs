@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::entry::Extent;
 use crate::header::{BLOCK_BYTES, number};
-use crate::pax::Records;
+use crate::pax::{Record, Records};
 
 /// A file in more pieces is refused: the archive may be hostile.
 pub(crate) const EXTENTS_MAX: usize = 1_000_000;
@@ -48,9 +48,10 @@ pub(crate) fn told(records: &Records) -> Result<Told> {
         let parts = map.split(',').filter(|part| !part.is_empty());
         parts.map(parse).collect::<Result<_>>()?
     } else {
-        let pieces = records
-            .iter()
-            .filter(|(keyword, _)| matches!(*keyword, "GNU.sparse.offset" | "GNU.sparse.numbytes"));
+        let is_number = |(keyword, _): &Record<'_>| {
+            [&b"GNU.sparse.offset"[..], b"GNU.sparse.numbytes"].contains(keyword)
+        };
+        let pieces = records.iter().filter(is_number);
         pieces
             .map(|(_, value)| parse(str::from_utf8(value)?))
             .collect::<Result<_>>()?

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 /// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -112,66 +112,98 @@ pub fn walk<'a>(
     source: &'a Source,
     filter: &'a Filter,
 ) -> impl Iterator<Item = Result<Found, Unreadable>> + 'a {
-    let mut entries = WalkDir::new(&source.path)
-        .follow_root_links(false)
-        .sort_by_file_name()
-        .into_iter();
-    let mut device = None;
-    std::iter::from_fn(move || {
-        loop {
-            let found = match entries.next()? {
-                Ok(entry) => look_at(entry, source),
-                Err(error) => Err(unreadable(error, source)),
-            };
-            let found = match found {
-                Ok(found) => found,
-                Err(unreadable) => return Some(Err(unreadable)),
-            };
-            let is_dir = found.metadata.is_dir();
-            let device = *device.get_or_insert(found.metadata.dev());
-            let is_below = found.name != source.name;
-            if filter.is_own(&found.metadata) || (is_below && filter.leaves_out(&found.name)) {
-                if is_dir {
-                    entries.skip_current_dir();
-                }
-                continue;
-            }
-            // A mount point and a cache stay as empty directories, as with tar.
-            let is_other_fs = filter.one_file_system && found.metadata.dev() != device;
-            if is_dir && (is_other_fs || (filter.caches && is_cache(&found.path))) {
-                entries.skip_current_dir();
-            }
-            return Some(Ok(found));
+    Walk {
+        source,
+        filter,
+        device: None,
+        is_begun: false,
+        listings: Vec::new(),
+    }
+}
+
+/// WalkDir lists one directory at a time and no more: it would go down by what a listing told
+/// of an entry long before that is looked at.
+struct Walk<'a> {
+    source: &'a Source,
+    filter: &'a Filter,
+    device: Option<u64>,
+    is_begun: bool,
+    /// The directories from the source down, each with what is still to come of it.
+    listings: Vec<(PathBuf, walkdir::IntoIter)>,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Found, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.is_begun {
+            self.is_begun = true;
+            return self.visit(self.source.path.clone());
         }
-    })
+        loop {
+            let (dir, listing) = self.listings.last_mut()?;
+            match listing.next() {
+                None => {
+                    self.listings.pop();
+                }
+                Some(Err(error)) => return Some(Err(unreadable(error, dir))),
+                Some(Ok(entry)) => {
+                    if let Some(item) = self.visit(entry.into_path()) {
+                        return Some(item);
+                    }
+                }
+            }
+        }
+    }
 }
 
-fn look_at(entry: DirEntry, source: &Source) -> Result<Found, Unreadable> {
-    let metadata = entry
-        .metadata()
-        .map_err(|error| unreadable(error, source))?;
-    let below = entry
-        .path()
-        .strip_prefix(&source.path)
-        .unwrap_or(Path::new(""));
-    let name = if below.as_os_str().is_empty() {
-        source.name.clone()
-    } else {
-        source.name.join(below)
-    };
-    Ok(Found {
-        path: entry.into_path(),
-        name,
-        metadata,
-    })
+impl Walk<'_> {
+    /// Looks at one place; `None` where it is left out.
+    fn visit(&mut self, path: PathBuf) -> Option<Result<Found, Unreadable>> {
+        let metadata = match path.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return Some(Err(Unreadable { path, error })),
+        };
+        let name = self.name(&path);
+        let is_below = name != self.source.name;
+        if self.filter.is_own(&metadata) || (is_below && self.filter.leaves_out(&name)) {
+            return None;
+        }
+        let device = *self.device.get_or_insert(metadata.dev());
+        // A mount point and a cache stay as empty directories, as with tar.
+        let is_other_fs = self.filter.one_file_system && metadata.dev() != device;
+        let is_empty = || is_other_fs || (self.filter.caches && is_cache(&path));
+        if metadata.is_dir() && !is_empty() {
+            let listing = WalkDir::new(&path)
+                .min_depth(1)
+                .max_depth(1)
+                .follow_root_links(false)
+                .sort_by_file_name();
+            self.listings.push((path.clone(), listing.into_iter()));
+        }
+        Some(Ok(Found {
+            path,
+            name,
+            metadata,
+        }))
+    }
+
+    fn name(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix(&self.source.path);
+        match below.unwrap_or(Path::new("")) {
+            below if below.as_os_str().is_empty() => self.source.name.clone(),
+            below => self.source.name.join(below),
+        }
+    }
 }
 
-fn unreadable(error: walkdir::Error, source: &Source) -> Unreadable {
-    let path = error.path().unwrap_or(&source.path).to_owned();
-    let error = error
-        .into_io_error()
-        .unwrap_or_else(|| io::Error::other("the directories form a loop"));
-    Unreadable { path, error }
+/// A directory of which the rest cannot be listed.
+fn unreadable(error: walkdir::Error, dir: &Path) -> Unreadable {
+    let plain = error.into_io_error();
+    Unreadable {
+        path: dir.to_owned(),
+        error: plain.unwrap_or_else(|| io::Error::other("it cannot be listed")),
+    }
 }
 
 fn is_cache(dir: &Path) -> bool {

@@ -149,17 +149,25 @@ fn read(
     members.global(plan.comment)?;
     let mut opener = Opener::new();
     let (mut file_count, mut content_bytes) = (0, 0);
+    let mut told_last = None;
     for source in plan.sources {
         for found in walk(source, plan.filter) {
             check_stop(observer)?;
             let found = match found {
                 Ok(found) => found,
                 Err(lost) => {
-                    observer.problem(failed(&lost.path, &lost.error));
+                    // A directory that vanished was told already; now it cannot be listed.
+                    let problem = failed(&lost.path, &lost.error);
+                    if told_last != Some((problem.path.clone(), problem.kind)) {
+                        observer.problem(problem);
+                    }
                     continue;
                 }
             };
-            let opened = opener.open(&found, &mut |problem| observer.problem(problem));
+            let opened = opener.open(&found, &mut |problem| {
+                told_last = Some((problem.path.clone(), problem.kind));
+                observer.problem(problem);
+            });
             let Some(opened) = opened else { continue };
             add(&mut members, &found, &opened, observer)?;
             if opened.entry.kind != Kind::Directory {
