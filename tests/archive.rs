@@ -191,6 +191,9 @@ fn gnu_tar_brings_back_every_attribute() {
 
 #[test]
 fn gnu_tar_finds_no_difference_to_the_source() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = rich();
     sandbox.ok("gzip -t home/archives/a.tar.gz");
     for line in [
@@ -486,9 +489,9 @@ fn any_tree_comes_back() {
         ..Config::default()
     };
     let run = TestRunner::new(config).run(&vec(place, 0..40), |places| {
-        sandbox.ok("rm -rf tree out; mkdir out");
+        sandbox.ok("rm -rf tree out home; mkdir out");
         plant(&sandbox.path("tree"), &places);
-        let line = "tar -xzf $(bk-create tree | jq -r .backup_path) -C out";
+        let line = "bk-create -n a tree && tar -xzf home/archives/a.tar.gz -C out";
         prop_assert_eq!(complaints(&sandbox, line), [""; 0]);
         assert_same(&sandbox, "facts", "tree", "out/tree");
         Ok(())

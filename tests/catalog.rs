@@ -32,6 +32,9 @@ fn end(line: &str, child: Child) -> Ran {
 
 #[test]
 fn thirty_at_once_on_a_fresh_home_all_succeed_and_nothing_is_lost() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     // A reader that is the very first finds no catalog, which is its right answer.
     let line = |n: usize| match n % 2 {
@@ -129,6 +132,9 @@ fn a_stream_of_readers_does_not_starve_a_writer() {
 
 #[test]
 fn a_record_that_breaks_the_rules_is_named_and_does_not_hide_the_others() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     sandbox.ok("for n in a b c; do bk-create -n $n app; done");
     sql(

@@ -116,6 +116,9 @@ fn every_bad_line_is_named_and_nothing_is_done() {
 
 #[test]
 fn an_enormous_line_is_refused_before_it_fills_the_memory() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = three();
     let line = "ulimit -v 1000000; head -c 2000000000 /dev/zero | tr '\\0' ' ' | bk-ls -";
     sandbox.run(line).fails(
@@ -181,6 +184,9 @@ fn an_id_and_a_name_that_disagree_come_from_another_catalog() {
 
 #[test]
 fn a_pipeline_of_programs_does_not_lock_itself_out() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = three();
     let line = r#"bk-ls | jq -c '{sources: .backup_metadata.sources, note: .id}' | bk-create - | bk-ls - | jq .note"#;
     assert_eq!(sandbox.ok(line).stdout, "1\n2\n3\n");
@@ -198,13 +204,16 @@ fn a_program_holds_the_catalog_neither_while_it_prints_nor_while_it_reads() {
     );
     assert_eq!(ran.stdout, "9\n10\n");
     let ran = sandbox.ok(
-        "(bk-create -n later --lock-timeout 5s app >&2; echo '\"later\"') 2>/dev/null | bk-ls - | jq -r .backup_name",
+        "(bk-create -n later --lock-timeout 5s app >&2; echo '\"later\"') 2>/dev/null | bk-ls -",
     );
-    assert_eq!(ran.stdout, "later\n");
+    assert_eq!(ran.record()["backup_name"], "later");
 }
 
 #[test]
 fn stdout_has_records_and_nothing_else() {
+    if !has("python3") {
+        return;
+    }
     let sandbox = three();
     sandbox.ok("chmod 700 app; mkfifo app/pipe; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"app/sock\")'");
     let ran = sandbox.ok("bk-create -n warned app");

@@ -360,6 +360,9 @@ fn a_fifo_blocks_nothing() {
 
 #[test]
 fn names_of_any_bytes_are_told_in_one_line_and_kept_to_the_byte() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("s")).unwrap();
     let record = sandbox
