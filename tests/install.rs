@@ -58,7 +58,7 @@ fn the_completions_are_taken_by_their_shells() {
         for shell in ["zsh", "fish"] {
             if has(shell) {
                 sandbox.ok(&format!(
-                    "{program} --completions {shell} >script && {shell} --no-execute script"
+                    "{program} --completions {shell} >script && {shell} -n script"
                 ));
             }
         }
