@@ -1,7 +1,7 @@
 //! The catalog protocol from outside: many programs at once, locks, damaged and foreign catalogs.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,6 @@ fn duckdb(sandbox: &Sandbox) -> Connection {
 
 fn sql(sandbox: &Sandbox, text: &str) {
     duckdb(sandbox).execute_batch(text).unwrap();
-}
-
-fn start(sandbox: &Sandbox, line: &str) -> Child {
-    let mut command = sandbox.command("bash");
-    command
-        .args(["-c", line])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.spawn().unwrap()
 }
 
 fn end(line: &str, child: Child) -> Ran {
@@ -41,7 +32,7 @@ fn thirty_at_once_on_a_fresh_home_all_succeed_and_nothing_is_lost() {
         0 => format!("bk-create -n backup-{n} app"),
         _ => "until test -e home/catalog.duckdb; do sleep 0.01; done; bk-ls".to_owned(),
     };
-    let children: Vec<_> = (0..30).map(|n| start(&sandbox, &line(n))).collect();
+    let children: Vec<_> = (0..30).map(|n| sandbox.start(&line(n))).collect();
     for (n, child) in children.into_iter().enumerate() {
         let ran = end(&line(n), child);
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
@@ -108,7 +99,7 @@ fn a_duckdb_shell_that_has_it_open_is_named_and_waited_for() {
             .contains(&format!("(PID {})", std::process::id())),
         "{ran:#?}"
     );
-    let waiting = start(&sandbox, "bk-ls --lock-timeout 30s");
+    let waiting = sandbox.start("bk-ls --lock-timeout 30s");
     sleep(Duration::from_millis(200));
     drop(shell);
     let ran = end("bk-ls", waiting);
@@ -120,7 +111,7 @@ fn a_stream_of_readers_does_not_starve_a_writer() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app");
     let readers = "until test -e stop; do bk-ls >/dev/null; done";
-    let children: Vec<_> = (0..4).map(|_| start(&sandbox, readers)).collect();
+    let children: Vec<_> = (0..4).map(|_| sandbox.start(readers)).collect();
     let began = Instant::now();
     let ran = sandbox.run("bk-create -n b --lock-timeout 20s app");
     sandbox.write("stop", "");

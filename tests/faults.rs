@@ -182,56 +182,49 @@ fn a_limit_on_the_size_of_files_fails_the_backup() {
 }
 
 /// The home is on a disk with so many KiB left, the archives are elsewhere: the first commit
-/// fails, or the last, or the checkpoint after either.
+/// fails, or the last, or the checkpoint after either. The record is larger than a page, so
+/// that what the first commit leaves does not do for the last.
 #[test]
 fn a_disk_full_under_the_home_loses_nothing() {
     let Some(disk) = SmallDisk::new("12M") else {
         return;
     };
-    let home = "export BK_HOME=$PWD/disk/home; set -o pipefail;";
+    let home = "export BK_HOME=$PWD/disk/home; set -o pipefail; cp -a start/store .;";
     disk.ok(&format!(
-        "{home} bk-create --storage store -n first app && mkdir start && cp -a disk/home store start"
+        "mkdir -p start/store; {home} bk-create --storage store -n first app
+         cp -a disk/home store start"
     ));
+    let mut told = Vec::new();
     for left in [
-        0, 4, 8, 16, 64, 256, 272, 528, 600, 784, 1040, 1300, 1560, 1900,
+        0, 4, 8, 12, 16, 20, 24, 28, 64, 256, 528, 784, 1300, 1560, 1900,
     ] {
         let full = disk.ok(&format!(
-            "{home} rm -rf store disk/home disk/filler; cp -a start/home disk; cp -a start/store .
+            "rm -rf store disk/*; {home} cp -a start/home disk
              free=$(df --output=avail --block-size=1K disk | tail -n 1)
              head -c $((free - {left}))K /dev/zero >disk/filler
-             bk-create --storage store -n x app >out 2>err
-             echo $?; wc -l <out; grep -vc '^bk-create: cannot ' err; bk-ls first | jq -r .status"
+             bk-create --storage store -m note=$(printf %06000d 1) -n x app >out 2>err
+             echo $? $(wc -l <out) $(grep -vc '^bk-create: cannot ' err)
+             bk-ls first | jq -r .status; cat err"
         ));
-        let told = disk.ok("cat out err").stdout;
-        let printed = if full.stdout.starts_with("0\n") { 1 } else { 0 };
-        assert!(
-            ["0\n", "1\n"]
-                .iter()
-                .any(|status| full.stdout.starts_with(status)),
-            "{full:#?}"
-        );
-        let rest = format!("\n{printed}\n0\ncompleted\n");
-        assert!(
-            full.stdout.ends_with(&rest),
-            "{left} KiB left: {full:#?}{told}"
-        );
-
+        let (ended, rest) = full.stdout.split_once("\ncompleted\n").unwrap();
+        assert!(["0 1 0", "1 0 0"].contains(&ended), "{left}: {full:#?}");
         let next = disk.ok(&format!(
-            "{home} rm disk/filler; bk-create --storage store app >/dev/null
+            "rm disk/filler; {home} bk-create --storage store app >/dev/null
              bk-ls --json | jq -r 'select(.status == \"completed\")
                  | .backup_hash + \"  \" + .backup_path' | sha256sum --check --quiet
              bk-ls x 2>/dev/null | jq -r '.status'; ls store | grep -v 'gz$'; true"
         ));
-        let fates = if printed == 1 {
-            ["completed\n"; 2]
-        } else {
-            ["failed\n", ""]
+        let fates = match ended {
+            "0 1 0" => ["completed\n"; 2],
+            _ => ["failed\n", ""],
         };
-        assert!(
-            fates.contains(&&*next.stdout),
-            "{left} KiB left: {next:#?}{told}"
-        );
+        assert!(fates.contains(&&*next.stdout), "{left}: {next:#?}{full:#?}");
+        told.push(rest.to_owned());
     }
+    let has = |text| told.iter().any(|it: &String| it.starts_with(text));
+    assert!(has("bk-create: cannot write the catalog"), "{told:#?}");
+    assert!(has("bk-create: cannot record 'x'"), "{told:#?}");
+    assert!(told.iter().any(String::is_empty), "{told:#?}");
 }
 
 #[test]
@@ -342,7 +335,7 @@ fn what_does_not_fit_is_refused_with_both_figures() {
         "cannot back up: the archive needs about [SIZE] and [SIZE] are to stay free, \
          but '{archives}' has [SIZE] free; make space, or name another --storage"
     );
-    let line = "bk-create --reserve 7P -n x app";
+    let line = "bk-create --reserve 7P --on-low-space fail -n x app";
 
     let ran = sandbox.run(line);
     assert_eq!((ran.status, &*ran.stdout), (1, ""));
@@ -370,7 +363,7 @@ fn the_estimate_is_compared_with_what_is_free() {
     disk.ok("mkdir data; head -c 4M /dev/urandom >data/table");
     let create = |reserve: &str| {
         disk.run(&format!(
-            "bk-create --storage disk --reserve {reserve} data"
+            "bk-create --storage disk --reserve {reserve} --on-low-space fail data"
         ))
     };
     let dir = disk.sandbox.path("disk").display().to_string();
@@ -453,7 +446,7 @@ fn a_home_that_cannot_be_made_is_told() {
         .run("bk-create --home app/config.toml --storage store -n x app")
         .fails(
             1,
-            &format!("bk-create: cannot make the home '{file}': File exists\n"),
+            &format!("bk-create: cannot make the home '{file}': Not a directory\n"),
         );
     assert_eq!(sandbox.ok("ls -A store").stdout, "");
 }
@@ -476,12 +469,12 @@ fn a_home_on_a_read_only_disk_can_be_listed_and_not_written() {
     let Some(disk) = SmallDisk::new("16M") else {
         return;
     };
-    disk.ok("bk-create --home disk/home -n first app; mount -o remount,ro disk");
+    disk.ok("bk-create --home disk/home -n first app; mount -o remount,bind,ro disk");
     let dir = disk.sandbox.path("disk/home").display().to_string();
     let why = "Read-only file system";
     disk.run("bk-create --home disk/home -n x app").fails(
         1,
-        &format!("bk-create: cannot lock '{dir}/catalog.lock': {why}\n"),
+        &format!("bk-create: cannot write to the storage directory '{dir}/archives': {why}\n"),
     );
     disk.run("bk-create --home disk/new -n x app").fails(
         1,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use bk_tests::{Ran, Sandbox, has};
@@ -40,16 +40,6 @@ fn has_open(child: &Child, end: &str) -> bool {
     })
 }
 
-/// Starts a command line whose output is kept.
-fn start(sandbox: &Sandbox, line: &str) -> Child {
-    let mut command = sandbox.command("bash");
-    command
-        .args(["-c", line])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
 /// A sandbox with `src/` in it, whose first file takes long to read.
 fn slow() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -60,7 +50,7 @@ fn slow() -> Sandbox {
 /// Backs up `src/` as `a`, and does `change` while its first file is read.
 fn while_read(sandbox: &Sandbox, change: &str) -> Ran {
     let line = "exec bk-create -n a --level 12 --jobs 1 src";
-    let child = start(sandbox, line);
+    let child = sandbox.start(line);
     let pid = Pid::from_child(&child);
     // The estimate reads it too, but before there is a partial.
     wait_until("it reads", || {
@@ -221,7 +211,7 @@ fn tampered(sandbox: &Sandbox, path: &str, calls: &str, how: &str, change: &str)
          bash -c 'exec bk-create -n a --jobs 1 src 2>&3' 3>&2 2>/dev/null"
     );
     let _ = fs::remove_file(sandbox.path("trace"));
-    let child = start(sandbox, &line);
+    let child = sandbox.start(&line);
     if !change.is_empty() {
         let called =
             || fs::read_to_string(sandbox.path("trace")).is_ok_and(|trace| trace.contains('('));

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -119,6 +119,16 @@ impl Sandbox {
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null());
         command
+    }
+
+    /// Starts a command line whose output is kept.
+    pub fn start(&self, line: &str) -> Child {
+        let mut command = self.command("bash");
+        command
+            .args(["-c", line])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// Runs a command line in bash, as a user would type it.

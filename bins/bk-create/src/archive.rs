@@ -3,31 +3,36 @@
 //!
 //! Knows no catalog. A partial that is dropped before it is kept is removed.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bk_schema::durable::{make_dir, sync_dir};
 use bk_schema::recovery::partial_path;
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use rustix::fs::{Access, CWD, FlockOperation, OFlags, RenameFlags, access, flock, renameat_with};
 
 /// An archive that is being written; locked as long as this lives, so that recovery knows that
 /// somebody is at work.
 pub(crate) struct Partial {
     pub(crate) file: File,
-    partial: PathBuf,
+    /// Where it is now: the partial, then the archive.
+    place: PathBuf,
     archive: PathBuf,
     is_kept: bool,
 }
 
-/// Makes the storage directory with mode 0700 where it is missing.
+/// Makes the storage directory where it is missing.
 ///
 /// # Errors
-/// Those of the file system.
+/// Those of the file system, and a directory that cannot be written to.
 pub(crate) fn make_storage(dir: &Path) -> Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.with_context(|| format!("cannot make the storage directory '{}'", dir.display()))
+    make_dir(dir)
+        .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot write to the storage directory '{}'", dir.display()))
 }
 
 impl Partial {
@@ -50,7 +55,7 @@ impl Partial {
             .with_context(cannot)?;
         Ok(Self {
             file,
-            partial,
+            place: partial,
             archive: archive.to_owned(),
             is_kept: false,
         })
@@ -61,7 +66,7 @@ impl Partial {
     /// # Errors
     /// A file that has the name already, and those of the file system.
     pub(crate) fn keep(&mut self) -> Result<()> {
-        let (partial, archive) = (&self.partial, &self.archive);
+        let (partial, archive) = (&self.place, &self.archive);
         let cannot = || format!("cannot finish '{}'", archive.display());
         self.file.sync_all().with_context(cannot)?;
         match renameat_with(CWD, partial, CWD, archive, RenameFlags::NOREPLACE) {
@@ -73,10 +78,17 @@ impl Partial {
             }
             Err(error) => return Err(io::Error::from(error)).with_context(cannot),
         }
+        self.place.clone_from(archive);
+        sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
         self.is_kept = true;
-        let dir = archive.parent().unwrap_or(Path::new("/"));
-        let synced = File::open(dir).and_then(|dir| dir.sync_all());
-        synced.with_context(|| format!("cannot sync '{}'", dir.display()))
+        Ok(())
+    }
+
+    /// Gives back the space of an archive that will not be finished: without it, there may be
+    /// none for the record of that. The lock stays, so that recovery leaves the row to us.
+    pub(crate) fn abandon(&self) {
+        // Best effort: the file is removed when this is dropped.
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -84,7 +96,7 @@ impl Drop for Partial {
     fn drop(&mut self) {
         if !self.is_kept {
             // Locked by us and to nobody's use; what stays, recovery removes.
-            let _ = std::fs::remove_file(&self.partial);
+            let _ = std::fs::remove_file(&self.place);
         }
     }
 }

@@ -183,11 +183,16 @@ impl Creation {
         let began = Instant::now();
         let watch = Watch::new(&PROGRAM, self.signals.clone());
         watch.begin(prospect.totals.content_bytes, prospect.totals.file_count);
-        let written = partial.and_then(|partial| self.write(&begun, partial, prospect, &watch));
+        let mut partial = partial;
+        let written = match &mut partial {
+            Ok(partial) => self.write(&begun, partial, prospect, &watch),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
+        // The partial stays locked until its fate is recorded.
         match written {
-            Ok((summary, partial)) => {
+            Ok(summary) => {
                 let backup = completed(begun, &summary, &problems);
                 self.complete(&backup, &summary, &problems, seconds)
                     .with_context(|| {
@@ -196,7 +201,6 @@ impl Creation {
                             backup.backup_path
                         )
                     })?;
-                drop(partial);
                 Ok((backup, problems.is_loss))
             }
             Err(error) => {
@@ -204,6 +208,9 @@ impl Creation {
                     Some(signal) => anyhow::anyhow!("interrupted by signal {signal}"),
                     None => error,
                 };
+                if let Ok(partial) = &partial {
+                    partial.abandon();
+                }
                 self.fail(begun, &error);
                 Err(error.context(format!("cannot create '{name}'")))
             }
@@ -268,14 +275,14 @@ impl Creation {
         metadata
     }
 
-    /// Writes the archive; what is returned keeps it locked until it is recorded.
+    /// Writes the archive, and gives it its name.
     fn write(
         &self,
         backup: &Backup,
-        mut partial: Partial,
+        partial: &mut Partial,
         prospect: &Prospect,
         watch: &Watch,
-    ) -> Result<(Summary, Partial)> {
+    ) -> Result<Summary> {
         let sources: Vec<_> = prospect
             .given
             .iter()
@@ -299,7 +306,7 @@ impl Creation {
         let summary = writer::write(&plan, &mut guard, watch)
             .with_context(|| format!("cannot write '{}'", backup.backup_path))?;
         partial.keep()?;
-        Ok((summary, partial))
+        Ok(summary)
     }
 
     fn complete(
@@ -358,9 +365,8 @@ impl Creation {
             ok: false,
             details,
         };
-        if let Err(error) = catalog::write(&self.home, |session| session.log(&event)) {
-            PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
-        }
+        // Where even that fails, the refusal itself is what people need to read.
+        let _ = catalog::write(&self.home, |session| session.log(&event));
     }
 }
 

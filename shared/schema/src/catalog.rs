@@ -11,6 +11,7 @@ use duckdb::{AccessMode, Config, Connection, params};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::durable::{make_dir, sync_dir};
 use crate::home::Home;
 use crate::lines::Identity;
 use crate::lock::{Access, Backoff, Lock};
@@ -87,7 +88,8 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    make_home(&home.dir)?;
+    make_dir(&home.dir)
+        .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = Lock::take(
         &home.dir,
@@ -106,16 +108,6 @@ pub fn write_then<T, U>(
     drop(session);
     sync_dir(&home.dir)?;
     then(value)
-}
-
-/// Makes the home with mode 0700 where it is missing.
-fn make_home(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make the home '{}'", dir.display()))
 }
 
 /// A half-made catalog is never seen: it is made under another name, then renamed.
@@ -149,12 +141,6 @@ fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
         .with_context(cannot)?;
     std::fs::rename(&fresh, home.catalog()).with_context(cannot)?;
     sync_dir(&home.dir)
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    std::fs::File::open(dir)
-        .and_then(|file| file.sync_all())
-        .with_context(|| format!("cannot sync '{}'", dir.display()))
 }
 
 impl<'a> Session<'a> {

@@ -1,7 +1,8 @@
 //! What the programs of bk must agree on.
 //!
 //! `record` is the one type that is serialised, `lines` carries it through pipes, `catalog`
-//! keeps it in the `home`, as `rows`, `lock` guards it there, `recovery` tidies after the dead.
+//! keeps it in the `home`, as `rows`, `lock` guards it there, `recovery` tidies after the dead,
+//! `durable` makes directories last.
 //! `cli` is the command line, `completions` what shells are taught of it, `operands` which
 //! backups are meant, `output` what is printed, `listing` records in it, `units` sizes and
 //! times. This crate opens no archive but to ask whether somebody is at work on it.
@@ -9,6 +10,7 @@
 pub mod catalog;
 pub mod cli;
 mod completions;
+pub mod durable;
 pub mod home;
 pub mod lines;
 pub mod listing;
