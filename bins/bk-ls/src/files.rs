@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use bk_archive::entry::{Entry, FileTime, Kind};
+use bk_archive::inflate::Inflate;
 use bk_archive::reader::Reader;
 use bk_schema::lines::base64;
 use bk_schema::listing::{FileStatus, Listed};
@@ -70,9 +71,7 @@ pub(crate) fn print(
     output.flush()
 }
 
-fn open(
-    listed: &Listed,
-) -> Result<Reader<bk_archive::gunzip::Gunzip<std::io::BufReader<std::fs::File>>>> {
+fn open(listed: &Listed) -> Result<Reader<Inflate>> {
     let backup = &listed.backup;
     let path = backup.backup_path.escape_debug();
     match (backup.status, listed.file_status) {
@@ -80,7 +79,10 @@ fn open(
             bail!("it has no archive: it is {}", backup.status.name())
         }
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
-        _ => Reader::open(backup.backup_path.as_ref()).with_context(|| format!("'{path}'")),
+        _ => {
+            let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+            Reader::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::GzDecoder;
 
 /// The joined contents of a gzip file's members, as a stream.
-pub struct Gunzip<R> {
+pub(crate) struct Gunzip<R> {
     /// `None` after the last one.
     member: Option<GzDecoder<R>>,
 }
@@ -18,7 +18,7 @@ impl<R: BufRead> Gunzip<R> {
     ///
     /// # Errors
     /// What is no gzip file, and those of the input.
-    pub fn new(mut input: R) -> io::Result<Self> {
+    pub(crate) fn new(mut input: R) -> io::Result<Self> {
         if !begins_member(&mut input)? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -1,15 +1,18 @@
 //! Backups as series of gzip members that hold one POSIX pax tar stream.
 //!
 //! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
-//! `members` the stream cut into members, `writer` the threads that join them. Reading: `gunzip`
-//! is what the members hold, `reader` the entries in it. The format: `entry` is what a header tells, `header` its bytes, `pax` the records of an extended header,
-//! `decode` back, `sparse` the map of a file with holes, `acl` the text of an ACL, `member` one gzip member. Knows paths and streams; knows no catalog.
+//! `members` the stream cut into members, `writer` the threads that join them. Reading:
+//! `inflate` is what the members hold, `gunzip` those of other programs, `reader` the entries
+//! in it. The format: `entry` is what a header tells, `header` its bytes, `decode` those bytes
+//! back, `pax` the records of an extended header, `sparse` the map of a file with holes, `acl`
+//! the text of an ACL, `member` one gzip member. Knows paths and streams; knows no catalog.
 
 mod acl;
 mod decode;
 pub mod entry;
-pub mod gunzip;
+mod gunzip;
 pub mod header;
+pub mod inflate;
 pub mod member;
 mod members;
 pub mod pax;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use libdeflater::{CompressionLvl, Compressor};
 
 /// Header with the extra field, before the deflated bytes.
-const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
 /// CRC-32 and length, after them.
-const TRAILER_BYTES: usize = 8;
+pub(crate) const TRAILER_BYTES: usize = 8;
 const LENGTH_AT: usize = 16;
 
 /// The level unless another is asked for.

@@ -3,21 +3,18 @@
 //! Takes the archive for hostile: what it tells is limited and checked before it is believed.
 //! Knows no place to unpack to, and no rule of what a name may be but that it is one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::OFlags;
 
 use crate::decode::{
     Before, Block, NAME_MAX_BYTES, attributes, check_sum, device_of, flag, is_file, link_of,
     name_of, real_size_of, size_of, trimmed, until_nul,
 };
 use crate::entry::{Entry, Extent, Kind};
-use crate::gunzip::Gunzip;
 use crate::header::BLOCK_BYTES;
+use crate::inflate::Inflate;
 use crate::pax::{HEADER_MAX_BYTES, Records};
 use crate::sparse::{self, Told};
 
@@ -34,22 +31,13 @@ pub struct Reader<R> {
     comment: Option<Vec<u8>>,
 }
 
-impl Reader<Gunzip<BufReader<File>>> {
-    /// Opens a `.tar.gz`.
+impl Reader<Inflate> {
+    /// Opens a `.tar.gz`, to be inflated by so many threads.
     ///
     /// # Errors
-    /// Those of the file system, and what is no gzip file.
-    pub fn open(archive: &Path) -> Result<Self> {
-        // A FIFO in the place of an archive would block.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32)
-            .open(archive)?;
-        ensure!(file.metadata()?.is_file(), "it is no regular file");
-        Ok(Self::new(Gunzip::new(BufReader::with_capacity(
-            1 << 17,
-            file,
-        ))?))
+    /// Those of opening it, and what is no regular file.
+    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
+        Ok(Self::new(Inflate::open(archive, jobs)?))
     }
 }
 

@@ -134,9 +134,13 @@ fn write_in_order(
         sink.write_all(&member)?;
         archive_bytes += member.len() as u64;
     }
+    Ok((archive_bytes, hex(hash)))
+}
+
+/// As sha256sum(1) prints it.
+pub(crate) fn hex(hash: Sha256) -> String {
     let hash = hash.finalize();
-    let hex = hash.iter().map(|byte| format!("{byte:02x}"));
-    Ok((archive_bytes, hex.collect()))
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads all sources; returns the number of files and the bytes of content.
