@@ -5,10 +5,8 @@
 //! with no more than what a user has: bk-ls, bk-create, sha256sum, gzip.
 
 use std::fs;
-use std::process::Command;
 
-use bk_tests::{Ran, Sandbox, has};
-use duckdb::{AccessMode, Config, Connection};
+use bk_tests::{Ran, Sandbox, can_trace};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -25,21 +23,6 @@ const FILES: &str = "home home/catalog.lock home/catalog.duckdb home/catalog.duc
 const KILLED: i32 = 137;
 /// What bk-create is killed at, over and over. The archives are on their way to `store/`.
 const CREATE: &str = "bk-create --storage store -n x app";
-
-/// Whether strace can be used here; a container may forbid it.
-fn can_trace() -> bool {
-    if !has("strace") {
-        return false;
-    }
-    let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    let traces = tried.unwrap().status.success();
-    if !traces {
-        println!("skipped: strace may not trace here");
-    }
-    traces
-}
 
 /// How the home is before the program starts that is killed.
 struct Start {
@@ -88,18 +71,34 @@ impl Start {
         };
         self.sandbox.run(&format!(
             "rm -rf home store && cp -a start/. . &&
-             exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {CREATE}"
+             exec strace -f -o /dev/null {paths} -e trace={call},renameat2 -e inject={call}:{fault} {CREATE}"
         ))
     }
 
     /// Kills it before each call, or before every `step`th, until it comes to its end.
-    fn kill_at_each(&self, calls: &str, step: usize) {
+    fn kill_at_each(&self, step: usize) {
+        self.kill_with("", step, |end| {
+            assert_eq!((end.status, end.stderr.as_str()), (0, ""), "{end:#?}");
+        });
+    }
+
+    /// The same to one that fails by itself, as its archive does not get its name.
+    fn kill_at_each_of_a_failure(&self, step: usize) {
+        let fault = " -e inject=renameat2:error=EIO";
+        self.kill_with(fault, step, |end| {
+            assert_eq!(end.status, 1, "{end:#?}");
+            self.check_failure(end);
+        });
+    }
+
+    fn kill_with(&self, fault: &str, step: usize, check_end: impl Fn(&Ran)) {
         let mut kills = 0;
-        for call in calls.split(' ') {
+        let calls = CALLS.split(' ').filter(|call| !fault.contains(call));
+        for call in calls {
             for when in (1..).step_by(step) {
-                let ran = self.run(call, &format!("signal=SIGKILL:when={when}"));
+                let ran = self.run(call, &format!("signal=SIGKILL:when={when}{fault}"));
                 if ran.status != KILLED {
-                    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+                    check_end(&ran);
                     break;
                 }
                 kills += 1;
@@ -233,52 +232,31 @@ impl Trace {
     }
 }
 
-/// The ledger: backup, event, outcome and details of each row, joined.
-fn ledger(sandbox: &Sandbox) -> Vec<String> {
-    let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();
-    let catalog = sandbox.home().join("catalog.duckdb");
-    let catalog = Connection::open_with_flags(catalog, config).unwrap();
-    let sql = "SELECT concat_ws(' ', backup_name, event, outcome, details) FROM backup_events ORDER BY id";
-    let mut rows = catalog.prepare(sql).unwrap();
-    let rows = rows.query_map([], |row| row.get(0)).unwrap();
-    rows.map(Result::unwrap).collect()
-}
-
-/// Status and failure of one backup.
-fn fate(sandbox: &Sandbox, name: &str) -> (String, String) {
-    let ran = sandbox.ok(&format!(
-        "bk-ls --json | jq -r 'select(.backup_name == \"{name}\") | .status, .backup_metadata.failure'"
-    ));
-    let (status, failure) = ran.stdout.trim_end().split_once('\n').unwrap();
-    (status.to_owned(), failure.to_owned())
-}
-
-/// A shell's lines that start a creation which takes seconds, and wait until it is in the
-/// middle of its archive. With job control, as without it a shell's `&` turns SIGINT off.
-const START_SLOW: &str = "set -m
-    head -c 24M /dev/urandom >big
-    bk-create -n slow --level 12 --jobs 1 big >slow.out 2>slow.err &
-    until test -s home/archives/slow.tar.gz.partial || ! kill -0 $!; do sleep 0.01; done
-    ";
-
 #[test]
 fn a_kill_at_the_very_first_backup_loses_nothing() {
     if can_trace() {
-        Start::new("true").kill_at_each(CALLS, 3);
+        Start::new("true").kill_at_each(3);
     }
 }
 
 #[test]
 fn a_kill_at_a_later_backup_loses_nothing() {
     if can_trace() {
-        Start::with_catalog().kill_at_each(CALLS, 3);
+        Start::with_catalog().kill_at_each(3);
     }
 }
 
 #[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
     if can_trace() {
-        Start::after_a_crash().kill_at_each(CALLS, 3);
+        Start::after_a_crash().kill_at_each(3);
+    }
+}
+
+#[test]
+fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
+    if can_trace() {
+        Start::with_catalog().kill_at_each_of_a_failure(3);
     }
 }
 
@@ -291,7 +269,8 @@ fn a_kill_at_any_call_loses_nothing() {
             Start::with_catalog(),
             Start::after_a_crash(),
         ] {
-            start.kill_at_each(CALLS, 1);
+            start.kill_at_each(1);
+            start.kill_at_each_of_a_failure(1);
         }
     }
 }
@@ -307,6 +286,23 @@ fn a_call_that_fails_is_told_and_loses_nothing() {
 fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
     if can_trace() {
         Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 2);
+    }
+}
+
+/// As on a network file system without a lock manager.
+#[test]
+fn storage_that_cannot_be_locked_is_told_and_nothing_is_left_there() {
+    if can_trace() {
+        let start = Start::with_catalog();
+        let partial = start.sandbox.path("store/x.tar.gz.partial");
+        let partial = partial.display();
+        let strace = format!("strace -o /dev/null -P {partial}");
+        let fault = "-e trace=flock -e inject=flock:error=ENOLCK";
+        let ran = start.sandbox.run(&format!("{strace} {fault} {CREATE}"));
+        let reason = format!("cannot make '{partial}': No locks available");
+        ran.fails(1, &format!("bk-create: cannot create 'x': {reason}\n"));
+        start.check_failure(&ran);
+        start.check(&ran);
     }
 }
 
@@ -376,93 +372,5 @@ fn directories_that_are_made_are_synced_in_their_parents() {
         let printed_at = trace.last(&["write(1<"]);
         let order = [made_at, synced_at, printed_at];
         assert!(order.is_sorted(), "{made}: {order:?} in\n{}", trace.text);
-    }
-}
-
-#[test]
-fn a_killed_creation_is_failed_by_the_next_writer() {
-    let sandbox = Sandbox::with_app();
-    let ran = sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
-    assert_eq!(ran.status, KILLED, "{ran:#?}");
-    let left = sandbox.ok("cat slow.out slow.err; ls home/archives; bk-ls --json | jq -r .status");
-    assert_eq!(left.stdout, "slow.tar.gz.partial\ncreating\n");
-
-    sandbox.ok("bk-create -n next app");
-    assert_eq!(sandbox.ok("ls home/archives").stdout, "next.tar.gz\n");
-    let reason = "interrupted: its partial archive was removed";
-    assert_eq!(
-        fate(&sandbox, "slow"),
-        ("failed".to_owned(), reason.to_owned())
-    );
-    let ledger = ledger(&sandbox);
-    assert_eq!(
-        ledger[0],
-        format!("slow recover ok {{\"reason\":\"{reason}\"}}")
-    );
-    assert!(ledger[1].starts_with("next create ok {"), "{ledger:#?}");
-}
-
-#[test]
-fn a_failed_creation_leaves_its_name_to_the_next() {
-    let sandbox = Sandbox::with_app();
-    sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
-    let again = sandbox.ok("bk-create -n slow app");
-    assert_eq!(again.stderr, "");
-    assert_eq!(fate(&sandbox, "slow").0, "completed");
-    assert_eq!(sandbox.records().len(), 1);
-}
-
-#[test]
-fn a_living_creation_is_left_alone_by_other_writers() {
-    let sandbox = Sandbox::with_app();
-    let ran = sandbox.ok(&format!(
-        "{START_SLOW} kill -STOP $!
-         bk-create -n other app >other.out
-         ls home/archives; bk-ls --json | jq -r '.backup_name + \" \" + .status'
-         kill -CONT $!; wait -f $!"
-    ));
-    assert_eq!(
-        ran.stdout,
-        "other.tar.gz\nslow.tar.gz.partial\nslow creating\nother completed\n"
-    );
-    let checked = sandbox.ok(
-        "cat slow.err; cat slow.out other.out | jq -r '.backup_hash + \"  \" + .backup_path' | sha256sum --check --quiet
-         bk-ls --json | jq -r .status; ls home/archives",
-    );
-    let both = "completed\ncompleted\nother.tar.gz\nslow.tar.gz\n";
-    assert_eq!(checked.stdout, both);
-    assert!(
-        !ledger(&sandbox)
-            .iter()
-            .any(|event| event.contains("recover"))
-    );
-}
-
-/// Between its row and its locked file a creation has nothing to be told alive by.
-#[test]
-fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
-    if !can_trace() {
-        return;
-    }
-    let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n first app");
-    let partial = sandbox.archive("slow").display().to_string() + ".partial";
-    for call in ["openat", "flock"] {
-        let ran = sandbox.run(&format!(
-            "rm -f trace; strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
-                 bk-create -n slow app >slow.out 2>slow.err & strace=$!
-             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
-             bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err
-             test $? = 0 -o $? = 75 || cat other.err
-             kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; cat slow.err
-             jq -r '.backup_hash + \"  \" + .backup_path' slow.out | sha256sum --check --quiet"
-        ));
-        assert_eq!(
-            (ran.status, &*ran.stdout, &*ran.stderr),
-            (0, "", ""),
-            "{ran:#?}"
-        );
-        assert_eq!(fate(&sandbox, "slow").0, "completed");
-        sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create -n first app");
     }
 }

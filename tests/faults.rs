@@ -8,7 +8,6 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use bk_tests::{Ran, Sandbox, has};
-use duckdb::{AccessMode, Config, Connection};
 use regex::Regex;
 
 /// A sandbox in which `disk/` is a small file system, for the command lines that run on it.
@@ -98,18 +97,6 @@ fn sizes_redacted(text: &str) -> String {
     size.replace_all(text, "[SIZE]").into_owned()
 }
 
-/// The ledger: backup, event, outcome and reason of each row, joined.
-fn ledger(sandbox: &Sandbox) -> Vec<String> {
-    let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();
-    let catalog = sandbox.home().join("catalog.duckdb");
-    let catalog = Connection::open_with_flags(catalog, config).unwrap();
-    let sql = "SELECT concat_ws(' ', backup_name, event, outcome, details ->> 'reason')
-               FROM backup_events ORDER BY id";
-    let mut rows = catalog.prepare(sql).unwrap();
-    let rows = rows.query_map([], |row| row.get(0)).unwrap();
-    rows.map(Result::unwrap).collect()
-}
-
 /// Name, status and failure of each record, a line each.
 fn fates(sandbox: &Sandbox) -> String {
     let query = r#".backup_name + ": " + .status + ", " + (.backup_metadata.failure // "-")"#;
@@ -119,7 +106,7 @@ fn fates(sandbox: &Sandbox) -> String {
 
 /// Asserts that `name` failed for `reason`: by its record, by the ledger, and by its absence.
 fn assert_failed(sandbox: &Sandbox, name: &str, reason: &str) {
-    let (fates, ledger) = (fates(sandbox), ledger(sandbox));
+    let (fates, ledger) = (fates(sandbox), sandbox.ledger());
     let fate = format!("{name}: failed, {reason}\n");
     assert!(fates.contains(&fate), "{fate} is not in {fates}");
     let events: Vec<_> = ledger.iter().filter(|it| it.starts_with(name)).collect();
@@ -281,7 +268,7 @@ fn low_space_fails_at_once_where_that_is_asked_for() {
         sizes_redacted(&fates(&disk.sandbox)),
         format!("easy: completed, -\nhard: failed, {reason}\n")
     );
-    let ledger = ledger(&disk.sandbox);
+    let ledger = disk.sandbox.ledger();
     assert_eq!(
         sizes_redacted(&ledger[1]),
         format!("hard create failed {reason}")
@@ -349,7 +336,7 @@ fn what_does_not_fit_is_refused_with_both_figures() {
     sandbox.ok("bk-create -n first app");
     assert_eq!(sandbox.run(line).status, 1);
     assert_eq!(fates(&sandbox), "first: completed, -\n");
-    let event = sizes_redacted(&ledger(&sandbox)[1]);
+    let event = sizes_redacted(&sandbox.ledger()[1]);
     assert_eq!(event, format!("create failed {refusal}"));
     assert_eq!(sandbox.ok("ls home/archives").stdout, "first.tar.gz\n");
 }
@@ -460,7 +447,7 @@ fn a_storage_directory_that_cannot_be_made_is_told_and_in_the_ledger() {
     sandbox
         .run("bk-create --storage app/config.toml/store -n x app")
         .fails(1, &format!("bk-create: {reason}\n"));
-    assert_eq!(ledger(&sandbox)[1], format!("create failed {reason}"));
+    assert_eq!(sandbox.ledger()[1], format!("create failed {reason}"));
     assert_eq!(fates(&sandbox), "first: completed, -\n");
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use duckdb::{AccessMode, Config, Connection};
 use serde_json::Value;
 
 /// The folder of this checkout.
@@ -36,6 +37,21 @@ pub fn has(tool: &str) -> bool {
         println!("skipped: {tool} is not installed");
     }
     found
+}
+
+/// Whether strace can be used here; a container may forbid it.
+pub fn can_trace() -> bool {
+    if !has("strace") {
+        return false;
+    }
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let traces = tried.unwrap().status.success();
+    if !traces {
+        println!("skipped: strace may not trace here");
+    }
+    traces
 }
 
 /// A scratch directory with a home of its own; removed when it is dropped.
@@ -142,6 +158,18 @@ impl Sandbox {
         let ran = self.run(line);
         assert_eq!(ran.status, 0, "{ran:#?}");
         ran
+    }
+
+    /// The ledger: backup, event, outcome and reason of each row, joined.
+    pub fn ledger(&self) -> Vec<String> {
+        let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();
+        let catalog = self.home().join("catalog.duckdb");
+        let catalog = Connection::open_with_flags(catalog, config).unwrap();
+        let sql = "SELECT concat_ws(' ', backup_name, event, outcome, details ->> 'reason')
+                   FROM backup_events ORDER BY id";
+        let mut rows = catalog.prepare(sql).unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
     }
 
     /// What bk-ls tells, a value a line.

@@ -50,15 +50,16 @@ impl Partial {
             .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(&partial)
             .with_context(cannot)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(io::Error::from)
-            .with_context(cannot)?;
-        Ok(Self {
+        let made = Self {
             file,
-            place: partial,
+            place: partial.clone(),
             archive: archive.to_owned(),
             is_kept: false,
-        })
+        };
+        flock(&made.file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
+            .with_context(cannot)?;
+        Ok(made)
     }
 
     /// Gives the archive its name; it lasts from here on.
@@ -90,13 +91,20 @@ impl Partial {
         // Best effort: the file is removed when this is dropped.
         let _ = self.file.set_len(0);
     }
+
+    /// Removes the file, in the session that records why: what a crash leaves in between is a
+    /// row without a file, and not a file without a row, which nobody would look for.
+    pub(crate) fn remove(&self) {
+        // Where that fails, it is tried again when this is dropped.
+        let _ = std::fs::remove_file(&self.place);
+    }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.is_kept {
             // Locked by us and to nobody's use; what stays, recovery removes.
-            let _ = std::fs::remove_file(&self.place);
+            self.remove();
         }
     }
 }

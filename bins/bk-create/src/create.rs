@@ -208,10 +208,7 @@ impl Creation {
                     Some(signal) => anyhow::anyhow!("interrupted by signal {signal}"),
                     None => error,
                 };
-                if let Ok(partial) = &partial {
-                    partial.abandon();
-                }
-                self.fail(begun, &error);
+                self.fail(begun, partial.ok(), &error);
                 Err(error.context(format!("cannot create '{name}'")))
             }
         }
@@ -334,13 +331,19 @@ impl Creation {
     }
 
     /// Leaves a `failed` row. Where even that fails, recovery makes it one later.
-    fn fail(&self, mut backup: Backup, error: &anyhow::Error) {
+    fn fail(&self, mut backup: Backup, partial: Option<Partial>, error: &anyhow::Error) {
+        if let Some(partial) = &partial {
+            partial.abandon();
+        }
         let reason = cli::one_line(&format!("{error:#}"));
         backup.status = Status::Failed;
         backup
             .backup_metadata
             .insert("failure".into(), reason.clone().into());
         let recorded = catalog::write(&self.home, |session| {
+            if let Some(partial) = &partial {
+                partial.remove();
+            }
             session.finish_creation(&backup)?;
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection, params};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -152,15 +152,14 @@ impl<'a> Session<'a> {
                     backoff.sleep(|| foreign_holder(&error))?
                 }
                 Err(error) => {
-                    let first = error
-                        .to_string()
-                        .lines()
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned();
+                    let path = path.display();
+                    let reason = plain(&error);
+                    let is_outside = ["No space left", "Permission denied", "Read-only"];
+                    if is_outside.iter().any(|word| reason.contains(word)) {
+                        bail!("cannot open the catalog '{path}': {reason}");
+                    }
                     bail!(
-                        "the catalog '{}' does not open: {first}; if it is damaged, move it aside and build it again from the archives with bk-adopt",
-                        path.display()
+                        "the catalog '{path}' does not open: {reason}; if it is damaged, move it aside and build it again from the archives with bk-adopt"
                     );
                 }
             }
@@ -171,9 +170,8 @@ impl<'a> Session<'a> {
         self.connection.execute_batch("BEGIN")?;
         match work() {
             Ok(value) => {
-                self.connection
-                    .execute_batch("COMMIT")
-                    .context("cannot write the catalog")?;
+                let committed = self.connection.execute_batch("COMMIT");
+                committed.map_err(|e| anyhow!("cannot write the catalog: {}", plain(&e)))?;
                 Ok(value)
             }
             Err(error) => {
@@ -409,6 +407,15 @@ fn config(access: Access) -> Result<Config> {
 
 fn is_lock_conflict(error: &duckdb::Error) -> bool {
     error.to_string().contains("Could not set lock")
+}
+
+/// The first line of DuckDB's words, without what tells people nothing.
+fn plain(error: &duckdb::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first
+        .replace("TransactionContext Error: Failed to commit: ", "")
+        .replace(": Error code 1: Unknown error code", "")
 }
 
 /// DuckDB's words name the program and the pid: `Conflicting lock is held in /usr/bin/duckdb (PID 7)`.
