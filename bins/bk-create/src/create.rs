@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::header::COMMENT_MAX_BYTES;
 use bk_archive::writer::{self, Plan, Summary};
+use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
 use bk_schema::home::{self, Home};
@@ -21,6 +22,7 @@ use bk_schema::operands::check_no_terminal;
 use bk_schema::output::Output;
 use bk_schema::record::{Backup, Status};
 use bk_schema::recovery::partial_path;
+use bk_schema::signals::{SIGNALLED, Signals};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -28,14 +30,11 @@ use crate::archive::{Partial, make_storage};
 use crate::flags::{PROGRAM, Settings};
 use crate::prospect::{Known, Prospect, lossy, own_directories};
 use crate::request::Request;
-use crate::signals::Signals;
 use crate::space::Guard;
 use crate::watch::{Problems, Watch};
 
 /// Exit status: the backup was made, but something of the source could not be read.
 const SOME_UNREAD: u8 = 3;
-/// Exit status of a process that signal n ended: this plus n.
-const SIGNALLED: u8 = 128;
 
 /// The whole program.
 ///
@@ -238,7 +237,7 @@ impl Creation {
                 expires_at: request.expires_at,
             };
             ensure!(
-                birth_facts(&backup).len() <= COMMENT_MAX_BYTES,
+                Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
                 "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
                 backup.backup_name
             );
@@ -288,7 +287,7 @@ impl Creation {
         let plan = Plan {
             sources: &sources,
             filter: &self.settings.filter,
-            comment: &birth_facts(backup),
+            comment: &Birth::of(backup, PROGRAM.name).to_comment()?,
             level: self.settings.level,
             jobs: self.settings.jobs,
         };
@@ -314,7 +313,7 @@ impl Creation {
         seconds: f64,
     ) -> Result<()> {
         catalog::write(&self.home, |session| {
-            session.finish_creation(backup)?;
+            session.update(backup)?;
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),
                 event: "create",
@@ -344,7 +343,7 @@ impl Creation {
             if let Some(partial) = &partial {
                 partial.remove();
             }
-            session.finish_creation(&backup)?;
+            session.update(&backup)?;
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),
                 event: "create",
@@ -435,22 +434,6 @@ fn completed(begun: Backup, summary: &Summary, problems: &Problems) -> Backup {
         metadata.insert("problems".into(), problems.listed());
     }
     backup
-}
-
-/// What the archive itself tells of the record: enough to build the catalog again.
-fn birth_facts(backup: &Backup) -> String {
-    json!({
-        "backup_name": backup.backup_name,
-        "backup_type": backup.backup_type,
-        "source_version": backup.source_version,
-        "description": backup.description,
-        "backup_metadata": backup.backup_metadata,
-        "protected": backup.protected,
-        "created_at": backup.created_at,
-        "expires_at": backup.expires_at,
-        "program": format!("{} {}", PROGRAM.name, env!("CARGO_PKG_VERSION")),
-    })
-    .to_string()
 }
 
 fn host() -> String {

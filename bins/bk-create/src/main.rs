@@ -6,7 +6,6 @@ mod estimate;
 mod flags;
 mod prospect;
 mod request;
-mod signals;
 mod sources;
 mod space;
 mod watch;

@@ -29,9 +29,8 @@ pub(crate) struct Prospect {
 }
 
 /// What the catalog tells before anything is looked at.
-#[derive(Default)]
 pub(crate) struct Known {
-    storage_dir: Option<PathBuf>,
+    storage_dir: PathBuf,
     backups: Vec<Backup>,
 }
 
@@ -39,11 +38,14 @@ impl Known {
     /// Nothing is known where there is no catalog yet.
     pub(crate) fn read(home: &Home) -> Result<Self> {
         if !home.has_catalog() {
-            return Ok(Self::default());
+            return Ok(Self {
+                storage_dir: home.archives(),
+                backups: Vec::new(),
+            });
         }
         catalog::read(home, |session| {
             Ok(Self {
-                storage_dir: session.setting("storage_dir")?.map(PathBuf::from),
+                storage_dir: session.storage_dir()?,
                 backups: session.backups()?.into_iter().flatten().collect(),
             })
         })
@@ -58,10 +60,7 @@ impl Prospect {
         settings: &mut Settings,
         request: &Request,
     ) -> Result<Self> {
-        let storage = settings.storage.clone();
-        let storage = storage
-            .or(known.storage_dir)
-            .unwrap_or_else(|| home.archives());
+        let storage = settings.storage.clone().unwrap_or(known.storage_dir);
         let storage = std::path::absolute(&storage).with_context(|| {
             format!("cannot find the storage directory '{}'", storage.display())
         })?;

@@ -6,23 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_schema::cli::{Arguments, usage};
-use bk_schema::record::{Backup, BackupType, check_name};
+use bk_schema::record::{Backup, BackupType, OWN_METADATA, check_name};
 use bk_schema::units;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-
-/// Keys of the metadata that the programs write themselves.
-const OWN_METADATA: [&str; 9] = [
-    "sources",
-    "sources_base64",
-    "source_entries",
-    "content_bytes",
-    "excludes",
-    "host",
-    "problems",
-    "problem_count",
-    "failure",
-];
 
 /// Keys of a record that a request cannot set: they say how it went.
 const RESULTS: [&str; 7] = [

@@ -5,16 +5,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bk_archive::problem::Problem;
 use bk_archive::writer::Observer;
 use bk_schema::cli::Program;
 use bk_schema::lines::base64;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use bk_schema::progress::Progress;
+use bk_schema::signals::Signals;
 use serde_json::{Value, json};
-
-use crate::signals::Signals;
 
 /// So many problems are listed in the record; all are told on stderr.
 const LISTED_PROBLEMS: usize = 100;
@@ -22,8 +20,7 @@ const LISTED_PROBLEMS: usize = 100;
 /// Looks on while a backup is made.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
-    program: &'static Program,
-    bar: ProgressBar,
+    progress: Progress,
     files_read: Arc<AtomicU64>,
     problems: Mutex<Problems>,
 }
@@ -40,12 +37,9 @@ pub(crate) struct Problems {
 
 impl Watch {
     pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
-        // Hidden by itself where stderr is no terminal.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         Self {
             signals,
-            program,
-            bar,
+            progress: Progress::new(program),
             files_read: Arc::default(),
             problems: Mutex::default(),
         }
@@ -53,30 +47,19 @@ impl Watch {
 
     /// Shows the bar, from here on with what there is to do.
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
-        let style = ProgressStyle::with_template(
-            "{bar:24} {binary_bytes}/{binary_total_bytes}, {files} files, {binary_bytes_per_sec}, {eta} left",
-        );
         let files_read = self.files_read.clone();
-        let files = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
-            // A bar that cannot be written is no reason to stop.
-            let _ = write!(text, "{}/{file_count}", files_read.load(Ordering::Relaxed));
-        };
-        // The style first: a length is drawn at once.
-        if let Ok(style) = style {
-            self.bar.set_style(style.with_key("files", files));
-        }
-        self.bar.set_length(content_bytes);
-        self.bar.enable_steady_tick(Duration::from_millis(200));
+        let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
+        self.progress.begin(content_bytes, files);
     }
 
     /// Tells people something, above the bar.
     pub(crate) fn warn(&self, text: &str) {
-        self.bar.suspend(|| self.program.warn(text));
+        self.progress.warn(text);
     }
 
     /// Takes the bar away, and hands over what went wrong.
     pub(crate) fn end(self) -> Problems {
-        self.bar.finish_and_clear();
+        self.progress.end();
         self.problems
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
@@ -123,7 +106,7 @@ impl Observer for Watch {
     }
 
     fn read_bytes(&self, bytes: u64) {
-        self.bar.inc(bytes);
+        self.progress.add(bytes);
     }
 
     fn read_file(&self) {

@@ -8,7 +8,6 @@ use anyhow::Result;
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::home::{self, Home};
-use bk_schema::lines::{Identity, Line};
 use bk_schema::listing::{self, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
@@ -42,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             let plain = |row: Result<Backup, _>| Ok((row?, Map::new()));
             rows.into_iter().map(plain).collect()
         }
-        Some(lines) => find(&home, lines)?,
+        Some(lines) => catalog::look_up(&home, lines)?,
     };
     let mut known = Vec::new();
     for row in found {
@@ -71,18 +70,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         listing::print(&mut output, selected)?;
     }
     Ok(status)
-}
-
-type Found = Result<(Backup, Map<String, Value>)>;
-
-fn find(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
-    if lines.is_empty() {
-        return Ok(Vec::new());
-    }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = catalog::read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
 }
 
 fn look((backup, object): (Backup, Map<String, Value>)) -> Listed {

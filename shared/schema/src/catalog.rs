@@ -4,16 +4,16 @@
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no archive format; recovery alone touches archives, by their paths.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection, params};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::durable::{make_dir, sync_dir};
 use crate::home::Home;
-use crate::lines::Identity;
+use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::{Backup, Status};
@@ -67,6 +67,23 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
     session.check_version()?;
     work(&session)
+}
+
+/// A record with the line that it was asked for by.
+pub type Found = Result<(Backup, Map<String, Value>)>;
+
+/// Looks up what lines name, in their order. Opens no catalog for none.
+///
+/// # Errors
+/// As [`read`]; each that is unknown or damaged is an error of its own.
+pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
+    let rows = read(home, |session| session.find(&wanted))?;
+    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+    Ok(rows.into_iter().zip(lines).map(pair).collect())
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing and failed the
@@ -298,25 +315,38 @@ impl<'a> Session<'a> {
         Ok(backup)
     }
 
-    /// Writes how a creation ended: status, size, count, hash and metadata.
+    /// Writes all of a record but its id, its name and its creation.
     ///
     /// # Errors
     /// A record that breaks its rules, or that is no longer there.
-    pub fn finish_creation(&self, backup: &Backup) -> Result<()> {
+    pub fn update(&self, backup: &Backup) -> Result<()> {
         backup.check()?;
         let changed = self.connection.execute(
-            "UPDATE backup_records SET status = ?, backup_size = ?, file_count = ?, backup_hash = ?, backup_metadata = ? WHERE id = ?",
+            "UPDATE backup_records SET backup_type = ?, status = ?, source_version = ?, backup_path = ?, \
+             backup_size = ?, file_count = ?, compression_type = ?, backup_hash = ?, description = ?, \
+             backup_metadata = ?, protected = ?, expires_at = make_timestamp(?) WHERE id = ?",
             params![
-                backup.status.name(), backup.backup_size, backup.file_count, backup.backup_hash,
-                Value::Object(backup.backup_metadata.clone()).to_string(), backup.id
+                backup.backup_type.name(), backup.status.name(), backup.source_version, backup.backup_path,
+                backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash, backup.description,
+                Value::Object(backup.backup_metadata.clone()).to_string(), backup.protected,
+                backup.expires_at.map(Timestamp::as_microsecond), backup.id
             ],
         )?;
         ensure!(
             changed == 1,
-            "the record {} was removed while its archive was written",
+            "the record {} was removed in the meantime",
             backup.id
         );
         Ok(())
+    }
+
+    /// Where new archives are put: what the setting says, else `archives/` in the home.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn storage_dir(&self) -> Result<PathBuf> {
+        let setting = self.setting("storage_dir")?;
+        Ok(setting.map_or_else(|| self.home.archives(), PathBuf::from))
     }
 
     /// The record of this name.
@@ -373,7 +403,7 @@ impl<'a> Session<'a> {
                 backup
                     .backup_metadata
                     .insert("failure".into(), reason.clone().into());
-                self.finish_creation(&backup)?;
+                self.update(&backup)?;
                 let who = Some((backup.id, backup.backup_name.as_str()));
                 self.log(&Event {
                     backup: who,

@@ -107,6 +107,8 @@ pub struct Arguments {
     flags: Vec<(&'static str, Option<OsString>)>,
     /// What is no flag, in its order.
     pub operands: Vec<OsString>,
+    /// How many of the operands stand before `--`, where that was typed.
+    pub before_dashes: Option<usize>,
 }
 
 /// A mistake on the command line: exit status 2.
@@ -188,7 +190,14 @@ impl Program {
             |error: lexopt::Error| UsageError(format!("{error}; try '{} --help'", self.name));
         let mut parser = lexopt::Parser::from_args(typed);
         let mut arguments = Arguments::default();
-        while let Some(argument) = parser.next().map_err(usage)? {
+        loop {
+            let is_dashes = |raw: lexopt::RawArgs<'_>| raw.peek().is_some_and(|it| it == "--");
+            if arguments.before_dashes.is_none() && parser.try_raw_args().is_some_and(is_dashes) {
+                arguments.before_dashes = Some(arguments.operands.len());
+            }
+            let Some(argument) = parser.next().map_err(usage)? else {
+                break;
+            };
             let flag = match &argument {
                 Long(name) => self.all_flags().find(|flag| flag.long == *name),
                 Short(letter) => self.all_flags().find(|flag| flag.short == Some(*letter)),
@@ -349,6 +358,8 @@ mod tests {
         assert_eq!(arguments.value("type").unwrap(), "y");
         assert_eq!(arguments.values("type").count(), 2);
         assert_eq!(arguments.operands, ["a", "-", "--all"]);
+        assert_eq!(arguments.before_dashes, Some(2));
+        assert_eq!(parse(&["--type", "--", "a"]).unwrap().before_dashes, None);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What the programs of bk must agree on.
 //!
-//! `record` is the one type that is serialised, `lines` carries it through pipes, `catalog`
-//! keeps it in the `home`, as `rows`, `lock` guards it there, `recovery` tidies after the dead,
-//! `durable` makes directories last.
-//! `cli` is the command line, `completions` what shells are taught of it, `operands` which
-//! backups are meant, `output` what is printed, `listing` records in it, `units` sizes and
-//! times. This crate opens no archive but to ask whether somebody is at work on it.
+//! `record` is the one type that is serialised, `birth` what an archive keeps of it, `lines`
+//! carries it through pipes, `catalog` keeps it in the `home`, as `rows`, `lock` guards it
+//! there, `recovery` tidies after the dead, `durable` makes directories last. `cli` is the
+//! command line, `completions` what shells are taught of it, `operands` which backups are
+//! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
+//! what ends a program in good order, `units` sizes and times. This crate opens no archive but
+//! to ask whether somebody is at work on it.
 
+pub mod birth;
 pub mod catalog;
 pub mod cli;
 mod completions;
@@ -18,7 +20,9 @@ pub mod lock;
 mod migrations;
 pub mod operands;
 pub mod output;
+pub mod progress;
 pub mod record;
 pub mod recovery;
 pub mod rows;
+pub mod signals;
 pub mod units;

@@ -11,16 +11,22 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register_conditional_default, register_usize};
 
+/// Exit status of a process that signal n ended: this plus n.
+pub const SIGNALLED: u8 = 128;
+
 /// Remembers the last signal.
 #[derive(Clone)]
-pub(crate) struct Signals {
+pub struct Signals {
     last: Arc<AtomicUsize>,
     ends_process: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Takes the signals over, but for those that nohup(1) or a shell has turned off.
-    pub(crate) fn watch() -> Result<Self> {
+    ///
+    /// # Errors
+    /// Those of sigaction(2).
+    pub fn watch() -> Result<Self> {
         let signals = Self {
             last: Arc::new(AtomicUsize::new(0)),
             ends_process: Arc::new(AtomicBool::new(true)),
@@ -43,17 +49,18 @@ impl Signals {
     }
 
     /// From now on signals are remembered, and no longer end the process.
-    pub(crate) fn hold(&self) {
+    pub fn hold(&self) {
         self.ends_process.store(false, Ordering::SeqCst);
     }
 
     /// From now on they end the process again.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.ends_process.store(true, Ordering::SeqCst);
     }
 
     /// The number of the signal that came, if one did.
-    pub(crate) fn caught(&self) -> Option<u8> {
+    #[must_use]
+    pub fn caught(&self) -> Option<u8> {
         let number = self.last.load(Ordering::Relaxed);
         u8::try_from(number).ok().filter(|number| *number > 0)
     }

@@ -1,0 +1,63 @@
+//! A progress bar on stderr where that is a terminal, and warnings above it.
+//!
+//! Knows no record; bytes and a text of the program's own are all that it shows.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::cli::Program;
+
+/// How often the bar is drawn again.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The bar of a program.
+pub struct Progress {
+    program: &'static Program,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Nothing is shown yet, and nothing ever where stderr is no terminal.
+    #[must_use]
+    pub fn new(program: &'static Program) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Self { program, bar }
+    }
+
+    /// Shows the bar, from here on with so many bytes to do and a text such as `3/7 files`.
+    pub fn begin(
+        &self,
+        total_bytes: u64,
+        text: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ) {
+        let style = ProgressStyle::with_template(
+            "{bar:24} {binary_bytes}/{binary_total_bytes}, {text}, {binary_bytes_per_sec}, {eta} left",
+        );
+        let show = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is no reason to stop.
+            let _ = out.write_str(&text());
+        };
+        // The style first: a length is drawn at once.
+        if let Ok(style) = style {
+            self.bar.set_style(style.with_key("text", show));
+        }
+        self.bar.set_length(total_bytes);
+        self.bar.enable_steady_tick(TICK);
+    }
+
+    /// So many more bytes are done.
+    pub fn add(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Tells people something, above the bar.
+    pub fn warn(&self, text: &str) {
+        self.bar.suspend(|| self.program.warn(text));
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
