@@ -52,7 +52,7 @@ fn redactions() -> Redactions {
 
 #[test]
 fn what_is_typed_brings_what_is_written() {
-    if !has("jq") {
+    if !has("jq") || !has("python3") {
         return;
     }
     let dir = checkout().join("tests/transcripts");

@@ -60,6 +60,9 @@ fn fields(listed: &Listed) -> Vec<(String, String)> {
     if let Some(Value::Array(sources)) = metadata.shift_remove("sources") {
         fields.extend(sources.iter().map(|source| ("source", plain(source))));
     }
+    if let Some(Value::Array(problems)) = metadata.shift_remove("problems") {
+        fields.extend(problems.iter().map(|it| ("problem", problem(it))));
+    }
     let mut fields: Vec<(String, String)> = fields
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -76,6 +79,12 @@ fn plain(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What went wrong with one place of the source: `unreadable /etc/shadow: Permission denied`.
+fn problem(problem: &Value) -> String {
+    let text = |key: &str| problem.get(key).map(plain).unwrap_or_default();
+    format!("{} {}: {}", text("kind"), text("path"), text("reason"))
 }
 
 fn size(backup: &Backup) -> String {

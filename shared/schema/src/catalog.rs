@@ -51,8 +51,9 @@ pub struct Session<'a> {
 /// # Errors
 /// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+    let is_there = home.catalog().try_exists();
     ensure!(
-        home.has_catalog(),
+        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
         "there is no catalog in '{}': bk-create makes one with the first backup, --home names another place",
         home.dir.display()
     );
