@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use bk_archive::member::{DEFAULT_LEVEL, Deflater};
 use bk_archive::walk::Filter;
 use bk_schema::cli::{Arguments, Flag, Operands, Program, usage};
+use bk_schema::record::parse_in;
 use bk_schema::units;
 
 /// How long a pause for want of space may last unless the user says otherwise.
@@ -188,11 +189,8 @@ fn parse_jobs(text: &str) -> Result<usize> {
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
-    match text {
-        "pause" => Ok(OnLowSpace::Pause),
-        "fail" => Ok(OnLowSpace::Fail),
-        _ => anyhow::bail!("'{text}' is neither pause nor fail"),
-    }
+    let all = [("pause", OnLowSpace::Pause), ("fail", OnLowSpace::Fail)];
+    parse_in(&all, text, "answer")
 }
 
 /// The globs of `--exclude`, then those of the files; blank lines and comments aside.

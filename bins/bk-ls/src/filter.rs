@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bk_schema::cli::{Arguments, UsageError};
 use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::units;
 use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
@@ -234,15 +234,7 @@ fn parse_glob(text: &str) -> Result<GlobMatcher> {
 }
 
 fn parse_key(text: &str) -> Result<Key> {
-    if let Some((_, key)) = KEYS.iter().find(|(name, _)| *name == text) {
-        return Ok(*key);
-    }
-    let names: Vec<_> = KEYS.iter().map(|(name, _)| *name).collect();
-    bail!(
-        "'{}' is no key: it is one of {}",
-        text.escape_debug(),
-        names.join(", ")
-    )
+    parse_in(&KEYS, text, "key")
 }
 
 fn parse_limit(text: &str) -> Result<usize> {

@@ -138,7 +138,11 @@ fn name_in<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'stati
         .map_or("", |(name, _)| name)
 }
 
-fn parse_in<T: Copy>(all: &[(&'static str, T)], text: &str, what: &str) -> Result<T> {
+/// The value of a name, out of all that there are.
+///
+/// # Errors
+/// An unknown name; the message lists the known ones.
+pub fn parse_in<T: Copy>(all: &[(&'static str, T)], text: &str, what: &str) -> Result<T> {
     if let Some((_, value)) = all.iter().find(|(name, _)| *name == text) {
         return Ok(*value);
     }
