@@ -180,6 +180,9 @@ fn archives_of_other_programs_are_adopted() {
     }
     // A catalog was made on the way, where none was.
     assert!(sandbox.home().join("catalog.duckdb").exists());
+    if !has("git") {
+        return;
+    }
     sandbox.ok("git init -q repo && cd repo && echo x >x && git add x && git -c user.name=a -c user.email=a@b commit -qm x && git archive --format=tar.gz -o ../git.tar.gz HEAD");
     assert_eq!(
         actions(&sandbox.ok("bk-adopt git.tar.gz")),
@@ -293,4 +296,19 @@ fn usage_is_checked_before_anything_is_done() {
         &format!("bk-adopt: cannot read '{home}/archives': No such file or directory\n"),
     );
     assert!(!sandbox.home().exists());
+}
+
+#[test]
+fn without_operands_the_storage_directory_is_looked_at() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create --storage elsewhere -n a app; mkdir elsewhere/below; tar czf elsewhere/below/b.tar.gz app");
+    let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
+    let elsewhere = sandbox.path("elsewhere").display().to_string();
+    let sql = format!(
+        "INSERT INTO settings VALUES ('storage_dir', '{elsewhere}'); DELETE FROM backup_records"
+    );
+    catalog.execute_batch(&sql).unwrap();
+    drop(catalog);
+    assert_eq!(actions(&sandbox.ok("bk-adopt")), ["adopted a"]);
+    assert_eq!(actions(&sandbox.ok("bk-adopt -r")), ["adopted b"]);
 }

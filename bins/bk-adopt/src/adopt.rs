@@ -193,8 +193,8 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
     for (path, decision) in plan {
         let done = match decision {
             Decision::Adopt { record, replaced } => {
-                if let Some(attempt) = replaced {
-                    give_up(session, &attempt)?;
+                if let Some((id, name)) = replaced {
+                    give_up(session, id, &name)?;
                 }
                 let record = session.insert(&record);
                 let record = record.with_context(|| format!("cannot adopt '{path}'"))?;
@@ -232,10 +232,10 @@ pub(crate) fn log(session: &Session<'_>, done: &Done) -> Result<()> {
 }
 
 /// Two records of one path would be removed with one archive. The ledger keeps the attempt.
-fn give_up(session: &Session<'_>, attempt: &Backup) -> Result<()> {
-    session.remove(attempt.id)?;
+fn give_up(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
+    session.remove(id)?;
     session.log(&Event {
-        backup: Some((attempt.id, &attempt.backup_name)),
+        backup: Some((id, name)),
         event: "remove",
         ok: true,
         details: json!({ "reason": "a failed attempt, replaced by the archive at its path" }),

@@ -15,10 +15,10 @@ const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
 /// What is to be done with one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// A new record, and the failed attempt at the same path that it takes the place of.
+    /// A new record, and id and name of the failed attempt whose path and place it takes.
     Adopt {
         record: Backup,
-        replaced: Option<Backup>,
+        replaced: Option<(i64, String)>,
     },
     /// The record of an attempt that was cut off, with what was missing.
     Complete(Backup),
@@ -53,8 +53,11 @@ impl Known {
 
     fn add(&mut self, backup: Backup) {
         let name = backup.backup_name.clone();
-        self.name_by_path
-            .insert(backup.backup_path.clone(), name.clone());
+        let path = backup.backup_path.clone();
+        // A failed attempt at the path of another record points to nothing of its own.
+        if backup.status != Status::Failed || !self.name_by_path.contains_key(&path) {
+            self.name_by_path.insert(path, name.clone());
+        }
         self.by_name.insert(name, backup);
     }
 
@@ -70,7 +73,7 @@ impl Known {
             let decision = self.decide(archive);
             if let Decision::Adopt { record, replaced } = &decision {
                 if let Some(replaced) = replaced {
-                    self.by_name.remove(&replaced.backup_name);
+                    self.by_name.remove(&replaced.1);
                 }
                 self.add(record.clone());
             } else if let Decision::Complete(record) = &decision {
@@ -110,7 +113,7 @@ impl Known {
                     backup_name: name,
                     ..record
                 };
-                let replaced = replaced.cloned();
+                let replaced = replaced.map(|it| (it.id, it.backup_name.clone()));
                 return Decision::Adopt { record, replaced };
             }
             number += 1;
