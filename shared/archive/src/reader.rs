@@ -61,6 +61,12 @@ impl<R: Read> Reader<R> {
         self.comment.as_deref()
     }
 
+    /// What it reads from, where it is.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.input
+    }
+
     /// The next entry; `None` when the archive is over and whole. What was not read of the
     /// content of the one before is passed over.
     ///

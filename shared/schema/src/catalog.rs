@@ -132,6 +132,14 @@ pub fn write_then<T, U>(
 fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
     let fresh = home.dir.join("catalog.duckdb.new");
     let cannot = || format!("cannot make the catalog in '{}'", home.dir.display());
+    let orphan = home.dir.join("catalog.duckdb.wal");
+    // DuckDB would refuse the new catalog for it.
+    ensure!(
+        orphan.symlink_metadata().is_err(),
+        "{}: '{}' is left of the catalog that was there: move it aside too",
+        cannot(),
+        orphan.display()
+    );
     for leftover in [fresh.clone(), home.dir.join("catalog.duckdb.new.wal")] {
         match std::fs::remove_file(leftover) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -177,7 +185,7 @@ impl<'a> Session<'a> {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
                     bail!(
-                        "the catalog '{path}' does not open: {reason}; if it is damaged, move it aside and build it again from the archives with bk-adopt"
+                        "the catalog '{path}' does not open: {reason}; if it is damaged, move it and its .wal aside and build it again from the archives with bk-adopt"
                     );
                 }
             }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub const NAME_MAX_BYTES: usize = 200;
 
 /// Keys of the metadata that the programs write themselves.
-pub const OWN_METADATA: [&str; 11] = [
+pub const OWN_METADATA: [&str; 12] = [
     "sources",
     "sources_base64",
     "source_entries",
@@ -21,6 +21,7 @@ pub const OWN_METADATA: [&str; 11] = [
     "problems",
     "problem_count",
     "failure",
+    "damaged",
     "last_verified",
     "last_restored_test",
 ];

@@ -1,0 +1,162 @@
+//! What one archive tells of itself: its birth facts, what it holds, its hash, in one pass.
+//!
+//! Writes nothing, and knows no catalog.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bk_archive::entry::Kind;
+use bk_archive::inflate::Inflate;
+use bk_archive::reader::Reader;
+use bk_schema::birth::Birth;
+use bk_schema::cli::one_line;
+use bk_schema::record::{Backup, BackupType, Status};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::find::{self, Found};
+use crate::plan::name_for;
+
+/// Keys of the metadata that only come after the birth, whatever an archive tells.
+const NOT_AT_BIRTH: [&str; 7] = [
+    "content_bytes",
+    "problems",
+    "problem_count",
+    "failure",
+    "damaged",
+    "last_verified",
+    "last_restored_test",
+];
+
+/// An archive that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// As it is to be recorded, but for the id, and the name where that is taken.
+    pub(crate) record: Backup,
+    /// Whether the name and the time are those that it was made with.
+    pub(crate) is_own: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    entries: u64,
+    files: u64,
+    content_bytes: u64,
+}
+
+/// Reads an archive.
+///
+/// # Errors
+/// What is no archive, what cannot be read, what changes meanwhile, what somebody is at work
+/// on; and a damaged one, unless those are wanted.
+pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
+    let path = Path::new(&found.path);
+    let file = find::open(path)?;
+    let before = file.metadata()?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut reader = Reader::new(Inflate::new(file, jobs));
+    let mut counts = Counts::default();
+    let damage = count(&mut reader, &mut counts).err();
+    let comment = reader.comment().map(<[u8]>::to_vec);
+    let whole = reader.into_inner().whole();
+    let whole = whole.context("it cannot be read to its end")?;
+
+    let after = path.symlink_metadata()?;
+    let state =
+        |it: &std::fs::Metadata| (it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec());
+    ensure!(
+        state(&before) == state(&after) && whole.bytes == after.len(),
+        "it changed while it was read"
+    );
+    if let Some(error) = &damage {
+        ensure!(
+            counts.entries > 0 || comment.is_some(),
+            "it is no archive: {error:#}"
+        );
+        if !wants_damaged {
+            bail!("it is damaged: {error:#}; --damaged adopts it all the same");
+        }
+    }
+    let birth = comment.and_then(|comment| Birth::from_comment(&comment).ok());
+    let is_own = birth.is_some();
+    let mut record = match birth {
+        Some(birth) => of_birth(birth)?,
+        None => of_file(path, &before)?,
+    };
+    record.backup_path = found.path.clone();
+    record.backup_size = Some(i64::try_from(whole.bytes)?);
+    record.file_count = Some(i64::try_from(counts.files)?);
+    record.backup_hash = Some(whole.hash);
+    let metadata = &mut record.backup_metadata;
+    metadata.insert("content_bytes".into(), counts.content_bytes.into());
+    if let Some(error) = damage {
+        metadata.insert("damaged".into(), one_line(&format!("{error:#}")).into());
+    }
+    Ok(Archive { record, is_own })
+}
+
+/// As bk-create counts.
+fn count(reader: &mut Reader<Inflate>, counts: &mut Counts) -> Result<()> {
+    while let Some(entry) = reader.next_entry()? {
+        counts.entries += 1;
+        counts.files += u64::from(entry.kind != Kind::Directory);
+        counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());
+    }
+    Ok(())
+}
+
+fn of_birth(birth: Birth) -> Result<Backup> {
+    let mut metadata = birth.backup_metadata;
+    for key in NOT_AT_BIRTH {
+        metadata.shift_remove(key);
+    }
+    Ok(Backup {
+        backup_name: birth.backup_name,
+        backup_type: birth.backup_type,
+        source_version: birth.source_version,
+        description: birth.description,
+        backup_metadata: metadata,
+        protected: birth.protected,
+        created_at: as_kept(birth.created_at)?,
+        expires_at: birth.expires_at.map(as_kept).transpose()?,
+        ..unknown()
+    })
+}
+
+fn of_file(path: &Path, metadata: &std::fs::Metadata) -> Result<Backup> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let nanos = i32::try_from(metadata.mtime_nsec())?;
+    let modified_at = Timestamp::new(metadata.mtime(), nanos);
+    Ok(Backup {
+        backup_name: name_for(&name),
+        created_at: as_kept(modified_at.context("its time of modification is out of range")?)?,
+        ..unknown()
+    })
+}
+
+/// To the microsecond, as the catalog keeps it.
+fn as_kept(time: Timestamp) -> Result<Timestamp> {
+    let kept = Timestamp::from_microsecond(time.as_microsecond()).ok();
+    kept.with_context(|| format!("its time {time} is out of range"))
+}
+
+fn unknown() -> Backup {
+    Backup {
+        id: 0,
+        backup_name: String::new(),
+        backup_type: BackupType::Manual,
+        status: Status::Completed,
+        source_version: None,
+        backup_path: String::new(),
+        backup_size: None,
+        file_count: None,
+        compression_type: "gzip".into(),
+        backup_hash: None,
+        description: None,
+        backup_metadata: Map::<String, Value>::new(),
+        protected: false,
+        created_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    }
+}

@@ -1,0 +1,176 @@
+//! Finds archives: files that were named, and those that a directory holds.
+//!
+//! Follows no symbolic link below a directory, and opens nothing that somebody is at work on.
+//! Knows no catalog, and nothing of what an archive holds.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use walkdir::WalkDir;
+
+/// What an archive ends in, to be found in a directory.
+pub(crate) const ENDING: &str = ".tar.gz";
+/// What ends an archive that is being written.
+const PARTIAL_ENDING: &str = ".partial";
+/// Recovery, in another process, locks a file for an instant to see whether somebody is at
+/// work on it: a lock that stays this long is none of that kind.
+const LOCK_TRIES: u32 = 10;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
+
+/// A file by its device and inode, by whatever name.
+pub(crate) type Inode = (u64, u64);
+
+/// A file that is to be looked at.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Absolute.
+    pub(crate) path: String,
+    pub(crate) inode: Inode,
+    pub(crate) bytes: u64,
+    /// Whether it was named itself, and not found in a directory.
+    pub(crate) is_named: bool,
+}
+
+/// What was found, each file once, and what could not be looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    pub(crate) found: Vec<Found>,
+    pub(crate) failed: Vec<anyhow::Error>,
+    seen: HashSet<Inode>,
+}
+
+impl Search {
+    /// Looks for a file, or, where that is asked for, in a directory and below.
+    pub(crate) fn operand(&mut self, operand: &OsString, is_recursive: bool) {
+        let path = Path::new(operand);
+        let looked = absolute(path).and_then(|path| Ok((path.symlink_metadata()?, path)));
+        let added = match looked {
+            Ok((metadata, path)) if metadata.is_dir() && is_recursive => {
+                self.below(&path, usize::MAX);
+                Ok(())
+            }
+            Ok((metadata, path)) => {
+                check_named(&metadata, &path).and_then(|()| self.add(path, &metadata, true))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = added {
+            let what = format!("cannot adopt '{}'", path.display());
+            self.failed.push(error.context(what));
+        }
+    }
+
+    /// Looks in a directory, so many levels deep, by name.
+    pub(crate) fn below(&mut self, dir: &Path, max_depth: usize) {
+        let walk = WalkDir::new(dir).min_depth(1).max_depth(max_depth);
+        for entry in walk.sort_by_file_name() {
+            let added = match entry {
+                Ok(entry) if is_archive(&entry) => {
+                    let metadata = entry.metadata().map_err(anyhow::Error::from);
+                    let path = entry.into_path();
+                    let what = format!("cannot adopt '{}'", path.display());
+                    metadata
+                        .and_then(|metadata| self.add(path, &metadata, false))
+                        .context(what)
+                }
+                Ok(_) => Ok(()),
+                Err(error) => Err(cannot_walk(dir, error)),
+            };
+            if let Err(error) = added {
+                self.failed.push(error);
+            }
+        }
+    }
+
+    fn add(&mut self, path: PathBuf, metadata: &Metadata, is_named: bool) -> Result<()> {
+        let text = path.to_str();
+        let text = text.context("its path is not UTF-8, as a record needs it: rename it")?;
+        let inode = (metadata.dev(), metadata.ino());
+        if self.seen.insert(inode) {
+            self.found.push(Found {
+                path: text.to_owned(),
+                inode,
+                bytes: metadata.len(),
+                is_named,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_named(metadata: &Metadata, path: &Path) -> Result<()> {
+    ensure!(
+        !metadata.is_dir(),
+        "it is a directory: -r looks for archives in it"
+    );
+    ensure!(
+        !metadata.is_symlink(),
+        "it is a symbolic link: name the file that it points to"
+    );
+    ensure!(metadata.is_file(), "it is no regular file");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ensure!(
+        !name.ends_with(PARTIAL_ENDING),
+        "it is a partial archive, which is being written or was given up"
+    );
+    Ok(())
+}
+
+fn is_archive(entry: &walkdir::DirEntry) -> bool {
+    let name = entry.file_name().as_encoded_bytes();
+    entry.file_type().is_file() && name.ends_with(ENDING.as_bytes())
+}
+
+fn cannot_walk(dir: &Path, error: walkdir::Error) -> anyhow::Error {
+    let what = format!("cannot read '{}'", error.path().unwrap_or(dir).display());
+    match error.into_io_error() {
+        Some(error) => anyhow::Error::from(error).context(what),
+        None => anyhow::anyhow!("{what}"),
+    }
+}
+
+/// As a record has it: bk-create keeps symbolic links in a path, but not what leads up.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    let leads_up = path.components().any(|part| part == Component::ParentDir);
+    let absolute = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if leads_up => {
+            Path::new(".").join(parent).canonicalize()?.join(name)
+        }
+        _ if leads_up => path.canonicalize()?,
+        _ => std::path::absolute(path)?,
+    };
+    // absolute() keeps a last slash, which would make two paths of one.
+    Ok(absolute.components().collect())
+}
+
+/// Opens an archive that nobody is at work on.
+///
+/// # Errors
+/// Those of opening it, what is no regular file, and one that a living process has locked.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    // A FIFO in the place of an archive would block.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    ensure!(file.metadata()?.is_file(), "it is no regular file");
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                // Not kept: recovery would take us for the one who writes it.
+                flock(&file, FlockOperation::Unlock)?;
+                return Ok(file);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+    }
+    bail!("somebody is at work on it: it is locked")
+}

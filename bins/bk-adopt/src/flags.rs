@@ -1,0 +1,31 @@
+//! The flags of bk-adopt.
+
+use bk_schema::cli::{Flag, Operands, Program};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-adopt",
+    summary: "take archives into the catalog that it does not know",
+    usage: "[flags] [PATH...]  or  bk-adopt [flags] --relink DIR",
+    operands: Operands::Paths,
+    flags: &[
+        Flag::new(
+            "recursive",
+            Some('r'),
+            None,
+            "look for archives in directories, and below",
+        ),
+        Flag::new(
+            "dry-run",
+            Some('n'),
+            None,
+            "say what would be done; change nothing",
+        ),
+        Flag::new("damaged", None, None, "adopt damaged archives too"),
+        Flag::new(
+            "relink",
+            None,
+            Some("DIR"),
+            "find archives that are missing in DIR",
+        ),
+    ],
+};

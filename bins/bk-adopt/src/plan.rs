@@ -1,0 +1,204 @@
+//! What becomes of each archive: a pure function of the archives and of what is recorded.
+//!
+//! Knows no catalog, no file and no clock.
+
+use std::collections::{HashMap, HashSet};
+
+use bk_schema::record::{Backup, NAME_MAX_BYTES, Status};
+use bk_schema::rows::BadRow;
+
+use crate::archive::Archive;
+
+/// What a name is without a number, at most: as long as `_99999` may follow.
+const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
+
+/// What is to be done with one archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// A new record, and id and name of the failed attempt whose path and place it takes.
+    Adopt {
+        record: Backup,
+        replaced: Option<(i64, String)>,
+    },
+    /// The record of an attempt that was cut off, with what was missing.
+    Complete(Backup),
+    /// This record has it already; its id is 0 where it is new itself.
+    Known(Backup),
+    /// The record of this path says that somebody is at work on it.
+    Busy(Backup),
+}
+
+/// What is recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    by_name: HashMap<String, Backup>,
+    name_by_path: HashMap<String, String>,
+    /// Names of records that cannot be read.
+    taken: HashSet<String>,
+}
+
+impl Known {
+    pub(crate) fn new(rows: Vec<Result<Backup, BadRow>>) -> Self {
+        let mut known = Self::default();
+        for row in rows {
+            match row {
+                Ok(backup) => known.add(backup),
+                Err(bad) => {
+                    known.taken.insert(bad.name);
+                }
+            }
+        }
+        known
+    }
+
+    fn add(&mut self, backup: Backup) {
+        let name = backup.backup_name.clone();
+        let path = backup.backup_path.clone();
+        // A failed attempt at the path of another record points to nothing of its own.
+        if backup.status != Status::Failed || !self.name_by_path.contains_key(&path) {
+            self.name_by_path.insert(path, name.clone());
+        }
+        self.by_name.insert(name, backup);
+    }
+
+    /// Decides on all, oldest first, so that the ids of a catalog that is built again follow
+    /// the order of creation.
+    pub(crate) fn plan(mut self, mut archives: Vec<Archive>) -> Vec<(String, Decision)> {
+        archives.sort_by(|a, b| {
+            let key = |it: &Archive| (it.record.created_at, it.record.backup_path.clone());
+            key(a).cmp(&key(b))
+        });
+        let decide = |archive: Archive| {
+            let path = archive.record.backup_path.clone();
+            let decision = self.decide(archive);
+            if let Decision::Adopt { record, replaced } = &decision {
+                if let Some(replaced) = replaced {
+                    self.by_name.remove(&replaced.1);
+                }
+                self.add(record.clone());
+            } else if let Decision::Complete(record) = &decision {
+                self.add(record.clone());
+            }
+            (path, decision)
+        };
+        archives.into_iter().map(decide).collect()
+    }
+
+    fn decide(&self, archive: Archive) -> Decision {
+        let record = archive.record;
+        let at_path = self.name_by_path.get(&record.backup_path);
+        let at_path = at_path.and_then(|name| self.by_name.get(name));
+        let replaced = match at_path {
+            None => None,
+            Some(it) if it.status == Status::Completed => return Decision::Known(it.clone()),
+            Some(it) if it.status == Status::Failed => {
+                let facts = |it: &Backup| (it.backup_name.clone(), it.created_at);
+                if archive.is_own && facts(it) == facts(&record) {
+                    return Decision::Complete(completed(it, &record));
+                }
+                Some(it)
+            }
+            Some(it) => return Decision::Busy(it.clone()),
+        };
+        let mut number = 1;
+        loop {
+            let name = numbered(&record.backup_name, number);
+            let same = self.by_name.get(&name);
+            if let Some(same) = same.filter(|it| it.backup_hash == record.backup_hash) {
+                return Decision::Known(same.clone());
+            }
+            let is_given_up = replaced.is_some_and(|it| it.backup_name == name);
+            if is_given_up || (same.is_none() && !self.taken.contains(&name)) {
+                let record = Backup {
+                    backup_name: name,
+                    ..record
+                };
+                let replaced = replaced.map(|it| (it.id, it.backup_name.clone()));
+                return Decision::Adopt { record, replaced };
+            }
+            number += 1;
+        }
+    }
+}
+
+/// The record keeps what it says, as it may have been changed since.
+fn completed(attempt: &Backup, archive: &Backup) -> Backup {
+    let mut record = attempt.clone();
+    record.status = Status::Completed;
+    record.backup_path.clone_from(&archive.backup_path);
+    record.backup_size = archive.backup_size;
+    record.file_count = archive.file_count;
+    record.backup_hash.clone_from(&archive.backup_hash);
+    record.backup_metadata.shift_remove("failure");
+    for key in ["content_bytes", "damaged"] {
+        if let Some(value) = archive.backup_metadata.get(key) {
+            record.backup_metadata.insert(key.into(), value.clone());
+        }
+    }
+    record
+}
+
+fn numbered(name: &str, number: u64) -> String {
+    match number {
+        1 => name.to_owned(),
+        _ => format!("{}_{number}", cut(name)),
+    }
+}
+
+fn cut(name: &str) -> &str {
+    let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= BASE_MAX_BYTES).last();
+    &name[..end.unwrap_or(0)]
+}
+
+/// A name that a backup can have, from that of a file.
+pub(crate) fn name_for(file_name: &str) -> String {
+    let endings = [".tar.gz", ".tgz"];
+    let bare = endings.iter().find_map(|it| file_name.strip_suffix(it));
+    let bare = bare.unwrap_or(file_name);
+    let plain: String = bare
+        .chars()
+        .map(|c| if c == '/' || c.is_control() { '-' } else { c })
+        .collect();
+    let name = cut(plain.trim_start_matches(['.', '-']));
+    if name.is_empty() {
+        "backup".to_owned()
+    } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        // It would be taken for an id.
+        format!("backup-{}", &name[..name.len().min(BASE_MAX_BYTES - 7)])
+    } else {
+        name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bk_schema::record::check_name;
+
+    #[test]
+    fn every_file_name_makes_a_name() {
+        let long = format!("{}.tar.gz", "é".repeat(120));
+        for (file, name) in [
+            ("app.tar.gz", "app"),
+            ("app.tgz", "app"),
+            ("app.tar.gz.old", "app.tar.gz.old"),
+            (".tar.gz", "backup"),
+            (".hidden.tar.gz", "hidden"),
+            ("-rf.tar.gz", "rf"),
+            ("..-.tar.gz", "backup"),
+            ("2026.tar.gz", "backup-2026"),
+            ("a\nb\x1b.tar.gz", "a-b-"),
+            ("a b.tar.gz", "a b"),
+            (&*long, &*"é".repeat(97)),
+        ] {
+            assert_eq!(name_for(file), name, "{file}");
+        }
+        for file in ["7".repeat(255), "é".repeat(127), ".".repeat(9)] {
+            let name = name_for(&file);
+            for number in [1, 2, 99_999] {
+                assert!(check_name(&numbered(&name, number)).is_ok(), "{name}");
+            }
+        }
+    }
+}
