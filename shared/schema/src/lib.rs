@@ -26,3 +26,4 @@ pub mod recovery;
 pub mod rows;
 pub mod signals;
 pub mod units;
+pub mod verified;
