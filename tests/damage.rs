@@ -3,7 +3,6 @@
 //! Damage is also put where the record agrees with it, so that the deep check alone can find it.
 
 use std::fs;
-use std::path::Path;
 
 use bk_tests::{Sandbox, has};
 use duckdb::Connection;
@@ -223,7 +222,7 @@ fn check_set(flips: usize, block_step: usize) {
 
 #[test]
 fn a_sample_of_all_damage_is_found() {
-    check_set(30, 64);
+    check_set(16, 128);
 }
 
 #[test]
@@ -302,9 +301,14 @@ fn every_corrupt_member_is_told_with_what_it_hits() {
         .collect();
     assert_eq!(offsets, damaged, "{verdict:#}");
     let codes = problems.iter().all(|it| it["code"] == "corrupt-member");
-    let hits = problems
+    // Of the first one nothing can be saved.
+    let hits: Vec<_> = problems
         .iter()
-        .all(|it| it["entry_count"].as_u64().unwrap() > 0);
-    assert!(codes && hits, "{verdict:#}");
-    assert!(Path::new(problems[1]["entries"][0].as_str().unwrap()).starts_with("src"));
+        .map(|it| it["entry_count"].as_u64().unwrap())
+        .collect();
+    assert!(
+        codes && hits[0] == 0 && hits[1] == 1 && hits[2] > 40,
+        "{verdict:#}"
+    );
+    assert_eq!(problems[1]["entries"][0], "src/hard", "{verdict:#}");
 }

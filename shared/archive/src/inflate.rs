@@ -28,7 +28,7 @@ const MEMBER_MAX_BYTES: usize = 8 << 20;
 /// In which a stream is handed on.
 const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
-const JOBS_MAX: usize = 8;
+const JOBS_MAX: usize = 6;
 
 /// A part of the content, in the order of the file.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Inflate {
     fn begin(file: File, jobs: usize, is_strict: bool) -> Self {
         let jobs = jobs.clamp(1, JOBS_MAX);
         let (job_in, job_out) = sync_channel::<Job>(1);
-        let (order_in, order) = sync_channel(jobs * 2);
+        let (order_in, order) = sync_channel(jobs + 2);
         let job_out = Arc::new(Mutex::new(job_out));
         for _ in 0..jobs {
             let job_out = job_out.clone();
