@@ -317,6 +317,10 @@ fn a_round_takes_what_was_verified_longest_ago() {
     let left = ["b", "c", "d"];
     assert_eq!(names("bk-verify --deep --older-than-check 30d"), left);
     assert_eq!(names("bk-verify --deep --older-than-check 30d"), [""; 0]);
+    // And it does not hide the more thorough one.
+    assert_eq!(names("bk-verify -q --all --limit 2"), ["a", "b"]);
+    assert_eq!(names("bk-verify --deep --older-than-check 30d"), [""; 0]);
+    assert_eq!(names("bk-verify --deep --all --limit 1"), ["a"]);
     sandbox.ok("rm home/archives/d.tar.gz");
     sandbox.run("bk-verify -q d");
     assert_eq!(names("bk-ls --unverified-for 30d"), ["d"]);
@@ -354,6 +358,7 @@ fn other_metadata_stays() {
     sandbox.ok("bk-verify a");
     let mut after = sandbox.records().remove(0);
     let metadata = after["backup_metadata"].as_object_mut().unwrap();
+    assert!(metadata.shift_remove("last_checks").is_some());
     assert!(
         metadata
             .shift_remove("last_verified")

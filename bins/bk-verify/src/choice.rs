@@ -51,11 +51,8 @@ impl Round {
     /// The completed ones that are due, those first that were never verified, then those that
     /// were longest ago. A verification that was less thorough counts as none.
     pub(crate) fn choose(&self, all: Vec<Backup>) -> Vec<Backup> {
-        let verified_at = |backup: &Backup| {
-            let last = LastVerified::of(backup)?;
-            let level = Level::parse(&last.level)?;
-            (level >= self.level).then_some(last.at)
-        };
+        let levels = self.level.and_deeper();
+        let verified_at = |backup: &Backup| LastVerified::time_at(backup, &levels);
         let is_due = |backup: &Backup| {
             let at = verified_at(backup);
             backup.status == Status::Completed

@@ -55,9 +55,10 @@ impl Level {
             .map_or("", |(name, _)| name)
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut all = Self::ALL.iter();
-        all.find(|(name, _)| *name == text).map(|(_, level)| *level)
+    /// The names of it and of those that prove more.
+    pub(crate) fn and_deeper(self) -> Vec<&'static str> {
+        let all = Self::ALL.iter().filter(|(_, level)| *level >= self);
+        all.map(|(name, _)| *name).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub const NAME_MAX_BYTES: usize = 200;
 
 /// Keys of the metadata that the programs write themselves.
-pub const OWN_METADATA: [&str; 11] = [
+pub const OWN_METADATA: [&str; 12] = [
     "sources",
     "sources_base64",
     "source_entries",
@@ -22,6 +22,7 @@ pub const OWN_METADATA: [&str; 11] = [
     "problem_count",
     "failure",
     "last_verified",
+    "last_checks",
     "last_restored_test",
 ];
 

@@ -4,11 +4,15 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::record::Backup;
 
 /// Its key in the metadata.
 const KEY: &str = "last_verified";
+/// The time of the last verification at each level, so that a quick one does not hide when the
+/// last deep one was.
+const LEVELS_KEY: &str = "last_checks";
 
 /// The newest verification of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,13 +33,27 @@ impl LastVerified {
         Self::deserialize(value).ok()
     }
 
+    /// When a record was last verified at one of these levels, whatever came of it.
+    #[must_use]
+    pub fn time_at(backup: &Backup, levels: &[&str]) -> Option<Timestamp> {
+        let newest = Self::of(backup).filter(|last| levels.contains(&last.level.as_str()));
+        let times = backup.backup_metadata.get(LEVELS_KEY);
+        let time = |level: &&str| times?.get(level)?.as_str()?.parse().ok();
+        let all = levels.iter().filter_map(time);
+        all.chain(newest.map(|last| last.at)).max()
+    }
+
     /// Puts it into a record.
     ///
     /// # Errors
     /// None that a value of this type can bring about.
     pub fn put(&self, backup: &mut Backup) -> anyhow::Result<()> {
-        let value = serde_json::to_value(self)?;
-        backup.backup_metadata.insert(KEY.into(), value);
+        let metadata = &mut backup.backup_metadata;
+        let times = metadata.get(LEVELS_KEY).and_then(Value::as_object);
+        let mut times = times.cloned().unwrap_or_default();
+        times.insert(self.level.clone(), serde_json::to_value(self.at)?);
+        metadata.insert(KEY.into(), serde_json::to_value(self)?);
+        metadata.insert(LEVELS_KEY.into(), times.into());
         Ok(())
     }
 }
