@@ -75,7 +75,7 @@ fn find(
     home: &Home,
     arguments: &Arguments,
     round: Option<Round>,
-) -> Result<Vec<Result<(Backup, Map<String, Value>)>>> {
+) -> Result<Vec<catalog::Found>> {
     let Some(round) = round else {
         let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
         return catalog::look_up(home, given);

@@ -244,6 +244,10 @@ impl Reading {
                 ),
             });
         }
+        if member.len() < HEADER_BYTES {
+            // The shortest member of any program is as long as a header of bk's.
+            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+        }
         let told = told_length(&member);
         let told = told.map_err(|error| self.damage(DamageKind::Corrupt, &error.to_string()))?;
         if self.is_strict && !self.check_header(&member, told.is_some()) {
