@@ -4,7 +4,8 @@
 It is for the numbers of the design's section 9, which mean something only beside other tools in the
 same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
 1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
-10 000 and 100 000 records in turns with one lookup in the same catalog. BENCH_DIR names a directory
+10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-verify on an archive of
+this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic check. BENCH_DIR names a directory
 that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
 
 It does not judge: a slow program is no failure, one that fails is. It does not check that archives
@@ -298,6 +299,49 @@ def benchmark_tree(tree, tools, runs, run_dir):
     return not any(tool.failure for tool in present)
 
 
+def verifiers_for(tree, bin_dir, run_dir):
+    """The archive of the tree and a restic repository of it, and who is to check them."""
+    home, archive, repository = run_dir / "home", run_dir / "home/archives/bench.tar.gz", run_dir / "restic"
+    run_stages([[bin_dir / "bk-create", "--home", home, "-n", "bench", tree.name]], tree.parent, run_dir)
+    verify = [bin_dir / "bk-verify", "--home", home, "bench"]
+    tools = [Tool("bk-verify", "bk", [verify]), Tool("sha256sum", "coreutils", [["sha256sum", archive]]),
+             Tool("bk-verify --deep", "bk", [[*verify, "--deep"]]), Tool("gzip -t", "gzip", [["gzip", "-t", archive]]),
+             Tool("pigz -t", "pigz", [["pigz", "-t", archive]])]
+    environment, restic = {"RESTIC_PASSWORD": "bench", "TMPDIR": str(run_dir)}, ["restic", "-q", "--no-cache", "-r", repository]
+    if shutil.which("restic"):
+        run_stages([[*restic, "init"]], run_dir, run_dir, environment=environment)
+        run_stages([[*restic, "backup", tree.name]], tree.parent, run_dir, environment=environment)
+    tools.append(Tool("restic check --read-data", "restic", [[*restic, "check", "--read-data"]], [], environment))
+    return tools, archive.stat().st_size
+
+
+def benchmark_verify(tree, bin_dir, runs, run_dir):
+    """Times checks of what one tree came to, in turns. Whether none failed."""
+    clear(run_dir)
+    try:
+        tools, archive_bytes = verifiers_for(tree, bin_dir, run_dir)
+        present = [tool for tool in tools if shutil.which(tool.stages[-1][0])]
+        for number in range(runs):
+            for tool in present:
+                tool.usages.append(run_stages(tool.stages, run_dir, run_dir, environment=tool.environment))
+                say(f"verify, run {number + 1} of {runs}: {tool.name} {tool.usages[-1].wall:.2f} s")
+    except (ToolFailed, OSError) as error:
+        print(f"bk-verify or a peer FAILED: {error}\n")
+        return False
+    walls = {tool.name: median(tool.usages) for tool in present}
+    rows = []
+    for tool in present:
+        wall = walls[tool.name]
+        faster = f"{walls['gzip -t'] / wall:.2f}" if "gzip -t" in walls else "-"
+        rows.append([tool.name, f"{wall:.2f} s", spread(tool.usages), f"{median(tool.usages, 'cpu'):.2f} s",
+                     f"{archive_bytes / 1e6 / wall:.0f}", f"{tree.content_bytes / 1e6 / wall:.0f}", faster, peak(tool.usages)])
+    print(f"### Verify {tree.name}: an archive of {archive_bytes / 1e6:.0f} MB that holds {tree.content_bytes / 1e6:.0f} MB\n\n"
+          "restic checks a repository of its own, with the same files.\n")
+    print_table(["tool", "median", "min..max s", "CPU", "archive MB/s", "content MB/s", "x gzip -t", "peak memory"], rows)
+    clear(run_dir)
+    return True
+
+
 def python_with_duckdb(work_dir):
     """A Python that imports duckdb 1.5: this one, else one of a venv."""
     probe = "import duckdb; raise SystemExit(not duckdb.__version__.startswith('1.5.'))"
@@ -374,26 +418,30 @@ def run_all(options, work_dir, run_dir):
     trees = [("machine", copy_machine, 10**9 // part), ("small-files", write_small_files, 200_000 // part)]
     if options.million:
         trees.append(("empty-files", write_empty_files, 1_000_000 // part))
-    for name, fill, amount in trees if options.only != "ls" else []:
+    for name, fill, amount in trees if options.only not in ("ls", "verify") else []:
         tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
         tools = tools_for(tree, options.bin_dir, run_dir)
         all_well &= benchmark_tree(tree, tools[:1] if fill is write_empty_files else tools, runs, run_dir)
-    if options.only != "create":
+    if options.only in (None, "ls"):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
+    if options.only in (None, "verify"):
+        name, fill, amount = trees[0]
+        tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
+        all_well &= benchmark_verify(tree, options.bin_dir, runs, run_dir)
     print("Peak memory is the sum over a pipeline's stages; <: a stage took less than this program, which hides how little.")
     return 0 if all_well else 1
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("bin_dir", type=Path, help="where bk-create and bk-ls are: target/release")
+    parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls"])
+    parser.add_argument("--only", choices=["create", "ls", "verify"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls"):
+    for name in ("bk-create", "bk-ls", "bk-verify"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

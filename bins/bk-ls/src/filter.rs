@@ -10,6 +10,7 @@ use bk_schema::cli::{Arguments, UsageError};
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::units;
+use bk_schema::verified::LastVerified;
 use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -28,6 +29,7 @@ pub(crate) struct Criteria {
     source_version: Option<String>,
     protected: bool,
     larger_bytes: Option<u64>,
+    unverified_since: Option<Timestamp>,
     latest: Option<Latest>,
     sort: Option<Key>,
     reverse: bool,
@@ -117,6 +119,8 @@ impl Criteria {
             source_version: arguments.text("source-version")?.map(str::to_owned),
             protected: arguments.has("protected"),
             larger_bytes: arguments.parsed("larger", units::parse_size)?,
+            unverified_since: arguments
+                .parsed("unverified-for", |text| units::parse_past(text, now))?,
             latest,
             sort: arguments.parsed("sort", parse_key)?,
             reverse: arguments.has("reverse"),
@@ -186,7 +190,16 @@ impl Criteria {
             && self
                 .larger_bytes
                 .is_none_or(|bytes| size.is_some_and(|size| size > bytes))
+            && self
+                .unverified_since
+                .is_none_or(|time| is_unverified_since(backup, time))
     }
+}
+
+/// Completed, and not proved whole since.
+fn is_unverified_since(backup: &Backup, time: Timestamp) -> bool {
+    let is_proved = |last: LastVerified| last.ok && last.at > time;
+    backup.status == Status::Completed && !LastVerified::of(backup).is_some_and(is_proved)
 }
 
 /// The newest completed ones, in the order in which they stood.

@@ -55,6 +55,12 @@ pub(crate) const PROGRAM: Program = Program {
             Some("SIZE"),
             "whose archive is larger than SIZE",
         ),
+        Flag::new(
+            "unverified-for",
+            None,
+            Some("SPAN"),
+            "completed, and not proved whole for SPAN",
+        ),
         Flag::new("latest", None, None, "only the newest completed one"),
         Flag::new(
             "each-type",

@@ -5,6 +5,7 @@ use bk_schema::listing::Listed;
 use bk_schema::output::{Output, Tone, visible};
 use bk_schema::record::Backup;
 use bk_schema::units::human_size;
+use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -57,6 +58,10 @@ fn fields(listed: &Listed) -> Vec<(String, String)> {
         ("expires", backup.expires_at.map_or("never".into(), time)),
     ];
     let mut metadata = backup.backup_metadata.clone();
+    if let Some(last) = LastVerified::of(backup) {
+        metadata.shift_remove("last_verified");
+        fields.push(("verified", verified(&last)));
+    }
     if let Some(Value::Array(sources)) = metadata.shift_remove("sources") {
         fields.extend(sources.iter().map(|source| ("source", plain(source))));
     }
@@ -92,6 +97,11 @@ fn size(backup: &Backup) -> String {
     known.map_or("-".into(), |bytes| {
         format!("{bytes} ({})", human_size(bytes))
     })
+}
+
+fn verified(last: &LastVerified) -> String {
+    let outcome = if last.ok { "ok" } else { "BAD" };
+    format!("{outcome}, {}, {}", last.level, time(last.at))
 }
 
 fn time(time: Timestamp) -> String {

@@ -1,72 +1,53 @@
-//! What a gzip file holds: the contents of all its members (RFC 1952), joined.
+//! One gzip member of any program (RFC 1952), inflated as a stream.
 //!
-//! Reads members of any program to the end of the file, and refuses bytes that are none. Knows
-//! nothing of what the members hold.
+//! Knows how much of its input belongs to the member, and nothing of what it holds.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// The joined contents of a gzip file's members, as a stream.
-pub(crate) struct Gunzip<R> {
-    /// `None` after the last one.
-    member: Option<GzDecoder<R>>,
-}
+/// What a member holds.
+pub(crate) struct Gunzip<R>(GzDecoder<Counted<R>>);
 
 impl<R: BufRead> Gunzip<R> {
-    /// Reads the header of the first member.
-    ///
-    /// # Errors
-    /// What is no gzip file, and those of the input.
-    pub(crate) fn new(mut input: R) -> io::Result<Self> {
-        if !begins_member(&mut input)? {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is no gzip file",
-            ));
-        }
-        Ok(Self {
-            member: Some(GzDecoder::new(input)),
-        })
+    /// From the first byte of its header on. Reads nothing beyond its end.
+    pub(crate) fn new(input: R) -> Self {
+        Self(GzDecoder::new(Counted { input, bytes: 0 }))
     }
 
-    fn next_member(mut input: R) -> io::Result<Option<GzDecoder<R>>> {
-        if input.fill_buf()?.is_empty() {
-            return Ok(None);
-        }
-        if !begins_member(&mut input)? {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "bytes that are no gzip member follow the last one",
-            ));
-        }
-        Ok(Some(GzDecoder::new(input)))
+    /// How long the member is, once it was read to its end.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.0.get_ref().bytes
     }
-}
-
-/// By its first byte alone, as the buffer may end behind it; the decoder checks the others.
-fn begins_member(input: &mut impl BufRead) -> io::Result<bool> {
-    Ok(input.fill_buf()?.first() == Some(&0x1f))
 }
 
 impl<R: BufRead> Read for Gunzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.member {
-            let count = member.read(buffer).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it is cut short"),
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("it is damaged: {error}"),
-                ),
-                _ => error,
-            })?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            if let Some(ended) = self.member.take() {
-                self.member = Self::next_member(ended.into_inner())?;
-            }
-        }
-        Ok(0)
+        self.0.read(buffer)
+    }
+}
+
+/// Counts what is taken.
+struct Counted<R> {
+    input: R,
+    bytes: u64,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes += count as u64;
+        self.input.consume(count);
     }
 }

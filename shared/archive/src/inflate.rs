@@ -5,21 +5,22 @@
 //! other as a stream. Bounded queues bound the memory, however the archive was made. Knows
 //! nothing of tar.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, ensure};
-use libdeflater::{DecompressionError, Decompressor};
-use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
+use libdeflater::Decompressor;
 
+pub use crate::damage::{Damage, DamageKind, Salvage};
 use crate::gunzip::Gunzip;
-use crate::member::{HEADER_BYTES, TRAILER_BYTES, told_length};
-use crate::writer::hex;
+use crate::hashed::{self, Hashed, Whole};
+use crate::member::{
+    HEADER_BYTES, content_bytes, inflate_member, is_as_written, salvage, told_length,
+};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
@@ -27,41 +28,7 @@ const MEMBER_MAX_BYTES: usize = 8 << 20;
 /// In which a stream is handed on.
 const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
-const JOBS_MAX: usize = 8;
-
-/// Where and how an archive is damaged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// What kind of damage.
-    pub kind: DamageKind,
-    /// Of the member in the file, in bytes.
-    pub offset: u64,
-    /// For people.
-    pub reason: String,
-}
-
-/// What kind of damage an archive has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DamageKind {
-    /// The file ends within a member.
-    Truncated,
-    /// A member cannot be inflated, or its checksum or length is wrong.
-    Corrupt,
-    /// Bytes that are no member follow the last one.
-    Trailing,
-    /// The file is no gzip file.
-    NotGzip,
-    /// The file cannot be read.
-    Unreadable,
-}
-
-impl std::error::Error for Damage {}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (at byte {} of the file)", self.reason, self.offset)
-    }
-}
+const JOBS_MAX: usize = 6;
 
 /// A part of the content, in the order of the file.
 #[derive(Debug)]
@@ -72,15 +39,6 @@ pub struct Piece {
     pub content: Vec<u8>,
 }
 
-/// The file that was read to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whole {
-    /// How long it is.
-    pub bytes: u64,
-    /// Its SHA-256 in lower-case hex.
-    pub hash: String,
-}
-
 type Awaited = Receiver<Result<Piece, Damage>>;
 
 /// Reads the content of an archive.
@@ -89,6 +47,7 @@ pub struct Inflate {
     /// The stream piece by piece, as its chunks come.
     current: Option<Awaited>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
+    read_bytes: Arc<AtomicU64>,
     piece: Vec<u8>,
     at: usize,
 }
@@ -106,11 +65,7 @@ impl Inflate {
     /// # Errors
     /// Those of opening it, and what is no regular file.
     pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
-        // A FIFO in the place of an archive would block.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32)
-            .open(archive)?;
+        let file = hashed::open(archive)?;
         ensure!(file.metadata()?.is_file(), "it is no regular file");
         Ok(Self::new(file, jobs))
     }
@@ -118,27 +73,40 @@ impl Inflate {
     /// Begins to read a file from where it is.
     #[must_use]
     pub fn new(file: File, jobs: usize) -> Self {
+        Self::begin(file, jobs, false)
+    }
+
+    /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
+    /// archive of bk's.
+    #[must_use]
+    pub fn strict(file: File, jobs: usize) -> Self {
+        Self::begin(file, jobs, true)
+    }
+
+    fn begin(file: File, jobs: usize, is_strict: bool) -> Self {
         let jobs = jobs.clamp(1, JOBS_MAX);
         let (job_in, job_out) = sync_channel::<Job>(1);
-        let (order_in, order) = sync_channel(jobs * 2);
+        let (order_in, order) = sync_channel(jobs + 2);
         let job_out = Arc::new(Mutex::new(job_out));
         for _ in 0..jobs {
             let job_out = job_out.clone();
             std::thread::spawn(move || inflate(&job_out));
         }
-        let reading = std::thread::spawn(move || {
-            Reading {
-                input: BufReader::with_capacity(1 << 17, Hashed::new(file)),
-                jobs: job_in,
-                order: order_in,
-                offset: 0,
-            }
-            .run()
-        });
+        let read_bytes = Arc::<AtomicU64>::default();
+        let reading = Reading {
+            input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
+            jobs: job_in,
+            order: order_in,
+            offset: 0,
+            is_strict,
+            has_own: false,
+            foreign: None,
+        };
         Self {
             order,
             current: None,
-            reading: Some(reading),
+            reading: Some(std::thread::spawn(move || reading.run())),
+            read_bytes,
             piece: Vec::new(),
             at: 0,
         }
@@ -159,6 +127,12 @@ impl Inflate {
             }
             self.current = Some(self.order.recv().ok()?);
         }
+    }
+
+    /// How much of the file was read so far.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
     }
 
     /// Length and hash of the file, once it was read to its end; `None` where it could not be.
@@ -193,42 +167,17 @@ fn inflate(jobs: &Mutex<Receiver<Job>>) {
         let Ok(Ok(job)) = job else {
             return;
         };
-        let content = inflate_member(&mut decompressor, &job.member);
-        let piece = content.map(|content| Piece {
-            offset: job.offset,
-            content,
-        });
-        let damaged = |reason: &str| Damage {
-            kind: DamageKind::Corrupt,
-            offset: job.offset,
-            reason: reason.to_owned(),
+        let offset = job.offset;
+        let piece = match inflate_member(&mut decompressor, &job.member) {
+            Ok(content) => Ok(Piece { offset, content }),
+            Err(reason) => Err(Damage {
+                salvage: Some(salvage(&job.member, MEMBER_MAX_BYTES)),
+                ..Damage::new(DamageKind::Corrupt, offset, reason)
+            }),
         };
         // Nobody waits for it once the reader was dropped.
-        let _ = job.result.send(piece.map_err(damaged));
+        let _ = job.result.send(piece);
     }
-}
-
-fn inflate_member(decompressor: &mut Decompressor, member: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let mut content = vec![0; content_bytes(member)];
-    let deflated = &member[HEADER_BYTES..member.len() - TRAILER_BYTES];
-    match decompressor.deflate_decompress(deflated, &mut content) {
-        Ok(count) if count == content.len() => {}
-        Ok(_) | Err(DecompressionError::InsufficientSpace) => {
-            return Err("a member holds another number of bytes than it tells");
-        }
-        Err(DecompressionError::BadData) => return Err("a member cannot be inflated"),
-    }
-    let trailer = &member[member.len() - TRAILER_BYTES..];
-    if trailer[..4] != libdeflater::crc32(&content).to_le_bytes() {
-        return Err("the checksum of a member is wrong");
-    }
-    Ok(content)
-}
-
-/// What a member tells that it holds: its last four bytes.
-fn content_bytes(member: &[u8]) -> usize {
-    let told = member.last_chunk().copied().unwrap_or_default();
-    u32::from_le_bytes(told) as usize
 }
 
 /// Cuts the file into members and hands them on.
@@ -237,6 +186,21 @@ struct Reading {
     jobs: SyncSender<Job>,
     order: SyncSender<Awaited>,
     offset: u64,
+    /// Whether headers are held against those that bk writes.
+    is_strict: bool,
+    /// Whether a member of bk's was seen.
+    has_own: bool,
+    /// The first member that is none.
+    foreign: Option<u64>,
+}
+
+/// How the inflating of a member as a stream ended.
+enum Streamed {
+    /// The member is so long.
+    Whole(u64),
+    Damaged(Damage),
+    /// Nobody listens any more.
+    Gone,
 }
 
 impl Reading {
@@ -247,20 +211,20 @@ impl Reading {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(damage) => {
-                    let (result, awaited) = sync_channel(1);
-                    let _ = result.send(Err(damage));
-                    let _ = self.order.send(awaited);
+                    self.tell(damage);
                     break;
                 }
             }
         }
         // The hash is of the whole file, whatever is wrong with what it holds.
         io::copy(&mut self.input, &mut io::sink()).ok()?;
-        let hashed = self.input.into_inner();
-        Some(Whole {
-            bytes: hashed.bytes,
-            hash: hex(hashed.hash),
-        })
+        Some(self.input.into_inner().whole())
+    }
+
+    /// Whether anybody listens.
+    fn tell(&self, damage: Damage) -> bool {
+        let (result, awaited) = sync_channel(1);
+        result.send(Err(damage)).is_ok() && self.order.send(awaited).is_ok()
     }
 
     /// Whether another may follow.
@@ -270,7 +234,8 @@ impl Reading {
         if member.is_empty() && self.offset > 0 {
             return Ok(false);
         }
-        if !member.starts_with(b"\x1f") {
+        let begin = &member[..member.len().min(2)];
+        if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
             return Err(match self.offset {
                 0 => self.damage(DamageKind::NotGzip, "it is no gzip file"),
                 _ => self.damage(
@@ -279,11 +244,47 @@ impl Reading {
                 ),
             });
         }
+        if member.len() < HEADER_BYTES {
+            // The shortest member of any program is as long as a header of bk's.
+            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+        }
         let told = told_length(&member);
         let told = told.map_err(|error| self.damage(DamageKind::Corrupt, &error.to_string()))?;
+        if self.is_strict && !self.check_header(&member, told.is_some()) {
+            return Ok(false);
+        }
         match told {
             Some(length) if length <= MEMBER_MAX_BYTES => self.hand_on(length, member),
-            _ => self.stream(member),
+            Some(length) => self.stream_own(length, member),
+            None => {
+                let input = io::Cursor::new(member).chain(&mut self.input);
+                match stream(&self.order, self.offset, input) {
+                    Streamed::Whole(bytes) => self.offset += bytes,
+                    Streamed::Damaged(damage) => return Err(damage),
+                    Streamed::Gone => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Tells of a header that bk does not write beside those that it does. Whether anybody
+    /// listens.
+    fn check_header(&mut self, header: &[u8], is_own: bool) -> bool {
+        const REASON: &str = "the header of a member is not as bk writes it";
+        let odd = |offset| Damage::new(DamageKind::Odd, offset, REASON);
+        self.has_own |= is_own;
+        if !is_own && self.foreign.is_none() {
+            self.foreign = Some(self.offset);
+        }
+        match self.foreign {
+            // Told once, and then for each that comes.
+            Some(offset) if self.has_own => {
+                self.foreign = None;
+                self.tell(odd(offset))
+            }
+            _ if is_own && !is_as_written(header) => self.tell(odd(self.offset)),
+            _ => true,
         }
     }
 
@@ -293,11 +294,24 @@ impl Reading {
             return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
         }
         let offset = self.offset;
-        let (result, awaited) = sync_channel(1);
-        if content_bytes(&member) > MEMBER_MAX_BYTES {
-            return Err(self.damage(DamageKind::Corrupt, "a member tells to hold too much"));
-        }
         self.offset += length as u64;
+        if content_bytes(&member) > MEMBER_MAX_BYTES {
+            // A file of a great many holes has such a map; or the length is damaged.
+            return Ok(match stream(&self.order, offset, &member[..]) {
+                Streamed::Whole(bytes) if bytes == length as u64 => true,
+                Streamed::Whole(_) => self.tell(Damage::new(
+                    DamageKind::Corrupt,
+                    offset,
+                    "a member has bytes after its end",
+                )),
+                Streamed::Damaged(damage) => self.tell(Damage {
+                    kind: DamageKind::Corrupt,
+                    ..damage
+                }),
+                Streamed::Gone => false,
+            });
+        }
+        let (result, awaited) = sync_channel(1);
         let job = Job {
             offset,
             member,
@@ -306,31 +320,19 @@ impl Reading {
         Ok(self.order.send(awaited).is_ok() && self.jobs.send(job).is_ok())
     }
 
-    /// The rest of the file, from a member whose first bytes were read already.
-    fn stream(&mut self, begin: Vec<u8>) -> Result<bool, Damage> {
+    /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.
+    fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
         let offset = self.offset;
-        let (result, awaited) = sync_channel(1);
-        if self.order.send(awaited).is_err() {
-            return Ok(false);
-        }
-        let chained = io::Cursor::new(begin).chain(&mut self.input);
-        let stream = Gunzip::new(chained);
-        let mut stream = stream.map_err(|error| damage_of(&error, offset))?;
-        loop {
-            let mut content = Vec::new();
-            let mut chunk = stream.by_ref().take(CHUNK_BYTES as u64);
-            let read = chunk.read_to_end(&mut content);
-            let is_over = content.is_empty();
-            if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
-                return Ok(false);
+        let input = io::Cursor::new(begin).chain(&mut self.input);
+        match stream(&self.order, offset, input) {
+            Streamed::Whole(bytes) => {
+                self.offset += bytes;
+                let is_wrong = self.is_strict && bytes != told as u64;
+                let reason = "a member is of another length than it tells";
+                Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
             }
-            if let Err(error) = read {
-                let _ = result.send(Err(damage_of(&error, offset)));
-                return Ok(false);
-            }
-            if is_over {
-                return Ok(false);
-            }
+            Streamed::Damaged(damage) => Err(damage),
+            Streamed::Gone => Ok(false),
         }
     }
 
@@ -342,53 +344,31 @@ impl Reading {
     }
 
     fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
-        Damage {
-            kind,
-            offset: self.offset,
-            reason: reason.to_owned(),
+        Damage::new(kind, self.offset, reason)
+    }
+}
+
+/// Hands on what the member at the start of `input` holds, in chunks.
+fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
+    let (result, awaited) = sync_channel(1);
+    if order.send(awaited).is_err() {
+        return Streamed::Gone;
+    }
+    let mut gunzip = Gunzip::new(input);
+    loop {
+        let mut content = Vec::new();
+        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let read = chunk.read_to_end(&mut content);
+        let is_over = content.is_empty();
+        if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
+            return Streamed::Gone;
         }
-    }
-}
-
-/// What an error of the stream means.
-fn damage_of(error: &io::Error, offset: u64) -> Damage {
-    let reason = error.to_string();
-    let kind = match error.kind() {
-        io::ErrorKind::UnexpectedEof => DamageKind::Truncated,
-        io::ErrorKind::InvalidData if reason.starts_with("bytes that") => DamageKind::Trailing,
-        io::ErrorKind::InvalidData => DamageKind::Corrupt,
-        _ => DamageKind::Unreadable,
-    };
-    Damage {
-        kind,
-        offset,
-        reason,
-    }
-}
-
-/// A file that is hashed as it is read.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Hashed {
-    fn new(file: File) -> Self {
-        Self {
-            file,
-            hash: Sha256::new(),
-            bytes: 0,
+        if let Err(error) = read {
+            return Streamed::Damaged(Damage::of(&error, offset));
         }
-    }
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        self.bytes += count as u64;
-        Ok(count)
+        if is_over {
+            return Streamed::Whole(gunzip.taken_bytes());
+        }
     }
 }
 
@@ -396,7 +376,9 @@ impl Read for Hashed {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::hashed::hex;
     use crate::member::Deflater;
+    use sha2::{Digest, Sha256};
     use std::io::Write;
 
     fn open(bytes: &[u8]) -> Inflate {

@@ -2,20 +2,25 @@
 //!
 //! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
 //! `members` the stream cut into members, `writer` the threads that join them. Reading:
-//! `inflate` is what the members hold, `gunzip` those of other programs, `reader` the entries
-//! in it. The format: `entry` is what a header tells, `header` its bytes, `decode` those bytes
+//! `inflate` is what the members hold, `gunzip` one of another program's, `damage` what is wrong
+//! with them, `hashed` the file itself, `reader` the entries in it, `check` all of that at once, from
+//! `pieces`. The format: `entry` is what a header tells, `header` its bytes, `decode` those bytes
 //! back, `pax` the records of an extended header, `sparse` the map of a file with holes, `acl`
 //! the text of an ACL, `member` one gzip member. Knows paths and streams; knows no catalog.
 
 mod acl;
+pub mod check;
+pub mod damage;
 mod decode;
 pub mod entry;
 mod gunzip;
+pub mod hashed;
 pub mod header;
 pub mod inflate;
 pub mod member;
 mod members;
 pub mod pax;
+mod pieces;
 pub mod problem;
 pub mod reader;
 mod source;

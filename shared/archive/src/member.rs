@@ -4,14 +4,21 @@
 //! least significant first, so that a reader can walk an archive without inflating it. Knows
 //! nothing of what a member holds.
 
+use std::io::{self, Read};
+
 use anyhow::{Context, Result, ensure};
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
+
+use crate::damage::Salvage;
+use crate::gunzip::Gunzip;
 
 /// Header with the extra field, before the deflated bytes.
 pub(crate) const HEADER_BYTES: usize = 20;
 /// CRC-32 and length, after them.
 pub(crate) const TRAILER_BYTES: usize = 8;
 const LENGTH_AT: usize = 16;
+/// FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
+const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
 
 /// The level unless another is asked for.
 pub const DEFAULT_LEVEL: i32 = 6;
@@ -35,8 +42,7 @@ impl Deflater {
     pub fn member(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         let bound = self.0.deflate_compress_bound(content.len());
         let mut member = vec![0; HEADER_BYTES + bound + TRAILER_BYTES];
-        // FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
-        member[..LENGTH_AT].copy_from_slice(b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0");
+        member[..LENGTH_AT].copy_from_slice(BEGIN);
         let deflated = self
             .0
             .deflate_compress(content, &mut member[HEADER_BYTES..]);
@@ -75,12 +81,83 @@ pub fn told_length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(length))
 }
 
+/// Whether a header that tells a length is the writer's to the last byte.
+pub(crate) fn is_as_written(header: &[u8]) -> bool {
+    header.starts_with(BEGIN)
+}
+
+/// What a member that tells its length holds.
+///
+/// # Errors
+/// Why it is corrupt.
+pub(crate) fn inflate_member(
+    decompressor: &mut Decompressor,
+    member: &[u8],
+) -> Result<Vec<u8>, &'static str> {
+    let mut content = vec![0; content_bytes(member)];
+    match decompressor.gzip_decompress(member, &mut content) {
+        Ok(count) if count == content.len() => {}
+        Ok(_) | Err(DecompressionError::InsufficientSpace) => {
+            return Err("a member holds another number of bytes than it tells");
+        }
+        Err(DecompressionError::BadData) => {
+            return Err("a member cannot be inflated, or its checksum is wrong");
+        }
+    }
+    if ends_early(member) {
+        return Err("a member has bytes after its end");
+    }
+    Ok(content)
+}
+
+/// Whether a member whose content is right ends before the slice does. The decompressor does
+/// not tell where the deflated bytes ended, but it found the right checksum and length there:
+/// where the same eight bytes stand nowhere but at the end of the slice, that was there.
+fn ends_early(member: &[u8]) -> bool {
+    let Some((before, trailer)) = member.split_last_chunk::<TRAILER_BYTES>() else {
+        return true;
+    };
+    let trailer = u64::from_le_bytes(*trailer);
+    let mut window = 0;
+    let stands_twice = before.iter().any(|byte| {
+        window = window >> 8 | u64::from(*byte) << 56;
+        window == trailer
+    });
+    let mut gunzip = Gunzip::new(member);
+    stands_twice
+        && (io::copy(&mut gunzip, &mut io::sink()).is_err()
+            || gunzip.taken_bytes() != member.len() as u64)
+}
+
+/// What can be inflated of a corrupt member, up to so many bytes.
+pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
+    let mut content = Vec::new();
+    let mut gunzip = Gunzip::new(member);
+    // In small steps: what the failing one inflated is not handed out.
+    let mut step = [0; 64];
+    while let Ok(count @ 1..) = gunzip.read(&mut step) {
+        content.extend_from_slice(&step[..count]);
+        if content.len() >= max_bytes {
+            break;
+        }
+    }
+    Salvage {
+        is_complete: content.len() == content_bytes(member),
+        content,
+    }
+}
+
+/// What a member tells that it holds: its last four bytes.
+pub(crate) fn content_bytes(member: &[u8]) -> usize {
+    let told = member.last_chunk().copied().unwrap_or_default();
+    u32::from_le_bytes(told) as usize
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Read;
 
     #[test]
     fn an_impossible_length_or_level_is_refused() {

@@ -29,6 +29,7 @@ pub struct Reader<R> {
     padding: u64,
     global: Records,
     comment: Option<Vec<u8>>,
+    is_over: bool,
 }
 
 impl Reader<Inflate> {
@@ -51,7 +52,23 @@ impl<R: Read> Reader<R> {
             padding: 0,
             global: Records::default(),
             comment: None,
+            is_over: false,
         }
+    }
+
+    /// Whether the end of the archive was seen, and only zeros may follow.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What it reads from.
+    pub(crate) fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// What it reads from, when it is no longer needed.
+    pub(crate) fn into_input(self) -> R {
+        self.input
     }
 
     /// The `comment` of the global header, which in an own archive is the record's birth facts;
@@ -73,11 +90,16 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Where the archive is damaged, cut short, or not one; those of the input.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
-        io::copy(&mut self.content(), &mut io::sink())?;
-        self.skip_padding()?;
+        self.pass_over()?;
         let begin = self.position;
         self.parse_entry()
             .with_context(|| format!("at byte {begin} of the tar stream"))
+    }
+
+    /// Reads what is left of the last entry.
+    pub(crate) fn pass_over(&mut self) -> Result<()> {
+        io::copy(&mut self.content(), &mut io::sink())?;
+        self.skip_padding()
     }
 
     /// The content of the last entry: of a file with holes, the data alone.
@@ -90,6 +112,7 @@ impl<R: Read> Reader<R> {
         loop {
             let block = self.block()?;
             if block.iter().all(|byte| *byte == 0) {
+                self.is_over = true;
                 self.check_end()?;
                 return Ok(None);
             }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::entry::Kind;
+use crate::hashed::hex;
 use crate::member::Deflater;
 use crate::members::{Members, Read};
 use crate::problem::{Problem, ProblemKind};
@@ -135,12 +136,6 @@ fn write_in_order(
         archive_bytes += member.len() as u64;
     }
     Ok((archive_bytes, hex(hash)))
-}
-
-/// As sha256sum(1) prints it.
-pub(crate) fn hex(hash: Sha256) -> String {
-    let hash = hash.finalize();
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads all sources; returns the number of files and the bytes of content.

@@ -5,8 +5,8 @@
 //! there, `recovery` tidies after the dead, `durable` makes directories last. `cli` is the
 //! command line, `completions` what shells are taught of it, `operands` which backups are
 //! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
-//! what ends a program in good order, `units` sizes and times. This crate opens no archive but
-//! to ask whether somebody is at work on it.
+//! what ends a program in good order, `units` sizes and times, `verified` what was proved of an
+//! archive. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod birth;
 pub mod catalog;
@@ -26,3 +26,4 @@ pub mod recovery;
 pub mod rows;
 pub mod signals;
 pub mod units;
+pub mod verified;

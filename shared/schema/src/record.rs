@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub const NAME_MAX_BYTES: usize = 200;
 
 /// Keys of the metadata that the programs write themselves.
-pub const OWN_METADATA: [&str; 12] = [
+pub const OWN_METADATA: &[&str] = &[
     "sources",
     "sources_base64",
     "source_entries",
@@ -23,6 +23,7 @@ pub const OWN_METADATA: [&str; 12] = [
     "failure",
     "damaged",
     "last_verified",
+    "last_checks",
     "last_restored_test",
 ];
 

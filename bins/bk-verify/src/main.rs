@@ -1,0 +1,12 @@
+//! bk-verify: checks that archives are there and whole.
+
+mod choice;
+mod flags;
+mod keep;
+mod report;
+mod verdict;
+mod verify;
+
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(verify::run)
+}

@@ -1,0 +1,99 @@
+//! Verdicts as people and programs read them: a line or a row for each backup.
+//!
+//! Knows no catalog and no archive.
+
+use anyhow::Result;
+use bk_schema::listing::Listed;
+use bk_schema::output::{Cell, Column, Output, Tone};
+use bk_schema::record::Backup;
+use bk_schema::units::human_size;
+use serde_json::{Map, Value};
+
+use crate::verdict::Verdict;
+
+const COLUMNS: [(&str, bool); 6] = [
+    ("ID", true),
+    ("LEVEL", false),
+    ("SIZE", true),
+    ("SECONDS", true),
+    ("RESULT", false),
+    ("FILE", false),
+];
+
+/// Prints lines at once and the table at the end, when its widths are known.
+pub(crate) struct Report {
+    output: Output,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Report {
+    pub(crate) fn new(output: Output) -> Self {
+        Self {
+            output,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds one backup, with the line that it came by.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn add(
+        &mut self,
+        backup: Backup,
+        mut line: Map<String, Value>,
+        verdict: &Verdict,
+    ) -> Result<()> {
+        let (mut listed, _) = Listed::look(backup);
+        if self.output.is_table() {
+            self.rows.push(row(&listed, verdict));
+            return Ok(());
+        }
+        line.shift_remove("verify");
+        listed.pass(line);
+        let passed = std::mem::take(&mut listed.passed);
+        listed
+            .passed
+            .insert("verify".into(), serde_json::to_value(verdict)?);
+        listed.passed.extend(passed);
+        self.output.line(&listed)
+    }
+
+    /// Sends on what was added.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.output.flush()
+    }
+
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let column = |(title, is_right)| Column { title, is_right };
+        if !self.rows.is_empty() {
+            self.output.table(&COLUMNS.map(column), &self.rows)?;
+        }
+        self.output.flush()
+    }
+}
+
+fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
+    let mut codes: Vec<_> = verdict.problems.iter().map(|it| it.code).collect();
+    codes.dedup();
+    let result = match codes.as_slice() {
+        [] => "ok".to_owned().into(),
+        codes => Cell {
+            text: codes.join(", "),
+            tone: Tone::Bad,
+        },
+    };
+    vec![
+        listed.backup.id.to_string().into(),
+        verdict.level.name().to_owned().into(),
+        verdict.bytes.map_or("-".to_owned(), human_size).into(),
+        format!("{:.1}", verdict.seconds).into(),
+        result,
+        listed.file_name.clone().into(),
+    ]
+}

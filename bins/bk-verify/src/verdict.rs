@@ -1,0 +1,251 @@
+//! One archive, held against its record: what is wrong with it.
+//!
+//! Opens the archive once. Knows no catalog.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use bk_archive::check::{self, Finding};
+use bk_archive::hashed::{self, Whole};
+use bk_schema::cli::{Arguments, UsageError, one_line};
+use bk_schema::record::Backup;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// So many of the entries that are hit are named in a sentence.
+const NAMED_ENTRIES: usize = 3;
+
+/// How thoroughly an archive is checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// It is there, and as large as recorded.
+    Quick,
+    /// Its SHA-256 too.
+    #[default]
+    Sha256,
+    /// And all that is inside.
+    Deep,
+}
+
+impl Level {
+    const ALL: [(&'static str, Self); 3] = [
+        ("quick", Self::Quick),
+        ("sha256", Self::Sha256),
+        ("deep", Self::Deep),
+    ];
+
+    /// # Errors
+    /// A usage error, where the flags contradict each other.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
+        match (arguments.has("quick"), arguments.has("deep")) {
+            (true, true) => Err(UsageError("--quick and --deep exclude each other".into()).into()),
+            (true, false) => Ok(Self::Quick),
+            (false, true) => Ok(Self::Deep),
+            (false, false) => Ok(Self::Sha256),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(_, level)| *level == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The names of it and of those that prove more.
+    pub(crate) fn and_deeper(self) -> Vec<&'static str> {
+        let all = Self::ALL.iter().filter(|(_, level)| *level >= self);
+        all.map(|(name, _)| *name).collect()
+    }
+}
+
+/// What the key `verify` of a line holds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) level: Level,
+    pub(crate) ok: bool,
+    pub(crate) checked_at: Timestamp,
+    pub(crate) seconds: f64,
+    /// Of the archive, where it could be read.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+    /// Of a member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_count: Option<u64>,
+}
+
+impl Verdict {
+    /// Checks the archive of a record. `None` where `go_on` says no.
+    pub(crate) fn of(
+        backup: &Backup,
+        level: Level,
+        now: Timestamp,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Option<Self> {
+        let began = Instant::now();
+        let (bytes, problems) = match open(backup) {
+            Ok((file, bytes)) => look(backup, file, bytes, level, go_on)?,
+            Err(problem) => (None, vec![problem]),
+        };
+        Some(Self {
+            level,
+            ok: problems.is_empty(),
+            checked_at: now,
+            seconds: (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            bytes,
+            problems,
+        })
+    }
+
+    /// Whether all that is wrong is that no archive is there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.problems
+            .iter()
+            .any(|problem| problem.code == "missing")
+    }
+}
+
+impl Problem {
+    fn new(code: &'static str, reason: String) -> Self {
+        Self {
+            code,
+            reason: one_line(&reason),
+            offset: None,
+            entries: None,
+            entry_count: None,
+        }
+    }
+
+    fn of(finding: &Finding) -> Self {
+        let code = finding.kind.name();
+        let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+        let entries: Vec<_> = finding.entries.iter().map(text).collect();
+        let place = match code {
+            "unreadable" | "not-an-archive" => String::new(),
+            _ => format!(" (at byte {} of the file)", finding.offset),
+        };
+        let reason = format!("{}{place}{}", finding.reason, hits(finding, &entries));
+        let mut problem = Self::new(code, reason);
+        problem.offset = Some(finding.offset);
+        if code == "corrupt-member" {
+            problem.entries = Some(entries);
+            problem.entry_count = Some(finding.entry_count);
+        }
+        problem
+    }
+}
+
+/// `; it hits 'a', 'b' and 7 more`.
+fn hits(finding: &Finding, entries: &[String]) -> String {
+    let named = entries.iter().take(NAMED_ENTRIES);
+    let named: Vec<_> = named.map(|name| format!("'{name}'")).collect();
+    let more = finding.entry_count.saturating_sub(named.len() as u64);
+    match (named.as_slice(), more) {
+        ([], _) => String::new(),
+        ([one], 0) => format!("; it hits {one}"),
+        ([most @ .., last], 0) => format!("; it hits {} and {last}", most.join(", ")),
+        (named, more) => format!("; it hits {} and {more} more", named.join(", ")),
+    }
+}
+
+/// The archive and its size, opened once for whatever follows.
+fn open(backup: &Backup) -> Result<(File, u64), Problem> {
+    let path = &backup.backup_path;
+    let opened = hashed::open(Path::new(path)).and_then(|file| {
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    });
+    match opened {
+        Ok((file, metadata)) if metadata.is_file() => Ok((file, metadata.len())),
+        Ok(_) => {
+            let reason = format!("its archive '{path}' is no regular file");
+            Err(Problem::new("not-an-archive", reason))
+        }
+        Err(error) => {
+            use io::ErrorKind::{NotADirectory, NotFound};
+            Err(match error.kind() {
+                NotFound | NotADirectory => {
+                    Problem::new("missing", format!("its archive '{path}' is missing"))
+                }
+                _ => unreadable(backup, &error),
+            })
+        }
+    }
+}
+
+fn unreadable(backup: &Backup, error: &io::Error) -> Problem {
+    let path = &backup.backup_path;
+    let reason = format!("its archive '{path}' cannot be read: {error}");
+    Problem::new("unreadable", reason)
+}
+
+/// How many bytes there are, and what is wrong.
+fn look(
+    backup: &Backup,
+    file: File,
+    bytes: u64,
+    level: Level,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Option<(Option<u64>, Vec<Problem>)> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let (whole, file_count, found) = match level {
+        Level::Quick => return Some((Some(bytes), size_problem(backup, bytes))),
+        Level::Sha256 => match hashed::whole(file, go_on) {
+            Ok(whole) => (Some(whole?), None, Vec::new()),
+            Err(error) => (None, None, vec![unreadable(backup, &error)]),
+        },
+        Level::Deep => {
+            let checked = check::check(file, jobs, go_on)?;
+            let found = checked.findings.iter().map(Problem::of).collect();
+            (checked.whole, checked.file_count, found)
+        }
+    };
+    let mut problems = size_problem(backup, whole.as_ref().map_or(bytes, |whole| whole.bytes));
+    problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));
+    problems.extend(found);
+    problems.extend(file_count.and_then(|count| count_problem(backup, count)));
+    Some((whole.map(|whole| whole.bytes), problems))
+}
+
+fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {
+    let told = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    let wrong = told.filter(|told| *told != bytes);
+    let problem = |told| {
+        let reason = format!("its archive has {bytes} bytes, the record says {told}");
+        Problem::new("size-mismatch", reason)
+    };
+    wrong.map(problem).into_iter().collect()
+}
+
+fn hash_problem(backup: &Backup, whole: &Whole) -> Option<Problem> {
+    let told = backup.backup_hash.as_ref()?;
+    (*told != whole.hash).then(|| {
+        let hash = &whole.hash;
+        let reason = format!("the SHA-256 of its archive is {hash}, the record says {told}");
+        Problem::new("hash-mismatch", reason)
+    })
+}
+
+fn count_problem(backup: &Backup, count: u64) -> Option<Problem> {
+    let told = backup
+        .file_count
+        .and_then(|told| u64::try_from(told).ok())?;
+    (told != count).then(|| {
+        let reason = format!("its archive holds {count} files, the record says {told}");
+        Problem::new("count-mismatch", reason)
+    })
+}

@@ -1,0 +1,245 @@
+//! Verifies one archive after the other; what came of each is kept in the catalog, then told.
+//!
+//! No catalog is open while an archive is. A signal ends the check that is under way; what was
+//! found before it is kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use bk_schema::catalog;
+use bk_schema::cli::{self, Arguments};
+use bk_schema::home::{self, Home};
+use bk_schema::operands::{self, Without};
+use bk_schema::output::Output;
+use bk_schema::progress::Progress;
+use bk_schema::record::{Backup, Status};
+use bk_schema::signals::{SIGNALLED, Signals};
+use serde_json::{Map, Value};
+
+use crate::choice::Round;
+use crate::flags::PROGRAM;
+use crate::keep::{Fate, keep};
+use crate::report::Report;
+use crate::verdict::{Level, Verdict};
+
+/// Verdicts are kept together where they come faster than that: a session costs more than a
+/// quick check.
+const KEEP_EVERY: Duration = Duration::from_millis(500);
+/// Before a larger archive is read, what came before it is kept and told.
+const LARGE_BYTES: i64 = 64 << 20;
+/// A record that is another one each time that its archive was checked is given up.
+const TRIES: u32 = 3;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let output = Output::new(arguments)?;
+    let level = Level::new(arguments)?;
+    let round = Round::new(arguments, level, now)?;
+    let mut status = cli::DONE;
+    let mut meant = Vec::new();
+    for found in find(&home, arguments, round)? {
+        match found {
+            Ok(one) => meant.push(one),
+            Err(error) => status = PROGRAM.report(&error),
+        }
+    }
+    let is_table = output.is_table();
+    let is_none = meant.is_empty() && status == cli::DONE;
+    if is_table && is_none {
+        PROGRAM.warn("there is nothing to verify");
+    }
+    let verification = Verification {
+        home,
+        level,
+        signals: Signals::watch()?,
+        progress: Progress::new(&PROGRAM),
+        report: Report::new(output),
+        status,
+        done: Vec::new(),
+        kept_at: Instant::now(),
+        done_count: Arc::default(),
+    };
+    verification.run(meant)
+}
+
+/// The given backups, or those of the round.
+fn find(home: &Home, arguments: &Arguments, round: Option<Round>) -> Result<Vec<catalog::Found>> {
+    let Some(round) = round else {
+        let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
+        return catalog::look_up(home, given);
+    };
+    let (mut whole, mut found) = (Vec::new(), Vec::new());
+    for row in catalog::read(home, |session| session.backups())? {
+        match row {
+            Ok(backup) => whole.push(backup),
+            Err(bad) => found.push(Err(bad.into())),
+        }
+    }
+    let chosen = round.choose(whole).into_iter();
+    found.extend(chosen.map(|backup| Ok((backup, Map::new()))));
+    Ok(found)
+}
+
+/// One backup on its way.
+struct Item {
+    backup: Backup,
+    line: Map<String, Value>,
+    tries: u32,
+}
+
+struct Verification {
+    home: Home,
+    level: Level,
+    signals: Signals,
+    progress: Progress,
+    report: Report,
+    status: u8,
+    /// Verdicts that are not kept yet.
+    done: Vec<(Item, Verdict)>,
+    kept_at: Instant,
+    done_count: Arc<AtomicU64>,
+}
+
+impl Verification {
+    fn run(mut self, meant: Vec<(Backup, Map<String, Value>)>) -> Result<u8> {
+        self.begin(&meant);
+        let item = |(backup, line)| Item {
+            backup,
+            line,
+            tries: 0,
+        };
+        let mut queue: VecDeque<_> = meant.into_iter().map(item).collect();
+        while let Some(item) = queue.pop_front() {
+            let is_large = item.backup.backup_size.is_some_and(|it| it > LARGE_BYTES);
+            if is_large && self.level > Level::Quick {
+                queue.extend(self.keep()?);
+            }
+            if !self.check(item) {
+                break;
+            }
+            if queue.is_empty() || self.kept_at.elapsed() >= KEEP_EVERY {
+                queue.extend(self.keep()?);
+            }
+            if self.status == cli::LOCKED {
+                break;
+            }
+        }
+        self.keep()?;
+        self.progress.end();
+        self.report.end()?;
+        Ok(match self.signals.caught() {
+            Some(signal) => SIGNALLED + signal,
+            None => self.status,
+        })
+    }
+
+    /// Shows the bar.
+    fn begin(&self, meant: &[(Backup, Map<String, Value>)]) {
+        let is_read = |backup: &&Backup| backup.status == Status::Completed;
+        let all = meant.iter().map(|(backup, _)| backup).filter(is_read);
+        let bytes = all.filter_map(|backup| u64::try_from(backup.backup_size?).ok());
+        let (done, count) = (self.done_count.clone(), meant.len());
+        let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
+        if self.level > Level::Quick {
+            self.progress.begin(bytes.sum(), text);
+        }
+    }
+
+    /// Whether to go on.
+    fn check(&mut self, item: Item) -> bool {
+        if item.backup.status != Status::Completed {
+            let why = format!("it is {}", item.backup.status.name());
+            self.fail(&item.backup, &anyhow!(why));
+            return true;
+        }
+        let (signals, progress) = (&self.signals, &self.progress);
+        signals.hold();
+        let verdict = Verdict::of(&item.backup, self.level, self.home.now, &mut |bytes| {
+            progress.add(bytes);
+            signals.caught().is_none()
+        });
+        signals.release();
+        self.done_count.fetch_add(1, Ordering::Relaxed);
+        let is_whole = verdict.is_some();
+        self.done.extend(verdict.map(|verdict| (item, verdict)));
+        is_whole && self.signals.caught().is_none()
+    }
+
+    /// Keeps the verdicts, then tells them; returns what is to be checked again, as the record
+    /// became another one.
+    fn keep(&mut self) -> Result<Vec<Item>> {
+        self.kept_at = Instant::now();
+        let done = std::mem::take(&mut self.done);
+        if done.is_empty() {
+            return Ok(Vec::new());
+        }
+        let verdicts: Vec<_> = done.iter().map(|(item, it)| (&item.backup, it)).collect();
+        let fates = match keep(&self.home, &verdicts) {
+            Ok(fates) => fates,
+            Err(error) => {
+                self.lose(done, &error)?;
+                return Ok(Vec::new());
+            }
+        };
+        let mut again = Vec::new();
+        for ((mut item, verdict), fate) in done.into_iter().zip(fates) {
+            match fate {
+                Fate::Kept(backup) => self.tell(Item { backup, ..item }, &verdict)?,
+                Fate::Gone => {
+                    let name = item.backup.backup_name.escape_debug().to_string();
+                    let text = format!("warning: '{name}' was removed while it was verified");
+                    self.progress.warn(&text);
+                    if !verdict.is_missing() {
+                        self.tell(item, &verdict)?;
+                    }
+                }
+                Fate::Changed(backup) if item.tries + 1 < TRIES => {
+                    item.tries += 1;
+                    again.push(Item { backup, ..item });
+                }
+                Fate::Changed(backup) => {
+                    self.fail(&backup, &anyhow!("it changes while it is verified"));
+                }
+            }
+        }
+        self.report.flush()?;
+        Ok(again)
+    }
+
+    /// Verdicts that cannot be kept are told all the same.
+    fn lose(&mut self, done: Vec<(Item, Verdict)>, error: &anyhow::Error) -> Result<()> {
+        for (item, verdict) in done {
+            self.tell(item, &verdict)?;
+        }
+        self.report.flush()?;
+        self.progress
+            .warn(&format!("cannot record what was found: {error:#}"));
+        self.status = cli::status_of(error);
+        Ok(())
+    }
+
+    fn tell(&mut self, item: Item, verdict: &Verdict) -> Result<()> {
+        let name = item.backup.backup_name.escape_debug().to_string();
+        for problem in &verdict.problems {
+            self.progress
+                .warn(&format!("'{name}' is bad: {}", problem.reason));
+            self.status = cli::SOME_FAILED;
+        }
+        self.report.add(item.backup, item.line, verdict)
+    }
+
+    fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
+        let name = backup.backup_name.escape_debug();
+        self.progress
+            .warn(&format!("cannot verify '{name}': {error:#}"));
+        self.status = cli::SOME_FAILED;
+    }
+}

@@ -1,0 +1,80 @@
+//! What can be wrong with the gzip layer of an archive, and where.
+//!
+//! Knows nothing of what the members hold.
+
+use std::io;
+
+/// Where and how an archive is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What kind of damage.
+    pub kind: DamageKind,
+    /// Of the member in the file, in bytes.
+    pub offset: u64,
+    /// For people.
+    pub reason: String,
+    /// What a corrupt member seems to hold: nobody vouches for it.
+    pub salvage: Option<Salvage>,
+}
+
+/// What can be inflated of a corrupt member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvage {
+    /// As much as could be inflated.
+    pub content: Vec<u8>,
+    /// Whether that is as long as the member tells, so that the next member goes on where it
+    /// ends.
+    pub is_complete: bool,
+}
+
+/// What kind of damage an archive has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamageKind {
+    /// The file ends within a member.
+    Truncated,
+    /// A member cannot be inflated, or its checksum or length is wrong.
+    Corrupt,
+    /// A header is not as bk writes it, in an archive of bk's; the content follows. Told by a
+    /// strict reading alone.
+    Odd,
+    /// Bytes that are no member follow the last one.
+    Trailing,
+    /// The file is no gzip file.
+    NotGzip,
+    /// The file cannot be read.
+    Unreadable,
+}
+
+impl std::error::Error for Damage {}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (at byte {} of the file)", self.reason, self.offset)
+    }
+}
+
+impl Damage {
+    pub(crate) fn new(kind: DamageKind, offset: u64, reason: &str) -> Self {
+        Self {
+            kind,
+            offset,
+            reason: reason.to_owned(),
+            salvage: None,
+        }
+    }
+
+    /// What an error of inflating the member at `offset` as a stream means.
+    pub(crate) fn of(error: &io::Error, offset: u64) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Self::new(DamageKind::Truncated, offset, "it is cut short")
+            }
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Self::new(
+                DamageKind::Corrupt,
+                offset,
+                &format!("it is damaged: {error}"),
+            ),
+            _ => Self::new(DamageKind::Unreadable, offset, &error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A file that is hashed as it is read, to its end.
+//!
+//! Knows nothing of what it holds.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+
+/// Large, so that a disk is read at its speed.
+const READ_BYTES: usize = 1 << 20;
+
+/// The file that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// How long it is.
+    pub bytes: u64,
+    /// Its SHA-256 in lower-case hex.
+    pub hash: String,
+}
+
+/// Opens what may be a regular file: a FIFO in the place of an archive does not block.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a file to its end. `go_on` is told of the bytes that were read; `None` where it says
+/// no.
+///
+/// # Errors
+/// Those of read(2).
+pub fn whole(file: File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Whole>> {
+    let mut hashed = Hashed::new(file, Arc::default());
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match hashed.read(&mut buffer) {
+            Ok(0) => return Ok(Some(hashed.whole())),
+            Ok(count) if go_on(count as u64) => {}
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Hashes what is read through it.
+pub(crate) struct Hashed {
+    file: File,
+    hash: Sha256,
+    /// Seen by who waits for it.
+    bytes: Arc<AtomicU64>,
+}
+
+impl Hashed {
+    pub(crate) fn new(file: File, bytes: Arc<AtomicU64>) -> Self {
+        Self {
+            file,
+            hash: Sha256::new(),
+            bytes,
+        }
+    }
+
+    /// Once all was read.
+    pub(crate) fn whole(self) -> Whole {
+        Whole {
+            bytes: self.bytes.load(Ordering::Relaxed),
+            hash: hex(self.hash),
+        }
+    }
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// As sha256sum(1) prints it.
+pub(crate) fn hex(hash: Sha256) -> String {
+    let hash = hash.finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
