@@ -312,3 +312,17 @@ fn without_operands_the_storage_directory_is_looked_at() {
     assert_eq!(actions(&sandbox.ok("bk-adopt")), ["adopted a"]);
     assert_eq!(actions(&sandbox.ok("bk-adopt -r")), ["adopted b"]);
 }
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_its_name() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n x app; mkdir copy; cp home/archives/x.tar.gz copy");
+    let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
+    let sql = "UPDATE backup_records SET backup_hash = 'none'";
+    catalog.execute_batch(sql).unwrap();
+    drop(catalog);
+    assert_eq!(
+        actions(&sandbox.ok("bk-adopt copy/x.tar.gz")),
+        ["adopted x_2"]
+    );
+}

@@ -1,6 +1,6 @@
 //! bk-adopt --relink: records whose archives were moved by hand point to them again.
 
-use bk_tests::{Sandbox, has};
+use bk_tests::{Sandbox, can_trace, has};
 
 /// Three backups whose archives were moved to `new/`, each to another depth.
 fn moved() -> Sandbox {
@@ -145,4 +145,53 @@ fn ten_at_once_relink_each_record_once() {
         ]
     );
     assert_eq!(sandbox.ledger().len(), 6, "{:?}", sandbox.ledger());
+}
+
+#[test]
+fn what_changes_while_files_are_hashed_is_seen() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = moved();
+    let archive = sandbox.path("new/renamed.tar.gz").display().to_string();
+    sandbox.ok("mkdir start && cp -a home new start/");
+    let relink_while = |sql: &str| {
+        sandbox.ok("rm -rf home new trace && cp -a start/. .");
+        let stopped = sandbox.start(&format!(
+            "exec strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt --relink new"
+        ));
+        let pid = stopped.id();
+        sandbox.ok("until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done");
+        let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
+        catalog.execute_batch(sql).unwrap();
+        drop(catalog);
+        sandbox.ok(&format!(
+            "kill -CONT $(cat /proc/{pid}/task/{pid}/children)"
+        ));
+        bk_tests::Ran::new(sql, stopped.wait_with_output().unwrap())
+    };
+    let ran = relink_while("UPDATE backup_records SET description = 'new' WHERE id = 1");
+    assert_eq!((ran.status, ran.records().len()), (0, 3), "{ran:#?}");
+    let record = sandbox.ok("bk-ls 1 --json").record();
+    assert_eq!(record["description"], "new", "no change of others is lost");
+    assert_eq!(record["backup_path"], archive);
+
+    let ran = relink_while(
+        "DELETE FROM backup_records WHERE id = 1; UPDATE backup_records SET backup_path = '/x' WHERE id = 2",
+    );
+    ran.fails(
+        1,
+        "bk-adopt: cannot relink 'a': there is no backup 'a'
+bk-adopt: cannot relink 'b': it was changed in the meantime; try again\n",
+    );
+    assert_eq!(ran.record()["backup_name"], "c");
+    let ran = relink_while(&format!(
+        "UPDATE backup_records SET backup_path = '{archive}' WHERE id = 3"
+    ));
+    assert!(
+        ran.stderr.starts_with(&format!(
+            "bk-adopt: cannot relink 'a': '{archive}' was adopted in the meantime\n"
+        )),
+        "{ran:#?}"
+    );
 }

@@ -3,7 +3,7 @@
 //! The catalog is closed while files are looked at and hashed; each record is read again in the
 //! session that changes it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -135,33 +135,30 @@ fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Done>
     let wanted: Vec<_> = matches.iter().map(|it| identity(&it.backup)).collect();
     let current = session.find(&wanted)?;
     let others = session.backups()?;
-    let others: HashMap<_, _> = others
-        .into_iter()
-        .flatten()
-        .map(|it| (it.backup_path, it.id))
-        .collect();
-    let mut taken = HashSet::new();
+    let others = others.into_iter().flatten();
+    let others: HashSet<String> = others.map(|it| it.backup_path).collect();
     let mut all = Vec::new();
     for (found, current) in matches.into_iter().zip(current) {
         let name = found.backup.backup_name.clone();
-        let cannot = || format!("cannot relink '{name}'");
-        let is_free = !others.contains_key(&found.path) && taken.insert(found.path.clone());
-        let checked = current.and_then(|current| {
+        let current = current.and_then(|current| {
+            let facts = |it: &Backup| (it.status, it.backup_path.clone(), it.backup_hash.clone());
             ensure!(
-                current == found.backup,
+                facts(&current) == facts(&found.backup),
                 "it was changed in the meantime; try again"
             );
+            let is_free = !others.contains(&found.path);
             ensure!(is_free, "'{}' was adopted in the meantime", found.path);
-            Ok(())
+            Ok(current)
         });
-        if let Err(error) = checked {
-            all.push(Err(error.context(cannot())));
-            continue;
+        match current {
+            Ok(backup) => {
+                let done = done(Match { backup, ..found }, Action::Relinked);
+                session.update(&done.record)?;
+                adopt::log(session, &done)?;
+                all.push(Ok(done));
+            }
+            Err(error) => all.push(Err(error.context(format!("cannot relink '{name}'")))),
         }
-        let done = done(found, Action::Relinked);
-        session.update(&done.record)?;
-        adopt::log(session, &done)?;
-        all.push(Ok(done));
     }
     Ok(all)
 }
