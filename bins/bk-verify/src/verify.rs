@@ -71,11 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 /// The given backups, or those of the round.
-fn find(
-    home: &Home,
-    arguments: &Arguments,
-    round: Option<Round>,
-) -> Result<Vec<catalog::Found>> {
+fn find(home: &Home, arguments: &Arguments, round: Option<Round>) -> Result<Vec<catalog::Found>> {
     let Some(round) = round else {
         let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
         return catalog::look_up(home, given);
