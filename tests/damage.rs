@@ -181,7 +181,7 @@ fn check_set(flips: usize, block_step: usize) {
     let store = Store::new();
     for (name, bytes, file_count) in archives(&store) {
         assert!(bytes.len() > 50_000, "{name}: {}", bytes.len());
-        store.fill(&[bytes.clone()], file_count, None);
+        store.fill(std::slice::from_ref(&bytes), file_count, None);
         for flags in ["", "--quick", "--deep"] {
             assert_eq!(store.verdicts(flags)[0]["ok"], true, "{name} {flags}");
         }

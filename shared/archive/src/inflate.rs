@@ -402,7 +402,14 @@ mod tests {
             encoder.finish().unwrap()
         };
         let all = contents.concat();
+        // As the map of a file of a great many holes.
+        let large = vec![7; MEMBER_MAX_BYTES + 1];
+        let large_member = Deflater::new(6).unwrap().member(&large).unwrap();
         for (bytes, content) in [
+            (
+                [&own[..], &large_member, &own].concat(),
+                [&all[..], &large, &all].concat(),
+            ),
             (own.clone(), all.clone()),
             (foreign(&all), all.clone()),
             (
