@@ -212,3 +212,111 @@ impl Check<'_> {
         pieces.find(kind, &reason);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::header;
+    use crate::member::Deflater;
+    use std::io::{Read, Seek, Write};
+
+    fn check(bytes: &[u8]) -> Checked {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        super::check(file, 2, &mut |_| true).unwrap()
+    }
+
+    fn entry(stream: &mut Vec<u8>, name: &str, content: &[u8]) {
+        let entry = Entry {
+            path: name.into(),
+            kind: Kind::File { extents: None },
+            size: content.len() as u64,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            uname: Vec::new(),
+            gname: Vec::new(),
+            mtime: crate::entry::FileTime::default(),
+            xattrs: Vec::new(),
+        };
+        header::push_entry(stream, &entry);
+        stream.extend_from_slice(content);
+        header::pad(stream);
+    }
+
+    /// Of five members: the global header, `a` and `b`, `c` alone, `d`, the end.
+    fn archive() -> Vec<Vec<u8>> {
+        let mut contents = vec![Vec::new(); 5];
+        header::push_global(&mut contents[0], "{}");
+        entry(&mut contents[1], "a", b"some");
+        entry(&mut contents[1], "b", b"more");
+        entry(&mut contents[2], "c", &[7; 3000]);
+        entry(&mut contents[3], "d", b"last");
+        contents[4].resize(1024, 0);
+        let mut deflater = Deflater::new(6).unwrap();
+        let member = |content: &Vec<u8>| deflater.member(content).unwrap();
+        contents.iter().map(member).collect()
+    }
+
+    fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
+        decoder.read_to_end(&mut content).ok().map(|_| content)
+    }
+
+    #[test]
+    fn no_flipped_bit_is_overlooked_that_gunzip_sees() {
+        let whole = archive().concat();
+        let content = gunzip(&whole);
+        let mut overlooked = 0;
+        for at in 0..whole.len() {
+            for mask in [1, 2, 4, 8, 16, 32, 64, 128, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= mask;
+                if check(&bytes).findings.is_empty() {
+                    assert_eq!(gunzip(&bytes), content, "byte {at}, mask {mask}");
+                    overlooked += 1;
+                }
+            }
+        }
+        // Bits after the last of the data, and other ways to tell what repeats itself.
+        assert!(overlooked < whole.len() / 4, "{overlooked}");
+    }
+
+    #[test]
+    fn the_check_goes_on_with_the_next_entry_after_each_corrupt_member() {
+        let mut members = archive();
+        let good = check(&members.concat());
+        assert_eq!((good.findings, good.file_count), (Vec::new(), Some(4)));
+        let in_checksum = |member: &mut Vec<u8>| {
+            let at = member.len() - 8;
+            member[at] ^= 1;
+        };
+        in_checksum(&mut members[1]);
+        members[2][crate::member::HEADER_BYTES] = 0xff;
+        let offset = |at: usize| members[..at].concat().len() as u64;
+        let bad = check(&members.concat());
+        let told: Vec<_> = bad
+            .findings
+            .iter()
+            .map(|it| (it.kind, it.offset, it.entries.concat()))
+            .collect();
+        let corrupt = FindingKind::CorruptMember;
+        let expected = [
+            (corrupt, offset(1), b"ab".to_vec()),
+            (corrupt, offset(2), Vec::new()),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(bad.file_count, None);
+    }
+
+    #[test]
+    fn a_check_can_be_stopped() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&archive().concat()).unwrap();
+        file.rewind().unwrap();
+        assert_eq!(super::check(file, 1, &mut |_| false), None);
+    }
+}

@@ -13,14 +13,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, ensure};
-use libdeflater::Decompressor;
 
 pub use crate::damage::{Damage, DamageKind, Salvage};
 use crate::gunzip::Gunzip;
 use crate::hashed::{self, Hashed, Whole};
-use crate::member::{
-    HEADER_BYTES, content_bytes, inflate_member, is_as_written, salvage, told_length,
-};
+use crate::member::{HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, told_length};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
@@ -90,7 +87,7 @@ impl Inflate {
         let job_out = Arc::new(Mutex::new(job_out));
         for _ in 0..jobs {
             let job_out = job_out.clone();
-            std::thread::spawn(move || inflate(&job_out));
+            std::thread::spawn(move || inflate(&job_out, is_strict));
         }
         let read_bytes = Arc::<AtomicU64>::default();
         let reading = Reading {
@@ -160,15 +157,15 @@ impl Read for Inflate {
     }
 }
 
-fn inflate(jobs: &Mutex<Receiver<Job>>) {
-    let mut decompressor = Decompressor::new();
+fn inflate(jobs: &Mutex<Receiver<Job>>, is_strict: bool) {
+    let mut inflater = Inflater::new(is_strict);
     loop {
         let job = jobs.lock().map(|jobs| jobs.recv());
         let Ok(Ok(job)) = job else {
             return;
         };
         let offset = job.offset;
-        let piece = match inflate_member(&mut decompressor, &job.member) {
+        let piece = match inflater.member(&job.member) {
             Ok(content) => Ok(Piece { offset, content }),
             Err(reason) => Err(Damage {
                 salvage: Some(salvage(&job.member, MEMBER_MAX_BYTES)),
@@ -405,7 +402,14 @@ mod tests {
             encoder.finish().unwrap()
         };
         let all = contents.concat();
+        // As the map of a file of a great many holes.
+        let large = vec![7; MEMBER_MAX_BYTES + 1];
+        let large_member = Deflater::new(6).unwrap().member(&large).unwrap();
         for (bytes, content) in [
+            (
+                [&own[..], &large_member, &own].concat(),
+                [&all[..], &large, &all].concat(),
+            ),
             (own.clone(), all.clone()),
             (foreign(&all), all.clone()),
             (
