@@ -2,6 +2,8 @@
 //!
 //! Links no product code: what the programs promise is seen from outside.
 
+pub mod rich;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

@@ -74,6 +74,12 @@ impl<R: Read> Reader<R> {
             .with_context(|| format!("at byte {begin} of the tar stream"))
     }
 
+    /// What it reads from.
+    #[must_use]
+    pub fn into_input(self) -> R {
+        self.input
+    }
+
     /// The content of the last entry: of a file with holes, the data alone.
     pub fn content(&mut self) -> impl Read + '_ {
         Content(self)
