@@ -49,7 +49,6 @@ impl Work<'_> {
         let opened = self.open()?;
         let stage = Stage::make(&target.stage_dir, self.backup.id)?;
         let done = self.extract_selected(&opened, &stage)?;
-        stage.make_tree()?;
         if !done.has_root {
             target.take_over(&stage)?;
         }
@@ -73,6 +72,9 @@ impl Work<'_> {
             selection_is_all || done.entries > 0,
             "the backup holds nothing that is asked for"
         );
+        stage.make_tree()?;
+        let tree = stage.dir.open_dir(TREE.as_bytes());
+        tree.context("the archive has no directory in the place of its first one")?;
         Ok(done)
     }
 

@@ -118,6 +118,7 @@ impl Beneath {
                 }
                 // Something was renamed meanwhile.
                 Err(Errno::AGAIN) => {}
+                Err(Errno::LOOP) => return Err(io::Error::other("a symbolic link is in its way")),
                 opened => return Ok(opened?),
             }
         }

@@ -5,12 +5,14 @@
 //! after all that has content, the attributes of directories last. Knows no target but the
 //! directory that it is given, which is to be empty.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, fstatvfs, linkat, makedev, mkdirat, mknodat, openat, statat,
     symlinkat,
@@ -30,13 +32,14 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// What an entry counts beside its content: its header takes that in the archive.
 const ENTRY_BYTES: u64 = 512;
 /// After so much was written, the free space is looked at again.
-const LOOK_AGAIN_BYTES: u64 = 16 << 20;
+const LOOK_AGAIN_BYTES: u64 = 1 << 20;
 /// What is left free on a full disk: a hundredth, at most this.
 const RESERVE_MAX_BYTES: u64 = 64 << 20;
 
 /// What is to be restored, and how.
 pub struct Plan<'a> {
-    /// Where an entry goes, by its plain name; `None` where it is not asked for.
+    /// Where an entry goes, by its plain name, at or below one first directory; `None` where it
+    /// is not asked for.
     pub place: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>,
     /// What may be restored of it.
     pub rights: Rights,
@@ -97,19 +100,7 @@ pub fn extract(
     // The content of a file whose first name is not asked for stands under that name.
     let apart = extraction.late.take_apart();
     if !apart.is_empty() {
-        let place = |name: &[u8]| apart.get(name)?.first().cloned();
-        extraction.pass(archive, &place)?;
-        for places in apart.values() {
-            for further in &places[1..] {
-                let linked = (places[0].clone(), further.clone());
-                extraction.late.hard_links.push((Vec::new(), linked));
-            }
-        }
-        extraction.make_links()?;
-        if let Some(missing) = extraction.late.take_apart().keys().next() {
-            let missing = missing.escape_ascii();
-            bail!("a hard link leads to '{missing}', which the archive does not hold");
-        }
+        extraction.pass_apart(archive, &apart)?;
     }
     extraction.finish_dirs()?;
     extraction.done.whole = whole;
@@ -152,6 +143,31 @@ impl Extraction<'_> {
                 .with_context(shown)?;
         }
         Ok(reader.into_input().whole())
+    }
+
+    /// Restores what hard links lead to under the first of their names, then the others.
+    fn pass_apart(&mut self, archive: &File, apart: &HashMap<Vec<u8>, Vec<Vec<u8>>>) -> Result<()> {
+        let met = RefCell::new(HashSet::new());
+        let place = |name: &[u8]| {
+            let first = apart.get(name)?.first().cloned();
+            met.borrow_mut().insert(name.to_owned());
+            first
+        };
+        self.pass(archive, &place)?;
+        for (first, places) in apart {
+            if !met.borrow().contains(first) {
+                return Err(not_held(first));
+            }
+            for further in &places[1..] {
+                let linked = (places[0].clone(), further.clone());
+                self.late.hard_links.push((None, linked));
+            }
+        }
+        self.make_links()?;
+        let left = self.late.take_apart();
+        left.keys()
+            .next()
+            .map_or(Ok(()), |first| Err(not_held(first)))
     }
 
     fn check_stop(&self) -> Result<()> {
@@ -201,6 +217,12 @@ impl Extraction<'_> {
             };
         }
         let (attributes, left_out) = self.plan.rights.attributes(entry);
+        // To chown(2) it means to leave the owner as it is.
+        let is_no_owner = |(uid, gid)| uid == u32::MAX || gid == u32::MAX;
+        ensure!(
+            !attributes.owner.is_some_and(is_no_owner),
+            "its owner is out of range"
+        );
         let is_node = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
         if is_node && !self.plan.rights.devices {
             self.left_out(
@@ -385,7 +407,7 @@ impl Extraction<'_> {
     fn make_links(&mut self) -> Result<()> {
         for link in std::mem::take(&mut self.late.symlinks) {
             self.check_stop()?;
-            let shown = link.to.escape_ascii().to_string();
+            let shown = shown(&link.to);
             let cannot = || format!("cannot restore the link '{shown}'");
             let (dir, name) = self.parent(&link.to).with_context(cannot)?;
             symlinkat(&link.target[..], &dir, name)
@@ -394,15 +416,15 @@ impl Extraction<'_> {
             let left_out = self
                 .finish_special(&dir, name, FileType::Symlink, &link.attributes)
                 .with_context(cannot)?;
-            self.left_out(&link.to, left_out);
+            self.left_out(below_first(&link.to), left_out);
         }
         for (first, (at, to)) in std::mem::take(&mut self.late.hard_links) {
             self.check_stop()?;
-            let shown = to.escape_ascii().to_string();
+            let shown = shown(&to);
             let cannot = || format!("cannot restore the hard link '{shown}'");
             if self.link(&at, &to).with_context(cannot)? {
                 self.done.entries += 1;
-            } else if !first.is_empty() {
+            } else if let Some(first) = first {
                 self.late.hold_apart(first, to)?;
             }
         }
@@ -412,7 +434,7 @@ impl Extraction<'_> {
     /// Modes and times of directories, what is below first.
     fn finish_dirs(&mut self) -> Result<()> {
         for (to, dir) in std::mem::take(&mut self.late.dirs).into_iter().rev() {
-            let cannot = || format!("cannot finish the directory '{}'", to.escape_ascii());
+            let cannot = || format!("cannot finish the directory '{}'", shown(&to));
             let opened = self.target.open_dir(&to).with_context(cannot)?;
             match dir {
                 None => {
@@ -427,6 +449,21 @@ impl Extraction<'_> {
         }
         Ok(())
     }
+}
+
+/// A place without the first directory, which is the caller's own.
+fn below_first(to: &[u8]) -> &[u8] {
+    let slash = to.iter().position(|byte| *byte == b'/');
+    slash.map_or(b".", |slash| &to[slash + 1..])
+}
+
+fn shown(to: &[u8]) -> String {
+    below_first(to).escape_ascii().to_string()
+}
+
+fn not_held(first: &[u8]) -> anyhow::Error {
+    let first = first.escape_ascii();
+    anyhow!("a hard link leads to '{first}', which the archive does not hold")
 }
 
 /// The name is one that is there already: the target was empty.

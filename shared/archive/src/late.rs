@@ -31,8 +31,8 @@ pub(crate) type Linked = (Vec<u8>, Vec<u8>);
 #[derive(Debug, Default)]
 pub(crate) struct Late {
     pub(crate) symlinks: Vec<Symlink>,
-    /// With the stored name of what they lead to; empty where it was looked for before.
-    pub(crate) hard_links: Vec<(Vec<u8>, Linked)>,
+    /// With the stored name of what they lead to; `None` where it was looked for before.
+    pub(crate) hard_links: Vec<(Option<Vec<u8>>, Linked)>,
     /// By place.
     pub(crate) dirs: BTreeMap<Vec<u8>, Told>,
     /// By the stored name of the content: all places that it goes to.
@@ -72,7 +72,7 @@ impl Late {
         to: Vec<u8>,
     ) -> Result<()> {
         self.hold(first.len() + at.len() + to.len())?;
-        self.hard_links.push((first, (at, to)));
+        self.hard_links.push((Some(first), (at, to)));
         Ok(())
     }
 
