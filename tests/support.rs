@@ -2,6 +2,9 @@
 //!
 //! Links no product code: what the programs promise is seen from outside.
 
+pub mod rich;
+pub mod tarball;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

@@ -59,7 +59,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     let mut counts = Counts::default();
     let damage = count(&mut reader, &mut counts).err();
     let comment = reader.comment().map(<[u8]>::to_vec);
-    let whole = reader.into_inner().whole();
+    let whole = reader.into_input().whole();
     let whole = whole.context("it cannot be read to its end")?;
 
     let after = path.symlink_metadata()?;

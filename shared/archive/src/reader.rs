@@ -66,11 +66,6 @@ impl<R: Read> Reader<R> {
         &mut self.input
     }
 
-    /// What it reads from, when it is no longer needed.
-    pub(crate) fn into_input(self) -> R {
-        self.input
-    }
-
     /// The `comment` of the global header, which in an own archive is the record's birth facts;
     /// known from the first entry on.
     #[must_use]
@@ -80,7 +75,7 @@ impl<R: Read> Reader<R> {
 
     /// What it reads from, where it is.
     #[must_use]
-    pub fn into_inner(self) -> R {
+    pub fn into_input(self) -> R {
         self.input
     }
 

@@ -185,7 +185,7 @@ impl Opener {
 }
 
 /// Names by number from a file as passwd(5) and group(5) describe it; empty where it is missing.
-fn names_by_id(path: &Path) -> HashMap<u32, Vec<u8>> {
+pub(crate) fn names_by_id(path: &Path) -> HashMap<u32, Vec<u8>> {
     let text = std::fs::read(path).unwrap_or_default();
     let mut names = HashMap::new();
     for line in text.split(|byte| *byte == b'\n') {

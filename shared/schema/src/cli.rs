@@ -102,7 +102,7 @@ pub const COMMON: &[Flag] = &[
 ];
 
 /// What was typed, each flag known and with its value.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Arguments {
     flags: Vec<(&'static str, Option<OsString>)>,
     /// What is no flag, in its order.

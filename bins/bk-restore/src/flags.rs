@@ -1,0 +1,241 @@
+//! The flags of bk-restore, and what they say together.
+//!
+//! Knows no backup.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bk_archive::attributes::{Owners, Rights};
+use bk_archive::names::Selection;
+use bk_schema::cli::{Arguments, Flag, Operands, Program, UsageError, usage};
+use bk_schema::units;
+
+/// Source code takes a fifth of its size, a log a twentieth: more than this is hardly honest.
+const MAX_RATIO: u64 = 200;
+/// More threads would take more memory than speed.
+const JOBS_MAX: usize = 4;
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-restore",
+    summary: "restore backups, whole or some paths",
+    usage: "[flags] [ID|NAME...] [-- PATH...]  or  bk-restore [flags] [-] <RECORDS",
+    operands: Operands::Backups,
+    flags: &[
+        Flag::new(
+            "directory",
+            Some('C'),
+            Some("DIR"),
+            "restore into DIR, which is made or is empty",
+        ),
+        Flag::new(
+            "into-existing",
+            None,
+            None,
+            "DIR may hold something already",
+        ),
+        Flag::new(
+            "overwrite",
+            None,
+            None,
+            "with --into-existing: replace what is there",
+        ),
+        Flag::new(
+            "swap",
+            None,
+            None,
+            "exchange DIR for what is restored; keep the old one",
+        ),
+        Flag::new(
+            "to-source",
+            None,
+            None,
+            "restore to where it was taken from, by exchange",
+        ),
+        Flag::new(
+            "test",
+            None,
+            None,
+            "restore to a scratch directory, compare, remove it",
+        ),
+        Flag::new(
+            "stdout",
+            None,
+            Some("PATH"),
+            "print one file of the backup, and nothing else",
+        ),
+        Flag::new("path", None, Some("GLOB"), "only what matches, and below"),
+        Flag::new(
+            "strip-components",
+            None,
+            Some("N"),
+            "without the first N parts of each name",
+        ),
+        Flag::new(
+            "same-owner",
+            None,
+            None,
+            "restore owners and setuid bits (root: always)",
+        ),
+        Flag::new("numeric-owner", None, None, "owners by number, not by name"),
+        Flag::new("devices", None, None, "make device nodes, as root"),
+        Flag::new("no-verify", None, None, "do not check the hash first"),
+        Flag::new(
+            "max-size",
+            None,
+            Some("SIZE"),
+            "refuse to restore more than SIZE",
+        ),
+        Flag::new(
+            "max-ratio",
+            None,
+            Some("N"),
+            "refuse what holds more than N times its size (200)",
+        ),
+    ],
+};
+
+/// Where to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Directory(PathBuf, Existing),
+    Source,
+    /// The directory in which the scratch directory is made.
+    Test(PathBuf),
+    Stdout(Vec<u8>),
+}
+
+/// What a directory that is there already means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is to be empty.
+    Empty,
+    /// What is restored goes into it.
+    Into {
+        overwrite: bool,
+    },
+    Swap,
+}
+
+/// What the flags say for every backup.
+pub(crate) struct Settings {
+    pub(crate) to: To,
+    pub(crate) selection: Selection,
+    /// The operands after `--`, as they were typed.
+    pub(crate) paths: Vec<OsString>,
+    pub(crate) strip: usize,
+    same_owner: bool,
+    numeric_owner: bool,
+    devices: bool,
+    pub(crate) verify: bool,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_ratio: u64,
+    pub(crate) jobs: usize,
+}
+
+impl Settings {
+    /// `paths` are the operands after `--`.
+    ///
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn new(arguments: &Arguments, paths: &[OsString]) -> Result<Self> {
+        let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
+        let selection = Selection::new(&bytes, &arguments.texts("path")?);
+        let selection = selection.map_err(|e| usage(&e, "--path"))?;
+        let strip = arguments.parsed("strip-components", parse_number)?;
+        let settings = Self {
+            to: to(arguments)?,
+            selection,
+            paths: paths.to_owned(),
+            strip: strip.unwrap_or(0),
+            same_owner: arguments.has("same-owner") || rustix::process::geteuid().is_root(),
+            numeric_owner: arguments.has("numeric-owner"),
+            devices: arguments.has("devices"),
+            verify: !arguments.has("no-verify"),
+            max_bytes: arguments.parsed("max-size", units::parse_size)?,
+            max_ratio: arguments
+                .parsed("max-ratio", parse_number)?
+                .map_or(MAX_RATIO, |ratio| ratio as u64),
+            jobs: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(JOBS_MAX),
+        };
+        let is_whole = settings.selection.is_all() && settings.strip == 0;
+        if settings.to == To::Source && !is_whole {
+            return wrong("--to-source restores all: for some paths, name a directory with -C");
+        }
+        if matches!(settings.to, To::Stdout(_)) && !is_whole {
+            return wrong("--stdout prints one file: no other paths can be given");
+        }
+        if settings.devices && !rustix::process::geteuid().is_root() {
+            return wrong("--devices: only root can make devices");
+        }
+        Ok(settings)
+    }
+
+    /// What may be restored beside content.
+    pub(crate) fn rights(&self) -> Rights {
+        let owners = || match self.numeric_owner {
+            true => Owners::by_number(),
+            false => Owners::by_name(),
+        };
+        Rights {
+            owners: self.same_owner.then(owners),
+            devices: self.devices,
+            privileged: rustix::process::geteuid().is_root(),
+        }
+    }
+}
+
+fn wrong<T>(text: &str) -> Result<T> {
+    Err(UsageError(text.to_owned()).into())
+}
+
+fn to(arguments: &Arguments) -> Result<To> {
+    let has = |long| arguments.has(long);
+    let dir = arguments.value("directory").map(PathBuf::from);
+    let file = arguments
+        .value("stdout")
+        .map(|path| path.as_bytes().to_owned());
+    if has("overwrite") && !has("into-existing") {
+        return wrong("--overwrite needs --into-existing");
+    }
+    if has("swap") && has("into-existing") {
+        return wrong("--swap and --into-existing exclude each other");
+    }
+    if (has("swap") || has("into-existing")) && (dir.is_none() || has("test")) {
+        return wrong("--swap and --into-existing need -C DIR, and exclude --test");
+    }
+    let existing = match (has("swap"), has("into-existing")) {
+        (true, _) => Existing::Swap,
+        (_, true) => Existing::Into {
+            overwrite: has("overwrite"),
+        },
+        _ => Existing::Empty,
+    };
+    match (dir, file, has("to-source"), has("test")) {
+        (None, None, true, false) => Ok(To::Source),
+        (None, Some(file), false, false) => Ok(To::Stdout(file)),
+        (dir, None, false, true) => Ok(To::Test(dir.unwrap_or_else(scratch))),
+        (Some(dir), None, false, false) => Ok(To::Directory(dir, existing)),
+        (None, None, false, false) => {
+            wrong("where to? Give -C DIR, --to-source, --test or --stdout PATH")
+        }
+        _ => {
+            wrong("-C DIR, --to-source, --test and --stdout exclude each other, but -C and --test")
+        }
+    }
+}
+
+/// A whole backup may be large, and /tmp in memory.
+fn scratch() -> PathBuf {
+    let given = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+    given.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+fn parse_number(text: &str) -> Result<usize> {
+    text.parse()
+        .ok()
+        .with_context(|| format!("'{}' is no number", text.escape_debug()))
+}

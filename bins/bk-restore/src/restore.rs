@@ -1,0 +1,266 @@
+//! Restores backups one after the other, and writes into the ledger how that went.
+//!
+//! The catalog is open once before the first and once after each, and never while an archive
+//! or a target is touched.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use bk_schema::catalog::{self, Event};
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::home::{self, Home};
+use bk_schema::lines::Identity;
+use bk_schema::listing::Listed;
+use bk_schema::lock::Timeout;
+use bk_schema::operands::{self, Without};
+use bk_schema::output::{Column, Output};
+use bk_schema::record::Backup;
+use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::units::human_size;
+use serde_json::{Map, Value, json};
+
+use crate::flags::{Existing, PROGRAM, Settings, To};
+use crate::print;
+use crate::trial;
+use crate::watch::{LeftOut, Watch};
+use crate::work::{Outcome, Work};
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line and bad input; what concerns one backup is told and counted.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let mut ids = arguments.clone();
+    let count = arguments.before_dashes;
+    let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
+    let settings = Settings::new(arguments, &paths)?;
+    let signals = Signals::watch()?;
+    let lines = operands::given(&ids, Without::Stdin)?.unwrap_or_default();
+    if lines.len() > 1 && takes_one(&settings.to) {
+        let text = "several backups cannot be restored to one place: give one, or --into-existing";
+        return Err(UsageError(text.into()).into());
+    }
+    let mut restoration = Restoration {
+        settings,
+        signals,
+        home,
+        restored: Vec::new(),
+    };
+    let mut status = cli::DONE;
+    for found in catalog::look_up(&restoration.home, lines)? {
+        let done = found.and_then(|(backup, object)| {
+            restoration.signals.hold();
+            let done = restoration.one(backup, object, &mut output);
+            restoration.signals.release();
+            done
+        });
+        if let Err(error) = done {
+            status = PROGRAM.report(&error);
+            if error.is::<Timeout>() {
+                break;
+            }
+        }
+        if let Some(signal) = restoration.signals.caught() {
+            status = SIGNALLED + signal;
+            break;
+        }
+    }
+    restoration.print_table(&mut output)?;
+    Ok(status)
+}
+
+fn takes_one(to: &To) -> bool {
+    let is_into = matches!(to, To::Directory(_, Existing::Into { .. }));
+    matches!(to, To::Directory(..) | To::Stdout(_)) && !is_into
+}
+
+/// What every backup of this process shares.
+struct Restoration {
+    settings: Settings,
+    signals: Signals,
+    home: Home,
+    /// For the table.
+    restored: Vec<Listed>,
+}
+
+impl Restoration {
+    fn one(
+        &mut self,
+        backup: Backup,
+        object: Map<String, Value>,
+        output: &mut Output,
+    ) -> Result<()> {
+        let name = backup.backup_name.clone();
+        let began = Instant::now();
+        let watch = Watch::new(&self.signals);
+        let outcome = self.work(&backup, &watch);
+        let left_out = watch.end();
+        let seconds = began.elapsed().as_secs_f64();
+        let cannot = match self.settings.to {
+            To::Test(_) => format!("cannot restore '{name}' as a test"),
+            _ => format!("cannot restore '{name}'"),
+        };
+        match outcome {
+            Ok(outcome) => {
+                let restore = self.told(&outcome, &left_out, seconds);
+                let recorded = self.record(&backup, true, &restore);
+                let (backup, failure) = match recorded {
+                    Ok(current) => (current, None),
+                    Err(error) => (backup, Some(error)),
+                };
+                if !matches!(self.settings.to, To::Stdout(_)) {
+                    let (mut listed, _) = Listed::look(backup);
+                    listed.pass(object);
+                    listed.passed.insert("restore".into(), restore);
+                    if output.is_table() {
+                        self.restored.push(listed);
+                    } else {
+                        output.line(&listed)?;
+                        output.flush()?;
+                    }
+                }
+                let told = || format!("'{name}' was restored, but that cannot be recorded");
+                failure.map_or(Ok(()), Err).with_context(told)
+            }
+            Err(error) => {
+                let error = match self.signals.caught() {
+                    Some(signal) => anyhow!("interrupted by signal {signal}"),
+                    None => error,
+                };
+                let reason = cli::one_line(&format!("{error:#}"));
+                let recorded = self.record(&backup, false, &json!({ "reason": reason }));
+                if let Err(error) = recorded {
+                    PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
+                }
+                Err(error.context(cannot))
+            }
+        }
+    }
+
+    fn work(&self, backup: &Backup, watch: &Watch) -> Result<Outcome> {
+        let work = Work {
+            settings: &self.settings,
+            home: &self.home,
+            backup,
+            watch,
+        };
+        match &self.settings.to {
+            To::Directory(dir, existing) => work.to_directory(dir, *existing),
+            To::Source => work.to_source(),
+            To::Test(scratch) => trial::test(&work, scratch),
+            To::Stdout(path) => {
+                let opened = work.open()?;
+                // A bar would stand in the middle of what is printed.
+                watch.hide();
+                let bytes = print::print(&opened.file, path, self.settings.jobs, watch)?;
+                Ok(Outcome {
+                    entries: 1,
+                    bytes,
+                    placed: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// The object `restore` of a line.
+    fn told(&self, outcome: &Outcome, left_out: &LeftOut, seconds: f64) -> Value {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let places = outcome
+            .placed
+            .iter()
+            .map(|(path, kept)| json!({ "path": text(path), "kept": kept.as_deref().map(text) }));
+        let places: Vec<_> = places.collect();
+        let target = match outcome.placed.as_slice() {
+            [(one, _)] => Some(text(one)),
+            _ => None,
+        };
+        let mut told = json!({
+            "target": target,
+            "entries": outcome.entries,
+            "bytes": outcome.bytes,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "skipped": left_out.count,
+        });
+        if !left_out.listed.is_empty() {
+            told["skipped_entries"] = left_out.listed.clone().into();
+        }
+        match &self.settings.to {
+            To::Test(_) => told["test"] = true.into(),
+            To::Stdout(path) => told["stdout"] = String::from_utf8_lossy(path).into(),
+            _ => told["places"] = places.into(),
+        }
+        told
+    }
+
+    /// Adds to the ledger, and to the record where it was a test; returns the record as it is.
+    fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
+        let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
+        let identity = Identity {
+            id: Some(backup.id),
+            name: None,
+        };
+        catalog::write(&self.home, |session| {
+            session.log(&Event {
+                backup: Some((backup.id, &backup.backup_name)),
+                event: "restore",
+                ok,
+                details: details.clone(),
+            })?;
+            let found = session.find(std::slice::from_ref(&identity))?;
+            // Removed meanwhile, it has no record to write to.
+            let Some(Ok(mut current)) = found.into_iter().next() else {
+                return Ok(backup.clone());
+            };
+            if is_test {
+                let told = json!({ "at": self.home.now, "ok": ok });
+                let metadata = &mut current.backup_metadata;
+                metadata.insert("last_restored_test".into(), told);
+                session.update(&current)?;
+            }
+            Ok(current)
+        })
+    }
+
+    fn print_table(&self, output: &mut Output) -> Result<()> {
+        if self.restored.is_empty() {
+            return Ok(());
+        }
+        let columns = [
+            ("ID", true),
+            ("NAME", false),
+            ("ENTRIES", true),
+            ("SIZE", true),
+            ("SKIPPED", true),
+            ("TARGET", false),
+        ]
+        .map(|(title, is_right)| Column { title, is_right });
+        let row = |listed: &Listed| {
+            let restore = &listed.passed["restore"];
+            let number = |key: &str| restore[key].to_string();
+            let targets = restore["places"].as_array().cloned().unwrap_or_default();
+            let targets = targets.iter().filter_map(|it| it["path"].as_str());
+            let targets = targets.collect::<Vec<_>>().join(", ");
+            let is_test = !restore["test"].is_null();
+            vec![
+                listed.backup.id.to_string().into(),
+                listed.backup.backup_name.clone().into(),
+                number("entries").into(),
+                human_size(restore["bytes"].as_u64().unwrap_or_default()).into(),
+                number("skipped").into(),
+                if is_test {
+                    "test passed".to_owned()
+                } else {
+                    targets
+                }
+                .into(),
+            ]
+        };
+        let rows: Vec<_> = self.restored.iter().map(row).collect();
+        output.table(&columns, &rows)?;
+        output.flush()
+    }
+}

@@ -1,0 +1,46 @@
+//! A restoration for the sake of proof: into a scratch directory, read back from the disk,
+//! compared with the archive, removed.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use bk_archive::compare::compare;
+
+use crate::stage::Stage;
+use crate::work::{Outcome, Work};
+
+/// So many differences are told one by one.
+const TOLD: usize = 20;
+
+/// Restores in a directory below `scratch`, and compares.
+///
+/// # Errors
+/// As a restoration, and a difference.
+pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
+    let opened = work.open()?;
+    let stage = Stage::make(scratch, work.backup.id)?;
+    let done = work.extract_selected(&opened, &stage)?;
+    stage.sync()?;
+    let met = RefCell::new(Vec::new());
+    let place = |name: &[u8]| work.place(name, &mut met.borrow_mut());
+    let plan = work.plan(&opened, &stage, &place);
+    let mut count = 0;
+    let differs = |name: &[u8], what: &str| {
+        count += 1;
+        if count <= TOLD {
+            let name = String::from_utf8_lossy(name);
+            work.watch.warn(&format!("'{name}': {what}"));
+        }
+    };
+    compare(&opened.file, &stage.dir, &plan, work.watch, differs)
+        .context("cannot compare what was restored")?;
+    if count > 0 {
+        bail!("{count} entries are not as the archive has them");
+    }
+    Ok(Outcome {
+        entries: done.entries,
+        bytes: done.bytes,
+        placed: Vec::new(),
+    })
+}

@@ -1,0 +1,87 @@
+//! What people are told while a backup is restored, and the list of what was left out.
+//!
+//! A progress bar on stderr where that is a terminal. Knows no catalog.
+
+use std::cell::RefCell;
+
+use bk_archive::extract::Observer;
+use bk_schema::lines::base64;
+use bk_schema::progress::Progress;
+use bk_schema::signals::Signals;
+use serde_json::{Value, json};
+
+use crate::flags::PROGRAM;
+
+/// So many entries are listed in the record; all are told on stderr.
+const LISTED: usize = 100;
+
+/// Looks on while a backup is restored.
+pub(crate) struct Watch {
+    signals: Signals,
+    progress: Progress,
+    left_out: RefCell<LeftOut>,
+}
+
+/// What was left out.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct LeftOut {
+    pub(crate) count: u64,
+    pub(crate) listed: Vec<Value>,
+}
+
+impl Watch {
+    pub(crate) fn new(signals: &Signals) -> Self {
+        Self {
+            signals: signals.clone(),
+            progress: Progress::new(&PROGRAM),
+            left_out: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn begin(&self, total_bytes: u64, what: &'static str) {
+        self.progress.begin(total_bytes, move || what.to_owned());
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.progress.add(bytes);
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        self.progress.warn(text);
+    }
+
+    /// Takes the bar away for the while.
+    pub(crate) fn hide(&self) {
+        self.progress.end();
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) -> LeftOut {
+        self.progress.end();
+        self.left_out.take()
+    }
+}
+
+impl Observer for Watch {
+    fn restored_bytes(&self, bytes: u64) {
+        self.add(bytes);
+    }
+
+    fn left_out(&self, name: &[u8], what: &str) {
+        let shown = String::from_utf8_lossy(name);
+        self.warn(&format!("warning: '{shown}': not restored: {what}"));
+        let mut left_out = self.left_out.borrow_mut();
+        left_out.count += 1;
+        if left_out.listed.len() < LISTED {
+            let mut value = json!({ "path": shown, "reason": bk_schema::cli::one_line(what) });
+            if str::from_utf8(name).is_err() {
+                value["path_base64"] = base64(name).into();
+            }
+            left_out.listed.push(value);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.signals.caught().is_some()
+    }
+}

@@ -1,0 +1,181 @@
+//! Stored names as places below a target: what a hostile one may be, and which are asked for.
+//!
+//! Pure functions of bytes; knows no file system and no entry.
+
+use anyhow::{Context, Result, bail, ensure};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// A name of more parts is refused: the archive may be hostile.
+pub const DEPTH_MAX: usize = 4096;
+
+/// The name without what does not matter: slashes at its begin and end, twice in a row, and
+/// `.`; empty for the directory that all names are relative to.
+///
+/// # Errors
+/// One that leads up, or is too deep.
+pub fn plain(name: &[u8]) -> Result<Vec<u8>> {
+    let parts = name.split(|byte| *byte == b'/');
+    let parts = parts.filter(|part| !part.is_empty() && *part != b".");
+    let mut plain = Vec::with_capacity(name.len());
+    for (depth, part) in parts.enumerate() {
+        if part == b".." {
+            bail!("the name '{}' leads up", name.escape_ascii());
+        }
+        ensure!(depth < DEPTH_MAX, "a name has more than {DEPTH_MAX} parts");
+        if depth > 0 {
+            plain.push(b'/');
+        }
+        plain.extend_from_slice(part);
+    }
+    Ok(plain)
+}
+
+/// A plain name without its first parts; `None` where it has no more than those.
+#[must_use]
+pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
+    let mut rest = name;
+    for _ in 0..count {
+        let slash = rest.iter().position(|byte| *byte == b'/')?;
+        rest = &rest[slash + 1..];
+    }
+    Some(rest)
+}
+
+/// What of `name` stands below `dir`, both plain: empty where they are the same.
+#[must_use]
+pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
+    match name.strip_prefix(dir)? {
+        rest if dir.is_empty() || rest.is_empty() => Some(rest),
+        rest => rest.strip_prefix(b"/"),
+    }
+}
+
+/// Which of the entries are asked for: those at or below a path or what a glob matches.
+#[derive(Debug, Default)]
+pub struct Selection {
+    paths: Vec<Vec<u8>>,
+    /// Without a slash: for a name anywhere.
+    names: GlobSet,
+    wholes: GlobSet,
+    is_all: bool,
+}
+
+impl Selection {
+    /// All entries where neither paths nor globs are given.
+    ///
+    /// # Errors
+    /// A path that leads up, a malformed glob.
+    pub fn new(paths: &[&[u8]], globs: &[&str]) -> Result<Self> {
+        let (mut names, mut wholes) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        for glob in globs {
+            let text = glob.trim_matches('/');
+            let built = GlobBuilder::new(text).literal_separator(true).build();
+            let built = built
+                .ok()
+                .with_context(|| format!("'{}' is no glob", glob.escape_debug()))?;
+            let set = if glob.trim_end_matches('/').contains('/') {
+                &mut wholes
+            } else {
+                &mut names
+            };
+            set.add(built);
+        }
+        Ok(Self {
+            paths: paths
+                .iter()
+                .map(|path| plain(path))
+                .collect::<Result<_>>()?,
+            names: names.build()?,
+            wholes: wholes.build()?,
+            is_all: paths.is_empty() && globs.is_empty(),
+        })
+    }
+
+    /// Whether everything is asked for.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// Whether a plain name is asked for; `met` is told of each path that it stands at or below,
+    /// by its number.
+    pub fn takes(&self, name: &[u8], mut met: impl FnMut(usize)) -> bool {
+        if self.is_all {
+            return true;
+        }
+        let mut is_taken = false;
+        for (number, path) in self.paths.iter().enumerate() {
+            if below(name, path).is_some() {
+                met(number);
+                is_taken = true;
+            }
+        }
+        is_taken || self.is_matched(name)
+    }
+
+    /// Whether a glob matches the name or a directory above it.
+    fn is_matched(&self, name: &[u8]) -> bool {
+        if self.names.is_empty() && self.wholes.is_empty() {
+            return false;
+        }
+        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = ends.map(|(at, _)| at).chain([name.len()]);
+        ends.into_iter().any(|end| {
+            let whole = &name[..end];
+            let last = whole.rsplit(|byte| *byte == b'/').next();
+            self.wholes.is_match(OsStr::from_bytes(whole))
+                || last.is_some_and(|last| self.names.is_match(OsStr::from_bytes(last)))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_plain_or_refused() {
+        for (name, told) in [
+            ("/etc/passwd", "etc/passwd"),
+            ("./a//b/./c/", "a/b/c"),
+            (".", ""),
+            ("///", ""),
+            ("...", "..."),
+            ("a/..b", "a/..b"),
+        ] {
+            assert_eq!(plain(name.as_bytes()).unwrap(), told.as_bytes());
+        }
+        for name in ["..", "a/../b", "/..", "a/.."] {
+            assert!(plain(name.as_bytes()).is_err(), "{name}");
+        }
+        assert!(plain(&b"a/".repeat(DEPTH_MAX)).is_ok());
+        assert!(plain(&b"a/".repeat(DEPTH_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn parts_are_stripped_whole() {
+        assert_eq!(strip(b"a/b/c", 2), Some(&b"c"[..]));
+        assert_eq!(strip(b"a/b", 2), None);
+        assert_eq!(strip(b"", 0), Some(&b""[..]));
+        assert_eq!(below(b"a/b", b"a"), Some(&b"b"[..]));
+        assert_eq!(below(b"ab", b"a"), None);
+        assert_eq!(below(b"a", b""), Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn paths_take_what_is_below_and_globs_names_or_paths() {
+        let takes = |paths: &[&[u8]], globs: &[&str], name: &str| {
+            Selection::new(paths, globs)
+                .unwrap()
+                .takes(name.as_bytes(), |_| {})
+        };
+        assert!(takes(&[], &[], "any"));
+        assert!(takes(&[b"/a/b/"], &[], "a/b/c") && !takes(&[b"a/b"], &[], "a/bc"));
+        assert!(takes(&[], &["*.conf"], "x/y.conf") && takes(&[], &["x"], "x/y"));
+        assert!(takes(&[], &["a/*.c"], "a/b.c") && !takes(&[], &["a/*.c"], "a/b/d.c"));
+        assert!(Selection::new(&[], &["a[b"]).is_err());
+    }
+}
