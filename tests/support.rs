@@ -2,6 +2,7 @@
 //!
 //! Links no product code: what the programs promise is seen from outside.
 
+pub mod attack;
 pub mod rich;
 pub mod tarball;
 
