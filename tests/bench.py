@@ -5,12 +5,13 @@ It is for the numbers of the design's section 9, which mean something only besid
 same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
 1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
 10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-verify on an archive of
-this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic check. BENCH_DIR names a directory
-that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
+this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
+check; then bk-restore of that archive, whole and one small file, in turns with tar and restic. BENCH_DIR
+names a directory that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
 
 It does not judge: a slow program is no failure, one that fails is. It does not check that archives
-can be restored (the tests do), and does not drop the page cache: each tree is read once before
-it is timed. It times whole commands, so also what bk-create, restic and borg do to make the result
+can be restored (the tests do), and does not drop the page cache: the tree is read before each run
+that reads it. It times whole commands, so also what bk-create, restic and borg do to make the result
 last, which the pipelines do not. Trees differ from machine to machine: so do their numbers.
 """
 
@@ -140,6 +141,8 @@ def run_tool(tool, tree, run_dir):
     if tool.prepare:
         run_stages([tool.prepare], tree.parent, run_dir, environment=tool.environment)
     os.sync()
+    # A virtual machine may take the page cache away between two runs.
+    read_tree(tree.parent / tree.name)
     stdout = run_dir / ("out/archive" if len(tool.stages) > 1 else "stdout")
     usage = run_stages(tool.stages, tree.parent, run_dir, stdout, tool.environment)
     usage.archive_bytes = sum(path.stat().st_size for path in (run_dir / "out").rglob("*") if path.is_file())
@@ -217,24 +220,29 @@ def write_empty_files(tree_dir, count):
         (directory / f"file{number:07}").touch()
 
 
+def read_tree(tree_dir):
+    """Reads it all, into the page cache; the number and bytes of its files."""
+    file_count, content_bytes, buffer = 0, 0, bytearray(1 << 20)
+    for dir_name, dirs, files in os.walk(tree_dir):
+        file_count += len(files) + sum(os.path.islink(f"{dir_name}/{name}") for name in dirs)
+        for name in files:
+            if not os.path.islink(f"{dir_name}/{name}"):
+                with open(f"{dir_name}/{name}", "rb", buffering=0) as file:
+                    while read := file.readinto(buffer):
+                        content_bytes += read
+    return file_count, content_bytes
+
+
 def prepare_tree(parent, name, fill, amount):
-    """Makes the tree where no finished one is there, then reads it all, into the page cache."""
-    tree, buffer = Tree(parent, name), bytearray(1 << 20)
+    """Makes the tree where no finished one is there, and counts it."""
     if not (parent / name).exists():
         say(f"making {name}")
         unfinished = parent / f"{name}.unfinished"
         clear(unfinished)
         fill(unfinished, amount)
         unfinished.rename(parent / name)
-    say(f"reading {name} into the page cache")
-    for dir_name, dirs, files in os.walk(parent / name):
-        tree.file_count += len(files) + sum(os.path.islink(f"{dir_name}/{name}") for name in dirs)
-        for name in files:
-            if not os.path.islink(f"{dir_name}/{name}"):
-                with open(f"{dir_name}/{name}", "rb", buffering=0) as file:
-                    while read := file.readinto(buffer):
-                        tree.content_bytes += read
-    return tree
+    say(f"reading {name}")
+    return Tree(parent, name, *read_tree(parent / name))
 
 
 def print_table(titles, rows):
@@ -342,6 +350,48 @@ def benchmark_verify(tree, bin_dir, runs, run_dir):
     return True
 
 
+def restorers_for(tree, bin_dir, run_dir):
+    """The archive of the tree and a restic repository of it: who restores all of it, and who one small file."""
+    home, archive, out = run_dir / "home", run_dir / "home/archives/bench.tar.gz", run_dir / "out"
+    run_stages([[bin_dir / "bk-create", "--home", home, "-n", "bench", tree.name]], tree.parent, run_dir)
+    names = sorted(path for path in (tree.parent / tree.name).rglob("*") if path.is_file() and not path.is_symlink())
+    one = str(names[len(names) * 2 // 3].relative_to(tree.parent))
+    restore, untar = [bin_dir / "bk-restore", "--home", home, "-C", out / "new"], ["tar", "-xzf", archive, "-C", out]
+    environment, restic = {"RESTIC_PASSWORD": "bench", "TMPDIR": str(run_dir)}, ["restic", "-q", "--no-cache", "-r", run_dir / "restic"]
+    if shutil.which("restic"):
+        run_stages([[*restic, "init"]], run_dir, run_dir, environment=environment)
+        run_stages([[*restic, "backup", tree.name]], tree.parent, run_dir, environment=environment)
+    whole = [Tool("bk-restore", "bk", [[*restore, "bench"]]), Tool("tar xzf", "tar", [untar]),
+             Tool("restic restore", "restic", [[*restic, "restore", "latest", "--target", out]], [], environment)]
+    return whole, [Tool("bk-restore --path", "bk", [[*restore, "--path", one, "bench"]]), Tool("tar xzf PATH", "tar", [[*untar, one]])]
+
+
+def benchmark_restore(tree, bin_dir, runs, run_dir):
+    """Times the restoration of one tree, and of one small file of it, in turns. Whether none failed."""
+    clear(run_dir)
+    try:
+        groups = [[tool for tool in tools if shutil.which(tool.stages[-1][0])] for tools in restorers_for(tree, bin_dir, run_dir)]
+        for number in range(runs):
+            for tool in [tool for tools in groups for tool in tools]:
+                clear(run_dir / "out")
+                os.sync()
+                tool.usages.append(run_stages(tool.stages, run_dir, run_dir, environment=tool.environment))
+                say(f"restore, run {number + 1} of {runs}: {tool.name} {tool.usages[-1].wall:.2f} s")
+    except (ToolFailed, OSError) as error:
+        print(f"bk-restore or a peer FAILED: {error}\n")
+        return False
+    rows = []
+    for tools in groups:
+        tar = next(median(tool.usages) for tool in tools if tool.name.startswith("tar"))
+        for tool in tools:
+            wall = median(tool.usages)
+            rows.append([tool.name, f"{wall:.2f} s", spread(tool.usages), f"{median(tool.usages, 'cpu'):.2f} s", f"{tar / wall:.2f}", peak(tool.usages)])
+    print(f"### Restore {tree.name}, all of it and one small file\n\nbk-restore checks the archive's SHA-256 before it writes.\n")
+    print_table(["tool", "median", "min..max s", "CPU", "x tar", "peak memory"], rows)
+    clear(run_dir)
+    return True
+
+
 def python_with_duckdb(work_dir):
     """A Python that imports duckdb 1.5: this one, else one of a venv."""
     probe = "import duckdb; raise SystemExit(not duckdb.__version__.startswith('1.5.'))"
@@ -418,16 +468,17 @@ def run_all(options, work_dir, run_dir):
     trees = [("machine", copy_machine, 10**9 // part), ("small-files", write_small_files, 200_000 // part)]
     if options.million:
         trees.append(("empty-files", write_empty_files, 1_000_000 // part))
-    for name, fill, amount in trees if options.only not in ("ls", "verify") else []:
+    for name, fill, amount in trees if options.only in (None, "create") else []:
         tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
         tools = tools_for(tree, options.bin_dir, run_dir)
         all_well &= benchmark_tree(tree, tools[:1] if fill is write_empty_files else tools, runs, run_dir)
     if options.only in (None, "ls"):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
-    if options.only in (None, "verify"):
-        name, fill, amount = trees[0]
-        tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
-        all_well &= benchmark_verify(tree, options.bin_dir, runs, run_dir)
+    name, fill, amount = trees[0]
+    for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore)):
+        if options.only in (None, what):
+            tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
+            all_well &= benchmark(tree, options.bin_dir, runs, run_dir)
     print("Peak memory is the sum over a pipeline's stages; <: a stage took less than this program, which hides how little.")
     return 0 if all_well else 1
 
@@ -436,12 +487,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "verify"])
+    parser.add_argument("--only", choices=["create", "ls", "verify", "restore"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-verify"):
+    for name in ("bk-create", "bk-ls", "bk-verify", "bk-restore"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

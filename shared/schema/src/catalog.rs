@@ -54,7 +54,7 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     let is_there = home.catalog().try_exists();
     ensure!(
         is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
-        "there is no catalog in '{}': bk-create makes one with the first backup, --home names another place",
+        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
         home.dir.display()
     );
     let mut backoff = Backoff::new(home.lock_timeout);
