@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use bk_tests::{Ran, Sandbox, can_trace};
+use bk_tests::{Ran, Sandbox, can_trace, has};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -234,6 +234,9 @@ impl Trace {
 
 #[test]
 fn a_kill_at_the_very_first_backup_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::new("true").kill_at_each(3);
     }
@@ -241,6 +244,9 @@ fn a_kill_at_the_very_first_backup_loses_nothing() {
 
 #[test]
 fn a_kill_at_a_later_backup_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::with_catalog().kill_at_each(3);
     }
@@ -248,6 +254,9 @@ fn a_kill_at_a_later_backup_loses_nothing() {
 
 #[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::after_a_crash().kill_at_each(3);
     }
@@ -255,6 +264,9 @@ fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
 
 #[test]
 fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::with_catalog().kill_at_each_of_a_failure(3);
     }
@@ -263,6 +275,9 @@ fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
 #[test]
 #[ignore = "minutes: make test-long"]
 fn a_kill_at_any_call_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         for start in [
             Start::new("true"),
@@ -277,6 +292,9 @@ fn a_kill_at_any_call_loses_nothing() {
 
 #[test]
 fn a_call_that_fails_is_told_and_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::with_catalog().fail_at_each(FAILURES, "", 4);
     }
@@ -284,6 +302,9 @@ fn a_call_that_fails_is_told_and_loses_nothing() {
 
 #[test]
 fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 2);
     }
@@ -292,6 +313,9 @@ fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
 /// As on a network file system without a lock manager.
 #[test]
 fn storage_that_cannot_be_locked_is_told_and_nothing_is_left_there() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         let start = Start::with_catalog();
         let partial = start.sandbox.path("store/x.tar.gz.partial");
@@ -309,6 +333,9 @@ fn storage_that_cannot_be_locked_is_told_and_nothing_is_left_there() {
 /// The archive has its name by then, and the record says that it failed.
 #[test]
 fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         let start = Start::with_catalog();
         let dir = start.sandbox.path("store").display().to_string();
@@ -325,6 +352,9 @@ fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
 #[test]
 #[ignore = "minutes: make test-long"]
 fn any_call_may_fail_and_nothing_is_lost() {
+    if !has("jq") {
+        return;
+    }
     if can_trace() {
         for start in [
             Start::new("true"),
@@ -340,6 +370,9 @@ fn any_call_may_fail_and_nothing_is_lost() {
 /// After a loss of power only what was synced is there.
 #[test]
 fn what_is_printed_was_synced_before_in_the_order_of_writes() {
+    if !has("jq") {
+        return;
+    }
     if !can_trace() {
         return;
     }
@@ -361,6 +394,9 @@ fn what_is_printed_was_synced_before_in_the_order_of_writes() {
 /// A directory that was made is there after a loss of power only once its parent was synced.
 #[test]
 fn directories_that_are_made_are_synced_in_their_parents() {
+    if !has("jq") {
+        return;
+    }
     if !can_trace() {
         return;
     }

@@ -20,7 +20,7 @@ struct SmallDisk {
 impl SmallDisk {
     /// `None`, and a word of it, where the machine does not let us mount.
     fn new(size: &str) -> Option<Self> {
-        if !has("unshare") || !has("nsenter") {
+        if !has("unshare") || !has("nsenter") || !has("jq") {
             return None;
         }
         let sandbox = Sandbox::with_app();
@@ -130,6 +130,9 @@ const START_LOW: &str = "set -m
 
 #[test]
 fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
+    if !has("jq") {
+        return;
+    }
     if !has("strace") {
         return;
     }
@@ -151,6 +154,9 @@ fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
 
 #[test]
 fn a_limit_on_the_size_of_files_fails_the_backup() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     sandbox.ok("head -c 9M /dev/urandom >app/data/more");
     let archive = sandbox.archive("x").display().to_string();
@@ -316,6 +322,9 @@ fn a_pause_ends_with_a_signal() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_both_figures() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     let archives = sandbox.home().join("archives").display().to_string();
     let refusal = format!(
@@ -370,6 +379,9 @@ fn the_estimate_is_compared_with_what_is_free() {
 
 #[test]
 fn a_signal_stops_a_backup_in_good_order() {
+    if !has("jq") {
+        return;
+    }
     for (signal, number) in [("INT", 2), ("TERM", 15)] {
         let sandbox = Sandbox::with_app();
         let ran = sandbox.run(&format!("{START_SLOW} kill -{signal} $!; wait $!"));
@@ -385,6 +397,9 @@ fn a_signal_stops_a_backup_in_good_order() {
 /// Those after it are not begun, and those before it are told.
 #[test]
 fn a_signal_ends_a_series_of_requests() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     let ran = sandbox.run(
         r#"set -m; head -c 24M /dev/urandom >big
@@ -401,6 +416,9 @@ fn a_signal_ends_a_series_of_requests() {
 
 #[test]
 fn a_signal_ends_the_wait_for_the_catalog() {
+    if !has("jq") {
+        return;
+    }
     if !has("flock") {
         return;
     }
@@ -423,6 +441,9 @@ fn a_signal_ends_the_wait_for_the_catalog() {
 
 #[test]
 fn a_home_that_cannot_be_made_is_told() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     let file = sandbox.path("app/config.toml").display().to_string();
     let ran = sandbox.run("bk-create --home app/config.toml -n x app");
@@ -440,6 +461,9 @@ fn a_home_that_cannot_be_made_is_told() {
 
 #[test]
 fn a_storage_directory_that_cannot_be_made_is_told_and_in_the_ledger() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n first app");
     let dir = sandbox.path("app/config.toml/store").display().to_string();

@@ -1,6 +1,6 @@
 //! What a dead program left is told from what a living one is doing, and tidied.
 
-use bk_tests::{Sandbox, can_trace};
+use bk_tests::{Sandbox, can_trace, has};
 
 const KILLED: i32 = 137;
 
@@ -23,6 +23,9 @@ const START_SLOW: &str = "set -m
 
 #[test]
 fn a_killed_creation_is_failed_by_the_next_writer() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     let ran = sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
     assert_eq!(ran.status, KILLED, "{ran:#?}");
@@ -48,6 +51,9 @@ fn a_killed_creation_is_failed_by_the_next_writer() {
 
 #[test]
 fn a_failed_creation_leaves_its_name_to_the_next() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
     let again = sandbox.ok("bk-create -n slow app");
@@ -58,6 +64,9 @@ fn a_failed_creation_leaves_its_name_to_the_next() {
 
 #[test]
 fn a_living_creation_is_left_alone_by_other_writers() {
+    if !has("jq") {
+        return;
+    }
     let sandbox = Sandbox::with_app();
     let ran = sandbox.ok(&format!(
         "{START_SLOW} kill -STOP $!
@@ -86,6 +95,9 @@ fn a_living_creation_is_left_alone_by_other_writers() {
 /// Between its row and its locked file a creation has nothing to be told alive by.
 #[test]
 fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
+    if !has("jq") {
+        return;
+    }
     if !can_trace() {
         return;
     }
