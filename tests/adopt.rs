@@ -2,23 +2,8 @@
 
 use std::fs;
 
-use bk_tests::{Ran, Sandbox, has};
-use serde_json::{Value, json};
-
-/// What was done with which name, each as `ACTION NAME`.
-fn actions(ran: &Ran) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    ran.records()
-        .iter()
-        .map(|it| {
-            format!(
-                "{} {}",
-                text(&it["adopt"]["action"]),
-                text(&it["backup_name"])
-            )
-        })
-        .collect()
-}
+use bk_tests::{Sandbox, has};
+use serde_json::json;
 
 /// The lines of bk-ls without their ids.
 fn without_ids(sandbox: &Sandbox) -> Vec<String> {
@@ -76,7 +61,7 @@ fn a_lost_catalog_is_built_again_line_by_line() {
     assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", ""));
     let named = sandbox.ok("bk-adopt home/archives/first.tar.gz ./app/../elsewhere/third.tar.gz");
     assert_eq!(
-        actions(&named),
+        named.actions(),
         ["already known first", "already known third"]
     );
     assert_eq!(without_ids(&sandbox), before);
@@ -88,14 +73,14 @@ fn a_dry_run_says_what_would_be_done_and_makes_nothing() {
     sandbox.ok("bk-create -n a app; bk-create -n b app; cp home/archives/b.tar.gz b2.tar.gz; rm home/catalog.duckdb");
     let ran = sandbox.ok("bk-adopt -n home/archives b2.tar.gz -r");
     assert_eq!(
-        actions(&ran),
+        ran.actions(),
         ["would adopt a", "would adopt b", "already known b"]
     );
     assert!(ran.records().iter().all(|it| it["id"].is_null()));
     assert!(!sandbox.home().join("catalog.duckdb").exists());
     let done = sandbox.ok("bk-adopt home/archives b2.tar.gz -r");
     assert_eq!(
-        actions(&done),
+        done.actions(),
         ["adopted a", "adopted b", "already known b"]
     );
     let ids: Vec<_> = done.records().iter().map(|it| it["id"].clone()).collect();
@@ -185,7 +170,7 @@ fn archives_of_other_programs_are_adopted() {
     }
     sandbox.ok("git init -q repo && cd repo && echo x >x && git add x && git -c user.name=a -c user.email=a@b commit -qm x && git archive --format=tar.gz -o ../git.tar.gz HEAD");
     assert_eq!(
-        actions(&sandbox.ok("bk-adopt git.tar.gz")),
+        sandbox.ok("bk-adopt git.tar.gz").actions(),
         ["adopted git"],
         "a comment that is no record"
     );
@@ -233,12 +218,12 @@ fn what_cannot_be_a_name_is_made_one() {
 fn a_name_that_is_taken_is_the_same_archive_or_gets_a_number() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("mkdir 1 2 3; tar czf 1/x.tar.gz app; tar czf 2/x.tar.gz app/log; tar czf 3/x.tar.gz app/data");
-    let one = |line: &str| actions(&sandbox.ok(line)).join(" ");
+    let one = |line: &str| sandbox.ok(line).actions().join(" ");
     assert_eq!(one("bk-adopt 1/x.tar.gz"), "adopted x");
     assert_eq!(one("bk-adopt 2/x.tar.gz"), "adopted x_2");
     assert_eq!(one("bk-adopt 3/x.tar.gz"), "adopted x_3");
     let copy = sandbox.ok("mkdir 4; cp 2/x.tar.gz 4; bk-adopt 4/x.tar.gz");
-    assert_eq!(actions(&copy), ["already known x_2"]);
+    assert_eq!(copy.actions(), ["already known x_2"]);
     let record = copy.record();
     assert_eq!(
         record["adopt"]["from"],
@@ -309,8 +294,8 @@ fn without_operands_the_storage_directory_is_looked_at() {
     );
     catalog.execute_batch(&sql).unwrap();
     drop(catalog);
-    assert_eq!(actions(&sandbox.ok("bk-adopt")), ["adopted a"]);
-    assert_eq!(actions(&sandbox.ok("bk-adopt -r")), ["adopted b"]);
+    assert_eq!(sandbox.ok("bk-adopt").actions(), ["adopted a"]);
+    assert_eq!(sandbox.ok("bk-adopt -r").actions(), ["adopted b"]);
 }
 
 #[test]
@@ -322,7 +307,7 @@ fn a_record_that_cannot_be_read_keeps_its_name() {
     catalog.execute_batch(sql).unwrap();
     drop(catalog);
     assert_eq!(
-        actions(&sandbox.ok("bk-adopt copy/x.tar.gz")),
+        sandbox.ok("bk-adopt copy/x.tar.gz").actions(),
         ["adopted x_2"]
     );
 }

@@ -1,22 +1,7 @@
 //! bk-adopt after crashes of others, and through its own: kills and failing calls by strace.
 
-use bk_tests::{Ran, Sandbox, can_trace, has};
-use serde_json::{Value, json};
-
-/// What was done with which name, each as `ACTION NAME`.
-fn actions(ran: &Ran) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    ran.records()
-        .iter()
-        .map(|it| {
-            format!(
-                "{} {}",
-                text(&it["adopt"]["action"]),
-                text(&it["backup_name"])
-            )
-        })
-        .collect()
-}
+use bk_tests::{Sandbox, can_trace, has};
+use serde_json::json;
 
 /// The archives of a catalog that is lost, to begin from again and again.
 fn lost() -> Sandbox {
@@ -51,7 +36,7 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
         "creating"
     );
     let would = sandbox.ok("bk-adopt -n");
-    assert_eq!(actions(&would), ["would complete dead"]);
+    assert_eq!(would.actions(), ["would complete dead"]);
     assert_eq!(
         sandbox.ok("bk-ls dead --json").record()["status"],
         "creating"
@@ -88,7 +73,7 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
     sandbox.ok("bk-create -n other app");
     assert_eq!(sandbox.ok("bk-ls late --json").record()["status"], "failed");
     assert_eq!(
-        actions(&sandbox.ok("bk-adopt home/archives/late.tar.gz")),
+        sandbox.ok("bk-adopt home/archives/late.tar.gz").actions(),
         ["completed late"]
     );
 }
@@ -112,7 +97,7 @@ fn the_archive_of_a_backup_that_could_not_be_recorded_is_taken_in_as_told() {
         sandbox.archive("slow").display()
     );
     assert!(ran.stdout.contains(&told), "{ran:#?}");
-    assert_eq!(actions(&sandbox.ok("bk-adopt")), ["completed slow"]);
+    assert_eq!(sandbox.ok("bk-adopt").actions(), ["completed slow"]);
 }
 
 #[test]
@@ -124,7 +109,7 @@ fn another_archive_at_the_path_of_a_failed_attempt_takes_its_place() {
     sandbox.run("strace -f -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOSPC bk-create -n x app");
     assert_eq!(sandbox.ok("bk-ls x --json").record()["status"], "failed");
     sandbox.ok("tar czf home/archives/x.tar.gz app/log");
-    assert_eq!(actions(&sandbox.ok("bk-adopt")), ["adopted x"]);
+    assert_eq!(sandbox.ok("bk-adopt").actions(), ["adopted x"]);
     let records = sandbox.records();
     assert_eq!(records.len(), 1, "no two records of one path");
     assert_eq!(
@@ -206,7 +191,7 @@ fn a_call_that_fails_is_told_and_nothing_is_half_done() {
         1,
         &format!("bk-adopt: cannot adopt '{archive}': it cannot be read to its end\n"),
     );
-    assert_eq!(actions(&ran), ["adopted b1", "adopted b3"]);
+    assert_eq!(ran.actions(), ["adopted b1", "adopted b3"]);
 
     let home = sandbox.home().display().to_string();
     for call in ["pwrite64:ENOSPC", "fsync:EIO", "rename:EIO"] {
@@ -222,7 +207,7 @@ fn a_call_that_fails_is_told_and_nothing_is_half_done() {
                 .starts_with("bk-adopt: cannot make the catalog in "),
             "{ran:#?}"
         );
-        assert_eq!(actions(&sandbox.ok("bk-adopt")).len(), 3);
+        assert_eq!(sandbox.ok("bk-adopt").actions().len(), 3);
     }
 }
 
@@ -249,7 +234,7 @@ fn an_archive_that_changes_while_it_is_read_is_not_adopted() {
             1,
             &format!("bk-adopt: cannot adopt '{archive}': it changed while it was read\n"),
         );
-        assert_eq!(actions(&ran), ["adopted b1", "adopted b3"], "{change}");
+        assert_eq!(ran.actions(), ["adopted b1", "adopted b3"], "{change}");
     }
 }
 

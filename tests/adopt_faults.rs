@@ -1,22 +1,7 @@
 //! bk-adopt and what is no good archive: damage, hostile ones, locked ones; ten at once.
 
-use bk_tests::{Ran, Sandbox, has};
-use serde_json::{Value, json};
-
-/// What was done with which name, each as `ACTION NAME`.
-fn actions(ran: &Ran) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    ran.records()
-        .iter()
-        .map(|it| {
-            format!(
-                "{} {}",
-                text(&it["adopt"]["action"]),
-                text(&it["backup_name"])
-            )
-        })
-        .collect()
-}
+use bk_tests::{Sandbox, has};
+use serde_json::json;
 
 #[test]
 fn what_is_no_archive_is_refused_with_its_reason_and_the_rest_is_adopted() {
@@ -36,7 +21,7 @@ fn what_is_no_archive_is_refused_with_its_reason_and_the_rest_is_adopted() {
         "bk-adopt: cannot adopt 'good.tar.gz.partial': it is a partial archive, which is being written or was given up\n",
         "bk-adopt: cannot adopt 'bad\u{fffd}.tar.gz': its path is not UTF-8, as a record needs it: rename it\n",
     ));
-    assert_eq!(actions(&ran), ["adopted good"]);
+    assert_eq!(ran.actions(), ["adopted good"]);
     let dir = sandbox.path("").display().to_string();
     for flag in ["", "--damaged"] {
         let ran = sandbox.run(&format!(
@@ -77,7 +62,7 @@ fn a_damaged_archive_is_adopted_only_where_that_is_asked_for() {
 
     let ran = sandbox.ok("bk-adopt --damaged -r .");
     assert_eq!(
-        actions(&ran),
+        ran.actions(),
         [
             "adopted own",
             "adopted own_2",
@@ -152,7 +137,7 @@ for n, comment in enumerate(json.load(open('comments'))):
     let ran = sandbox.run("bk-adopt c?.tar.gz");
     let dir = sandbox.path("").display().to_string();
     ran.fails(1, &format!("bk-adopt: cannot adopt '{dir}c7.tar.gz': its time 9999-12-30T22:00:00.999Z is out of range\n"));
-    let mut names = actions(&ran);
+    let mut names = ran.actions();
     names.sort();
     assert_eq!(
         names,
@@ -179,7 +164,7 @@ fn ten_at_once_adopt_each_archive_once() {
     sandbox.ok("for n in 1 2 3 4 5 6; do bk-create -n b$n app; mkdir d$n; tar czf d$n/same.tar.gz app/log --mtime=@$n; done; mv home/archives own; rm -r home");
     let ran = sandbox
         .ok("for n in 1 2 3 4 5 6 7 8 9 10; do bk-adopt -r own d? >out$n & done; wait; cat out*");
-    let mut adopted: Vec<_> = actions(&ran);
+    let mut adopted: Vec<_> = ran.actions();
     adopted.retain(|it| it.starts_with("adopted"));
     adopted.sort();
     let each = [
@@ -223,9 +208,9 @@ fn an_archive_that_somebody_is_at_work_on_is_left_alone() {
         1,
         &format!("bk-adopt: cannot adopt '{path}': somebody is at work on it: it is locked\n"),
     );
-    assert_eq!(actions(&ran), ["adopted b"]);
+    assert_eq!(ran.actions(), ["adopted b"]);
     let ran = sandbox.ok("flock -s a.tar.gz bk-adopt -r .");
-    assert_eq!(actions(&ran), ["adopted a"], "a reader is no work");
+    assert_eq!(ran.actions(), ["adopted a"], "a reader is no work");
 }
 
 #[test]

@@ -13,10 +13,6 @@ fn duckdb(sandbox: &Sandbox) -> Connection {
     Connection::open(sandbox.home().join("catalog.duckdb")).unwrap()
 }
 
-fn sql(sandbox: &Sandbox, text: &str) {
-    duckdb(sandbox).execute_batch(text).unwrap();
-}
-
 fn end(line: &str, child: Child) -> Ran {
     Ran::new(line, child.wait_with_output().unwrap())
 }
@@ -128,10 +124,7 @@ fn a_record_that_breaks_the_rules_is_named_and_does_not_hide_the_others() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.ok("for n in a b c; do bk-create -n $n app; done");
-    sql(
-        &sandbox,
-        "UPDATE backup_records SET backup_hash = 'x' WHERE id = 2",
-    );
+    sandbox.sql("UPDATE backup_records SET backup_hash = 'x' WHERE id = 2");
     let ran = sandbox.run("bk-ls | jq .id");
     assert_eq!(ran.stdout, "1\n3\n");
     let damaged = "bk-ls: the record 2 'b' in the catalog is damaged: its hash is not 64 lower-case hex digits\n";
@@ -154,10 +147,9 @@ fn a_catalog_of_another_version_is_refused_with_the_remedy() {
             "the catalog is of version 0, older than this program, which knows 1: use the bk that made it",
         ),
     ] {
-        sql(
-            &sandbox,
-            &format!("UPDATE settings SET value = '{version}' WHERE name = 'schema_version'"),
-        );
+        sandbox.sql(&format!(
+            "UPDATE settings SET value = '{version}' WHERE name = 'schema_version'"
+        ));
         sandbox.run("bk-ls").fails(1, &format!("bk-ls: {error}\n"));
         sandbox
             .run("bk-create -n b app")

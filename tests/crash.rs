@@ -24,6 +24,11 @@ const KILLED: i32 = 137;
 /// What bk-create is killed at, over and over. The archives are on their way to `store/`.
 const CREATE: &str = "bk-create --storage store -n x app";
 
+/// Whether there is what the checks of this file need.
+fn can_check() -> bool {
+    has("jq") && can_trace()
+}
+
 /// How the home is before the program starts that is killed.
 struct Start {
     sandbox: Sandbox,
@@ -234,40 +239,28 @@ impl Trace {
 
 #[test]
 fn a_kill_at_the_very_first_backup_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::new("true").kill_at_each(3);
     }
 }
 
 #[test]
 fn a_kill_at_a_later_backup_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::with_catalog().kill_at_each(3);
     }
 }
 
 #[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::after_a_crash().kill_at_each(3);
     }
 }
 
 #[test]
 fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::with_catalog().kill_at_each_of_a_failure(3);
     }
 }
@@ -275,10 +268,7 @@ fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
 #[test]
 #[ignore = "minutes: make test-long"]
 fn a_kill_at_any_call_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         for start in [
             Start::new("true"),
             Start::with_catalog(),
@@ -292,20 +282,14 @@ fn a_kill_at_any_call_loses_nothing() {
 
 #[test]
 fn a_call_that_fails_is_told_and_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::with_catalog().fail_at_each(FAILURES, "", 4);
     }
 }
 
 #[test]
 fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 2);
     }
 }
@@ -313,10 +297,7 @@ fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
 /// As on a network file system without a lock manager.
 #[test]
 fn storage_that_cannot_be_locked_is_told_and_nothing_is_left_there() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         let start = Start::with_catalog();
         let partial = start.sandbox.path("store/x.tar.gz.partial");
         let partial = partial.display();
@@ -333,10 +314,7 @@ fn storage_that_cannot_be_locked_is_told_and_nothing_is_left_there() {
 /// The archive has its name by then, and the record says that it failed.
 #[test]
 fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         let start = Start::with_catalog();
         let dir = start.sandbox.path("store").display().to_string();
         let fault = "-e trace=fsync -e inject=fsync:error=EIO";
@@ -352,10 +330,7 @@ fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
 #[test]
 #[ignore = "minutes: make test-long"]
 fn any_call_may_fail_and_nothing_is_lost() {
-    if !has("jq") {
-        return;
-    }
-    if can_trace() {
+    if can_check() {
         for start in [
             Start::new("true"),
             Start::with_catalog(),
@@ -370,10 +345,7 @@ fn any_call_may_fail_and_nothing_is_lost() {
 /// After a loss of power only what was synced is there.
 #[test]
 fn what_is_printed_was_synced_before_in_the_order_of_writes() {
-    if !has("jq") {
-        return;
-    }
-    if !can_trace() {
+    if !can_check() {
         return;
     }
     let trace = Trace::of_a_creation(&Sandbox::with_app());
@@ -394,10 +366,7 @@ fn what_is_printed_was_synced_before_in_the_order_of_writes() {
 /// A directory that was made is there after a loss of power only once its parent was synced.
 #[test]
 fn directories_that_are_made_are_synced_in_their_parents() {
-    if !has("jq") {
-        return;
-    }
-    if !can_trace() {
+    if !can_check() {
         return;
     }
     let trace = Trace::of_a_creation(&Sandbox::with_app());

@@ -176,6 +176,12 @@ impl Sandbox {
         rows.map(Result::unwrap).collect()
     }
 
+    /// Changes the catalog behind the programs' backs, as somebody's duckdb shell would.
+    pub fn sql(&self, text: &str) {
+        let catalog = Connection::open(self.home().join("catalog.duckdb")).unwrap();
+        catalog.execute_batch(text).unwrap();
+    }
+
     /// What bk-ls tells, a value a line.
     pub fn records(&self) -> Vec<Value> {
         self.ok("bk-ls --json").records()
@@ -209,6 +215,16 @@ impl Ran {
     pub fn records(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{self:#?}"));
         self.stdout.lines().map(parse).collect()
+    }
+
+    /// What bk-adopt did with which name, each as `ACTION NAME`.
+    pub fn actions(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let action = |it: &Value| {
+            let action = text(&it["adopt"]["action"]);
+            format!("{action} {}", text(&it["backup_name"]))
+        };
+        self.records().iter().map(action).collect()
     }
 
     /// The one line of stdout.

@@ -3,7 +3,6 @@
 use std::fs;
 
 use bk_tests::{Ran, Sandbox};
-use duckdb::Connection;
 
 /// A sandbox with the backup `a` of `app/`.
 fn one() -> Sandbox {
@@ -12,22 +11,14 @@ fn one() -> Sandbox {
     sandbox
 }
 
-fn sql(sandbox: &Sandbox, sql: &str) {
-    let catalog = Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
-    catalog.execute_batch(sql).unwrap();
-}
-
 /// Makes the record of `a` agree with its archive, as far as size and hash go.
 fn agree(sandbox: &Sandbox) {
     let path = sandbox.archive("a");
-    sql(
-        sandbox,
-        &format!(
-            "UPDATE backup_records SET backup_size = told.size, backup_hash = told.hash
+    sandbox.sql(&format!(
+        "UPDATE backup_records SET backup_size = told.size, backup_hash = told.hash
              FROM (SELECT size, sha256(content) AS hash FROM read_blob('{}')) told",
-            path.display()
-        ),
-    );
+        path.display()
+    ));
 }
 
 fn codes(ran: &Ran) -> Vec<String> {
@@ -201,7 +192,7 @@ fn bad_header() {
 #[test]
 fn count_mismatch() {
     let sandbox = one();
-    sql(&sandbox, "UPDATE backup_records SET file_count = 9");
+    sandbox.sql("UPDATE backup_records SET file_count = 9");
     let reason = "its archive holds 6 files, the record says 9";
     finds(&sandbox, "--deep", &["count-mismatch"], &[reason]);
     finds(&sandbox, "", &[], &[]);
@@ -237,7 +228,7 @@ fn only_completed_backups_are_verified() {
     sandbox.ok("bk-create -n b app; bk-create -n c app");
     for (id, status) in [(2, "failed"), (3, "moving")] {
         let set = format!("UPDATE backup_records SET status = '{status}' WHERE id = {id}");
-        sql(&sandbox, &set);
+        sandbox.sql(&set);
     }
     let ran = sandbox.run("bk-verify a b c");
     ran.fails(
@@ -296,14 +287,11 @@ fn a_round_takes_what_was_verified_longest_ago() {
     assert_eq!(names("bk-verify --older-than-check 30d"), [""; 0]);
     for (name, days) in [("c", 40), ("a", 50), ("b", 20)] {
         let at = format!("(now() AT TIME ZONE 'UTC') - INTERVAL {days} DAY");
-        sql(
-            &sandbox,
-            &format!(
-                "UPDATE backup_records SET backup_metadata = json_object('last_verified', json_object(
+        sandbox.sql(&format!(
+            "UPDATE backup_records SET backup_metadata = json_object('last_verified', json_object(
                  'at', strftime({at}, '%Y-%m-%dT%H:%M:%SZ'), 'level', 'sha256', 'ok', true))
                  WHERE backup_name = '{name}'"
-            ),
-        );
+        ));
     }
     assert_eq!(names("bk-ls --unverified-for 30d"), ["a", "c"]);
     assert_eq!(names("bk-verify --older-than-check 30d"), ["a", "c"]);

@@ -34,11 +34,6 @@ fn two() -> Sandbox {
     sandbox
 }
 
-fn sql(sandbox: &Sandbox, sql: &str) {
-    let catalog = Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
-    catalog.execute_batch(sql).unwrap();
-}
-
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
@@ -93,7 +88,7 @@ fn an_archive_that_is_unlinked_meanwhile_is_checked_to_its_end() {
 fn a_record_that_is_removed_meanwhile_is_no_error_of_its_archive() {
     let sandbox = two();
     let ran = verify_while(&sandbox, "big a", |_| {
-        sql(&sandbox, "DELETE FROM backup_records");
+        sandbox.sql("DELETE FROM backup_records");
         for name in ["big", "a"] {
             fs::remove_file(sandbox.archive(name)).unwrap();
         }
@@ -118,9 +113,7 @@ fn a_record_that_moves_meanwhile_is_checked_again_where_it_is() {
     let sandbox = two();
     let ran = verify_while(&sandbox, "big a", |_| {
         fs::rename(sandbox.archive("a"), sandbox.archive("b")).unwrap();
-        sql(
-            &sandbox,
-            "UPDATE backup_records SET backup_path = replace(backup_path, '/a.', '/b.') WHERE id = 2",
+        sandbox.sql("UPDATE backup_records SET backup_path = replace(backup_path, '/a.', '/b.') WHERE id = 2",
         );
     });
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
