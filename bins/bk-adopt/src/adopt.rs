@@ -233,7 +233,7 @@ pub(crate) fn log(session: &Session<'_>, done: &Done) -> Result<()> {
 
 /// Two records of one path would be removed with one archive. The ledger keeps the attempt.
 fn give_up(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
-    session.remove(id)?;
+    session.remove(&[id])?;
     session.log(&Event {
         backup: Some((id, name)),
         event: "remove",

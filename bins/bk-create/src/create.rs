@@ -383,7 +383,9 @@ fn free_name(
     let is_free = |name: &str| -> Result<bool> {
         let archive = storage.join(format!("{name}.tar.gz"));
         let on_disk = |path: &Path| path.symlink_metadata().is_ok();
+        let path = archive.to_string_lossy();
         Ok(session.named(name)?.is_none()
+            && session.at_path(&path)?.is_empty()
             && !on_disk(&archive)
             && !on_disk(&partial_path(&archive)))
     };
@@ -392,7 +394,7 @@ fn free_name(
             .named(name)?
             .filter(|it| it.status == Status::Failed)
         {
-            session.remove(failed.id)?;
+            session.remove(&[failed.id])?;
             session.log(&Event {
                 backup: Some((failed.id, name)),
                 event: "remove",

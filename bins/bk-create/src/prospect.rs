@@ -11,6 +11,7 @@ use bk_archive::walk::Source;
 use bk_schema::catalog;
 use bk_schema::home::Home;
 use bk_schema::record::Backup;
+use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
 
@@ -18,7 +19,6 @@ use crate::estimate::{Earlier, Estimate, Totals};
 use crate::flags::{PROGRAM, Settings};
 use crate::request::Request;
 use crate::sources::{self, Given};
-use crate::space::Space;
 
 /// What is known before a byte is written.
 pub(crate) struct Prospect {

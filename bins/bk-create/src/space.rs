@@ -1,4 +1,4 @@
-//! Free space: what there is, what must stay, and a writer that waits for it.
+//! A writer that waits for free space: what must stay free stays so.
 //!
 //! Knows no archive: bytes go through to the file below.
 
@@ -7,51 +7,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use bk_schema::space::Space;
 use bk_schema::units::human_size;
 
 use crate::flags::OnLowSpace;
 use crate::watch::Watch;
 
-const GIB: u64 = 1 << 30;
 /// How often a pause looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// The space of one file system, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Space {
-    pub(crate) total_bytes: u64,
-    /// For this user: what the file system keeps for root is not counted.
-    pub(crate) available_bytes: u64,
-}
-
-impl Space {
-    fn new(stat: &rustix::fs::StatVfs) -> Self {
-        Self {
-            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-        }
-    }
-
-    /// That of the directory, or of where it would be made.
-    ///
-    /// # Errors
-    /// Those of statvfs(3).
-    pub(crate) fn at(dir: &Path) -> Result<Self> {
-        let existing = dir
-            .ancestors()
-            .find(|ancestor| ancestor.exists())
-            .unwrap_or(dir);
-        let stat = rustix::fs::statvfs(existing)
-            .with_context(|| format!("cannot tell the free space of '{}'", existing.display()))?;
-        Ok(Self::new(&stat))
-    }
-
-    /// What is left free unless the user says otherwise.
-    pub(crate) fn default_reserve(self) -> u64 {
-        (self.total_bytes / 20).min(GIB)
-    }
-}
 
 /// Writes to a file as long as the reserve stays free; else it pauses, or fails.
 pub(crate) struct Guard<'a> {
@@ -65,7 +28,7 @@ pub(crate) struct Guard<'a> {
 
 impl Guard<'_> {
     fn available(&self) -> io::Result<u64> {
-        Ok(Space::new(&rustix::fs::fstatvfs(self.file)?).available_bytes)
+        Ok(Space::of(self.file)?.available_bytes)
     }
 
     fn wait_for(&self, bytes: u64) -> io::Result<()> {

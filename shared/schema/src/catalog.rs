@@ -1,14 +1,16 @@
-//! The catalog: sessions, and every query. The only SQL outside migrations/.
+//! The catalog: sessions, and below it every query. The only SQL outside migrations/.
 //!
 //! A session locks, opens, runs one transaction, closes and unlocks; what it returns are plain
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no archive format; recovery alone touches archives, by their paths.
 
+mod ledger;
+mod records;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use duckdb::{AccessMode, Config, Connection, params};
-use jiff::Timestamp;
+use duckdb::{AccessMode, Config, Connection};
 use serde_json::{Map, Value};
 
 use crate::durable::{make_dir, sync_dir};
@@ -16,29 +18,10 @@ use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::{MIGRATIONS, NEWEST};
-use crate::record::{Backup, Status};
-use crate::rows::{BadRow, backup_from, match_rows};
+use crate::record::Backup;
+use crate::{recovery, spare};
 
-/// Columns of `backup_records` in their order, times as microseconds since 1970.
-const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
-     file_count, compression_type, backup_hash, description, backup_metadata, protected, \
-     epoch_us(created_at), epoch_us(expires_at)";
-
-/// Placeholders in one query: a longer list of identities is looked up in parts.
-const LOOKUP_CHUNK: usize = 1000;
-
-/// A row of the ledger.
-#[derive(Debug, Clone)]
-pub struct Event<'a> {
-    /// Which backup, where there is one.
-    pub backup: Option<(i64, &'a str)>,
-    /// What happened: `create`, `recover`, ...
-    pub event: &'a str,
-    /// Whether it went well.
-    pub ok: bool,
-    /// A JSON object.
-    pub details: Value,
-}
+pub use ledger::Event;
 
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
@@ -106,26 +89,50 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
+    let mut backoff = Backoff::new(home.lock_timeout);
+    let _lock = lock_to_write(home, &mut backoff)?;
+    then(transact(home, &mut backoff, &[], work)?)
+}
+
+/// As [`write`], for a removal: on a full disk the spare is given up for it, and recovery leaves
+/// to this process the rows that are its `own` work.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_removal<T>(
+    home: &Home,
+    own: &[i64],
+    work: impl FnOnce(&Session<'_>) -> Result<T>,
+) -> Result<T> {
+    let mut backoff = Backoff::new(home.lock_timeout);
+    let _lock = lock_to_write(home, &mut backoff)?;
+    spare::give_up(home);
+    transact(home, &mut backoff, own, work)
+}
+
+fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = Lock::take(
-        &home.dir,
-        Access::Write,
-        home.program,
-        home.now,
-        &mut backoff,
-    )?;
+    Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)
+}
+
+fn transact<T>(
+    home: &Home,
+    backoff: &mut Backoff,
+    own: &[i64],
+    work: impl FnOnce(&Session<'_>) -> Result<T>,
+) -> Result<T> {
     if !home.has_catalog() {
-        create_catalog(home, &mut backoff)?;
+        create_catalog(home, backoff)?;
     }
-    let session = Session::open(home, &home.catalog(), Access::Write, &mut backoff)?;
+    let session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
     session.check_version()?;
-    session.recover()?;
+    recovery::run(&session, own)?;
     let value = session.transaction(|| work(&session))?;
     drop(session);
     sync_dir(&home.dir)?;
-    then(value)
+    spare::lay_by(home);
+    Ok(value)
 }
 
 /// A half-made catalog is never seen: it is made under another name, then renamed.
@@ -192,7 +199,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.connection.execute_batch("BEGIN")?;
         match work() {
             Ok(value) => {
@@ -250,105 +257,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Every backup, oldest first.
-    ///
-    /// # Errors
-    /// Those of the query; a bad row is none.
-    pub fn backups(&self) -> Result<Vec<Result<Backup, BadRow>>> {
-        self.select("", &[])
-    }
-
-    /// The backups that are meant, in the order in which they are.
-    ///
-    /// # Errors
-    /// Those of the query. Each that is unknown, damaged, or named otherwise than its id says
-    /// is an error of its own.
-    pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
-        let mut rows = Vec::new();
-        for chunk in wanted.chunks(LOOKUP_CHUNK) {
-            let values = chunk.iter().map(|one| match (one.id, &one.name) {
-                (Some(id), _) => id.to_string(),
-                (None, name) => name.clone().unwrap_or_default(),
-            });
-            let terms: Vec<_> = chunk
-                .iter()
-                .map(|one| match one.id {
-                    Some(_) => "id = CAST(? AS BIGINT)",
-                    None => "backup_name = ?",
-                })
-                .collect();
-            let condition = format!("WHERE {}", terms.join(" OR "));
-            rows.extend(self.select(&condition, &values.collect::<Vec<_>>())?);
-        }
-        Ok(match_rows(wanted, &rows))
-    }
-
-    fn select(&self, condition: &str, values: &[String]) -> Result<Vec<Result<Backup, BadRow>>> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM backup_records {condition} ORDER BY created_at, id");
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query(duckdb::params_from_iter(values))?;
-        let mut backups = Vec::new();
-        while let Some(row) = rows.next()? {
-            backups.push(backup_from(row).map_err(|error| BadRow {
-                id: row.get(0).unwrap_or_default(),
-                name: row.get(1).unwrap_or_default(),
-                reason: format!("{error:#}"),
-            }));
-        }
-        Ok(backups)
-    }
-
-    /// Adds a record and returns it with its id. The `id` that it comes with is not used.
-    ///
-    /// # Errors
-    /// A record that breaks its rules, a name that is taken.
-    pub fn insert(&self, backup: &Backup) -> Result<Backup> {
-        let id: i64 = self
-            .connection
-            .query_row("SELECT nextval('backup_id')", [], |row| row.get(0))?;
-        let backup = Backup {
-            id,
-            ..backup.clone()
-        };
-        backup.check()?;
-        self.connection.execute(
-            "INSERT INTO backup_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
-            params![
-                backup.id, backup.backup_name, backup.backup_type.name(), backup.status.name(), backup.source_version,
-                backup.backup_path, backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash,
-                backup.description, Value::Object(backup.backup_metadata.clone()).to_string(), backup.protected,
-                backup.created_at.as_microsecond(), backup.expires_at.map(Timestamp::as_microsecond)
-            ],
-        )?;
-        Ok(backup)
-    }
-
-    /// Writes all of a record but its id, its name and its creation.
-    ///
-    /// # Errors
-    /// A record that breaks its rules, or that is no longer there.
-    pub fn update(&self, backup: &Backup) -> Result<()> {
-        backup.check()?;
-        let changed = self.connection.execute(
-            "UPDATE backup_records SET backup_type = ?, status = ?, source_version = ?, backup_path = ?, \
-             backup_size = ?, file_count = ?, compression_type = ?, backup_hash = ?, description = ?, \
-             backup_metadata = ?, protected = ?, expires_at = make_timestamp(?) WHERE id = ?",
-            params![
-                backup.backup_type.name(), backup.status.name(), backup.source_version, backup.backup_path,
-                backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash, backup.description,
-                Value::Object(backup.backup_metadata.clone()).to_string(), backup.protected,
-                backup.expires_at.map(Timestamp::as_microsecond), backup.id
-            ],
-        )?;
-        ensure!(
-            changed == 1,
-            "the record {} was removed in the meantime",
-            backup.id
-        );
-        Ok(())
-    }
-
     /// Where new archives are put: what the setting says, else `archives/` in the home.
     ///
     /// # Errors
@@ -357,73 +265,15 @@ impl<'a> Session<'a> {
         let setting = self.setting("storage_dir")?;
         Ok(setting.map_or_else(|| self.home.archives(), PathBuf::from))
     }
+}
 
-    /// The record of this name.
-    ///
-    /// # Errors
-    /// Those of the query, and a record that breaks its rules.
-    pub fn named(&self, name: &str) -> Result<Option<Backup>> {
-        let rows = self.select("WHERE backup_name = ?", &[name.to_owned()])?;
-        Ok(rows.into_iter().next().transpose()?)
+/// As many as are wanted, for a list.
+fn placeholders(count: usize) -> String {
+    // An empty list is no SQL; nothing equals NULL.
+    if count == 0 {
+        return "NULL".to_owned();
     }
-
-    /// Removes a record. The ledger keeps its history.
-    ///
-    /// # Errors
-    /// Those of the query.
-    pub fn remove(&self, id: i64) -> Result<()> {
-        self.connection
-            .execute("DELETE FROM backup_records WHERE id = ?", [id])?;
-        Ok(())
-    }
-
-    /// Adds a row to the ledger.
-    ///
-    /// # Errors
-    /// Those of the query.
-    pub fn log(&self, event: &Event<'_>) -> Result<()> {
-        let outcome = if event.ok { "ok" } else { "failed" };
-        self.connection.execute(
-            "INSERT INTO backup_events SELECT nextval('event_id'), make_timestamp(?), ?, ?, ?, ?, ?, ?",
-            params![
-                self.home.now.as_microsecond(), self.home.program, event.backup.map(|(id, _)| id),
-                event.backup.map(|(_, name)| name), event.event, outcome, event.details.to_string()
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// Turns `creating` rows whose writer is dead into `failed` ones, in a transaction of its own.
-    fn recover(&self) -> Result<()> {
-        let creating = self.select("WHERE status = 'creating'", &[])?;
-        let dead: Vec<_> = creating
-            .into_iter()
-            .flatten()
-            .filter_map(|backup| {
-                crate::recovery::dead_creation(&backup).map(|reason| (backup, reason))
-            })
-            .collect();
-        if dead.is_empty() {
-            return Ok(());
-        }
-        self.transaction(|| {
-            for (mut backup, reason) in dead {
-                backup.status = Status::Failed;
-                backup
-                    .backup_metadata
-                    .insert("failure".into(), reason.clone().into());
-                self.update(&backup)?;
-                let who = Some((backup.id, backup.backup_name.as_str()));
-                self.log(&Event {
-                    backup: who,
-                    event: "recover",
-                    ok: true,
-                    details: serde_json::json!({ "reason": reason }),
-                })?;
-            }
-            Ok(())
-        })
-    }
+    vec!["?"; count].join(", ")
 }
 
 fn config(access: Access) -> Result<Config> {

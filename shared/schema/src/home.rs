@@ -75,6 +75,12 @@ impl Home {
         self.dir.join("catalog.duckdb")
     }
 
+    /// Space that is kept for removals on a full disk.
+    #[must_use]
+    pub fn spare(&self) -> PathBuf {
+        self.dir.join("catalog.spare")
+    }
+
     /// Whether there is a catalog yet.
     #[must_use]
     pub fn has_catalog(&self) -> bool {

@@ -2,12 +2,16 @@
 //!
 //! `record` is the one type that is serialised, `birth` what an archive keeps of it, `lines`
 //! carries it through pipes, `catalog` keeps it in the `home`, as `rows`, `lock` guards it
-//! there, `recovery` tidies after the dead, `durable` makes directories last. `cli` is the
+//! there, `recovery` tidies after the dead, as `at_work` tells them from the living and
+//! `moving` where an archive went, `removal` removes archives with their records, on a full
+//! disk by the `spare`, `durable` makes directories last. `cli` is the
 //! command line, `completions` what shells are taught of it, `operands` which backups are
 //! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
-//! what ends a program in good order, `units` sizes and times, `verified` what was proved of an
+//! what ends a program in good order, `space` what a file system
+//! has, `units` sizes and times, `verified` what was proved of an
 //! archive. This crate opens no archive but to ask whether somebody is at work on it.
 
+pub mod at_work;
 pub mod birth;
 pub mod catalog;
 pub mod cli;
@@ -18,12 +22,16 @@ pub mod lines;
 pub mod listing;
 pub mod lock;
 mod migrations;
+pub mod moving;
 pub mod operands;
 pub mod output;
 pub mod progress;
 pub mod record;
 pub mod recovery;
+pub mod removal;
 pub mod rows;
 pub mod signals;
+pub mod space;
+mod spare;
 pub mod units;
 pub mod verified;
