@@ -12,6 +12,7 @@ set -e
 umask 022; mkdir -p t/dir/sub t/heir t/plain; echo content >t/file; echo >t/mask; echo >t/cut; echo >t/plain/file
 setfacl -m u:daemon:rw,u:12345:rwx,g:daemon:r,g:54321:- t/file
 setfacl -m m:r t/mask
+mkfifo t/pipe; setfacl -m u:daemon:rw t/pipe
 setfacl -m u:daemon:rwx,u:12345:rw t/cut; chmod 2640 t/cut
 setfacl -m u:12345:rx -m d:u:daemon:rwx,d:g:54321:r,d:m:rx t/dir
 setfacl -m d:u::rwx,d:g::r,d:o::- t/heir; touch t/heir/in; chmod 1771 t/heir
