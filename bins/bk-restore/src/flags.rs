@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use bk_archive::accounts::Ids;
 use bk_archive::attributes::{Owners, Rights};
 use bk_archive::names::Selection;
 use bk_schema::cli::{Arguments, Flag, Operands, Program, UsageError, usage};
@@ -176,12 +177,13 @@ impl Settings {
 
     /// What may be restored beside content.
     pub(crate) fn rights(&self) -> Rights {
-        let owners = || match self.numeric_owner {
-            true => Owners::by_number(),
-            false => Owners::by_name(),
-        };
         Rights {
-            owners: self.same_owner.then(owners),
+            owners: match (self.same_owner, self.numeric_owner) {
+                (false, _) => Owners::Left,
+                (true, true) => Owners::ByNumber,
+                (true, false) => Owners::ByName,
+            },
+            ids: Ids::of_this_machine(),
             devices: self.devices,
             privileged: rustix::process::geteuid().is_root(),
         }

@@ -3,24 +3,27 @@
 //!
 //! Knows no archive and no order of work.
 
-use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
 
+use anyhow::Result;
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
     fchmod, fchown, fsetxattr, futimens, setxattr, utimensat,
 };
 
+use crate::accounts::Ids;
+use crate::acl::{self, Acl};
 use crate::entry::{Entry, FileTime, Xattrs};
-use crate::source::names_by_id;
 
 /// What may be restored beside content, permissions and times.
 #[derive(Debug, Default)]
 pub struct Rights {
-    /// Owners and groups; `None` leaves all to whoever restores.
-    pub owners: Option<Owners>,
+    /// Owners and groups.
+    pub owners: Owners,
+    /// Whom the names of owners and in ACLs mean.
+    pub ids: Ids,
     /// Device nodes.
     pub devices: bool,
     /// Attributes of the name spaces `security` and `trusted`.
@@ -28,31 +31,15 @@ pub struct Rights {
 }
 
 /// How owners are found.
-#[derive(Debug, Default)]
-pub struct Owners {
-    users: HashMap<Vec<u8>, u32>,
-    groups: HashMap<Vec<u8>, u32>,
-}
-
-impl Owners {
-    /// By name where this machine has it, as tar(1) does, else by number.
-    #[must_use]
-    pub fn by_name() -> Self {
-        let by_name = |path| {
-            let names = names_by_id(Path::new(path));
-            names.into_iter().map(|(id, name)| (name, id)).collect()
-        };
-        Self {
-            users: by_name("/etc/passwd"),
-            groups: by_name("/etc/group"),
-        }
-    }
-
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// All is left to whoever restores.
+    #[default]
+    Left,
     /// By number alone.
-    #[must_use]
-    pub fn by_number() -> Self {
-        Self::default()
-    }
+    ByNumber,
+    /// By name where this machine has it, as tar(1) does, else by number.
+    ByName,
 }
 
 /// What an entry is to have once it is restored.
@@ -71,21 +58,21 @@ impl Rights {
     /// What an entry is to have, and what it is not to have of what the archive tells.
     pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<LeftOut>) {
         let mut left_out = Vec::new();
-        let owner = self.owners.as_ref().map(|owners| {
-            let user = owners.users.get(&entry.uname).copied();
-            let group = owners.groups.get(&entry.gname).copied();
-            (user.unwrap_or(entry.uid), group.unwrap_or(entry.gid))
-        });
+        let owner = self.owner(entry);
         let special = entry.mode & 0o6000;
         if owner.is_none() && special != 0 {
             left_out.push("its setuid and setgid bits: that takes root or --same-owner".to_owned());
         }
         let is_kept = |(name, _): &&(Vec<u8>, Vec<u8>)| self.privileged || !is_privileged(name);
         for (name, _) in entry.xattrs.iter().filter(|it| !is_kept(it)) {
-            left_out.push(format!(
-                "its attribute '{}': that takes root",
-                name.escape_ascii()
-            ));
+            left_out.push(unset(name, "that takes root"));
+        }
+        let mut xattrs: Xattrs = entry.xattrs.iter().filter(is_kept).cloned().collect();
+        for (name, text) in &entry.acl_texts {
+            match self.acl(name, text) {
+                Ok(value) => xattrs.extend(value.map(|value| (name.clone(), value))),
+                Err(error) => left_out.push(unset(name, error)),
+            }
         }
         let attributes = Attributes {
             mode: match owner {
@@ -94,10 +81,37 @@ impl Rights {
             },
             owner,
             mtime: entry.mtime,
-            xattrs: entry.xattrs.iter().filter(is_kept).cloned().collect(),
+            xattrs,
         };
         (attributes, left_out)
     }
+
+    fn owner(&self, entry: &Entry) -> Option<(u32, u32)> {
+        match self.owners {
+            Owners::Left => None,
+            Owners::ByNumber => Some((entry.uid, entry.gid)),
+            Owners::ByName => {
+                let user = self.ids.users.get(&entry.uname).copied();
+                let group = self.ids.groups.get(&entry.gname).copied();
+                Some((user.unwrap_or(entry.uid), group.unwrap_or(entry.gid)))
+            }
+        }
+    }
+
+    /// The value of the attribute that an ACL as text stands for; `None` where a file system
+    /// would keep none.
+    fn acl(&self, name: &[u8], text: &[u8]) -> Result<Option<Vec<u8>>> {
+        let acl = Acl::parse(text, &self.ids)?;
+        let is_kept = match name == acl::ACCESS {
+            true => !acl.is_mode_alone(),
+            false => !acl.is_empty(),
+        };
+        Ok(is_kept.then(|| acl.bytes()))
+    }
+}
+
+fn unset(name: &[u8], error: impl Display) -> LeftOut {
+    format!("its attribute '{}': {error}", name.escape_ascii())
 }
 
 fn is_privileged(name: &[u8]) -> bool {
@@ -115,8 +129,16 @@ pub(crate) enum Made<'a> {
 }
 
 impl Attributes {
-    /// Gives them, the owner first as that takes away others; an attribute that the file system
-    /// does not take is left out.
+    /// The mode once all is given: the ACL that governs access has its part in it.
+    pub(crate) fn mode_with_acl(&self) -> u32 {
+        let mut acls = self.xattrs.iter().filter(|(name, _)| name == acl::ACCESS);
+        let bits = acls.find_map(|(_, value)| acl::mode(value));
+        bits.map_or(self.mode, |bits| self.mode & !0o777 | bits)
+    }
+
+    /// Gives them, the owner first as that takes away others, and after the mode the ACL that
+    /// governs access: bsdtar writes the group's own permissions into the mode, where a file
+    /// shows the mask. An attribute that the file system does not take is left out.
     ///
     /// # Errors
     /// Those of owner, mode and times.
@@ -125,25 +147,22 @@ impl Attributes {
         if let Some((uid, gid)) = self.owner {
             give_owner(made, Uid::from_raw(uid), Gid::from_raw(gid))?;
         }
-        for (name, value) in &self.xattrs {
-            let set = match made {
-                Made::Open(fd) => fsetxattr(fd, &name[..], value, XattrFlags::empty()),
-                Made::Special(fd, ..) | Made::Link(fd, ..) => {
-                    setxattr(by_proc(*fd), &name[..], value, XattrFlags::empty())
+        let mut set = |is_access: bool| {
+            let meant = |(name, _): &&(Vec<u8>, Vec<u8>)| (name == acl::ACCESS) == is_access;
+            for (name, value) in self.xattrs.iter().filter(meant) {
+                if let Err(error) = give_xattr(made, name, value) {
+                    left_out.push(unset(name, error));
                 }
-            };
-            if let Err(error) = set {
-                let name = name.escape_ascii();
-                let error = io::Error::from(error);
-                left_out.push(format!("its attribute '{name}': {error}"));
             }
-        }
+        };
+        set(false);
         let mode = Mode::from_raw_mode(self.mode);
         match made {
             Made::Open(fd) => fchmod(fd, mode)?,
             Made::Special(fd, ..) => chmodat(CWD, by_proc(*fd), mode, AtFlags::empty())?,
             Made::Link(..) => {}
         }
+        set(true);
         let times = times(self.mtime);
         match made {
             Made::Open(fd) => futimens(fd, &times)?,
@@ -153,6 +172,16 @@ impl Attributes {
         }
         Ok(left_out)
     }
+}
+
+fn give_xattr(made: &Made<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
+    match made {
+        Made::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty())?,
+        Made::Special(fd, ..) | Made::Link(fd, ..) => {
+            setxattr(by_proc(*fd), name, value, XattrFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 fn give_owner(made: &Made<'_>, uid: Uid, gid: Gid) -> io::Result<()> {

@@ -240,6 +240,7 @@ mod tests {
             gname: Vec::new(),
             mtime: crate::entry::FileTime::default(),
             xattrs: Vec::new(),
+            acl_texts: Vec::new(),
         };
         header::push_entry(stream, &entry);
         stream.extend_from_slice(content);

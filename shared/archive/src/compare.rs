@@ -214,10 +214,10 @@ fn same(one: &mut dyn Read, other: &mut dyn Read, count: u64) -> io::Result<bool
 fn facts(stat: &Stat, wanted: &Attributes, entry: &Entry) -> Result<Option<String>> {
     let is_link = matches!(entry.kind, Kind::Symlink(_));
     let mode = stat.st_mode & 0o7777;
-    if !is_link && mode != wanted.mode {
+    let wanted_mode = wanted.mode_with_acl();
+    if !is_link && mode != wanted_mode {
         return Ok(Some(format!(
-            "its mode is {mode:04o}, not {:04o}",
-            wanted.mode
+            "its mode is {mode:04o}, not {wanted_mode:04o}"
         )));
     }
     if let Some(owner) = wanted.owner.filter(|it| *it != (stat.st_uid, stat.st_gid)) {

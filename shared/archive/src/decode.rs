@@ -4,8 +4,8 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::entry::{Entry, FileTime, Kind};
-use crate::header::{BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::entry::{Entry, FileTime, Kind, Xattrs};
+use crate::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
 use crate::pax::Records;
 
 /// A longer name is refused: the archive may be hostile.
@@ -152,6 +152,7 @@ pub(crate) fn attributes(block: &Block, records: &Records) -> Result<Entry> {
         let name = keyword.strip_prefix(XATTR_PREFIX.as_bytes())?;
         Some((unquoted(name), value.to_vec()))
     });
+    let xattrs = xattrs.collect();
     Ok(Entry {
         path: Vec::new(),
         kind: Kind::Directory,
@@ -162,8 +163,21 @@ pub(crate) fn attributes(block: &Block, records: &Records) -> Result<Entry> {
         uname: owner("uname", &block[265..297]),
         gname: owner("gname", &block[297..329]),
         mtime,
-        xattrs: xattrs.collect(),
+        acl_texts: acl_texts(records, &xattrs),
+        xattrs,
     })
+}
+
+/// Those that do not stand as attributes too, which tell the same without names.
+fn acl_texts(records: &Records, xattrs: &Xattrs) -> Xattrs {
+    let alone = ACL_KEYWORDS
+        .into_iter()
+        .filter(|(attribute, _)| xattrs.iter().all(|(name, _)| name != attribute));
+    let text = |(attribute, keyword): (&[u8], &str)| {
+        let text = records.last(keyword)?;
+        Some((attribute.to_vec(), text.to_vec()))
+    };
+    alone.filter_map(text).collect()
 }
 
 /// The name of an attribute, in which `=` and `%` are written as `%3D` and `%25`.

@@ -67,6 +67,9 @@ pub struct Entry {
     pub mtime: FileTime,
     /// Extended attributes, ACLs among them, by name.
     pub xattrs: Xattrs,
+    /// ACLs that stand as text alone, as other programs store them, by the name of the attribute
+    /// that each is to become; the writer stores none.
+    pub acl_texts: Xattrs,
 }
 
 /// Extended attributes: names and values, both of any bytes.

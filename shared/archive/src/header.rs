@@ -23,6 +23,12 @@ const TIME_MAX: i64 = 0o77_777_777_777;
 /// The keyword of an extended attribute is this and its name.
 pub(crate) const XATTR_PREFIX: &str = "SCHILY.xattr.";
 
+/// The attributes of ACLs, and the keywords under which they stand as text.
+pub(crate) const ACL_KEYWORDS: [(&[u8], &str); 2] = [
+    (acl::ACCESS, "SCHILY.acl.access"),
+    (acl::DEFAULT, "SCHILY.acl.default"),
+];
+
 /// A longer comment would make a global header that readers refuse.
 pub const COMMENT_MAX_BYTES: usize = pax::HEADER_MAX_BYTES - 32;
 
@@ -278,12 +284,11 @@ fn xattr_keyword(name: &[u8]) -> Vec<u8> {
 
 /// ACLs stand as text too: `tar --acls` and bsdtar restore them from that alone.
 fn push_acl(records: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let keyword = match name {
-        b"system.posix_acl_access" => "SCHILY.acl.access",
-        b"system.posix_acl_default" => "SCHILY.acl.default",
-        _ => return,
-    };
-    if let Some(text) = acl::text(value) {
+    let mut acls = ACL_KEYWORDS.into_iter();
+    let keyword = acls.find(|(attribute, _)| *attribute == name);
+    if let Some((_, keyword)) = keyword
+        && let Some(text) = acl::text(value)
+    {
         pax::push(records, keyword, text.as_bytes());
     }
 }

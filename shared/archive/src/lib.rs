@@ -5,12 +5,13 @@
 //! `inflate` is what the members hold, `gunzip` one of another program's, `damage` what is wrong
 //! with them, `hashed` the file itself, `reader` the entries in it, `check` all of that at once,
 //! from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
-//! `attributes` what an entry is to have, `extract` makes it, with `late` what comes last,
-//! `compare` reads it back, `remove` takes a tree away. The format: `entry` is what a header
-//! tells, `header` its bytes, `decode` those bytes back, `pax` the records of an extended
-//! header, `sparse` the map of a file with holes, `acl` the text of an ACL, `member` one gzip
-//! member. Knows paths and streams; knows no catalog.
+//! `accounts` whom names mean, `attributes` what an entry is to have, `extract` makes it, with
+//! `late` what comes last, `compare` reads it back, `remove` takes a tree away. The format:
+//! `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
+//! records of an extended header, `sparse` the map of a file with holes, `acl` an ACL as bytes
+//! and text, `member` one gzip member. Knows paths and streams; knows no catalog.
 
+pub mod accounts;
 mod acl;
 pub mod attributes;
 pub mod beneath;

@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{OFlags, SeekFrom, major, minor, seek};
 use xattr::FileExt;
 
+use crate::accounts::Names;
 use crate::entry::{Entry, Extent, FileTime, Kind, Xattrs};
 use crate::problem::{Problem, ProblemKind};
 use crate::walk::Found;
@@ -29,8 +30,7 @@ pub(crate) struct Opened {
 
 /// Turns what the walk found into entries, one after the other.
 pub(crate) struct Opener {
-    users: HashMap<u32, Vec<u8>>,
-    groups: HashMap<u32, Vec<u8>>,
+    names: Names,
     /// Under which name a file with several ones was stored first.
     stored: HashMap<Version, Vec<u8>>,
 }
@@ -50,12 +50,9 @@ fn version(metadata: &Metadata) -> Version {
 }
 
 impl Opener {
-    /// Names of owners come from the two files and not from the name service, which may ask
-    /// the network.
     pub(crate) fn new() -> Self {
         Self {
-            users: names_by_id(Path::new("/etc/passwd")),
-            groups: names_by_id(Path::new("/etc/group")),
+            names: Names::of_this_machine(),
             stored: HashMap::new(),
         }
     }
@@ -173,31 +170,16 @@ impl Opener {
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid(),
             gid: metadata.gid(),
-            uname: name(&self.users, metadata.uid()),
-            gname: name(&self.groups, metadata.gid()),
+            uname: name(&self.names.users, metadata.uid()),
+            gname: name(&self.names.groups, metadata.gid()),
             mtime: FileTime {
                 secs: metadata.mtime(),
                 nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or_default(),
             },
             xattrs,
+            acl_texts: Vec::new(),
         }
     }
-}
-
-/// Names by number from a file as passwd(5) and group(5) describe it; empty where it is missing.
-pub(crate) fn names_by_id(path: &Path) -> HashMap<u32, Vec<u8>> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let mut names = HashMap::new();
-    for line in text.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (name, id) = (fields.next(), fields.nth(1));
-        let id = id.and_then(|id| str::from_utf8(id).ok()?.parse().ok());
-        if let (Some(name), Some(id)) = (name, id) {
-            // The first line of a number is the one that getpwuid(3) answers with.
-            names.entry(id).or_insert_with(|| name.to_owned());
-        }
-    }
-    names
 }
 
 /// Attributes in the order of their names, so that the same tree makes the same bytes.

@@ -23,6 +23,7 @@ fn entry(path: &str, kind: Kind, size: u64) -> Entry {
             nanos: 750_000_000,
         },
         xattrs: Vec::new(),
+        acl_texts: Vec::new(),
     }
 }
 

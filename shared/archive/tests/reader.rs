@@ -48,6 +48,7 @@ fn entry(path: &str, kind: Kind, size: u64) -> Entry {
             nanos: 750_000_000,
         },
         xattrs: vec![(b"user.a=%".to_vec(), b"two\nlines\0".to_vec())],
+        acl_texts: Vec::new(),
     }
 }
 
