@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use bk_tests::{Ran, Sandbox, can_trace, has, programs};
+use bk_tests::{Ran, Sandbox, can_trace, checkout, has, programs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use regex::Regex;
 use serde_json::Value;
 
 /// A store of backups b1, b2, ... of `app`, created at these times, in UTC.
@@ -324,6 +325,38 @@ fn days_are_those_of_the_zone_that_is_asked_for() {
         "{}",
         table.stderr
     );
+}
+
+/// The table of the man page, made from its own times.
+#[test]
+fn the_calendar_of_the_man_page_is_what_is_printed() {
+    let page = std::fs::read_to_string(checkout().join("man/bk-prune.1")).unwrap();
+    let table = page.split("ID  CREATED").nth(1).unwrap();
+    let table = table.split(".Ed").next().unwrap();
+    // Without its head, and with the lines joined that are broken.
+    let rows = table.split_once('\n').unwrap().1.replace(",\n", ",");
+    let words = |row: &str| row.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows: Vec<_> = rows.lines().map(words).collect();
+    assert_eq!(rows.len(), 10);
+    let times: Vec<_> = rows
+        .iter()
+        .map(|row| row.split(' ').collect::<Vec<_>>()[2..4].join(" "))
+        .collect();
+    let sandbox = store(&times.iter().map(String::as_str).collect::<Vec<_>>());
+    let command = page
+        .split(".Ql ")
+        .find(|it| it.starts_with("bk-prune --explain"))
+        .unwrap();
+    let command = command.lines().next().unwrap();
+    let printed = sandbox
+        .ok(&format!("{command} --table --group-by none"))
+        .stdout;
+    let without = |row: &str| {
+        let all = Regex::new(r"^( *\d+  \w+ \S+ \S+)  all +\d+ B  (.*)  \S+$").unwrap();
+        words(&all.replace(row, "$1 $2"))
+    };
+    let printed: Vec<_> = printed.lines().skip(1).map(without).collect();
+    assert_eq!(printed, rows);
 }
 
 #[test]
