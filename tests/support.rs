@@ -4,6 +4,7 @@
 
 pub mod attack;
 pub mod rich;
+pub mod store;
 pub mod tarball;
 
 use std::fs;
