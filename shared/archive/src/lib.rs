@@ -3,8 +3,8 @@
 //! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
 //! `members` the stream cut into members, `writer` the threads that join them. Reading:
 //! `inflate` is what the members hold, `gunzip` one of another program's, `damage` what is wrong
-//! with them, `hashed` the file itself, `reader` the entries in it, `check` all of that at once,
-//! from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
+//! with them, `hashed` the file itself, `reader` the entries in it, `seek` those of some names
+//! alone, `check` all of that at once, from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
 //! `attributes` what an entry is to have, `extract` makes it, with `late` what comes last,
 //! `compare` reads it back, `remove` takes a tree away. The format: `entry` is what a header
 //! tells, `header` its bytes, `decode` those bytes back, `pax` the records of an extended
@@ -33,6 +33,7 @@ mod pieces;
 pub mod problem;
 pub mod reader;
 pub mod remove;
+pub mod seek;
 mod source;
 mod sparse;
 pub mod walk;
