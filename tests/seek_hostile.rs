@@ -129,7 +129,7 @@ fn lying_lengths_are_an_error_or_do_no_harm() {
             lying[number][16..20].copy_from_slice(&told.to_le_bytes());
             put(&sandbox, &lying);
             let what = format!("member {number} tells a length of {told}, not {length}");
-            for path in ["d/b", "d/e", "d/h"] {
+            for path in ["d/e", "d/h"] {
                 restore(&sandbox, path, &what);
             }
         }
@@ -149,7 +149,7 @@ fn lying_lengths_are_an_error_or_do_no_harm() {
             lying[number][at..].copy_from_slice(&told.to_le_bytes());
             put(&sandbox, &lying);
             let what = format!("member {number} tells that it holds {told}, not {content}");
-            for path in ["d/b", "d/e", "d/h"] {
+            for path in ["d/e", "d/h"] {
                 restore(&sandbox, path, &what);
             }
         }
@@ -239,7 +239,7 @@ fn lying_headers_are_an_error_or_do_no_harm() {
         let mut lying = honest.clone();
         lying[2] = member(&sandbox, &content);
         put(&sandbox, &lying);
-        for path in ["d/a", "d/e", "d/h", "d", "a"] {
+        for path in ["d/a", "d/e", "d/h", "d"] {
             let line = format!("rm -rf out; timeout 20 bk-restore --no-verify -C out a -- {path}");
             let ran = sandbox.run(&line);
             assert!(matches!(ran.status, 0 | 1), "{what}, {path}: {ran:#?}");

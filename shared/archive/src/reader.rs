@@ -75,7 +75,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Those of the input, and what is no header.
-    pub(crate) fn is_comment_alone(mut self) -> Result<bool> {
+    pub(crate) fn is_comment_alone(&mut self) -> Result<bool> {
         let block = self.block()?;
         check_sum(&block)?;
         if flag(&block) != b'g' {

@@ -58,9 +58,10 @@ fn parts(
 ) -> Option<Vec<Range<u64>>> {
     let file_bytes = archive.metadata().ok()?.len();
     let member = Member::at(archive, 0, file_bytes)?;
-    let global = Reader::new(member.content(archive));
+    let mut global = Reader::new(member.content(archive));
     global.is_comment_alone().ok().filter(|is_it| *is_it)?;
-    let mut parts = Parts(vec![0..member.end]);
+    let mut parts = Parts::default();
+    parts.add(0..member.end)?;
     // Where in the stream we are, and where the next member begins that begins with an entry.
     let (mut position, mut boundary) = (0u64, 0u64);
     let mut last: Option<(Name, u64)> = None;
@@ -103,6 +104,7 @@ fn parts(
 }
 
 /// Parts of the file, joined where one follows the other.
+#[derive(Default)]
 struct Parts(Vec<Range<u64>>);
 
 impl Parts {
