@@ -337,8 +337,8 @@ fn an_archive_that_is_written_to_after_its_hash_was_checked_is_told() {
         let archive = archive.display();
         sandbox.run(&format!(
             "rm -rf out; strace -f -o trace -P {archive} -e trace=pread64 \
-             -e inject=pread64:delay_enter=3000000:when=1 bk-restore -C out a -- app/25 & \
-             sleep 1.5; {meanwhile}; wait $!"
+             -e inject=pread64:delay_enter=4000000:when=1 bk-restore -C out a -- app/25 & \
+             sleep 2; {meanwhile}; wait $!"
         ))
     };
     // In a member that is not needed.
