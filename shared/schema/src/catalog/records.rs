@@ -12,6 +12,7 @@ use super::{Session, placeholders};
 use crate::lines::Identity;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, backup_from, match_rows};
+use crate::space::Space;
 
 /// Columns of `backup_records` in their order, times as microseconds since 1970.
 const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
@@ -23,6 +24,10 @@ const LOOKUP_CHUNK: usize = 10_000;
 
 /// Records in one statement that changes them.
 const UPDATE_CHUNK: usize = 1000;
+
+/// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
+/// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
+const RENAME_SPACE_BYTES: u64 = 1 << 20;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -175,9 +180,14 @@ impl Session<'_> {
     /// Gives a record another name.
     ///
     /// # Errors
-    /// A name that is taken or breaks the rules.
+    /// A name that is taken or breaks the rules; a disk that is all but full.
     pub fn rename(&self, id: i64, name: &str) -> Result<()> {
         check_name(name)?;
+        ensure!(
+            Space::at(&self.home.dir)?.available_bytes >= RENAME_SPACE_BYTES,
+            "the disk of the catalog '{}' is full",
+            self.home.catalog().display()
+        );
         ensure!(
             self.named(name)?.is_none_or(|it| it.id == id),
             "the name '{name}' is taken"
