@@ -34,12 +34,7 @@ pub struct Session<'a> {
 /// # Errors
 /// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
-    let is_there = home.catalog().try_exists();
-    ensure!(
-        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
-        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
-        home.dir.display()
-    );
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = Lock::take(
         &home.dir,
@@ -51,6 +46,20 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
     session.check_version()?;
     work(&session)
+}
+
+/// For a program that writes and is to make no catalog.
+///
+/// # Errors
+/// No catalog; the message tells who makes one.
+pub fn check_there(home: &Home) -> Result<()> {
+    let is_there = home.catalog().try_exists();
+    ensure!(
+        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
+        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
+        home.dir.display()
+    );
+    Ok(())
 }
 
 /// A record with the line that it was asked for by.
@@ -204,7 +213,13 @@ impl<'a> Session<'a> {
         match work() {
             Ok(value) => {
                 let committed = self.connection.execute_batch("COMMIT");
-                committed.map_err(|e| anyhow!("cannot write the catalog: {}", plain(&e)))?;
+                let cannot = || {
+                    format!(
+                        "cannot write the catalog '{}'",
+                        self.home.catalog().display()
+                    )
+                };
+                committed.map_err(|e| anyhow!("{}: {}", cannot(), plain(&e)))?;
                 Ok(value)
             }
             Err(error) => {
@@ -304,6 +319,7 @@ fn plain(error: &duckdb::Error) -> String {
     let first = text.lines().next().unwrap_or_default();
     first
         .replace("TransactionContext Error: Failed to commit: ", "")
+        .replace("FATAL Error: ", "")
         .replace(": Error code 1: Unknown error code", "")
 }
 

@@ -12,6 +12,7 @@ use super::{Session, placeholders};
 use crate::lines::Identity;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, backup_from, match_rows};
+use crate::space::Space;
 
 /// Columns of `backup_records` in their order, times as microseconds since 1970.
 const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
@@ -20,6 +21,10 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 
 /// Placeholders in one query: a longer list of identities is looked up in parts.
 const LOOKUP_CHUNK: usize = 10_000;
+
+/// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
+/// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
+const RENAME_SPACE_BYTES: u64 = 1 << 20;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -119,6 +124,39 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The same for many, which are different ones: by way of a table in memory, as a statement
+    /// for each takes a millisecond.
+    ///
+    /// # Errors
+    /// As [`Session::update`], for the first that has one.
+    pub fn update_all(&self, backups: &[&Backup]) -> Result<()> {
+        backups.iter().try_for_each(|backup| backup.check())?;
+        self.connection.execute_batch(
+            "CREATE TEMP TABLE new (id BIGINT, type VARCHAR, status VARCHAR, version VARCHAR, path VARCHAR, \
+             size BIGINT, count BIGINT, compression VARCHAR, hash VARCHAR, description VARCHAR, \
+             metadata VARCHAR, protected BOOLEAN, expires BIGINT)",
+        )?;
+        let mut rows = self.connection.appender("new")?;
+        for backup in backups {
+            rows.append_row(duckdb::appender_params_from_iter(updated(backup)))?;
+        }
+        rows.flush()?;
+        drop(rows);
+        let changed = self.connection.execute(
+            "UPDATE backup_records SET backup_type = new.type, status = new.status, \
+             source_version = new.version, backup_path = new.path, backup_size = new.size, \
+             file_count = new.count, compression_type = new.compression, backup_hash = new.hash, \
+             description = new.description, backup_metadata = new.metadata, protected = new.protected, \
+             expires_at = make_timestamp(new.expires) FROM new WHERE backup_records.id = new.id",
+            [],
+        )?;
+        ensure!(
+            changed == backups.len(),
+            "a record was removed in the meantime"
+        );
+        Ok(self.connection.execute_batch("DROP TABLE new")?)
+    }
+
     /// The record of this name.
     ///
     /// # Errors
@@ -158,9 +196,14 @@ impl Session<'_> {
     /// Gives a record another name.
     ///
     /// # Errors
-    /// A name that is taken or breaks the rules.
+    /// A name that is taken or breaks the rules; a disk that is all but full.
     pub fn rename(&self, id: i64, name: &str) -> Result<()> {
         check_name(name)?;
+        ensure!(
+            Space::at(&self.home.dir)?.available_bytes >= RENAME_SPACE_BYTES,
+            "the disk of the catalog '{}' is full",
+            self.home.catalog().display()
+        );
         ensure!(
             self.named(name)?.is_none_or(|it| it.id == id),
             "the name '{name}' is taken"
@@ -194,6 +237,28 @@ impl Session<'_> {
         let status = Value::from(status.name().to_owned());
         self.select("WHERE status = ?", &[status])
     }
+}
+
+/// What [`Session::update_all`] writes of a record, after the id by which it finds it.
+fn updated(backup: &Backup) -> [Value; 13] {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let perhaps = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    [
+        Value::BigInt(backup.id),
+        text(backup.backup_type.name()),
+        text(backup.status.name()),
+        perhaps(&backup.source_version),
+        text(&backup.backup_path),
+        number(backup.backup_size),
+        number(backup.file_count),
+        text(&backup.compression_type),
+        perhaps(&backup.backup_hash),
+        perhaps(&backup.description),
+        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Boolean(backup.protected),
+        number(backup.expires_at.map(Timestamp::as_microsecond)),
+    ]
 }
 
 fn json_text(object: &Map<String, serde_json::Value>) -> String {
