@@ -226,10 +226,11 @@ fn not_an_archive() {
 fn only_completed_backups_are_verified() {
     let sandbox = one();
     sandbox.ok("bk-create -n b app; bk-create -n c app");
-    for (id, status) in [(2, "failed"), (3, "moving")] {
-        let set = format!("UPDATE backup_records SET status = '{status}' WHERE id = {id}");
-        sandbox.sql(&set);
-    }
+    sandbox.sql(
+        "UPDATE backup_records SET status = 'failed' WHERE id = 2;
+         UPDATE backup_records SET status = 'moving',
+            backup_metadata = '{\"moving\":{\"to\":\"/elsewhere/c.tar.gz\"}}' WHERE id = 3",
+    );
     // Somebody is at work on it, or else it would be recovered.
     let moves = "flock home/archives/c.tar.gz";
     let ran = sandbox.run(&format!("{moves} bk-verify a b c"));
