@@ -24,21 +24,21 @@ pub struct Held {
 /// Takes a file to work on it; `None` where there is none.
 ///
 /// # Errors
-/// [`ErrorKind::WouldBlock`] where another process is at work on it, what is no regular file,
-/// and those of the file system.
+/// [`ErrorKind::WouldBlock`] where another process is at work on it,
+/// [`ErrorKind::InvalidInput`] for what is no regular file, and those of the file system.
 pub fn hold(path: &Path) -> io::Result<Option<Held>> {
     for _ in 0..TRIES {
         let file = match open(path) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Err(io::Error::other("it is a symbolic link"));
+                return Err(no_regular_file(true));
             }
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(no_regular_file(false));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -57,6 +57,28 @@ pub fn hold(path: &Path) -> io::Result<Option<Held>> {
         }
     }
     Err(io::Error::other("it is replaced again and again"))
+}
+
+/// The bytes of a file that [`hold`] would take; `None` where there is none.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] for what is no regular file, and those of the file system.
+pub fn look(path: &Path) -> io::Result<Option<u64>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+        Ok(metadata) => Err(no_regular_file(metadata.is_symlink())),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_regular_file(is_symlink: bool) -> io::Error {
+    let text = if is_symlink {
+        "it is a symbolic link"
+    } else {
+        "it is no regular file"
+    };
+    io::Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// NFS locks only what is open for writing; what may not be written is opened to be read.

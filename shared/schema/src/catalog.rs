@@ -21,7 +21,7 @@ use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::Backup;
 use crate::{recovery, spare};
 
-pub use ledger::Event;
+pub use ledger::{Event, Removed};
 
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
@@ -34,12 +34,7 @@ pub struct Session<'a> {
 /// # Errors
 /// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
-    let is_there = home.catalog().try_exists();
-    ensure!(
-        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
-        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
-        home.dir.display()
-    );
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = Lock::take(
         &home.dir,
@@ -51,6 +46,16 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
     session.check_version()?;
     work(&session)
+}
+
+fn check_there(home: &Home) -> Result<()> {
+    let is_there = home.catalog().try_exists();
+    ensure!(
+        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
+        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
+        home.dir.display()
+    );
+    Ok(())
 }
 
 /// A record with the line that it was asked for by.
@@ -94,7 +99,7 @@ pub fn write_then<T, U>(
     then(transact(home, &mut backoff, &[], work)?)
 }
 
-/// As [`write`], for a removal: on a full disk the spare is given up for it, and recovery leaves
+/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
 /// to this process the rows that are its `own` work.
 ///
 /// # Errors
@@ -104,6 +109,7 @@ pub fn write_removal<T>(
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = lock_to_write(home, &mut backoff)?;
     spare::give_up(home);

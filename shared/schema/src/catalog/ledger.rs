@@ -2,11 +2,15 @@
 //!
 //! Knows no record but by its id and name.
 
-use anyhow::Result;
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
 use duckdb::types::Value;
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::Session;
+use super::{Session, placeholders};
+use crate::lines::Identity;
 
 /// Rows in one statement.
 const CHUNK: usize = 1000;
@@ -24,7 +28,79 @@ pub struct Event<'a> {
     pub details: Json,
 }
 
+/// The removal of a backup, as the ledger tells it.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    /// The id that it had.
+    pub id: i64,
+    /// The name that it had.
+    pub name: String,
+    /// Which program removed it.
+    pub program: String,
+    /// When that program began.
+    pub at: Timestamp,
+}
+
+impl std::fmt::Display for Removed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            id,
+            name,
+            program,
+            at,
+        } = self;
+        let name = name.escape_debug();
+        write!(
+            f,
+            "backup {id} '{name}' is gone: {program} removed it at {at}"
+        )
+    }
+}
+
 impl Session<'_> {
+    /// The last removal of each that is not in the catalog; `None` of one that the ledger does
+    /// not know. By its id where that is given.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn removals(&self, wanted: &[Identity]) -> Result<Vec<Option<Removed>>> {
+        let (mut by_id, mut by_name) = (HashMap::new(), HashMap::new());
+        for chunk in wanted.chunks(CHUNK) {
+            let is_named = |one: &&Identity| one.id.is_none();
+            let (named, others): (Vec<_>, Vec<_>) = chunk.iter().partition(is_named);
+            // Of the recoveries, only the end of a removal takes a row away.
+            let sql = format!(
+                "SELECT backup_id, backup_name, program, epoch_us(happened_at) FROM backup_events \
+                 WHERE outcome = 'ok' AND backup_id IS NOT NULL AND backup_name IS NOT NULL \
+                 AND (event IN ('remove', 'prune') OR event = 'recover' AND details LIKE '%\"status\":\"deleting\"%') \
+                 AND (backup_id IN ({}) OR backup_name IN ({})) ORDER BY id",
+                placeholders(others.len()),
+                placeholders(named.len())
+            );
+            let ids = others.iter().filter_map(|one| one.id).map(Value::from);
+            let names = named.iter().filter_map(|one| one.name.clone());
+            let values = ids.chain(names.map(Value::from));
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(duckdb::params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                let at = Timestamp::from_microsecond(row.get(3)?);
+                let removed = Removed {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    program: row.get(2)?,
+                    at: at.context("a time in the ledger is out of range")?,
+                };
+                by_name.insert(removed.name.clone(), removed.clone());
+                by_id.insert(removed.id, removed);
+            }
+        }
+        let removed = |one: &Identity| match (one.id, &one.name) {
+            (Some(id), _) => by_id.get(&id).cloned(),
+            (None, name) => by_name.get(name.as_ref()?).cloned(),
+        };
+        Ok(wanted.iter().map(removed).collect())
+    }
+
     /// Adds a row to the ledger.
     ///
     /// # Errors
