@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::durable::rename_new;
+
 /// A file that is replaced so often while it is to be locked is left to the others.
 const TRIES: u32 = 10;
 
@@ -104,6 +106,19 @@ fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
     }
 }
 
+/// Whether both are the same name in the same directory, however that is spelled: by a symbolic
+/// link or another mount.
+///
+/// # Errors
+/// Those of stat(2) on the directories.
+pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
+    let dir = |path: &Path| {
+        let metadata = path.parent().unwrap_or(Path::new("/")).metadata()?;
+        io::Result::Ok((metadata.dev(), metadata.ino()))
+    };
+    Ok(one.file_name() == other.file_name() && dir(one)? == dir(other)?)
+}
+
 impl Held {
     /// The file itself, to be read.
     #[must_use]
@@ -111,7 +126,7 @@ impl Held {
         &self.file
     }
 
-    /// Where it was when it was taken.
+    /// Where it was when it was taken, or where it was renamed to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -123,14 +138,51 @@ impl Held {
         self.size_bytes
     }
 
+    /// Whether this very file is there: by its own name, or by another (a hard link).
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(path, &self.file.metadata()?)
+    }
+
+    /// Whether the other file is of its size and time: what bk-mv gives to a copy.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn looks_like(&self, other: &Self) -> io::Result<bool> {
+        let facts = |file: &File| {
+            let metadata = file.metadata()?;
+            let mtime = (metadata.mtime(), metadata.mtime_nsec());
+            io::Result::Ok((metadata.len(), mtime))
+        };
+        Ok(facts(&self.file)? == facts(&other.file)?)
+    }
+
+    /// Renames it, if it is still the same file, and never over another; the lock stays.
+    ///
+    /// # Errors
+    /// As [`rename_new`], and another file in its place.
+    pub fn rename(&mut self, to: &Path) -> io::Result<()> {
+        self.check_place()?;
+        rename_new(&self.path, to)?;
+        self.path = to.to_owned();
+        Ok(())
+    }
+
     /// Removes it, if it is still the same file; the lock stays.
     ///
     /// # Errors
     /// Another file in its place, and those of the file system.
     pub fn unlink(&self) -> io::Result<()> {
-        if !is_at(&self.path, &self.file.metadata()?)? {
-            return Err(io::Error::other("another file is in its place"));
-        }
+        self.check_place()?;
         std::fs::remove_file(&self.path)
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        if self.is_at(&self.path)? {
+            return Ok(());
+        }
+        Err(io::Error::other("another file is in its place"))
     }
 }

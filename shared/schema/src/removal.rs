@@ -266,8 +266,9 @@ fn unlink_all(all: &[Held]) -> Result<u64> {
     Ok(freed_bytes)
 }
 
-/// Each record of a part may hold two files; the limit is raised as far as it may be.
-fn part_len() -> usize {
+/// Most records in one part. Each may hold two files; the limit is raised as far as it may be.
+#[must_use]
+pub fn part_len() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // A limit that cannot be raised is still one to keep to.

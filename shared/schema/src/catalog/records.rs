@@ -2,6 +2,8 @@
 //!
 //! Knows the columns; what a session is, its parent tells.
 
+use std::collections::HashMap;
+
 use anyhow::{Result, ensure};
 use duckdb::params;
 use duckdb::types::Value;
@@ -10,6 +12,7 @@ use serde_json::Map;
 
 use super::{Session, placeholders};
 use crate::lines::Identity;
+use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, backup_from, match_rows};
 
@@ -135,6 +138,32 @@ impl Session<'_> {
     /// Those of the query; a bad row is none.
     pub fn at_path(&self, path: &str) -> Result<Vec<Result<Backup, BadRow>>> {
         self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
+    }
+
+    /// Which of these paths are taken, each with the id and the name of the record whose archive
+    /// is there, was, or is on its way there.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn taken(&self, paths: &[String]) -> Result<HashMap<String, (i64, String)>> {
+        let mut taken = HashMap::new();
+        for moving in self.with_status(Status::Moving)?.into_iter().flatten() {
+            if let Some(Move::To(path) | Move::From(path)) = Move::of(&moving) {
+                taken.insert(path, (moving.id, moving.backup_name));
+            }
+        }
+        for chunk in paths.chunks(LOOKUP_CHUNK) {
+            let sql = format!(
+                "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
+                placeholders(chunk.len())
+            );
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
+            while let Some(row) = rows.next()? {
+                taken.insert(row.get(2)?, (row.get(0)?, row.get(1)?));
+            }
+        }
+        Ok(taken)
     }
 
     /// Gives records a status, and leaves the rest of them as it is.
