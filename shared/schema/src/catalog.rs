@@ -48,7 +48,11 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     work(&session)
 }
 
-fn check_there(home: &Home) -> Result<()> {
+/// For a program that writes and is to make no catalog.
+///
+/// # Errors
+/// No catalog; the message tells who makes one.
+pub fn check_there(home: &Home) -> Result<()> {
     let is_there = home.catalog().try_exists();
     ensure!(
         is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,

@@ -10,7 +10,7 @@
 //! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
 //! what ends a program in good order, `space` what a file system
 //! has, `units` sizes and times, `verified` what was proved of an
-//! archive. This crate opens no archive but to ask whether somebody is at work on it.
+//! archive, `metadata` facts as people write them. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod at_work;
 pub mod birth;
@@ -22,6 +22,7 @@ pub mod home;
 pub mod lines;
 pub mod listing;
 pub mod lock;
+pub mod metadata;
 mod migrations;
 pub mod moving;
 pub mod operands;

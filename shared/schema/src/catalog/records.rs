@@ -24,6 +24,9 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 /// Placeholders in one query: a longer list of identities is looked up in parts.
 const LOOKUP_CHUNK: usize = 10_000;
 
+/// Records in one statement that changes them.
+const UPDATE_CHUNK: usize = 1000;
+
 impl Session<'_> {
     /// Every backup, oldest first.
     ///
@@ -102,23 +105,37 @@ impl Session<'_> {
     /// # Errors
     /// A record that breaks its rules, or that is no longer there.
     pub fn update(&self, backup: &Backup) -> Result<()> {
-        backup.check()?;
-        let changed = self.connection.execute(
-            "UPDATE backup_records SET backup_type = ?, status = ?, source_version = ?, backup_path = ?, \
-             backup_size = ?, file_count = ?, compression_type = ?, backup_hash = ?, description = ?, \
-             backup_metadata = ?, protected = ?, expires_at = make_timestamp(?) WHERE id = ?",
-            params![
-                backup.backup_type.name(), backup.status.name(), backup.source_version, backup.backup_path,
-                backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash, backup.description,
-                json_text(&backup.backup_metadata), backup.protected,
-                backup.expires_at.map(Timestamp::as_microsecond), backup.id
-            ],
-        )?;
-        ensure!(
-            changed == 1,
-            "the record {} was removed in the meantime",
-            backup.id
-        );
+        self.update_all(&[backup])
+    }
+
+    /// The same for many, which are different ones.
+    ///
+    /// # Errors
+    /// As [`Session::update`], for the first that has one.
+    pub fn update_all(&self, backups: &[&Backup]) -> Result<()> {
+        backups.iter().try_for_each(|backup| backup.check())?;
+        for chunk in backups.chunks(UPDATE_CHUNK) {
+            let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let sql = format!(
+                "UPDATE backup_records SET backup_type = new.type, status = new.status, \
+                 source_version = new.version::VARCHAR, backup_path = new.path, backup_size = new.size::BIGINT, \
+                 file_count = new.count::BIGINT, compression_type = new.compression, \
+                 backup_hash = new.hash::VARCHAR, description = new.description::VARCHAR, \
+                 backup_metadata = new.metadata, protected = new.protected, \
+                 expires_at = make_timestamp(new.expires::BIGINT) \
+                 FROM (VALUES {}) AS new(id, type, status, version, path, size, count, compression, hash, \
+                 description, metadata, protected, expires) WHERE backup_records.id = new.id",
+                vec![row; chunk.len()].join(", ")
+            );
+            let values = chunk.iter().flat_map(|backup| updated(backup));
+            let changed = self
+                .connection
+                .execute(&sql, duckdb::params_from_iter(values))?;
+            ensure!(
+                changed == chunk.len(),
+                "a record was removed in the meantime"
+            );
+        }
         Ok(())
     }
 
@@ -223,6 +240,28 @@ impl Session<'_> {
         let status = Value::from(status.name().to_owned());
         self.select("WHERE status = ?", &[status])
     }
+}
+
+/// What [`Session::update_all`] writes of a record, after the id by which it finds it.
+fn updated(backup: &Backup) -> [Value; 13] {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let perhaps = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    [
+        Value::BigInt(backup.id),
+        text(backup.backup_type.name()),
+        text(backup.status.name()),
+        perhaps(&backup.source_version),
+        text(&backup.backup_path),
+        number(backup.backup_size),
+        number(backup.file_count),
+        text(&backup.compression_type),
+        perhaps(&backup.backup_hash),
+        perhaps(&backup.description),
+        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Boolean(backup.protected),
+        number(backup.expires_at.map(Timestamp::as_microsecond)),
+    ]
 }
 
 fn json_text(object: &Map<String, serde_json::Value>) -> String {
