@@ -3,7 +3,7 @@
 //!
 //! Beside that: a program that is stopped while it has the catalog, and one that is killed then.
 
-use bk_tests::life::{Deed, REMOVE, Store};
+use bk_tests::life::*;
 use bk_tests::{Ran, can_trace};
 
 /// Calls, and an error of each.
