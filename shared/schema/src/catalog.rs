@@ -214,7 +214,13 @@ impl<'a> Session<'a> {
         match work() {
             Ok(value) => {
                 let committed = self.connection.execute_batch("COMMIT");
-                committed.map_err(|e| anyhow!("cannot write the catalog: {}", plain(&e)))?;
+                let cannot = || {
+                    format!(
+                        "cannot write the catalog '{}'",
+                        self.home.catalog().display()
+                    )
+                };
+                committed.map_err(|e| anyhow!("{}: {}", cannot(), plain(&e)))?;
                 Ok(value)
             }
             Err(error) => {
@@ -314,6 +320,7 @@ fn plain(error: &duckdb::Error) -> String {
     let first = text.lines().next().unwrap_or_default();
     first
         .replace("TransactionContext Error: Failed to commit: ", "")
+        .replace("FATAL Error: ", "")
         .replace(": Error code 1: Unknown error code", "")
 }
 
