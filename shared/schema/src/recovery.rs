@@ -156,7 +156,7 @@ fn moving(backup: &Backup, taken: &Taken) -> Option<Fate> {
     let partial = matches!(other, Move::To(_)).then(|| partial_path(there));
     let rest = |whole: &Held, copy: Option<&Path>| {
         let paths = partial.as_deref().into_iter().chain(copy);
-        remove_rest(backup, taken, whole, paths)
+        remove_rest(backup, taken, &other, whole, paths)
     };
     match look(here) {
         Place::Busy => None,
@@ -205,10 +205,12 @@ fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
 
 /// Removes what a move left beside the whole archive, and tells what cannot be removed. A file
 /// that somebody else put there stays: only a partial, another name of the archive, and what
-/// has its size and time can come from the move.
+/// has its size and time can come from the move. Where that has arrived, the size is enough: the
+/// new place may have had a file with the same bytes and another time.
 fn remove_rest<'a>(
     backup: &Backup,
     taken: &Taken,
+    other: &Move,
     whole: &Held,
     paths: impl Iterator<Item = &'a Path>,
 ) -> Option<Vec<String>> {
@@ -223,7 +225,12 @@ fn remove_rest<'a>(
             match look(path) {
                 Place::Busy => return None,
                 Place::Empty => continue,
-                Place::Abandoned(held) if is_partial(path) || held.looks_like(whole).ok()? => {
+                Place::Abandoned(held)
+                    if is_partial(path)
+                        || matches!(other, Move::From(_))
+                            && is_its_archive(backup, taken, &held)
+                        || held.looks_like(whole).ok()? =>
+                {
                     held.unlink()
                 }
                 Place::Abandoned(_) => continue,
