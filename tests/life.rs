@@ -49,6 +49,7 @@ impl Deed {
 pub const CREATE: Deed = Deed::new("bk-create --storage store -n x app", Effect::Makes, &["x"]);
 pub const REMOVE: Deed = Deed::new("bk-rm a b", Effect::Removes, &["a", "b"]);
 pub const REMOVE_ANOTHER: Deed = Deed::new("bk-rm c", Effect::Removes, &["c"]);
+pub const PRUNE: Deed = Deed::new("bk-prune --keep-last 1", Effect::Removes, &["a", "b"]);
 pub const MOVE_NEAR: Deed = Deed::new("bk-mv a b near", Effect::Moves("near"), &["a", "b"]);
 pub const MOVE_FAR: Deed = Deed::new("bk-mv a b far", Effect::Moves("far"), &["a", "b"]);
 pub const MOVE_ALL: Deed = Deed::new("bk-mv --all near", Effect::Moves("near"), &["a", "b", "c"]);
@@ -112,7 +113,7 @@ impl Store {
         let path = |file: &&str| format!("-P {} ", self.sandbox.path(file).display());
         let files: String = files.iter().map(path).collect();
         self.run(&format!(
-            "exec strace -qqq -f -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
+            "exec strace --quiet=path-resolution -f -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
             deed.line
         ))
     }
@@ -285,7 +286,7 @@ fn facts(record: &Value) -> [Value; 4] {
     FACTS.map(|key| record[key].clone())
 }
 
-fn is_completed(record: &Value) -> bool {
+pub fn is_completed(record: &Value) -> bool {
     record["status"] == "completed"
 }
 

@@ -212,6 +212,12 @@ impl Ran {
         );
     }
 
+    /// The lines of stderr, without the summary that bk-prune ends with.
+    pub fn errors(&self) -> Vec<&str> {
+        let is_error = |line: &&str| !line.starts_with("bk-prune: removed ");
+        self.stderr.lines().filter(is_error).collect()
+    }
+
     /// Every line of stdout is an object.
     pub fn records(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{self:#?}"));
