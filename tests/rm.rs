@@ -392,3 +392,17 @@ fn a_terminal_gets_a_table() {
         "ID  TYPE     FREED  FILE\n 1  manual  1000 B  a.tar.gz\n 2  manual  1000 B  b.tar.gz\n"
     );
 }
+
+#[test]
+fn one_that_a_living_program_is_removing_is_gone() {
+    let sandbox = with_backups(&["a"]);
+    sandbox.sql("UPDATE backup_records SET status = 'deleting'");
+    let told = "bk-rm: cannot remove 'a': it is gone: another program is removing it\n";
+    for line in ["bk-rm a", "bk-rm -n a"] {
+        let ran = sandbox.run(&format!(
+            "exec 9<home/archives/a.tar.gz; flock -n 9; {line}"
+        ));
+        ran.fails(1, told);
+    }
+    sandbox.ok("gzip -t home/archives/a.tar.gz");
+}
