@@ -4,6 +4,7 @@
 
 pub mod attack;
 pub mod life;
+pub mod disk;
 pub mod rich;
 pub mod tarball;
 

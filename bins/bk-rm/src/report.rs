@@ -37,7 +37,7 @@ impl Report {
     pub(crate) fn add(
         &mut self,
         backup: Backup,
-        mut line: Map<String, Value>,
+        line: Map<String, Value>,
         freed_bytes: u64,
     ) -> Result<()> {
         if self.output.is_gone() {
@@ -48,11 +48,7 @@ impl Report {
             self.rows.push(row(&listed, freed_bytes));
             return Ok(());
         }
-        line.shift_remove("freed");
-        listed.pass(line);
-        let passed = std::mem::take(&mut listed.passed);
-        listed.passed.insert("freed".into(), freed_bytes.into());
-        listed.passed.extend(passed);
+        listed.add("freed", freed_bytes.into(), line);
         self.output.line(&listed)
     }
 

@@ -20,11 +20,12 @@ use crate::home::Home;
 use crate::record::{Backup, Status};
 use crate::recovery::partial_path;
 use crate::signals::Signals;
+use crate::spare;
 
 /// Most records in one part.
 const PART_MAX: usize = 4000;
 /// Open files that a process needs beside the archives that it holds.
-const OTHER_FILES: u64 = 64;
+const OTHER_FILES: u64 = 24;
 
 /// A backup that is to be removed.
 #[derive(Debug)]
@@ -86,6 +87,8 @@ impl Removal<'_> {
                 }
             }
             if part.is_empty() {
+                // What was unlinked is free only now that it is no longer held.
+                spare::put_back(self.home);
                 self.signals.release();
                 return recorded.and(told);
             }

@@ -10,7 +10,7 @@ use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Session, placeholders};
+use super::{IDS, NAMES, Session, id_list, lists};
 use crate::lines::Identity;
 use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
@@ -44,19 +44,15 @@ impl Session<'_> {
     /// Those of the query. Each that is unknown, damaged, or named otherwise than its id says
     /// is an error of its own.
     pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
+        let (ids, names) = lists(wanted);
         let mut rows = Vec::new();
-        for chunk in wanted.chunks(LOOKUP_CHUNK) {
-            let name = |one: &&Identity| one.id.is_none();
-            let (names, ids): (Vec<_>, Vec<_>) = chunk.iter().partition(name);
-            let condition = format!(
-                "WHERE id IN ({}) OR backup_name IN ({})",
-                placeholders(ids.len()),
-                placeholders(names.len())
-            );
-            let ids = ids.iter().filter_map(|one| one.id).map(Value::from);
-            let names = names.iter().filter_map(|one| one.name.clone());
-            let values: Vec<_> = ids.chain(names.map(Value::from)).collect();
-            rows.extend(self.select(&condition, &values)?);
+        // In two queries: DuckDB passes over the rows that one of them does not ask for.
+        if !ids.is_empty() {
+            rows.extend(self.select(&format!("WHERE id IN {IDS}"), &[ids.into()])?);
+        }
+        if !names.is_empty() {
+            let condition = format!("WHERE backup_name IN {NAMES}");
+            rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
     }
@@ -209,15 +205,10 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query.
     pub fn set_status(&self, ids: &[i64], status: Status) -> Result<()> {
-        for chunk in ids.chunks(LOOKUP_CHUNK) {
-            let sql = format!(
-                "UPDATE backup_records SET status = ? WHERE id IN ({})",
-                placeholders(chunk.len())
-            );
-            let status = Value::from(status.name().to_owned());
-            let values = std::iter::once(status).chain(chunk.iter().map(|id| Value::from(*id)));
+        if !ids.is_empty() {
+            let sql = format!("UPDATE backup_records SET status = ? WHERE id IN {IDS}");
             self.connection
-                .execute(&sql, duckdb::params_from_iter(values))?;
+                .execute(&sql, params![status.name(), id_list(ids)])?;
         }
         Ok(())
     }
@@ -247,13 +238,9 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query.
     pub fn remove(&self, ids: &[i64]) -> Result<()> {
-        for chunk in ids.chunks(LOOKUP_CHUNK) {
-            let sql = format!(
-                "DELETE FROM backup_records WHERE id IN ({})",
-                placeholders(chunk.len())
-            );
-            self.connection
-                .execute(&sql, duckdb::params_from_iter(chunk))?;
+        if !ids.is_empty() {
+            let sql = format!("DELETE FROM backup_records WHERE id IN {IDS}");
+            self.connection.execute(&sql, params![id_list(ids)])?;
         }
         Ok(())
     }
