@@ -3,6 +3,7 @@
 //! Links no product code: what the programs promise is seen from outside.
 
 pub mod attack;
+pub mod disk;
 pub mod rich;
 pub mod tarball;
 
