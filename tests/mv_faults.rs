@@ -207,7 +207,7 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
     assert_eq!(
         ran.stderr,
         format!(
-            "bk-mv: cannot move: 2 archives, 10.0 MiB, are to be copied and 410 KiB to stay free there, but '{dir}' has 8.0 MiB free; make space, move fewer, or say what is to stay free with --reserve\n"
+            "bk-mv: cannot move: 2 archives, 10.0 MiB, are to be copied and 410 KiB to stay free there, but '{dir}' has 8.00 MiB free; make space, move fewer, or say what is to stay free with --reserve\n"
         )
     );
     assert_eq!(
