@@ -1,4 +1,6 @@
 //! A small file system in memory, in a mount namespace of its own: a disk that runs full.
+//! A small file system in memory, in a mount namespace of its own: a disk that is soon full, or
+//! another one to move to.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

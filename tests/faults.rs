@@ -16,6 +16,9 @@ fn disk_that_runs_low() -> Option<SmallDisk> {
             bk-create --storage disk -n easy data
             head -c 4M /dev/urandom >data/table
             head -c 5M /dev/zero >disk/filler");
+        bk-create --storage disk -n easy data
+        head -c 4M /dev/urandom >data/table
+        head -c 5M /dev/zero >disk/filler");
     Some(disk)
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn begin(session: &Session<'_>, part: Vec<Ready>) -> Result<Vec<Going
     let rows = rows(session, part.iter().map(|(item, _)| item))?;
     let places: Vec<_> = part.iter().map(|(item, _)| item.to.clone()).collect();
     let mut taken = session.taken(&places)?;
-    let mut begun = Vec::new();
+    let (mut begun, mut marked) = (Vec::new(), Vec::new());
     for ((item, there), row) in part.into_iter().zip(rows) {
         let mut going = Going {
             item,
@@ -90,36 +90,38 @@ pub(crate) fn begin(session: &Session<'_>, part: Vec<Ready>) -> Result<Vec<Going
             held: None,
             there: There::Nothing,
         };
-        going.state = match begin_one(session, &mut going, there, row, &mut taken) {
-            Ok(state) => state,
+        going.state = match begin_one(&mut going, there, row, &mut taken) {
+            Ok((state, row)) => {
+                marked.extend(row);
+                state
+            }
             Err(error) => State::Stays(error),
         };
         begun.push(going);
     }
+    session.update_all(&marked)?;
     Ok(begun)
 }
 
+/// How far it comes, and its row where that changes.
 fn begin_one(
-    session: &Session<'_>,
     going: &mut Going,
     there: Result<There>,
     row: Result<Backup>,
     taken: &mut Taken,
-) -> Result<State> {
+) -> Result<(State, Option<Backup>)> {
     let mut row = match judge(&going.item, row?, taken)? {
         Judgement::May(row) => row,
-        Judgement::Again(row) => return Ok(State::Again(Box::new(row))),
+        Judgement::Again(row) => return Ok((State::Again(Box::new(row)), None)),
     };
     going.there = there?;
     let item = &going.item;
     if item.way == Way::None {
         // The same place may be spelled otherwise.
-        if row.backup_path != item.to {
-            row.backup_path.clone_from(&item.to);
-            session.update(&row)?;
-        }
-        going.item.backup = row;
-        return Ok(State::Moved);
+        let changes = row.backup_path != item.to;
+        row.backup_path.clone_from(&item.to);
+        going.item.backup = row.clone();
+        return Ok((State::Moved, changes.then_some(row)));
     }
     let held = hold(Path::new(&item.from)).with_context(|| format!("'{}'", item.from))?;
     let missing = || format!("its archive '{}' is missing", item.from);
@@ -130,11 +132,11 @@ fn begin_one(
     } else {
         Move::To(item.to.clone()).put(&mut row)?;
     }
-    session.update(&row)?;
-    Ok(match item.way {
+    let state = match item.way {
         Way::Taken => State::Turned,
         _ => State::Begun,
-    })
+    };
+    Ok((state, Some(row)))
 }
 
 fn turn_row(row: &mut Backup, item: &Item) -> Result<()> {
@@ -150,11 +152,12 @@ pub(crate) fn turn(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     let is_copied = |going: &&mut Going| matches!(going.state, State::Copied);
     let mut copied: Vec<_> = part.iter_mut().filter(is_copied).collect();
     let rows = rows(session, copied.iter().map(|going| &going.item))?;
+    let mut turned = Vec::new();
     for (going, row) in copied.iter_mut().zip(rows) {
         match row {
             Ok(mut row) => {
                 turn_row(&mut row, &going.item)?;
-                session.update(&row)?;
+                turned.push(row);
                 going.state = State::Turned;
             }
             Err(error) => {
@@ -165,7 +168,7 @@ pub(crate) fn turn(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
             }
         }
     }
-    Ok(())
+    session.update_all(&turned)
 }
 
 /// Records what became of a part: rows that are completed again, and the ledger.
@@ -176,6 +179,7 @@ pub(crate) fn end(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     let is_marked = |going: &&mut Going| going.held.is_some();
     let mut marked: Vec<_> = part.iter_mut().filter(is_marked).collect();
     let rows = rows(session, marked.iter().map(|going| &going.item))?;
+    let mut ended = Vec::new();
     for (going, row) in marked.iter_mut().zip(rows) {
         let path = match &going.state {
             State::Moved => &going.item.to,
@@ -187,8 +191,8 @@ pub(crate) fn end(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
                 Move::end(&mut row);
                 row.status = Status::Completed;
                 row.backup_path.clone_from(path);
-                session.update(&row)?;
-                going.item.backup = row;
+                going.item.backup = row.clone();
+                ended.push(row);
             }
             Err(error) => {
                 let text = format!("{error:#}; its archive is '{path}'");
@@ -196,6 +200,7 @@ pub(crate) fn end(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
             }
         }
     }
+    session.update_all(&ended)?;
     let events: Vec<_> = part.iter().filter_map(event).collect();
     session.log_all(&events)
 }

@@ -13,7 +13,7 @@ use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
-use bk_schema::lines::{Identity, Line};
+use bk_schema::lines::Identity;
 use bk_schema::operands;
 use bk_schema::output::Output;
 use bk_schema::progress::Progress;
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     } else {
         if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
-            moves.check_no_backup(dir.to_str().unwrap_or_default(), &lines)?;
+            moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
         for found in catalog::look_up(&moves.home, lines)? {
             moves.add_found(found);
@@ -105,12 +105,14 @@ struct Moves {
 impl Moves {
     /// A directory that is not there and is called like a backup is none: the directory was
     /// forgotten.
-    fn check_no_backup(&self, dir: &str, lines: &[Line]) -> Result<()> {
+    fn check_no_backup(&self, dir: &str) -> Result<()> {
         let Ok(identity) = Identity::from_operand(dir) else {
             return Ok(());
         };
-        let is_known = || catalog::read(&self.home, |session| session.find(&[identity.clone()]));
-        if identity.id.is_some() || (!lines.is_empty() && is_known()?.iter().any(Result::is_ok)) {
+        let found = || catalog::read(&self.home, |session| session.find(&[identity.clone()]));
+        // Whether there is a catalog at all, is told of what is to be moved.
+        let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
+        if identity.id.is_some() || is_known() {
             let text = format!(
                 "'{dir}' is a backup, and there is no such directory: name the directory last; './{dir}' makes it"
             );

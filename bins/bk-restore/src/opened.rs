@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Seek};
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::extract::Observer;
 use bk_archive::hashed::{self, Whole};
+use bk_schema::moving;
 use bk_schema::record::{Backup, Status};
 
 use crate::watch::Watch;
@@ -29,7 +30,7 @@ impl Opened {
         if matches!(backup.status, Status::Creating | Status::Failed) {
             bail!("it has no archive: it is {}", backup.status.name());
         }
-        let file = match hashed::open(backup.backup_path.as_ref()) {
+        let file = match moving::open(backup, hashed::open) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("its archive '{path}' is missing")
             }

@@ -66,26 +66,29 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     if fates.is_empty() {
         return Ok(());
     }
+    let (mut changed, mut gone, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    for (backup, fate) in &fates {
+        let reason = match fate {
+            Fate::Becomes(backup, reason) => {
+                changed.push(Backup::clone(backup));
+                reason
+            }
+            Fate::Goes(reason) => {
+                gone.push(backup.id);
+                *reason
+            }
+        };
+        events.push(Event {
+            backup: Some((backup.id, &backup.backup_name)),
+            event: "recover",
+            ok: true,
+            details: json!({ "reason": reason, "status": backup.status }),
+        });
+    }
     session.transaction(|| {
-        for (backup, fate) in fates {
-            let reason = match fate {
-                Fate::Becomes(backup, reason) => {
-                    session.update(&backup)?;
-                    reason
-                }
-                Fate::Goes(reason) => {
-                    session.remove(&[backup.id])?;
-                    reason.to_owned()
-                }
-            };
-            session.log(&Event {
-                backup: Some((backup.id, &backup.backup_name)),
-                event: "recover",
-                ok: true,
-                details: json!({ "reason": reason, "status": backup.status }),
-            })?;
-        }
-        Ok(())
+        session.update_all(&changed)?;
+        session.remove(&gone)?;
+        session.log_all(&events)
     })
 }
 

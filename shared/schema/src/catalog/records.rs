@@ -24,6 +24,8 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 
 /// Placeholders in one query: a longer list of identities is looked up in parts.
 const LOOKUP_CHUNK: usize = 10_000;
+/// Records in one update.
+const UPDATE_CHUNK: usize = 1000;
 
 /// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
 /// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
@@ -103,23 +105,38 @@ impl Session<'_> {
     /// # Errors
     /// A record that breaks its rules, or that is no longer there.
     pub fn update(&self, backup: &Backup) -> Result<()> {
-        backup.check()?;
-        let changed = self.connection.execute(
-            "UPDATE backup_records SET backup_type = ?, status = ?, source_version = ?, backup_path = ?, \
-             backup_size = ?, file_count = ?, compression_type = ?, backup_hash = ?, description = ?, \
-             backup_metadata = ?, protected = ?, expires_at = make_timestamp(?) WHERE id = ?",
-            params![
-                backup.backup_type.name(), backup.status.name(), backup.source_version, backup.backup_path,
-                backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash, backup.description,
-                json_text(&backup.backup_metadata), backup.protected,
-                backup.expires_at.map(Timestamp::as_microsecond), backup.id
-            ],
-        )?;
-        ensure!(
-            changed == 1,
-            "the record {} was removed in the meantime",
-            backup.id
-        );
+        self.update_all(std::slice::from_ref(backup))
+    }
+
+    /// As [`Session::update`], each record once; a thousand cost little more than one.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, or that is no longer there.
+    pub fn update_all(&self, backups: &[Backup]) -> Result<()> {
+        for chunk in backups.chunks(UPDATE_CHUNK) {
+            let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+            let sql = format!(
+                "UPDATE backup_records SET backup_type = t.type, status = t.status, source_version = t.version, \
+                 backup_path = t.path, backup_size = t.size, file_count = t.files, compression_type = t.compression, \
+                 backup_hash = t.hash, description = t.description, backup_metadata = t.metadata, \
+                 protected = t.protected, expires_at = make_timestamp(t.expires) \
+                 FROM (VALUES {rows}) AS t(id, type, status, version, path, size, files, compression, hash, \
+                 description, metadata, protected, expires) WHERE backup_records.id = t.id"
+            );
+            let mut values = Vec::new();
+            for backup in chunk {
+                backup.check()?;
+                values.extend(changeable(backup));
+            }
+            let changed = self
+                .connection
+                .execute(&sql, duckdb::params_from_iter(values))?;
+            ensure!(
+                changed == chunk.len(),
+                "the record {} was removed in the meantime",
+                chunk[0].id
+            );
+        }
         Ok(())
     }
 
@@ -271,6 +288,21 @@ fn updated(backup: &Backup) -> [Value; 13] {
         text(&backup.compression_type),
         perhaps(&backup.backup_hash),
         perhaps(&backup.description),
+/// The id, and what can change.
+fn changeable(backup: &Backup) -> [Value; 13] {
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    [
+        Value::BigInt(backup.id),
+        Value::Text(backup.backup_type.name().to_owned()),
+        Value::Text(backup.status.name().to_owned()),
+        text(&backup.source_version),
+        Value::Text(backup.backup_path.clone()),
+        number(backup.backup_size),
+        number(backup.file_count),
+        Value::Text(backup.compression_type.clone()),
+        text(&backup.backup_hash),
+        text(&backup.description),
         Value::Text(json_text(&backup.backup_metadata)),
         Value::Boolean(backup.protected),
         number(backup.expires_at.map(Timestamp::as_microsecond)),
