@@ -24,7 +24,7 @@ pub(crate) const PROGRAM: Program = Program {
             "expired",
             None,
             None,
-            "apply the expiry that backups have, without any rule",
+            "go by the expiry that backups have, without any rule",
         ),
         Flag::new("keep-last", None, Some("N|all"), "keep the N newest"),
         Flag::new(
@@ -109,7 +109,7 @@ pub(crate) const PROGRAM: Program = Program {
             "older-than",
             None,
             Some("SPAN"),
-            "keep what is not older than SPAN",
+            "remove what is older than SPAN and no other rule keeps",
         ),
         Flag::new(
             "max-count",

@@ -162,20 +162,17 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
 
 /// A number of backups, or no limit.
 fn parse_limit(text: &str) -> Result<Option<usize>> {
-    if text == "all" {
-        return Ok(None);
+    match text {
+        "all" => Ok(None),
+        _ => parse_count(text)
+            .map(Some)
+            .map_err(|error| anyhow::anyhow!("{error}, nor all")),
     }
-    let count = parse_count(text).map(Some);
-    count.with_context(|| format!("'{}' is neither a number nor all", text.escape_debug()))
 }
 
 fn parse_count(text: &str) -> Result<usize> {
-    let count: usize = text
-        .parse()
-        .ok()
-        .with_context(|| format!("'{}' is no number", text.escape_debug()))?;
-    ensure!(count > 0, "it must be at least 1");
-    Ok(count)
+    let count: Option<usize> = text.parse().ok().filter(|count| *count > 0);
+    count.with_context(|| format!("'{}' is no number from 1 on", text.escape_debug()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::cli::{self, Arguments};
 use bk_schema::home::{self, Home};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
@@ -41,9 +41,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let output = Output::new(arguments)?;
     let policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has("dry-run"), arguments.has("explain"));
-    if is_trial && explains {
-        return Err(UsageError("--dry-run and --explain exclude each other".into()).into());
-    }
     let (items, status) = candidates(&home, arguments)?;
     let free = match policy.caps.free_bytes {
         Some(_) => archives::free(items.iter().map(|it| (&it.backup, it.archive)))?,
@@ -53,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let verdict = retention::decide(&all, &policy, &free, now);
     for name in &verdict.unmet {
         PROGRAM.warn(&format!(
-            "warning: --{name} is not reached: what is left may not be removed"
+            "warning: --{name} cannot be met: what is left may not be removed"
         ));
     }
     let report = Report::new(output, &policy);
