@@ -1,4 +1,3 @@
-//! A small file system in memory, in a mount namespace of its own: a disk that runs full.
 //! A small file system in memory, in a mount namespace of its own: a disk that is soon full, or
 //! another one to move to.
 

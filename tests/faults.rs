@@ -13,9 +13,6 @@ use regex::Regex;
 fn disk_that_runs_low() -> Option<SmallDisk> {
     let disk = SmallDisk::new("8M")?;
     disk.ok("mkdir data; head -c 4M /dev/zero >data/table
-            bk-create --storage disk -n easy data
-            head -c 4M /dev/urandom >data/table
-            head -c 5M /dev/zero >disk/filler");
         bk-create --storage disk -n easy data
         head -c 4M /dev/urandom >data/table
         head -c 5M /dev/zero >disk/filler");

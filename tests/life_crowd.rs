@@ -44,7 +44,10 @@ fn crowd(round: usize) -> Vec<String> {
     for n in 0..6 {
         lines.push("bk-ls --json".to_owned());
         let dir = ["near", "store"][n % 2];
-        lines.push(format!("{} | bk-mv {dir}", range(500 * round + 60 * n + 1, 60)));
+        lines.push(format!(
+            "{} | bk-mv {dir}",
+            range(500 * round + 60 * n + 1, 60)
+        ));
         let first = 500 * round + 70 * n + 1;
         lines.push(format!(
             "{} | bk-set -m mark{round}{n}=1",

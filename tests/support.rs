@@ -3,8 +3,8 @@
 //! Links no product code: what the programs promise is seen from outside.
 
 pub mod attack;
-pub mod life;
 pub mod disk;
+pub mod life;
 pub mod rich;
 pub mod tarball;
 

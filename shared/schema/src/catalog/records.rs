@@ -2,6 +2,7 @@
 //!
 //! Knows the columns; what a session is, its parent tells.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
@@ -112,7 +113,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// A record that breaks its rules, or that is no longer there.
-    pub fn update_all(&self, backups: &[Backup]) -> Result<()> {
+    pub fn update_all(&self, backups: &[impl Borrow<Backup>]) -> Result<()> {
         for chunk in backups.chunks(UPDATE_CHUNK) {
             let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
             let sql = format!(
@@ -124,7 +125,7 @@ impl Session<'_> {
                  description, metadata, protected, expires) WHERE backup_records.id = t.id"
             );
             let mut values = Vec::new();
-            for backup in chunk {
+            for backup in chunk.iter().map(Borrow::borrow) {
                 backup.check()?;
                 values.extend(changeable(backup));
             }
@@ -134,43 +135,10 @@ impl Session<'_> {
             ensure!(
                 changed == chunk.len(),
                 "the record {} was removed in the meantime",
-                chunk[0].id
+                chunk[0].borrow().id
             );
         }
         Ok(())
-    }
-
-    /// The same for many, which are different ones: by way of a table in memory, as a statement
-    /// for each takes a millisecond.
-    ///
-    /// # Errors
-    /// As [`Session::update`], for the first that has one.
-    pub fn update_all(&self, backups: &[&Backup]) -> Result<()> {
-        backups.iter().try_for_each(|backup| backup.check())?;
-        self.connection.execute_batch(
-            "CREATE TEMP TABLE new (id BIGINT, type VARCHAR, status VARCHAR, version VARCHAR, path VARCHAR, \
-             size BIGINT, count BIGINT, compression VARCHAR, hash VARCHAR, description VARCHAR, \
-             metadata VARCHAR, protected BOOLEAN, expires BIGINT)",
-        )?;
-        let mut rows = self.connection.appender("new")?;
-        for backup in backups {
-            rows.append_row(duckdb::appender_params_from_iter(updated(backup)))?;
-        }
-        rows.flush()?;
-        drop(rows);
-        let changed = self.connection.execute(
-            "UPDATE backup_records SET backup_type = new.type, status = new.status, \
-             source_version = new.version, backup_path = new.path, backup_size = new.size, \
-             file_count = new.count, compression_type = new.compression, backup_hash = new.hash, \
-             description = new.description, backup_metadata = new.metadata, protected = new.protected, \
-             expires_at = make_timestamp(new.expires) FROM new WHERE backup_records.id = new.id",
-            [],
-        )?;
-        ensure!(
-            changed == backups.len(),
-            "a record was removed in the meantime"
-        );
-        Ok(self.connection.execute_batch("DROP TABLE new")?)
     }
 
     /// The record of this name.
@@ -206,7 +174,7 @@ impl Session<'_> {
         for chunk in paths.chunks(LOOKUP_CHUNK) {
             let sql = format!(
                 "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
-                placeholders(chunk.len())
+                vec!["?"; chunk.len()].join(", ")
             );
             let mut statement = self.connection.prepare(&sql)?;
             let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
@@ -272,22 +240,6 @@ impl Session<'_> {
     }
 }
 
-/// What [`Session::update_all`] writes of a record, after the id by which it finds it.
-fn updated(backup: &Backup) -> [Value; 13] {
-    let text = |text: &str| Value::Text(text.to_owned());
-    let perhaps = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
-    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
-    [
-        Value::BigInt(backup.id),
-        text(backup.backup_type.name()),
-        text(backup.status.name()),
-        perhaps(&backup.source_version),
-        text(&backup.backup_path),
-        number(backup.backup_size),
-        number(backup.file_count),
-        text(&backup.compression_type),
-        perhaps(&backup.backup_hash),
-        perhaps(&backup.description),
 /// The id, and what can change.
 fn changeable(backup: &Backup) -> [Value; 13] {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
