@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::extract::Observer;
 use bk_archive::hashed::{self, Whole};
+use bk_schema::moving;
 use bk_schema::record::{Backup, Status};
 
 use crate::watch::Watch;
@@ -53,7 +54,7 @@ impl Opened {
         if matches!(backup.status, Status::Creating | Status::Failed) {
             bail!("it has no archive: it is {}", backup.status.name());
         }
-        let file = match hashed::open(backup.backup_path.as_ref()) {
+        let file = match moving::open(backup, hashed::open) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("its archive '{path}' is missing")
             }

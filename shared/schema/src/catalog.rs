@@ -21,7 +21,14 @@ use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::Backup;
 use crate::{recovery, spare};
 
-pub use ledger::Event;
+pub use ledger::{Event, Removed};
+
+/// Between the items of a list that is one parameter: no name holds it.
+const SEPARATOR: &str = "\n";
+/// What an id is in, where the parameter is an [`id_list`]; of an empty one, nothing.
+const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))";
+/// What a name is in, where the parameter is a list of them.
+const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
@@ -103,7 +110,7 @@ pub fn write_then<T, U>(
     then(transact(home, &mut backoff, &[], work)?)
 }
 
-/// As [`write`], for a removal: on a full disk the spare is given up for it, and recovery leaves
+/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
 /// to this process the rows that are its `own` work.
 ///
 /// # Errors
@@ -113,6 +120,7 @@ pub fn write_removal<T>(
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = lock_to_write(home, &mut backoff)?;
     spare::give_up(home);
@@ -283,12 +291,20 @@ impl<'a> Session<'a> {
 }
 
 /// As many as are wanted, for a list.
-fn placeholders(count: usize) -> String {
-    // An empty list is no SQL; nothing equals NULL.
-    if count == 0 {
-        return "NULL".to_owned();
-    }
-    vec!["?"; count].join(", ")
+/// Any number of ids as the one parameter of [`IDS`]: a placeholder for each takes longer to
+/// plan than all the rest of a query.
+fn id_list(ids: &[i64]) -> String {
+    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+    ids.join(SEPARATOR)
+}
+
+/// The parameters of [`IDS`] and of [`NAMES`]: each identity is in one of them, by its id where
+/// it has one.
+fn lists(wanted: &[Identity]) -> (String, String) {
+    let ids: Vec<_> = wanted.iter().filter_map(|one| one.id).collect();
+    let unnumbered = wanted.iter().filter(|one| one.id.is_none());
+    let names: Vec<_> = unnumbered.filter_map(|one| one.name.as_deref()).collect();
+    (id_list(&ids), names.join(SEPARATOR))
 }
 
 fn config(access: Access) -> Result<Config> {

@@ -1,0 +1,62 @@
+//! Where the archives are, what they take there, and what is free: looked at before the policy
+//! decides, never while the catalog is held.
+//!
+//! Opens no archive.
+
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::Result;
+use bk_schema::record::{Backup, Status};
+use bk_schema::space::Space;
+
+use crate::caps::FreeBytes;
+use crate::flags::PROGRAM;
+use crate::retention::Archive;
+
+/// stat(2) counts the space of a file in these, whatever the file system's own blocks.
+const BLOCK_BYTES: u64 = 512;
+
+/// The archive of a completed backup; `None` where there is none, and where that cannot be told.
+pub(crate) fn look(backup: &Backup) -> Option<Archive> {
+    if backup.status != Status::Completed {
+        return None;
+    }
+    let path = &backup.backup_path;
+    match std::fs::metadata(path) {
+        Ok(metadata) => metadata.is_file().then(|| archive(&metadata)),
+        Err(error) => {
+            if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
+            }
+            None
+        }
+    }
+}
+
+fn archive(metadata: &Metadata) -> Archive {
+    Archive {
+        file_system: metadata.dev(),
+        disk_bytes: metadata.blocks().saturating_mul(BLOCK_BYTES),
+    }
+}
+
+/// What is free where the archives are.
+///
+/// # Errors
+/// Those of statvfs(3).
+pub(crate) fn free<'a>(
+    all: impl Iterator<Item = (&'a Backup, Option<Archive>)>,
+) -> Result<FreeBytes> {
+    let mut free = FreeBytes::new();
+    for (backup, archive) in all {
+        let Some(archive) = archive else { continue };
+        if !free.contains_key(&archive.file_system) {
+            let space = Space::at(Path::new(&backup.backup_path))?;
+            free.insert(archive.file_system, space.available_bytes);
+        }
+    }
+    Ok(free)
+}

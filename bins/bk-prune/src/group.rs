@@ -1,0 +1,85 @@
+//! Groups of backups, within which rules count: backups whose keys are the same.
+//!
+//! Knows no rule.
+
+use anyhow::{Result, ensure};
+use bk_schema::record::{Backup, parse_in};
+use serde_json::Value;
+
+/// What backups of one group share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Sources,
+    Type,
+    Version,
+}
+
+const KEYS: [(&str, Key); 3] = [
+    ("sources", Key::Sources),
+    ("type", Key::Type),
+    ("version", Key::Version),
+];
+
+/// Where a source is not UTF-8, `sources` alone may be the same for several.
+const EXACT_SOURCES: &str = "sources_base64";
+
+impl Key {
+    /// Keys from `sources,type`; `none` is none.
+    ///
+    /// # Errors
+    /// An unknown key; `none` among others.
+    pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>> {
+        if text == "none" {
+            return Ok(Vec::new());
+        }
+        let words: Vec<_> = text.split(',').map(str::trim).collect();
+        ensure!(!words.contains(&"none"), "'none' stands alone");
+        words
+            .into_iter()
+            .map(|word| parse_in(&KEYS, word, "key"))
+            .collect()
+    }
+
+    fn values(self, backup: &Backup) -> Vec<Value> {
+        let metadata = |key| backup.backup_metadata.get(key).cloned().unwrap_or_default();
+        match self {
+            Self::Sources => vec![metadata("sources"), metadata(EXACT_SOURCES)],
+            Self::Type => vec![backup.backup_type.name().into()],
+            Self::Version => vec![backup.source_version.clone().into()],
+        }
+    }
+
+    fn label(self, backup: &Backup) -> String {
+        let unknown = || "-".to_owned();
+        match self {
+            Self::Sources => {
+                let sources = backup.backup_metadata.get("sources");
+                let sources = sources.and_then(Value::as_array).into_iter().flatten();
+                let sources: Vec<_> = sources.filter_map(Value::as_str).collect();
+                if sources.is_empty() {
+                    unknown()
+                } else {
+                    sources.join(" ")
+                }
+            }
+            Self::Type => backup.backup_type.name().to_owned(),
+            Self::Version => backup.source_version.clone().unwrap_or_else(unknown),
+        }
+    }
+}
+
+/// What tells a group from the others.
+pub(crate) fn id_of(backup: &Backup, keys: &[Key]) -> String {
+    let values = keys.iter().flat_map(|key| key.values(backup));
+    Value::Array(values.collect()).to_string()
+}
+
+/// The group for people.
+pub(crate) fn label_of(backup: &Backup, keys: &[Key]) -> String {
+    let labels: Vec<_> = keys.iter().map(|key| key.label(backup)).collect();
+    if labels.is_empty() {
+        "all".to_owned()
+    } else {
+        labels.join(", ")
+    }
+}

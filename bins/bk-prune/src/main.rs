@@ -1,0 +1,26 @@
+//! bk-prune: removes what a retention policy does not keep.
+
+mod archives;
+mod caps;
+mod flags;
+mod group;
+mod period;
+mod policy;
+mod prune;
+mod removal;
+mod report;
+mod retention;
+mod rules;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    mod calendar;
+    mod precedence;
+    mod properties;
+    mod store;
+}
+
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(prune::run)
+}

@@ -1,0 +1,147 @@
+//! Periods of the calendar: which hour, day, week and so on a local time lies in.
+//!
+//! Knows no zone and no backup. The hour that the end of summer time repeats is one hour.
+
+use jiff::civil::DateTime;
+
+/// A kind of period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Period {
+    Hour,
+    Day,
+    /// As ISO 8601 counts them: from Monday, in the year that its Thursday lies in.
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl Period {
+    /// Every kind, by the word that flags and reasons have for it.
+    pub(crate) const ALL: [(&'static str, Self); 6] = [
+        ("hourly", Self::Hour),
+        ("daily", Self::Day),
+        ("weekly", Self::Week),
+        ("monthly", Self::Month),
+        ("quarterly", Self::Quarter),
+        ("yearly", Self::Year),
+    ];
+
+    /// The word that flags and reasons have for it.
+    pub(crate) fn name(self) -> &'static str {
+        let is_it = |(_, period): &&(&str, Self)| *period == self;
+        Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
+    }
+
+    /// A number that the times of one period share, and no others.
+    pub(crate) fn number(self, time: DateTime) -> i64 {
+        let (year, month, day) = (time.year().into(), time.month(), time.day());
+        let in_year = |year: i64, number: i8| year * 100 + i64::from(number);
+        match self {
+            Self::Hour => Self::Day.number(time) * 100 + i64::from(time.hour()),
+            Self::Day => in_year(year, month) * 100 + i64::from(day),
+            Self::Week => {
+                let week = time.date().iso_week_date();
+                in_year(week.year().into(), week.week())
+            }
+            Self::Month => in_year(year, month),
+            Self::Quarter => in_year(year, quarter(time)),
+            Self::Year => year,
+        }
+    }
+
+    /// As people write the period: `2026-11-21`, `2026-W47`, `2026-Q4`.
+    pub(crate) fn label(self, time: DateTime) -> String {
+        let year = time.year();
+        match self {
+            Self::Hour => time.strftime("%Y-%m-%d %H:00").to_string(),
+            Self::Day => time.strftime("%Y-%m-%d").to_string(),
+            Self::Week => {
+                let week = time.date().iso_week_date();
+                format!("{:04}-W{:02}", week.year(), week.week())
+            }
+            Self::Month => time.strftime("%Y-%m").to_string(),
+            Self::Quarter => format!("{year:04}-Q{}", quarter(time)),
+            Self::Year => format!("{year:04}"),
+        }
+    }
+}
+
+fn quarter(time: DateTime) -> i8 {
+    (time.month() - 1) / 3 + 1
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_names_the_period() {
+        for (time, labels) in [
+            // A leap day; a quarter's last day; week 53 reaches into the next year; a Monday of
+            // the old year that is in week 1 of the new one.
+            (
+                "2024-02-29T23:59",
+                [
+                    "2024-02-29 23:00",
+                    "2024-02-29",
+                    "2024-W09",
+                    "2024-02",
+                    "2024-Q1",
+                    "2024",
+                ],
+            ),
+            (
+                "2026-09-30T00:00",
+                [
+                    "2026-09-30 00:00",
+                    "2026-09-30",
+                    "2026-W40",
+                    "2026-09",
+                    "2026-Q3",
+                    "2026",
+                ],
+            ),
+            (
+                "2027-01-03T12:00",
+                [
+                    "2027-01-03 12:00",
+                    "2027-01-03",
+                    "2026-W53",
+                    "2027-01",
+                    "2027-Q1",
+                    "2027",
+                ],
+            ),
+            (
+                "2024-12-30T12:00",
+                [
+                    "2024-12-30 12:00",
+                    "2024-12-30",
+                    "2025-W01",
+                    "2024-12",
+                    "2024-Q4",
+                    "2024",
+                ],
+            ),
+        ] {
+            let time: DateTime = time.parse().unwrap();
+            assert_eq!(Period::ALL.map(|(_, period)| period.label(time)), labels);
+        }
+    }
+
+    #[test]
+    fn times_share_a_number_where_they_share_a_label() {
+        let begin: DateTime = "2019-12-20T00:30".parse().unwrap();
+        let hour = |n: i64| begin.checked_add(jiff::Span::new().hours(n)).unwrap();
+        for (_, period) in Period::ALL {
+            for n in 0..70_000 {
+                let (a, b) = (hour(n), hour(n + 1));
+                let is_same = period.number(a) == period.number(b);
+                assert_eq!(is_same, period.label(a) == period.label(b), "{a}");
+                assert!(period.number(a) <= period.number(b), "{a}");
+            }
+        }
+    }
+}

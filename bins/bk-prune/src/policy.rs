@@ -1,0 +1,221 @@
+//! The policy that the flags ask for.
+//!
+//! Knows no backup; what it means for backups, `retention` tells.
+
+use anyhow::{Context, Result, bail, ensure};
+use bk_schema::cli::{Arguments, UsageError};
+use bk_schema::units;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use crate::group::Key;
+use crate::period::Period;
+
+/// How old a failed backup gets unless `--failed-after` says otherwise.
+const FAILED_AFTER: &str = "7d";
+
+/// What is to be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// Each keeps on its own, within each group. Without any, all is kept that does not expire.
+    pub(crate) rules: Vec<Rule>,
+    /// What all of it together may be.
+    pub(crate) caps: Caps,
+    /// What makes a group.
+    pub(crate) group_by: Vec<Key>,
+    /// Whether the newest of a group may be removed too.
+    pub(crate) allow_empty: bool,
+    /// How old failed ones get.
+    pub(crate) failed_after: Age,
+    /// Whose hours, days and so on count.
+    pub(crate) zone: TimeZone,
+}
+
+/// A rule that keeps.
+#[derive(Debug, Clone)]
+pub(crate) enum Rule {
+    /// The newest of each of the newest periods; without a period, the newest. `None` is no limit.
+    Count(Option<Period>, Option<usize>),
+    /// The newest of each period, or all, within a span before the newest of the group.
+    Within(Option<Period>, Age),
+    /// All that is not older.
+    NotOlder(Age),
+}
+
+/// Limits over all groups, which remove the oldest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caps {
+    pub(crate) count: Option<usize>,
+    pub(crate) total_bytes: Option<u64>,
+    /// What is to be free on each file system.
+    pub(crate) free_bytes: Option<u64>,
+}
+
+/// A span of the calendar.
+#[derive(Debug, Clone)]
+pub(crate) struct Age {
+    /// As it was typed.
+    pub(crate) text: String,
+    span: Span,
+}
+
+impl Age {
+    /// # Errors
+    /// What is no span; minutes that look like months.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            let text = text.escape_debug();
+            format!("'{text}' is no span of time: write it as 12h, 30d, 2w, 6mo or 1y")
+        };
+        let span: Span = text.parse().ok().with_context(wrong)?;
+        ensure!(!span.is_negative(), wrong());
+        // Other programs write months so.
+        if text
+            .split(|c: char| !c.is_alphabetic())
+            .any(|word| word == "m")
+        {
+            bail!("'{text}' may mean minutes or months: write them as min or mo");
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            span,
+        })
+    }
+
+    /// The time that lies so long before. What leaves the calendar is the beginning of time.
+    pub(crate) fn before(&self, time: Timestamp, zone: &TimeZone) -> Timestamp {
+        let zoned = time.to_zoned(zone.clone()).checked_sub(self.span);
+        zoned.map_or(Timestamp::MIN, |zoned| zoned.timestamp())
+    }
+}
+
+impl Policy {
+    /// # Errors
+    /// A usage error that names the flag, or says that there is no rule.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
+        let caps = Caps {
+            count: arguments.parsed("max-count", parse_count)?,
+            total_bytes: arguments.parsed("max-total-size", units::parse_size)?,
+            free_bytes: arguments.parsed("keep-free", units::parse_size)?,
+        };
+        let failed_after = arguments.parsed("failed-after", Age::parse)?;
+        let policy = Self {
+            rules: rules(arguments)?,
+            caps,
+            group_by: Key::parse_all(arguments.text("group-by")?.unwrap_or("sources,type"))
+                .map_err(|e| bk_schema::cli::usage(&e, "--group-by"))?,
+            allow_empty: arguments.has("allow-empty"),
+            failed_after: failed_after.map_or_else(|| Age::parse(FAILED_AFTER), Ok)?,
+            zone: zone(arguments)?,
+        };
+        if policy.rules.is_empty() && policy.caps.is_none() && !arguments.has("expired") {
+            let text = "there is no rule: give one, such as --keep-daily 7, or --expired to apply the expiry of the backups alone";
+            return Err(UsageError(text.into()).into());
+        }
+        Ok(policy)
+    }
+
+    /// Why that goes which no rule keeps.
+    pub(crate) fn reason_to_remove(&self) -> String {
+        match self.rules.as_slice() {
+            [Rule::NotOlder(age)] => format!("older than {}", age.text),
+            _ => "kept by no rule".to_owned(),
+        }
+    }
+}
+
+impl Caps {
+    /// Whether there is no limit.
+    pub(crate) fn is_none(&self) -> bool {
+        self.count.is_none() && self.total_bytes.is_none() && self.free_bytes.is_none()
+    }
+}
+
+fn rules(arguments: &Arguments) -> Result<Vec<Rule>> {
+    let periods = || Period::ALL.map(|(name, period)| (name, Some(period)));
+    let mut rules = Vec::new();
+    for (name, period) in [("last", None)].into_iter().chain(periods()) {
+        let limit = arguments.parsed(&format!("keep-{name}"), parse_limit)?;
+        rules.extend(limit.map(|limit| Rule::Count(period, limit)));
+    }
+    let within = periods().map(|(name, period)| (format!("keep-within-{name}"), period));
+    for (flag, period) in [("keep-within".to_owned(), None)].into_iter().chain(within) {
+        let age = arguments.parsed(&flag, Age::parse)?;
+        rules.extend(age.map(|age| Rule::Within(period, age)));
+    }
+    let older = arguments.parsed("older-than", Age::parse)?;
+    rules.extend(older.map(Rule::NotOlder));
+    Ok(rules)
+}
+
+fn zone(arguments: &Arguments) -> Result<TimeZone> {
+    let parse = |name: &str| {
+        let zone = TimeZone::get(name).ok();
+        zone.with_context(|| {
+            let name = name.escape_debug();
+            format!("there is no time zone '{name}': write it as Europe/Berlin or UTC")
+        })
+    };
+    let zone = arguments.parsed("time-zone", parse)?;
+    Ok(zone.unwrap_or_else(TimeZone::system))
+}
+
+/// A number of backups, or no limit.
+fn parse_limit(text: &str) -> Result<Option<usize>> {
+    match text {
+        "all" => Ok(None),
+        _ => parse_count(text)
+            .map(Some)
+            .map_err(|error| anyhow::anyhow!("{error}, nor all")),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize> {
+    let count: Option<usize> = text.parse().ok().filter(|count| *count > 0);
+    count.with_context(|| format!("'{}' is no number from 1 on", text.escape_debug()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_one_of_the_calendar() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let before = |span: &str, time: &str| {
+            let time = Age::parse(span)
+                .unwrap()
+                .before(time.parse().unwrap(), &zone);
+            time.to_string()
+        };
+        // A day over the change is 25 hours; the month that is shorter ends on its last day.
+        assert_eq!(
+            before("1d", "2026-10-25T12:00:00+01:00"),
+            "2026-10-24T10:00:00Z"
+        );
+        assert_eq!(
+            before("24h", "2026-10-25T12:00:00+01:00"),
+            "2026-10-24T11:00:00Z"
+        );
+        assert_eq!(
+            before("1mo", "2026-03-31T12:00:00Z"),
+            "2026-02-28T13:00:00Z"
+        );
+        assert_eq!(before("1y", "2024-02-29T12:00:00Z"), "2023-02-28T12:00:00Z");
+        assert_eq!(
+            before("15000y", "2024-02-29T12:00:00Z"),
+            Timestamp::MIN.to_string()
+        );
+    }
+
+    #[test]
+    fn minutes_are_not_taken_for_months() {
+        for text in ["6m", "1y 6m", "2h30m", "", "7", "-1d", "soon"] {
+            assert!(Age::parse(text).is_err(), "{text}");
+        }
+        for text in ["6mo", "1y 6mo", "90min", "2h30min", "7d", "2w", "0s"] {
+            assert!(Age::parse(text).is_ok(), "{text}");
+        }
+    }
+}

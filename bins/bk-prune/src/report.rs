@@ -1,0 +1,118 @@
+//! What was decided and done, as people and programs read it: a line or a row for each backup.
+//!
+//! Decides nothing and knows no catalog.
+
+use anyhow::Result;
+use bk_schema::listing::Listed;
+use bk_schema::output::{Cell, Column, Output, Tone};
+use bk_schema::record::Backup;
+use bk_schema::units::human_size;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use crate::group;
+use crate::policy::Policy;
+use crate::retention::{Action, Decision};
+
+const COLUMNS: [(&str, bool); 7] = [
+    ("ID", true),
+    ("CREATED", false),
+    ("GROUP", false),
+    ("SIZE", true),
+    ("DECISION", false),
+    ("REASONS", false),
+    ("FILE", false),
+];
+
+/// Prints lines as they come, and the table at the end: group by group, the oldest first, so
+/// that it can be held against a calendar.
+pub(crate) struct Report<'a> {
+    output: Output,
+    policy: &'a Policy,
+    rows: Vec<(Place, Vec<Cell>)>,
+}
+
+/// Where a row stands in the table.
+type Place = (String, Timestamp, i64);
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(output: Output, policy: &'a Policy) -> Self {
+        Self {
+            output,
+            policy,
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_table(&self) -> bool {
+        self.output.is_table()
+    }
+
+    /// Adds one backup, with the line that it came by, and with the bytes that were freed where
+    /// it was removed.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn add(
+        &mut self,
+        backup: Backup,
+        mut line: Map<String, Value>,
+        decision: &Decision,
+        freed_bytes: Option<u64>,
+    ) -> Result<()> {
+        if self.output.is_gone() {
+            return Ok(());
+        }
+        if self.output.is_table() {
+            let group = group::label_of(&backup, &self.policy.group_by);
+            let row = row(&backup, &group, decision, &self.policy.zone);
+            self.rows.push(((group, backup.created_at, backup.id), row));
+            return Ok(());
+        }
+        let (mut listed, _) = Listed::look(backup);
+        let mut own = Map::from_iter([("decision".to_owned(), serde_json::to_value(decision)?)]);
+        own.extend(freed_bytes.map(|bytes| ("freed".to_owned(), bytes.into())));
+        for key in ["decision", "freed"] {
+            line.shift_remove(key);
+        }
+        listed.pass(line);
+        own.extend(std::mem::take(&mut listed.passed));
+        listed.passed = own;
+        self.output.line(&listed)
+    }
+
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        let column = |(title, is_right)| Column { title, is_right };
+        self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let rows: Vec<_> = self.rows.drain(..).map(|(_, row)| row).collect();
+        if !rows.is_empty() {
+            self.output.table(&COLUMNS.map(column), &rows)?;
+        }
+        self.output.flush()
+    }
+}
+
+fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Vec<Cell> {
+    let created = backup.created_at.to_zoned(zone.clone());
+    let size = backup.backup_size.map(i64::unsigned_abs);
+    let file_name = backup.backup_path.rsplit('/').next().unwrap_or_default();
+    let (word, tone) = match decision.action {
+        Action::Keep => ("keep", Tone::Plain),
+        Action::Remove => ("remove", Tone::Warn),
+    };
+    vec![
+        backup.id.to_string().into(),
+        created.strftime("%a %Y-%m-%d %H:%M:%S").to_string().into(),
+        group.to_owned().into(),
+        size.map_or("-".to_owned(), human_size).into(),
+        Cell {
+            text: word.to_owned(),
+            tone,
+        },
+        decision.reasons.join(", ").into(),
+        file_name.to_owned().into(),
+    ]
+}

@@ -1,0 +1,284 @@
+//! What becomes of each backup: a pure function of records, policy and `now`, and of where their
+//! archives are and what is free there.
+//!
+//! The precedence: protected is always kept; else an `expires_at` decides (past: removed,
+//! future: kept); else the rules decide; the newest completed backup of a group is never removed
+//! unless `--allow-empty`. Knows no SQL, no clock and no files.
+
+use std::collections::BTreeMap;
+
+use bk_schema::record::{Backup, Status};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::caps::{self, FreeBytes, Weight};
+use crate::group;
+use crate::policy::{Age, Caps, Policy};
+use crate::rules::{self, Clock};
+
+/// A backup on which the policy is to decide.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) backup: &'a Backup,
+    /// The archive on the disk; `None` where there is none.
+    pub(crate) archive: Option<Archive>,
+}
+
+impl Candidate<'_> {
+    /// Whether it should have an archive and has none.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.backup.status == Status::Completed && self.archive.is_none()
+    }
+}
+
+/// What is known of an archive without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Archive {
+    /// The number of its file system.
+    pub(crate) file_system: u64,
+    /// What it takes there.
+    pub(crate) disk_bytes: u64,
+}
+
+/// What becomes of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Decision {
+    pub(crate) action: Action,
+    /// Every one there is for it.
+    pub(crate) reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Keep,
+    Remove,
+}
+
+/// The decisions, in the order of the candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) decisions: Vec<Decision>,
+    /// Limits that cannot be kept, as what is left may not be removed.
+    pub(crate) unmet: Vec<String>,
+}
+
+/// Whether the policy decides on such a backup: not on one that is being worked on.
+pub(crate) fn is_candidate(backup: &Backup) -> bool {
+    matches!(backup.status, Status::Completed | Status::Failed)
+}
+
+/// Decides on all.
+///
+/// A completed backup whose archive is missing takes no place from one whose archive is there:
+/// those are judged without it, and it is judged by all but the limits as if its archive were
+/// there.
+pub(crate) fn decide(
+    all: &[Candidate<'_>],
+    policy: &Policy,
+    free: &FreeBytes,
+    now: Timestamp,
+) -> Verdict {
+    let there: Vec<_> = all.iter().filter(|it| !it.is_missing()).copied().collect();
+    let judge = |some: &[Candidate<'_>], caps| Judgement::new(some, policy, now).run(caps, free);
+    let Verdict { decisions, unmet } = judge(&there, &policy.caps);
+    if there.len() == all.len() {
+        return Verdict { decisions, unmet };
+    }
+    let with_missing = judge(all, &Caps::default());
+    let mut decisions = decisions.into_iter();
+    let pick = |(it, decision): (&Candidate<'_>, Decision)| {
+        let own = if it.is_missing() {
+            None
+        } else {
+            decisions.next()
+        };
+        own.unwrap_or(decision)
+    };
+    Verdict {
+        decisions: all.iter().zip(with_missing.decisions).map(pick).collect(),
+        unmet,
+    }
+}
+
+/// What comes before the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Protected,
+    Expired,
+    Expires,
+    ByRules,
+}
+
+impl Fate {
+    fn of(backup: &Backup, now: Timestamp) -> Self {
+        match backup.expires_at {
+            _ if backup.protected => Self::Protected,
+            Some(time) if time <= now => Self::Expired,
+            Some(_) => Self::Expires,
+            None => Self::ByRules,
+        }
+    }
+}
+
+/// A candidate on its way.
+struct Judged<'a> {
+    /// Which of the candidates it is.
+    place: usize,
+    it: Candidate<'a>,
+    keep: Vec<String>,
+    /// Counts where there is no reason to keep it.
+    remove: Vec<String>,
+    /// Whether a limit may remove it though a rule keeps it.
+    may_go: bool,
+}
+
+impl From<Judged<'_>> for Decision {
+    fn from(judged: Judged<'_>) -> Self {
+        let (action, reasons) = if judged.keep.is_empty() {
+            (Action::Remove, judged.remove)
+        } else {
+            (Action::Keep, judged.keep)
+        };
+        Self { action, reasons }
+    }
+}
+
+struct Judgement<'a> {
+    /// The oldest first.
+    all: Vec<Judged<'a>>,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+impl<'a> Judgement<'a> {
+    fn new(all: &[Candidate<'a>], policy: &'a Policy, now: Timestamp) -> Self {
+        let judged = |(place, it): (usize, &Candidate<'a>)| Judged {
+            place,
+            it: *it,
+            keep: Vec::new(),
+            remove: Vec::new(),
+            may_go: false,
+        };
+        let mut all: Vec<_> = all.iter().enumerate().map(judged).collect();
+        all.sort_by_key(|one| (one.it.backup.created_at, one.it.backup.id));
+        Self { all, policy, now }
+    }
+
+    fn run(mut self, caps: &Caps, free: &FreeBytes) -> Verdict {
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for at in (0..self.all.len()).rev() {
+            let backup = self.backup(at);
+            if backup.status == Status::Completed {
+                let group = group::id_of(backup, &self.policy.group_by);
+                groups.entry(group).or_default().push(at);
+            } else {
+                self.judge_failed(at);
+            }
+        }
+        for members in groups.values() {
+            self.judge_group(members);
+        }
+        let unmet = self.apply_caps(caps, free);
+        self.verdict(unmet)
+    }
+
+    fn backup(&self, at: usize) -> &'a Backup {
+        self.all[at].it.backup
+    }
+
+    fn judge_failed(&mut self, at: usize) {
+        let backup = self.backup(at);
+        let Age { text, .. } = &self.policy.failed_after;
+        let begin = self.policy.failed_after.before(self.now, &self.policy.zone);
+        if backup.protected {
+            self.all[at].keep.push("protected".to_owned());
+        } else if backup.created_at >= begin {
+            self.all[at]
+                .keep
+                .push(format!("failed, not older than {text}"));
+        } else {
+            self.all[at]
+                .remove
+                .push(format!("failed, older than {text}"));
+        }
+    }
+
+    /// The members come newest first.
+    fn judge_group(&mut self, members: &[usize]) {
+        let fate = |at: &usize| Fate::of(self.backup(*at), self.now);
+        let fates: Vec<_> = members.iter().map(fate).collect();
+        // What has a time of its own to go stands in for nothing that would stay.
+        let ruled = |at: &&usize| self.backup(**at).expires_at.is_none();
+        let ruled: Vec<_> = members.iter().filter(ruled).copied().collect();
+        for (at, fate) in members.iter().zip(fates) {
+            self.judge_before_rules(*at, fate);
+        }
+        let created = |at: &usize| self.backup(*at).created_at;
+        let past = members.iter().map(created).find(|time| *time <= self.now);
+        let clock = Clock {
+            now: self.now,
+            newest: past.unwrap_or(self.now),
+        };
+        let times: Vec<_> = ruled.iter().map(created).collect();
+        for (at, reasons) in ruled.iter().zip(rules::reasons(self.policy, clock, &times)) {
+            self.all[*at].keep.extend(reasons);
+        }
+        if let Some(newest) = members.first().filter(|_| !self.policy.allow_empty) {
+            self.all[*newest].keep.push("newest in group".to_owned());
+            self.all[*newest].may_go = false;
+        }
+    }
+
+    fn judge_before_rules(&mut self, at: usize, fate: Fate) {
+        let time = |time: Option<Timestamp>| {
+            let zoned = time.map(|time| time.to_zoned(self.policy.zone.clone()));
+            zoned.map_or_else(String::new, |it| it.strftime("%Y-%m-%d %H:%M").to_string())
+        };
+        let expiry = time(self.backup(at).expires_at);
+        match fate {
+            Fate::Protected => self.all[at].keep.push("protected".to_owned()),
+            Fate::Expires => self.all[at].keep.push(format!("expires {expiry}")),
+            Fate::Expired => self.all[at].remove.push(format!("expired {expiry}")),
+            Fate::ByRules => {
+                self.all[at].may_go = true;
+                if self.policy.rules.is_empty() {
+                    self.all[at].keep.push("no expiry".to_owned());
+                } else {
+                    self.all[at].remove.push(self.policy.reason_to_remove());
+                }
+            }
+        }
+    }
+
+    fn apply_caps(&mut self, caps: &Caps, free: &FreeBytes) -> Vec<String> {
+        let completed: Vec<_> = (0..self.all.len())
+            .filter(|at| self.backup(*at).status == Status::Completed)
+            .collect();
+        let weight = |at: &usize| Weight {
+            size_bytes: self.backup(*at).backup_size.unwrap_or(0).unsigned_abs(),
+            on_disk: self.all[*at]
+                .it
+                .archive
+                .map(|it| (it.file_system, it.disk_bytes)),
+            is_kept: !self.all[*at].keep.is_empty(),
+            may_go: self.all[*at].may_go,
+        };
+        let weights: Vec<_> = completed.iter().map(weight).collect();
+        let (gone, unmet) = caps::apply(caps, &weights, free);
+        for (at, name) in gone {
+            let at = completed[at];
+            self.all[at].keep.clear();
+            self.all[at].remove = vec![name];
+        }
+        unmet
+    }
+
+    fn verdict(mut self, unmet: Vec<String>) -> Verdict {
+        self.all.sort_by_key(|one| one.place);
+        Verdict {
+            decisions: self.all.into_iter().map(Decision::from).collect(),
+            unmet,
+        }
+    }
+}
