@@ -109,10 +109,11 @@ impl Moves {
         let Ok(identity) = Identity::from_operand(dir) else {
             return Ok(());
         };
-        let found = || catalog::read(&self.home, |session| session.find(&[identity.clone()]));
+        let identity = std::slice::from_ref(&identity);
+        let found = || catalog::read(&self.home, |session| session.find(identity));
         // Whether there is a catalog at all, is told of what is to be moved.
         let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
-        if identity.id.is_some() || is_known() {
+        if identity[0].id.is_some() || is_known() {
             let text = format!(
                 "'{dir}' is a backup, and there is no such directory: name the directory last; './{dir}' makes it"
             );
