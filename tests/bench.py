@@ -5,9 +5,11 @@ It is for the numbers of the design's section 9, which mean something only besid
 same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
 1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
 10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-prune -n on catalogs of 10 000
-and 100 000 records, and dry runs of restic and borg on 1000 snapshots; then bk-verify on an archive of
+and 100 000 records, and dry runs of restic and borg on 1000 snapshots; then bk-rm of 1, 100 and 10 000
+backups in turns with rm; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
-check; then bk-restore of that archive, whole and one small file, in turns with tar and restic. BENCH_DIR
+check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
+it, to memory in turns with cp, and within its file system in turns with mv. BENCH_DIR
 names a directory that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
 
 It does not judge: a slow program is no failure, one that fails is. It does not check that archives
@@ -40,6 +42,7 @@ LS_RUNS_MIN = 5
 PRUNE_SIZES = (10_000, 100_000)
 PEER_SNAPSHOTS = 1000
 POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
+RM_COUNTS = (1, 100, 10_000)
 REFERENCE = "tar, pigz -p2 -6"
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
@@ -396,6 +399,50 @@ def benchmark_restore(tree, bin_dir, runs, run_dir):
     return True
 
 
+def movers_for(bin_dir, run_dir, here, there):
+    """Who brings the archive of 300 MB from one file system to another, and who within one. All make it last."""
+    move, archive = [bin_dir / "bk-mv", "--home", run_dir / "home", "bench"], "bench.tar.gz"
+    across = [Tool("bk-mv", "bk", [[*move, there]]),
+              Tool("cp, cmp, sync", "coreutils", [["sh", "-c", 'cp -p "$0" "$1" && sync "$1" && cmp "$0" "$1"', here / archive, there / archive]]),
+              Tool("cp", "coreutils", [["cp", "-p", here / archive, there / archive]])]
+    within = [Tool("bk-mv (rename)", "bk", [[*move, here / "other"]]), Tool("mv (rename)", "coreutils", [["mv", here / archive, here / "other"]])]
+    return across, within
+
+
+def benchmark_mv(tree, bin_dir, runs, run_dir):
+    """Times the move of one archive, across file systems and within one, in turns. Whether none failed."""
+    clear(run_dir)
+    here = run_dir / "home/archives"
+    there = Path(tempfile.mkdtemp(prefix="bk-bench.", dir="/dev/shm"))
+    back = [bin_dir / "bk-mv", "--home", run_dir / "home", "bench", here]
+    try:
+        run_stages([[bin_dir / "bk-create", "--home", run_dir / "home", "-n", "bench", tree.name]], tree.parent, run_dir)
+        archive_bytes, groups = (here / "bench.tar.gz").stat().st_size, movers_for(bin_dir, run_dir, here, there)
+        (here / "other").mkdir()
+        for number in range(runs):
+            for tool in [tool for tools in groups for tool in tools]:
+                read_tree(here)
+                tool.usages.append(run_stages(tool.stages, run_dir, run_dir))
+                say(f"mv, run {number + 1} of {runs}: {tool.name} {tool.usages[-1].wall:.3f} s")
+                if tool.package == "bk":
+                    run_stages([back], run_dir, run_dir)
+                elif tool.name.startswith("mv"):
+                    os.rename(here / "other/bench.tar.gz", here / "bench.tar.gz")
+                clear(there)
+    except (ToolFailed, OSError) as error:
+        print(f"bk-mv or a peer FAILED: {error}\n")
+        return False
+    finally:
+        shutil.rmtree(there, ignore_errors=True)
+    rows = [[tool.name, f"{median(tool.usages):.3f} s", spread(tool.usages), f"{median(tool.usages, 'cpu'):.3f} s",
+             f"{archive_bytes / 1e6 / median(tool.usages):.0f}", peak(tool.usages)] for tools in groups for tool in tools]
+    print(f"### Move an archive of {archive_bytes / 1e6:.0f} MB to memory and within its file system\n\n"
+          "bk-mv syncs the copy and reads it back to compare its SHA-256, and removes the old one.\n")
+    print_table(["tool", "median", "min..max s", "CPU", "MB/s", "peak memory"], rows)
+    clear(run_dir)
+    return True
+
+
 def python_with_duckdb(work_dir):
     """A Python that imports duckdb 1.5: this one, else one of a venv."""
     probe = "import duckdb; raise SystemExit(not duckdb.__version__.startswith('1.5.'))"
@@ -502,6 +549,52 @@ def benchmark_prune(bin_dir, runs, count, work_dir, run_dir):
     return not failures
 
 
+def fill_store(python, home, count, files):
+    """Adds records up to `count`, oldest first, and the archives of the first `files` of those: their names."""
+    run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], home, home)
+    for number in range(2, files + 2):
+        (home / "archives" / f"automatic_v1.{number}.tar.gz").write_bytes(b"x" * 4096)
+
+
+def benchmark_rm(bin_dir, runs, work_dir, run_dir):
+    """Times bk-rm of ever more backups in a catalog of 10 000, in turns with rm of as many files. Whether nothing failed."""
+    try:
+        python = python_with_duckdb(work_dir)
+    except (ToolFailed, OSError) as error:
+        print(f"bk-rm is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
+        return True
+    source, rows, failure = run_dir / "source", [], ""
+    clear(source)
+    try:
+        for count in RM_COUNTS:
+            pairs = []
+            for _ in range(runs):
+                home, plain = run_dir / "home", run_dir / "plain"
+                shutil.rmtree(home, ignore_errors=True)
+                clear(plain)
+                run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
+                fill_store(python, home, RM_COUNTS[-1] + 1, count)
+                for number in range(count):
+                    (plain / f"{number}.tar.gz").write_bytes(b"x" * 4096)
+                (run_dir / "ids").write_text("".join(f"{number}\n" for number in range(2, count + 2)))
+                os.sync()
+                remove = ["sh", "-c", f"exec '{bin_dir}/bk-rm' --force-protected --home '{home}' <ids"]
+                pairs.append([run_stages([command], run_dir, run_dir) for command in (remove, ["rm", "-r", plain])])
+                left = sum(1 for _ in (home / "archives").iterdir())
+                if left != 1:
+                    raise ToolFailed(f"bk-rm left {left - 1} of {count} archives")
+            ours, peer = zip(*pairs)
+            rows.append([str(count), f"{1e3 * median(ours):.1f} ms", spread(ours, 1e3), f"{1e3 * median(peer):.1f} ms",
+                         spread(peer, 1e3), peak(ours)])
+    except (ToolFailed, OSError) as error:
+        failure = f"bk-rm FAILED: {error}\n"
+    print(f"### bk-rm in a catalog of {RM_COUNTS[-1]} records, {runs} runs\n\nEach with an archive of 4 KiB. Beside it `rm -r` of "
+          "a directory of as many files, which does not make it last.\n")
+    print_table(["records", "median", "min..max ms", "rm", "min..max ms", "peak memory"], rows)
+    print(failure, end="", flush=True)
+    return not failure
+
+
 def print_machine(work_dir, bin_dir):
     def version(*command):
         if not shutil.which(command[0]):
@@ -536,8 +629,10 @@ def run_all(options, work_dir, run_dir):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
     if options.only in (None, "prune"):
         all_well &= benchmark_prune(options.bin_dir, max(LS_RUNS_MIN, runs), PEER_SNAPSHOTS // part, work_dir, run_dir)
+    if options.only in (None, "rm"):
+        all_well &= benchmark_rm(options.bin_dir, runs, work_dir, run_dir)
     name, fill, amount = trees[0]
-    for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore)):
+    for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore), ("mv", benchmark_mv)):
         if options.only in (None, what):
             tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
             all_well &= benchmark(tree, options.bin_dir, runs, run_dir)
@@ -549,12 +644,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "prune", "verify", "restore"])
+    parser.add_argument("--only", choices=["create", "ls", "prune", "rm", "verify", "restore"])
+    parser.add_argument("--only", choices=["create", "ls", "prune", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-prune", "bk-verify", "bk-restore"):
+    for name in ("bk-create", "bk-ls", "bk-prune", "bk-rm", "bk-verify", "bk-restore"):
+    for name in ("bk-create", "bk-ls", "bk-prune", "bk-verify", "bk-restore", "bk-mv"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -4,91 +4,19 @@
 //! record or a line of the ledger. Disks are small file systems in memory, in a mount namespace
 //! of their own. What a crash leaves is in crash.rs.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use bk_tests::{Ran, Sandbox, has};
+use bk_tests::disk::SmallDisk;
+use bk_tests::{Sandbox, has};
 use regex::Regex;
 
-/// A sandbox in which `disk/` is a small file system, for the command lines that run on it.
-struct SmallDisk {
-    sandbox: Sandbox,
-    /// Keeps the name space until its standard input is closed.
-    keeper: Child,
-}
-
-impl SmallDisk {
-    /// `None`, and a word of it, where the machine does not let us mount.
-    fn new(size: &str) -> Option<Self> {
-        if !has("unshare") || !has("nsenter") || !has("jq") {
-            return None;
-        }
-        let sandbox = Sandbox::with_app();
-        sandbox.ok("mkdir disk");
-        let mount = format!("mount -t tmpfs -o size={size} tmpfs disk && echo mounted && exec cat");
-        let keeper = sandbox
-            .command("unshare")
-            .args([namespaces(), "sh", "-c", &mount])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut disk = Self {
-            sandbox,
-            keeper: keeper.unwrap(),
-        };
-        let mut word = String::new();
-        let stdout = disk.keeper.stdout.as_mut().unwrap();
-        BufReader::new(stdout).read_line(&mut word).unwrap();
-        if word != "mounted\n" {
-            println!("skipped: a file system in memory cannot be mounted here");
-            return None;
-        }
-        Some(disk)
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let pid = self.keeper.id().to_string();
-        let mut command = self.sandbox.command("nsenter");
-        command.args(["--target", &pid, "--wd", "--mount"]);
-        if namespaces() != "-m" {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        Ran::new(line, command.args(["bash", "-c", line]).output().unwrap())
-    }
-
-    fn ok(&self, line: &str) -> Ran {
-        let ran = self.run(line);
-        assert_eq!(ran.status, 0, "{ran:#?}");
-        ran
-    }
-
-    /// A disk of 8 MiB of which 3 are free, and a source of 4 that nobody expects to be so
-    /// large: it compressed well when it was backed up before.
-    fn that_runs_low() -> Option<Self> {
-        let disk = Self::new("8M")?;
-        disk.ok("mkdir data; head -c 4M /dev/zero >data/table
-            bk-create --storage disk -n easy data
-            head -c 4M /dev/urandom >data/table
-            head -c 5M /dev/zero >disk/filler");
-        Some(disk)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
-    }
-}
-
-/// Which namespaces root needs to mount something, or else anybody.
-fn namespaces() -> &'static str {
-    let can_mount = Command::new("unshare").args(["-m", "true"]).output();
-    match can_mount {
-        Ok(output) if output.status.success() => "-m",
-        _ => "-Urm",
-    }
+/// A disk of 8 MiB of which 3 are free, and a source of 4 that nobody expects to be so
+/// large: it compressed well when it was backed up before.
+fn disk_that_runs_low() -> Option<SmallDisk> {
+    let disk = SmallDisk::new("8M")?;
+    disk.ok("mkdir data; head -c 4M /dev/zero >data/table
+        bk-create --storage disk -n easy data
+        head -c 4M /dev/urandom >data/table
+        head -c 5M /dev/zero >disk/filler");
+    Some(disk)
 }
 
 /// Text with the sizes that depend on the machine as `[SIZE]`.
@@ -222,7 +150,7 @@ fn a_disk_full_under_the_home_loses_nothing() {
 
 #[test]
 fn low_space_pauses_until_there_is_space() {
-    let Some(disk) = SmallDisk::that_runs_low() else {
+    let Some(disk) = disk_that_runs_low() else {
         return;
     };
     let ran = disk.ok(&format!(
@@ -255,7 +183,7 @@ fn low_space_pauses_until_there_is_space() {
 
 #[test]
 fn low_space_fails_at_once_where_that_is_asked_for() {
-    let Some(disk) = SmallDisk::that_runs_low() else {
+    let Some(disk) = disk_that_runs_low() else {
         return;
     };
     let ran = disk.run("bk-create --storage disk --reserve 1M --on-low-space fail -n hard data");
@@ -283,7 +211,7 @@ fn low_space_fails_at_once_where_that_is_asked_for() {
 
 #[test]
 fn low_space_that_lasts_fails_after_its_timeout() {
-    let Some(disk) = SmallDisk::that_runs_low() else {
+    let Some(disk) = disk_that_runs_low() else {
         return;
     };
     let ran = disk
@@ -308,7 +236,7 @@ fn low_space_that_lasts_fails_after_its_timeout() {
 
 #[test]
 fn a_pause_ends_with_a_signal() {
-    let Some(disk) = SmallDisk::that_runs_low() else {
+    let Some(disk) = disk_that_runs_low() else {
         return;
     };
     let ran = disk.run(&format!(

@@ -184,7 +184,7 @@ fn what_changes_while_files_are_hashed_is_seen() {
     );
     ran.fails(
         1,
-        "bk-adopt: cannot relink 'a': there is no backup 'a'
+        "bk-adopt: cannot relink 'a': there is no backup 1 'a'
 bk-adopt: cannot relink 'b': it was changed in the meantime; try again\n",
     );
     assert_eq!(ran.record()["backup_name"], "c");

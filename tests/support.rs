@@ -3,6 +3,8 @@
 //! Links no product code: what the programs promise is seen from outside.
 
 pub mod attack;
+pub mod disk;
+pub mod life;
 pub mod rich;
 pub mod store;
 pub mod tarball;
@@ -210,6 +212,12 @@ impl Ran {
             (status, stderr),
             "{self:#?}"
         );
+    }
+
+    /// The lines of stderr, without the summary that bk-prune ends with.
+    pub fn errors(&self) -> Vec<&str> {
+        let is_error = |line: &&str| !line.starts_with("bk-prune: removed ");
+        self.stderr.lines().filter(is_error).collect()
     }
 
     /// Every line of stdout is an object.

@@ -226,14 +226,14 @@ fn not_an_archive() {
 fn only_completed_backups_are_verified() {
     let sandbox = one();
     sandbox.ok("bk-create -n b app; bk-create -n c app");
-    for (id, status) in [(2, "failed"), (3, "moving")] {
+    for (id, status) in [(2, "failed"), (3, "creating")] {
         let set = format!("UPDATE backup_records SET status = '{status}' WHERE id = {id}");
         sandbox.sql(&set);
     }
     let ran = sandbox.run("bk-verify a b c");
     ran.fails(
         1,
-        "bk-verify: cannot verify 'b': it is failed\nbk-verify: cannot verify 'c': it is moving\n",
+        "bk-verify: cannot verify 'b': it is failed\nbk-verify: cannot verify 'c': it is creating\n",
     );
     assert_eq!(ran.record()["backup_name"], "a");
     let ran = sandbox.ok("bk-verify --all");

@@ -1,6 +1,5 @@
 //! bk-create: makes a backup of directories or files.
 
-mod archive;
 mod create;
 mod estimate;
 mod flags;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_schema::cli::{Arguments, usage};
-use bk_schema::record::{Backup, BackupType, OWN_METADATA, check_name};
+use bk_schema::metadata::{check_key, parse_value, split_pair};
+use bk_schema::record::{Backup, BackupType, check_name};
 use bk_schema::units;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -46,8 +47,8 @@ impl Request {
         let text = |long| Ok::<_, anyhow::Error>(arguments.text(long)?.map(str::to_owned));
         let mut metadata = Map::new();
         for pair in arguments.texts("metadata")? {
-            let (key, value) = parse_metadata(pair).map_err(|e| usage(&e, "--metadata"))?;
-            metadata.insert(key, value);
+            let (key, text) = split_pair(pair).map_err(|e| usage(&e, "--metadata"))?;
+            metadata.insert(key.to_owned(), parse_value(text));
         }
         if let Some(name) = arguments.text("name")? {
             check_name(name).map_err(|e| usage(&e, "--name"))?;
@@ -175,24 +176,6 @@ fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
     Ok(time)
 }
 
-fn parse_metadata(pair: &str) -> Result<(String, Value)> {
-    let (key, text) = pair
-        .split_once('=')
-        .with_context(|| format!("'{pair}' is not KEY=VALUE"))?;
-    check_key(key)?;
-    let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    Ok((key.to_owned(), value))
-}
-
-fn check_key(key: &str) -> Result<()> {
-    ensure!(!key.is_empty(), "a key of the metadata cannot be empty");
-    ensure!(
-        !OWN_METADATA.contains(&key),
-        "the key '{key}' of the metadata is bk's own"
-    );
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -225,14 +208,5 @@ mod tests {
         }
         let long = "é".repeat(500);
         check_name(&request(Some(&long)).default_name(now)).unwrap();
-    }
-
-    #[test]
-    fn metadata_is_json_where_it_can_be() {
-        let value = |pair| parse_metadata(pair).unwrap().1;
-        assert_eq!(value("a=1"), 1);
-        assert_eq!(value("a={\"b\":[null]}"), serde_json::json!({"b": [null]}));
-        assert_eq!(value("a=b=c"), "b=c");
-        assert!(parse_metadata("a").is_err() && parse_metadata("sources=x").is_err());
     }
 }

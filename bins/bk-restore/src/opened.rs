@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Seek};
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::extract::Observer;
 use bk_archive::hashed::{self, Whole};
+use bk_schema::moving;
 use bk_schema::record::{Backup, Status};
 
 use crate::watch::Watch;
@@ -19,17 +21,40 @@ pub(crate) struct Opened {
     pub(crate) bytes: u64,
     /// What it is to have, where that is checked.
     hash: Option<String>,
+    /// For people.
+    path: String,
+    /// Before it was checked.
+    written: Written,
+}
+
+/// Changes whenever a file is written to.
+#[derive(PartialEq, Eq)]
+struct Written {
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Written {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
 }
 
 impl Opened {
     /// # Errors
     /// A backup without an archive, and one whose hash is not the recorded one.
     pub(crate) fn open(backup: &Backup, verify: bool, watch: &Watch) -> Result<Self> {
-        let path = backup.backup_path.escape_debug();
+        let path = backup.backup_path.escape_debug().to_string();
         if matches!(backup.status, Status::Creating | Status::Failed) {
             bail!("it has no archive: it is {}", backup.status.name());
         }
-        let file = match hashed::open(backup.backup_path.as_ref()) {
+        let file = match moving::open(backup, hashed::open) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("its archive '{path}' is missing")
             }
@@ -41,19 +66,14 @@ impl Opened {
             "its archive '{path}' is no regular file"
         );
         let opened = Self {
+            written: Written::of(&file)?,
             file,
             bytes: metadata.len(),
             hash: backup.backup_hash.clone().filter(|_| verify),
+            path,
         };
         if opened.hash.is_some() {
-            watch.begin(opened.bytes, "checked");
-            let whole = hashed::whole(opened.file.try_clone()?, &mut |bytes| {
-                watch.add(bytes);
-                !watch.is_stopped()
-            });
-            let whole = whole.with_context(|| format!("'{path}'"))?;
-            opened.check(whole.context("interrupted")?, &path)?;
-            (&opened.file).rewind()?;
+            opened.read_and_check(watch)?;
         }
         Ok(opened)
     }
@@ -63,18 +83,35 @@ impl Opened {
         self.hash.is_some()
     }
 
-    /// That what was read while restoring is still what was checked before.
+    /// That what was read while restoring is still what was checked before. Where not all of
+    /// it was read, it is read again if the file system tells that it may have been written to;
+    /// it tells the same of a name that was removed.
     ///
     /// # Errors
     /// An archive that was written to meanwhile.
-    pub(crate) fn check_again(&self, whole: Option<Whole>, path: &str) -> Result<()> {
+    pub(crate) fn check_again(&self, whole: Option<Whole>, watch: &Watch) -> Result<()> {
         match whole {
-            Some(whole) => self.check(whole, path),
+            Some(whole) => self.check(&whole),
+            None if self.is_verified() && Written::of(&self.file)? != self.written => {
+                self.read_and_check(watch)
+            }
             None => Ok(()),
         }
     }
 
-    fn check(&self, whole: Whole, path: impl std::fmt::Display) -> Result<()> {
+    fn read_and_check(&self, watch: &Watch) -> Result<()> {
+        watch.begin(self.bytes, "checked");
+        (&self.file).rewind()?;
+        let whole = hashed::whole(self.file.try_clone()?, &mut |bytes| {
+            watch.add(bytes);
+            !watch.is_stopped()
+        });
+        let whole = whole.with_context(|| format!("'{}'", self.path))?;
+        self.check(&whole.context("interrupted")?)
+    }
+
+    fn check(&self, whole: &Whole) -> Result<()> {
+        let path = &self.path;
         ensure!(
             self.hash.as_ref().is_none_or(|hash| *hash == whole.hash),
             "its archive '{path}' is not what was recorded: its SHA-256 differs; bk-verify tells more, --no-verify restores what can be read"

@@ -3,29 +3,36 @@
 //! A name of it that is a hard link leads to its content; nothing is written to any disk.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::entry::Kind;
 use bk_archive::extract::Observer;
-use bk_archive::inflate::Inflate;
-use bk_archive::names::plain;
-use bk_archive::reader::Reader;
+use bk_archive::names::{Sought, plain};
+use bk_archive::seek;
 
 use crate::watch::Watch;
 
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// An archive that is open.
+pub(crate) struct Archive<'a> {
+    pub(crate) file: &'a File,
+    /// Whether its entries are in the order of bk's archives.
+    pub(crate) is_in_order: bool,
+    pub(crate) jobs: usize,
+}
 
 /// Prints the file of that name; returns how many bytes it has.
 ///
 /// # Errors
 /// A name that is not there or is no file's, a damaged archive, those of standard output. A
 /// reader that goes away is none.
-pub(crate) fn print(archive: &File, path: &[u8], jobs: usize, watch: &Watch) -> Result<u64> {
+pub(crate) fn print(archive: &Archive<'_>, path: &[u8], watch: &Watch) -> Result<u64> {
     let wanted = plain(path)?;
-    match look_for(archive, &wanted, jobs, watch)? {
+    match look_for(archive, &wanted, watch)? {
         Found::Printed(bytes) => Ok(bytes),
-        Found::Link(first) => match look_for(archive, &first, jobs, watch)? {
+        Found::Link(first) => match look_for(archive, &first, watch)? {
             Found::Printed(bytes) => Ok(bytes),
             Found::Link(_) => bail!("it is a hard link to another"),
         },
@@ -38,10 +45,10 @@ enum Found {
     Link(Vec<u8>),
 }
 
-fn look_for(archive: &File, wanted: &[u8], jobs: usize, watch: &Watch) -> Result<Found> {
-    let mut file = archive.try_clone()?;
-    file.rewind()?;
-    let mut reader = Reader::new(Inflate::new(file, jobs));
+fn look_for(archive: &Archive<'_>, wanted: &[u8], watch: &Watch) -> Result<Found> {
+    let sought = [Sought::path(wanted.to_owned())];
+    let sought = archive.is_in_order.then_some(&sought[..]);
+    let mut reader = seek::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!watch.is_stopped(), "interrupted");
         if plain(&entry.path)? != wanted {

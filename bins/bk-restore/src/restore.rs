@@ -24,7 +24,7 @@ use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::print;
 use crate::trial;
 use crate::watch::{LeftOut, Watch};
-use crate::work::{Outcome, Work};
+use crate::work::{Outcome, Work, is_in_order};
 
 /// The whole program.
 ///
@@ -156,7 +156,12 @@ impl Restoration {
                 let opened = work.open()?;
                 // A bar would stand in the middle of what is printed.
                 watch.hide();
-                let bytes = print::print(&opened.file, path, self.settings.jobs, watch)?;
+                let archive = print::Archive {
+                    file: &opened.file,
+                    is_in_order: is_in_order(backup),
+                    jobs: self.settings.jobs,
+                };
+                let bytes = print::print(&archive, path, watch)?;
                 Ok(Outcome {
                     entries: 1,
                     bytes,

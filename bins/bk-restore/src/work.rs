@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::extract::{Done, Observer, Plan, extract};
-use bk_archive::names::{below, plain, strip};
+use bk_archive::names::{Sought, below, plain, strip};
 use bk_schema::home::Home;
 use bk_schema::record::Backup;
 use bk_schema::units::human_size;
@@ -64,7 +64,7 @@ impl Work<'_> {
         let place = |name: &[u8]| self.place(name, &mut met.borrow_mut());
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
-        let done = self.extract(opened, stage, &place)?;
+        let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         for (path, is_met) in self.settings.paths.iter().zip(met.into_inner()) {
             ensure!(is_met, "the backup holds no '{}'", path.display());
         }
@@ -125,7 +125,11 @@ impl Work<'_> {
                 self.check_space(&opened, &stage, true)?;
             }
             let place = |name: &[u8]| place_of(&sources, number, name);
-            let done = self.extract(&opened, &stage, &place)?;
+            let plan = Plan {
+                sought: None,
+                ..self.plan(&opened, &stage, &place)
+            };
+            let done = self.extract(&opened, &plan, &stage)?;
             let source = sources[number].0.display();
             ensure!(done.entries > 0, "the backup holds nothing of '{source}'");
             all.entries += done.entries;
@@ -143,13 +147,14 @@ impl Work<'_> {
 
     /// How the archive is to be restored into this stage.
     pub(crate) fn plan<'p>(
-        &self,
+        &'p self,
         opened: &Opened,
         stage: &Stage,
         place: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Plan<'p> {
         Plan {
             place,
+            sought: self.sought(),
             rights: self.settings.rights(),
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
@@ -157,19 +162,18 @@ impl Work<'_> {
         }
     }
 
-    fn extract(
-        &self,
-        opened: &Opened,
-        stage: &Stage,
-        place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Result<Done> {
-        let path = self.backup.backup_path.escape_debug().to_string();
+    fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Done> {
         self.watch
             .begin(self.content_bytes().unwrap_or(opened.bytes), "restored");
-        let plan = self.plan(opened, stage, place);
-        let mut done = extract(&opened.file, &stage.dir, &plan, self.watch)?;
-        opened.check_again(done.whole.take(), &path)?;
+        let mut done = extract(&opened.file, &stage.dir, plan, self.watch)?;
+        opened.check_again(done.whole.take(), self.watch)?;
         Ok(done)
+    }
+
+    /// Among which names all is that is asked for, if they can be sought in the archive.
+    fn sought(&self) -> Option<&[Sought]> {
+        let sought = self.settings.selection.sought();
+        sought.filter(|_| is_in_order(self.backup))
     }
 
     fn content_bytes(&self) -> Option<u64> {
@@ -292,6 +296,22 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         .iter()
         .filter(|one| !all.iter().any(|outer| is_within(one, outer)));
     Ok(apart.cloned().collect())
+}
+
+/// Whether all entries of a backup of bk's are in the one order: a source that lies in another
+/// comes after all of that. What is below the source `.` comes first.
+pub(crate) fn is_in_order(backup: &Backup) -> bool {
+    let Some(Value::Array(entries)) = backup.backup_metadata.get("source_entries") else {
+        return false;
+    };
+    let names = entries.iter().map(|entry| entry.as_str()).collect();
+    let names: Option<Vec<&str>> = names;
+    // In the order of the archive the first that lies in another follows that one.
+    names.is_some_and(|names| {
+        names
+            .windows(2)
+            .all(|pair| pair[0] == "." || below(pair[1].as_bytes(), pair[0].as_bytes()).is_none())
+    })
 }
 
 /// Where an entry goes in the stage of one of the sources; `None` where it belongs to another,

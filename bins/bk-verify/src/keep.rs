@@ -43,11 +43,11 @@ fn keep_one(session: &Session<'_>, checked: &Backup, verdict: &Verdict) -> Resul
         }
         return Ok(Fate::Gone);
     };
-    let facts = |it: &Backup| {
-        let hash = it.backup_hash.clone();
-        (it.status, it.backup_path.clone(), it.backup_size, hash)
-    };
-    if facts(&backup) != facts(checked) {
+    let bytes = |it: &Backup| (it.backup_size, it.backup_hash.clone());
+    let place = |it: &Backup| (it.status, it.backup_path.clone());
+    // What was found good was moved as it is, if it was; what was not, may be so elsewhere.
+    let is_elsewhere = !verdict.ok && place(&backup) != place(checked);
+    if bytes(&backup) != bytes(checked) || is_elsewhere {
         return Ok(Fate::Changed(backup));
     }
     let last = LastVerified {

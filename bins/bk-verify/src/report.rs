@@ -41,7 +41,7 @@ impl Report {
     pub(crate) fn add(
         &mut self,
         backup: Backup,
-        mut line: Map<String, Value>,
+        line: Map<String, Value>,
         verdict: &Verdict,
     ) -> Result<()> {
         let (mut listed, _) = Listed::look(backup);
@@ -49,13 +49,7 @@ impl Report {
             self.rows.push(row(&listed, verdict));
             return Ok(());
         }
-        line.shift_remove("verify");
-        listed.pass(line);
-        let passed = std::mem::take(&mut listed.passed);
-        listed
-            .passed
-            .insert("verify".into(), serde_json::to_value(verdict)?);
-        listed.passed.extend(passed);
+        listed.add("verify", serde_json::to_value(verdict)?, line);
         self.output.line(&listed)
     }
 

@@ -4,13 +4,13 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use bk_archive::check::{self, Finding};
 use bk_archive::hashed::{self, Whole};
 use bk_schema::cli::{Arguments, UsageError, one_line};
+use bk_schema::moving;
 use bk_schema::record::Backup;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -165,7 +165,7 @@ fn hits(finding: &Finding, entries: &[String]) -> String {
 /// The archive and its size, opened once for whatever follows.
 fn open(backup: &Backup) -> Result<(File, u64), Problem> {
     let path = &backup.backup_path;
-    let opened = hashed::open(Path::new(path)).and_then(|file| {
+    let opened = moving::open(backup, hashed::open).and_then(|file| {
         let metadata = file.metadata()?;
         Ok((file, metadata))
     });

@@ -18,8 +18,9 @@ use rustix::io::Errno;
 use crate::attributes::{Attributes, by_proc};
 use crate::beneath::Beneath;
 use crate::entry::{Entry, Extent, Kind};
-use crate::extract::{Observer, Plan, read_again};
+use crate::extract::{Observer, Plan};
 use crate::names::plain;
+use crate::seek;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -35,7 +36,8 @@ pub fn compare(
     observer: &dyn Observer,
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
-    let mut reader = read_again(archive, plan.jobs)?;
+    let is_stopped = || observer.is_stopped();
+    let mut reader = seek::read(archive, plan.sought, plan.jobs, &is_stopped)?;
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");

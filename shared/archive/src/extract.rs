@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -23,10 +23,9 @@ use crate::attributes::{Attributes, LeftOut, Made, Rights};
 use crate::beneath::Beneath;
 use crate::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
-use crate::inflate::Inflate;
 use crate::late::Late;
-use crate::names::plain;
-use crate::reader::Reader;
+use crate::names::{Sought, plain};
+use crate::seek;
 
 /// In which content is copied.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -42,6 +41,9 @@ pub struct Plan<'a> {
     /// Where an entry goes, by its plain name, at or below one first directory; `None` where it
     /// is not asked for.
     pub place: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>,
+    /// The names among which all is that is asked for, where the entries are in the order of
+    /// bk's archives; `None` to read all of it.
+    pub sought: Option<&'a [Sought]>,
     /// What may be restored of it.
     pub rights: Rights,
     /// Content and headers of more bytes are refused, and why in a word for people.
@@ -61,7 +63,7 @@ pub struct Done {
     pub bytes: u64,
     /// Whether the archive told of the first directory itself.
     pub has_root: bool,
-    /// Length and hash of the archive as it was read.
+    /// Length and hash of the archive as it was read, where all of it was.
     pub whole: Option<Whole>,
 }
 
@@ -96,7 +98,7 @@ pub fn extract(
         unlooked_bytes: LOOK_AGAIN_BYTES,
         buffer: vec![0; BUFFER_BYTES],
     };
-    let whole = extraction.pass(archive, plan.place)?;
+    let whole = extraction.pass(archive, plan.sought, plan.place)?;
     extraction.make_links()?;
     // The content of a file whose first name is not asked for stands under that name.
     let apart = extraction.late.take_apart();
@@ -106,13 +108,6 @@ pub fn extract(
     extraction.finish_dirs()?;
     extraction.done.whole = whole;
     Ok(extraction.done)
-}
-
-/// Reads an archive from its begin; the caller is done with other readers of the file.
-pub(crate) fn read_again(archive: &File, jobs: usize) -> Result<Reader<Inflate>> {
-    let mut file = archive.try_clone()?;
-    file.rewind()?;
-    Ok(Reader::new(Inflate::new(file, jobs)))
 }
 
 struct Extraction<'a> {
@@ -131,9 +126,11 @@ impl Extraction<'_> {
     fn pass(
         &mut self,
         archive: &File,
+        sought: Option<&[Sought]>,
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
-        let mut reader = read_again(archive, self.plan.jobs)?;
+        let is_stopped = || self.observer.is_stopped();
+        let mut reader = seek::read(archive, sought, self.plan.jobs, &is_stopped)?;
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -154,7 +151,8 @@ impl Extraction<'_> {
             met.borrow_mut().insert(name.to_owned());
             first
         };
-        self.pass(archive, &place)?;
+        let sought: Vec<_> = apart.keys().cloned().map(Sought::path).collect();
+        self.pass(archive, self.plan.sought.map(|_| &sought[..]), &place)?;
         for (first, places) in apart {
             if !met.borrow().contains(first) {
                 return Err(not_held(first));

@@ -3,8 +3,15 @@
 //! Knows how much of its input belongs to the member, and nothing of what it holds.
 
 use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use flate2::bufread::GzDecoder;
+
+use crate::damage::Damage;
+use crate::inflate::{Awaited, Piece};
+
+/// In which a stream is handed on.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a member holds.
 pub(crate) struct Gunzip<R>(GzDecoder<Counted<R>>);
@@ -49,5 +56,38 @@ impl<R: BufRead> BufRead for Counted<R> {
     fn consume(&mut self, count: usize) {
         self.bytes += count as u64;
         self.input.consume(count);
+    }
+}
+
+/// How the inflating of a member as a stream ended.
+pub(crate) enum Streamed {
+    /// The member is so long.
+    Whole(u64),
+    Damaged(Damage),
+    /// Nobody listens any more.
+    Gone,
+}
+
+/// Hands on what the member at the start of `input` holds, in chunks.
+pub(crate) fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
+    let (result, awaited) = sync_channel(1);
+    if order.send(awaited).is_err() {
+        return Streamed::Gone;
+    }
+    let mut gunzip = Gunzip::new(input);
+    loop {
+        let mut content = Vec::new();
+        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let read = chunk.read_to_end(&mut content);
+        let is_over = content.is_empty();
+        if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
+            return Streamed::Gone;
+        }
+        if let Err(error) = read {
+            return Streamed::Damaged(Damage::of(&error, offset));
+        }
+        if is_over {
+            return Streamed::Whole(gunzip.taken_bytes());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows nothing of what it holds.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub fn whole(file: File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Optio
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match hashed.read(&mut buffer) {
-            Ok(0) => return Ok(Some(hashed.whole())),
+            Ok(0) => return Ok(hashed.whole()),
             Ok(count) if go_on(count as u64) => {}
             Ok(_) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -55,7 +55,8 @@ pub fn whole(file: File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Optio
 /// Hashes what is read through it.
 pub(crate) struct Hashed {
     file: File,
-    hash: Sha256,
+    /// Gone once something was passed over.
+    hash: Option<Sha256>,
     /// Seen by who waits for it.
     bytes: Arc<AtomicU64>,
 }
@@ -64,26 +65,35 @@ impl Hashed {
     pub(crate) fn new(file: File, bytes: Arc<AtomicU64>) -> Self {
         Self {
             file,
-            hash: Sha256::new(),
+            hash: Some(Sha256::new()),
             bytes,
         }
     }
 
-    /// Once all was read.
-    pub(crate) fn whole(self) -> Whole {
-        Whole {
+    /// Once all was read; `None` where something was passed over.
+    pub(crate) fn whole(self) -> Option<Whole> {
+        Some(Whole {
+            hash: hex(self.hash?),
             bytes: self.bytes.load(Ordering::Relaxed),
-            hash: hex(self.hash),
-        }
+        })
     }
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        self.hash.update(&buffer[..count]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..count]);
+        }
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
+    }
+}
+
+impl Seek for Hashed {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.hash = None;
+        self.file.seek(to)
     }
 }
 

@@ -6,7 +6,8 @@
 //! nothing of tar.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,15 +16,13 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Result, ensure};
 
 pub use crate::damage::{Damage, DamageKind, Salvage};
-use crate::gunzip::Gunzip;
+use crate::gunzip::{Streamed, stream};
 use crate::hashed::{self, Hashed, Whole};
 use crate::member::{HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, told_length};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
 const MEMBER_MAX_BYTES: usize = 8 << 20;
-/// In which a stream is handed on.
-const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
 const JOBS_MAX: usize = 6;
 
@@ -36,7 +35,7 @@ pub struct Piece {
     pub content: Vec<u8>,
 }
 
-type Awaited = Receiver<Result<Piece, Damage>>;
+pub(crate) type Awaited = Receiver<Result<Piece, Damage>>;
 
 /// Reads the content of an archive.
 pub struct Inflate {
@@ -70,17 +69,23 @@ impl Inflate {
     /// Begins to read a file from where it is.
     #[must_use]
     pub fn new(file: File, jobs: usize) -> Self {
-        Self::begin(file, jobs, false)
+        Self::begin(file, None, jobs, false)
+    }
+
+    /// Reads some parts of a file, each of which begins and ends with a member, one after the
+    /// other as if nothing were between them.
+    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> Self {
+        Self::begin(file, Some(parts), jobs, false)
     }
 
     /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
     /// archive of bk's.
     #[must_use]
     pub fn strict(file: File, jobs: usize) -> Self {
-        Self::begin(file, jobs, true)
+        Self::begin(file, None, jobs, true)
     }
 
-    fn begin(file: File, jobs: usize, is_strict: bool) -> Self {
+    fn begin(file: File, parts: Option<Vec<Range<u64>>>, jobs: usize, is_strict: bool) -> Self {
         let jobs = jobs.clamp(1, JOBS_MAX);
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order) = sync_channel(jobs + 2);
@@ -95,6 +100,8 @@ impl Inflate {
             jobs: job_in,
             order: order_in,
             offset: 0,
+            parts: parts.map(Vec::into_iter),
+            part_end: 0,
             is_strict,
             has_own: false,
             foreign: None,
@@ -183,6 +190,10 @@ struct Reading {
     jobs: SyncSender<Job>,
     order: SyncSender<Awaited>,
     offset: u64,
+    /// What is still to be read, where that is not all.
+    parts: Option<std::vec::IntoIter<Range<u64>>>,
+    /// Of the part that is being read.
+    part_end: u64,
     /// Whether headers are held against those that bk writes.
     is_strict: bool,
     /// Whether a member of bk's was seen.
@@ -191,20 +202,14 @@ struct Reading {
     foreign: Option<u64>,
 }
 
-/// How the inflating of a member as a stream ended.
-enum Streamed {
-    /// The member is so long.
-    Whole(u64),
-    Damaged(Damage),
-    /// Nobody listens any more.
-    Gone,
-}
-
 impl Reading {
     /// To the end of the file, or until nobody listens.
     fn run(mut self) -> Option<Whole> {
         loop {
-            match self.next_member() {
+            match self.next_part().and_then(|is_more| match is_more {
+                true => self.next_member(),
+                false => Ok(false),
+            }) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(damage) => {
@@ -213,9 +218,31 @@ impl Reading {
                 }
             }
         }
-        // The hash is of the whole file, whatever is wrong with what it holds.
-        io::copy(&mut self.input, &mut io::sink()).ok()?;
-        Some(self.input.into_inner().whole())
+        if self.parts.is_none() {
+            // The hash is of the whole file, whatever is wrong with what it holds.
+            io::copy(&mut self.input, &mut io::sink()).ok()?;
+        }
+        self.input.into_inner().whole()
+    }
+
+    /// Goes to the next part where one is over. Whether there is more to read.
+    fn next_part(&mut self) -> Result<bool, Damage> {
+        let Some(parts) = &mut self.parts else {
+            return Ok(true);
+        };
+        if self.offset < self.part_end {
+            return Ok(true);
+        }
+        if self.offset > self.part_end {
+            return Err(self.damage(DamageKind::Corrupt, "it was written to meanwhile"));
+        }
+        let Some(part) = parts.next() else {
+            return Ok(false);
+        };
+        (self.offset, self.part_end) = (part.start, part.end);
+        let sought = self.input.seek(SeekFrom::Start(part.start));
+        sought.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+        Ok(true)
     }
 
     /// Whether anybody listens.
@@ -342,30 +369,6 @@ impl Reading {
 
     fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
         Damage::new(kind, self.offset, reason)
-    }
-}
-
-/// Hands on what the member at the start of `input` holds, in chunks.
-fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
-    let (result, awaited) = sync_channel(1);
-    if order.send(awaited).is_err() {
-        return Streamed::Gone;
-    }
-    let mut gunzip = Gunzip::new(input);
-    loop {
-        let mut content = Vec::new();
-        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
-        let read = chunk.read_to_end(&mut content);
-        let is_over = content.is_empty();
-        if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
-            return Streamed::Gone;
-        }
-        if let Err(error) = read {
-            return Streamed::Damaged(Damage::of(&error, offset));
-        }
-        if is_over {
-            return Streamed::Whole(gunzip.taken_bytes());
-        }
     }
 }
 

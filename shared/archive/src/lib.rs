@@ -3,13 +3,14 @@
 //! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
 //! `members` the stream cut into members, `writer` the threads that join them. Reading:
 //! `inflate` is what the members hold, `gunzip` one of another program's, `damage` what is wrong
-//! with them, `hashed` the file itself, `reader` the entries in it, `check` all of that at once,
-//! from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
-//! `accounts` whom names mean, `attributes` what an entry is to have, `extract` makes it, with
-//! `late` what comes last, `compare` reads it back, `remove` takes a tree away. The format:
-//! `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
-//! records of an extended header, `sparse` the map of a file with holes, `acl` an ACL as bytes
-//! and text, `member` one gzip member. Knows paths and streams; knows no catalog.
+//! with them, `hashed` the file itself, `reader` the entries in it, `seek` those of some names
+//! alone, `check` all of that at once, from `pieces`. Restoring: `names` is where a name leads,
+//! `beneath` places below a directory, `accounts` whom names mean, `attributes` what an entry is
+//! to have, `extract` makes it, with `late` what comes last, `compare` reads it back, `remove`
+//! takes a tree away. The format: `entry` is what a header tells, `header` its bytes, `decode`
+//! those bytes back, `pax` the records of an extended header, `sparse` the map of a file with
+//! holes, `acl` an ACL as bytes and text, `member` one gzip member. Knows paths and streams;
+//! knows no catalog.
 
 pub mod accounts;
 mod acl;
@@ -34,6 +35,7 @@ mod pieces;
 pub mod problem;
 pub mod reader;
 pub mod remove;
+pub mod seek;
 mod source;
 mod sparse;
 pub mod walk;

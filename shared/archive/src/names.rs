@@ -52,6 +52,14 @@ pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
+/// Names that follow one another in an archive of bk's: those at or below one, or those that
+/// begin with some bytes.
+#[derive(Debug, Clone)]
+pub struct Sought {
+    name: Vec<u8>,
+    is_begin: bool,
+}
+
 /// Which of the entries are asked for: those at or below a path or what a glob matches.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -60,6 +68,7 @@ pub struct Selection {
     names: GlobSet,
     wholes: GlobSet,
     is_all: bool,
+    sought: Vec<Sought>,
 }
 
 impl Selection {
@@ -82,15 +91,26 @@ impl Selection {
             };
             set.add(built);
         }
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|path| plain(path))
+            .collect::<Result<_>>()?;
+        let sought = paths.iter().cloned().map(Sought::path);
+        let sought = sought.chain(globs.iter().map(|glob| Sought::glob(glob)));
         Ok(Self {
-            paths: paths
-                .iter()
-                .map(|path| plain(path))
-                .collect::<Result<_>>()?,
             names: names.build()?,
             wholes: wholes.build()?,
             is_all: paths.is_empty() && globs.is_empty(),
+            sought: sought.collect(),
+            paths,
         })
+    }
+
+    /// The names among which all is that is asked for; `None` where it can be anywhere.
+    #[must_use]
+    pub fn sought(&self) -> Option<&[Sought]> {
+        let is_anywhere = self.sought.iter().any(|sought| sought.name.is_empty());
+        (!self.is_all && !is_anywhere).then_some(&self.sought)
     }
 
     /// Whether everything is asked for.
@@ -128,6 +148,43 @@ impl Selection {
             self.wholes.is_match(OsStr::from_bytes(whole))
                 || last.is_some_and(|last| self.names.is_match(OsStr::from_bytes(last)))
         })
+    }
+}
+
+impl Sought {
+    /// A plain name and what is below it.
+    #[must_use]
+    pub fn path(name: Vec<u8>) -> Self {
+        Self {
+            name,
+            is_begin: false,
+        }
+    }
+
+    fn glob(glob: &str) -> Self {
+        let text = glob.trim_matches('/');
+        let is_anywhere = !glob.trim_end_matches('/').contains('/');
+        let literal = text.find(['*', '?', '[', '{', '\\']);
+        let literal = if is_anywhere { Some(0) } else { literal };
+        Self {
+            name: text[..literal.unwrap_or(text.len())].into(),
+            is_begin: literal.is_some(),
+        }
+    }
+
+    /// Whether a plain name is one of those.
+    pub(crate) fn holds(&self, name: &[u8]) -> bool {
+        if self.is_begin {
+            name.starts_with(&self.name)
+        } else {
+            below(name, &self.name).is_some()
+        }
+    }
+
+    /// Before which there is none, in the order of the names part by part; none comes between
+    /// others.
+    pub(crate) fn first(&self) -> &[u8] {
+        &self.name
     }
 }
 
@@ -177,5 +234,41 @@ mod tests {
         assert!(takes(&[], &["*.conf"], "x/y.conf") && takes(&[], &["x"], "x/y"));
         assert!(takes(&[], &["a/*.c"], "a/b.c") && !takes(&[], &["a/*.c"], "a/b/d.c"));
         assert!(Selection::new(&[], &["a[b"]).is_err());
+    }
+
+    #[test]
+    fn what_is_asked_for_is_sought_among_names_that_follow_one_another() {
+        let sought = |paths: &[&[u8]], globs: &[&str]| {
+            let selection = Selection::new(paths, globs).unwrap();
+            selection.sought().map(|all| {
+                let told = |it: &Sought| {
+                    let name = String::from_utf8_lossy(it.first()).into_owned();
+                    (name, it.is_begin)
+                };
+                all.iter().map(told).collect::<Vec<_>>()
+            })
+        };
+        for (glob, name, is_begin) in [
+            ("a/b", "a/b", false),
+            ("/a/", "a", false),
+            ("a/b*/c", "a/b", true),
+            ("a*/c", "a", true),
+            ("a/**", "a/", true),
+            ("a/{b,c}", "a/", true),
+            ("a/b\\*", "a/b", true),
+        ] {
+            let told = sought(&[b"./x/"], &[glob]);
+            let path = ("x".to_owned(), false);
+            assert_eq!(
+                told,
+                Some(vec![path, (name.to_owned(), is_begin)]),
+                "{glob}"
+            );
+        }
+        for anywhere in ["a", "a/", "*/a", "[a]/b", "*.c"] {
+            assert_eq!(sought(&[b"x"], &[anywhere]), None, "{anywhere}");
+        }
+        assert_eq!(sought(&[b"/"], &[]), None);
+        assert_eq!(sought(&[], &[]), None);
     }
 }

@@ -61,6 +61,31 @@ impl<R: Read> Reader<R> {
         self.is_over
     }
 
+    /// Whether a global header was met.
+    pub(crate) fn has_global(&self) -> bool {
+        self.global != Records::default()
+    }
+
+    /// Where the last entry ends in the stream, with what fills its last block.
+    pub(crate) fn entry_end(&self) -> u64 {
+        self.position + self.content_left + self.padding
+    }
+
+    /// Whether all of the stream is one global header that tells of no entry.
+    ///
+    /// # Errors
+    /// Those of the input, and what is no header.
+    pub(crate) fn is_comment_alone(&mut self) -> Result<bool> {
+        let block = self.block()?;
+        check_sum(&block)?;
+        if flag(&block) != b'g' {
+            return Ok(false);
+        }
+        let records = self.records(&block)?;
+        let is_comment = records.iter().all(|(keyword, _)| keyword == b"comment");
+        Ok(is_comment && self.input.read(&mut [0])? == 0)
+    }
+
     /// What it reads from.
     pub(crate) fn input(&mut self) -> &mut R {
         &mut self.input

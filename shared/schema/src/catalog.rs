@@ -21,7 +21,14 @@ use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::Backup;
 use crate::{recovery, spare};
 
-pub use ledger::Event;
+pub use ledger::{Event, Removed};
+
+/// Between the items of a list that is one parameter: no name holds it.
+const SEPARATOR: &str = "\n";
+/// What an id is in, where the parameter is an [`id_list`]; of an empty one, nothing.
+const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))";
+/// What a name is in, where the parameter is a list of them.
+const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
@@ -34,12 +41,7 @@ pub struct Session<'a> {
 /// # Errors
 /// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
-    let is_there = home.catalog().try_exists();
-    ensure!(
-        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
-        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
-        home.dir.display()
-    );
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = Lock::take(
         &home.dir,
@@ -51,6 +53,20 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
     session.check_version()?;
     work(&session)
+}
+
+/// For a program that writes and is to make no catalog.
+///
+/// # Errors
+/// No catalog; the message tells who makes one.
+pub fn check_there(home: &Home) -> Result<()> {
+    let is_there = home.catalog().try_exists();
+    ensure!(
+        is_there.with_context(|| format!("cannot look into the home '{}'", home.dir.display()))?,
+        "there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place",
+        home.dir.display()
+    );
+    Ok(())
 }
 
 /// A record with the line that it was asked for by.
@@ -94,7 +110,7 @@ pub fn write_then<T, U>(
     then(transact(home, &mut backoff, &[], work)?)
 }
 
-/// As [`write`], for a removal: on a full disk the spare is given up for it, and recovery leaves
+/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
 /// to this process the rows that are its `own` work.
 ///
 /// # Errors
@@ -104,6 +120,7 @@ pub fn write_removal<T>(
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
+    check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = lock_to_write(home, &mut backoff)?;
     spare::give_up(home);
@@ -204,7 +221,13 @@ impl<'a> Session<'a> {
         match work() {
             Ok(value) => {
                 let committed = self.connection.execute_batch("COMMIT");
-                committed.map_err(|e| anyhow!("cannot write the catalog: {}", plain(&e)))?;
+                let cannot = || {
+                    format!(
+                        "cannot write the catalog '{}'",
+                        self.home.catalog().display()
+                    )
+                };
+                committed.map_err(|e| anyhow!("{}: {}", cannot(), plain(&e)))?;
                 Ok(value)
             }
             Err(error) => {
@@ -268,12 +291,20 @@ impl<'a> Session<'a> {
 }
 
 /// As many as are wanted, for a list.
-fn placeholders(count: usize) -> String {
-    // An empty list is no SQL; nothing equals NULL.
-    if count == 0 {
-        return "NULL".to_owned();
-    }
-    vec!["?"; count].join(", ")
+/// Any number of ids as the one parameter of [`IDS`]: a placeholder for each takes longer to
+/// plan than all the rest of a query.
+fn id_list(ids: &[i64]) -> String {
+    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+    ids.join(SEPARATOR)
+}
+
+/// The parameters of [`IDS`] and of [`NAMES`]: each identity is in one of them, by its id where
+/// it has one.
+fn lists(wanted: &[Identity]) -> (String, String) {
+    let ids: Vec<_> = wanted.iter().filter_map(|one| one.id).collect();
+    let unnumbered = wanted.iter().filter(|one| one.id.is_none());
+    let names: Vec<_> = unnumbered.filter_map(|one| one.name.as_deref()).collect();
+    (id_list(&ids), names.join(SEPARATOR))
 }
 
 fn config(access: Access) -> Result<Config> {
@@ -304,6 +335,7 @@ fn plain(error: &duckdb::Error) -> String {
     let first = text.lines().next().unwrap_or_default();
     first
         .replace("TransactionContext Error: Failed to commit: ", "")
+        .replace("FATAL Error: ", "")
         .replace(": Error code 1: Unknown error code", "")
 }
 

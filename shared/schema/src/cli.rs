@@ -78,6 +78,8 @@ pub enum Operands {
     Paths,
     /// Ids and names of backups.
     Backups,
+    /// The same, and a directory last.
+    BackupsThenDirectory,
 }
 
 /// The flags of every program.

@@ -74,6 +74,9 @@ fn bash(program: &Program) -> String {
     let operands = match program.operands {
         Operands::Paths => reply(r#"compgen -f -- "$cur""#),
         Operands::Backups => reply(&format!(r#"compgen -W "$({BACKUP_NAMES})" -- "$cur""#)),
+        Operands::BackupsThenDirectory => {
+            reply(&format!(r#"compgen -d -W "$({BACKUP_NAMES})" -- "$cur""#))
+        }
     };
     format!(
         r#"# bash completion for {name}, made by '{name} --completions bash'
@@ -125,6 +128,10 @@ fn zsh(program: &Program) -> String {
             format!("local -a backups=(${{(f)\"$({BACKUP_NAMES})\"}})\n"),
             r#""*:backup:($backups)""#,
         ),
+        Operands::BackupsThenDirectory => (
+            format!("local -a backups=(${{(f)\"$({BACKUP_NAMES})\"}})\n"),
+            r#""*:backup or directory:{_alternative 'backups:backup:($backups)' 'dirs:directory:_directories'}""#,
+        ),
     };
     format!(
         "#compdef {name}\n# made by '{name} --completions zsh'\n{found}_arguments -S \\\n{specs}    {operands}\n"
@@ -134,9 +141,14 @@ fn zsh(program: &Program) -> String {
 fn fish(program: &Program) -> String {
     let name = program.name;
     let mut text = format!("# fish completion for {name}, made by '{name} --completions fish'\n");
-    if let Operands::Backups = program.operands {
+    let directories = match program.operands {
+        Operands::Paths => None,
+        Operands::Backups => Some(""),
+        Operands::BackupsThenDirectory => Some("; __fish_complete_directories"),
+    };
+    if let Some(directories) = directories {
         text.push_str(&format!(
-            "complete -c {name} -f -a \"({})\"\n",
+            "complete -c {name} -f -a \"({}{directories})\"\n",
             fish_quoted(BACKUP_NAMES)
         ));
     }

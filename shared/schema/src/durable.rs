@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 /// Makes a directory with mode 0700 and those above it, where they are missing, to last.
 ///
@@ -31,6 +32,37 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
         made => made?,
     }
     sync(parent)
+}
+
+/// Makes a directory for archives where it is missing.
+///
+/// # Errors
+/// Those of the file system, and a directory that cannot be written to.
+pub fn make_storage(dir: &Path) -> Result<()> {
+    make_dir(dir)
+        .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot write to the storage directory '{}'", dir.display()))
+}
+
+/// Renames a file and never replaces another. It lasts once both directories are synced.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], [`io::ErrorKind::CrossesDevices`], and others of the file
+/// system.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can do it; a link never replaces either.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from).inspect_err(|_| {
+                // As it was; where even that fails, both names are good.
+                let _ = std::fs::remove_file(to);
+            })
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 /// Makes the names in a directory last.

@@ -4,12 +4,13 @@
 //! carries it through pipes, `catalog` keeps it in the `home`, as `rows`, `lock` guards it
 //! there, `recovery` tidies after the dead, as `at_work` tells them from the living and
 //! `moving` where an archive went, `removal` removes archives with their records, on a full
-//! disk by the `spare`, `durable` makes directories last. `cli` is the
+//! disk by the `spare`, `partial` is an archive that is being written, `durable` makes
+//! directories last. `cli` is the
 //! command line, `completions` what shells are taught of it, `operands` which backups are
 //! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
 //! what ends a program in good order, `space` what a file system
 //! has, `units` sizes and times, `verified` what was proved of an
-//! archive. This crate opens no archive but to ask whether somebody is at work on it.
+//! archive, `metadata` facts as people write them. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod at_work;
 pub mod birth;
@@ -21,10 +22,12 @@ pub mod home;
 pub mod lines;
 pub mod listing;
 pub mod lock;
+pub mod metadata;
 mod migrations;
 pub mod moving;
 pub mod operands;
 pub mod output;
+pub mod partial;
 pub mod progress;
 pub mod record;
 pub mod recovery;

@@ -57,7 +57,8 @@ impl Identity {
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.name, self.id) {
-            (Some(name), _) => write!(f, "'{}'", name.escape_debug()),
+            (Some(name), Some(id)) => write!(f, "{id} '{}'", name.escape_debug()),
+            (Some(name), None) => write!(f, "'{}'", name.escape_debug()),
             (None, Some(id)) => write!(f, "{id}"),
             (None, None) => write!(f, "nothing"),
         }

@@ -69,6 +69,13 @@ impl Listed {
         self.passed = unknown_keys(object);
     }
 
+    /// The same, after a key that the program adds.
+    pub fn add(&mut self, key: &str, value: Value, mut object: Map<String, Value>) {
+        object.shift_remove(key);
+        self.passed.insert(key.to_owned(), value);
+        self.passed.extend(unknown_keys(object));
+    }
+
     /// `available`, `missing`, or the state of a record that is not completed.
     #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {

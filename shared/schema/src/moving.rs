@@ -1,6 +1,10 @@
 //! The move that a record is on, as its metadata tells it while its status is `moving`.
 //!
-//! bk-mv writes it; recovery reads it after a crash. Knows no file.
+//! bk-mv writes it; recovery reads it after a crash, and who opens an archive meanwhile. Knows
+//! no file.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,5 +42,20 @@ impl Move {
     /// Takes it out of a record, whose move is over.
     pub fn end(backup: &mut Backup) {
         backup.backup_metadata.shift_remove(KEY);
+    }
+}
+
+/// Opens the archive of a record: where it is on a move, at either end of that.
+///
+/// # Errors
+/// Those of `open`.
+pub fn open<T>(backup: &Backup, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    let is_absent =
+        |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    match (open(backup.backup_path.as_ref()), Move::of(backup)) {
+        (Err(error), Some(Move::To(other) | Move::From(other))) if is_absent(&error) => {
+            open(other.as_ref())
+        }
+        (opened, _) => opened,
     }
 }

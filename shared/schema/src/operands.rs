@@ -2,6 +2,7 @@
 //!
 //! The one place that decides this. Knows no catalog.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
 use anyhow::Result;
@@ -24,8 +25,23 @@ pub enum Without {
 /// # Errors
 /// [`UsageError`]: a malformed operand or line, `-` beside operands, a terminal as stdin.
 pub fn given(arguments: &Arguments, without: Without) -> Result<Option<Vec<Line>>> {
-    let operands = &arguments.operands;
-    let is_stdin = match operands.as_slice() {
+    meant(&arguments.operands, without)
+}
+
+/// The backups that are meant, and the last operand, which is none: a directory.
+///
+/// # Errors
+/// As [`given`], and no operand at all.
+pub fn given_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)> {
+    let Some((last, operands)) = arguments.operands.split_last() else {
+        return Err(UsageError("no directory is given: it is the last operand".into()).into());
+    };
+    let lines = meant(operands, Without::Stdin)?;
+    Ok((lines.unwrap_or_default(), last))
+}
+
+fn meant(operands: &[OsString], without: Without) -> Result<Option<Vec<Line>>> {
+    let is_stdin = match operands {
         [] => without == Without::Stdin,
         operands => operands == ["-"],
     };

@@ -4,13 +4,14 @@
 //!
 //! A few opens, renames and unlinks, which is why it may run inside a session. Knows no SQL.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::json;
 
-use crate::at_work::{Held, hold};
+use crate::at_work::{Held, hold, is_same_name};
 use crate::catalog::{Event, Session};
 use crate::durable::sync_dir;
 use crate::moving::Move;
@@ -32,6 +33,11 @@ enum Fate {
     Goes(&'static str),
 }
 
+/// `None`: somebody is at work on it, or it is left for the next session.
+type Decide = fn(&Backup, &Taken) -> Option<Fate>;
+/// Places of archives, each with the id and the name of its record.
+type Taken = HashMap<String, (i64, String)>;
+
 /// Finishes or undoes what dead processes left, in a transaction of its own. The rows in `own`,
 /// sorted, are the work of this process.
 ///
@@ -40,13 +46,19 @@ enum Fate {
 pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     let mut fates = Vec::new();
     for (status, decide) in [
-        (Status::Creating, creation as fn(&Backup) -> Option<Fate>),
+        (Status::Creating, creation as Decide),
         (Status::Deleting, deletion),
         (Status::Moving, moving),
     ] {
         let rows = session.with_status(status)?.into_iter().flatten();
-        for backup in rows.filter(|it| own.binary_search(&it.id).is_err()) {
-            if let Some(fate) = decide(&backup) {
+        let rows = rows.filter(|it| own.binary_search(&it.id).is_err());
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let taken = session.taken(&rows.iter().flat_map(places).collect::<Vec<_>>())?;
+        for backup in rows {
+            if let Some(fate) = decide(&backup, &taken) {
                 fates.push((backup, fate));
             }
         }
@@ -54,26 +66,29 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     if fates.is_empty() {
         return Ok(());
     }
+    let (mut changed, mut gone, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    for (backup, fate) in &fates {
+        let reason = match fate {
+            Fate::Becomes(backup, reason) => {
+                changed.push(Backup::clone(backup));
+                reason
+            }
+            Fate::Goes(reason) => {
+                gone.push(backup.id);
+                *reason
+            }
+        };
+        events.push(Event {
+            backup: Some((backup.id, &backup.backup_name)),
+            event: "recover",
+            ok: true,
+            details: json!({ "reason": reason, "status": backup.status }),
+        });
+    }
     session.transaction(|| {
-        for (backup, fate) in fates {
-            let reason = match fate {
-                Fate::Becomes(backup, reason) => {
-                    session.update(&backup)?;
-                    reason
-                }
-                Fate::Goes(reason) => {
-                    session.remove(&[backup.id])?;
-                    reason.to_owned()
-                }
-            };
-            session.log(&Event {
-                backup: Some((backup.id, &backup.backup_name)),
-                event: "recover",
-                ok: true,
-                details: json!({ "reason": reason, "status": backup.status }),
-            })?;
-        }
-        Ok(())
+        session.update_all(&changed)?;
+        session.remove(&gone)?;
+        session.log_all(&events)
     })
 }
 
@@ -94,7 +109,7 @@ fn look(path: &Path) -> Place {
     }
 }
 
-fn creation(backup: &Backup) -> Option<Fate> {
+fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     let archive = Path::new(&backup.backup_path);
     let partial = partial_path(archive);
     let reason = match (look(&partial), look(archive)) {
@@ -120,7 +135,7 @@ fn creation(backup: &Backup) -> Option<Fate> {
     Some(Fate::Becomes(Box::new(failed), reason))
 }
 
-fn deletion(backup: &Backup) -> Option<Fate> {
+fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
     let archive = Path::new(&backup.backup_path);
     for path in [partial_path(archive), archive.to_owned()] {
         match look(&path) {
@@ -133,43 +148,119 @@ fn deletion(backup: &Backup) -> Option<Fate> {
     Some(Fate::Goes("its removal was finished"))
 }
 
-fn moving(backup: &Backup) -> Option<Fate> {
+fn moving(backup: &Backup, taken: &Taken) -> Option<Fate> {
     let here = Path::new(&backup.backup_path);
-    let settle = |path: &Path, reason: String| {
-        let mut settled = backup.clone();
-        Move::end(&mut settled);
-        settled.status = Status::Completed;
-        settled.backup_path = path.to_str()?.to_owned();
-        Some(Fate::Becomes(Box::new(settled), reason))
-    };
     let Some(other) = Move::of(backup) else {
-        return settle(here, "its move was interrupted".to_owned());
+        return settled(backup, here, &[]);
     };
     let (Move::To(there) | Move::From(there)) = &other;
     let there = Path::new(there);
-    let partial = partial_path(there);
-    match (look(here), look(there), look(&partial)) {
-        (Place::Busy, ..) | (_, Place::Busy, _) | (.., Place::Busy) => None,
+    // Only the way to a place leads through a partial.
+    let partial = matches!(other, Move::To(_)).then(|| partial_path(there));
+    let rest = |whole: &Held, copy: Option<&Path>| {
+        let paths = partial.as_deref().into_iter().chain(copy);
+        remove_rest(backup, taken, &other, whole, paths)
+    };
+    match look(here) {
+        Place::Busy => None,
         // Not yet recorded, or recorded and the old one not yet removed: what the record points
-        // to is whole, and the other one is a copy of it.
-        (Place::Abandoned(_), copy, partial) => {
-            for held in [copy, partial] {
-                if let Place::Abandoned(held) = held {
-                    unlink(&held)?;
+        // to is whole.
+        Place::Abandoned(whole) => settled(backup, here, &rest(&whole, Some(there))?),
+        Place::Empty => match look(there) {
+            Place::Busy => None,
+            Place::Abandoned(whole) if is_its_archive(backup, taken, &whole) => {
+                for dir in [there, here].into_iter().filter_map(Path::parent) {
+                    // A directory that is gone or cannot be synced makes the file no less whole.
+                    let _ = sync_dir(dir);
                 }
+                settled(backup, there, &rest(&whole, None)?)
             }
-            let reason = format!("its move was interrupted; it is '{}'", here.display());
-            settle(here, reason)
-        }
-        (Place::Empty, Place::Abandoned(_), _) => {
-            let reason = format!("its move was interrupted; it is '{}'", there.display());
-            settle(there, reason)
-        }
-        (Place::Empty, Place::Empty, _) => settle(
-            here,
-            "its move was interrupted; the archive is missing".to_owned(),
-        ),
+            _ => settled(backup, here, &[]),
+        },
     }
+}
+
+/// Where files of a move may be.
+fn places(backup: &Backup) -> Vec<String> {
+    match Move::of(backup) {
+        Some(Move::To(other) | Move::From(other)) => {
+            let partial = partial_path(Path::new(&other));
+            vec![other, partial.to_string_lossy().into_owned()]
+        }
+        None => Vec::new(),
+    }
+}
+
+fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
+    let mut settled = backup.clone();
+    Move::end(&mut settled);
+    settled.status = Status::Completed;
+    settled.backup_path = path.to_str()?.to_owned();
+    let mut reason = match path.symlink_metadata() {
+        Ok(_) => format!("its move was interrupted; it is '{}'", path.display()),
+        Err(_) => "its move was interrupted; the archive is missing".to_owned(),
+    };
+    for file in stays {
+        reason.push_str(&format!("; {file}"));
+    }
+    Some(Fate::Becomes(Box::new(settled), reason))
+}
+
+/// Removes what a move left beside the whole archive, and tells what cannot be removed. A file
+/// that somebody else put there stays: only a partial, another name of the archive, and what
+/// has its size and time can come from the move. Where that has arrived, the size is enough: the
+/// new place may have had a file with the same bytes and another time.
+fn remove_rest<'a>(
+    backup: &Backup,
+    taken: &Taken,
+    other: &Move,
+    whole: &Held,
+    paths: impl Iterator<Item = &'a Path>,
+) -> Option<Vec<String>> {
+    let mut stays = Vec::new();
+    for path in paths.filter(|path| !is_anothers(backup, taken, path)) {
+        let removed = if whole.is_at(path).ok()? {
+            if is_same_name(whole.path(), path).unwrap_or(true) {
+                continue;
+            }
+            std::fs::remove_file(path)
+        } else {
+            match look(path) {
+                Place::Busy => return None,
+                Place::Empty => continue,
+                Place::Abandoned(held)
+                    if is_partial(path)
+                        || matches!(other, Move::From(_))
+                            && is_its_archive(backup, taken, &held)
+                        || held.looks_like(whole).ok()? =>
+                {
+                    held.unlink()
+                }
+                Place::Abandoned(_) => continue,
+            }
+        };
+        match removed {
+            Ok(()) => drop(sync_dir(path.parent()?)),
+            // Were it left for the next session, the backup could not be used until then.
+            Err(error) => stays.push(format!("'{}' stays: {error}", path.display())),
+        }
+    }
+    Some(stays)
+}
+
+fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "partial")
+}
+
+fn is_its_archive(backup: &Backup, taken: &Taken, held: &Held) -> bool {
+    let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
+}
+
+/// Whether another record has its archive there.
+fn is_anothers(backup: &Backup, taken: &Taken, path: &Path) -> bool {
+    let owner = path.to_str().and_then(|path| taken.get(path));
+    owner.is_some_and(|(id, _)| *id != backup.id)
 }
 
 /// Removes to last; `None` where it cannot, and the next session tries again.

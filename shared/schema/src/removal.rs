@@ -6,25 +6,26 @@
 //! are held than a process may have open. Knows no policy and prints nothing.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value};
 
-use crate::at_work::{Held, hold};
+use crate::at_work::{Held, hold, look};
 use crate::catalog::{self, Event, Session};
 use crate::durable::sync_dir;
 use crate::home::Home;
 use crate::record::{Backup, Status};
 use crate::recovery::partial_path;
 use crate::signals::Signals;
+use crate::spare;
 
 /// Most records in one part.
 const PART_MAX: usize = 4000;
 /// Open files that a process needs beside the archives that it holds.
-const OTHER_FILES: u64 = 64;
+const OTHER_FILES: u64 = 24;
 
 /// A backup that is to be removed.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub struct Removal<'a> {
 struct Going<T> {
     candidate: Candidate<T>,
     held: Vec<Held>,
-    /// What was freed, in bytes, or why it stays.
-    outcome: Result<u64>,
+    /// What was freed, in bytes, or why it stays; `None` as long as it was not tried.
+    outcome: Option<Result<u64>>,
 }
 
 impl Removal<'_> {
@@ -64,39 +65,56 @@ impl Removal<'_> {
     /// it stays, once that is recorded.
     ///
     /// # Errors
-    /// Those of the catalog, of `choose` and of `tell`. What was unlinked before and is not yet
-    /// recorded, the next session records.
+    /// Those of the catalog, of `choose` and of `tell`. What was unlinked before and cannot be
+    /// recorded is told all the same; the next session records it.
     pub fn run<T>(
         &self,
         mut choose: impl FnMut(&Session<'_>, usize) -> Result<Vec<Candidate<T>>>,
         mut tell: impl FnMut(Candidate<T>, Result<u64>) -> Result<()>,
     ) -> Result<()> {
         let most = part_len();
-        self.signals.hold();
         let (mut part, mut told) = (Vec::new(), Ok(()));
         loop {
-            let mut own: Vec<_> = part.iter().map(id).collect();
-            own.sort_unstable();
-            let next = catalog::write_removal(self.home, &own, |session| {
-                self.record(session, part.iter().filter(|it| !it.held.is_empty()))?;
-                if self.signals.caught().is_some() {
-                    return Ok(Vec::new());
-                }
-                let chosen = choose(session, most)?;
-                self.begin(session, chosen)
-            })?;
+            let (next, recorded) = match self.step(&part, &mut choose, most) {
+                Ok(next) => (next, Ok(())),
+                Err(error) => (Vec::new(), Err(error)),
+            };
             for going in std::mem::replace(&mut part, next) {
                 drop(going.held);
                 // What is begun is finished, whether anybody can be told or not.
-                told = told.and(tell(going.candidate, going.outcome));
+                if let Some(outcome) = going.outcome {
+                    told = told.and(tell(going.candidate, outcome));
+                }
             }
             if part.is_empty() {
-                break;
+                // What was unlinked is free only now that it is no longer held.
+                spare::put_back(self.home);
+                self.signals.release();
+                return recorded.and(told);
             }
             self.unlink(&mut part);
         }
-        self.signals.release();
-        told
+    }
+
+    /// One session: records what became of a part, and begins the next.
+    fn step<T>(
+        &self,
+        part: &[Going<T>],
+        choose: &mut impl FnMut(&Session<'_>, usize) -> Result<Vec<Candidate<T>>>,
+        most: usize,
+    ) -> Result<Vec<Going<T>>> {
+        let mut own: Vec<_> = part.iter().map(id).collect();
+        own.sort_unstable();
+        catalog::write_removal(self.home, &own, |session| {
+            // A signal ends the wait for the first session; from here on it finds good order.
+            self.signals.hold();
+            self.record(session, part.iter().filter(|it| !it.held.is_empty()))?;
+            if self.signals.caught().is_some() {
+                return Ok(Vec::new());
+            }
+            let chosen = choose(session, most)?;
+            self.begin(session, chosen)
+        })
     }
 
     /// Takes the archives and marks their rows. A missing one is done, and what cannot be taken
@@ -109,8 +127,9 @@ impl Removal<'_> {
                 hold_all(&candidate.backup)
             };
             let (held, outcome) = match held {
-                Ok(held) => (held, Ok(0)),
-                Err(error) => (Vec::new(), Err(error)),
+                Ok(held) if held.is_empty() => (held, Some(Ok(0))),
+                Ok(held) => (held, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
             };
             Going {
                 candidate,
@@ -127,19 +146,13 @@ impl Removal<'_> {
 
     fn unlink<T>(&self, part: &mut [Going<T>]) {
         let mut dirs = BTreeSet::new();
-        for going in part.iter_mut() {
-            if self.signals.caught().is_some() && !going.held.is_empty() {
-                going.outcome = Err(anyhow::anyhow!("interrupted"));
+        for going in part.iter_mut().filter(|it| it.outcome.is_none()) {
+            if self.signals.caught().is_some() {
+                break;
             }
-            if going.outcome.is_ok() {
-                going.outcome = unlink_all(&going.held);
-                dirs.extend(
-                    going
-                        .held
-                        .iter()
-                        .filter_map(|held| held.path().parent().map(Path::to_owned)),
-                );
-            }
+            going.outcome = Some(unlink_all(&going.held));
+            let parents = going.held.iter().filter_map(|held| held.path().parent());
+            dirs.extend(parents.map(Path::to_owned));
         }
         let unsynced: Vec<_> = dirs
             .iter()
@@ -147,13 +160,11 @@ impl Removal<'_> {
             .collect();
         for (dir, error) in unsynced {
             let is_in = |going: &&mut Going<T>| {
-                going
-                    .held
-                    .iter()
-                    .any(|held| held.path().parent() == Some(dir))
+                let mut parents = going.held.iter().filter_map(|held| held.path().parent());
+                going.outcome.is_some() && parents.any(|parent| parent == dir)
             };
             for going in part.iter_mut().filter(is_in) {
-                going.outcome = Err(anyhow::anyhow!("{error:#}"));
+                going.outcome = Some(Err(anyhow::anyhow!("{error:#}")));
             }
         }
     }
@@ -164,29 +175,35 @@ impl Removal<'_> {
         session: &Session<'_>,
         part: impl Iterator<Item = &'a Going<T>>,
     ) -> Result<()> {
-        let (gone, stays): (Vec<_>, Vec<_>) = part.partition(|it| it.outcome.is_ok());
+        let is_gone = |it: &&Going<T>| matches!(it.outcome, Some(Ok(_)));
+        let (gone, stays): (Vec<_>, Vec<_>) = part.partition(is_gone);
         session.remove(&gone.iter().copied().map(id).collect::<Vec<_>>())?;
-        for going in stays.iter().filter(|it| !it.held.is_empty()) {
-            session.set_status(&[id(going)], going.candidate.backup.status)?;
+        for (_, status) in Status::ALL {
+            let is_of = |it: &&&Going<T>| it.candidate.backup.status == status;
+            let marked = stays.iter().filter(|it| !it.held.is_empty());
+            let ids: Vec<_> = marked.filter(is_of).copied().map(id).collect();
+            session.set_status(&ids, status)?;
         }
         let all = gone.into_iter().chain(stays);
-        session.log_all(&all.map(|going| self.event(going)).collect::<Vec<_>>())
+        session.log_all(&all.filter_map(|it| self.event(it)).collect::<Vec<_>>())
     }
 
-    fn event<'a, T>(&self, going: &'a Going<T>) -> Event<'a> {
+    /// What is to be told of one that was tried.
+    fn event<'a, T>(&self, going: &'a Going<T>) -> Option<Event<'a>> {
         let backup = &going.candidate.backup;
         let mut details = going.candidate.details.clone();
         details.insert("path".into(), backup.backup_path.clone().into());
-        match &going.outcome {
+        let outcome = going.outcome.as_ref()?;
+        match outcome {
             Ok(bytes) => details.insert("freed".into(), (*bytes).into()),
             Err(error) => details.insert("reason".into(), format!("{error:#}").into()),
         };
-        Event {
+        Some(Event {
             backup: Some((backup.id, &backup.backup_name)),
             event: self.event,
-            ok: going.outcome.is_ok(),
+            ok: outcome.is_ok(),
             details: details.into(),
-        }
+        })
     }
 }
 
@@ -194,15 +211,46 @@ fn id<T>(going: &Going<T>) -> i64 {
     going.candidate.backup.id
 }
 
-/// The archive, and what is left of a failed attempt.
-fn hold_all(backup: &Backup) -> Result<Vec<Held>> {
-    let archive = Path::new(&backup.backup_path);
-    let mut held = Vec::new();
-    for path in [archive.to_owned(), partial_path(archive)] {
-        let one = hold(&path).with_context(|| format!("'{}'", path.display()))?;
-        held.extend(one);
+/// Whether a living process is removing a backup whose row says so: it holds the archive, or
+/// has just unlinked it. What it cannot tell, the removal will.
+#[must_use]
+pub fn is_under_way(backup: &Backup) -> bool {
+    match hold_all(backup) {
+        Ok(held) => held.is_empty(),
+        Err(error) => io_error(&error).is_some_and(|it| it.kind() == ErrorKind::WouldBlock),
     }
-    Ok(held)
+}
+
+/// The bytes that a removal would free.
+///
+/// # Errors
+/// What is no regular file, and those of the file system.
+pub fn would_free(backup: &Backup) -> Result<u64> {
+    Ok(each_file(backup, look)?.into_iter().sum())
+}
+
+/// Whether a removal failed as what is in the archive's place is none.
+#[must_use]
+pub fn is_no_archive(error: &Error) -> bool {
+    io_error(error).is_some_and(|it| it.kind() == ErrorKind::InvalidInput)
+}
+
+fn io_error(error: &Error) -> Option<&io::Error> {
+    error.root_cause().downcast_ref()
+}
+
+fn hold_all(backup: &Backup) -> Result<Vec<Held>> {
+    each_file(backup, hold)
+}
+
+/// Of the archive, and of what is left of a failed attempt.
+fn each_file<T>(backup: &Backup, ask: impl Fn(&Path) -> io::Result<Option<T>>) -> Result<Vec<T>> {
+    let archive = Path::new(&backup.backup_path);
+    let mut all = Vec::new();
+    for path in [archive.to_owned(), partial_path(archive)] {
+        all.extend(ask(&path).with_context(|| format!("'{}'", path.display()))?);
+    }
+    Ok(all)
 }
 
 /// The bytes that were freed.
@@ -221,8 +269,9 @@ fn unlink_all(all: &[Held]) -> Result<u64> {
     Ok(freed_bytes)
 }
 
-/// Each record of a part may hold two files; the limit is raised as far as it may be.
-fn part_len() -> usize {
+/// Most records in one part. Each may hold two files; the limit is raised as far as it may be.
+#[must_use]
+pub fn part_len() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // A limit that cannot be raised is still one to keep to.

@@ -35,6 +35,18 @@ impl std::fmt::Display for BadRow {
     }
 }
 
+/// A backup that was asked for and is not in the catalog.
+#[derive(Debug, Clone)]
+pub struct Unknown(pub Identity);
+
+impl std::error::Error for Unknown {}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no backup {}", self.0)
+    }
+}
+
 /// The record that a row holds.
 pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
     let time = |micros: i64| Timestamp::from_microsecond(micros).context("a time is out of range");
@@ -82,7 +94,7 @@ pub(crate) fn match_rows(
             (Some(id), _) => by_id.get(&id),
             (None, name) => name.as_ref().and_then(|name| by_name.get(name)),
         };
-        let row = *row.with_context(|| format!("there is no backup {one}"))?;
+        let row = *row.ok_or_else(|| Unknown(one.clone()))?;
         let (id, name) = key(row);
         if let Some(given) = one.name.as_ref().filter(|given| **given != name) {
             bail!(

@@ -2,7 +2,7 @@
 //! a removal, which is to make space, can be recorded before it does.
 //!
 //! Best effort throughout: a home without it works as long as there is space. Called with the
-//! catalog locked. Knows no catalog.
+//! catalog locked, but for [`put_back`]. Knows no catalog.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +20,16 @@ const PLENTY: u64 = 16;
 
 /// Lays the spare by where there is plenty of space and none yet.
 pub(crate) fn lay_by(home: &Home) {
-    if home.spare().exists() || available(home).is_none_or(|bytes| bytes < PLENTY * SPARE_BYTES) {
+    lay_by_from(home, PLENTY * SPARE_BYTES);
+}
+
+/// Lays it by again as soon as a removal has made space, before others fill that too.
+pub(crate) fn put_back(home: &Home) {
+    lay_by_from(home, 2 * SPARE_BYTES);
+}
+
+fn lay_by_from(home: &Home, least_bytes: u64) {
+    if home.spare().exists() || available(home).is_none_or(|bytes| bytes < least_bytes) {
         return;
     }
     let made = OpenOptions::new()

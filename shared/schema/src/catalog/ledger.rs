@@ -2,14 +2,15 @@
 //!
 //! Knows no record but by its id and name.
 
-use anyhow::Result;
-use duckdb::types::Value;
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use duckdb::types::{TimeUnit, Value};
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::Session;
-
-/// Rows in one statement.
-const CHUNK: usize = 1000;
+use super::{IDS, NAMES, Session, lists};
+use crate::lines::Identity;
 
 /// A row of the ledger.
 #[derive(Debug, Clone)]
@@ -24,7 +25,74 @@ pub struct Event<'a> {
     pub details: Json,
 }
 
+/// The removal of a backup, as the ledger tells it.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    /// The id that it had.
+    pub id: i64,
+    /// The name that it had.
+    pub name: String,
+    /// Which program removed it.
+    pub program: String,
+    /// When that program began.
+    pub at: Timestamp,
+}
+
+impl std::fmt::Display for Removed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            id,
+            name,
+            program,
+            at,
+        } = self;
+        let name = name.escape_debug();
+        write!(
+            f,
+            "backup {id} '{name}' is gone: {program} removed it at {at}"
+        )
+    }
+}
+
 impl Session<'_> {
+    /// The last removal of each that is not in the catalog; `None` of one that the ledger does
+    /// not know. By its id where that is given.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn removals(&self, wanted: &[Identity]) -> Result<Vec<Option<Removed>>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut by_id, mut by_name) = (HashMap::new(), HashMap::new());
+        let (ids, names) = lists(wanted);
+        // Of the recoveries, only the end of a removal takes a row away.
+        let sql = format!(
+            "SELECT backup_id, backup_name, program, epoch_us(happened_at) FROM backup_events \
+             WHERE outcome = 'ok' AND backup_id IS NOT NULL AND backup_name IS NOT NULL \
+             AND (event IN ('remove', 'prune') OR event = 'recover' AND details LIKE '%\"status\":\"deleting\"%') \
+             AND (backup_id IN {IDS} OR backup_name IN {NAMES}) ORDER BY id"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([ids, names])?;
+        while let Some(row) = rows.next()? {
+            let at = Timestamp::from_microsecond(row.get(3)?);
+            let removed = Removed {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                program: row.get(2)?,
+                at: at.context("a time in the ledger is out of range")?,
+            };
+            by_name.insert(removed.name.clone(), removed.clone());
+            by_id.insert(removed.id, removed);
+        }
+        let removed = |one: &Identity| match (one.id, &one.name) {
+            (Some(id), _) => by_id.get(&id).cloned(),
+            (None, name) => by_name.get(name.as_ref()?).cloned(),
+        };
+        Ok(wanted.iter().map(removed).collect())
+    }
+
     /// Adds a row to the ledger.
     ///
     /// # Errors
@@ -38,24 +106,23 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query.
     pub fn log_all(&self, events: &[Event<'_>]) -> Result<()> {
-        for chunk in events.chunks(CHUNK) {
-            let rows = vec!["(?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
-            let sql = format!(
-                "INSERT INTO backup_events SELECT nextval('event_id'), make_timestamp(happened), program, id, name, \
-                 event, outcome, details FROM (VALUES {rows}) AS t(happened, program, id, name, event, outcome, details)"
-            );
-            let values = chunk.iter().flat_map(|event| self.values(event));
-            self.connection
-                .execute(&sql, duckdb::params_from_iter(values))?;
+        let sql = "SELECT nextval('event_id') FROM range(?)";
+        let mut statement = self.connection.prepare(sql)?;
+        let ids = statement.query_map([i64::try_from(events.len())?], |row| row.get(0))?;
+        let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        let mut rows = self.connection.appender("backup_events")?;
+        for (id, event) in ids.into_iter().zip(events) {
+            rows.append_row(duckdb::appender_params_from_iter(self.values(id, event)))?;
         }
-        Ok(())
+        Ok(rows.flush()?)
     }
 
-    fn values(&self, event: &Event<'_>) -> [Value; 7] {
+    fn values(&self, id: i64, event: &Event<'_>) -> [Value; 8] {
         let text = |text: &str| Value::Text(text.to_owned());
         let outcome = if event.ok { "ok" } else { "failed" };
         [
-            Value::BigInt(self.home.now.as_microsecond()),
+            Value::BigInt(id),
+            Value::Timestamp(TimeUnit::Microsecond, self.home.now.as_microsecond()),
             text(self.home.program),
             event
                 .backup

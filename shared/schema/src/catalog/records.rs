@@ -2,16 +2,21 @@
 //!
 //! Knows the columns; what a session is, its parent tells.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
 use anyhow::{Result, ensure};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Session, placeholders};
+use super::{IDS, NAMES, Session, id_list, lists};
 use crate::lines::Identity;
+use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, backup_from, match_rows};
+use crate::space::Space;
 
 /// Columns of `backup_records` in their order, times as microseconds since 1970.
 const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
@@ -20,6 +25,12 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 
 /// Placeholders in one query: a longer list of identities is looked up in parts.
 const LOOKUP_CHUNK: usize = 10_000;
+/// Records in one update.
+const UPDATE_CHUNK: usize = 1000;
+
+/// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
+/// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
+const RENAME_SPACE_BYTES: u64 = 1 << 20;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -36,19 +47,15 @@ impl Session<'_> {
     /// Those of the query. Each that is unknown, damaged, or named otherwise than its id says
     /// is an error of its own.
     pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
+        let (ids, names) = lists(wanted);
         let mut rows = Vec::new();
-        for chunk in wanted.chunks(LOOKUP_CHUNK) {
-            let name = |one: &&Identity| one.id.is_none();
-            let (names, ids): (Vec<_>, Vec<_>) = chunk.iter().partition(name);
-            let condition = format!(
-                "WHERE id IN ({}) OR backup_name IN ({})",
-                placeholders(ids.len()),
-                placeholders(names.len())
-            );
-            let ids = ids.iter().filter_map(|one| one.id).map(Value::from);
-            let names = names.iter().filter_map(|one| one.name.clone());
-            let values: Vec<_> = ids.chain(names.map(Value::from)).collect();
-            rows.extend(self.select(&condition, &values)?);
+        // In two queries: DuckDB passes over the rows that one of them does not ask for.
+        if !ids.is_empty() {
+            rows.extend(self.select(&format!("WHERE id IN {IDS}"), &[ids.into()])?);
+        }
+        if !names.is_empty() {
+            let condition = format!("WHERE backup_name IN {NAMES}");
+            rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
     }
@@ -99,23 +106,38 @@ impl Session<'_> {
     /// # Errors
     /// A record that breaks its rules, or that is no longer there.
     pub fn update(&self, backup: &Backup) -> Result<()> {
-        backup.check()?;
-        let changed = self.connection.execute(
-            "UPDATE backup_records SET backup_type = ?, status = ?, source_version = ?, backup_path = ?, \
-             backup_size = ?, file_count = ?, compression_type = ?, backup_hash = ?, description = ?, \
-             backup_metadata = ?, protected = ?, expires_at = make_timestamp(?) WHERE id = ?",
-            params![
-                backup.backup_type.name(), backup.status.name(), backup.source_version, backup.backup_path,
-                backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash, backup.description,
-                json_text(&backup.backup_metadata), backup.protected,
-                backup.expires_at.map(Timestamp::as_microsecond), backup.id
-            ],
-        )?;
-        ensure!(
-            changed == 1,
-            "the record {} was removed in the meantime",
-            backup.id
-        );
+        self.update_all(std::slice::from_ref(backup))
+    }
+
+    /// As [`Session::update`], each record once; a thousand cost little more than one.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, or that is no longer there.
+    pub fn update_all(&self, backups: &[impl Borrow<Backup>]) -> Result<()> {
+        for chunk in backups.chunks(UPDATE_CHUNK) {
+            let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+            let sql = format!(
+                "UPDATE backup_records SET backup_type = t.type, status = t.status, source_version = t.version, \
+                 backup_path = t.path, backup_size = t.size, file_count = t.files, compression_type = t.compression, \
+                 backup_hash = t.hash, description = t.description, backup_metadata = t.metadata, \
+                 protected = t.protected, expires_at = make_timestamp(t.expires) \
+                 FROM (VALUES {rows}) AS t(id, type, status, version, path, size, files, compression, hash, \
+                 description, metadata, protected, expires) WHERE backup_records.id = t.id"
+            );
+            let mut values = Vec::new();
+            for backup in chunk.iter().map(Borrow::borrow) {
+                backup.check()?;
+                values.extend(changeable(backup));
+            }
+            let changed = self
+                .connection
+                .execute(&sql, duckdb::params_from_iter(values))?;
+            ensure!(
+                changed == chunk.len(),
+                "the record {} was removed in the meantime",
+                chunk[0].borrow().id
+            );
+        }
         Ok(())
     }
 
@@ -137,20 +159,41 @@ impl Session<'_> {
         self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
     }
 
+    /// Which of these paths are taken, each with the id and the name of the record whose archive
+    /// is there, was, or is on its way there.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn taken(&self, paths: &[String]) -> Result<HashMap<String, (i64, String)>> {
+        let mut taken = HashMap::new();
+        for moving in self.with_status(Status::Moving)?.into_iter().flatten() {
+            if let Some(Move::To(path) | Move::From(path)) = Move::of(&moving) {
+                taken.insert(path, (moving.id, moving.backup_name));
+            }
+        }
+        for chunk in paths.chunks(LOOKUP_CHUNK) {
+            let sql = format!(
+                "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
+                vec!["?"; chunk.len()].join(", ")
+            );
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
+            while let Some(row) = rows.next()? {
+                taken.insert(row.get(2)?, (row.get(0)?, row.get(1)?));
+            }
+        }
+        Ok(taken)
+    }
+
     /// Gives records a status, and leaves the rest of them as it is.
     ///
     /// # Errors
     /// Those of the query.
     pub fn set_status(&self, ids: &[i64], status: Status) -> Result<()> {
-        for chunk in ids.chunks(LOOKUP_CHUNK) {
-            let sql = format!(
-                "UPDATE backup_records SET status = ? WHERE id IN ({})",
-                placeholders(chunk.len())
-            );
-            let status = Value::from(status.name().to_owned());
-            let values = std::iter::once(status).chain(chunk.iter().map(|id| Value::from(*id)));
+        if !ids.is_empty() {
+            let sql = format!("UPDATE backup_records SET status = ? WHERE id IN {IDS}");
             self.connection
-                .execute(&sql, duckdb::params_from_iter(values))?;
+                .execute(&sql, params![status.name(), id_list(ids)])?;
         }
         Ok(())
     }
@@ -158,9 +201,14 @@ impl Session<'_> {
     /// Gives a record another name.
     ///
     /// # Errors
-    /// A name that is taken or breaks the rules.
+    /// A name that is taken or breaks the rules; a disk that is all but full.
     pub fn rename(&self, id: i64, name: &str) -> Result<()> {
         check_name(name)?;
+        ensure!(
+            Space::at(&self.home.dir)?.available_bytes >= RENAME_SPACE_BYTES,
+            "the disk of the catalog '{}' is full",
+            self.home.catalog().display()
+        );
         ensure!(
             self.named(name)?.is_none_or(|it| it.id == id),
             "the name '{name}' is taken"
@@ -175,13 +223,9 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query.
     pub fn remove(&self, ids: &[i64]) -> Result<()> {
-        for chunk in ids.chunks(LOOKUP_CHUNK) {
-            let sql = format!(
-                "DELETE FROM backup_records WHERE id IN ({})",
-                placeholders(chunk.len())
-            );
-            self.connection
-                .execute(&sql, duckdb::params_from_iter(chunk))?;
+        if !ids.is_empty() {
+            let sql = format!("DELETE FROM backup_records WHERE id IN {IDS}");
+            self.connection.execute(&sql, params![id_list(ids)])?;
         }
         Ok(())
     }
@@ -194,6 +238,27 @@ impl Session<'_> {
         let status = Value::from(status.name().to_owned());
         self.select("WHERE status = ?", &[status])
     }
+}
+
+/// The id, and what can change.
+fn changeable(backup: &Backup) -> [Value; 13] {
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    [
+        Value::BigInt(backup.id),
+        Value::Text(backup.backup_type.name().to_owned()),
+        Value::Text(backup.status.name().to_owned()),
+        text(&backup.source_version),
+        Value::Text(backup.backup_path.clone()),
+        number(backup.backup_size),
+        number(backup.file_count),
+        Value::Text(backup.compression_type.clone()),
+        text(&backup.backup_hash),
+        text(&backup.description),
+        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Boolean(backup.protected),
+        number(backup.expires_at.map(Timestamp::as_microsecond)),
+    ]
 }
 
 fn json_text(object: &Map<String, serde_json::Value>) -> String {

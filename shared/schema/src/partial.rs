@@ -1,7 +1,7 @@
-//! The archive on the disk: partial, synced, renamed, its directory synced. Order of writes as
-//! the design's section 8 has it.
+//! An archive that is being written: partial, synced, renamed, its directory synced. Order of
+//! writes as the design's section 8 has it.
 //!
-//! Knows no catalog. A partial that is dropped before it is kept is removed.
+//! Knows no catalog and no format. A partial that is dropped before it is kept is removed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,30 +9,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_schema::durable::{make_dir, sync_dir};
-use bk_schema::recovery::partial_path;
-use rustix::fs::{Access, CWD, FlockOperation, OFlags, RenameFlags, access, flock, renameat_with};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::durable::{rename_new, sync_dir};
+use crate::recovery::partial_path;
 
 /// An archive that is being written; locked as long as this lives, so that recovery knows that
 /// somebody is at work.
-pub(crate) struct Partial {
-    pub(crate) file: File,
+pub struct Partial {
+    /// Open to be written, and to be read back.
+    pub file: File,
     /// Where it is now: the partial, then the archive.
     place: PathBuf,
     archive: PathBuf,
     is_kept: bool,
-}
-
-/// Makes the storage directory where it is missing.
-///
-/// # Errors
-/// Those of the file system, and a directory that cannot be written to.
-pub(crate) fn make_storage(dir: &Path) -> Result<()> {
-    make_dir(dir)
-        .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
-    access(dir, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(io::Error::from)
-        .with_context(|| format!("cannot write to the storage directory '{}'", dir.display()))
 }
 
 impl Partial {
@@ -40,10 +30,11 @@ impl Partial {
     ///
     /// # Errors
     /// One that is there already, and those of the file system.
-    pub(crate) fn make(archive: &Path) -> Result<Self> {
+    pub fn make(archive: &Path) -> Result<Self> {
         let partial = partial_path(archive);
         let cannot = || format!("cannot make '{}'", partial.display());
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -66,19 +57,11 @@ impl Partial {
     ///
     /// # Errors
     /// A file that has the name already, and those of the file system.
-    pub(crate) fn keep(&mut self) -> Result<()> {
+    pub fn keep(&mut self) -> Result<()> {
         let (partial, archive) = (&self.place, &self.archive);
         let cannot = || format!("cannot finish '{}'", archive.display());
         self.file.sync_all().with_context(cannot)?;
-        match renameat_with(CWD, partial, CWD, archive, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            // Not every file system can do it; a link never replaces either.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                std::fs::hard_link(partial, archive).with_context(cannot)?;
-                std::fs::remove_file(partial).with_context(cannot)?;
-            }
-            Err(error) => return Err(io::Error::from(error)).with_context(cannot),
-        }
+        rename_new(partial, archive).with_context(cannot)?;
         self.place.clone_from(archive);
         sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
         self.is_kept = true;
@@ -87,14 +70,14 @@ impl Partial {
 
     /// Gives back the space of an archive that will not be finished: without it, there may be
     /// none for the record of that. The lock stays, so that recovery leaves the row to us.
-    pub(crate) fn abandon(&self) {
+    pub fn abandon(&self) {
         // Best effort: the file is removed when this is dropped.
         let _ = self.file.set_len(0);
     }
 
     /// Removes the file, in the session that records why: what a crash leaves in between is a
     /// row without a file, and not a file without a row, which nobody would look for.
-    pub(crate) fn remove(&self) {
+    pub fn remove(&self) {
         // Where that fails, it is tried again when this is dropped.
         let _ = std::fs::remove_file(&self.place);
     }

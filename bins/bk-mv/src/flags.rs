@@ -1,0 +1,30 @@
+//! The flags of bk-mv.
+
+use bk_schema::cli::{Flag, Operands, Program};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-mv",
+    summary: "move archives to another directory, file and record together",
+    usage: "[flags] ID|NAME... DIR  or  bk-mv [flags] DIR <RECORDS  or  bk-mv [flags] --all DIR",
+    operands: Operands::BackupsThenDirectory,
+    flags: &[
+        Flag::new(
+            "all",
+            Some('a'),
+            None,
+            "every archive; later backups are put into DIR too",
+        ),
+        Flag::new(
+            "dry-run",
+            Some('n'),
+            None,
+            "print what would be moved; move nothing",
+        ),
+        Flag::new(
+            "reserve",
+            None,
+            Some("SIZE"),
+            "space to leave free there (5 %, at most 1 GiB)",
+        ),
+    ],
+};

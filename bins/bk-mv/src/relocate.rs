@@ -1,0 +1,134 @@
+//! The files of a part on their way: renamed, or copied, and the old ones removed.
+//!
+//! Knows no catalog: what is done between two sessions is here.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use bk_schema::at_work::Held;
+use bk_schema::durable::sync_dir;
+use bk_schema::progress::Progress;
+use bk_schema::signals::Signals;
+
+use crate::copy::copy;
+use crate::part::{Going, State, There};
+use crate::target::Target;
+use crate::way::Way;
+
+/// Brings those that are begun to the new place. A signal ends it after the one that is being
+/// renamed, and undoes the one that is being copied.
+pub(crate) fn bring(part: &mut [Going], target: &Target, signals: &Signals, progress: &Progress) {
+    for going in part
+        .iter_mut()
+        .filter(|it| matches!(it.state, State::Begun))
+    {
+        if signals.caught().is_some() {
+            break;
+        }
+        going.state = match bring_one(going, target, signals, progress) {
+            Ok(state) => state,
+            Err(_) if signals.caught().is_some() => {
+                let number = signals.caught().unwrap_or_default();
+                State::Stays(anyhow!("interrupted by signal {number}"))
+            }
+            Err(error) => State::Stays(error),
+        };
+    }
+    let is_renamed = |going: &Going| matches!(going.state, State::Moved) && going.held.is_some();
+    let dirs = |going: &Going| vec![parent(&going.item.to), parent(&going.item.from)];
+    sync(part, is_renamed, dirs, |_, error| anyhow!("{error:#}"));
+}
+
+fn bring_one(
+    going: &mut Going,
+    target: &Target,
+    signals: &Signals,
+    progress: &Progress,
+) -> Result<State> {
+    let to = Path::new(&going.item.to);
+    let Some(held) = &mut going.held else {
+        return Ok(State::Begun);
+    };
+    match held.rename(to) {
+        Ok(()) => {
+            going.item.way = Way::Rename;
+            Ok(State::Moved)
+        }
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            going.item.way = Way::Copy;
+            target.check_space(1, held.size_bytes())?;
+            let made = copy(held, &going.item.backup, to, signals, progress)?;
+            going.there = There::Copy(made);
+            Ok(State::Copied)
+        }
+        Err(error) => Err(error).with_context(|| {
+            let from = &going.item.from;
+            format!("cannot rename '{from}' to '{}'", to.display())
+        }),
+    }
+}
+
+/// Removes the old archives of those whose rows point to the new ones.
+pub(crate) fn remove_old(part: &mut [Going]) {
+    for going in part.iter_mut() {
+        if let (State::Turned, Some(held)) = (&going.state, &going.held) {
+            going.state = match unlink(held, going) {
+                Ok(()) => State::Moved,
+                Err(error) => State::Left(stays(going, &error.into())),
+            };
+        }
+    }
+    let is_moved = |going: &Going| {
+        matches!(going.state, State::Moved) && !matches!(going.item.way, Way::Rename | Way::None)
+    };
+    let dirs = |going: &Going| vec![parent(&going.item.from)];
+    sync(part, is_moved, dirs, stays);
+}
+
+fn unlink(held: &Held, going: &Going) -> io::Result<()> {
+    if let There::Same(there) = &going.there
+        && !there.is_at(Path::new(&going.item.to))?
+    {
+        return Err(io::Error::other("the new one is gone"));
+    }
+    match held.unlink() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        unlinked => unlinked,
+    }
+}
+
+fn stays(going: &Going, error: &anyhow::Error) -> anyhow::Error {
+    let (from, to) = (&going.item.from, &going.item.to);
+    anyhow!("it is '{to}' now, but the old '{from}' cannot be removed: {error:#}")
+}
+
+fn parent(path: &str) -> PathBuf {
+    Path::new(path)
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .to_owned()
+}
+
+/// Syncs the directories of those that are meant, each once; one that fails leaves them to the
+/// next session.
+fn sync(
+    part: &mut [Going],
+    is_meant: impl Fn(&Going) -> bool,
+    dirs: impl Fn(&Going) -> Vec<PathBuf>,
+    error_of: impl Fn(&Going, &anyhow::Error) -> anyhow::Error,
+) {
+    let mut failed = BTreeMap::new();
+    let meant: Vec<_> = part.iter_mut().filter(|it| is_meant(it)).collect();
+    for going in meant {
+        for dir in dirs(going) {
+            let synced = failed
+                .entry(dir)
+                .or_insert_with_key(|dir| sync_dir(dir).err());
+            if let Some(error) = synced {
+                going.state = State::Left(error_of(going, error));
+            }
+        }
+    }
+}

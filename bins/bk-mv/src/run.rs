@@ -1,0 +1,366 @@
+//! Moves archives in parts: sessions that mark and settle the rows, and between them the files.
+//!
+//! No catalog is open while an archive is renamed, copied or read. Small ones share their
+//! sessions, large ones have their own.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, anyhow};
+use bk_schema::catalog::{self, Event, Session};
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::durable::make_storage;
+use bk_schema::home::{self, Home};
+use bk_schema::lines::Identity;
+use bk_schema::operands;
+use bk_schema::output::Output;
+use bk_schema::progress::Progress;
+use bk_schema::record::{Backup, Status};
+use bk_schema::removal::part_len;
+use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::units;
+use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
+use crate::judge::{Judgement, judge};
+use crate::part::{self, Going, Item, Ready, State, There};
+use crate::relocate::{bring, remove_old};
+use crate::report::Report;
+use crate::target::Target;
+use crate::way::{self, Way};
+
+/// So many bytes to be copied or read make a part.
+const PART_BYTES: u64 = 64 << 20;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let report = Report::new(Output::new(arguments)?);
+    let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
+    let is_all = arguments.has("all");
+    let (lines, dir) = if is_all {
+        let [dir] = arguments.operands.as_slice() else {
+            let text = "--all takes one operand, the directory";
+            return Err(UsageError(text.into()).into());
+        };
+        (Vec::new(), dir)
+    } else {
+        operands::given_before_last(arguments)?
+    };
+    let target = Target::new(dir, reserve_bytes)?;
+    let mut moves = Moves {
+        home,
+        target,
+        is_all,
+        signals: Signals::watch()?,
+        progress: Progress::new(&PROGRAM),
+        report,
+        status: cli::DONE,
+        queue: VecDeque::new(),
+        seen: HashSet::new(),
+        done_count: Arc::default(),
+        has_left: false,
+    };
+    if is_all {
+        for row in catalog::read(&moves.home, |session| session.backups())? {
+            moves.add_found(row.map(|it| (it, Map::new())).map_err(Into::into));
+        }
+    } else {
+        if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
+            moves.check_no_backup(dir.to_str().unwrap_or_default())?;
+        }
+        for found in catalog::look_up(&moves.home, lines)? {
+            moves.add_found(found);
+        }
+    }
+    moves.check_space()?;
+    if arguments.has("dry-run") {
+        moves.dry_run()
+    } else {
+        moves.run()
+    }
+}
+
+struct Moves {
+    home: Home,
+    target: Target,
+    is_all: bool,
+    signals: Signals,
+    progress: Progress,
+    report: Report,
+    status: u8,
+    queue: VecDeque<Item>,
+    /// What was in the queue once, by id.
+    seen: HashSet<i64>,
+    done_count: Arc<AtomicU64>,
+    /// Whether something is left to recovery.
+    has_left: bool,
+}
+
+impl Moves {
+    /// A directory that is not there and is called like a backup is none: the directory was
+    /// forgotten.
+    fn check_no_backup(&self, dir: &str) -> Result<()> {
+        let Ok(identity) = Identity::from_operand(dir) else {
+            return Ok(());
+        };
+        let identity = std::slice::from_ref(&identity);
+        let found = || catalog::read(&self.home, |session| session.find(identity));
+        // Whether there is a catalog at all, is told of what is to be moved.
+        let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
+        if identity[0].id.is_some() || is_known() {
+            let text = format!(
+                "'{dir}' is a backup, and there is no such directory: name the directory last; './{dir}' makes it"
+            );
+            return Err(UsageError(text).into());
+        }
+        Ok(())
+    }
+
+    fn add_found(&mut self, found: catalog::Found) {
+        match found {
+            Ok((backup, line)) => self.add(backup, line, 0),
+            Err(error) => self.status = PROGRAM.report(&error),
+        }
+    }
+
+    /// Looks at the archive and puts it into the queue, each once.
+    fn add(&mut self, backup: Backup, line: Map<String, Value>, tries: u32) {
+        let is_none = matches!(backup.status, Status::Failed | Status::Deleting);
+        if (tries == 0 && !self.seen.insert(backup.id)) || (self.is_all && is_none) {
+            return;
+        }
+        let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
+        let device = self.target.device().unwrap_or_default();
+        let way = if backup.status == Status::Completed {
+            Way::look(Path::new(&from), Path::new(&to), device)
+        } else {
+            Ok(Way::Rename)
+        };
+        match way {
+            Ok(way) => self.queue.push_back(Item {
+                backup,
+                line,
+                to,
+                from,
+                way,
+                tries,
+            }),
+            Err(error) => self.fail(&backup, &error),
+        }
+    }
+
+    /// Before anything is done: those that are to be copied must fit.
+    fn check_space(&self) -> Result<()> {
+        let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
+        let bytes: u64 = copied.clone().map(weight).sum();
+        let fits = self.target.check_space(copied.count(), bytes);
+        fits.map_err(|error| anyhow!("cannot move: {error:#}"))
+    }
+
+    /// Prints what would be moved.
+    fn dry_run(mut self) -> Result<u8> {
+        let items = std::mem::take(&mut self.queue);
+        let identity = |item: &Item| Identity {
+            id: Some(item.backup.id),
+            name: None,
+        };
+        let wanted: Vec<_> = items.iter().map(identity).collect();
+        let places: Vec<_> = items.iter().map(|item| item.to.clone()).collect();
+        let (rows, mut taken) = catalog::read(&self.home, |session| {
+            Ok((session.find(&wanted)?, session.taken(&places)?))
+        })?;
+        for (item, row) in items.into_iter().zip(rows) {
+            let judged = row.and_then(|row| judge(&item, row, &mut taken));
+            let checked = judged.and_then(|judged| match judged {
+                Judgement::Again(_) => Err(anyhow!("its record changes")),
+                Judgement::May(_) if !Path::new(&item.from).exists() => {
+                    Err(anyhow!("its archive '{}' is missing", item.from))
+                }
+                Judgement::May(_) => self.there(&item).map(drop),
+            });
+            match checked {
+                Ok(()) => self.report.add(item)?,
+                Err(error) => self.fail(&item.backup, &error),
+            }
+        }
+        self.report.end()?;
+        Ok(self.status)
+    }
+
+    fn run(mut self) -> Result<u8> {
+        if self.queue.is_empty() && !self.is_all {
+            return Ok(self.status);
+        }
+        make_storage(self.target.dir())?;
+        self.begin_progress();
+        let ended = self.parts();
+        self.signals.release();
+        self.progress.end();
+        let told = self.report.end();
+        ended.and(told)?;
+        Ok(match self.signals.caught() {
+            Some(signal) => SIGNALLED + signal,
+            None => self.status,
+        })
+    }
+
+    /// One part after the other.
+    fn parts(&mut self) -> Result<()> {
+        let mut told = Ok(());
+        let mut part = Vec::new();
+        for number in 0.. {
+            let next = self.step(&mut part, number == 0)?;
+            for going in std::mem::replace(&mut part, next) {
+                told = told.and(self.tell(going));
+            }
+            // What is begun is finished, whether anybody can be told or not.
+            told = told.and(self.report.flush());
+            if part.is_empty() && (self.queue.is_empty() || self.signals.caught().is_some()) {
+                break;
+            }
+            bring(&mut part, &self.target, &self.signals, &self.progress);
+            self.turn(&mut part)?;
+        }
+        if self.has_left {
+            // Its recovery settles what is left.
+            catalog::write(&self.home, |_| Ok(()))?;
+        }
+        told
+    }
+
+    fn begin_progress(&self) {
+        let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
+        let bytes: u64 = copied.map(weight).sum();
+        let (done, count) = (self.done_count.clone(), self.queue.len());
+        if bytes > 0 {
+            let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
+            self.progress.begin(bytes, text);
+        }
+    }
+
+    /// One session: what became of a part, and the next one begun.
+    fn step(&mut self, part: &mut [Going], is_first: bool) -> Result<Vec<Going>> {
+        let next = self.next_part();
+        let own = own(part);
+        let new = catalog::write_removal(&self.home, &own, |session| {
+            // A signal ends the wait for the first session; from here on it finds good order.
+            self.signals.hold();
+            part::end(session, part)?;
+            if self.signals.caught().is_some() {
+                return Ok((Vec::new(), Vec::new()));
+            }
+            if self.is_all && is_first {
+                self.set_storage(session)?;
+            }
+            // Meanwhile others were made in the old place.
+            let is_last = self.is_all && next.is_empty() && !is_first;
+            let new = if is_last {
+                session.backups()?
+            } else {
+                Vec::new()
+            };
+            Ok((part::begin(session, next)?, new))
+        });
+        let (begun, new) = new?;
+        for backup in new.into_iter().flatten() {
+            if backup.status == Status::Completed {
+                self.add(backup, Map::new(), 0);
+            }
+        }
+        Ok(begun)
+    }
+
+    /// First of all, so that whatever ends this program, the next backup goes to the new place.
+    fn set_storage(&self, session: &Session<'_>) -> Result<()> {
+        let (old, new) = (session.storage_dir()?, self.target.text());
+        if old == self.target.dir() {
+            return Ok(());
+        }
+        session.set_setting("storage_dir", new)?;
+        session.log(&Event {
+            backup: None,
+            event: "storage",
+            ok: true,
+            details: json!({ "from": old.to_string_lossy(), "to": new }),
+        })
+    }
+
+    /// As many as a part takes, those whose new place is taken with the file that is there.
+    fn next_part(&mut self) -> Vec<Ready> {
+        let (most, mut bytes) = (part_len(), 0);
+        let mut part = Vec::new();
+        while part.len() < most && bytes < PART_BYTES {
+            let Some(item) = self.queue.pop_front() else {
+                break;
+            };
+            bytes += weight(&item);
+            let there = self.there(&item);
+            part.push((item, there));
+        }
+        part
+    }
+
+    fn there(&self, item: &Item) -> Result<There> {
+        if item.way != Way::Taken {
+            return Ok(There::Nothing);
+        }
+        let held = way::take(&item.backup, Path::new(&item.to), &self.signals)?;
+        Ok(held.map_or(There::Nothing, There::Same))
+    }
+
+    /// Turns the rows to what was copied, then removes the old archives.
+    fn turn(&self, part: &mut [Going]) -> Result<()> {
+        if part.iter().any(|it| matches!(it.state, State::Copied)) {
+            let own = own(part);
+            catalog::write_removal(&self.home, &own, |session| part::turn(session, part))?;
+        }
+        remove_old(part);
+        Ok(())
+    }
+
+    fn tell(&mut self, going: Going) -> Result<()> {
+        self.done_count.fetch_add(1, Ordering::Relaxed);
+        let Going { item, state, .. } = going;
+        match state {
+            State::Moved => return self.report.add(item),
+            State::Stays(error) => self.fail(&item.backup, &error),
+            State::Left(error) => {
+                self.has_left = true;
+                self.fail(&item.backup, &error);
+            }
+            State::Again(backup) => self.add(*backup, item.line, item.tries + 1),
+            // After a signal, as if it had not been begun.
+            State::Begun | State::Copied | State::Turned => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
+        let name = backup.backup_name.escape_debug();
+        self.progress
+            .warn(&format!("cannot move '{name}': {error:#}"));
+        self.status = cli::SOME_FAILED;
+    }
+}
+
+/// What is to be copied or read of it, in bytes.
+fn weight(item: &Item) -> u64 {
+    let size = item.backup.backup_size;
+    let size = size.and_then(|size| u64::try_from(size).ok());
+    match item.way {
+        Way::None | Way::Rename => 0,
+        Way::Copy | Way::Taken => size.unwrap_or_default(),
+    }
+}
+
+fn own(part: &[Going]) -> Vec<i64> {
+    let mut own: Vec<_> = part.iter().map(|going| going.item.backup.id).collect();
+    own.sort_unstable();
+    own
+}

@@ -1,0 +1,121 @@
+//! Which backups go: the given lines, looked up part by part as the catalog is then, less those
+//! that may not be removed.
+//!
+//! Prints nothing and opens no catalog.
+
+use std::collections::{HashMap, HashSet};
+use std::vec;
+
+use anyhow::{Context, Result};
+use bk_schema::catalog::Session;
+use bk_schema::lines::{Identity, Line};
+use bk_schema::record::Backup;
+use bk_schema::removal::Candidate;
+use bk_schema::rows::Unknown;
+use serde_json::{Map, Value};
+
+use crate::judge::judge;
+
+/// A candidate with the line that it came by.
+pub(crate) type Chosen = Candidate<Map<String, Value>>;
+
+/// The lines on their way.
+pub(crate) struct Choice {
+    lines: vec::IntoIter<Line>,
+    force_protected: bool,
+    /// The names of those that were chosen or refused, by their ids: a backup that is given
+    /// twice is removed once.
+    seen: HashMap<i64, String>,
+    seen_names: HashSet<String>,
+    refused: Vec<anyhow::Error>,
+}
+
+impl Choice {
+    pub(crate) fn new(lines: Vec<Line>, force_protected: bool) -> Self {
+        Self {
+            lines: lines.into_iter(),
+            force_protected,
+            seen: HashMap::new(),
+            seen_names: HashSet::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// The next that go, at most so many; none when all lines are done.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub(crate) fn next(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        loop {
+            let part: Vec<_> = self.lines.by_ref().take(at_most).collect();
+            if part.is_empty() {
+                return Ok(Vec::new());
+            }
+            let part: Vec<_> = part.into_iter().filter(|it| !self.is_seen(it)).collect();
+            let chosen = self.look_up(session, part)?;
+            if !chosen.is_empty() {
+                return Ok(chosen);
+            }
+        }
+    }
+
+    /// Those that were refused since this was last asked, and why.
+    pub(crate) fn take_refused(&mut self) -> Vec<anyhow::Error> {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn is_seen(&self, line: &Line) -> bool {
+        match (&line.identity.id, &line.identity.name) {
+            (Some(id), Some(name)) => self.seen.get(id) == Some(name),
+            (Some(id), None) => self.seen.contains_key(id),
+            (None, name) => name.as_ref().is_some_and(|it| self.seen_names.contains(it)),
+        }
+    }
+
+    fn look_up(&mut self, session: &Session<'_>, part: Vec<Line>) -> Result<Vec<Chosen>> {
+        let wanted: Vec<_> = part.iter().map(|line| line.identity.clone()).collect();
+        let (mut chosen, mut unknown) = (Vec::new(), Vec::new());
+        for (found, line) in session.find(&wanted)?.into_iter().zip(part) {
+            match found {
+                Ok(backup) => chosen.extend(self.choose(backup, line.object)),
+                Err(error) if error.is::<Unknown>() => unknown.push(line.identity),
+                Err(error) => self.refused.push(error),
+            }
+        }
+        self.tell_unknown(session, &unknown)?;
+        Ok(chosen)
+    }
+
+    fn choose(&mut self, backup: Backup, line: Map<String, Value>) -> Option<Chosen> {
+        let name = backup.backup_name.clone();
+        if self.seen.insert(backup.id, name.clone()).is_some() {
+            return None;
+        }
+        self.seen_names.insert(name);
+        let judged = judge(&backup, &line, self.force_protected);
+        let shown = backup.backup_name.escape_debug();
+        let judged = judged.with_context(|| format!("cannot remove '{shown}'"));
+        match judged {
+            Ok(()) => Some(Candidate {
+                backup,
+                details: Map::new(),
+                with: line,
+            }),
+            Err(error) => {
+                self.refused.push(error);
+                None
+            }
+        }
+    }
+
+    /// What is not in the catalog was removed, as the ledger may tell, or never there.
+    fn tell_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
+        for (identity, removed) in unknown.iter().zip(session.removals(unknown)?) {
+            self.refused.push(match removed {
+                Some(removed) => anyhow::anyhow!("{removed}"),
+                None => Unknown(identity.clone()).into(),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! The flags of bk-rm.
+
+use bk_schema::cli::{Flag, Operands, Program};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-rm",
+    summary: "remove backups, the archive and then the record",
+    usage: "[flags] ID|NAME...  or  bk-rm [flags] <RECORDS",
+    operands: Operands::Backups,
+    flags: &[
+        Flag::new(
+            "dry-run",
+            Some('n'),
+            None,
+            "print what would be removed; remove nothing",
+        ),
+        Flag::new("force-protected", None, None, "remove protected ones too"),
+        Flag::new(
+            "keep-file",
+            None,
+            None,
+            "remove only the record; the archive stays",
+        ),
+    ],
+};

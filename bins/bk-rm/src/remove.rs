@@ -1,0 +1,126 @@
+//! Removes the given backups, or with `--dry-run` tells what it would remove.
+//!
+//! All of the input is read and checked first; each backup is judged under the lock, as its
+//! record is then.
+
+use std::cell::RefCell;
+
+use anyhow::{Error, Result};
+use bk_schema::catalog;
+use bk_schema::cli::{self, Arguments};
+use bk_schema::home::{self, Home};
+use bk_schema::operands::{self, Without};
+use bk_schema::output::Output;
+use bk_schema::removal::{self, Removal};
+use bk_schema::signals::{SIGNALLED, Signals};
+
+use crate::choice::{Choice, Chosen};
+use crate::flags::PROGRAM;
+use crate::report::Report;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let output = Output::new(arguments)?;
+    let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
+    if lines.is_empty() {
+        if output.is_table() {
+            PROGRAM.warn("there is nothing to remove");
+        }
+        return Ok(cli::DONE);
+    }
+    let mut work = Work {
+        home,
+        keep_file: arguments.has("keep-file"),
+        signals: Signals::watch()?,
+        choice: Choice::new(lines, arguments.has("force-protected")),
+        report: Report::new(output),
+        status: cli::DONE,
+    };
+    let done = if arguments.has("dry-run") {
+        work.preview()
+    } else {
+        work.remove()
+    };
+    work.tell_refused();
+    // The table, even where something went wrong on the way.
+    let ended = work.report.end();
+    done.and(ended)?;
+    Ok(match work.signals.caught() {
+        Some(signal) => SIGNALLED + signal,
+        None => work.status,
+    })
+}
+
+struct Work {
+    home: Home,
+    keep_file: bool,
+    signals: Signals,
+    choice: Choice,
+    report: Report,
+    status: u8,
+}
+
+impl Work {
+    fn remove(&mut self) -> Result<()> {
+        let home = self.home.clone();
+        let signals = self.signals.clone();
+        let removal = Removal {
+            home: &home,
+            event: "remove",
+            keep_file: self.keep_file,
+            signals: &signals,
+        };
+        let work = RefCell::new(self);
+        removal.run(
+            |session, at_most| work.borrow_mut().choice.next(session, at_most),
+            |candidate, outcome| work.borrow_mut().tell(candidate, outcome),
+        )
+    }
+
+    fn preview(&mut self) -> Result<()> {
+        let choose = |session: &catalog::Session<'_>| self.choice.next(session, usize::MAX);
+        for candidate in catalog::read(&self.home, choose)? {
+            let freed = if self.keep_file {
+                Ok(0)
+            } else {
+                removal::would_free(&candidate.backup)
+            };
+            self.tell(candidate, freed)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+        self.tell_refused();
+        match outcome {
+            Ok(freed_bytes) => self
+                .report
+                .add(candidate.backup, candidate.with, freed_bytes),
+            Err(error) => {
+                self.fail(&candidate, error);
+                Ok(())
+            }
+        }
+    }
+
+    fn fail(&mut self, candidate: &Chosen, error: Error) {
+        let name = candidate.backup.backup_name.escape_debug();
+        let remedy = if removal::is_no_archive(&error) {
+            "; --keep-file removes only the record"
+        } else {
+            ""
+        };
+        PROGRAM.warn(&format!("cannot remove '{name}': {error:#}{remedy}"));
+        self.status = cli::SOME_FAILED;
+    }
+
+    fn tell_refused(&mut self) {
+        for error in self.choice.take_refused() {
+            self.status = PROGRAM.report(&error);
+        }
+    }
+}

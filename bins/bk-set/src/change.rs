@@ -1,0 +1,161 @@
+//! What is to become of a record: a pure function of the record and the flags.
+//!
+//! Knows no catalog.
+
+use anyhow::{Result, bail, ensure};
+use bk_schema::cli::{Arguments, UsageError, usage};
+use bk_schema::lines::LINE_MAX_BYTES;
+use bk_schema::metadata::{parse_value, split_pair};
+use bk_schema::record::{Backup, BackupType, Status, check_name};
+use bk_schema::units;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
+
+/// Half of what a line may have: programs add keys to the record.
+const RECORD_MAX_BYTES: usize = (LINE_MAX_BYTES / 2) as usize;
+
+/// What is asked for. A field that is `None` stays as it is; an inner `None` removes a value.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    name: Option<String>,
+    backup_type: Option<BackupType>,
+    source_version: Option<Option<String>>,
+    description: Option<Option<String>>,
+    metadata: Vec<(String, Option<Value>)>,
+    protected: Option<bool>,
+    expires_at: Option<Option<Timestamp>>,
+}
+
+impl Change {
+    /// # Errors
+    /// A usage error that names the flag, or that nothing is asked for.
+    pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
+        let protected = match (arguments.has("protect"), arguments.has("unprotect")) {
+            (true, true) => {
+                let text = "--protect and --unprotect exclude each other";
+                return Err(UsageError(text.into()).into());
+            }
+            (false, false) => None,
+            (protect, _) => Some(protect),
+        };
+        let change = Self {
+            name: arguments.parsed("name", |name| check_name(name).map(|()| name.to_owned()))?,
+            backup_type: arguments.parsed("type", BackupType::parse)?,
+            source_version: arguments.text("source-version")?.map(unless_empty),
+            description: arguments.text("description")?.map(unless_empty),
+            metadata: metadata(arguments)?,
+            protected,
+            expires_at: arguments.parsed("expires", |text| parse_expiry(text, now))?,
+        };
+        if change == Self::default() {
+            let text = "nothing is given to change";
+            return Err(UsageError(format!("{text}; try '{} --help'", PROGRAM.name)).into());
+        }
+        Ok(change)
+    }
+
+    /// # Errors
+    /// A usage error: one name for several backups.
+    pub(crate) fn check_count(&self, count: usize) -> Result<()> {
+        if self.name.is_some() && count > 1 {
+            let text = format!("--name is for one backup: {count} are given");
+            return Err(UsageError(text).into());
+        }
+        Ok(())
+    }
+
+    /// The record as it is to be.
+    ///
+    /// # Errors
+    /// A record that another program is at work on, or that would be too long for a line.
+    pub(crate) fn of(&self, old: &Backup) -> Result<Backup> {
+        match old.status {
+            Status::Completed | Status::Failed => {}
+            Status::Creating => bail!("it is being created"),
+            Status::Moving => bail!("it is being moved"),
+            Status::Deleting => bail!("it is being removed"),
+        }
+        let mut new = old.clone();
+        set(&mut new.backup_name, &self.name);
+        set(&mut new.backup_type, &self.backup_type);
+        set(&mut new.source_version, &self.source_version);
+        set(&mut new.description, &self.description);
+        set(&mut new.protected, &self.protected);
+        set(&mut new.expires_at, &self.expires_at);
+        for (key, value) in &self.metadata {
+            match value {
+                Some(value) => new.backup_metadata.insert(key.clone(), value.clone()),
+                None => new.backup_metadata.shift_remove(key),
+            };
+        }
+        ensure!(
+            new == *old || serde_json::to_vec(&new)?.len() <= RECORD_MAX_BYTES,
+            "its record would be longer than {RECORD_MAX_BYTES} bytes"
+        );
+        Ok(new)
+    }
+}
+
+/// What changed, for the ledger: the old values and the new ones, of the metadata only the keys
+/// that changed. A key that one side has not is not there on that side.
+///
+/// # Errors
+/// None that a record can bring about.
+pub(crate) fn difference(old: &Backup, new: &Backup) -> Result<Value> {
+    let (mut before, mut after) = (object(old)?, object(new)?);
+    keep_different(&mut before, &mut after);
+    let metadata = "backup_metadata";
+    if let (Some(Value::Object(before)), Some(Value::Object(after))) =
+        (before.get_mut(metadata), after.get_mut(metadata))
+    {
+        keep_different(before, after);
+    }
+    Ok(json!({ "old": before, "new": after }))
+}
+
+fn object(backup: &Backup) -> Result<Map<String, Value>> {
+    match serde_json::to_value(backup)? {
+        Value::Object(object) => Ok(object),
+        _ => bail!("a record is no object"),
+    }
+}
+
+fn keep_different(before: &mut Map<String, Value>, after: &mut Map<String, Value>) {
+    let all = before.clone();
+    before.retain(|key, value| after.get(key) != Some(value));
+    after.retain(|key, value| all.get(key) != Some(value));
+}
+
+fn set<T: Clone>(field: &mut T, wanted: &Option<T>) {
+    if let Some(wanted) = wanted {
+        *field = wanted.clone();
+    }
+}
+
+fn unless_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn parse_expiry(text: &str, now: Timestamp) -> Result<Option<Timestamp>> {
+    if text == "never" {
+        return Ok(None);
+    }
+    units::parse_future(text, now).map(Some)
+}
+
+fn metadata(arguments: &Arguments) -> Result<Vec<(String, Option<Value>)>> {
+    let parse = |pair| {
+        let (key, text) = split_pair(pair).map_err(|e| usage(&e, "--metadata"))?;
+        Ok((
+            key.to_owned(),
+            unless_empty(text).map(|text| parse_value(&text)),
+        ))
+    };
+    arguments
+        .texts("metadata")?
+        .into_iter()
+        .map(parse)
+        .collect()
+}
