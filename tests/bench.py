@@ -644,14 +644,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "prune", "rm", "verify", "restore"])
-    parser.add_argument("--only", choices=["create", "ls", "prune", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "ls", "prune", "rm", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-prune", "bk-rm", "bk-verify", "bk-restore"):
-    for name in ("bk-create", "bk-ls", "bk-prune", "bk-verify", "bk-restore", "bk-mv"):
+    for name in ("bk-create", "bk-ls", "bk-prune", "bk-rm", "bk-verify", "bk-restore", "bk-mv"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
