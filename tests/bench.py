@@ -5,7 +5,8 @@ It is for the numbers of the design's section 9, which mean something only besid
 same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
 1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
 10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-rm of 1, 100 and 10 000
-backups in turns with rm; then bk-verify on an archive of
+backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 records, and dry runs of restic
+and borg on 1000 snapshots; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
 check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
 it, to memory in turns with cp, and within its file system in turns with mv. BENCH_DIR
@@ -39,6 +40,9 @@ MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("
 CATALOG_SIZES = (100, 10_000, 100_000)
 LS_RUNS_MIN = 5
 RM_COUNTS = (1, 100, 10_000)
+PRUNE_SIZES = (10_000, 100_000)
+PEER_SNAPSHOTS = 1000
+POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
 REFERENCE = "tar, pigz -p2 -6"
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
@@ -535,6 +539,62 @@ def benchmark_rm(bin_dir, runs, work_dir, run_dir):
     return not failure
 
 
+def prune_peers(count, work_dir, run_dir):
+    """Repositories with snapshots an hour apart, which take minutes to make, and the dry runs on them: name, command, environment."""
+    begin, empty = datetime.datetime(2026, 1, 1), run_dir / "source"
+    times = [begin - datetime.timedelta(hours=number) for number in range(count)]
+    restic_dir, borg_dir = work_dir / f"restic-{count}", work_dir / f"borg-{count}"
+    restic = ["restic", "-q", "--no-cache", "-r", restic_dir]
+    return [
+        ("restic forget --dry-run", restic_dir, {"RESTIC_PASSWORD": "bench", "TMPDIR": str(run_dir)}, [*restic, "init"],
+         [[*restic, "backup", "--time", str(at), empty] for at in times],
+         [*restic, "forget", "--dry-run", "--group-by", "", *POLICY]),
+        ("borg prune --dry-run", borg_dir, {"BORG_BASE_DIR": str(run_dir), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
+                                            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"}, ["borg", "init", "-e", "none", borg_dir],
+         [["borg", "create", "--timestamp", at.isoformat(), f"{borg_dir}::b{number}", empty] for number, at in enumerate(times)],
+         ["borg", "prune", "--dry-run", *POLICY, borg_dir]),
+    ]
+
+
+def benchmark_prune(bin_dir, runs, count, work_dir, run_dir):
+    """Times bk-prune -n and its peers' dry runs. Whether nothing failed."""
+    rows, failures, home = [], "", run_dir / "home"
+    clear(run_dir / "source")
+    try:
+        python = python_with_duckdb(work_dir)
+        run_stages([[bin_dir / "bk-create", "--home", home, run_dir / "source"]], run_dir, run_dir)
+        for records in PRUNE_SIZES:
+            run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(records)]], run_dir, run_dir)
+            # What has an expiry is no matter for rules.
+            no_expiry = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('UPDATE backup_records SET expires_at = NULL')"
+            run_stages([[python, "-c", no_expiry, home / "catalog.duckdb"]], run_dir, run_dir)
+            command = [bin_dir / "bk-prune", "--home", home, "--json", "-n", *POLICY]
+            usages = [run_stages([command], run_dir, run_dir) for _ in range(runs)]
+            rows.append(["bk-prune -n", str(records), f"{1e3 * median(usages):.1f} ms", spread(usages, 1e3), peak(usages)])
+    except (ToolFailed, OSError) as error:
+        failures += f"bk-prune FAILED: {error}\n"
+    for name, repository, environment, init, backups, dry_run in prune_peers(count, work_dir, run_dir):
+        if not shutil.which(dry_run[0]):
+            print(f"{name} is skipped, it is not installed\n")
+            continue
+        try:
+            made = repository / "complete"
+            if not made.exists():
+                say(f"making {count} snapshots for {name}")
+                shutil.rmtree(repository, ignore_errors=True)
+                for command in [init, *backups]:
+                    run_stages([command], run_dir, run_dir, environment=environment)
+                made.touch()
+            usages = [run_stages([dry_run], run_dir, run_dir, environment=environment) for _ in range(runs)]
+            rows.append([name, str(count), f"{1e3 * median(usages):.1f} ms", spread(usages, 1e3), peak(usages)])
+        except (ToolFailed, OSError) as error:
+            failures += f"{name} FAILED: {error}\n"
+    print(f"### Dry runs of a policy, {runs} runs\n\n`{' '.join(POLICY)}`\n")
+    print_table(["tool", "backups", "median", "min..max ms", "peak memory"], rows)
+    print(failures, end="", flush=True)
+    return not failures
+
+
 def print_machine(work_dir, bin_dir):
     def version(*command):
         if not shutil.which(command[0]):
@@ -569,6 +629,8 @@ def run_all(options, work_dir, run_dir):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
     if options.only in (None, "rm"):
         all_well &= benchmark_rm(options.bin_dir, runs, work_dir, run_dir)
+    if options.only in (None, "prune"):
+        all_well &= benchmark_prune(options.bin_dir, max(LS_RUNS_MIN, runs), PEER_SNAPSHOTS // part, work_dir, run_dir)
     name, fill, amount = trees[0]
     for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore), ("mv", benchmark_mv)):
         if options.only in (None, what):
@@ -582,14 +644,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "rm", "verify", "restore"])
-    parser.add_argument("--only", choices=["create", "ls", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "ls", "rm", "prune", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-rm", "bk-verify", "bk-restore"):
-    for name in ("bk-create", "bk-ls", "bk-verify", "bk-restore", "bk-mv"):
+    for name in ("bk-create", "bk-ls", "bk-rm", "bk-prune", "bk-verify", "bk-restore", "bk-mv"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

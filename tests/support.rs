@@ -6,6 +6,7 @@ pub mod attack;
 pub mod disk;
 pub mod life;
 pub mod rich;
+pub mod store;
 pub mod tarball;
 
 use std::fs;

@@ -3,6 +3,7 @@
 //!
 //! Opens no archive.
 
+use std::collections::btree_map::Entry;
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -53,9 +54,9 @@ pub(crate) fn free<'a>(
     let mut free = FreeBytes::new();
     for (backup, archive) in all {
         let Some(archive) = archive else { continue };
-        if !free.contains_key(&archive.file_system) {
+        if let Entry::Vacant(entry) = free.entry(archive.file_system) {
             let space = Space::at(Path::new(&backup.backup_path))?;
-            free.insert(archive.file_system, space.available_bytes);
+            entry.insert(space.available_bytes);
         }
     }
     Ok(free)
