@@ -4,9 +4,9 @@
 It is for the numbers of the design's section 9, which mean something only beside other tools in the
 same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
 1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
-10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-prune -n on catalogs of 10 000
-and 100 000 records, and dry runs of restic and borg on 1000 snapshots; then bk-rm of 1, 100 and 10 000
-backups in turns with rm; then bk-verify on an archive of
+10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-rm of 1, 100 and 10 000
+backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 records, and dry runs of restic
+and borg on 1000 snapshots; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
 check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
 it, to memory in turns with cp, and within its file system in turns with mv. BENCH_DIR
@@ -39,10 +39,10 @@ from pathlib import Path
 MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
 CATALOG_SIZES = (100, 10_000, 100_000)
 LS_RUNS_MIN = 5
+RM_COUNTS = (1, 100, 10_000)
 PRUNE_SIZES = (10_000, 100_000)
 PEER_SNAPSHOTS = 1000
 POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
-RM_COUNTS = (1, 100, 10_000)
 REFERENCE = "tar, pigz -p2 -6"
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
@@ -493,6 +493,52 @@ def benchmark_ls(bin_dir, runs, work_dir, run_dir):
     return not failure
 
 
+def fill_store(python, home, count, files):
+    """Adds records up to `count`, oldest first, and the archives of the first `files` of those: their names."""
+    run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], home, home)
+    for number in range(2, files + 2):
+        (home / "archives" / f"automatic_v1.{number}.tar.gz").write_bytes(b"x" * 4096)
+
+
+def benchmark_rm(bin_dir, runs, work_dir, run_dir):
+    """Times bk-rm of ever more backups in a catalog of 10 000, in turns with rm of as many files. Whether nothing failed."""
+    try:
+        python = python_with_duckdb(work_dir)
+    except (ToolFailed, OSError) as error:
+        print(f"bk-rm is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
+        return True
+    source, rows, failure = run_dir / "source", [], ""
+    clear(source)
+    try:
+        for count in RM_COUNTS:
+            pairs = []
+            for _ in range(runs):
+                home, plain = run_dir / "home", run_dir / "plain"
+                shutil.rmtree(home, ignore_errors=True)
+                clear(plain)
+                run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
+                fill_store(python, home, RM_COUNTS[-1] + 1, count)
+                for number in range(count):
+                    (plain / f"{number}.tar.gz").write_bytes(b"x" * 4096)
+                (run_dir / "ids").write_text("".join(f"{number}\n" for number in range(2, count + 2)))
+                os.sync()
+                remove = ["sh", "-c", f"exec '{bin_dir}/bk-rm' --force-protected --home '{home}' <ids"]
+                pairs.append([run_stages([command], run_dir, run_dir) for command in (remove, ["rm", "-r", plain])])
+                left = sum(1 for _ in (home / "archives").iterdir())
+                if left != 1:
+                    raise ToolFailed(f"bk-rm left {left - 1} of {count} archives")
+            ours, peer = zip(*pairs)
+            rows.append([str(count), f"{1e3 * median(ours):.1f} ms", spread(ours, 1e3), f"{1e3 * median(peer):.1f} ms",
+                         spread(peer, 1e3), peak(ours)])
+    except (ToolFailed, OSError) as error:
+        failure = f"bk-rm FAILED: {error}\n"
+    print(f"### bk-rm in a catalog of {RM_COUNTS[-1]} records, {runs} runs\n\nEach with an archive of 4 KiB. Beside it `rm -r` of "
+          "a directory of as many files, which does not make it last.\n")
+    print_table(["records", "median", "min..max ms", "rm", "min..max ms", "peak memory"], rows)
+    print(failure, end="", flush=True)
+    return not failure
+
+
 def prune_peers(count, work_dir, run_dir):
     """Repositories with snapshots an hour apart, which take minutes to make, and the dry runs on them: name, command, environment."""
     begin, empty = datetime.datetime(2026, 1, 1), run_dir / "source"
@@ -549,52 +595,6 @@ def benchmark_prune(bin_dir, runs, count, work_dir, run_dir):
     return not failures
 
 
-def fill_store(python, home, count, files):
-    """Adds records up to `count`, oldest first, and the archives of the first `files` of those: their names."""
-    run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], home, home)
-    for number in range(2, files + 2):
-        (home / "archives" / f"automatic_v1.{number}.tar.gz").write_bytes(b"x" * 4096)
-
-
-def benchmark_rm(bin_dir, runs, work_dir, run_dir):
-    """Times bk-rm of ever more backups in a catalog of 10 000, in turns with rm of as many files. Whether nothing failed."""
-    try:
-        python = python_with_duckdb(work_dir)
-    except (ToolFailed, OSError) as error:
-        print(f"bk-rm is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
-        return True
-    source, rows, failure = run_dir / "source", [], ""
-    clear(source)
-    try:
-        for count in RM_COUNTS:
-            pairs = []
-            for _ in range(runs):
-                home, plain = run_dir / "home", run_dir / "plain"
-                shutil.rmtree(home, ignore_errors=True)
-                clear(plain)
-                run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
-                fill_store(python, home, RM_COUNTS[-1] + 1, count)
-                for number in range(count):
-                    (plain / f"{number}.tar.gz").write_bytes(b"x" * 4096)
-                (run_dir / "ids").write_text("".join(f"{number}\n" for number in range(2, count + 2)))
-                os.sync()
-                remove = ["sh", "-c", f"exec '{bin_dir}/bk-rm' --force-protected --home '{home}' <ids"]
-                pairs.append([run_stages([command], run_dir, run_dir) for command in (remove, ["rm", "-r", plain])])
-                left = sum(1 for _ in (home / "archives").iterdir())
-                if left != 1:
-                    raise ToolFailed(f"bk-rm left {left - 1} of {count} archives")
-            ours, peer = zip(*pairs)
-            rows.append([str(count), f"{1e3 * median(ours):.1f} ms", spread(ours, 1e3), f"{1e3 * median(peer):.1f} ms",
-                         spread(peer, 1e3), peak(ours)])
-    except (ToolFailed, OSError) as error:
-        failure = f"bk-rm FAILED: {error}\n"
-    print(f"### bk-rm in a catalog of {RM_COUNTS[-1]} records, {runs} runs\n\nEach with an archive of 4 KiB. Beside it `rm -r` of "
-          "a directory of as many files, which does not make it last.\n")
-    print_table(["records", "median", "min..max ms", "rm", "min..max ms", "peak memory"], rows)
-    print(failure, end="", flush=True)
-    return not failure
-
-
 def print_machine(work_dir, bin_dir):
     def version(*command):
         if not shutil.which(command[0]):
@@ -627,10 +627,10 @@ def run_all(options, work_dir, run_dir):
         all_well &= benchmark_tree(tree, tools[:1] if fill is write_empty_files else tools, runs, run_dir)
     if options.only in (None, "ls"):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
-    if options.only in (None, "prune"):
-        all_well &= benchmark_prune(options.bin_dir, max(LS_RUNS_MIN, runs), PEER_SNAPSHOTS // part, work_dir, run_dir)
     if options.only in (None, "rm"):
         all_well &= benchmark_rm(options.bin_dir, runs, work_dir, run_dir)
+    if options.only in (None, "prune"):
+        all_well &= benchmark_prune(options.bin_dir, max(LS_RUNS_MIN, runs), PEER_SNAPSHOTS // part, work_dir, run_dir)
     name, fill, amount = trees[0]
     for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore), ("mv", benchmark_mv)):
         if options.only in (None, what):
@@ -644,12 +644,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "prune", "rm", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "ls", "rm", "prune", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-prune", "bk-rm", "bk-verify", "bk-restore", "bk-mv"):
+    for name in ("bk-create", "bk-ls", "bk-rm", "bk-prune", "bk-verify", "bk-restore", "bk-mv"):
         if not (options.bin_dir / name).exists():
             parser.error(f"there is no {name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -4,6 +4,7 @@
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no archive format; recovery alone touches archives, by their paths.
 
+mod history;
 mod ledger;
 mod records;
 
@@ -21,6 +22,7 @@ use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::Backup;
 use crate::{recovery, spare};
 
+pub use history::{Entry, Wanted};
 pub use ledger::{Event, Removed};
 
 /// Between the items of a list that is one parameter: no name holds it.
@@ -277,6 +279,27 @@ impl<'a> Session<'a> {
             "INSERT OR REPLACE INTO settings VALUES (?, ?)",
             [name, value],
         )?;
+        Ok(())
+    }
+
+    /// Every setting whose name begins so, by name.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT name, value FROM settings WHERE starts_with(name, ?) ORDER BY name";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes a setting away.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn remove_setting(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM settings WHERE name = ?";
+        self.connection.execute(sql, [name])?;
         Ok(())
     }
 
