@@ -9,8 +9,6 @@ use bk_tests::life::*;
 /// The calls that change what is on the disk.
 const CALLS: &str = "write pwrite64 ftruncate fallocate fsync fdatasync copy_file_range ioctl \
                      mkdir rename renameat2 link unlink unlinkat flock exit_group";
-/// Of these each is struck, in the short round too.
-const FEW: [&str; 4] = ["renameat2", "unlink", "link", "copy_file_range"];
 /// Exit status of what was killed.
 const KILLED: i32 = 137;
 

@@ -131,7 +131,9 @@ fn fifty_programs_at_once_lose_nothing() {
         assert_eq!(lines.len(), 50);
         let ended = run_at_once(&store, &lines);
         check_ends(&ended);
-        store.sandbox.ok("bk-set -d done a");
+        store
+            .sandbox
+            .ok("bk-create --storage store -n done{round} app");
         let after = store.check_tidy("fifty at once");
 
         let made = printed(&ended, "bk-create").chain(printed(&ended, "bk-adopt"));

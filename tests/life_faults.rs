@@ -36,6 +36,7 @@ fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
         .split_whitespace()
         .filter_map(|it| it.split_once(':'));
     for (call, error) in pairs {
+        let step = if FEW.contains(&call) { 1 } else { step };
         for when in (1..).step_by(step) {
             let fault = format!("error={error}:when={when}{rest}");
             let ran = store.strike(deed, call, &fault, &files);
@@ -84,6 +85,25 @@ fn a_move_to_another_file_system_whose_calls_fail_loses_nothing() {
     if can_trace() && store.has_far() {
         fail_at_each(&store, &MOVE_FAR, "", 8);
     }
+}
+
+/// The archives are gone by then, and no row may say otherwise.
+#[test]
+fn a_removal_whose_directory_cannot_be_synced_is_finished_by_the_next_program() {
+    if !can_trace() {
+        return;
+    }
+    let store = Store::new("true");
+    let ran = store.strike(&REMOVE, "fsync", "error=EIO", &["store"]);
+    let dir = store.sandbox.path("store").display().to_string();
+    let reason = format!("cannot sync '{dir}': Input/output error");
+    ran.fails(
+        1,
+        &["a", "b"]
+            .map(|name| format!("bk-rm: cannot remove '{name}': {reason}\n"))
+            .concat(),
+    );
+    store.check(&REMOVE, &ran);
 }
 
 #[test]
