@@ -4,7 +4,6 @@
 //! Beside that: a program that is stopped while it has the catalog, and one that is killed then.
 
 use std::fs;
-use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -124,19 +123,20 @@ fn any_call_may_fail_and_nothing_is_lost() {
     fail_at_each(&Store::new(TAKEN), &MOVE_NEAR, "", 1);
 }
 
-/// Starts a removal and stops it as it is about to commit. Its process id, and strace.
-fn stopped_removal(store: &Store) -> (String, Child) {
-    let tracer = store.sandbox.start(
-        "exec strace -f -o trace -P $PWD/home/catalog.duckdb.wal -e trace=fsync,fdatasync \
-             -e inject=fsync,fdatasync:signal=SIGSTOP:when=1 bk-rm a",
-    );
+/// A removal that is stopped as it is about to commit.
+const STOPPED: &str = "exec strace -f -o trace -P $PWD/home/catalog.duckdb.wal \
+                           -e trace=fsync,fdatasync \
+                           -e inject=fsync,fdatasync:signal=SIGSTOP:when=1 bk-rm a";
+
+/// The process id of [`STOPPED`], once it is.
+fn stopped_pid(store: &Store) -> String {
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < PATIENCE, "it is never stopped");
         let trace = fs::read_to_string(store.sandbox.path("trace")).unwrap_or_default();
         let mut lines = trace.lines();
         if let Some(line) = lines.find(|it| it.contains("stopped by SIGSTOP")) {
-            return (line.split(' ').next().unwrap().to_owned(), tracer);
+            return line.split(' ').next().unwrap().to_owned();
         }
         sleep(Duration::from_millis(10));
     }
@@ -148,7 +148,8 @@ fn who_is_stopped_with_the_catalog_is_named_and_once_killed_in_nobodys_way() {
         return;
     }
     let store = Store::new("true");
-    let (pid, tracer) = stopped_removal(&store);
+    let tracer = store.sandbox.start(STOPPED);
+    let pid = stopped_pid(&store);
     let lines = [
         "bk-ls",
         "bk-rm b",
