@@ -109,7 +109,11 @@ impl Moves {
         let Ok(identity) = Identity::from_operand(dir) else {
             return Ok(());
         };
-        let found = || catalog::read(&self.home, |session| session.find(&[identity.clone()]));
+        let found = || {
+            catalog::read(&self.home, |session| {
+                session.find(std::slice::from_ref(&identity))
+            })
+        };
         // Whether there is a catalog at all, is told of what is to be moved.
         let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
         if identity.id.is_some() || is_known() {
