@@ -166,7 +166,7 @@ fn some_paths_are_what_they_are_when_all_is_read() {
         0..4usize,
     );
     let config = Config {
-        cases: 12,
+        cases: 6,
         failure_persistence: None,
         ..Config::default()
     };

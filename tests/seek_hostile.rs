@@ -112,7 +112,8 @@ fn lying_lengths_are_an_error_or_do_no_harm() {
     let members = honest_members(&sandbox);
     let lengths: Vec<u32> = members.iter().map(|it| it.len() as u32).collect();
     let contents: Vec<u32> = honest().iter().map(|it| it.len() as u32).collect();
-    for number in 0..members.len() {
+    // The global header, small files, the begin of a large one, its middle, the end.
+    for number in [0, 2, 3, 4, 8] {
         let next = lengths.get(number + 1).copied().unwrap_or(0);
         let length = lengths[number];
         for told in [

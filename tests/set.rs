@@ -443,6 +443,7 @@ fn a_line_never_grows_longer_than_programs_read() {
 }
 
 #[test]
+#[ignore = "a minute: make test-long"]
 fn a_hundred_thousand_are_changed_in_one_session() {
     if !has("jq") {
         return;
