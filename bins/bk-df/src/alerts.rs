@@ -138,7 +138,7 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         }
         Limit::Missing(most) => {
             let count = Some(summary.missing_count).filter(|count| *count > most)?;
-            format!("{count} without their archive")
+            format!("{count} missing")
         }
     };
     Some(text)

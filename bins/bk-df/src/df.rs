@@ -2,7 +2,7 @@
 //!
 //! The catalog is closed before the first directory is looked at and the first line printed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bk_schema::catalog::{self, Entry, Wanted};
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::flags::PROGRAM;
 use crate::growth::{self, Change};
-use crate::look::{Look, Stored};
+use crate::look::{Look, Stored, has_archive};
 use crate::summary::{Facts, Flow, Summary, summaries};
 use crate::threshold::Threshold;
 use crate::{alerts, prometheus, table};
@@ -115,15 +115,16 @@ fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
         let Err(error) = &file_system.space else {
             continue;
         };
-        let count = stored.iter().filter(|it| it.place == place).count();
+        let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup);
+        let count = stored.iter().filter(is_lost).count();
         PROGRAM.warn(&format!(
-            "warning: {error}; the archives of {count} backups count as missing"
+            "warning: {error}: its archives count as missing ({count})"
         ));
     }
 }
 
 /// What no path tells of went to the present storage directory, or came from there.
-fn flow(change: &Change, look: &Look, storage: &std::path::Path) -> Flow {
+fn flow(change: &Change, look: &Look, storage: &Path) -> Flow {
     let place = match &change.path {
         Some(path) => look.place_of(path),
         None => look.place_of(&storage.join("archive").to_string_lossy()),

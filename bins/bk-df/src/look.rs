@@ -4,7 +4,7 @@
 //! Opens no archive.
 
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +87,15 @@ impl Look {
         }
     }
 
+    fn reached(&self, dir: &Path) -> FileSystem {
+        let mountpoint = self.mounts.of(dir).to_string_lossy().into_owned();
+        FileSystem {
+            mountpoint: Some(mountpoint),
+            directories: Vec::new(),
+            space: Space::at(dir).map_err(|error| format!("{error:#}")),
+        }
+    }
+
     /// One that is not there, and need not be, is where it would be made.
     fn place(&mut self, dir: &Path) -> usize {
         if let Some(place) = self.by_dir.get(dir) {
@@ -97,35 +106,29 @@ impl Look {
             Err(error) if self.needed.contains(dir) => Err(error),
             Err(error) => nearest(dir).ok_or(error),
         };
-        let (known, mountpoint, space) = match found {
-            Ok((there, device)) => {
-                let new = self.all.len();
-                let place = *self.by_device.entry(device).or_insert(new);
-                if place == new {
-                    let mountpoint = self.mounts.of(&there).to_string_lossy().into_owned();
-                    let space = Space::at(&there).map_err(|error| format!("{error:#}"));
-                    (None, Some(mountpoint), space)
-                } else {
-                    (Some(place), None, Err(String::new()))
-                }
-            }
-            Err(error) => {
-                let text = format!("cannot look at '{}': {error}", dir.display());
-                (None, None, Err(text))
-            }
+        let new = self.all.len();
+        let (place, found) = match found {
+            Ok((there, device)) => (*self.by_device.entry(device).or_insert(new), Ok(there)),
+            Err(error) => (new, Err(error)),
         };
-        let place = known.unwrap_or(self.all.len());
-        if known.is_none() {
-            self.all.push(FileSystem {
-                mountpoint,
-                directories: Vec::new(),
-                space,
+        if place == new {
+            self.all.push(match found {
+                Ok(there) => self.reached(&there),
+                Err(error) => unreached(dir, &error),
             });
         }
         let text = dir.to_string_lossy().into_owned();
         self.all[place].directories.push(text);
         self.by_dir.insert(dir.to_owned(), place);
         place
+    }
+}
+
+fn unreached(dir: &Path, error: &Error) -> FileSystem {
+    FileSystem {
+        mountpoint: None,
+        directories: Vec::new(),
+        space: Err(format!("cannot look at '{}': {error}", dir.display())),
     }
 }
 

@@ -246,3 +246,185 @@ impl Summary {
         label.map_or("total", String::as_str)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bk_schema::space::Space;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const DAY: i64 = 86_400;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+    }
+
+    fn stored(id: i64, status: Status, place: usize, bytes: u64) -> Stored {
+        let backup = serde_json::from_value(json!({
+            "id": id, "backup_name": format!("b{id}"), "backup_type": "manual", "status": status,
+            "source_version": null, "backup_path": format!("/b/{id}"), "backup_size": bytes,
+            "file_count": 1, "compression_type": "gzip", "backup_hash": null, "description": null,
+            "backup_metadata": {"sources": ["/srv"]}, "protected": false, "created_at": at(id),
+            "expires_at": null
+        }));
+        Stored {
+            backup: backup.unwrap(),
+            place,
+            bytes,
+            is_there: true,
+        }
+    }
+
+    fn of(stored: &[Stored], flows: &[Flow]) -> Vec<Summary> {
+        let disk = |mountpoint: &str, space| FileSystem {
+            mountpoint: Some(mountpoint.to_owned()).filter(|_| space != Err(String::new())),
+            directories: vec![format!("{mountpoint}/bk")],
+            space,
+        };
+        let space = |available_bytes| {
+            Ok(Space {
+                total_bytes: 2000,
+                available_bytes,
+            })
+        };
+        summaries(&Facts {
+            file_systems: &[
+                disk("/z", space(1500)),
+                disk("/gone", Err(String::new())),
+                disk("/a", space(700)),
+            ],
+            stored,
+            flows,
+            ledger_since: Some(at(-40 * DAY)),
+            reserve_bytes: None,
+            now: at(0),
+        })
+    }
+
+    fn any_stored() -> impl Strategy<Value = Vec<Stored>> {
+        let one = (
+            0..5_usize,
+            0..3_usize,
+            0..3_usize,
+            0..1 << 40_u64,
+            any::<[bool; 3]>(),
+        );
+        proptest::collection::vec(one, 0..40).prop_map(|all| {
+            let build =
+                |(id, (status, kind, place, bytes, flags)): (i64, (_, _, _, _, [bool; 3]))| {
+                    let [there, protected, expired] = flags;
+                    let mut it = stored(id, Status::ALL[status].1, place, bytes);
+                    it.backup.backup_type = BackupType::ALL[kind].1;
+                    it.backup.protected = protected;
+                    it.backup.expires_at = expired.then(|| at(0));
+                    it.is_there = there && place != 1;
+                    it.bytes = if it.is_there { bytes } else { 0 };
+                    it
+                };
+            (1..).zip(all).map(build).collect()
+        })
+    }
+
+    fn sum<'a>(tallies: impl Iterator<Item = &'a Tally>) -> (u64, u64) {
+        tallies.fold((0, 0), |sum, it| (sum.0 + it.count, sum.1 + it.bytes))
+    }
+
+    proptest! {
+        #[test]
+        fn every_breakdown_sums_to_the_total(stored in any_stored()) {
+            let all = of(&stored, &[]);
+            prop_assert_eq!(all.len(), 4);
+            for it in &all {
+                let total = (it.backup_count, it.backup_bytes);
+                prop_assert_eq!(sum(it.by_status.values()), total);
+                prop_assert_eq!(sum(it.by_type.values()), total);
+                prop_assert_eq!(sum(it.by_both.values()), total);
+                prop_assert!(it.expired_bytes <= it.backup_bytes);
+                prop_assert!(it.missing_count <= it.by_status[&Status::Completed].count);
+                let ages = [&it.oldest, &it.newest].map(|it| it.as_ref().map(|it| it.created_at));
+                prop_assert!(ages[0] <= ages[1]);
+            }
+            let (total, each) = all.split_last().unwrap();
+            prop_assert_eq!(total.backup_count, stored.len() as u64);
+            for part in [
+                |it: &Summary| it.backup_count,
+                |it: &Summary| it.backup_bytes,
+                |it: &Summary| it.missing_count,
+                |it: &Summary| it.expired_count,
+                |it: &Summary| it.expired_bytes,
+            ] {
+                prop_assert_eq!(each.iter().map(part).sum::<u64>(), part(total));
+            }
+        }
+    }
+
+    #[test]
+    fn file_systems_come_in_order_and_what_cannot_be_reached_last() {
+        let all = of(&[stored(1, Status::Completed, 1, 5)], &[]);
+        let labels: Vec<_> = all.iter().map(Summary::label).collect();
+        assert_eq!(labels, ["/a", "/z", "/gone/bk", "total"]);
+        let sizes: Vec<_> = all
+            .iter()
+            .map(|it| (it.size_bytes, it.free_bytes))
+            .collect();
+        let size = |free| (Some(2000), Some(free));
+        assert_eq!(
+            sizes,
+            [
+                size(700),
+                size(1500),
+                (None, None),
+                (Some(4000), Some(2200))
+            ]
+        );
+        assert_eq!(all[0].reserve_bytes, Some(100));
+    }
+
+    #[test]
+    fn what_grows_is_told_of_its_own_file_system() {
+        let flow = |days: i64, bytes, place| Flow {
+            at: at(-days * DAY),
+            bytes,
+            place,
+        };
+        let flows = [
+            flow(1, 300, Some(2)),
+            flow(20, 600, Some(2)),
+            flow(2, 3000, Some(0)),
+            flow(3, 60, None),
+            flow(31, 9999, Some(0)),
+        ];
+        let all = of(&[], &flows);
+        let growth: Vec<_> = all.iter().map(|it| it.growth_bytes_per_day).collect();
+        let months: Vec<_> = growth.iter().map(|it| it.month.unwrap()).collect();
+        assert_eq!(months, [30, 100, 0, 132]);
+        assert_eq!(growth[0].week, Some(300 / 7));
+        assert_eq!(growth[0].quarter, None);
+        let days: Vec<_> = all.iter().map(|it| it.days_left).collect();
+        assert_eq!(days, [Some(20.0), Some(14.0), None, Some(14.0)]);
+    }
+
+    #[test]
+    fn a_backup_on_its_way_is_whole_and_others_only_with_their_archive() {
+        let mut all = vec![
+            stored(1, Status::Completed, 0, 10),
+            stored(2, Status::Completed, 0, 30),
+            stored(3, Status::Moving, 0, 20),
+            stored(4, Status::Completed, 0, 99),
+            stored(5, Status::Failed, 0, 7),
+        ];
+        all[2].is_there = false;
+        all[3].is_there = false;
+        let told = &of(&all, &[])[3];
+        let ids = [
+            &told.oldest,
+            &told.newest,
+            &told.largest,
+            &told.longest_unverified,
+        ];
+        assert_eq!(ids.map(|it| it.as_ref().unwrap().id), [1, 3, 2, 1]);
+        assert_eq!((told.missing_count, told.next_backup_bytes), (1, Some(25)));
+    }
+}
