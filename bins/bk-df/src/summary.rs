@@ -303,6 +303,9 @@ mod tests {
         })
     }
 
+    /// Status, type, file system, bytes; whether it is there, protected, expired.
+    type Drawn = (usize, usize, usize, u64, [bool; 3]);
+
     fn any_stored() -> impl Strategy<Value = Vec<Stored>> {
         let one = (
             0..5_usize,
@@ -312,17 +315,16 @@ mod tests {
             any::<[bool; 3]>(),
         );
         proptest::collection::vec(one, 0..40).prop_map(|all| {
-            let build =
-                |(id, (status, kind, place, bytes, flags)): (i64, (_, _, _, _, [bool; 3]))| {
-                    let [there, protected, expired] = flags;
-                    let mut it = stored(id, Status::ALL[status].1, place, bytes);
-                    it.backup.backup_type = BackupType::ALL[kind].1;
-                    it.backup.protected = protected;
-                    it.backup.expires_at = expired.then(|| at(0));
-                    it.is_there = there && place != 1;
-                    it.bytes = if it.is_there { bytes } else { 0 };
-                    it
-                };
+            let build = |(id, (status, kind, place, bytes, flags)): (i64, Drawn)| {
+                let [there, protected, expired] = flags;
+                let mut it = stored(id, Status::ALL[status].1, place, bytes);
+                it.backup.backup_type = BackupType::ALL[kind].1;
+                it.backup.protected = protected;
+                it.backup.expires_at = expired.then(|| at(0));
+                it.is_there = there && place != 1;
+                it.bytes = if it.is_there { bytes } else { 0 };
+                it
+            };
             (1..).zip(all).map(build).collect()
         })
     }
