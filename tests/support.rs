@@ -236,6 +236,15 @@ impl Ran {
         self.records().iter().map(action).collect()
     }
 
+    /// What bk-df tells of all, and of each file system.
+    pub fn file_systems(&self) -> (Value, Vec<Value>) {
+        let mut all = self.records();
+        let total = all.pop().unwrap();
+        assert_eq!(total["total"], true, "{self:#?}");
+        assert!(all.iter().all(|it| it["total"] == false), "{self:#?}");
+        (total, all)
+    }
+
     /// The one line of stdout.
     pub fn record(&self) -> Value {
         let records = self.records();

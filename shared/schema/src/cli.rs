@@ -80,6 +80,8 @@ pub enum Operands {
     Backups,
     /// The same, and a directory last.
     BackupsThenDirectory,
+    /// There are none, and one is a mistake.
+    None,
 }
 
 /// The flags of every program.
@@ -203,6 +205,9 @@ impl Program {
             let flag = match &argument {
                 Long(name) => self.all_flags().find(|flag| flag.long == *name),
                 Short(letter) => self.all_flags().find(|flag| flag.short == Some(*letter)),
+                Value(_) if self.operands == Operands::None => {
+                    return Err(usage(argument.unexpected()).into());
+                }
                 Value(operand) => {
                     arguments.operands.push(operand.clone());
                     continue;

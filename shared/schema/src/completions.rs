@@ -77,6 +77,7 @@ fn bash(program: &Program) -> String {
         Operands::BackupsThenDirectory => {
             reply(&format!(r#"compgen -d -W "$({BACKUP_NAMES})" -- "$cur""#))
         }
+        Operands::None => "COMPREPLY=()".to_owned(),
     };
     format!(
         r#"# bash completion for {name}, made by '{name} --completions bash'
@@ -132,6 +133,7 @@ fn zsh(program: &Program) -> String {
             format!("local -a backups=(${{(f)\"$({BACKUP_NAMES})\"}})\n"),
             r#""*:backup or directory:{_alternative 'backups:backup:($backups)' 'dirs:directory:_directories'}""#,
         ),
+        Operands::None => (String::new(), ""),
     };
     format!(
         "#compdef {name}\n# made by '{name} --completions zsh'\n{found}_arguments -S \\\n{specs}    {operands}\n"
@@ -142,6 +144,10 @@ fn fish(program: &Program) -> String {
     let name = program.name;
     let mut text = format!("# fish completion for {name}, made by '{name} --completions fish'\n");
     let directories = match program.operands {
+        Operands::None => {
+            text.push_str(&format!("complete -c {name} -f\n"));
+            None
+        }
         Operands::Paths => None,
         Operands::Backups => Some(""),
         Operands::BackupsThenDirectory => Some("; __fish_complete_directories"),

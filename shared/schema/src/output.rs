@@ -46,6 +46,8 @@ pub enum Tone {
     Plain,
     /// Bold: a head.
     Head,
+    /// Green: right.
+    Good,
     /// Yellow: in between.
     Warn,
     /// Red: wrong.
@@ -57,6 +59,7 @@ impl Tone {
         match self {
             Self::Plain => "",
             Self::Head => "\x1b[1m",
+            Self::Good => "\x1b[32m",
             Self::Warn => "\x1b[33m",
             Self::Bad => "\x1b[31m",
         }

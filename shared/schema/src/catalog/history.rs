@@ -86,6 +86,19 @@ impl Session<'_> {
     }
 }
 
+impl Session<'_> {
+    /// When the first of all events happened; `None` of an empty ledger.
+    ///
+    /// # Errors
+    /// Those of the query, a time that is out of range.
+    pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT epoch_us(min(happened_at)) FROM backup_events";
+        let micros: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
+        let since = micros.map(Timestamp::from_microsecond).transpose();
+        since.context("a time in the ledger is out of range")
+    }
+}
+
 impl Wanted {
     fn condition(&self) -> (String, Vec<Value>) {
         let mut terms = vec!["true".to_owned()];

@@ -1,0 +1,144 @@
+//! The whole of it: one reading of the catalog, a look at the file systems, the sums, the lines.
+//!
+//! The catalog is closed before the first directory is looked at and the first line printed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bk_schema::catalog::{self, Entry, Wanted};
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::home::{self, Home};
+use bk_schema::output::Output;
+use bk_schema::record::Backup;
+use bk_schema::units;
+use jiff::Timestamp;
+
+use crate::flags::PROGRAM;
+use crate::growth::{self, Change};
+use crate::look::{Look, Stored, has_archive};
+use crate::summary::{Facts, Flow, Summary, summaries};
+use crate::threshold::Threshold;
+use crate::{alerts, prometheus, table};
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, a catalog that cannot be read, those of the output.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let thresholds = Threshold::given(arguments, now)?;
+    let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
+    let is_prometheus = arguments.has("prometheus");
+    if is_prometheus && (arguments.has("json") || arguments.has("table")) {
+        let text = "--prometheus excludes --json and --table";
+        return Err(UsageError(text.into()).into());
+    }
+
+    let known = Known::read(&home, now)?;
+    let changes = growth::changes(&known.events, known.backups.iter());
+    let (look, stored) = Look::at(&known.storage, known.backups);
+    warn_of_unreachable(&look, &stored);
+    let flows: Vec<_> = changes
+        .iter()
+        .map(|it| flow(it, &look, &known.storage))
+        .collect();
+    let mut all = summaries(&Facts {
+        file_systems: &look.all,
+        stored: &stored,
+        flows: &flows,
+        ledger_since: known.ledger_since,
+        reserve_bytes,
+        now,
+    });
+    let judged = alerts::judge(&thresholds, &all);
+    alerts::put(&judged, &mut all);
+    for it in &judged {
+        if let Some(held) = &it.held {
+            let (level, spec) = (it.threshold.level.name(), &it.threshold.spec);
+            PROGRAM.warn(&format!("{level}: {spec}: {held}"));
+        }
+    }
+    if is_prometheus {
+        output.text(&prometheus::text(&all, &judged))?;
+        output.flush()?;
+    } else if output.is_table() {
+        table::print(&mut output, &all)?;
+    } else {
+        lines(&mut output, &all)?;
+    }
+    Ok(alerts::status(&judged, known.status))
+}
+
+/// What the catalog tells.
+struct Known {
+    storage: PathBuf,
+    /// Oldest first.
+    backups: Vec<Backup>,
+    events: Vec<Entry>,
+    ledger_since: Option<Timestamp>,
+    /// Whether all records could be read.
+    status: u8,
+}
+
+impl Known {
+    fn read(home: &Home, now: Timestamp) -> Result<Self> {
+        let wanted = Wanted {
+            since: Some(growth::before(now, growth::LONGEST_DAYS)),
+            events: growth::EVENTS.map(str::to_owned).to_vec(),
+            is_ok: Some(true),
+            ..Wanted::default()
+        };
+        let (rows, mut known) = catalog::read(home, |session| {
+            let known = Self {
+                storage: session.storage_dir()?,
+                backups: Vec::new(),
+                events: session.events(&wanted)?,
+                ledger_since: session.ledger_since()?,
+                status: cli::DONE,
+            };
+            Ok((session.backups()?, known))
+        })?;
+        for row in rows {
+            match row.context("cannot count a backup") {
+                Ok(backup) => known.backups.push(backup),
+                Err(error) => known.status = PROGRAM.report(&error),
+            }
+        }
+        Ok(known)
+    }
+}
+
+fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
+    for (place, file_system) in look.all.iter().enumerate() {
+        let Err(error) = &file_system.space else {
+            continue;
+        };
+        let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup);
+        let count = stored.iter().filter(is_lost).count();
+        PROGRAM.warn(&format!(
+            "warning: {error}: its archives count as missing ({count})"
+        ));
+    }
+}
+
+/// What no path tells of went to the present storage directory, or came from there.
+fn flow(change: &Change, look: &Look, storage: &Path) -> Flow {
+    let place = match &change.path {
+        Some(path) => look.place_of(path),
+        None => look.place_of(&storage.join("archive").to_string_lossy()),
+    };
+    Flow {
+        at: change.at,
+        bytes: change.bytes,
+        place,
+    }
+}
+
+fn lines(output: &mut Output, all: &[Summary]) -> Result<()> {
+    for summary in all {
+        output.line(summary)?;
+    }
+    output.flush()
+}

@@ -1,0 +1,203 @@
+//! The summaries as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
+//! exporter's textfile collector reads it. A pure function.
+//!
+//! Base units alone: bytes and seconds. The total is not told: `sum()` does that.
+
+use jiff::Timestamp;
+
+use crate::alerts::Judged;
+use crate::summary::{Brief, Summary};
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// The text, a gauge after the other.
+pub(crate) fn text(summaries: &[Summary], judged: &[Judged<'_>]) -> String {
+    let mut page = Page(String::new());
+    let each: Vec<_> = summaries.iter().filter(|it| !it.total).collect();
+    for (name, help, is_bytes) in [
+        ("bk_backups", "Backups, by status and type.", false),
+        (
+            "bk_backup_bytes",
+            "What the backups take, by status and type.",
+            true,
+        ),
+    ] {
+        page.gauge(name, help, each.iter().flat_map(|it| tallies(it, is_bytes)));
+    }
+    for (name, help, value) in GAUGES {
+        let sample = |it: &&Summary| Some((vec![mountpoint(it)], value(it)?));
+        page.gauge(name, help, each.iter().filter_map(sample));
+    }
+    page.gauge(
+        "bk_growth_bytes_per_second",
+        "Growth of the backups over the window.",
+        each.iter().flat_map(|it| growth(it)),
+    );
+    let alert = |judged: &Judged<'_>| {
+        let mut labels = vec![
+            ("spec", judged.threshold.spec.clone()),
+            ("level", judged.threshold.level.name().to_owned()),
+        ];
+        let summary = summaries.get(judged.at).filter(|it| !it.total);
+        labels.extend(summary.map(mountpoint));
+        let is_held = if judged.held.is_some() { 1.0 } else { 0.0 };
+        (labels, is_held)
+    };
+    let help = "Whether a threshold of bk-df holds.";
+    page.gauge("bk_alert", help, judged.iter().map(alert));
+    page.0
+}
+
+/// Labels, and the value.
+type Sample = (Vec<(&'static str, String)>, f64);
+/// Name, help and value of a metric with one sample for each file system.
+type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
+
+const GAUGES: [Gauge; 14] = [
+    (
+        "bk_missing_backups",
+        "Completed backups without their archive.",
+        |it| Some(it.missing_count as f64),
+    ),
+    (
+        "bk_expired_backups",
+        "Backups that are expired and not protected.",
+        |it| Some(it.expired_count as f64),
+    ),
+    (
+        "bk_expired_bytes",
+        "What removing the expired backups would free.",
+        |it| Some(it.expired_bytes as f64),
+    ),
+    (
+        "bk_largest_backup_bytes",
+        "Size of the largest backup.",
+        |it| it.largest.as_ref().map(|it| it.backup_size as f64),
+    ),
+    (
+        "bk_next_backup_bytes",
+        "Predicted size of the next backup.",
+        |it| float(it.next_backup_bytes),
+    ),
+    (
+        "bk_oldest_backup_timestamp_seconds",
+        "Creation of the oldest backup.",
+        |it| created(it.oldest.as_ref()),
+    ),
+    (
+        "bk_last_backup_timestamp_seconds",
+        "Creation of the newest backup.",
+        |it| created(it.newest.as_ref()),
+    ),
+    (
+        "bk_unverified_since_timestamp_seconds",
+        "Last verification, else creation, of the backup for which that is longest ago.",
+        |it| it.unverified_since.map(seconds),
+    ),
+    (
+        "bk_filesystem_size_bytes",
+        "Size of the file system.",
+        |it| float(it.size_bytes),
+    ),
+    (
+        "bk_filesystem_free_bytes",
+        "What is free for backups.",
+        |it| float(it.free_bytes),
+    ),
+    (
+        "bk_filesystem_reserve_bytes",
+        "What is to stay free.",
+        |it| float(it.reserve_bytes),
+    ),
+    (
+        "bk_reserve_reached_seconds",
+        "Time until only the reserve is free.",
+        |it| it.days_left.map(|days| days * SECONDS_PER_DAY),
+    ),
+    (
+        "bk_filesystem_reachable",
+        "Whether the archives can be reached.",
+        |it| Some(if it.size_bytes.is_some() { 1.0 } else { 0.0 }),
+    ),
+    (
+        "bk_alerts",
+        "Thresholds of the file system that hold.",
+        |it| Some(it.alerts.len() as f64),
+    ),
+];
+
+fn float(bytes: Option<u64>) -> Option<f64> {
+    bytes.map(|bytes| bytes as f64)
+}
+
+fn created(brief: Option<&Brief>) -> Option<f64> {
+    brief.map(|it| seconds(it.created_at))
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_microsecond() as f64 / 1e6
+}
+
+fn mountpoint(summary: &Summary) -> (&'static str, String) {
+    ("mountpoint", summary.label().to_owned())
+}
+
+fn tallies(summary: &Summary, is_bytes: bool) -> impl Iterator<Item = Sample> {
+    summary.by_both.iter().map(move |((status, kind), tally)| {
+        let labels = vec![
+            mountpoint(summary),
+            ("status", status.name().to_owned()),
+            ("type", kind.name().to_owned()),
+        ];
+        let value = if is_bytes { tally.bytes } else { tally.count };
+        (labels, value as f64)
+    })
+}
+
+fn growth(summary: &Summary) -> impl Iterator<Item = Sample> {
+    let growth = summary.growth_bytes_per_day;
+    let windows = [
+        ("7d", growth.week),
+        ("30d", growth.month),
+        ("90d", growth.quarter),
+    ];
+    windows.into_iter().filter_map(move |(window, bytes)| {
+        let labels = vec![mountpoint(summary), ("window", window.to_owned())];
+        Some((labels, bytes? as f64 / SECONDS_PER_DAY))
+    })
+}
+
+struct Page(String);
+
+impl Page {
+    /// Nothing where there is no sample.
+    fn gauge(&mut self, name: &str, help: &str, samples: impl Iterator<Item = Sample>) {
+        let mut lines = String::new();
+        for (labels, value) in samples {
+            let label = |(name, value): &(_, String)| format!("{name}=\"{}\"", escaped(value));
+            let labels: Vec<_> = labels.iter().map(label).collect();
+            lines.push_str(&format!("{name}{{{}}} {value}\n", labels.join(",")));
+        }
+        if !lines.is_empty() {
+            let text = format!("# HELP {name} {help}\n# TYPE {name} gauge\n{lines}");
+            self.0.push_str(&text);
+        }
+    }
+}
+
+/// The value of a label: backslash, quote and newline are escaped, all else stands as it is.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_as_the_format_says() {
+        assert_eq!(escaped("a\\b\"c\nd\té"), "a\\\\b\\\"c\\nd\té");
+    }
+}

@@ -1,0 +1,432 @@
+//! What is told of each file system and of all: a pure function of what was read and seen.
+//!
+//! Knows no SQL, no clock and no files. The keys are a contract: they only grow.
+
+use std::collections::BTreeMap;
+
+use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::verified::LastVerified;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::alerts::Alert;
+use crate::growth::{self, Growth};
+use crate::look::{FileSystem, Stored, has_archive};
+
+/// All that is known.
+pub(crate) struct Facts<'a> {
+    pub(crate) file_systems: &'a [FileSystem],
+    /// Oldest first.
+    pub(crate) stored: &'a [Stored],
+    pub(crate) flows: &'a [Flow],
+    pub(crate) ledger_since: Option<Timestamp>,
+    /// What is to stay free of each; `None` for the default.
+    pub(crate) reserve_bytes: Option<u64>,
+    pub(crate) now: Timestamp,
+}
+
+/// Bytes that came or went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flow {
+    pub(crate) at: Timestamp,
+    pub(crate) bytes: i64,
+    /// The file system, where it is one of those that are told of.
+    pub(crate) place: Option<usize>,
+}
+
+/// How many, and what they take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A backup, in short.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Brief {
+    pub(crate) id: i64,
+    pub(crate) backup_name: String,
+    pub(crate) backup_size: u64,
+    pub(crate) created_at: Timestamp,
+}
+
+/// One line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) mountpoint: Option<String>,
+    pub(crate) directories: Vec<String>,
+    pub(crate) total: bool,
+    pub(crate) backup_count: u64,
+    pub(crate) backup_bytes: u64,
+    pub(crate) by_status: BTreeMap<Status, Tally>,
+    pub(crate) by_type: BTreeMap<BackupType, Tally>,
+    #[serde(skip)]
+    pub(crate) by_both: BTreeMap<(Status, BackupType), Tally>,
+    pub(crate) missing_count: u64,
+    pub(crate) expired_count: u64,
+    pub(crate) expired_bytes: u64,
+    pub(crate) largest: Option<Brief>,
+    pub(crate) oldest: Option<Brief>,
+    pub(crate) newest: Option<Brief>,
+    pub(crate) longest_unverified: Option<Brief>,
+    pub(crate) unverified_since: Option<Timestamp>,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) free_bytes: Option<u64>,
+    pub(crate) reserve_bytes: Option<u64>,
+    pub(crate) growth_bytes_per_day: Growth,
+    pub(crate) next_backup_bytes: Option<u64>,
+    pub(crate) days_left: Option<f64>,
+    pub(crate) alerts: Vec<Alert>,
+}
+
+/// One for each file system, in the order of their mount points, then that of all.
+pub(crate) fn summaries(facts: &Facts<'_>) -> Vec<Summary> {
+    let count = facts.file_systems.len();
+    let mut by_place: Vec<Vec<&Stored>> = vec![Vec::new(); count];
+    for stored in facts.stored {
+        by_place[stored.place].push(stored);
+    }
+    let of_one = |(place, stored): (usize, Vec<&Stored>)| facts.file_system(place, &stored);
+    let mut all: Vec<_> = by_place.into_iter().enumerate().map(of_one).collect();
+    // What cannot be reached comes last.
+    all.sort_by_key(|it| (it.mountpoint.is_none(), it.mountpoint.clone()));
+    all.push(facts.total(&all));
+    all
+}
+
+impl Facts<'_> {
+    fn file_system(&self, place: usize, stored: &[&Stored]) -> Summary {
+        let file_system = &self.file_systems[place];
+        let mut summary = self.backups(stored, |flow| flow.place == Some(place));
+        summary.mountpoint.clone_from(&file_system.mountpoint);
+        summary.directories.clone_from(&file_system.directories);
+        if let Ok(space) = file_system.space {
+            let default = || space.default_reserve();
+            let reserve = self.reserve_bytes.unwrap_or_else(default);
+            let growth = summary.growth_bytes_per_day.expected();
+            summary.size_bytes = Some(space.total_bytes);
+            summary.free_bytes = Some(space.available_bytes);
+            summary.reserve_bytes = Some(reserve);
+            summary.days_left = growth::days_left(space.available_bytes, reserve, growth);
+        }
+        summary
+    }
+
+    /// The sums of what is known; the days of the one that is full first.
+    fn total(&self, all: &[Summary]) -> Summary {
+        let stored: Vec<_> = self.stored.iter().collect();
+        let sum = |bytes: fn(&Summary) -> Option<u64>| {
+            let known = all.iter().filter_map(bytes);
+            known.reduce(u64::saturating_add)
+        };
+        let days = all.iter().filter_map(|it| it.days_left);
+        Summary {
+            total: true,
+            directories: all.iter().flat_map(|it| it.directories.clone()).collect(),
+            size_bytes: sum(|it| it.size_bytes),
+            free_bytes: sum(|it| it.free_bytes),
+            reserve_bytes: sum(|it| it.reserve_bytes),
+            days_left: days.reduce(f64::min),
+            ..self.backups(&stored, |_| true)
+        }
+    }
+
+    /// All that the records and the ledger tell.
+    fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
+        let is_missing = |it: &Stored| it.backup.status == Status::Completed && !it.is_there;
+        let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
+        let all = tally(stored.iter());
+        // One that is on its way is whole, wherever it is at this moment.
+        let is_whole = |it: &&&Stored| {
+            has_archive(&it.backup) && (it.is_there || it.backup.status == Status::Moving)
+        };
+        let whole: Vec<&Stored> = stored.iter().filter(is_whole).copied().collect();
+        let unverified = whole.iter().min_by_key(|it| proved_at(&it.backup));
+        let flows = self.flows.iter().filter(|it| is_own(it));
+        let flows: Vec<_> = flows.map(|it| (it.at, it.bytes)).collect();
+        Summary {
+            mountpoint: None,
+            directories: Vec::new(),
+            total: false,
+            backup_count: all.count,
+            backup_bytes: all.bytes,
+            by_status: broken_down(stored, &Status::ALL.map(|it| it.1), |it| it.status),
+            by_type: broken_down(stored, &BackupType::ALL.map(|it| it.1), |it| it.backup_type),
+            by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
+            missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
+            expired_count: expired.count,
+            expired_bytes: expired.bytes,
+            largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
+            oldest: brief(whole.first()),
+            newest: brief(whole.last()),
+            longest_unverified: brief(unverified),
+            unverified_since: unverified.map(|it| proved_at(&it.backup)),
+            size_bytes: None,
+            free_bytes: None,
+            reserve_bytes: None,
+            growth_bytes_per_day: Growth::new(&flows, self.ledger_since, self.now),
+            next_backup_bytes: next_backup(&whole),
+            days_left: None,
+            alerts: Vec::new(),
+        }
+    }
+
+    /// Whether `bk-ls --expired | bk-rm` would remove it.
+    fn is_expired(&self, backup: &Backup) -> bool {
+        !backup.protected && backup.expires_at.is_some_and(|at| at <= self.now)
+    }
+}
+
+fn pairs() -> Vec<(Status, BackupType)> {
+    let types = BackupType::ALL.map(|it| it.1);
+    let with = |status| types.map(|backup_type| (status, backup_type));
+    Status::ALL.iter().flat_map(|it| with(it.1)).collect()
+}
+
+/// Every key has its tally, though of nothing.
+fn broken_down<K: Ord + Copy>(
+    stored: &[&Stored],
+    keys: &[K],
+    key: impl Fn(&Backup) -> K,
+) -> BTreeMap<K, Tally> {
+    let mut tallies: BTreeMap<_, _> = keys.iter().map(|key| (*key, Tally::default())).collect();
+    for it in stored {
+        tallies.entry(key(&it.backup)).or_default().add(it.bytes);
+    }
+    tallies
+}
+
+fn tally<'a>(stored: impl Iterator<Item = &'a &'a Stored>) -> Tally {
+    let mut tally = Tally::default();
+    stored.for_each(|it| tally.add(it.bytes));
+    tally
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+fn size(backup: &Backup) -> u64 {
+    let size = backup.backup_size.unwrap_or_default();
+    u64::try_from(size).unwrap_or_default()
+}
+
+fn brief(stored: Option<&&Stored>) -> Option<Brief> {
+    let backup = &stored?.backup;
+    Some(Brief {
+        id: backup.id,
+        backup_name: backup.backup_name.clone(),
+        backup_size: size(backup),
+        created_at: backup.created_at,
+    })
+}
+
+/// When it was last proved whole, or else was made.
+fn proved_at(backup: &Backup) -> Timestamp {
+    let last = LastVerified::of(backup).filter(|last| last.ok);
+    last.map_or(backup.created_at, |last| last.at)
+}
+
+/// Of the sources of the newest one.
+fn next_backup(whole: &[&Stored]) -> Option<u64> {
+    let sources = |it: &Stored| it.backup.backup_metadata.get("sources").cloned();
+    let newest = sources(whole.last()?);
+    let same = whole.iter().rev().filter(|it| sources(it) == newest);
+    growth::next_backup(same.map(|it| size(&it.backup)))
+}
+
+impl Summary {
+    /// What people call it by: where it is mounted, or the directory that cannot be reached.
+    pub(crate) fn label(&self) -> &str {
+        let first = self.directories.first().filter(|_| !self.total);
+        let label = self.mountpoint.as_ref().or(first);
+        label.map_or("total", String::as_str)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bk_schema::space::Space;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const DAY: i64 = 86_400;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+    }
+
+    fn stored(id: i64, status: Status, place: usize, bytes: u64) -> Stored {
+        let backup = serde_json::from_value(json!({
+            "id": id, "backup_name": format!("b{id}"), "backup_type": "manual", "status": status,
+            "source_version": null, "backup_path": format!("/b/{id}"), "backup_size": bytes,
+            "file_count": 1, "compression_type": "gzip", "backup_hash": null, "description": null,
+            "backup_metadata": {"sources": ["/srv"]}, "protected": false, "created_at": at(id),
+            "expires_at": null
+        }));
+        Stored {
+            backup: backup.unwrap(),
+            place,
+            bytes,
+            is_there: true,
+        }
+    }
+
+    fn of(stored: &[Stored], flows: &[Flow]) -> Vec<Summary> {
+        let disk = |mountpoint: &str, space| FileSystem {
+            mountpoint: Some(mountpoint.to_owned()).filter(|_| space != Err(String::new())),
+            directories: vec![format!("{mountpoint}/bk")],
+            space,
+        };
+        let space = |available_bytes| {
+            Ok(Space {
+                total_bytes: 2000,
+                available_bytes,
+            })
+        };
+        summaries(&Facts {
+            file_systems: &[
+                disk("/z", space(1500)),
+                disk("/gone", Err(String::new())),
+                disk("/a", space(700)),
+            ],
+            stored,
+            flows,
+            ledger_since: Some(at(-40 * DAY)),
+            reserve_bytes: None,
+            now: at(0),
+        })
+    }
+
+    /// Status, type, file system, bytes; whether it is there, protected, expired.
+    type Drawn = (usize, usize, usize, u64, [bool; 3]);
+
+    fn any_stored() -> impl Strategy<Value = Vec<Stored>> {
+        let one = (
+            0..5_usize,
+            0..3_usize,
+            0..3_usize,
+            0..1 << 40_u64,
+            any::<[bool; 3]>(),
+        );
+        proptest::collection::vec(one, 0..40).prop_map(|all| {
+            let build = |(id, (status, kind, place, bytes, flags)): (i64, Drawn)| {
+                let [there, protected, expired] = flags;
+                let mut it = stored(id, Status::ALL[status].1, place, bytes);
+                it.backup.backup_type = BackupType::ALL[kind].1;
+                it.backup.protected = protected;
+                it.backup.expires_at = expired.then(|| at(0));
+                it.is_there = there && place != 1;
+                it.bytes = if it.is_there { bytes } else { 0 };
+                it
+            };
+            (1..).zip(all).map(build).collect()
+        })
+    }
+
+    fn sum<'a>(tallies: impl Iterator<Item = &'a Tally>) -> (u64, u64) {
+        tallies.fold((0, 0), |sum, it| (sum.0 + it.count, sum.1 + it.bytes))
+    }
+
+    proptest! {
+        #[test]
+        fn every_breakdown_sums_to_the_total(stored in any_stored()) {
+            let all = of(&stored, &[]);
+            prop_assert_eq!(all.len(), 4);
+            for it in &all {
+                let total = (it.backup_count, it.backup_bytes);
+                prop_assert_eq!(sum(it.by_status.values()), total);
+                prop_assert_eq!(sum(it.by_type.values()), total);
+                prop_assert_eq!(sum(it.by_both.values()), total);
+                prop_assert!(it.expired_bytes <= it.backup_bytes);
+                prop_assert!(it.missing_count <= it.by_status[&Status::Completed].count);
+                let ages = [&it.oldest, &it.newest].map(|it| it.as_ref().map(|it| it.created_at));
+                prop_assert!(ages[0] <= ages[1]);
+            }
+            let (total, each) = all.split_last().unwrap();
+            prop_assert_eq!(total.backup_count, stored.len() as u64);
+            for part in [
+                |it: &Summary| it.backup_count,
+                |it: &Summary| it.backup_bytes,
+                |it: &Summary| it.missing_count,
+                |it: &Summary| it.expired_count,
+                |it: &Summary| it.expired_bytes,
+            ] {
+                prop_assert_eq!(each.iter().map(part).sum::<u64>(), part(total));
+            }
+        }
+    }
+
+    #[test]
+    fn file_systems_come_in_order_and_what_cannot_be_reached_last() {
+        let all = of(&[stored(1, Status::Completed, 1, 5)], &[]);
+        let labels: Vec<_> = all.iter().map(Summary::label).collect();
+        assert_eq!(labels, ["/a", "/z", "/gone/bk", "total"]);
+        let sizes: Vec<_> = all
+            .iter()
+            .map(|it| (it.size_bytes, it.free_bytes))
+            .collect();
+        let size = |free| (Some(2000), Some(free));
+        assert_eq!(
+            sizes,
+            [
+                size(700),
+                size(1500),
+                (None, None),
+                (Some(4000), Some(2200))
+            ]
+        );
+        assert_eq!(all[0].reserve_bytes, Some(100));
+    }
+
+    #[test]
+    fn what_grows_is_told_of_its_own_file_system() {
+        let flow = |days: i64, bytes, place| Flow {
+            at: at(-days * DAY),
+            bytes,
+            place,
+        };
+        let flows = [
+            flow(1, 300, Some(2)),
+            flow(20, 600, Some(2)),
+            flow(2, 3000, Some(0)),
+            flow(3, 60, None),
+            flow(31, 9999, Some(0)),
+        ];
+        let all = of(&[], &flows);
+        let growth: Vec<_> = all.iter().map(|it| it.growth_bytes_per_day).collect();
+        let months: Vec<_> = growth.iter().map(|it| it.month.unwrap()).collect();
+        assert_eq!(months, [30, 100, 0, 132]);
+        assert_eq!(growth[0].week, Some(300 / 7));
+        assert_eq!(growth[0].quarter, None);
+        let days: Vec<_> = all.iter().map(|it| it.days_left).collect();
+        assert_eq!(days, [Some(20.0), Some(14.0), None, Some(14.0)]);
+    }
+
+    #[test]
+    fn a_backup_on_its_way_is_whole_and_others_only_with_their_archive() {
+        let mut all = vec![
+            stored(1, Status::Completed, 0, 10),
+            stored(2, Status::Completed, 0, 30),
+            stored(3, Status::Moving, 0, 20),
+            stored(4, Status::Completed, 0, 99),
+            stored(5, Status::Failed, 0, 7),
+        ];
+        all[2].is_there = false;
+        all[3].is_there = false;
+        let told = &of(&all, &[])[3];
+        let ids = [
+            &told.oldest,
+            &told.newest,
+            &told.largest,
+            &told.longest_unverified,
+        ];
+        assert_eq!(ids.map(|it| it.as_ref().unwrap().id), [1, 3, 2, 1]);
+        assert_eq!((told.missing_count, told.next_backup_bytes), (1, Some(25)));
+    }
+}

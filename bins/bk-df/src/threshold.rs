@@ -1,0 +1,204 @@
+//! Thresholds as they are typed: `free<20G`, `age>26h`. Parsed strictly.
+//!
+//! Knows no backup and no file system.
+
+use anyhow::{Context, Result, ensure};
+use bk_schema::cli::{Arguments, usage};
+use bk_schema::units::{parse_past, parse_size};
+use jiff::{Span, Timestamp};
+use serde::Serialize;
+
+/// What can be said.
+const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N";
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Warning,
+    Failure,
+}
+
+impl Level {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// What is compared, and with what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    FreeBytes(u64),
+    FreePercent(u64),
+    Days(u64),
+    /// The newest backup is from before then.
+    Age(Timestamp),
+    /// One was not proved whole since then.
+    Unverified(Timestamp),
+    Failed(u64),
+    Missing(u64),
+}
+
+/// One of `--warn` or `--fail`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Threshold {
+    pub(crate) level: Level,
+    /// As it was typed.
+    pub(crate) spec: String,
+    pub(crate) limit: Limit,
+}
+
+impl Threshold {
+    /// All that are given, warnings first.
+    ///
+    /// # Errors
+    /// A usage error that names the flag and lists what can be said.
+    pub(crate) fn given(arguments: &Arguments, now: Timestamp) -> Result<Vec<Self>> {
+        let mut all: Vec<Self> = Vec::new();
+        for (flag, level) in [("warn", Level::Warning), ("fail", Level::Failure)] {
+            for spec in arguments.texts(flag)? {
+                let limit = parse(spec, now).map_err(|e| usage(&e, &format!("--{flag}")))?;
+                let spec = spec.to_owned();
+                let threshold = Self { level, spec, limit };
+                // Said twice, it is meant once: metrics must not repeat.
+                if !all.contains(&threshold) {
+                    all.push(threshold);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
+    let wrong = || format!("'{}' is no threshold: write {KNOWN}", spec.escape_debug());
+    ensure!(!spec.contains(char::is_whitespace), wrong());
+    let at = spec.find(['<', '>']).with_context(wrong)?;
+    let (what, rest) = spec.split_at(at);
+    let (operator, value) = rest.split_at(1);
+    // No sign: a number is of digits.
+    let number = |text: &str| {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| is_plain)
+    };
+    let span = || {
+        // A date is a time too, but none that an age can be compared with.
+        let _: Span = value.parse().ok()?;
+        let past = parse_past(value, now).ok()?;
+        (past < now).then_some(past)
+    };
+    let limit = match (what, operator) {
+        ("free", "<") => match value.strip_suffix('%') {
+            Some(percent) => number(percent)
+                .filter(|it| (1..=100).contains(it))
+                .map(Limit::FreePercent),
+            None => {
+                let size = value.starts_with(|c: char| c.is_ascii_digit());
+                let size = size.then(|| parse_size(value).ok()).flatten();
+                size.filter(|it| *it > 0).map(Limit::FreeBytes)
+            }
+        },
+        ("days", "<") => number(value).filter(|it| *it > 0).map(Limit::Days),
+        ("age", ">") => span().map(Limit::Age),
+        ("unverified", ">") => span().map(Limit::Unverified),
+        ("failed", ">") => number(value).map(Limit::Failed),
+        ("missing", ">") => number(value).map(Limit::Missing),
+        _ => None,
+    };
+    limit.with_context(wrong)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn now() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn every_threshold_of_the_page_is_read() {
+        let hours = |hours| now() - jiff::SignedDuration::from_hours(hours);
+        for (spec, limit) in [
+            ("free<20G", Limit::FreeBytes(20 << 30)),
+            ("free<1", Limit::FreeBytes(1)),
+            ("free<1.5TiB", Limit::FreeBytes(3 << 39)),
+            ("free<10%", Limit::FreePercent(10)),
+            ("free<100%", Limit::FreePercent(100)),
+            ("days<14", Limit::Days(14)),
+            ("age>26h", Limit::Age(hours(26))),
+            ("unverified>30h", Limit::Unverified(hours(30))),
+            ("failed>0", Limit::Failed(0)),
+            ("missing>12", Limit::Missing(12)),
+        ] {
+            assert_eq!(parse(spec, now()).unwrap(), limit, "{spec}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_can_be_said() {
+        for spec in [
+            "",
+            "free",
+            "free<",
+            "free>20G",
+            "free<=20G",
+            "free=20G",
+            "free==20G",
+            "free<<20G",
+            "free<0",
+            "free<-1",
+            "free<+1",
+            "free<.5G",
+            "free<101%",
+            "free<0%",
+            "free<1.5%",
+            "free<%",
+            "free<20X",
+            "free< 20G",
+            " free<20G",
+            "Free<20G",
+            "days>14",
+            "days<0",
+            "days<1.5",
+            "days<14d",
+            "days<+1",
+            "age<26h",
+            "age>26",
+            "age>",
+            "age>-1h",
+            "age>0h",
+            "age>2026-11-24",
+            "age>2026-11-24T00:00:00Z",
+            "age>>1h",
+            "age>99999999y",
+            "unverified<30d",
+            "unverified>soon",
+            "failed<0",
+            "failed>-1",
+            "failed>x",
+            "failed>",
+            "missing<1",
+            "missing>1k",
+            "size>1G",
+            "free<20G\n",
+            "failed>99999999999999999999",
+        ] {
+            let error = parse(spec, now()).unwrap_err().to_string();
+            let shown = spec.escape_debug();
+            assert_eq!(error, format!("'{shown}' is no threshold: write {KNOWN}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing)?[<>=]?.{0,8}") {
+            let _ = parse(&spec, now());
+        }
+    }
+}
