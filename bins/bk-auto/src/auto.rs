@@ -225,7 +225,9 @@ fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) 
     let mut runner = runner(home, arguments, output)?;
     let mut status = cli::DONE;
     for name in names {
-        let ran = runner.run(name, true);
+        // Before its lock is made.
+        let known = store::read_one(&runner.home, name);
+        let ran = known.and_then(|_| runner.run(name, true));
         status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
         if runner.watch.signals.caught().is_some() {
             break;
@@ -274,13 +276,11 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
                 None
             }
         };
+        print_made(&mut runner)?;
         let now = home::now();
         let until = next.map_or(LOOK_EVERY, |next| next.duration_since(now));
         let until = until.clamp(SignedDuration::ZERO, LOOK_EVERY);
-        let woken = runner.watch.signals.caught().is_some();
-        if !woken {
-            pause(&runner, Duration::try_from(until)?)?;
-        }
+        pause(&runner, Duration::try_from(until)?)?;
         runner.home.now = home::now();
     }
     end(runner, cli::DONE)
@@ -297,8 +297,8 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The table of what was made, and the exit status.
-fn end(mut runner: Runner, status: u8) -> Result<u8> {
+/// The table of what was made; lines are printed as they come.
+fn print_made(runner: &mut Runner) -> Result<()> {
     let made = std::mem::take(&mut runner.made);
     let listed = made.into_iter().map(|record: Map<String, Value>| {
         let backup: Backup = serde_json::from_value(record.into())?;
@@ -308,6 +308,11 @@ fn end(mut runner: Runner, status: u8) -> Result<u8> {
     if !listed.is_empty() {
         listing::print(&mut runner.output, listed)?;
     }
+    Ok(())
+}
+
+fn end(mut runner: Runner, status: u8) -> Result<u8> {
+    print_made(&mut runner)?;
     Ok(match runner.watch.signals.caught() {
         Some(signal) => SIGNALLED + signal,
         None => status,
