@@ -43,6 +43,8 @@ MAN  := $(DESTDIR)$(PREFIX)/share/man
 BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISH := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system
+UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 
 .PHONY: all build libduckdb tools test test-long check bench install uninstall clean demo help
 all: build
@@ -96,12 +98,15 @@ demo: build ## back this source tree up, list it, unpack it with plain tar
 	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)
 
 install: build ## install under $(DESTDIR)$(PREFIX)
-	install -d $(BIN) $(BASH) $(ZSH) $(FISH)
+	install -d $(BIN) $(BASH) $(ZSH) $(FISH) $(UNIT)
 	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(BIN)
 	@if [ -z "$(BUNDLED)" ]; then \
 	  install -d $(LIB) && install -m 644 target/libduckdb/$(LIBDUCKDB) $(LIB); fi
 	@for page in $(MAN_PAGES); do \
 	  install -d $(MAN)/man$${page##*.} && install -m 644 man/$$page $(MAN)/man$${page##*.} || exit 1; done
+	@for unit in $(UNITS); do \
+	  sed 's|@BIN@|$(PREFIX)/bin|' bins/bk-auto/systemd/$$unit >$(UNIT)/$$unit && \
+	  chmod 644 $(UNIT)/$$unit || exit 1; done
 	@for program in $(PROGRAMS); do \
 	  $(OUT)/$$program --completions bash >$(BASH)/$$program && \
 	  $(OUT)/$$program --completions zsh >$(ZSH)/_$$program && \
@@ -110,6 +115,7 @@ install: build ## install under $(DESTDIR)$(PREFIX)
 uninstall: ## remove what install put there
 	rm -f $(PROGRAMS:%=$(BIN)/%) $(LIB)/$(LIBDUCKDB) $(PROGRAMS:%=$(BASH)/%) $(PROGRAMS:%=$(ZSH)/_%) $(PROGRAMS:%=$(FISH)/%.fish)
 	rm -f $(foreach page,$(MAN_PAGES),$(MAN)/man$(lastword $(subst ., ,$(page)))/$(page))
+	rm -f $(UNITS:%=$(UNIT)/%)
 	-@rmdir $(LIB) 2>/dev/null || true
 
 clean: ## remove what was built

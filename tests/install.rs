@@ -6,10 +6,26 @@ use std::process::Command;
 use bk_tests::{Ran, Sandbox, checkout, has};
 
 fn make(sandbox: &Sandbox, target: &str) -> Ran {
-    let destdir = sandbox.path("root");
-    let output = Command::new("make")
-        .args(["--no-print-directory", target, "PREFIX=/opt/bk"])
-        .arg(format!("DESTDIR={}", destdir.display()))
+    make_in(
+        target,
+        "/opt/bk",
+        &sandbox.path("root").display().to_string(),
+    )
+}
+
+fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
+    // What cargo sets for a test would make it build half the crates anew (ring watches it).
+    let is_cargos = |(name, _): &(String, String)| {
+        name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MANIFEST")
+    };
+    let cargos = std::env::vars().filter(is_cargos);
+    let mut command = Command::new("make");
+    cargos.for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    let output = command
+        .args(["--no-print-directory", target])
+        .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
         .current_dir(checkout())
         .output()
         .unwrap();
@@ -42,11 +58,38 @@ fn the_installed_set_runs_without_an_environment() {
         installed.contains("./share/man/man5/bk-record.5\n"),
         "{installed}"
     );
+    let units = "cd root/opt/bk/lib/systemd/system && stat -c '%n %a' * && grep ^ExecStart *";
+    assert_eq!(
+        sandbox.ok(units).stdout,
+        "bk-auto.service 644\nbk-auto.timer 644\n\
+         bk-auto.service:ExecStart=/opt/bk/bin/bk-auto --syslog\n"
+    );
     let made = sandbox.ok("env -i root/opt/bk/bin/bk-create --home here -n a app");
     assert_eq!(made.record()["status"], "completed");
     sandbox.ok("env -i root/opt/bk/bin/bk-ls --home here --latest | grep -q available");
     make(&sandbox, "uninstall");
     assert_eq!(sandbox.ok("find root -type f").stdout, "");
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    if !has("systemd-analyze") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let prefix = sandbox.path("bk").display().to_string();
+    make_in("install", &prefix, "");
+    // Where systemd does not run, it says so on stdout and stderr, and verifies all the same.
+    let verify = "cd bk/lib/systemd/system && systemd-analyze verify --man=no ./bk-auto.service ./bk-auto.timer 2>&1";
+    let ran = sandbox.ok(verify);
+    assert!(!ran.stdout.contains("bk-auto"), "{ran:#?}");
+    sandbox.ok(
+        "sed -i 's/^ProtectSystem=.*/ProtectSystem=surely/' bk/lib/systemd/system/bk-auto.service",
+    );
+    let broken = sandbox.run(verify).stdout;
+    assert!(broken.contains("bk-auto.service"), "{broken}");
+    let schedule = "systemd-analyze calendar \"$(sed -n s/^OnCalendar=//p bk/lib/systemd/system/bk-auto.timer)\"";
+    sandbox.ok(schedule);
 }
 
 #[test]

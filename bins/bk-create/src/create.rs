@@ -19,6 +19,7 @@ use bk_schema::home::{self, Home};
 use bk_schema::lines::{self, base64};
 use bk_schema::listing::{self, Listed};
 use bk_schema::lock::Timeout;
+use bk_schema::notices::{Notices, Priority};
 use bk_schema::operands::check_no_terminal;
 use bk_schema::output::Output;
 use bk_schema::partial::Partial;
@@ -51,13 +52,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
     };
     let requests = requests(arguments, now)?;
+    let mut notices = Notices::new(&PROGRAM, arguments);
     let (mut made, mut status) = (Vec::new(), cli::DONE);
     for request in requests {
         let done = if arguments.has("estimate") {
             let told = creation.estimate(&request, &mut output);
             told.map(|()| cli::DONE)
         } else {
-            creation.create(&request).and_then(|(listed, is_loss)| {
+            let created = notices.tell_error(creation.create(&request));
+            created.and_then(|(listed, is_loss)| {
+                notices.tell(priority(is_loss), &notice(&listed.backup, is_loss));
                 if output.is_table() {
                     made.push(listed);
                 } else {
@@ -86,6 +90,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         listing::print(&mut output, made)?;
     }
     Ok(status)
+}
+
+fn priority(is_loss: bool) -> Priority {
+    if is_loss {
+        Priority::Warning
+    } else {
+        Priority::Ok
+    }
+}
+
+fn notice(backup: &Backup, is_loss: bool) -> String {
+    let unread = if is_loss {
+        "; something of the sources could not be read"
+    } else {
+        ""
+    };
+    format!(
+        "created '{}' (id {}), {} bytes, {} files{unread}",
+        backup.backup_name,
+        backup.id,
+        backup.backup_size.unwrap_or_default(),
+        backup.file_count.unwrap_or_default()
+    )
 }
 
 /// The operands as one request, or one a line on stdin, all of them checked before any is done.

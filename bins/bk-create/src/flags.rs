@@ -115,6 +115,7 @@ pub(crate) const PROGRAM: Program = Program {
             Some("SPAN"),
             "longest pause (10m)",
         ),
+        Flag::new("syslog", None, None, "log to the journal or syslog too"),
     ],
 };
 

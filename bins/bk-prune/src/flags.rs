@@ -153,5 +153,6 @@ pub(crate) const PROGRAM: Program = Program {
             Some("ZONE"),
             "the zone of hours, days and so on (the local one)",
         ),
+        Flag::new("syslog", None, None, "log to the journal or syslog too"),
     ],
 };

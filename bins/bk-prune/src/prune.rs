@@ -9,6 +9,7 @@ use anyhow::Result;
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
 use bk_schema::home::{self, Home};
+use bk_schema::notices::Notices;
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
@@ -20,7 +21,7 @@ use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
 use crate::policy::Policy;
-use crate::removal::Plan;
+use crate::removal::{Done, Plan};
 use crate::report::Report;
 use crate::retention::{self, Action, Archive, Candidate, Verdict};
 
@@ -36,6 +37,12 @@ pub(crate) struct Item {
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let mut notices = Notices::new(&PROGRAM, arguments);
+    let pruned = prune(arguments, &mut notices);
+    notices.tell_error(pruned)
+}
+
+fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let now = home::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
@@ -58,7 +65,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         tell(report, items, verdict, explains)?;
         return Ok(status);
     }
-    remove(&home, &policy, free, items, verdict, report, status)
+    let decided: Vec<_> = items.into_iter().zip(verdict.decisions).collect();
+    let all = decided.len();
+    let is_table = report.is_table();
+    let signals = Signals::watch()?;
+    let plan = Plan::new(&policy, free, now, decided.into_iter(), report, notices);
+    let done = plan.run(&home, &signals)?;
+    Ok(end(all, is_table, &signals, &done, status))
 }
 
 impl Item {
@@ -120,21 +133,8 @@ fn tell(mut report: Report<'_>, items: Vec<Item>, verdict: Verdict, explains: bo
     Ok(())
 }
 
-fn remove(
-    home: &Home,
-    policy: &Policy,
-    free: FreeBytes,
-    items: Vec<Item>,
-    verdict: Verdict,
-    report: Report<'_>,
-    status: u8,
-) -> Result<u8> {
-    let all = items.len();
-    let signals = Signals::watch()?;
-    let decided = items.into_iter().zip(verdict.decisions);
-    let is_table = report.is_table();
-    let plan = Plan::new(policy, free, home.now, decided, report);
-    let done = plan.run(home, &signals)?;
+/// The summary, and the exit status.
+fn end(all: usize, is_table: bool, signals: &Signals, done: &Done, status: u8) -> u8 {
     if done.count > 0 || is_table {
         let size = human_size(done.freed_bytes);
         let missing = match done.missing_count {
@@ -146,8 +146,8 @@ fn remove(
             done.count
         ));
     }
-    Ok(match signals.caught() {
+    match signals.caught() {
         Some(signal) => SIGNALLED + signal,
         None => status.max(done.status),
-    })
+    }
 }

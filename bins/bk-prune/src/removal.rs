@@ -10,6 +10,7 @@ use anyhow::Result;
 use bk_schema::catalog::Session;
 use bk_schema::cli;
 use bk_schema::home::Home;
+use bk_schema::notices::{Notices, Priority};
 use bk_schema::record::Backup;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::Signals;
@@ -46,6 +47,7 @@ pub(crate) struct Plan<'a> {
     now: Timestamp,
     all: Vec<Planned>,
     report: Report<'a>,
+    notices: &'a mut Notices,
     done: Done,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Plan<'a> {
         now: Timestamp,
         items: impl Iterator<Item = (Item, Decision)>,
         report: Report<'a>,
+        notices: &'a mut Notices,
     ) -> Self {
         let planned = |(item, decision): (Item, Decision)| Planned {
             item,
@@ -89,6 +92,7 @@ impl<'a> Plan<'a> {
             now,
             all: items.map(planned).collect(),
             report,
+            notices,
             done: Done::default(),
         }
     }
@@ -169,12 +173,18 @@ impl<'a> Plan<'a> {
                     is_missing,
                 } = candidate.with;
                 self.done.missing_count += usize::from(is_missing);
+                let (name, id) = (&candidate.backup.backup_name, candidate.backup.id);
+                let reasons = decision.reasons.join(", ");
+                let text = format!("removed '{name}' (id {id}), {freed_bytes} bytes: {reasons}");
+                self.notices.tell(Priority::Ok, &text);
                 self.report
                     .add(candidate.backup, line, &decision, Some(freed_bytes))
             }
             Err(error) => {
                 let name = candidate.backup.backup_name.escape_debug();
-                PROGRAM.warn(&format!("cannot remove '{name}': {error:#}"));
+                let text = format!("cannot remove '{name}': {error:#}");
+                PROGRAM.warn(&text);
+                self.notices.tell(Priority::Failed, &text);
                 self.done.status = cli::SOME_FAILED;
                 Ok(())
             }

@@ -7,7 +7,7 @@
 //! disk by the `spare`, `partial` is an archive that is being written, `durable` makes
 //! directories last. `cli` is the
 //! command line, `completions` what shells are taught of it, `operands` which backups are
-//! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
+//! meant, `output` what is printed, `listing` records in it, `progress` the bar, `notices` the journal, `signals`
 //! what ends a program in good order, `space` what a file system
 //! has, `units` sizes and times, `verified` what was proved of an
 //! archive, `metadata` facts as people write them. This crate opens no archive but to ask whether somebody is at work on it.
@@ -25,6 +25,7 @@ pub mod lock;
 pub mod metadata;
 mod migrations;
 pub mod moving;
+pub mod notices;
 pub mod operands;
 pub mod output;
 pub mod partial;

@@ -4,12 +4,16 @@
 //! Knows nothing of what is to be tidied.
 
 use std::ffi::c_int;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register_conditional_default, register_usize};
+use signal_hook::low_level::pipe;
 
 /// Exit status of a process that signal n ended: this plus n.
 pub const SIGNALLED: u8 = 128;
@@ -19,6 +23,12 @@ pub const SIGNALLED: u8 = 128;
 pub struct Signals {
     last: Arc<AtomicUsize>,
     ends_process: Arc<AtomicBool>,
+    taken: Vec<c_int>,
+}
+
+/// A wait that ends early when a signal comes or a child ends, also when that was just before.
+pub struct Wakeups {
+    socket: UnixStream,
 }
 
 impl Signals {
@@ -27,9 +37,10 @@ impl Signals {
     /// # Errors
     /// Those of sigaction(2).
     pub fn watch() -> Result<Self> {
-        let signals = Self {
+        let mut signals = Self {
             last: Arc::new(AtomicUsize::new(0)),
             ends_process: Arc::new(AtomicBool::new(true)),
+            taken: Vec::new(),
         };
         let ignored = ignored();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -37,6 +48,7 @@ impl Signals {
                 signals
                     .take_over(signal)
                     .context("cannot watch for signals")?;
+                signals.taken.push(signal);
             }
         }
         Ok(signals)
@@ -46,6 +58,20 @@ impl Signals {
         register_usize(signal, self.last.clone(), usize::try_from(signal)?)?;
         register_conditional_default(signal, self.ends_process.clone())?;
         Ok(())
+    }
+
+    /// For a process that has to wait.
+    ///
+    /// # Errors
+    /// Those of socketpair(2) and sigaction(2).
+    pub fn wakeups(&self) -> Result<Wakeups> {
+        let cannot = "cannot watch for signals";
+        let (socket, woken_by) = UnixStream::pair().context(cannot)?;
+        for signal in self.taken.iter().chain(&[SIGCHLD]) {
+            let end = woken_by.try_clone().context(cannot)?;
+            pipe::register(*signal, end).context(cannot)?;
+        }
+        Ok(Wakeups { socket })
     }
 
     /// From now on signals are remembered, and no longer end the process.
@@ -63,6 +89,24 @@ impl Signals {
     pub fn caught(&self) -> Option<u8> {
         let number = self.last.load(Ordering::Relaxed);
         u8::try_from(number).ok().filter(|number| *number > 0)
+    }
+}
+
+impl Wakeups {
+    /// Waits so long, or until something comes.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn wait(&self, timeout: Duration) -> Result<()> {
+        // A timeout of zero would be none.
+        let timeout = timeout.max(Duration::from_millis(1));
+        let set = self.socket.set_read_timeout(Some(timeout));
+        let read = set.and_then(|()| (&self.socket).read(&mut [0; 64]));
+        match read.map_err(|error| (error.kind(), error)) {
+            Err((ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted, _))
+            | Ok(_) => Ok(()),
+            Err((_, error)) => Err(error).context("cannot wait"),
+        }
     }
 }
 

@@ -61,9 +61,30 @@ impl Session<'_> {
         let limit = wanted
             .limit
             .map_or(String::new(), |count| format!("LIMIT {count}"));
+        let from =
+            format!("(SELECT * FROM backup_events WHERE {condition} ORDER BY id DESC {limit})");
+        self.entries(&from, values)
+    }
+
+    /// Of an event whose details begin with what it was about (`{"job":"nightly"`), the last row
+    /// for each of those.
+    ///
+    /// # Errors
+    /// As [`Session::events`].
+    pub fn last_events(&self, event: &str) -> Result<Vec<Entry>> {
+        // The beginning of an object whose first value is a string, which is JSON's own.
+        let about = r#"regexp_extract(details, '^\{"[a-z]+":"(?:[^"\\]|\\.)*"')"#;
+        let from = format!(
+            "(SELECT * FROM backup_events WHERE id IN \
+             (SELECT max(id) FROM backup_events WHERE event = ? GROUP BY {about}))"
+        );
+        self.entries(&from, vec![Value::Text(event.to_owned())])
+    }
+
+    fn entries(&self, from: &str, values: Vec<Value>) -> Result<Vec<Entry>> {
         let sql = format!(
             "SELECT id, epoch_us(happened_at), program, backup_id, backup_name, event, outcome, details \
-             FROM (SELECT * FROM backup_events WHERE {condition} ORDER BY id DESC {limit}) ORDER BY id"
+             FROM {from} ORDER BY id"
         );
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(duckdb::params_from_iter(values))?;

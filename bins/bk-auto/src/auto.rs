@@ -1,0 +1,320 @@
+//! The program: changes jobs, lists them, or runs them: those that are due, one at once, or all
+//! as they come due.
+//!
+//! `--wait` reads the clock anew in each round; anything else reads it once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bk_schema::cli::{self, Arguments, UsageError, usage};
+use bk_schema::home::{self, Home};
+use bk_schema::lines;
+use bk_schema::listing::{self, Listed};
+use bk_schema::operands::check_no_terminal;
+use bk_schema::output::Output;
+use bk_schema::record::Backup;
+use bk_schema::signals::{SIGNALLED, Signals};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::change::{Change, job_name};
+use crate::child::{self, Watch};
+use crate::flags::PROGRAM;
+use crate::list;
+use crate::run::Runner;
+use crate::store::{self, Known};
+
+/// Jobs that others change are seen after so long at the latest, and a clock that is set.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Flags that say what is to be done; without any, what is due is run.
+const ACTIONS: [&str; 7] = ["set", "list", "remove", "now", "wait", "enable", "disable"];
+/// Flags that only `--set` takes.
+const OF_SET: [&str; 6] = [
+    "schedule",
+    "retention-days",
+    "request",
+    "create-flag",
+    "before",
+    "after",
+];
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let action = action(arguments)?;
+    let (names, sources) = operands(arguments);
+    if action != Some("set") {
+        check_alone(arguments, &sources)?;
+    }
+    match action {
+        Some("set") => {
+            let changes = changes(arguments, names, &sources)?;
+            check_create_flags(&changes)?;
+            let jobs = store::change(&home, &changes)?;
+            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            Ok(cli::DONE)
+        }
+        Some("list") => {
+            check_none(names)?;
+            list_all(&home, &mut output)
+        }
+        Some("now") => run_now(home, arguments, output, &job_names(names)?),
+        Some("wait") => {
+            check_none(names)?;
+            wait(home, arguments, output)
+        }
+        None => {
+            check_none(names)?;
+            run_due(home, arguments, output)
+        }
+        Some(change) => {
+            let names = job_names(names)?;
+            let jobs = match change {
+                "remove" => store::remove(&home, &names)?,
+                _ => store::switch(&home, &names, change == "enable")?,
+            };
+            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            Ok(cli::DONE)
+        }
+    }
+}
+
+/// The one thing that is to be done; with `--set`, the switches belong to that.
+fn action(arguments: &Arguments) -> Result<Option<&'static str>> {
+    let mut given: Vec<_> = ACTIONS
+        .into_iter()
+        .filter(|flag| arguments.has(flag))
+        .collect();
+    if given.first() == Some(&"set") {
+        given.retain(|flag| !matches!(*flag, "enable" | "disable"));
+    }
+    match given.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        [one, other, ..] => {
+            Err(UsageError(format!("--{one} and --{other} exclude each other")).into())
+        }
+    }
+}
+
+/// What stands before `--`, which names jobs, and the paths after it.
+fn operands(arguments: &Arguments) -> (&[std::ffi::OsString], Vec<PathBuf>) {
+    let all = &arguments.operands;
+    let (names, sources) = all.split_at(arguments.before_dashes.unwrap_or(all.len()));
+    (names, sources.iter().map(PathBuf::from).collect())
+}
+
+fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {
+    if let Some(flag) = OF_SET.into_iter().find(|flag| arguments.has(flag)) {
+        return Err(UsageError(format!("--{flag} goes with --set")).into());
+    }
+    if let Some(source) = sources.first() {
+        let source = source.display();
+        return Err(UsageError(format!("'{source}': sources go with --set")).into());
+    }
+    Ok(())
+}
+
+fn check_none(names: &[std::ffi::OsString]) -> Result<()> {
+    match names.first() {
+        Some(name) => {
+            let name = name.display();
+            let text = format!("'{name}' is not expected; --now runs a job by its name");
+            Err(UsageError(text).into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn job_names(operands: &[std::ffi::OsString]) -> Result<Vec<String>> {
+    if operands.is_empty() {
+        return Ok(vec![job_name(None)?]);
+    }
+    operands.iter().map(|name| job_name(Some(name))).collect()
+}
+
+/// What the flags say of one job, or the lines of several.
+fn changes(
+    arguments: &Arguments,
+    names: &[std::ffi::OsString],
+    sources: &[PathBuf],
+) -> Result<Vec<Change>> {
+    match names {
+        [one] if one == "-" => {
+            let is_other = |flag: &&str| arguments.has(flag);
+            let other = OF_SET.into_iter().chain(["enable", "disable"]);
+            if let Some(flag) = other.into_iter().find(is_other) {
+                let text = format!("--{flag} does not go with '-': the lines say all");
+                return Err(UsageError(text).into());
+            }
+            check_no_terminal("a job")?;
+            let values = lines::read_values(std::io::stdin().lock());
+            let change = |(number, value)| {
+                Change::from_line(value).with_context(|| format!("line {number}"))
+            };
+            let changes: Result<Vec<_>> =
+                values.and_then(|values| values.into_iter().map(change).collect());
+            changes.map_err(|e| usage(&e, "bad input"))
+        }
+        [] | [_] => {
+            let name = job_name(names.first().map(std::ffi::OsString::as_os_str))?;
+            Ok(vec![Change::from_flags(name, sources, arguments)?])
+        }
+        [_, other, ..] => Err(UsageError(format!(
+            "'{}' is one job too many; what is backed up stands after --",
+            other.display()
+        ))
+        .into()),
+    }
+}
+
+/// bk-create itself reads its flags, with nothing to do: it knows what is wrong with a value.
+fn check_create_flags(changes: &[Change]) -> Result<()> {
+    for change in changes {
+        let Some(flags) = change.create_flags.as_ref().filter(|all| !all.is_empty()) else {
+            continue;
+        };
+        let mut create = child::program("bk-create");
+        create.args(flags).args(["--estimate", "-"]);
+        create.stdin(std::process::Stdio::null());
+        let output = create.output().context("cannot run bk-create")?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let reason = text.trim_start_matches("bk-create: ").trim_end();
+            return Err(UsageError(format!("a flag for bk-create: {reason}")).into());
+        }
+    }
+    Ok(())
+}
+
+/// The jobs that can be used; the others are told of.
+fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
+    let mut jobs = Vec::new();
+    for (_, known) in store::read(home)? {
+        match known {
+            Ok(known) => jobs.push(known),
+            Err(error) => *status = PROGRAM.report(&error),
+        }
+    }
+    Ok(jobs)
+}
+
+fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
+    let mut status = cli::DONE;
+    let jobs = readable(home, &mut status)?;
+    list::print(output, &jobs, home.now, &TimeZone::system())?;
+    Ok(status)
+}
+
+/// From now on a signal is heeded between two steps.
+fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
+    let signals = Signals::watch()?;
+    signals.hold();
+    let wakeups = signals.wakeups()?;
+    Runner::new(home, Watch { signals, wakeups }, arguments, output)
+}
+
+fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
+    let mut runner = runner(home, arguments, output)?;
+    let mut status = cli::DONE;
+    for name in names {
+        // Before its lock is made.
+        let known = store::read_one(&runner.home, name);
+        let ran = known.and_then(|_| runner.run(name, true));
+        status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
+        if runner.watch.signals.caught().is_some() {
+            break;
+        }
+    }
+    end(runner, status)
+}
+
+fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
+    let mut runner = runner(home, arguments, output)?;
+    let status = round(&mut runner)?.1;
+    end(runner, status)
+}
+
+/// Runs what is due; returns when something is due next, and the exit status.
+fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
+    let (now, zone) = (runner.home.now, TimeZone::system());
+    let mut status = cli::DONE;
+    let jobs = readable(&runner.home, &mut status)?;
+    let mut due: Vec<_> = jobs
+        .iter()
+        .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))
+        .collect();
+    due.sort();
+    for (_, name) in due {
+        if runner.watch.signals.caught().is_some() {
+            break;
+        }
+        let ran = runner.run(name, false);
+        status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
+    }
+    let enabled = jobs.iter().filter(|it| it.job.is_enabled);
+    let next = enabled.filter_map(|it| it.job.schedule.next(now, &zone));
+    Ok((next.min(), status))
+}
+
+/// Runs jobs as they come due, until a signal ends it.
+fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
+    let mut runner = runner(home, arguments, output)?;
+    bk_schema::catalog::check_there(&runner.home)?;
+    while runner.watch.signals.caught().is_none() {
+        let next = match round(&mut runner) {
+            Ok((next, _)) => next,
+            Err(error) => {
+                PROGRAM.report(&error);
+                None
+            }
+        };
+        print_made(&mut runner)?;
+        let now = home::now();
+        let until = next.map_or(LOOK_EVERY, |next| next.duration_since(now));
+        let until = until.clamp(SignedDuration::ZERO, LOOK_EVERY);
+        pause(&runner, Duration::try_from(until)?)?;
+        runner.home.now = home::now();
+    }
+    end(runner, cli::DONE)
+}
+
+fn pause(runner: &Runner, duration: Duration) -> Result<()> {
+    let began = std::time::Instant::now();
+    while runner.watch.signals.caught().is_none() {
+        let Some(left) = duration.checked_sub(began.elapsed()) else {
+            break;
+        };
+        runner.watch.wakeups.wait(left)?;
+    }
+    Ok(())
+}
+
+/// The table of what was made; lines are printed as they come.
+fn print_made(runner: &mut Runner) -> Result<()> {
+    let made = std::mem::take(&mut runner.made);
+    let listed = made.into_iter().map(|record: Map<String, Value>| {
+        let backup: Backup = serde_json::from_value(record.into())?;
+        Ok(Listed::look(backup).0)
+    });
+    let listed: Vec<_> = listed.collect::<Result<_>>()?;
+    if !listed.is_empty() {
+        listing::print(&mut runner.output, listed)?;
+    }
+    Ok(())
+}
+
+fn end(mut runner: Runner, status: u8) -> Result<u8> {
+    print_made(&mut runner)?;
+    Ok(match runner.watch.signals.caught() {
+        Some(signal) => SIGNALLED + signal,
+        None => status,
+    })
+}

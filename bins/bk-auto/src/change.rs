@@ -1,0 +1,301 @@
+//! What is to become of a job: from the flags, or from lines on stdin.
+//!
+//! Knows no catalog.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bk_schema::cli::{Arguments, UsageError, usage};
+use bk_schema::record::check_name;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
+use crate::schedule::Schedule;
+
+/// The flags of bk-create that a job can have: what a request has no key for.
+const CREATE_FLAGS: [(&str, bool); 10] = [
+    ("exclude", true),
+    ("exclude-from", true),
+    ("exclude-caches", false),
+    ("one-file-system", false),
+    ("level", true),
+    ("jobs", true),
+    ("storage", true),
+    ("reserve", true),
+    ("on-low-space", true),
+    ("low-space-timeout", true),
+];
+/// Those of them whose value is a path.
+const PATH_FLAGS: [&str; 2] = ["exclude-from", "storage"];
+
+/// What is asked for. A field that is `None` stays as it is; an inner `None` removes a value.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) name: String,
+    pub(crate) is_enabled: Option<bool>,
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) retention_days: Option<Option<u32>>,
+    pub(crate) sources: Option<Vec<String>>,
+    pub(crate) request: Option<Map<String, Value>>,
+    pub(crate) create_flags: Option<Vec<String>>,
+    pub(crate) before: Option<Option<String>>,
+    pub(crate) after: Option<Option<String>>,
+}
+
+impl Change {
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn from_flags(
+        name: String,
+        sources: &[PathBuf],
+        arguments: &Arguments,
+    ) -> Result<Self> {
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|path| absolute(path))
+            .collect::<Result<_>>()
+            .map_err(|e| usage(&e, "bad source"))?;
+        let flags = arguments.texts("create-flag")?;
+        let flags = flags.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        check_flags(&flags).map_err(|e| usage(&e, "--create-flag"))?;
+        let is_enabled = match (arguments.has("enable"), arguments.has("disable")) {
+            (true, true) => {
+                let text = "--enable and --disable exclude each other";
+                return Err(UsageError(text.into()).into());
+            }
+            (false, false) => None,
+            (enable, _) => Some(enable),
+        };
+        let request = |text: &str| {
+            let object = serde_json::from_str(text).ok();
+            check_request(object.context("it is no JSON object")?)
+        };
+        Ok(Self {
+            name,
+            is_enabled,
+            schedule: arguments.parsed("schedule", Schedule::parse)?,
+            retention_days: arguments.parsed("retention-days", parse_days)?,
+            sources: (!sources.is_empty()).then_some(sources),
+            request: arguments.parsed("request", request)?,
+            create_flags: (!flags.is_empty()).then_some(flags),
+            before: arguments.parsed("before", command)?,
+            after: arguments.parsed("after", command)?,
+        })
+    }
+
+    /// # Errors
+    /// The key that is wrong.
+    pub(crate) fn from_line(line: Value) -> Result<Self> {
+        let Value::Object(object) = line else {
+            bail!("it is no object with the key job");
+        };
+        let mut change = Self {
+            name: DEFAULT.into(),
+            ..Self::default()
+        };
+        for (key, value) in object {
+            change
+                .set(&key, value)
+                .with_context(|| format!("its {}", key.escape_debug()))?;
+        }
+        Ok(change)
+    }
+
+    fn set(&mut self, key: &str, value: Value) -> Result<()> {
+        match key {
+            "job" => {
+                self.name = string(value)?;
+                check_name(&self.name)?;
+            }
+            "enabled" => {
+                self.is_enabled = Some(value.as_bool().context("is neither true nor false")?);
+            }
+            "schedule" => self.schedule = Some(Schedule::parse(&string(value)?)?),
+            "retention_days" => {
+                let days = value.as_u64().and_then(check_days);
+                ensure!(
+                    days.is_some() || value.is_null(),
+                    "is no number of days from 1 on, nor null"
+                );
+                self.retention_days = Some(days);
+            }
+            "sources" => self.sources = Some(texts(value)?),
+            "request" => {
+                let Value::Object(request) = value else {
+                    bail!("is no object");
+                };
+                self.request = Some(check_request(request)?);
+            }
+            "create_flags" => {
+                let flags = texts(value)?;
+                check_flags(&flags)?;
+                self.create_flags = Some(flags);
+            }
+            "before" => self.before = Some(string_or_null(value)?),
+            "after" => self.after = Some(string_or_null(value)?),
+            // What --list tells beside the job, and what a later bk may.
+            _ => {}
+        }
+        if key == "sources" {
+            let sources = self.sources.iter().flatten();
+            let sources: Vec<_> = sources
+                .map(|path| absolute(Path::new(path)))
+                .collect::<Result<_>>()?;
+            ensure!(!sources.is_empty(), "are none");
+            self.sources = Some(sources);
+        }
+        Ok(())
+    }
+
+    /// The job as it is to be.
+    ///
+    /// # Errors
+    /// A usage error: a new job without a schedule or sources.
+    pub(crate) fn of(&self, old: Option<Job>, now: Timestamp) -> Result<Job> {
+        let is_new = old.is_none();
+        let mut job = match old {
+            Some(job) => job,
+            None => Job {
+                name: self.name.clone(),
+                is_enabled: false,
+                schedule: self.schedule.clone().ok_or_else(|| self.incomplete())?,
+                retention_days: None,
+                request: Map::new(),
+                create_flags: Vec::new(),
+                before: None,
+                after: None,
+                since: None,
+            },
+        };
+        let was = (job.is_enabled, job.schedule.clone());
+        set(&mut job.is_enabled, &self.is_enabled);
+        set(&mut job.schedule, &self.schedule);
+        set(&mut job.retention_days, &self.retention_days);
+        set(&mut job.create_flags, &self.create_flags);
+        set(&mut job.before, &self.before);
+        set(&mut job.after, &self.after);
+        let sources = job.request.get("sources").cloned();
+        set(&mut job.request, &self.request);
+        let sources = self.sources.clone().map(Value::from).or(sources);
+        if let Some(sources) = sources
+            && (self.sources.is_some() || !job.request.contains_key("sources"))
+        {
+            job.request.insert("sources".into(), sources);
+        }
+        if job.sources().is_empty() {
+            return Err(self.incomplete());
+        }
+        // The times that passed while it was off, or under another schedule, do not count.
+        if is_new || job.schedule != was.1 || (job.is_enabled && !was.0) {
+            job.since = Some(now);
+        }
+        Ok(job)
+    }
+
+    fn incomplete(&self) -> anyhow::Error {
+        let name = self.name.escape_debug();
+        UsageError(format!(
+            "there is no job '{name}' yet: a new one needs a --schedule, and what it backs up after --"
+        ))
+        .into()
+    }
+}
+
+fn set<T: Clone>(field: &mut T, wanted: &Option<T>) {
+    if let Some(wanted) = wanted {
+        *field = wanted.clone();
+    }
+}
+
+fn absolute(path: &Path) -> Result<String> {
+    let cannot = || format!("'{}'", path.display());
+    let all = std::path::absolute(path).with_context(cannot)?;
+    let all: PathBuf = all.components().collect();
+    let text = all.to_str().map(str::to_owned);
+    text.with_context(|| format!("{} is not UTF-8", cannot()))
+}
+
+fn command(text: &str) -> Result<Option<String>> {
+    ensure!(!text.contains('\0'), "a command holds no NUL");
+    Ok((!text.trim().is_empty()).then(|| text.to_owned()))
+}
+
+fn string(value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => bail!("is no string"),
+    }
+}
+
+fn string_or_null(value: Value) -> Result<Option<String>> {
+    match value {
+        Value::Null => Ok(None),
+        other => command(&string(other)?),
+    }
+}
+
+fn texts(value: Value) -> Result<Vec<String>> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(all) => all.into_iter().map(string).collect(),
+        _ => bail!("is no array of strings"),
+    }
+}
+
+fn check_flags(flags: &[String]) -> Result<()> {
+    for flag in flags {
+        let shown = flag.escape_debug();
+        let long = flag.strip_prefix("--");
+        let long =
+            long.with_context(|| format!("'{shown}' is no flag: write it as --NAME=VALUE"))?;
+        let (name, value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (long, None),
+        };
+        let known = CREATE_FLAGS.iter().find(|(known, _)| *known == name);
+        let Some((_, takes)) = known else {
+            let all: Vec<_> = CREATE_FLAGS.iter().map(|(name, _)| *name).collect();
+            bail!("'{shown}' is none of --{}", all.join(", --"));
+        };
+        ensure!(
+            *takes == value.is_some(),
+            "'{shown}': it is --{name}{}",
+            if *takes {
+                "=VALUE"
+            } else {
+                ", without a value"
+            }
+        );
+        let is_relative = value.is_some_and(|value| !Path::new(value).is_absolute());
+        ensure!(
+            !(PATH_FLAGS.contains(&name) && is_relative),
+            "'{shown}': a job needs an absolute path"
+        );
+    }
+    Ok(())
+}
+
+/// The name of a job as an operand, or the default one.
+///
+/// # Errors
+/// A usage error.
+pub(crate) fn job_name(operand: Option<&OsStr>) -> Result<String> {
+    let Some(operand) = operand else {
+        return Ok(DEFAULT.to_owned());
+    };
+    let wrong = |reason: String| UsageError(format!("no name of a job: {reason}"));
+    let text = operand
+        .to_str()
+        .ok_or_else(|| wrong(format!("'{}' is not UTF-8", operand.display())))?;
+    check_name(text).map_err(|error| {
+        let hint = if text.contains('/') {
+            "; what is backed up stands after --"
+        } else {
+            ""
+        };
+        wrong(format!("{error}{hint}"))
+    })?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,42 @@
+//! The lock of a job: a flock on a file in the home, held while the job runs, so that two
+//! programs never run it at once.
+//!
+//! The file is never removed: whoever waits at it would wait at nothing.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+/// A job that this process runs, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _file: File,
+}
+
+/// Takes the job; `None` where another process runs it.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
+    let path = home.join(format!("auto.{job}.lock"));
+    let cannot = || format!("cannot lock '{}'", path.display());
+    // Rust opens with O_CLOEXEC: no child inherits it.
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(&path)
+        .with_context(cannot)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        locked => {
+            locked.with_context(cannot)?;
+            Ok(Some(Held { _file: file }))
+        }
+    }
+}

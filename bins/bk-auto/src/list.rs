@@ -1,0 +1,114 @@
+//! The jobs as lines, which `--set -` takes, or as a table.
+//!
+//! Knows no catalog.
+
+use anyhow::Result;
+use bk_schema::output::{Cell, Column, Output, Tone};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::store::Known;
+
+const COLUMNS: [(&str, bool); 8] = [
+    ("JOB", false),
+    ("ENABLED", false),
+    ("SCHEDULE", false),
+    ("DAYS", true),
+    ("LAST RUN", false),
+    ("OUTCOME", false),
+    ("NEXT DUE", false),
+    ("SOURCES", false),
+];
+
+/// One job. The keys up to `after` are those that `--set -` takes.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    job: &'a str,
+    enabled: bool,
+    schedule: &'a str,
+    retention_days: Option<u32>,
+    sources: Vec<&'a str>,
+    request: Map<String, Value>,
+    create_flags: &'a [String],
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+    last_run: Option<Timestamp>,
+    last_outcome: Option<&'a str>,
+    last_reason: Option<&'a str>,
+    next_due: Option<Timestamp>,
+}
+
+/// # Errors
+/// Those of the output.
+pub(crate) fn print(
+    output: &mut Output,
+    jobs: &[Known],
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<()> {
+    if output.is_table() && !jobs.is_empty() {
+        let rows: Vec<_> = jobs.iter().map(|it| row(it, now, zone)).collect();
+        let column = |(title, is_right)| Column { title, is_right };
+        output.table(&COLUMNS.map(column), &rows)?;
+    } else {
+        for known in jobs {
+            output.line(&line(known, now, zone))?;
+        }
+    }
+    output.flush()
+}
+
+fn line<'a>(known: &'a Known, now: Timestamp, zone: &TimeZone) -> Line<'a> {
+    let Known { job, last } = known;
+    let mut request = job.request.clone();
+    request.shift_remove("sources");
+    let reason = last.as_ref().and_then(|last| last.details.get("reason"));
+    Line {
+        job: &job.name,
+        enabled: job.is_enabled,
+        schedule: &job.schedule.text,
+        retention_days: job.retention_days,
+        sources: job.sources(),
+        request,
+        create_flags: &job.create_flags,
+        before: job.before.as_deref(),
+        after: job.after.as_deref(),
+        last_run: last.as_ref().map(|last| last.happened_at),
+        last_outcome: last.as_ref().map(|last| last.outcome.as_str()),
+        last_reason: reason.and_then(Value::as_str),
+        next_due: known.next(now, zone),
+    }
+}
+
+fn row(known: &Known, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
+    let Known { job, last } = known;
+    let time = |time: Option<Timestamp>| {
+        let shown = time.map(|time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M"));
+        shown.map_or("-".to_owned(), |time| time.to_string())
+    };
+    let outcome = last.as_ref().map_or("-", |last| last.outcome.as_str());
+    let tone = |is_wrong, tone| if is_wrong { tone } else { Tone::Plain };
+    vec![
+        job.name.clone().into(),
+        Cell {
+            text: if job.is_enabled { "yes" } else { "no" }.into(),
+            tone: tone(!job.is_enabled, Tone::Warn),
+        },
+        job.schedule.text.clone().into(),
+        job.retention_days
+            .map_or("all".into(), |days| days.to_string())
+            .into(),
+        time(last.as_ref().map(|last| last.happened_at)).into(),
+        Cell {
+            text: outcome.to_owned(),
+            tone: tone(outcome == "failed", Tone::Bad),
+        },
+        Cell {
+            text: time(known.next(now, zone)),
+            tone: tone(known.due(now, zone).is_some(), Tone::Warn),
+        },
+        job.sources().join(" ").into(),
+    ]
+}

@@ -1,0 +1,17 @@
+//! bk-auto: runs the scheduled backups that are due, then their retention.
+
+mod auto;
+mod change;
+mod child;
+mod flags;
+mod hold;
+mod job;
+mod list;
+mod retention;
+mod run;
+mod schedule;
+mod store;
+
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(auto::run)
+}

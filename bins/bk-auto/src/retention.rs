@@ -1,0 +1,63 @@
+//! What becomes of a job's older backups: bk-prune is given that job's own, and no others.
+//!
+//! Decides nothing by itself: bk-prune does.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use bk_schema::catalog;
+use bk_schema::home::Home;
+use bk_schema::record::{Backup, BackupType};
+use serde_json::Value;
+
+use crate::child::{self, Watch};
+
+/// What was removed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Pruned {
+    pub(crate) count: u64,
+    pub(crate) freed_bytes: u64,
+}
+
+/// Removes those of the job's backups that are older.
+///
+/// # Errors
+/// Those of the catalog, and what bk-prune says; what it removed before is counted.
+pub(crate) fn apply(
+    home: &Home,
+    job: &str,
+    days: u32,
+    mut prune: Command,
+    watch: &Watch,
+    pruned: &mut Pruned,
+) -> Result<()> {
+    let backups = catalog::read(home, |session| session.backups())?;
+    let own = backups.into_iter().flatten().filter(|it| is_own(it, job));
+    let lines: String = own.map(|it| format!("{{\"id\":{}}}\n", it.id)).collect();
+    // One group: where the sources of a job change, its older backups are still its own.
+    prune.args(["--json", "--group-by", "none", "--older-than"]);
+    prune.args([&format!("{days}d"), "-"]);
+    let ended = child::run(prune, &lines, watch, |line| !is_summary(line))?;
+    for line in ended.stdout.lines() {
+        let removed: Value = serde_json::from_str(line).unwrap_or_default();
+        pruned.count += 1;
+        pruned.freed_bytes += removed["freed"].as_u64().unwrap_or_default();
+    }
+    let how = child::ending(ended.status);
+    ensure!(
+        ended.status.success(),
+        "cannot prune: bk-prune {how}: {}",
+        ended.last_words
+    );
+    Ok(())
+}
+
+fn is_own(backup: &Backup, job: &str) -> bool {
+    backup.backup_type == BackupType::Automatic
+        && backup.backup_metadata.get("job").and_then(Value::as_str) == Some(job)
+}
+
+/// What bk-prune says of each removal; cron would mail it every night.
+fn is_summary(line: &str) -> bool {
+    line.starts_with("bk-prune: removed ")
+}

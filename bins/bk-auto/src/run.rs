@@ -1,0 +1,269 @@
+//! One run of a job: hook, bk-create, hook, bk-prune, and the outcome in the ledger.
+//!
+//! The catalog is never held while a child runs.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use bk_schema::catalog::{self, Event};
+use bk_schema::cli::{self, Arguments, one_line};
+use bk_schema::home::Home;
+use bk_schema::notices::{Notices, Priority};
+use bk_schema::output::Output;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::child::{self, Watch};
+use crate::flags::PROGRAM;
+use crate::hold;
+use crate::job::Job;
+use crate::retention::{self, Pruned};
+use crate::store::{self, EVENT};
+
+/// Exit status of bk-create: the backup was made, but something of the source was not read.
+const SOME_UNREAD: i32 = 3;
+
+/// What every run of this process shares.
+pub(crate) struct Runner {
+    pub(crate) home: Home,
+    pub(crate) watch: Watch,
+    pub(crate) notices: Notices,
+    pub(crate) output: Output,
+    /// The records that were made, for the table at the end.
+    pub(crate) made: Vec<Map<String, Value>>,
+    /// What children are told of the catalog.
+    common: Vec<OsString>,
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Why it failed, if it did.
+    reasons: Vec<String>,
+    warning: Option<String>,
+    record: Option<Map<String, Value>>,
+    pruned: Pruned,
+    seconds: f64,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        home: Home,
+        watch: Watch,
+        arguments: &Arguments,
+        output: Output,
+    ) -> Result<Self> {
+        let mut common = vec!["--home".into(), home.dir.clone().into_os_string()];
+        if let Some(span) = arguments.text("lock-timeout")? {
+            common.extend(["--lock-timeout".into(), span.into()]);
+        }
+        if arguments.has("syslog") {
+            common.push("--syslog".into());
+        }
+        Ok(Self {
+            notices: Notices::new(&PROGRAM, arguments),
+            home,
+            watch,
+            output,
+            made: Vec::new(),
+            common,
+        })
+    }
+
+    /// Runs a job if it is still due, or at once, and returns the exit status that this means.
+    /// One that another process runs is left to that.
+    ///
+    /// # Errors
+    /// Those of the catalog; at once, also a job that there is not or that runs already.
+    pub(crate) fn run(&mut self, name: &str, at_once: bool) -> Result<u8> {
+        let Some(_held) = hold::take(&self.home.dir, name)? else {
+            if at_once {
+                let name = name.escape_debug();
+                bail!("cannot run the job '{name}': another bk-auto runs it");
+            }
+            return Ok(cli::DONE);
+        };
+        // As it is now: another process may just have run it.
+        let known = store::read_one(&self.home, name)?;
+        let due = known.due(self.home.now, &TimeZone::system());
+        if due.is_none() && !at_once {
+            return Ok(cli::DONE);
+        }
+        let began = Instant::now();
+        let mut outcome = self.perform(&known.job);
+        outcome.seconds = began.elapsed().as_secs_f64();
+        self.record(&known.job, due.filter(|_| !at_once), outcome)
+    }
+
+    fn perform(&self, job: &Job) -> Outcome {
+        let mut outcome = Outcome::default();
+        let made = self
+            .before(job)
+            .and_then(|()| self.create(job, &mut outcome));
+        if let Err(error) = made {
+            outcome.reasons.push(one_line(&format!("{error:#}")));
+        }
+        if let Err(error) = self.after(job, &outcome) {
+            outcome.reasons.push(one_line(&format!("{error:#}")));
+        }
+        let is_due = outcome.record.is_some() && self.watch.signals.caught().is_none();
+        if let Some(days) = job.retention_days.filter(|_| is_due) {
+            let (prune, pruned) = (self.program("bk-prune"), &mut outcome.pruned);
+            if let Err(error) =
+                retention::apply(&self.home, &job.name, days, prune, &self.watch, pruned)
+            {
+                outcome.reasons.push(one_line(&format!("{error:#}")));
+            }
+        }
+        outcome
+    }
+
+    fn before(&self, job: &Job) -> Result<()> {
+        if let Some(text) = &job.before {
+            let variables = [
+                ("BK_JOB", job.name.as_str()),
+                ("BK_HOME", &self.home_text()),
+            ];
+            let ran = child::hook(text, &variables, &self.watch, true);
+            ran.context("the command before failed, so there is no backup")?;
+        }
+        match self.watch.signals.caught() {
+            Some(signal) => bail!("interrupted by signal {signal}"),
+            None => Ok(()),
+        }
+    }
+
+    /// A signal that comes meanwhile is not passed on: what was stopped is to be started again.
+    fn after(&self, job: &Job, outcome: &Outcome) -> Result<()> {
+        let Some(text) = &job.after else {
+            return Ok(());
+        };
+        let (name, home) = (outcome.backup_name(), self.home_text());
+        let variables = [
+            ("BK_JOB", job.name.as_str()),
+            ("BK_HOME", &home),
+            ("BK_OUTCOME", outcome.word()),
+            ("BK_BACKUP", name.unwrap_or_default()),
+        ];
+        child::hook(text, &variables, &self.watch, false).context("the command after failed")
+    }
+
+    fn home_text(&self) -> String {
+        self.home.dir.to_string_lossy().into_owned()
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = child::program(name);
+        command.args(&self.common);
+        command
+    }
+
+    fn create(&self, job: &Job, outcome: &mut Outcome) -> Result<()> {
+        let mut create = self.program("bk-create");
+        create.args(&job.create_flags).args(["--json", "-"]);
+        let request = Value::Object(job.to_create()).to_string() + "\n";
+        let ended = child::run(create, &request, &self.watch, |_| true)?;
+        match ended.status.code() {
+            Some(0) => {}
+            Some(SOME_UNREAD) => {
+                outcome.warning = Some("something of the sources could not be read".into());
+            }
+            _ if ended.last_words.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
+            _ => bail!("{}", ended.last_words),
+        }
+        let record = serde_json::from_str(&ended.stdout);
+        outcome.record = Some(record.context("bk-create printed no record")?);
+        Ok(())
+    }
+
+    /// To the ledger, the journal and stdout.
+    fn record(&mut self, job: &Job, scheduled: Option<Timestamp>, outcome: Outcome) -> Result<u8> {
+        let name = job.name.escape_debug();
+        if !outcome.reasons.is_empty() {
+            PROGRAM.warn(&format!("the job '{name}' failed: {}", outcome.reason()));
+        }
+        self.notices
+            .tell(outcome.priority(), &outcome.notice(&job.name));
+        if let Some(record) = &outcome.record {
+            if self.output.is_table() {
+                self.made.push(record.clone());
+            } else {
+                self.output.line(record)?;
+                self.output.flush()?;
+            }
+        }
+        let details = outcome.details(&job.name, scheduled);
+        let id = outcome.record.as_ref().and_then(|it| it["id"].as_i64());
+        let event = Event {
+            backup: id.zip(outcome.backup_name()),
+            event: EVENT,
+            ok: outcome.reasons.is_empty(),
+            details,
+        };
+        catalog::write(&self.home, |session| session.log(&event))
+            .with_context(|| format!("cannot record the run of the job '{name}'"))?;
+        Ok(if outcome.reasons.is_empty() {
+            cli::DONE
+        } else {
+            cli::SOME_FAILED
+        })
+    }
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        if self.reasons.is_empty() {
+            "ok"
+        } else {
+            "failed"
+        }
+    }
+
+    fn backup_name(&self) -> Option<&str> {
+        self.record.as_ref()?.get("backup_name")?.as_str()
+    }
+
+    fn reason(&self) -> String {
+        self.reasons.join("; ")
+    }
+
+    fn priority(&self) -> Priority {
+        match (self.reasons.is_empty(), &self.warning) {
+            (false, _) => Priority::Failed,
+            (true, Some(_)) => Priority::Warning,
+            (true, None) => Priority::Ok,
+        }
+    }
+
+    fn notice(&self, job: &str) -> String {
+        let mut parts = vec![format!("job '{job}' {}", self.word())];
+        parts.extend(self.backup_name().map(|name| format!("backup '{name}'")));
+        parts.extend(self.warning.clone());
+        if self.pruned.count > 0 {
+            parts.push(format!("pruned {}", self.pruned.count));
+        }
+        parts.extend(self.reasons.iter().cloned());
+        parts.join("; ")
+    }
+
+    /// The job comes first: by that its last run is found.
+    fn details(&self, job: &str, scheduled: Option<Timestamp>) -> Value {
+        let mut details = json!({
+            "job": job,
+            "scheduled": scheduled,
+            "seconds": self.seconds,
+            "pruned": self.pruned.count,
+            "freed": self.pruned.freed_bytes,
+        });
+        if let Some(warning) = &self.warning {
+            details["warning"] = warning.clone().into();
+        }
+        if !self.reasons.is_empty() {
+            details["reason"] = self.reason().into();
+        }
+        details
+    }
+}
