@@ -7,7 +7,7 @@
 //! disk by the `spare`, `partial` is an archive that is being written, `durable` makes
 //! directories last. `cli` is the
 //! command line, `completions` what shells are taught of it, `operands` which backups are
-//! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
+//! meant, `output` what is printed, `listing` records in it, `detail` one in full, `progress` the bar, `signals`
 //! what ends a program in good order, `space` what a file system
 //! has, `units` sizes and times, `verified` what was proved of an
 //! archive, `metadata` facts as people write them. This crate opens no archive but to ask whether somebody is at work on it.
@@ -17,6 +17,7 @@ pub mod birth;
 pub mod catalog;
 pub mod cli;
 mod completions;
+pub mod detail;
 pub mod durable;
 pub mod home;
 pub mod lines;
