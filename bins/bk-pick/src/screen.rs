@@ -232,6 +232,3 @@ impl Lines<'_> {
 fn to_u16(number: usize) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
-
-#[cfg(test)]
-mod tests;

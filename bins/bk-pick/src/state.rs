@@ -213,6 +213,7 @@ impl State {
             KeyCode::Esc => return Step::Leave,
             KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
             KeyCode::Tab => self.show_record(0),
+            KeyCode::Char(' ') if self.only_one => {}
             KeyCode::Char(' ') => {
                 self.toggle_mark();
                 self.step(1);
@@ -346,6 +347,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,10 +5,12 @@ use crossterm::event::{KeyCode, KeyEvent};
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::style::{Color, Modifier};
 
-use super::*;
 use crate::cells::tests::{item, now};
 use crate::events::Inside;
+use crate::screen::draw;
+use crate::state::State;
 
 fn sample() -> State {
     let verified = |hours| LastVerified {
