@@ -18,6 +18,9 @@ const DIRS: [&str; 3] = ["store", "near", "far"];
 /// What stands for the identity of a backup and its archive.
 const FACTS: [&str; 4] = ["id", "status", "backup_path", "backup_hash"];
 
+/// Of these each is struck, in the short round too.
+pub const FEW: [&str; 4] = ["renameat2", "unlink", "link", "copy_file_range"];
+
 /// What a command line does, when nothing keeps it from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {

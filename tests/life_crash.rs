@@ -9,8 +9,6 @@ use bk_tests::life::*;
 /// The calls that change what is on the disk.
 const CALLS: &str = "write pwrite64 ftruncate fallocate fsync fdatasync copy_file_range ioctl \
                      mkdir rename renameat2 link unlink unlinkat flock exit_group";
-/// Of these each is struck, in the short round too.
-const FEW: [&str; 4] = ["renameat2", "unlink", "link", "copy_file_range"];
 /// Exit status of what was killed.
 const KILLED: i32 = 137;
 
@@ -65,6 +63,13 @@ fn a_removal_that_is_killed_loses_nothing() {
 }
 
 #[test]
+fn a_prune_that_is_killed_loses_nothing() {
+    if can_trace() {
+        kill_at_each(&Store::new("true"), &PRUNE, 8);
+    }
+}
+
+#[test]
 fn a_move_that_is_killed_loses_nothing() {
     if can_trace() {
         kill_at_each(&Store::new("true"), &MOVE_NEAR, 8);
@@ -74,7 +79,7 @@ fn a_move_that_is_killed_loses_nothing() {
 #[test]
 fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_move_far(8);
+        kill_move_far(14);
     }
 }
 

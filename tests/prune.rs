@@ -1,7 +1,7 @@
 //! bk-prune from outside: what it says that it would remove is what it removes.
 
 use bk_tests::store::{ids, left, six, store};
-use bk_tests::{Ran, Sandbox, checkout, programs};
+use bk_tests::{Ran, Sandbox, checkout};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use regex::Regex;
@@ -67,10 +67,6 @@ fn human(bytes: i64) -> String {
 /// Random stores and policies, each also with bk-rm.
 #[test]
 fn a_dry_run_into_bk_rm_does_what_a_run_does() {
-    if !programs().join("bk-rm").exists() {
-        println!("skipped: bk-rm is not built");
-        return;
-    }
     let rule = prop_oneof![
         (1..4_u8).prop_map(|n| format!("--keep-last {n} ")),
         (1..4_u8).prop_map(|n| format!("--keep-daily {n} ")),
@@ -126,10 +122,6 @@ fn an_explanation_has_every_candidate_and_removes_nothing() {
 
 #[test]
 fn a_line_that_is_to_be_kept_is_refused_by_bk_rm() {
-    if !programs().join("bk-rm").exists() {
-        println!("skipped: bk-rm is not built");
-        return;
-    }
     let sandbox = six();
     let ran = sandbox.run("bk-prune --explain --keep-daily 2 | bk-rm");
     assert_eq!(ran.status, 1, "{ran:#?}");

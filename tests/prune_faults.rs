@@ -97,6 +97,24 @@ fn what_is_moved_meanwhile_stays_for_the_next_time() {
 }
 
 #[test]
+fn what_expires_meanwhile_waits_for_the_next_time() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = six();
+    let ran = between(&sandbox, "--keep-last 2", || {
+        sandbox.sql("UPDATE backup_records SET expires_at = created_at WHERE id = 5");
+    });
+    // Without 5, 4 is of the two newest.
+    assert_eq!(ids(&ran.records()), [1, 2, 3].into());
+    assert_eq!(left(&sandbox), [4, 5, 6]);
+    assert_eq!(
+        ids(&sandbox.ok("bk-prune --keep-last 2").records()),
+        [5].into()
+    );
+}
+
+#[test]
 fn a_signal_ends_it_after_the_archive_under_way() {
     if !can_trace() {
         return;

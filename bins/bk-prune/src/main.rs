@@ -12,6 +12,10 @@ mod report;
 mod retention;
 mod rules;
 
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(prune::run)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -19,8 +23,4 @@ mod tests {
     mod precedence;
     mod properties;
     mod store;
-}
-
-fn main() -> std::process::ExitCode {
-    flags::PROGRAM.run(prune::run)
 }

@@ -10,7 +10,6 @@ use anyhow::Result;
 use bk_schema::catalog::Session;
 use bk_schema::cli;
 use bk_schema::home::Home;
-use bk_schema::lines::Identity;
 use bk_schema::record::Backup;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::Signals;
@@ -140,12 +139,7 @@ impl<'a> Plan<'a> {
     /// The records as they are now, less those that others removed or work on. An archive that
     /// was moved meanwhile is where nobody looked: its backup counts, but stays.
     fn refresh(&mut self, session: &Session<'_>) -> Result<()> {
-        let id = |it: &Planned| Identity {
-            id: Some(it.item.backup.id),
-            name: None,
-        };
-        let open = self.all.iter().filter(|it| !it.is_chosen);
-        let rows = session.find(&open.map(id).collect::<Vec<_>>())?;
+        let rows = session.backups()?;
         let rows = rows.into_iter().flatten();
         let mut current: HashMap<i64, Backup> = rows.map(|it| (it.id, it)).collect();
         self.all.retain_mut(|planned| {

@@ -140,7 +140,8 @@ fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
     for path in [partial_path(archive), archive.to_owned()] {
         match look(&path) {
             Place::Busy => return None,
-            Place::Empty => {}
+            // It may have been unlinked without a sync; a directory that is gone needs none.
+            Place::Empty => drop(path.parent().map(sync_dir)),
             Place::Abandoned(held) => unlink(&held)?,
         }
     }

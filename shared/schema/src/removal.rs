@@ -169,7 +169,8 @@ impl Removal<'_> {
         }
     }
 
-    /// What became of a part: rows that go, rows that stay as they were, and the ledger.
+    /// What became of a part: rows that go, rows that stay as they were, and the ledger. What is
+    /// unlinked, but perhaps not to last, stays `deleting`: the next session finishes it.
     fn record<'a, T: 'a>(
         &self,
         session: &Session<'_>,
@@ -180,7 +181,7 @@ impl Removal<'_> {
         session.remove(&gone.iter().copied().map(id).collect::<Vec<_>>())?;
         for (_, status) in Status::ALL {
             let is_of = |it: &&&Going<T>| it.candidate.backup.status == status;
-            let marked = stays.iter().filter(|it| !it.held.is_empty());
+            let marked = stays.iter().filter(|it| is_whole(it));
             let ids: Vec<_> = marked.filter(is_of).copied().map(id).collect();
             session.set_status(&ids, status)?;
         }
@@ -209,6 +210,12 @@ impl Removal<'_> {
 
 fn id<T>(going: &Going<T>) -> i64 {
     going.candidate.backup.id
+}
+
+/// Whether all that was to be removed is still there.
+fn is_whole<T>(going: &Going<T>) -> bool {
+    let is_there = |held: &Held| held.is_at(held.path()).unwrap_or(true);
+    !going.held.is_empty() && going.held.iter().all(is_there)
 }
 
 /// Whether a living process is removing a backup whose row says so: it holds the archive, or
