@@ -106,7 +106,7 @@ fn age(from: Timestamp, to: Timestamp) -> String {
         secs @ MINUTE..HOUR => format!("{}m", secs / MINUTE),
         secs if secs < 2 * DAY => format!("{}h", secs / HOUR),
         secs if secs < 100 * DAY => format!("{}d", secs / DAY),
-        secs if secs < 2 * YEAR && secs < 100 * WEEK => format!("{}w", secs / WEEK),
+        secs if secs < 100 * WEEK => format!("{}w", secs / WEEK),
         secs => format!("{}y", secs / YEAR),
     }
 }

@@ -13,13 +13,13 @@ mod state;
 mod terminal;
 mod text;
 
+fn main() -> std::process::ExitCode {
+    flags::PROGRAM.run(pick::run)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     mod screen;
     mod state;
-}
-
-fn main() -> std::process::ExitCode {
-    flags::PROGRAM.run(pick::run)
 }
