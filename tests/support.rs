@@ -8,6 +8,7 @@ pub mod life;
 pub mod rich;
 pub mod store;
 pub mod tarball;
+pub mod tmux;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

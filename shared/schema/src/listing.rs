@@ -107,7 +107,8 @@ impl Listed {
 }
 
 /// The size for people, `-` where it is not known.
-fn size(backup: &Backup) -> String {
+#[must_use]
+pub fn size(backup: &Backup) -> String {
     let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
     known.map_or("-".to_owned(), human_size)
 }

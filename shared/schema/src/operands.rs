@@ -17,6 +17,8 @@ pub enum Without {
     Stdin,
     /// It takes the whole catalog.
     Catalog,
+    /// It reads stdin; where that is a terminal, it takes the whole catalog.
+    StdinOrCatalog,
 }
 
 /// The backups that are meant, each with the line that it came by; `None` for the whole
@@ -42,7 +44,11 @@ pub fn given_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)
 
 fn meant(operands: &[OsString], without: Without) -> Result<Option<Vec<Line>>> {
     let is_stdin = match operands {
-        [] => without == Without::Stdin,
+        [] => match without {
+            Without::Stdin => true,
+            Without::Catalog => false,
+            Without::StdinOrCatalog => !io::stdin().is_terminal(),
+        },
         operands => operands == ["-"],
     };
     if is_stdin {

@@ -89,11 +89,10 @@ impl Output {
             }
             (json, table) => table || (is_terminal && !json),
         };
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ok(Self {
             stdout: BufWriter::with_capacity(1 << 16, stdout),
             is_table,
-            is_colour: is_terminal && !no_colour,
+            is_colour: is_terminal && is_colour_wanted(),
             is_gone: false,
         })
     }
@@ -160,6 +159,12 @@ impl Output {
             other => other.context("cannot write to standard output"),
         }
     }
+}
+
+/// Whether there may be colour on a terminal: `NO_COLOR` is not set, or is empty.
+#[must_use]
+pub fn is_colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Text without control characters, which could play tricks on a terminal.

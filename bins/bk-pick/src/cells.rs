@@ -1,0 +1,189 @@
+//! What the list shows of one backup: a text for each of its columns.
+//!
+//! Knows no screen and no catalog; what is relative is relative to the `now` that it is given.
+
+use bk_schema::listing::{Listed, size};
+use bk_schema::output::{Cell, Tone, visible};
+use bk_schema::verified::LastVerified;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const WEEK: i64 = 7 * DAY;
+const YEAR: i64 = 365 * DAY;
+
+/// Length of the date in [`Item::time`].
+const DATE_BYTES: usize = 10;
+
+/// One backup of the list.
+pub(crate) struct Item {
+    /// Its record.
+    pub(crate) listed: Listed,
+    /// When it was made, in the local zone: `2026-11-24 08:00`.
+    pub(crate) time: String,
+}
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Date,
+    Time,
+    Age,
+    Type,
+    Version,
+    Size,
+    Status,
+    Protected,
+    Verified,
+    Name,
+    Files,
+    Expires,
+    Description,
+}
+
+impl Item {
+    pub(crate) fn new(listed: Listed, zone: &TimeZone) -> Self {
+        let created = listed.backup.created_at.to_zoned(zone.clone());
+        let time = created.strftime("%Y-%m-%d %H:%M").to_string();
+        Self { listed, time }
+    }
+
+    /// What one column shows, without control characters.
+    pub(crate) fn cell(&self, field: Field, now: Timestamp) -> Cell {
+        let backup = &self.listed.backup;
+        let text_or_dash = |text: &Option<String>| text.as_deref().unwrap_or("-").to_owned();
+        let text = match field {
+            Field::Status => {
+                let (text, tone) = self.listed.state();
+                let text = text.to_owned();
+                return Cell { text, tone };
+            }
+            Field::Verified => return verified(LastVerified::of(backup), now),
+            Field::Date => self.time.chars().take(DATE_BYTES).collect(),
+            Field::Time => self.time.clone(),
+            Field::Age => age(backup.created_at, now),
+            Field::Type => backup.backup_type.name().to_owned(),
+            Field::Version => text_or_dash(&backup.source_version),
+            Field::Size => size(backup),
+            Field::Protected => if backup.protected { "yes" } else { "-" }.to_owned(),
+            Field::Name => backup.backup_name.clone(),
+            Field::Files => backup.file_count.map_or("-".into(), |n| n.to_string()),
+            Field::Expires => backup.expires_at.map_or("-".into(), |at| expires(at, now)),
+            Field::Description => text_or_dash(&backup.description),
+        };
+        visible(&text).into()
+    }
+}
+
+/// How long ago it was verified, and what came of it.
+fn verified(last: Option<LastVerified>, now: Timestamp) -> Cell {
+    let Some(last) = last else {
+        return "-".to_owned().into();
+    };
+    let (outcome, tone) = match last.ok {
+        true => ("ok", Tone::Plain),
+        false => ("BAD", Tone::Bad),
+    };
+    let text = format!("{outcome} {}", age(last.at, now));
+    Cell { text, tone }
+}
+
+fn expires(at: Timestamp, now: Timestamp) -> String {
+    match at > now {
+        true => format!("in {}", age(now, at)),
+        false => "expired".into(),
+    }
+}
+
+/// The time from one point to another in at most three characters, but for what is older than
+/// 99 years; `-` where the first is later.
+fn age(from: Timestamp, to: Timestamp) -> String {
+    match to.as_second() - from.as_second() {
+        ..0 => "-".into(),
+        secs @ 0..MINUTE => format!("{secs}s"),
+        secs @ MINUTE..HOUR => format!("{}m", secs / MINUTE),
+        secs if secs < 2 * DAY => format!("{}h", secs / HOUR),
+        secs if secs < 100 * DAY => format!("{}d", secs / DAY),
+        secs if secs < 100 * WEEK => format!("{}w", secs / WEEK),
+        secs => format!("{}y", secs / YEAR),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+    use bk_schema::record::Backup;
+
+    pub(crate) const NOW: &str = "2026-11-24T12:00:00Z";
+
+    pub(crate) fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    /// A completed backup that was made so many hours before now.
+    pub(crate) fn item(id: i64, hours: i64, change: impl FnOnce(&mut Backup)) -> Item {
+        let created = now() - jiff::SignedDuration::from_hours(hours);
+        let mut backup: Backup = serde_json::from_value(serde_json::json!({
+            "id": id, "backup_name": format!("nightly-{id}"), "backup_type": "automatic",
+            "status": "completed", "source_version": "2.3.1", "backup_path": "/b/a.tar.gz",
+            "backup_size": 1536, "file_count": 4, "compression_type": "gzip",
+            "backup_hash": "0".repeat(64), "description": null, "backup_metadata": {},
+            "protected": false, "created_at": created, "expires_at": null
+        }))
+        .unwrap();
+        change(&mut backup);
+        let (mut listed, _) = Listed::look(backup);
+        listed.file_status = bk_schema::listing::FileStatus::Available;
+        Item::new(listed, &TimeZone::UTC)
+    }
+
+    #[test]
+    fn a_span_takes_three_characters() {
+        for (secs, text) in [
+            (-1, "-"),
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3599, "59m"),
+            (3600, "1h"),
+            (2 * DAY - 1, "47h"),
+            (2 * DAY, "2d"),
+            (100 * DAY - 1, "99d"),
+            (100 * DAY, "14w"),
+            (100 * WEEK - 1, "99w"),
+            (100 * WEEK, "1y"),
+            (2 * YEAR, "2y"),
+        ] {
+            let from = now() - jiff::SignedDuration::from_secs(secs);
+            assert_eq!(age(from, now()), text, "{secs}");
+        }
+    }
+
+    #[test]
+    fn a_cell_tells_what_the_record_says() {
+        let item = item(7, 26, |backup| {
+            backup.description = Some("x\u{1b}[2J".into());
+            backup.expires_at = Some(now());
+            backup.protected = true;
+            let last = LastVerified {
+                at: now() - jiff::SignedDuration::from_hours(72),
+                level: "quick".into(),
+                ok: false,
+            };
+            last.put(backup).unwrap();
+        });
+        let text = |field| item.cell(field, now()).text;
+        assert_eq!(text(Field::Date), "2026-11-23");
+        assert_eq!(text(Field::Time), "2026-11-23 10:00");
+        assert_eq!(text(Field::Age), "26h");
+        assert_eq!(text(Field::Size), "1.50 KiB");
+        assert_eq!(text(Field::Verified), "BAD 3d");
+        assert_eq!(item.cell(Field::Verified, now()).tone, Tone::Bad);
+        assert_eq!(text(Field::Expires), "expired");
+        assert_eq!(text(Field::Protected), "yes");
+        assert_eq!(text(Field::Description), "x\\u{1b}[2J");
+    }
+}

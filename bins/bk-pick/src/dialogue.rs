@@ -1,0 +1,227 @@
+//! The list on the screen until it ends: events one after the other, signals between them.
+//!
+//! Joins what is pure (`state`, `screen`) with the terminal, the keys and the child.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bk_schema::home::Home;
+use bk_schema::listing::Listed;
+use bk_schema::signals::Signals;
+use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
+use signal_hook::flag;
+
+use crate::events::{self, Event, Inside};
+use crate::inside::Listing;
+use crate::screen;
+use crate::state::{State, Step};
+use crate::terminal::Screen;
+
+/// How long a signal may wait to be seen.
+const TICK: Duration = Duration::from_millis(100);
+/// Events that are taken before the screen is drawn again.
+const AT_ONCE: usize = 256;
+
+/// How it ended.
+pub(crate) enum End {
+    /// With these.
+    Chosen(Vec<Listed>),
+    /// By Esc or Ctrl-C.
+    Left,
+    /// By the signal of this number.
+    Signal(u8),
+}
+
+/// The list on the screen.
+pub(crate) struct Dialogue {
+    home: Home,
+    state: State,
+    screen: Screen,
+    signals: Signals,
+    stops: Arc<AtomicBool>,
+    goes_on: Arc<AtomicBool>,
+    sender: SyncSender<Event>,
+    receiver: Receiver<Event>,
+    listing: Option<Listing>,
+    runs: u64,
+}
+
+impl Dialogue {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// Those of the terminal, and of sigaction(2).
+    pub(crate) fn begin(home: Home, tty: File, mut state: State) -> Result<Self> {
+        let signals = Signals::watch()?;
+        signals.hold();
+        let (stops, goes_on) = (Arc::default(), Arc::default());
+        flag::register(SIGTSTP, Arc::clone(&stops)).context("cannot watch for signals")?;
+        flag::register(SIGCONT, Arc::clone(&goes_on)).context("cannot watch for signals")?;
+        let screen = Screen::enter(tty).context("cannot use the terminal")?;
+        let (width, height) = screen.size();
+        state.resize(width, height);
+        let (sender, receiver) = sync_channel(events::QUEUE);
+        let keys = sender.clone();
+        std::thread::spawn(move || events::read_keys(&keys));
+        Ok(Self {
+            home,
+            state,
+            screen,
+            signals,
+            stops,
+            goes_on,
+            sender,
+            receiver,
+            listing: None,
+            runs: 0,
+        })
+    }
+
+    /// Until it ends. Then the terminal is as it was.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn run(mut self) -> Result<End> {
+        let step = self.until_end();
+        if let Some(signal) = self.signals.caught() {
+            return Ok(End::Signal(signal));
+        }
+        let step = step?;
+        self.screen.leave().context("cannot restore the terminal")?;
+        self.signals.release();
+        Ok(match step {
+            Step::Choose => End::Chosen(self.state.into_chosen()),
+            _ => End::Left,
+        })
+    }
+
+    /// Ends with a choice or without one, or where a signal came.
+    fn until_end(&mut self) -> Result<Step> {
+        loop {
+            let state = &self.state;
+            let drawn = self.screen.draw(|frame| screen::draw(frame, state));
+            drawn.context("cannot draw on the terminal")?;
+            let Some(first) = self.wait()? else {
+                return Ok(Step::Leave);
+            };
+            let mut next = Some(first);
+            let mut left = AT_ONCE;
+            while let Some(event) = next {
+                let step = self.take(event)?;
+                if matches!(step, Step::Choose | Step::Leave) {
+                    return Ok(step);
+                }
+                left -= 1;
+                next = if left > 0 {
+                    self.receiver.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+        }
+    }
+
+    /// The next event; `None` where a signal is to end it.
+    fn wait(&mut self) -> Result<Option<Event>> {
+        loop {
+            if self.signals.caught().is_some() {
+                return Ok(None);
+            }
+            if self.stops.swap(false, Ordering::SeqCst) {
+                self.stop(false)?;
+                return Ok(Some(Event::Resized));
+            }
+            if self.goes_on.swap(false, Ordering::SeqCst) {
+                // Somebody stopped it who could not be noticed, and a shell had the terminal.
+                self.screen.return_to().context("cannot use the terminal")?;
+                return Ok(Some(Event::Resized));
+            }
+            match self.receiver.recv_timeout(TICK) {
+                Ok(event) => return Ok(Some(event)),
+                Err(RecvTimeoutError::Timeout) => self.screen.check_there()?,
+                Err(RecvTimeoutError::Disconnected) => bail!("no more keys can be read"),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<Step> {
+        let step = match event {
+            Event::Key(key) => self.state.press(key),
+            Event::Paste(text) => {
+                self.state.paste(&text);
+                Step::Stay
+            }
+            Event::Resized => Step::Redraw,
+            Event::Inside(run, part) => {
+                if run == self.runs {
+                    self.state.add_inside(part);
+                }
+                Step::Stay
+            }
+            Event::KeysEnded(error) => return Err(error).context("cannot read keys"),
+        };
+        match step {
+            Step::Redraw => {
+                self.screen
+                    .resize()
+                    .context("cannot draw on the terminal")?;
+                let (width, height) = self.screen.size();
+                self.state.resize(width, height);
+            }
+            Step::ListInside(id) => self.list_inside(id),
+            Step::StopInside => self.stop_inside(),
+            Step::Suspend => {
+                self.stop(true)?;
+                return self.take(Event::Resized);
+            }
+            Step::Stay | Step::Choose | Step::Leave => {}
+        }
+        Ok(step)
+    }
+
+    fn list_inside(&mut self, id: i64) {
+        self.stop_inside();
+        match Listing::start(&self.home, id, self.runs, self.sender.clone()) {
+            Ok(listing) => self.listing = Some(listing),
+            Err(error) => {
+                let line = format!("cannot run bk-ls: {error}");
+                self.state.add_inside(Inside::Lines(vec![line]));
+                self.state.add_inside(Inside::End);
+            }
+        }
+    }
+
+    /// What still comes of it is passed over.
+    fn stop_inside(&mut self) {
+        self.listing = None;
+        self.runs += 1;
+    }
+
+    /// Gives the terminal back and stops, until somebody says to go on: with the rest of its
+    /// pipeline, where the key was pressed, as the terminal does it that is no screen.
+    fn stop(&mut self, with_pipeline: bool) -> Result<()> {
+        if !can_go_on() {
+            return Ok(());
+        }
+        self.screen.leave().context("cannot restore the terminal")?;
+        if with_pipeline {
+            kill_current_process_group(Signal::TSTP).context("cannot stop")?;
+        }
+        // By this signal, as the other one is watched.
+        kill_process(getpid(), Signal::STOP).context("cannot stop")?;
+        self.stops.store(false, Ordering::SeqCst);
+        self.goes_on.store(false, Ordering::SeqCst);
+        self.screen.return_to().context("cannot use the terminal")
+    }
+}
+
+/// Whether there is a shell with job control: it gives each pipeline a process group. Else
+/// nobody would ever say to go on.
+fn can_go_on() -> bool {
+    getsid(None).is_ok_and(|session| session != getpgrp())
+}

@@ -1,0 +1,154 @@
+//! What happens while the list is shown: keys, and lines of what is inside; one after the other
+//! through one channel.
+//!
+//! Keys are read by a thread of their own, so that nothing that a terminal sends or fails to send
+//! can hold up the program.
+
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use crossterm::event::{self as terminal_event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+/// Events on their way; whoever sends more waits.
+pub(crate) const QUEUE: usize = 64;
+
+/// A slow line can tear what a key sends; the rest of it comes within this time.
+const TORN: Duration = Duration::from_millis(60);
+
+/// One event.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Key(KeyEvent),
+    /// Text that was pasted as a whole.
+    Paste(String),
+    Resized,
+    /// Lines of what is inside, from the run of this number.
+    Inside(u64, Inside),
+    /// The terminal gives no more keys.
+    KeysEnded(std::io::Error),
+}
+
+/// What a run that lists what is inside has to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    Lines(Vec<String>),
+    /// There are more than are kept.
+    Cut,
+    End,
+}
+
+/// Reads keys until the receiver is gone.
+pub(crate) fn read_keys(sender: &SyncSender<Event>) {
+    loop {
+        let result = match terminal_event::read() {
+            Ok(event) => pass_on(event, sender),
+            Err(error) => {
+                // With the receiver gone nobody wants to know.
+                let _ = sender.send(Event::KeysEnded(error));
+                return;
+            }
+        };
+        if result.is_none() {
+            return;
+        }
+    }
+}
+
+/// `None` when the receiver is gone.
+fn pass_on(event: terminal_event::Event, sender: &SyncSender<Event>) -> Option<()> {
+    match event {
+        terminal_event::Event::Key(key) if key.kind != KeyEventKind::Release => {
+            for key in joined(key, next_key) {
+                sender.send(Event::Key(key)).ok()?;
+            }
+        }
+        terminal_event::Event::Paste(text) => sender.send(Event::Paste(text)).ok()?,
+        terminal_event::Event::Resize(..) => sender.send(Event::Resized).ok()?,
+        _ => {}
+    }
+    Some(())
+}
+
+/// The key that follows at once.
+fn next_key() -> Option<KeyEvent> {
+    match terminal_event::poll(TORN) {
+        Ok(true) => match terminal_event::read() {
+            Ok(terminal_event::Event::Key(key)) => Some(key),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The key, or the one whose sequence came in two parts: `Esc`, then `[A`, means up. Else a torn
+/// arrow would end the program.
+fn joined(first: KeyEvent, mut next: impl FnMut() -> Option<KeyEvent>) -> Vec<KeyEvent> {
+    if first.code != KeyCode::Esc {
+        return vec![first];
+    }
+    let Some(second) = next() else {
+        return vec![first];
+    };
+    if !matches!(second.code, KeyCode::Char('[' | 'O')) {
+        return vec![first, second];
+    }
+    let mut parameters = String::new();
+    while let Some(key) = next() {
+        let code = match key.code {
+            KeyCode::Char(c @ ('0'..='9' | ';')) => {
+                parameters.push(c);
+                continue;
+            }
+            KeyCode::Char('A') => KeyCode::Up,
+            KeyCode::Char('B') => KeyCode::Down,
+            KeyCode::Char('C') => KeyCode::Right,
+            KeyCode::Char('D') => KeyCode::Left,
+            KeyCode::Char('H') => KeyCode::Home,
+            KeyCode::Char('F') => KeyCode::End,
+            KeyCode::Char('~') => match parameters.as_str() {
+                "1" | "7" => KeyCode::Home,
+                "4" | "8" => KeyCode::End,
+                "5" => KeyCode::PageUp,
+                "6" => KeyCode::PageDown,
+                _ => break,
+            },
+            _ => break,
+        };
+        return vec![KeyEvent::new(code, KeyModifiers::NONE)];
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined_codes(typed: &[KeyCode]) -> Vec<KeyCode> {
+        let mut keys = typed.iter();
+        let mut next = || keys.next().map(|code| KeyEvent::from(*code));
+        let first = next();
+        let all = first.map(|first| joined(first, next)).unwrap_or_default();
+        all.iter().map(|key| key.code).collect()
+    }
+
+    #[test]
+    fn a_torn_key_is_the_key_that_was_pressed() {
+        let c = KeyCode::Char;
+        for (typed, meant) in [
+            (&[KeyCode::Esc][..], &[KeyCode::Esc][..]),
+            (&[c('x')], &[c('x')]),
+            (&[KeyCode::Esc, KeyCode::Tab], &[KeyCode::Esc, KeyCode::Tab]),
+            (&[KeyCode::Esc, c('['), c('A')], &[KeyCode::Up]),
+            (&[KeyCode::Esc, c('O'), c('B')], &[KeyCode::Down]),
+            (&[KeyCode::Esc, c('['), c('5'), c('~')], &[KeyCode::PageUp]),
+            (
+                &[KeyCode::Esc, c('['), c('1'), c(';'), c('5'), c('C')],
+                &[KeyCode::Right],
+            ),
+            (&[KeyCode::Esc, c('['), c('2'), c('~')], &[]),
+            (&[KeyCode::Esc, c('[')], &[]),
+        ] {
+            assert_eq!(joined_codes(typed), meant, "{typed:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The flags of bk-pick.
+
+use bk_schema::cli::{Flag, Operands, Program};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-pick",
+    summary: "choose backups from a list on the terminal",
+    usage: "[flags] [ID|NAME...]  or  bk-pick [flags] <RECORDS",
+    operands: Operands::Backups,
+    flags: &[
+        Flag::new("one", None, None, "only one can be chosen"),
+        Flag::new("header", None, Some("TEXT"), "show a line above the list"),
+    ],
+};

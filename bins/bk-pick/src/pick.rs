@@ -1,0 +1,99 @@
+//! The whole program: one reading of the catalog, the list, then the lines.
+//!
+//! The catalog is closed before the first archive is looked at and the screen drawn.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use anyhow::Result;
+use bk_schema::catalog;
+use bk_schema::cli::{self, Arguments};
+use bk_schema::home::{self, Home};
+use bk_schema::lines::Line;
+use bk_schema::listing::{self, FileStatus, Listed};
+use bk_schema::operands::{self, Without};
+use bk_schema::output::{Output, is_colour_wanted};
+use bk_schema::record::{Backup, Status};
+use bk_schema::signals::SIGNALLED;
+use jiff::tz::TimeZone;
+use signal_hook::consts::SIGINT;
+
+use crate::cells::Item;
+use crate::dialogue::{Dialogue, End};
+use crate::flags::PROGRAM;
+use crate::state::State;
+use crate::terminal;
+
+/// The whole program.
+///
+/// # Errors
+/// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let now = home::now();
+    let home = Home::new(&PROGRAM, arguments, now)?;
+    let mut output = Output::new(arguments)?;
+    let header = arguments.text("header")?;
+    let tty = terminal::open()?;
+    let given = operands::given(arguments, Without::StdinOrCatalog)?;
+
+    let (listed, status) = look_up(&home, given)?;
+    if listed.is_empty() {
+        PROGRAM.warn("there is nothing to choose from");
+        return Ok(cli::SOME_FAILED);
+    }
+    let zone = TimeZone::system();
+    let items = listed.into_iter().map(|one| Item::new(one, &zone));
+    let mut state = State::new(items.collect(), now);
+    state.header = header.map(str::to_owned);
+    state.only_one = arguments.has("one");
+    state.is_colour = is_colour_wanted();
+    match show(home, tty, state)? {
+        End::Chosen(chosen) => {
+            listing::print(&mut output, chosen)?;
+            Ok(status)
+        }
+        End::Left => Ok(SIGNALLED + u8::try_from(SIGINT)?),
+        End::Signal(signal) => Ok(SIGNALLED + signal),
+    }
+}
+
+fn show(home: Home, tty: File, state: State) -> Result<End> {
+    Dialogue::begin(home, tty, state)?.run()
+}
+
+/// What there is to choose from, newest first: what is given, or all that is available.
+fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
+    let mut status = cli::DONE;
+    let mut listed = Vec::new();
+    let is_given = given.is_some();
+    let found: Vec<catalog::Found> = match given {
+        None => {
+            let rows = catalog::read(home, |session| session.backups())?;
+            let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));
+            rows.into_iter().map(plain).collect()
+        }
+        Some(lines) => catalog::look_up(home, lines)?,
+    };
+    let mut seen = HashSet::new();
+    for row in found {
+        match row {
+            Ok((backup, object)) => {
+                if seen.insert(backup.id) {
+                    let (mut one, _) = Listed::look(backup);
+                    one.pass(object);
+                    listed.push(one);
+                }
+            }
+            Err(error) => status = PROGRAM.report(&error),
+        }
+    }
+    if !is_given {
+        let is_available = |one: &Listed| {
+            one.backup.status == Status::Completed && one.file_status == FileStatus::Available
+        };
+        listed.retain(is_available);
+    }
+    listed.sort_by_key(|one| (one.backup.created_at, one.backup.id));
+    listed.reverse();
+    Ok((listed, status))
+}

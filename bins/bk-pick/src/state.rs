@@ -1,0 +1,349 @@
+//! What the list is like, and what each key makes of it. A pure function of keys.
+//!
+//! Knows no terminal, no catalog and no child; asks for what it cannot do itself by a [`Step`].
+
+use std::collections::BTreeSet;
+
+use bk_schema::detail::{NAME_WIDTH, fields};
+use bk_schema::listing::Listed;
+use bk_schema::output::visible;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::Timestamp;
+
+use crate::cells::Item;
+use crate::columns::Widths;
+use crate::events::Inside;
+use crate::filter::Filter;
+use crate::text::wrap;
+
+/// So many columns a step to the side, and all of them.
+const SIDESTEP: usize = 16;
+const SIDE_MAX: usize = 4096;
+
+/// What is to be done after a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing but to show what changed.
+    Stay,
+    /// To end with what is chosen.
+    Choose,
+    /// To end with nothing.
+    Leave,
+    /// To list what is inside the backup of this id.
+    ListInside(i64),
+    /// To stop listing.
+    StopInside,
+    /// To go to the background.
+    Suspend,
+    /// To draw everything anew.
+    Redraw,
+}
+
+/// What is on the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum View {
+    List,
+    /// The record under the cursor.
+    Record(Page),
+    /// What is inside it.
+    Inside(Page, Progress),
+}
+
+/// How far the lines of what is inside have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    UnderWay,
+    Cut,
+    Done,
+}
+
+/// Lines to scroll through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Page {
+    pub(crate) lines: Vec<String>,
+    /// The first line on the screen.
+    pub(crate) top: usize,
+    /// The first column on the screen.
+    pub(crate) left: usize,
+}
+
+/// The list.
+pub(crate) struct State {
+    pub(crate) items: Vec<Item>,
+    pub(crate) widths: Widths,
+    /// Those that the typed text means, as places in `items`.
+    pub(crate) shown: Vec<usize>,
+    pub(crate) typed: String,
+    /// A place in `shown`.
+    pub(crate) cursor: usize,
+    /// The first of `shown` on the screen.
+    pub(crate) top: usize,
+    /// Places in `items`.
+    pub(crate) marked: BTreeSet<usize>,
+    pub(crate) view: View,
+    pub(crate) header: Option<String>,
+    pub(crate) only_one: bool,
+    pub(crate) is_colour: bool,
+    pub(crate) now: Timestamp,
+    width: usize,
+    height: usize,
+    filter: Filter,
+}
+
+impl State {
+    /// A list of these, newest first.
+    pub(crate) fn new(items: Vec<Item>, now: Timestamp) -> Self {
+        Self {
+            widths: Widths::of(&items),
+            shown: (0..items.len()).collect(),
+            items,
+            typed: String::new(),
+            cursor: 0,
+            top: 0,
+            marked: BTreeSet::new(),
+            view: View::List,
+            header: None,
+            only_one: false,
+            is_colour: false,
+            now,
+            width: 0,
+            height: 0,
+            filter: Filter::new(),
+        }
+    }
+
+    /// The backup under the cursor.
+    pub(crate) fn current(&self) -> Option<&Item> {
+        self.items.get(*self.shown.get(self.cursor)?)
+    }
+
+    /// How many Enter writes.
+    pub(crate) fn chosen_count(&self) -> usize {
+        match self.marked.len() {
+            0 => usize::from(self.current().is_some()),
+            count => count,
+        }
+    }
+
+    /// What is marked, else what is under the cursor; newest first.
+    pub(crate) fn into_chosen(self) -> Vec<Listed> {
+        let mut chosen = self.marked;
+        if chosen.is_empty() {
+            chosen.extend(self.shown.get(self.cursor));
+        }
+        let all = self.items.into_iter().enumerate();
+        let chosen = all.filter(|(at, _)| chosen.contains(at));
+        chosen.map(|(_, item)| item.listed).collect()
+    }
+
+    /// Lines that the screen has for the list or a page: all but the heads and the footers.
+    pub(crate) fn rows(&self) -> usize {
+        let header = usize::from(self.header.is_some());
+        let around = match self.view {
+            View::List => 4,
+            _ => 2,
+        };
+        self.height.saturating_sub(header + around)
+    }
+
+    /// The screen has this size now.
+    pub(crate) fn resize(&mut self, width: usize, height: usize) {
+        (self.width, self.height) = (width, height);
+        if let View::Record(page) = &self.view {
+            let top = page.top;
+            self.show_record(top);
+        }
+        self.settle();
+    }
+
+    /// Lines of what is inside came, or their end.
+    pub(crate) fn add_inside(&mut self, part: Inside) {
+        if let View::Inside(page, progress) = &mut self.view {
+            match part {
+                Inside::Lines(lines) => page.lines.extend(lines.iter().map(|line| visible(line))),
+                Inside::Cut => *progress = Progress::Cut,
+                Inside::End => *progress = Progress::Done,
+            }
+        }
+    }
+
+    /// Text was pasted: what of it can be typed adds to the text.
+    pub(crate) fn paste(&mut self, text: &str) {
+        if self.view == View::List {
+            let typed = text.chars().filter(|c| !c.is_control());
+            let typed: String = typed.collect();
+            self.type_more(&typed);
+            self.settle();
+        }
+    }
+
+    /// A key was pressed.
+    pub(crate) fn press(&mut self, key: KeyEvent) -> Step {
+        let step = if key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.press_control(key.code)
+        } else if key.modifiers.contains(KeyModifiers::ALT) {
+            Step::Stay
+        } else {
+            match self.view {
+                View::List => self.press_in_list(key.code),
+                _ => self.press_in_page(key.code),
+            }
+        };
+        self.settle();
+        step
+    }
+
+    fn press_control(&mut self, code: KeyCode) -> Step {
+        let is_list = self.view == View::List;
+        match code {
+            KeyCode::Char('c') => return Step::Leave,
+            KeyCode::Char('z') => return Step::Suspend,
+            KeyCode::Char('l') => return Step::Redraw,
+            KeyCode::Char('p') => self.step(-1),
+            KeyCode::Char('n') => self.step(1),
+            KeyCode::Char('u') if is_list => self.type_again(String::new()),
+            KeyCode::Char('h') if is_list => self.rub_out(),
+            _ => {}
+        }
+        Step::Stay
+    }
+
+    fn press_in_list(&mut self, code: KeyCode) -> Step {
+        match code {
+            KeyCode::Esc => return Step::Leave,
+            KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
+            KeyCode::Tab => self.show_record(0),
+            KeyCode::Char(' ') if self.only_one => {}
+            KeyCode::Char(' ') => {
+                self.toggle_mark();
+                self.step(1);
+            }
+            KeyCode::Char(c) => self.type_more(c.encode_utf8(&mut [0; 4])),
+            KeyCode::Backspace => self.rub_out(),
+            other => self.go(other),
+        }
+        Step::Stay
+    }
+
+    fn press_in_page(&mut self, code: KeyCode) -> Step {
+        let is_record = matches!(self.view, View::Record(_));
+        match code {
+            KeyCode::Esc | KeyCode::Tab if is_record => self.view = View::List,
+            KeyCode::Esc | KeyCode::Tab => {
+                self.show_record(0);
+                return Step::StopInside;
+            }
+            KeyCode::Char('f') | KeyCode::Right if is_record => {
+                self.view = View::Inside(Page::default(), Progress::UnderWay);
+                let id = self.current().map(|item| item.listed.backup.id);
+                return id.map_or(Step::Stay, Step::ListInside);
+            }
+            KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
+            KeyCode::Char(' ') => self.toggle_mark(),
+            KeyCode::Left => self.sidestep(|left| left.saturating_sub(SIDESTEP)),
+            KeyCode::Right => self.sidestep(|left| (left + SIDESTEP).min(SIDE_MAX)),
+            other => self.go(other),
+        }
+        Step::Stay
+    }
+
+    fn go(&mut self, code: KeyCode) {
+        let page = isize::try_from(self.rows().saturating_sub(1).max(1)).unwrap_or(1);
+        match code {
+            KeyCode::Up => self.step(-1),
+            KeyCode::Down => self.step(1),
+            KeyCode::PageUp => self.step(-page),
+            KeyCode::PageDown => self.step(page),
+            KeyCode::Home => self.step(isize::MIN),
+            KeyCode::End => self.step(isize::MAX),
+            _ => {}
+        }
+    }
+
+    /// Moves the cursor, or the page; too far is corrected by [`State::settle`].
+    fn step(&mut self, by: isize) {
+        let at = match &mut self.view {
+            View::List => &mut self.cursor,
+            View::Record(page) | View::Inside(page, _) => &mut page.top,
+        };
+        *at = at.saturating_add_signed(by);
+    }
+
+    fn sidestep(&mut self, to: impl FnOnce(usize) -> usize) {
+        if let View::Inside(page, _) = &mut self.view {
+            page.left = to(page.left);
+        }
+    }
+
+    fn toggle_mark(&mut self) {
+        if self.only_one {
+            return;
+        }
+        if let Some(at) = self.shown.get(self.cursor)
+            && !self.marked.remove(at)
+        {
+            self.marked.insert(*at);
+        }
+    }
+
+    fn type_more(&mut self, more: &str) {
+        self.typed.push_str(more);
+        // More letters never find more.
+        let among = std::mem::take(&mut self.shown);
+        self.shown = self
+            .filter
+            .narrow(&self.typed, &self.items, among.into_iter());
+        (self.cursor, self.top) = (0, 0);
+    }
+
+    fn rub_out(&mut self) {
+        let mut typed = self.typed.clone();
+        if typed.pop().is_some() {
+            self.type_again(typed);
+        }
+    }
+
+    fn type_again(&mut self, typed: String) {
+        self.typed = typed;
+        let among = 0..self.items.len();
+        self.shown = self.filter.narrow(&self.typed, &self.items, among);
+        (self.cursor, self.top) = (0, 0);
+    }
+
+    fn show_record(&mut self, top: usize) {
+        let Some(item) = self.current() else {
+            return;
+        };
+        let room = self.width.saturating_sub(NAME_WIDTH + 2);
+        let line = |(name, value): (String, String)| {
+            let pieces = wrap(&visible(&value), room);
+            let names = std::iter::once(name).chain(std::iter::repeat(String::new()));
+            let lines = names.zip(pieces);
+            lines.map(|(name, piece)| format!("{name:<NAME_WIDTH$}  {piece}"))
+        };
+        let fields = fields(&item.listed);
+        let lines = fields.into_iter().flat_map(line).collect();
+        self.view = View::Record(Page {
+            lines,
+            top,
+            left: 0,
+        });
+    }
+
+    /// Keeps the cursor in the list and on the screen, and the page in its lines.
+    fn settle(&mut self) {
+        let rows = self.rows().max(1);
+        match &mut self.view {
+            View::List => {
+                self.cursor = self.cursor.min(self.shown.len().saturating_sub(1));
+                let lowest = (self.cursor + 1).saturating_sub(rows);
+                // No row is left empty that could show one.
+                let highest = self.cursor.min(self.shown.len().saturating_sub(rows));
+                self.top = self.top.min(highest).max(lowest);
+            }
+            View::Record(page) | View::Inside(page, _) => {
+                page.top = page.top.min(page.lines.len().saturating_sub(rows));
+            }
+        }
+    }
+}

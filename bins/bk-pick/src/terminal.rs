@@ -1,0 +1,235 @@
+//! The terminal itself: /dev/tty turned to a screen, and turned back whatever happens.
+//!
+//! Knows nothing of what is shown.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use bk_schema::cli::UsageError;
+use crossterm::cursor::Show;
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::execute;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+const TTY: &str = "/dev/tty";
+
+/// Of a terminal that does not tell its size, as some serial lines.
+const USUAL_COLUMNS: u16 = 80;
+const USUAL_ROWS: u16 = 24;
+
+/// The terminal, as something that can show a screen.
+///
+/// # Errors
+/// [`UsageError`]: there is none, or it cannot move its cursor.
+pub(crate) fn open() -> Result<File> {
+    let cannot = |why: String| UsageError(format!("{why}; bk-ls lists without a screen"));
+    let tty = OpenOptions::new().read(true).write(true).open(TTY);
+    let tty = tty.map_err(|error| cannot(format!("there is no terminal to choose on: {error}")))?;
+    let kind = std::env::var("TERM").unwrap_or_default();
+    if kind.is_empty() || kind == "dumb" {
+        let why = format!("this terminal cannot show a screen: TERM is '{kind}'");
+        return Err(cannot(why).into());
+    }
+    Ok(tty)
+}
+
+/// A terminal on its way to a screen and back. Shared with the panic hook.
+struct Mode {
+    tty: File,
+    before: Termios,
+    is_screen: AtomicBool,
+}
+
+impl Mode {
+    fn new(tty: File) -> io::Result<Self> {
+        Ok(Self {
+            before: tcgetattr(&tty)?,
+            tty,
+            is_screen: AtomicBool::new(false),
+        })
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        // First, so that a failure on the way is turned back.
+        self.is_screen.store(true, Ordering::SeqCst);
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        tcsetattr(&self.tty, OptionalActions::Now, &raw)?;
+        execute!(&self.tty, EnterAlternateScreen, EnableBracketedPaste)
+    }
+
+    /// Does nothing where it is done already.
+    fn leave(&self) -> io::Result<()> {
+        if !self.is_screen.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let written = execute!(&self.tty, DisableBracketedPaste, LeaveAlternateScreen, Show);
+        tcsetattr(&self.tty, OptionalActions::Now, &self.before)?;
+        written
+    }
+}
+
+/// The screen. The terminal is as it was before when this is dropped, and after a panic.
+pub(crate) struct Screen {
+    terminal: Terminal<CrosstermBackend<BufWriter<File>>>,
+    mode: Arc<Mode>,
+}
+
+impl Screen {
+    /// Turns the terminal to a screen, and makes it the source of keys.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn enter(tty: File) -> io::Result<Self> {
+        // Keys are read from stdin where that is a terminal: so it is this one, always.
+        rustix::stdio::dup2_stdin(&tty)?;
+        let mode = Arc::new(Mode::new(tty.try_clone()?)?);
+        restore_at_panic(mode.clone());
+        let area = area(&tty);
+        let backend = CrosstermBackend::new(BufWriter::new(tty));
+        // Its size is ours to tell: see [`area`].
+        let viewport = Viewport::Fixed(area);
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let screen = Self { terminal, mode };
+        screen.mode.enter()?;
+        Ok(screen)
+    }
+
+    /// Columns and rows.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let area = area(&self.mode.tty);
+        (area.width.into(), area.height.into())
+    }
+
+    /// Takes over the size that the terminal has now, and draws everything anew.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn resize(&mut self) -> io::Result<()> {
+        self.terminal.resize(area(&self.mode.tty))
+    }
+
+    /// Draws what changed.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(draw)?;
+        Ok(())
+    }
+
+    /// Turns the terminal back.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        self.mode.leave()
+    }
+
+    /// Turns it to a screen again, after somebody else had it.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn return_to(&mut self) -> io::Result<()> {
+        self.mode.enter()?;
+        self.resize()
+    }
+
+    /// # Errors
+    /// It is gone: somebody hung up.
+    pub(crate) fn check_there(&self) -> Result<()> {
+        let there = tcgetattr(&self.mode.tty);
+        there.context("the terminal is gone")?;
+        Ok(())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // What is left in the buffer belongs to the screen.
+        let _ = self.terminal.backend_mut().flush();
+        // Where the terminal is gone there is nothing to turn back.
+        let _ = self.mode.leave();
+    }
+}
+
+fn area(tty: &File) -> Rect {
+    let or = |told: u16, usual: u16| if told == 0 { usual } else { told };
+    match tcgetwinsize(tty) {
+        Ok(size) => Rect::new(
+            0,
+            0,
+            or(size.ws_col, USUAL_COLUMNS),
+            or(size.ws_row, USUAL_ROWS),
+        ),
+        Err(_) => Rect::new(0, 0, USUAL_COLUMNS, USUAL_ROWS),
+    }
+}
+
+/// What a panic says is for the terminal as it was.
+fn restore_at_panic(mode: Arc<Mode>) {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Nothing better can be done where that fails.
+        let _ = mode.leave();
+        tell(panic);
+    }));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+    use std::io::Read;
+
+    /// A terminal, and the side that sees what is written to it.
+    fn pty() -> (File, File) {
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&outer).unwrap();
+        unlockpt(&outer).unwrap();
+        let name = ptsname(&outer, Vec::new()).unwrap();
+        let inner = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap());
+        (inner.unwrap(), File::from(outer))
+    }
+
+    #[test]
+    fn a_panic_turns_the_terminal_back_before_it_is_told() {
+        let (inner, mut outer) = pty();
+        let mode = Arc::new(Mode::new(inner.try_clone().unwrap()).unwrap());
+        mode.enter().unwrap();
+        let is_raw = || {
+            !tcgetattr(&inner)
+                .unwrap()
+                .local_modes
+                .contains(LocalModes::ICANON)
+        };
+        assert!(is_raw());
+        restore_at_panic(mode.clone());
+        let ended = std::thread::spawn(|| panic!("on purpose")).join();
+        assert!(ended.is_err() && !is_raw());
+        let mut written = [0; 256];
+        let count = outer.read(&mut written).unwrap();
+        let written = String::from_utf8_lossy(&written[..count]);
+        assert!(written.starts_with("\u{1b}[?1049h"), "{written:?}");
+        assert!(written.contains("\u{1b}[?1049l"), "{written:?}");
+        mode.leave().unwrap();
+    }
+
+    #[test]
+    fn a_terminal_without_a_size_has_the_usual_one() {
+        let (inner, _outer) = pty();
+        assert_eq!(area(&inner), Rect::new(0, 0, 80, 24));
+    }
+}
