@@ -47,7 +47,7 @@ fn with_log(sandbox: &Sandbox, line: &str) -> Option<(Ran, Vec<String>)> {
 /// Priority, program and text of a line `<30>Nov 25 00:00:00 bk-create[7]: text`.
 fn parts(line: &str) -> (u8, String, String) {
     let (priority, rest) = line.strip_prefix('<').unwrap().split_once('>').unwrap();
-    let stamp = rest[..15].as_bytes();
+    let stamp = &rest.as_bytes()[..15];
     assert!(
         stamp[3] == b' ' && stamp[9] == b':' && stamp[12] == b':',
         "{line}"
