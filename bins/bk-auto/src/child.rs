@@ -122,7 +122,8 @@ pub(crate) fn ending(status: ExitStatus) -> String {
 }
 
 fn wait(child: &mut Child, watch: &Watch, heeds: bool) -> Result<ExitStatus> {
-    let mut passed_on = watch.signals.caught();
+    // One that came just before the child began is passed on too.
+    let mut passed_on = None;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);

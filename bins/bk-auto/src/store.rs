@@ -99,6 +99,17 @@ fn unknown(name: &str) -> anyhow::Error {
 /// # Errors
 /// Those of the catalog, and of the change.
 pub(crate) fn change(home: &Home, changes: &[Change]) -> Result<Vec<Known>> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !home.has_catalog() {
+        // No catalog is made for jobs that cannot be.
+        let mut fresh = BTreeMap::new();
+        for change in changes {
+            let job = change.of(fresh.remove(&change.name), home.now)?;
+            fresh.insert(change.name.clone(), job);
+        }
+    }
     catalog::write(home, |session| {
         for change in changes {
             let old = settings(session)?.remove(&change.name);
