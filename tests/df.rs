@@ -272,6 +272,29 @@ fn a_reader_that_goes_away_is_no_error() {
     );
 }
 
+#[test]
+fn shells_are_taught_that_there_are_no_operands() {
+    let sandbox = Sandbox::with_app();
+    let line = "source <(bk-df --completions bash); COMP_WORDS=(bk-df a); COMP_CWORD=1; _bk_df; echo ${#COMPREPLY[@]}; COMP_WORDS=(bk-df --prom); _bk_df; echo ${COMPREPLY[@]}";
+    assert_eq!(sandbox.ok(line).stdout, "0\n--prometheus\n");
+    for (shell, check) in [
+        ("zsh", "zsh -n <(bk-df --completions zsh)"),
+        (
+            "fish",
+            "fish -c 'bk-df --completions fish | source; complete -C \"bk-df a\"'",
+        ),
+    ] {
+        if has(shell) {
+            let ran = sandbox.ok(check);
+            assert_eq!(
+                (ran.stdout.as_str(), ran.stderr.as_str()),
+                ("", ""),
+                "{shell}"
+            );
+        }
+    }
+}
+
 /// The catalog is closed before an archive or its directory is looked at.
 #[test]
 fn nothing_is_looked_at_while_the_catalog_is_held() {
