@@ -272,6 +272,29 @@ fn a_reader_that_goes_away_is_no_error() {
     );
 }
 
+#[test]
+fn shells_are_taught_that_there_are_no_operands() {
+    let sandbox = Sandbox::with_app();
+    let line = "source <(bk-df --completions bash); COMP_WORDS=(bk-df a); COMP_CWORD=1; _bk_df; echo ${#COMPREPLY[@]}; COMP_WORDS=(bk-df --prom); _bk_df; echo ${COMPREPLY[@]}";
+    assert_eq!(sandbox.ok(line).stdout, "0\n--prometheus\n");
+    for (shell, check) in [
+        ("zsh", "zsh -n <(bk-df --completions zsh)"),
+        (
+            "fish",
+            "fish -c 'bk-df --completions fish | source; complete -C \"bk-df a\"'",
+        ),
+    ] {
+        if has(shell) {
+            let ran = sandbox.ok(check);
+            assert_eq!(
+                (ran.stdout.as_str(), ran.stderr.as_str()),
+                ("", ""),
+                "{shell}"
+            );
+        }
+    }
+}
+
 /// The catalog is closed before an archive or its directory is looked at.
 #[test]
 fn nothing_is_looked_at_while_the_catalog_is_held() {
@@ -280,13 +303,18 @@ fn nothing_is_looked_at_while_the_catalog_is_held() {
         return;
     }
     sandbox.ok("bk-create -n a --storage $PWD/s app");
-    sandbox.ok("strace -f -e trace=file,flock,close,statfs -o trace bk-df");
+    sandbox.ok("strace -f -y -e trace=file,flock,close,statfs -o trace bk-df");
     let trace = sandbox.ok("cat trace").stdout;
     let lines: Vec<_> = trace.lines().collect();
-    let last = |word: &str| lines.iter().rposition(|it| it.contains(word)).unwrap();
     let first = |word: &str| lines.iter().position(|it| it.contains(word)).unwrap();
-    assert!(last("catalog.duckdb") < first("/s\""), "{trace}");
-    assert!(first("LOCK_SH") < first("/s\""), "{trace}");
+    let dir = sandbox.path("s").display().to_string();
+    // The lock and the file end with their descriptors, which -y tells by their paths.
+    let closed = |name: &str| {
+        let is_it = |it: &&str| it.contains(" close(") && it.contains(name);
+        lines.iter().rposition(|it| is_it(&it)).unwrap()
+    };
+    assert!(closed("catalog.lock>") < first(&dir), "{trace}");
+    assert!(closed("catalog.duckdb>") < first(&dir), "{trace}");
 }
 
 /// Records and their events; the archives are all lost but that of the first.

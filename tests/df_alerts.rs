@@ -218,9 +218,7 @@ fn metrics_are_as_promtool_wants_them() {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }
     let created = disk
-        .ok(&format!(
-            "bk-ls a | jq -r .created_at | xargs -I{{}} date -d {{}} +%s"
-        ))
+        .ok("bk-ls a | jq -r .created_at | xargs -I{} date -d {} +%s")
         .stdout;
     assert!(
         text.contains(&format!(

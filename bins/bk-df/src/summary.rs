@@ -311,7 +311,7 @@ mod tests {
             0..5_usize,
             0..3_usize,
             0..3_usize,
-            0..1 << 40_u64,
+            0..1_u64 << 40,
             any::<[bool; 3]>(),
         );
         proptest::collection::vec(one, 0..40).prop_map(|all| {
