@@ -9,7 +9,7 @@
 //! command line, `completions` what shells are taught of it, `operands` which backups are
 //! meant, `output` what is printed, `listing` records in it, `progress` the bar, `signals`
 //! what ends a program in good order, `space` what a file system
-//! has, `units` sizes and times, `verified` what was proved of an
+//! has, `units` sizes and times, `period` those of the calendar, `verified` what was proved of an
 //! archive, `metadata` facts as people write them. This crate opens no archive but to ask whether somebody is at work on it.
 
 pub mod at_work;
@@ -28,6 +28,7 @@ pub mod moving;
 pub mod operands;
 pub mod output;
 pub mod partial;
+pub mod period;
 pub mod progress;
 pub mod record;
 pub mod recovery;
