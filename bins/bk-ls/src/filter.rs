@@ -124,7 +124,7 @@ impl Criteria {
             latest,
             sort: arguments.parsed("sort", parse_key)?,
             reverse: arguments.has("reverse"),
-            limit: arguments.parsed("limit", parse_limit)?,
+            limit: arguments.parsed("limit", units::parse_count)?,
         })
     }
 
@@ -248,10 +248,4 @@ fn parse_glob(text: &str) -> Result<GlobMatcher> {
 
 fn parse_key(text: &str) -> Result<Key> {
     parse_in(&KEYS, text, "key")
-}
-
-fn parse_limit(text: &str) -> Result<usize> {
-    text.parse()
-        .ok()
-        .with_context(|| format!("'{}' is no number", text.escape_debug()))
 }

@@ -4,7 +4,6 @@ mod archives;
 mod caps;
 mod flags;
 mod group;
-mod period;
 mod policy;
 mod prune;
 mod removal;

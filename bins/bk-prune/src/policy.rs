@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use crate::group::Key;
-use crate::period::Period;
+use bk_schema::period::Period;
 
 /// How old a failed backup gets unless `--failed-after` says otherwise.
 const FAILED_AFTER: &str = "7d";

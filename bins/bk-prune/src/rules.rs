@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 
-use crate::period::Period;
 use crate::policy::{Policy, Rule};
+use bk_schema::period::Period;
 
 /// The times against which the rules measure.
 #[derive(Debug, Clone, Copy)]

@@ -22,8 +22,8 @@ use crate::migrations::{MIGRATIONS, NEWEST};
 use crate::record::Backup;
 use crate::{recovery, spare};
 
-pub use history::{Entry, Wanted};
-pub use ledger::{Event, Removed};
+pub use history::{BadEntry, Entry, Wanted};
+pub use ledger::{EVENTS, Event, Removed};
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";

@@ -32,7 +32,9 @@ pub struct Flag {
     pub long: &'static str,
     /// Without its dash.
     pub short: Option<char>,
-    /// The placeholder of its value, or all values as `a|b`; `None` where it takes none.
+    /// The placeholder of its value, or all values as `a|b`; `None` where it takes none. In
+    /// brackets, as `[a|b]`, it may be left out: it is what stands behind `=`, or the next word
+    /// where that is one of the values.
     pub value: Option<&'static str>,
     /// One line for `--help`.
     pub help: &'static str,
@@ -53,6 +55,13 @@ impl Flag {
             value,
             help,
         }
+    }
+
+    /// The values of which one may be given or none, where it is so.
+    #[must_use]
+    pub fn optional_values(&self) -> Option<impl Iterator<Item = &'static str>> {
+        let inner = self.value?.strip_prefix('[')?.strip_suffix(']')?;
+        Some(inner.split('|'))
     }
 }
 
@@ -216,9 +225,10 @@ impl Program {
             let Some(flag) = flag else {
                 return Err(usage(argument.unexpected()).into());
             };
-            let value = match flag.value {
-                Some(_) => Some(parser.value().map_err(usage)?),
-                None => None,
+            let value = match (flag.value, flag.optional_values()) {
+                (None, _) => None,
+                (_, Some(values)) => optional_value(&mut parser, values),
+                (Some(_), None) => Some(parser.value().map_err(usage)?),
             };
             arguments.flags.push((flag.long, value));
         }
@@ -311,6 +321,18 @@ pub fn usage(error: &anyhow::Error, what: &str) -> anyhow::Error {
     UsageError(format!("{what}: {error:#}")).into()
 }
 
+/// What stands behind `=`, or the next word where it is one of the values.
+fn optional_value(
+    parser: &mut lexopt::Parser,
+    mut values: impl Iterator<Item = &'static str>,
+) -> Option<OsString> {
+    if let Some(value) = parser.optional_value() {
+        return Some(value);
+    }
+    let mut rest = parser.try_raw_args()?;
+    rest.next_if(|word| values.any(|value| word == value))
+}
+
 fn utf8<'a>(long: &str, value: &'a OsString) -> Result<&'a str> {
     let text = value.to_str();
     text.ok_or_else(|| UsageError(format!("--{long}: '{}' is not UTF-8", value.display())).into())
@@ -351,6 +373,7 @@ mod tests {
         flags: &[
             Flag::new("type", Some('t'), Some("TYPE"), "of what type"),
             Flag::new("all", None, None, "all"),
+            Flag::new("by", Some('b'), Some("[day|week]"), "by which"),
         ],
     };
 
@@ -367,6 +390,28 @@ mod tests {
         assert_eq!(arguments.operands, ["a", "-", "--all"]);
         assert_eq!(arguments.before_dashes, Some(2));
         assert_eq!(parse(&["--type", "--", "a"]).unwrap().before_dashes, None);
+    }
+
+    #[test]
+    fn a_value_may_be_left_out_where_the_table_says_so() {
+        for (typed, value, operands) in [
+            (&["--by"][..], None, &[][..]),
+            (&["--by=week"], Some("week"), &[]),
+            (&["--by", "week", "week"], Some("week"), &["week"]),
+            (&["-b", "day"], Some("day"), &[]),
+            (&["-bday", "x"], Some("day"), &["x"]),
+            (&["--by", "x"], None, &["x"]),
+            (&["--by", "--", "week"], None, &["week"]),
+            (&["--by", "--all"], None, &[]),
+            // What it may not be is for the program to say.
+            (&["--by=x"], Some("x"), &[]),
+        ] {
+            let arguments = parse(typed).unwrap();
+            assert!(arguments.has("by"), "{typed:?}");
+            let given = arguments.text("by").unwrap();
+            assert_eq!(given, value, "{typed:?}");
+            assert_eq!(arguments.operands, operands, "{typed:?}");
+        }
     }
 
     #[test]

@@ -38,7 +38,9 @@ fn values(flag: &Flag) -> Values<'_> {
         None => Values::None,
         Some("DIR") => Values::Directories,
         Some("FILE") => Values::Files,
-        Some(listed) if listed.contains('|') => Values::Of(listed.split('|').collect()),
+        Some(listed) if listed.contains('|') => {
+            Values::Of(listed.trim_matches(['[', ']']).split('|').collect())
+        }
         Some(_) => Values::Any,
     }
 }
@@ -61,8 +63,13 @@ fn bash(program: &Program) -> String {
             Values::Of(all) => reply(&format!(r#"compgen -W "{}" -- "$cur""#, all.join(" "))),
             Values::Any => "COMPREPLY=()".to_owned(),
         };
+        // Where the value may be left out, what follows may be anything else.
+        let end = match flag.optional_values() {
+            Some(_) => "[[ ${#COMPREPLY[@]} = 0 ]] || return",
+            None => "return",
+        };
         cases.push_str(&format!(
-            "        {}) {found}; return ;;\n",
+            "        {}) {found}; {end} ;;\n",
             spellings(flag, "|")
         ));
     }
@@ -109,7 +116,10 @@ fn zsh(program: &Program) -> String {
             Values::None => String::new(),
             Values::Directories => ":DIR:_directories".to_owned(),
             Values::Files => ":FILE:_files".to_owned(),
-            Values::Of(all) => format!(":value:({})", all.join(" ")),
+            Values::Of(all) => {
+                let colons = flag.optional_values().map_or(":", |_| "::");
+                format!("{colons}value:({})", all.join(" "))
+            }
             Values::Any => format!(":{value}:"),
         };
         let equals = if flag.value.is_some() { "=" } else { "" };
@@ -164,7 +174,10 @@ fn fish(program: &Program) -> String {
             Values::None => String::new(),
             Values::Directories => " -x -a '(__fish_complete_directories)'".to_owned(),
             Values::Files => " -r -F".to_owned(),
-            Values::Of(all) => format!(" -x -a '{}'", all.join(" ")),
+            Values::Of(all) => {
+                let needs = flag.optional_values().map_or(" -x", |_| " -f");
+                format!("{needs} -a '{}'", all.join(" "))
+            }
             Values::Any => " -x".to_owned(),
         };
         text.push_str(&format!(

@@ -9,8 +9,8 @@
 //! shells are taught of it, `operands` which backups are meant, `output` what is printed,
 //! `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
 //! `signals` what ends a program in good order, `space` what a file system has, `units` sizes
-//! and times, `verified` what was proved of an archive. This crate opens no archive but to ask
-//! whether somebody is at work on it, or to hold it.
+//! and times, `period` those of the calendar, `verified` what was proved of an archive. This
+//! crate opens no archive but to ask whether somebody is at work on it, or to hold it.
 
 pub mod at_work;
 pub mod birth;
@@ -30,6 +30,7 @@ pub mod notices;
 pub mod operands;
 pub mod output;
 pub mod partial;
+pub mod period;
 pub mod progress;
 pub mod record;
 pub mod recovery;

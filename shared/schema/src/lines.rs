@@ -119,7 +119,10 @@ fn identify(value: Value) -> Result<Line> {
         Value::String(name) => (None, Some(Value::String(name)), Map::new()),
         Value::Object(object) => {
             let given = |key| object.get(key).filter(|value| !value.is_null()).cloned();
-            (given("id"), given("backup_name"), object)
+            // A row of the ledger has an id of its own, which is no backup's.
+            let is_event = object.contains_key("backup_id") && object.contains_key("happened_at");
+            let id = given(if is_event { "backup_id" } else { "id" });
+            (id, given("backup_name"), object)
         }
         _ => bail!("it is neither an object nor an id nor a name"),
     };
@@ -183,6 +186,21 @@ mod tests {
         let ids: Vec<_> = lines.iter().map(|l| l.identity.to_string()).collect();
         assert_eq!(ids, ["7", "8", "'nightly'", "'a'"]);
         assert_eq!(lines[0].object["x"], 1);
+    }
+
+    #[test]
+    fn a_row_of_the_ledger_means_its_backup_and_not_its_own_id() {
+        let event = |id: &str, name: &str| {
+            format!(
+                "{{\"id\":9,\"happened_at\":\"2026-11-24T08:00:00Z\",\"backup_id\":{id},\"backup_name\":{name}}}\n"
+            )
+        };
+        let lines = read_identities(event("7", "\"a\"").as_bytes()).unwrap();
+        assert_eq!(lines[0].identity.to_string(), "7 'a'");
+        assert_eq!(
+            error_of(event("null", "null").as_bytes()),
+            "line 1: it has neither an id nor a backup_name"
+        );
     }
 
     #[test]

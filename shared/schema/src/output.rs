@@ -4,8 +4,10 @@
 //! and stops, one that changes things goes on. Knows no record.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -27,6 +29,26 @@ pub struct Column {
     pub title: &'static str,
     /// Numbers stand to the right.
     pub is_right: bool,
+}
+
+/// A table that is printed in parts: later ones keep the columns of the earlier ones, or widen
+/// them.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    /// Empty before the head is printed.
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// A table of columns with these titles; numbers stand to the right.
+    #[must_use]
+    pub fn new(columns: &[Column]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            widths: Vec::new(),
+        }
+    }
 }
 
 /// A field of a table.
@@ -132,7 +154,34 @@ impl Output {
     /// # Errors
     /// Those of stdout, but for a reader that went away.
     pub fn table(&mut self, columns: &[Column], rows: &[Vec<Cell>]) -> Result<()> {
-        self.text(&render(columns, rows, self.is_colour))
+        self.part(&mut Table::new(columns), rows)
+    }
+
+    /// Prints the next rows of a table, before the first ones its head.
+    ///
+    /// # Errors
+    /// Those of stdout, but for a reader that went away.
+    pub fn part(&mut self, table: &mut Table, rows: &[Vec<Cell>]) -> Result<()> {
+        self.text(&render(table, rows, self.is_colour))
+    }
+
+    /// Waits for so long, or until the reader goes away.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn wait(&mut self, time: Duration) -> Result<()> {
+        let time = Timespec {
+            tv_sec: i64::try_from(time.as_secs())?,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // Without any event asked for, only the end of the other side is told.
+        let mut watched = [PollFd::new(self.stdout.get_ref(), PollFlags::empty())];
+        match poll(&mut watched, Some(&time)) {
+            Ok(ended) => self.is_gone |= ended > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot watch standard output"),
+        }
+        Ok(())
     }
 
     /// Text that catches the eye, where there is colour.
@@ -191,12 +240,16 @@ fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
     }
 }
 
-fn render(columns: &[Column], rows: &[Vec<Cell>], is_colour: bool) -> String {
-    let head = columns.iter().map(|column| Cell {
-        text: column.title.to_owned(),
-        tone: Tone::Head,
-    });
-    let mut all = vec![head.collect::<Vec<_>>()];
+fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
+    let mut all = Vec::new();
+    if table.widths.is_empty() {
+        let head = table.columns.iter().map(|column| Cell {
+            text: column.title.to_owned(),
+            tone: Tone::Head,
+        });
+        all.push(head.collect::<Vec<_>>());
+        table.widths = vec![0; table.columns.len()];
+    }
     all.extend(rows.iter().map(|row| {
         let shown = |cell: &Cell| Cell {
             text: visible(&cell.text),
@@ -204,12 +257,15 @@ fn render(columns: &[Column], rows: &[Vec<Cell>], is_colour: bool) -> String {
         };
         row.iter().map(shown).collect()
     }));
-    let width_of = |at: usize| all.iter().map(|row| row[at].text.width()).max();
-    let widths: Vec<usize> = (0..columns.len()).filter_map(width_of).collect();
+    for row in &all {
+        for (cell, width) in row.iter().zip(&mut table.widths) {
+            *width = cell.text.width().max(*width);
+        }
+    }
     let mut text = String::new();
     for row in &all {
         let mut line = String::new();
-        for ((cell, column), width) in row.iter().zip(columns).zip(&widths) {
+        for ((cell, column), width) in row.iter().zip(&table.columns).zip(&table.widths) {
             let space = " ".repeat(width - cell.text.width());
             let painted = paint(&cell.text, cell.tone, is_colour);
             if column.is_right {
@@ -246,13 +302,18 @@ mod tests {
         ];
         let row = |texts: [&str; 3]| texts.map(|text| text.to_owned().into()).to_vec();
         let rows = [row(["1", "日本", "x"]), row(["100", "a\x1b[31m\n", ""])];
+        let mut table = Table::new(&columns);
         assert_eq!(
-            render(&columns, &rows, false),
+            render(&mut table, &rows, false),
             concat!(
                 "  N  NAME           X\n",
                 "  1  日本           x\n",
                 "100  a\\u{1b}[31m\\n\n"
             )
+        );
+        assert_eq!(
+            render(&mut table, &[row(["1", "b", "y"])], false),
+            "  1  b              y\n"
         );
     }
 }

@@ -56,6 +56,15 @@ pub fn human_size(bytes: u64) -> String {
     format!("{value:.decimals$} {}", SIZE_UNITS[unit])
 }
 
+/// A number of things.
+///
+/// # Errors
+/// What is none, or is negative.
+pub fn parse_count(text: &str) -> Result<usize> {
+    let count = text.parse().ok();
+    count.with_context(|| format!("'{}' is no number", text.escape_debug()))
+}
+
 /// A span of time without a calendar: `90s`, `10min`, `1h 30m`.
 ///
 /// # Errors

@@ -2,14 +2,17 @@
 //!
 //! Only reads; what adds to it is in the ledger module. Knows no record.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 use duckdb::types::Value;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Map;
 
-use super::Session;
+use super::{IDS, NAMES, Session, lists};
 use crate::lines::Identity;
+use crate::rows::{BadRow, Unknown};
 
 /// One row of the ledger, keys in the order of the columns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,6 +35,24 @@ pub struct Entry {
     pub details: Map<String, serde_json::Value>,
 }
 
+/// A row of the ledger that cannot be read, named so that it does not hide the others.
+#[derive(Debug, Clone)]
+pub struct BadEntry {
+    /// Its place in the ledger.
+    pub id: i64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl std::error::Error for BadEntry {}
+
+impl std::fmt::Display for BadEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, reason } = self;
+        write!(f, "the row {id} of the ledger is damaged: {reason}")
+    }
+}
+
 /// Which rows of the ledger; all that is not given is no condition.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -43,31 +64,40 @@ pub struct Wanted {
     pub events: Vec<String>,
     /// How it went.
     pub is_ok: Option<bool>,
-    /// Of one of these backups, by the id or the name that it had.
+    /// Of one of these backups, by the id, else by the name that it had; of all where it is empty.
     pub backups: Vec<Identity>,
     /// Written after this row.
     pub after_id: Option<i64>,
     /// Only so many, the newest.
     pub limit: Option<usize>,
+    /// Of those that are left, only so many, the oldest: a page, after which the next one begins.
+    pub page: Option<usize>,
 }
 
 impl Session<'_> {
-    /// Rows of the ledger, oldest first.
+    /// Rows of the ledger, oldest first, each that is damaged as an error.
     ///
     /// # Errors
-    /// Those of the query, a row that is damaged.
-    pub fn events(&self, wanted: &Wanted) -> Result<Vec<Entry>> {
+    /// Those of the query; a bad row is none.
+    pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<Entry, BadEntry>>> {
         let (condition, values) = wanted.condition();
-        let limit = wanted
-            .limit
-            .map_or(String::new(), |count| format!("LIMIT {count}"));
-        let from =
-            format!("(SELECT * FROM backup_events WHERE {condition} ORDER BY id DESC {limit})");
-        self.entries(&from, values)
+        let at_most = |count: Option<usize>| count.map_or(String::new(), |n| format!("LIMIT {n}"));
+        // Sorting all rows by falling ids is of use only where the newest are wanted.
+        let from = match wanted.limit {
+            None => format!("(SELECT * FROM backup_events WHERE {condition})"),
+            limit => format!(
+                "(SELECT * FROM backup_events WHERE {condition} ORDER BY id DESC {})",
+                at_most(limit)
+            ),
+        };
+        self.entries(
+            &format!("{from} ORDER BY id {}", at_most(wanted.page)),
+            values,
+        )
     }
 
-    /// Of an event whose details begin with what it was about (`{"job":"nightly"`), the last row
-    /// for each of those.
+    /// Of an event whose details begin with what it was about (`{"job":"nightly"}`), the last row
+    /// for each of those; a bad row is as none.
     ///
     /// # Errors
     /// As [`Session::events`].
@@ -76,35 +106,115 @@ impl Session<'_> {
         let about = r#"regexp_extract(details, '^\{"[a-z]+":"(?:[^"\\]|\\.)*"')"#;
         let from = format!(
             "(SELECT * FROM backup_events WHERE id IN \
-             (SELECT max(id) FROM backup_events WHERE event = ? GROUP BY {about}))"
+             (SELECT max(id) FROM backup_events WHERE event = ? GROUP BY {about})) ORDER BY id"
         );
-        self.entries(&from, vec![Value::Text(event.to_owned())])
+        let entries = self.entries(&from, vec![Value::Text(event.to_owned())])?;
+        Ok(entries.into_iter().flatten().collect())
     }
 
-    fn entries(&self, from: &str, values: Vec<Value>) -> Result<Vec<Entry>> {
+    fn entries(&self, from: &str, values: Vec<Value>) -> Result<Vec<Result<Entry, BadEntry>>> {
         let sql = format!(
             "SELECT id, epoch_us(happened_at), program, backup_id, backup_name, event, outcome, details \
-             FROM {from} ORDER BY id"
+             FROM {from}"
         );
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(duckdb::params_from_iter(values))?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            let damaged = || format!("the row {id} of the ledger is damaged");
-            entries.push(Entry {
-                id,
-                happened_at: Timestamp::from_microsecond(row.get(1)?).with_context(damaged)?,
-                program: row.get(2)?,
-                backup_id: row.get(3)?,
-                backup_name: row.get(4)?,
-                event: row.get(5)?,
-                outcome: row.get(6)?,
-                details: serde_json::from_str(&row.get::<_, String>(7)?).with_context(damaged)?,
-            });
+            entries.push(entry_from(row).map_err(|error| BadEntry {
+                id: row.get(0).unwrap_or_default(),
+                reason: format!("{error:#}"),
+            }));
         }
         Ok(entries)
     }
+
+    /// The row before the newest ones that `limit` asks for: all that are meant and come after
+    /// it are those. `None` where there are no more than that.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn before_newest(&self, wanted: &Wanted, limit: usize) -> Result<Option<i64>> {
+        let (condition, values) = wanted.condition();
+        let sql = format!(
+            "SELECT id FROM backup_events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit}"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(duckdb::params_from_iter(values))?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Which backups each of these means, by their ids, also those that are gone: every one that
+    /// ever had the name.
+    ///
+    /// # Errors
+    /// Those of the queries. Each that neither the catalog nor the ledger knows, or whose id and
+    /// name never belonged together, is an error of its own.
+    pub fn histories(&self, wanted: &[Identity]) -> Result<Vec<Result<Vec<i64>>>> {
+        let (ids, names) = lists(wanted);
+        let sql = format!(
+            "SELECT DISTINCT backup_id, backup_name FROM backup_events \
+             WHERE backup_id IS NOT NULL AND backup_name IS NOT NULL \
+             AND (backup_id IN {IDS} OR backup_name IN {NAMES})"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([ids, names])?;
+        let (mut names_of, mut ids_of) = (HashMap::new(), HashMap::new());
+        while let Some(row) = rows.next()? {
+            let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+            ids_of.entry(name.clone()).or_insert_with(Vec::new).push(id);
+            names_of.entry(id).or_insert_with(Vec::new).push(name);
+        }
+        let known = |one: &Identity| match (one.id, &one.name) {
+            (Some(id), Some(name)) => names_of
+                .get(&id)
+                .filter(|names| names.contains(name))
+                .map_or(Vec::new(), |_| vec![id]),
+            (Some(id), None) => names_of.get(&id).map_or(Vec::new(), |_| vec![id]),
+            (None, name) => {
+                let ids = name.as_ref().and_then(|name| ids_of.get(name));
+                ids.cloned().unwrap_or_default()
+            }
+        };
+        let in_catalog = self.find(wanted)?.into_iter();
+        let all = in_catalog.zip(wanted).map(|(found, one)| {
+            let mut ids = known(one);
+            match found {
+                Ok(backup) => ids.push(backup.id),
+                Err(error) => match error.downcast::<BadRow>() {
+                    Ok(bad) => ids.push(bad.id),
+                    Err(error) if ids.is_empty() => {
+                        return Err(if error.is::<Unknown>() {
+                            anyhow::anyhow!("{error}, nor was there one")
+                        } else {
+                            error
+                        });
+                    }
+                    Err(_) => {}
+                },
+            }
+            Ok(ids)
+        });
+        Ok(all.collect())
+    }
+}
+
+/// The entry that a row holds.
+fn entry_from(row: &duckdb::Row<'_>) -> Result<Entry> {
+    let details: String = row.get(7)?;
+    Ok(Entry {
+        id: row.get(0)?,
+        happened_at: Timestamp::from_microsecond(row.get(1)?)
+            .context("its time is out of range")?,
+        program: row.get(2)?,
+        backup_id: row.get(3)?,
+        backup_name: row.get(4)?,
+        event: row.get(5)?,
+        outcome: row.get(6)?,
+        details: serde_json::from_str(&details)
+            .ok()
+            .context("its details are no JSON object")?,
+    })
 }
 
 impl Session<'_> {
@@ -146,15 +256,9 @@ impl Wanted {
             add(any("event = ?", self.events.len()), events);
         }
         if !self.backups.is_empty() {
-            let is_it = |one: &Identity| match (one.id, &one.name) {
-                (Some(id), _) => ("backup_id = ?", Value::BigInt(id)),
-                (None, name) => (
-                    "backup_name = ?",
-                    Value::Text(name.clone().unwrap_or_default()),
-                ),
-            };
-            let (terms, backups): (Vec<_>, Vec<_>) = self.backups.iter().map(is_it).unzip();
-            add(format!("({})", terms.join(" OR ")), backups);
+            let (ids, names) = lists(&self.backups);
+            let term = format!("(backup_id IN {IDS} OR backup_name IN {NAMES})");
+            add(term, vec![Value::Text(ids), Value::Text(names)]);
         }
         (terms.join(" AND "), values)
     }

@@ -12,12 +12,18 @@ use serde_json::Value as Json;
 use super::{IDS, NAMES, Session, lists};
 use crate::lines::Identity;
 
+/// Every event that programs log: what [`Event::event`] is one of.
+pub const EVENTS: [&str; 11] = [
+    "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
+    "storage",
+];
+
 /// A row of the ledger.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
     /// Which backup, where there is one.
     pub backup: Option<(i64, &'a str)>,
-    /// What happened: `create`, `recover`, ...
+    /// What happened: one of [`EVENTS`].
     pub event: &'a str,
     /// Whether it went well.
     pub ok: bool,

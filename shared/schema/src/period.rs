@@ -6,19 +6,24 @@ use jiff::civil::DateTime;
 
 /// A kind of period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Period {
+pub enum Period {
+    /// Of the clock.
     Hour,
+    /// Of the calendar.
     Day,
     /// As ISO 8601 counts them: from Monday, in the year that its Thursday lies in.
     Week,
+    /// Of the calendar.
     Month,
+    /// From January, April, July, October.
     Quarter,
+    /// Of the calendar.
     Year,
 }
 
 impl Period {
     /// Every kind, by the word that flags and reasons have for it.
-    pub(crate) const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("hourly", Self::Hour),
         ("daily", Self::Day),
         ("weekly", Self::Week),
@@ -28,13 +33,15 @@ impl Period {
     ];
 
     /// The word that flags and reasons have for it.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         let is_it = |(_, period): &&(&str, Self)| *period == self;
         Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
     }
 
-    /// A number that the times of one period share, and no others.
-    pub(crate) fn number(self, time: DateTime) -> i64 {
+    /// A number that grows with time, and that the times of one period share, and no others.
+    #[must_use]
+    pub fn number(self, time: DateTime) -> i64 {
         let (year, month, day) = (time.year().into(), time.month(), time.day());
         let in_year = |year: i64, number: i8| year * 100 + i64::from(number);
         match self {
@@ -51,7 +58,8 @@ impl Period {
     }
 
     /// As people write the period: `2026-11-21`, `2026-W47`, `2026-Q4`.
-    pub(crate) fn label(self, time: DateTime) -> String {
+    #[must_use]
+    pub fn label(self, time: DateTime) -> String {
         let year = time.year();
         match self {
             Self::Hour => time.strftime("%Y-%m-%d %H:00").to_string(),

@@ -1,0 +1,52 @@
+//! The flags of bk-log.
+
+use bk_schema::cli::{Flag, Operands, Program};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-log",
+    summary: "print the ledger: what was done, what failed, how often",
+    usage: "[flags] [ID|NAME...]  or  bk-log [flags] - <RECORDS",
+    operands: Operands::Backups,
+    flags: &[
+        Flag::new(
+            "since",
+            None,
+            Some("TIME"),
+            "happened at TIME (a date, 30d) or later",
+        ),
+        Flag::new("until", None, Some("TIME"), "happened before TIME"),
+        Flag::new(
+            "event",
+            Some('e'),
+            Some(EVENTS),
+            "of this kind, or one of these kinds, joined by commas",
+        ),
+        Flag::new("outcome", Some('o'), Some("ok|failed"), "that ended so"),
+        Flag::new("limit", None, Some("N"), "at most the newest N"),
+        Flag::new(
+            "follow",
+            Some('f'),
+            None,
+            "go on with what is added, until ended",
+        ),
+        Flag::new(
+            "stats",
+            None,
+            Some("[day|week|month]"),
+            "count by period (day) and event instead",
+        ),
+    ],
+};
+
+/// What a test holds against the list of the catalog.
+const EVENTS: &str = "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lists_the_events_that_there_are() {
+        assert_eq!(EVENTS, bk_schema::catalog::EVENTS.join("|"));
+    }
+}

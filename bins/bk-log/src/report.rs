@@ -1,0 +1,195 @@
+//! Rows of the ledger and their counts, to programs and people.
+//!
+//! Knows no catalog.
+
+use anyhow::Result;
+use bk_schema::catalog::Entry;
+use bk_schema::cli;
+use bk_schema::output::{Cell, Column, Output, Table, Tone};
+use bk_schema::units::human_size;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use crate::flags::PROGRAM;
+use crate::ledger::Page;
+use crate::statistics::Row;
+
+const EVENT_COLUMNS: [Column; 6] = [
+    left("TIME"),
+    left("PROGRAM"),
+    left("EVENT"),
+    left("OUTCOME"),
+    left("BACKUP"),
+    left("DETAILS"),
+];
+
+const COUNT_COLUMNS: [Column; 8] = [
+    left("PERIOD"),
+    left("EVENT"),
+    right("OK"),
+    right("FAILED"),
+    right("RATE"),
+    right("TIME"),
+    right("SIZE"),
+    right("TOTAL"),
+];
+
+const fn left(title: &'static str) -> Column {
+    Column {
+        title,
+        is_right: false,
+    }
+}
+
+const fn right(title: &'static str) -> Column {
+    Column {
+        title,
+        is_right: true,
+    }
+}
+
+/// Prints pages, as lines or as one table.
+pub(crate) struct Report<'a> {
+    pub(crate) output: &'a mut Output,
+    /// What is to be exited with.
+    pub(crate) status: u8,
+    table: Table,
+    zone: TimeZone,
+    is_empty: bool,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(output: &'a mut Output) -> Self {
+        Self {
+            output,
+            status: cli::DONE,
+            table: Table::new(&EVENT_COLUMNS),
+            zone: TimeZone::system(),
+            is_empty: true,
+        }
+    }
+
+    /// Prints a page, and all of it before it returns; stops where nobody reads.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn page(&mut self, page: Page) -> Result<()> {
+        let mut rows = Vec::new();
+        for row in page {
+            if self.output.is_gone() {
+                return Ok(());
+            }
+            match row {
+                Ok(entry) if self.output.is_table() => rows.push(self.row(&entry)),
+                Ok(entry) => self.output.line(&entry)?,
+                Err(bad) => self.status = PROGRAM.report(&bad.into()),
+            }
+        }
+        if !rows.is_empty() {
+            self.is_empty = false;
+            self.output.part(&mut self.table, &rows)?;
+        }
+        self.output.flush()
+    }
+
+    /// A table of nothing would say nothing.
+    pub(crate) fn end(&self) {
+        if self.output.is_table() && self.is_empty {
+            PROGRAM.warn("there is no such event");
+        }
+    }
+
+    fn row(&self, entry: &Entry) -> Vec<Cell> {
+        let time = entry.happened_at.to_zoned(self.zone.clone());
+        let id = entry.backup_id.map(|id| id.to_string());
+        let backup = entry.backup_name.clone().or(id);
+        let tone = if entry.outcome == "ok" {
+            Tone::Plain
+        } else {
+            Tone::Bad
+        };
+        vec![
+            time.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            entry.program.clone().into(),
+            entry.event.clone().into(),
+            Cell {
+                text: entry.outcome.clone(),
+                tone,
+            },
+            backup.unwrap_or_else(|| "-".to_owned()).into(),
+            summary(&entry.details).into(),
+        ]
+    }
+}
+
+/// The details in a few words: why, else what, whereto, how much and how long.
+fn summary(details: &Map<String, Value>) -> String {
+    let text = |key| details.get(key).and_then(Value::as_str);
+    let problem = details.get("problems").and_then(|it| it.get(0));
+    let reason = text("reason").or(problem.and_then(|it| it.get("reason")?.as_str()));
+    if let Some(reason) = reason {
+        return reason.to_owned();
+    }
+    let size = |key| details.get(key).and_then(Value::as_u64).map(human_size);
+    let place = |word, key| text(key).map(|path| format!("{word} {path}"));
+    let changed = details.get("new").and_then(Value::as_object).map(|new| {
+        let keys: Vec<_> = new.keys().map(String::as_str).collect();
+        keys.join(", ")
+    });
+    let seconds = details.get("seconds").and_then(Value::as_f64);
+    let parts = [
+        text("job").map(str::to_owned),
+        text("action").or(text("level")).map(str::to_owned),
+        changed,
+        place("to", "to")
+            .or(place("to", "target"))
+            .or(place("from", "from")),
+        size("freed").map(|freed| format!("{freed} freed")),
+        size("bytes"),
+        seconds.map(|seconds| format!("{seconds:.1} s")),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    parts.join(", ")
+}
+
+/// Prints counts, as lines or as a table.
+///
+/// # Errors
+/// Those of the output.
+pub(crate) fn print_statistics(output: &mut Output, rows: &[Row]) -> Result<()> {
+    if !output.is_table() {
+        for row in rows {
+            output.line(row)?;
+        }
+        return output.flush();
+    }
+    if rows.is_empty() {
+        PROGRAM.warn("there is no such event");
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.iter().map(count_row).collect();
+    output.table(&COUNT_COLUMNS, &rows)?;
+    output.flush()
+}
+
+fn count_row(row: &Row) -> Vec<Cell> {
+    let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
+    let tone = if row.failed == 0 {
+        Tone::Plain
+    } else {
+        Tone::Bad
+    };
+    vec![
+        row.period.clone().into(),
+        row.event.clone().into(),
+        row.ok.to_string().into(),
+        Cell {
+            text: row.failed.to_string(),
+            tone,
+        },
+        or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
+        or_dash(row.median_seconds.map(|seconds| format!("{seconds:.1} s"))),
+        or_dash(row.median_bytes.map(human_size)),
+        or_dash(row.total_bytes.map(human_size)),
+    ]
+}

@@ -1,0 +1,46 @@
+//! Which rows of the ledger the flags ask for.
+//!
+//! Knows no catalog.
+
+use anyhow::Result;
+use bk_schema::catalog::{EVENTS, Wanted};
+use bk_schema::cli::{Arguments, usage};
+use bk_schema::record::parse_in;
+use bk_schema::units;
+use jiff::Timestamp;
+
+const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
+
+/// The conditions, without the backups.
+///
+/// # Errors
+/// A usage error that names the flag.
+pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
+    let known = EVENTS.map(|event| (event, event));
+    let events = words(arguments, "event", |word| parse_in(&known, word, "event"))?;
+    let outcomes = words(arguments, "outcome", |word| {
+        parse_in(&OUTCOMES, word, "outcome")
+    })?;
+    // Both are as good as none.
+    let is_ok = outcomes.first().copied();
+    Ok(Wanted {
+        since: arguments.parsed("since", |text| units::parse_past(text, now))?,
+        until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+        events: events.into_iter().map(str::to_owned).collect(),
+        is_ok: is_ok.filter(|first| outcomes.iter().all(|it| it == first)),
+        limit: arguments.parsed("limit", units::parse_count)?,
+        ..Wanted::default()
+    })
+}
+
+/// Each word of a list, joined by commas, or in flags that are repeated.
+fn words<T>(
+    arguments: &Arguments,
+    long: &str,
+    parse: impl Fn(&str) -> Result<T>,
+) -> Result<Vec<T>> {
+    let texts = arguments.texts(long)?;
+    let words = texts.into_iter().flat_map(|text| text.split(','));
+    let parse = |word: &str| parse(word.trim()).map_err(|e| usage(&e, &format!("--{long}")));
+    words.map(parse).collect()
+}
