@@ -310,8 +310,8 @@ fn nothing_is_looked_at_while_the_catalog_is_held() {
     let dir = sandbox.path("s").display().to_string();
     // The lock and the file end with their descriptors, which -y tells by their paths.
     let closed = |name: &str| {
-        let is_it = |it: &&str| it.contains(" close(") && it.contains(name);
-        lines.iter().rposition(|it| is_it(&it)).unwrap()
+        let is_it = |it: &str| it.contains(" close(") && it.contains(name);
+        lines.iter().rposition(|it| is_it(it)).unwrap()
     };
     assert!(closed("catalog.lock>") < first(&dir), "{trace}");
     assert!(closed("catalog.duckdb>") < first(&dir), "{trace}");
