@@ -2,12 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Child;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 
-use bk_tests::{Ran, Sandbox, checkout, has};
+use bk_tests::{Ran, Sandbox, checkout};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -74,7 +70,7 @@ fn a_line_has_the_columns_of_the_ledger_and_a_table_tells_people() {
         (6, "KiB freed"),
         (
             7,
-            "failed   -       cannot find 'nowhere': No such file or directory",
+            "failed   -       cannot back up 'nowhere': No such file or directory",
         ),
     ] {
         assert!(lines[line].ends_with(end), "{table}");
@@ -122,8 +118,8 @@ fn each_flag_asks_for_its_rows() {
         assert_eq!(ran.stderr, "", "{flags}");
     }
     // A date is that of the local zone.
-    let ran = sandbox.ok("TZ=Asia/Tokyo bk-log --since 2026-11-07 --until 2026-11-08");
-    assert_eq!(told(&ran), [ALL[3]]);
+    let ran = sandbox.ok("TZ=Pacific/Kiritimati bk-log --since 2026-11-07 --until 2026-11-08");
+    assert_eq!(told(&ran), [ALL[4]]);
 }
 
 #[test]
@@ -193,14 +189,17 @@ fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
     let names: Vec<_> = gone.iter().map(|it| it["backup_name"].clone()).collect();
     assert_eq!(names, ["n3", "n4"]);
     // The row of no backup has an id too, and that is no backup's.
-    sandbox.ok("bk-mv --all other; ! bk-create -n c nowhere 2>/dev/null; bk-create -n n9 app");
-    sandbox.sql("UPDATE backup_events SET id = 1 + (SELECT max(id) FROM backup_records) WHERE event = 'storage'; UPDATE backup_records SET id = 1 + id WHERE backup_name = 'n9'");
+    sandbox.ok("bk-mv --all other");
+    sandbox.sql(
+        "UPDATE backup_events SET id = 1000 WHERE event = 'storage';
+         UPDATE backup_records SET id = 1000 WHERE backup_name = 'n1'",
+    );
     let ran = sandbox.run("bk-log --event storage | bk-rm");
     ran.fails(
         2,
         "bk-rm: bad input: line 1: it has neither an id nor a backup_name\n",
     );
-    assert_eq!(sandbox.records().len(), 3);
+    assert_eq!(sandbox.records().len(), 2);
 }
 
 #[test]
@@ -412,182 +411,6 @@ fn any_flags_print_what_a_filter_would() {
         Ok(())
     });
     checked.unwrap();
-}
-
-/// A `bk-log --follow` whose lines are read as they come.
-struct Follower {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Follower {
-    fn start(sandbox: &Sandbox, line: &str) -> Self {
-        let mut child = sandbox.start(&format!("exec {line}"));
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                if send.send(line.unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn next(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(60)).unwrap()
-    }
-
-    /// Event and backup of the next line.
-    fn event(&self) -> String {
-        let line: Value = serde_json::from_str(&self.next()).unwrap();
-        format!(
-            "{} {}",
-            line["event"].as_str().unwrap(),
-            line["backup_name"].as_str().unwrap()
-        )
-    }
-
-    /// Sends a signal, and returns how it ended; there were no lines left.
-    fn end(self, signal: &str) -> Ran {
-        let pid = self.child.id().to_string();
-        let kill = std::process::Command::new("kill")
-            .args([signal, &pid])
-            .status();
-        assert!(kill.unwrap().success());
-        let ran = Ran::new("bk-log --follow", self.child.wait_with_output().unwrap());
-        assert_eq!(self.lines.iter().collect::<Vec<_>>(), [""; 0]);
-        ran
-    }
-}
-
-#[test]
-fn a_follower_prints_what_there_is_then_what_comes_until_it_is_ended() {
-    let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-verify a; bk-create -n b app");
-    let all = Follower::start(&sandbox, "bk-log -f --limit 2");
-    let some = Follower::start(&sandbox, "bk-log --follow --event verify,remove a");
-    let table = Follower::start(&sandbox, "bk-log -f --table --limit 0");
-    assert_eq!([all.event(), all.event()], ["verify a", "create b"]);
-    assert_eq!(some.event(), "verify a");
-    // Writers come through at once, and all of them are told, in their order.
-    sandbox.ok(
-        "for n in 1 2 3; do bk-create --lock-timeout 30s -n n$n app; done; bk-verify b a; bk-rm a",
-    );
-    let expected = [
-        "create n1",
-        "create n2",
-        "create n3",
-        "verify b",
-        "verify a",
-        "remove a",
-    ];
-    assert_eq!(expected.map(|_| all.event()), expected);
-    assert_eq!([some.event(), some.event()], ["verify a", "remove a"]);
-    assert!(table.next().starts_with("TIME   "), "one head");
-    for _ in expected {
-        let row = table.next();
-        assert!(row.starts_with("20") && row.contains(" ok "), "{row}");
-    }
-    all.end("-TERM").fails(143, "");
-    some.end("-INT").fails(130, "");
-    table.end("-TERM").fails(143, "");
-}
-
-#[test]
-fn a_follower_notices_that_its_reader_is_gone_though_nothing_is_written() {
-    let sandbox = lived();
-    let began = Instant::now();
-    sandbox
-        .run("set -o pipefail; bk-log --follow | head -n 1 >/dev/null")
-        .fails(0, "");
-    sandbox
-        .run("set -o pipefail; bk-log --follow --event auto | true")
-        .fails(0, "");
-    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
-    sandbox
-        .run("set -o pipefail; bk-log | true; bk-log | head -n 1 >/dev/null; bk-log --stats | true")
-        .fails(0, "");
-}
-
-#[test]
-fn a_follower_outlives_a_locked_catalog_and_holds_it_from_nobody() {
-    if !has("flock") {
-        return;
-    }
-    let sandbox = lived();
-    let line = "bk-log --follow --limit 0 --lock-timeout 100ms";
-    let follower = Follower::start(&sandbox, line);
-    std::thread::sleep(Duration::from_secs(2));
-    // Somebody writes, and keeps the lock for longer than the follower waits.
-    sandbox.sql("UPDATE backup_events SET details = '{}' WHERE id = 1");
-    sandbox.ok("flock home/catalog.lock sleep 3");
-    sandbox.ok("bk-create -n later app");
-    assert_eq!(follower.event(), "create later");
-    follower.end("-TERM").fails(143, "");
-    // Before it follows, a locked catalog is an error like any other.
-    let ran = sandbox.run(&format!("flock home/catalog.lock {line}"));
-    assert_eq!((ran.status, ran.stdout.as_str()), (75, ""), "{ran:#?}");
-
-    // A reader that stands still holds up no writer.
-    sandbox.sql("INSERT INTO backup_events SELECT nextval('event_id'), now()::TIMESTAMP, 'bk-x', NULL, NULL, 'set', 'ok', '{}' FROM range(20000)");
-    let mut stalled = sandbox.start("bk-log --follow | sleep 20");
-    std::thread::sleep(Duration::from_secs(2));
-    sandbox.ok("bk-create --lock-timeout 10s -n through app");
-    stalled.kill().unwrap();
-    stalled.wait().unwrap();
-}
-
-#[test]
-fn a_ledger_of_a_million_rows_is_read_in_pages() {
-    if !has("python3") {
-        return;
-    }
-    let sandbox = with_ledger(
-        "SELECT n, TIMESTAMP '2020-01-01' + to_minutes(n::INT), 'bk-create', n % 5000 + 1, 'n' || (n % 5000 + 1),
-             CASE WHEN n % 3 = 0 THEN 'verify' ELSE 'create' END, CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'ok' END,
-             '{\"seconds\":' || n % 100 || ',\"bytes\":' || n || ',\"content_bytes\":123456,\"file_count\":1234,\"problem_count\":0}'
-         FROM range(1, 1000001) AS t(n)",
-    );
-    // Wall seconds and MiB of the largest process.
-    let cost = |line: &str, most_secs: u64, most_mib: u64| {
-        let began = Instant::now();
-        let measured = format!(
-            "{line} >out; python3 -c 'import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=open(\"out\", \"w\"), check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)' {line}"
-        );
-        let mib: u64 = sandbox.ok(&measured).stdout.trim().parse().unwrap();
-        let secs = began.elapsed().as_secs_f64() / 2.0;
-        println!("{line}: {secs:.2} s, {mib} MiB");
-        assert!(
-            secs < most_secs as f64 && mib < most_mib,
-            "{line}: {secs} s, {mib} MiB"
-        );
-        fs::read_to_string(sandbox.path("out")).unwrap()
-    };
-    let newest = cost("bk-log --limit 20", 10, 300);
-    let ids: Vec<_> = newest
-        .lines()
-        .map(|line| line[6..].split(',').next().unwrap().to_owned())
-        .collect();
-    assert_eq!(
-        ids,
-        (999_981..=1_000_000)
-            .map(|id| id.to_string())
-            .collect::<Vec<_>>()
-    );
-    assert_eq!(cost("bk-log n77", 20, 300).lines().count(), 200);
-    let counts = cost("bk-log --stats=month", 60, 400);
-    let sum = |key: &str| -> u64 {
-        let lines = counts
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.map(|row| row[key].as_u64().unwrap()).sum()
-    };
-    assert_eq!((sum("ok"), sum("failed")), (980_000, 20_000));
-    let all = cost("bk-log", 60, 400);
-    let is_next = |(at, line): (usize, &str)| line.starts_with(&format!("{{\"id\":{},", at + 1));
-    assert!(all.lines().enumerate().all(is_next) && all.lines().count() == 1_000_000);
 }
 
 #[test]

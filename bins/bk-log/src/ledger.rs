@@ -14,6 +14,14 @@ const PAGE: usize = 50_000;
 /// Rows, oldest first.
 pub(crate) type Page = Vec<Result<Entry, BadEntry>>;
 
+/// What a ledger begins with.
+pub(crate) struct Begun {
+    /// Where one is, and the rows before; `None` where no backup is left to tell of.
+    pub(crate) first: Option<(Ledger, Page)>,
+    /// Why some of the backups that were asked for are left out: nobody knows them.
+    pub(crate) unknown: Vec<Error>,
+}
+
 /// Where in the ledger one is.
 pub(crate) struct Ledger {
     home: Home,
@@ -21,8 +29,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Its first page, and why backups that were asked for are not: nobody knows them. `None`
-    /// where none is left.
+    /// Its first page, of all backups or of those.
     ///
     /// # Errors
     /// Those of the catalog.
@@ -30,7 +37,7 @@ impl Ledger {
         home: Home,
         mut wanted: Wanted,
         backups: Option<Vec<Line>>,
-    ) -> Result<(Option<(Self, Page)>, Vec<Error>)> {
+    ) -> Result<Begun> {
         let (page, unknown) = catalog::read(&home, |session| {
             let unknown = match &backups {
                 None => Vec::new(),
@@ -45,12 +52,12 @@ impl Ledger {
             wanted.page = Some(PAGE);
             Ok((Some(session.events(&wanted)?), unknown))
         })?;
-        let begun = page.map(|page| {
+        let first = page.map(|page| {
             let mut ledger = Self { home, wanted };
             ledger.pass(&page);
             (ledger, page)
         });
-        Ok((begun, unknown))
+        Ok(Begun { first, unknown })
     }
 
     /// What comes after the last page, waiting for the catalog as `home` says.
@@ -63,7 +70,7 @@ impl Ledger {
         Ok(page)
     }
 
-    /// From now on the catalog is waited for no longer than this.
+    /// Where the catalog is, and how long it is waited for.
     pub(crate) fn home(&mut self) -> &mut Home {
         &mut self.home
     }

@@ -45,12 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 
     let stamp = is_follower.then(|| Stamp::take(&home));
-    let (begun, unknown) = Ledger::open(home, wanted, backups)?;
+    let begun = Ledger::open(home, wanted, backups)?;
     let mut status = cli::DONE;
-    for error in unknown {
+    for error in begun.unknown {
         status = PROGRAM.report(&error);
     }
-    let Some((ledger, page)) = begun else {
+    let Some((ledger, page)) = begun.first else {
         return Ok(status);
     };
     let told = if arguments.has("stats") {

@@ -81,19 +81,21 @@ impl Session<'_> {
     /// Those of the query; a bad row is none.
     pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<Entry, BadEntry>>> {
         let (condition, values) = wanted.condition();
-        let at_most = |count: Option<usize>| count.map_or(String::new(), |n| format!("LIMIT {n}"));
-        // Sorting all rows by falling ids is of use only where the newest are wanted.
-        let from = match wanted.limit {
-            None => format!("(SELECT * FROM backup_events WHERE {condition})"),
-            limit => format!(
-                "(SELECT * FROM backup_events WHERE {condition} ORDER BY id DESC {})",
-                at_most(limit)
-            ),
+        let limit = wanted.limit.map_or(String::new(), |count| {
+            format!("ORDER BY id DESC LIMIT {count}")
+        });
+        let from = format!("(SELECT * FROM backup_events WHERE {condition} {limit})");
+        let Some(count) = wanted.page else {
+            return self.entries(&format!("{from} ORDER BY id"), values);
         };
-        self.entries(
-            &format!("{from} ORDER BY id {}", at_most(wanted.page)),
-            values,
-        )
+        // The end of the page first: to sort ids alone takes no memory for all that is told.
+        let end = format!("SELECT max(id) FROM (SELECT id FROM {from} ORDER BY id LIMIT {count})");
+        let mut statement = self.connection.prepare(&end)?;
+        let end = statement.query_row(duckdb::params_from_iter(&values), |row| row.get(0))?;
+        match end {
+            None::<i64> => Ok(Vec::new()),
+            Some(end) => self.entries(&format!("{from} WHERE id <= {end} ORDER BY id"), values),
+        }
     }
 
     /// Of an event whose details begin with what it was about (`{"job":"nightly"}`), the last row
@@ -204,7 +206,10 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<Entry> {
     let details: String = row.get(7)?;
     Ok(Entry {
         id: row.get(0)?,
-        happened_at: Timestamp::from_microsecond(row.get(1)?)
+        // DuckDB's infinity has no microseconds.
+        happened_at: row
+            .get::<_, Option<i64>>(1)?
+            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
             .context("its time is out of range")?,
         program: row.get(2)?,
         backup_id: row.get(3)?,
