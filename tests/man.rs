@@ -108,9 +108,12 @@ fn every_page_says_what_each_needs_to_know() {
 /// The commands of a page: what stands after `$ ` in its displays, continued after `> `.
 fn commands(page: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
-    let examples = page.split("\n.Sh EXAMPLES\n").nth(1).unwrap_or_default();
-    let examples = examples.split("\n.Sh ").next().unwrap();
-    for line in examples.lines() {
+    let section = |title| {
+        let text = page.split(title).nth(1).unwrap_or_default();
+        text.split("\n.Sh ").next().unwrap().lines()
+    };
+    let week = section("\n.Sh A WEEK WITH BK\n");
+    for line in week.chain(section("\n.Sh EXAMPLES\n")) {
         let line = line
             .replace(r"\e", r"\")
             .replace(r"\&", "")

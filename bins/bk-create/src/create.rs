@@ -174,24 +174,25 @@ impl Creation {
     /// Makes one backup; the ledger keeps a failure that comes before there is a record.
     fn create(&mut self, request: &Request) -> Result<(Listed, bool)> {
         let known = Known::read(&self.home)?;
-        let prospect = self.look(known, request).and_then(|prospect| {
+        let begun = self.look(known, request).and_then(|prospect| {
             prospect.estimate.check()?;
             make_storage(&prospect.storage)?;
-            Ok(prospect)
+            let begun = self.begin(request, &prospect)?;
+            Ok((prospect, begun))
         });
-        let prospect = match prospect {
-            Ok(prospect) => prospect,
+        let (prospect, (begun, partial)) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
-                if self.home.has_catalog() {
+                self.signals.release();
+                // Who waited for the catalog in vain need not wait again.
+                if self.home.has_catalog() && !error.is::<Timeout>() {
                     self.log_refusal(request, &error);
                 }
                 return Err(error);
             }
         };
-        let made = self.begin(request, &prospect).and_then(|(begun, partial)| {
-            self.settings.filter.own = own_directories(&self.home, &prospect.storage);
-            self.make(begun, partial, &prospect)
-        });
+        self.settings.filter.own = own_directories(&self.home, &prospect.storage);
+        let made = self.make(begun, partial, &prospect);
         self.signals.release();
         let (backup, is_loss) = made?;
         let (mut listed, _) = Listed::look(backup);
