@@ -2,13 +2,13 @@
 //!
 //! Looks without the catalog; whether the record still allows it, `judge` tells under the lock.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed;
-use bk_schema::at_work::{Held, hold, is_same_name};
+use bk_schema::at_work::{Held, hold, is_absent, is_same_name};
 use bk_schema::record::Backup;
 use bk_schema::recovery::partial_path;
 use bk_schema::signals::Signals;
@@ -75,10 +75,6 @@ fn stat(path: &Path) -> Result<Option<std::fs::Metadata>> {
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("'{}'", path.display())),
     }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Takes the file that is in the new place, once its bytes are those of the record. `None` where

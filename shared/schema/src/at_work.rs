@@ -94,7 +94,9 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn is_absent(error: &io::Error) -> bool {
+/// Whether an error says that nothing is at a place.
+#[must_use]
+pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
