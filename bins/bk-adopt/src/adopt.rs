@@ -161,7 +161,12 @@ fn read(all: &[Found], wants_damaged: bool) -> (Vec<Archive>, Vec<anyhow::Error>
     let (mut archives, mut failed) = (Vec::new(), Vec::new());
     for found in all {
         match archive::read(found, wants_damaged) {
-            Ok(archive) => archives.push(archive),
+            Ok(archive) => {
+                for note in &archive.notes {
+                    progress.warn(&format!("note: '{}': {note}", found.path));
+                }
+                archives.push(archive);
+            }
             Err(error) => failed.push(error.context(format!("cannot adopt '{}'", found.path))),
         }
         progress.add(found.bytes);

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::entry::Kind;
 use bk_archive::inflate::Inflate;
+use bk_archive::last::Names;
 use bk_archive::reader::Reader;
 use bk_schema::birth::Birth;
 use bk_schema::cli::one_line;
@@ -19,12 +20,13 @@ use crate::find::{self, Found};
 use crate::plan::name_for;
 
 /// Keys of the metadata that only come after the birth, whatever an archive tells.
-const NOT_AT_BIRTH: [&str; 7] = [
+const NOT_AT_BIRTH: [&str; 8] = [
     "content_bytes",
     "problems",
     "problem_count",
     "failure",
     "damaged",
+    "archive_notes",
     "last_verified",
     "last_restored_test",
 ];
@@ -34,6 +36,8 @@ const NOT_AT_BIRTH: [&str; 7] = [
 pub(crate) struct Archive {
     /// As it is to be recorded, but for the id, and the name where that is taken.
     pub(crate) record: Backup,
+    /// What is odd in it, as another program made it.
+    pub(crate) notes: Vec<String>,
     /// Whether the name and the time are those that it was made with.
     pub(crate) is_own: bool,
 }
@@ -57,7 +61,10 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut reader = Reader::new(Inflate::new(file, jobs));
     let mut counts = Counts::default();
-    let damage = count(&mut reader, &mut counts).err();
+    let mut names = Names::default();
+    let damage = count(&mut reader, &mut names, &mut counts).err();
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
     let comment = reader.comment().map(<[u8]>::to_vec);
     let whole = reader.into_input().whole();
     let whole = whole.context("it cannot be read to its end")?;
@@ -93,12 +100,20 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     if let Some(error) = damage {
         metadata.insert("damaged".into(), one_line(&format!("{error:#}")).into());
     }
-    Ok(Archive { record, is_own })
+    if !notes.is_empty() {
+        metadata.insert("archive_notes".into(), notes.clone().into());
+    }
+    Ok(Archive {
+        record,
+        notes,
+        is_own,
+    })
 }
 
 /// As bk-create counts.
-fn count(reader: &mut Reader<Inflate>, counts: &mut Counts) -> Result<()> {
+fn count(reader: &mut Reader<Inflate>, names: &mut Names, counts: &mut Counts) -> Result<()> {
     while let Some(entry) = reader.next_entry()? {
+        names.add(&entry);
         counts.entries += 1;
         counts.files += u64::from(entry.kind != Kind::Directory);
         counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());

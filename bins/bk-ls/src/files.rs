@@ -2,10 +2,10 @@
 //!
 //! Reads archives as a stream and prints as it goes. Knows no catalog.
 
+use crate::flags::PROGRAM;
 use anyhow::{Context, Result, bail};
+use bk_archive::entries::Entries;
 use bk_archive::entry::{Entry, FileTime, Kind};
-use bk_archive::inflate::Inflate;
-use bk_archive::reader::Reader;
 use bk_schema::lines::base64;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::output::{Output, Tone, visible};
@@ -37,6 +37,9 @@ struct FileLine<'a> {
     gname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
+    /// Where the link is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_base64: Option<String>,
 }
 
 /// Prints what is inside each; calls `failed` for one that cannot be read.
@@ -57,7 +60,13 @@ pub(crate) fn print(
         }
         let opened = open(listed);
         let listed = match opened {
-            Ok(mut reader) => print_entries(output, backup, || reader.next_entry())?,
+            Ok(mut entries) => {
+                let listed = print_entries(output, backup, || entries.next_entry())?;
+                for note in entries.notes() {
+                    PROGRAM.warn(&format!("note: '{}': {note}", backup.backup_name));
+                }
+                listed
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = listed {
@@ -71,7 +80,7 @@ pub(crate) fn print(
     output.flush()
 }
 
-fn open(listed: &Listed) -> Result<Reader<Inflate>> {
+fn open(listed: &Listed) -> Result<Entries> {
     let backup = &listed.backup;
     let path = backup.backup_path.escape_debug();
     match (backup.status, listed.file_status) {
@@ -81,7 +90,7 @@ fn open(listed: &Listed) -> Result<Reader<Inflate>> {
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-            Reader::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
+            Entries::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
         }
     }
 }
@@ -127,6 +136,9 @@ fn line<'a>(backup: &'a Backup, entry: &Entry) -> FileLine<'a> {
         uname: text(&entry.uname),
         gname: text(&entry.gname),
         link: link(&entry.kind).map(text),
+        link_base64: link(&entry.kind)
+            .filter(|target| str::from_utf8(target).is_err())
+            .map(base64),
     }
 }
 

@@ -22,6 +22,7 @@ pub const OWN_METADATA: &[&str] = &[
     "problem_count",
     "failure",
     "damaged",
+    "archive_notes",
     "moving",
     "last_verified",
     "last_checks",
