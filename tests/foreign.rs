@@ -144,12 +144,11 @@ fn numbers_are_read_as_the_judges_read_them() {
         (b"        ", 0, &none),
         (b"\x80\0\0\0\0\0\x01\0", 256, &none),
         (b"\x80\0\0\0\xff\xff\xff\xfe", 4_294_967_294, &none),
-        // To chown(2) it means no owner.
-        (b"\x80\0\0\0\xff\xff\xff\xff", 65534, &odd),
-        (b"\x80\0\0\x01\0\0\0\0", 65534, &odd),
-        (b"\xff\xff\xff\xff\xff\xff\xff\xfe", 65534, &odd),
+        (b"\x80\0\0\0\xff\xff\xff\xff", u32::MAX, &odd),
+        (b"\x80\0\0\x01\0\0\0\0", u32::MAX, &odd),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xfe", u32::MAX, &odd),
         (b"0000 9\0\0", 0, &none),
-        (b"000009\0\0", 65534, &odd),
+        (b"000009\0\0", u32::MAX, &odd),
     ] {
         assert_eq!(uid(field), (expected.into(), notes.clone()), "{field:?}");
     }

@@ -45,7 +45,7 @@ pub fn restore_by_all(sandbox: &Sandbox) -> ([Restored; 3], Restored) {
         "python3 restore.py a.tar.gz out",
     ];
     let judges = judges.map(|line| restore(sandbox, &format!("mkdir out && {line}")));
-    let bk = "bk-adopt --json a.tar.gz >/dev/null && bk-verify --deep --json a >/dev/null && bk-restore --json --numeric-owner -C out a";
+    let bk = "bk-adopt --json a.tar.gz >/dev/null && bk-verify --deep --json a >/dev/null && bk-restore --json --numeric-owner --devices -C out a";
     sandbox.ok("rm -rf home");
     (judges, restore(sandbox, bk))
 }
@@ -85,14 +85,15 @@ fn tree(sandbox: &Sandbox, dir: &Path) -> Tree {
     tree
 }
 
-/// Its hash; of what is too large to be read, how much of it is data.
+/// Its hash; of what is too large to be read, whether that is mostly holes.
 fn content(sandbox: &Sandbox, dir: &Path, name: &[u8]) -> String {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
     let path = dir.join(std::ffi::OsStr::from_bytes(name));
     let metadata = path.symlink_metadata().unwrap();
     if metadata.size() > 64 << 20 {
-        return format!("{} blocks", metadata.blocks());
+        let is_mostly_holes = metadata.blocks() < metadata.size() / 512 / 10;
+        return format!("mostly holes: {is_mostly_holes}");
     }
     let mut sum = sandbox.command("sha256sum");
     let out = sum.arg("-b").stdin(fs::File::open(path).unwrap()).output();

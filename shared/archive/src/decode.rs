@@ -13,8 +13,9 @@ use crate::pax::{Records, Told};
 /// A longer name is refused: the archive may be hostile.
 pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
 
-/// The owner of what has one that no system can have: nobody, on most of them.
-const NO_OWNER: u32 = 65534;
+/// The owner of what has one that no system can have: to chown(2) it means to leave the owner as
+/// it is.
+const NO_OWNER: u32 = u32::MAX;
 
 pub(crate) type Block = [u8; BLOCK_BYTES];
 
@@ -215,9 +216,8 @@ pub(crate) fn attributes(
     }
 }
 
-/// To chown(2) the largest number means to leave the owner as it is.
 fn as_owner(number: i64) -> Option<u32> {
-    u32::try_from(number).ok().filter(|id| *id != u32::MAX)
+    u32::try_from(number).ok().filter(|id| *id != NO_OWNER)
 }
 
 /// Those that do not stand as attributes too, which tell the same without names.

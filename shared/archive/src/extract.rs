@@ -235,12 +235,6 @@ impl Extraction<'_> {
             };
         }
         let (attributes, left_out) = self.plan.rights.attributes(entry);
-        // To chown(2) it means to leave the owner as it is.
-        let is_no_owner = |(uid, gid)| uid == u32::MAX || gid == u32::MAX;
-        ensure!(
-            !attributes.owner.is_some_and(is_no_owner),
-            "its owner is out of range"
-        );
         let is_node = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
         if is_node && !self.plan.rights.devices {
             self.left_out(

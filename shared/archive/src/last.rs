@@ -23,6 +23,7 @@ pub struct Names {
     hashers: (RandomState, RandomState),
     /// With the number of the entry.
     hashes: Vec<([u32; 3], u32)>,
+    of_themselves: HashSet<u32>,
     count: u32,
 }
 
@@ -34,12 +35,14 @@ impl Names {
         let Ok(name) = plain(&entry.path) else {
             return;
         };
-        // A further name of itself takes nothing's place.
-        let is_itself = match &entry.kind {
-            Kind::HardLink(to) => plain(to).is_ok_and(|to| to == name),
-            _ => false,
-        };
-        if is_itself || self.hashes.len() == NAMES_MAX {
+        // A further name of itself takes nothing's place, and is none.
+        if let Kind::HardLink(to) = &entry.kind
+            && plain(to).is_ok_and(|to| to == name)
+        {
+            self.of_themselves.insert(number);
+            return;
+        }
+        if self.hashes.len() == NAMES_MAX {
             return;
         }
         let one = self.hashers.0.hash_one(&name);
@@ -54,7 +57,9 @@ impl Names {
         self.hashes.sort_unstable();
         let pairs = self.hashes.windows(2);
         let earlier = pairs.filter(|pair| pair[0].0 == pair[1].0);
-        Superseded(earlier.map(|pair| pair[0].1).collect())
+        let mut superseded = self.of_themselves;
+        superseded.extend(earlier.map(|pair| pair[0].1));
+        Superseded(superseded)
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
         names.add(&entry("e", Kind::HardLink(b"./e".to_vec())));
         let superseded = names.superseded();
         let has: Vec<_> = (0..8).filter(|number| superseded.has(*number)).collect();
-        assert_eq!(has, [1, 2]);
+        assert_eq!(has, [1, 2, 7]);
         assert_eq!(Names::default().superseded().note(), None);
     }
 }
