@@ -13,9 +13,11 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage;
 
 use crate::choice::{Choice, Chosen};
 use crate::flags::PROGRAM;
+use crate::judge::Allowed;
 use crate::report::Report;
 
 /// The whole program.
@@ -32,11 +34,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
         return Ok(cli::DONE);
     }
+    let allowed = Allowed {
+        protected: arguments.has("force-protected"),
+        offline: arguments.has("offline"),
+    };
     let mut work = Work {
+        choice: Choice::new(home.clone(), lines, allowed),
         home,
         keep_file: arguments.has("keep-file"),
+        offline: allowed.offline,
         signals: Signals::watch()?,
-        choice: Choice::new(lines, arguments.has("force-protected")),
         report: Report::new(output),
         status: cli::DONE,
     };
@@ -58,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 struct Work {
     home: Home,
     keep_file: bool,
+    offline: bool,
     signals: Signals,
     choice: Choice,
     report: Report,
@@ -72,6 +80,7 @@ impl Work {
             home: &home,
             event: "remove",
             keep_file: self.keep_file,
+            offline: self.offline,
             signals: &signals,
         };
         let work = RefCell::new(self);
@@ -87,7 +96,11 @@ impl Work {
             let freed = if self.keep_file {
                 Ok(0)
             } else {
-                removal::would_free(&candidate.backup)
+                removal::would_free(&self.home, &candidate.backup)
+            };
+            let freed = match freed {
+                Err(error) if self.offline && removal::is_unreachable(&error) => Ok(0),
+                freed => freed,
             };
             self.tell(candidate, freed)?;
         }
@@ -97,9 +110,10 @@ impl Work {
     fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
         self.tell_refused();
         match outcome {
-            Ok(freed_bytes) => self
-                .report
-                .add(candidate.backup, candidate.with, freed_bytes),
+            Ok(freed_bytes) => {
+                self.report
+                    .add(&self.home, candidate.backup, candidate.with, freed_bytes)
+            }
             Err(error) => {
                 self.fail(&candidate, error);
                 Ok(())
@@ -108,6 +122,11 @@ impl Work {
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {
+        self.status = cli::SOME_FAILED;
+        if let Some(unreachable) = storage::unreachable(&error) {
+            self.home.storages.tell_unreachable(unreachable);
+            return;
+        }
         let name = candidate.backup.backup_name.escape_debug();
         let remedy = if removal::is_no_archive(&error) {
             "; --keep-file removes only the record"
@@ -115,7 +134,6 @@ impl Work {
             ""
         };
         PROGRAM.warn(&format!("cannot remove '{name}': {error:#}{remedy}"));
-        self.status = cli::SOME_FAILED;
     }
 
     fn tell_refused(&mut self) {

@@ -3,6 +3,7 @@
 //! Knows no catalog.
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Cell, Column, Output};
 use bk_schema::record::Backup;
@@ -36,6 +37,7 @@ impl Report {
     /// Those of the output.
     pub(crate) fn add(
         &mut self,
+        home: &Home,
         backup: Backup,
         line: Map<String, Value>,
         freed_bytes: u64,
@@ -43,7 +45,7 @@ impl Report {
         if self.output.is_gone() {
             return Ok(());
         }
-        let (mut listed, _) = Listed::look(backup);
+        let mut listed = Listed::look(home, backup);
         if self.output.is_table() {
             self.rows.push(row(&listed, freed_bytes));
             return Ok(());
