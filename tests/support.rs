@@ -5,6 +5,7 @@
 pub mod attack;
 pub mod disk;
 pub mod life;
+pub mod mounts;
 pub mod rich;
 pub mod store;
 pub mod tarball;
