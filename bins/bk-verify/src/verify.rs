@@ -3,7 +3,7 @@
 //! No catalog is open while an archive is. A signal ends the check that is under way; what was
 //! found before it is kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +85,16 @@ fn find(home: &Home, arguments: &Arguments, round: Option<Round>) -> Result<Vec<
             Err(bad) => found.push(Err(bad.into())),
         }
     }
-    let chosen = round.choose(whole).into_iter();
+    // What cannot be reached takes no place of a limit from what can.
+    let reach = |backup: &Backup| home.storages.check(backup.backup_path.as_ref());
+    let (there, away) = whole.into_iter().partition(|it| reach(it).is_ok());
+    let away: BTreeSet<_> = round
+        .choose(away)
+        .iter()
+        .filter_map(|it| reach(it).err())
+        .collect();
+    found.extend(away.into_iter().map(|unreachable| Err(unreachable.into())));
+    let chosen = round.choose(there).into_iter();
     found.extend(chosen.map(|backup| Ok((backup, Map::new()))));
     Ok(found)
 }

@@ -348,10 +348,10 @@ fn write(path: &Path, id: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Random: each state of a hasher comes from the system.
+/// Random: the keys of a hasher come from the system.
 fn new_id() -> String {
-    let word = || RandomState::new().hash_one(std::time::SystemTime::now());
-    format!("{:016x}{:016x}", word(), word())
+    let word = |half| RandomState::new().hash_one((half, std::process::id()));
+    format!("{:016x}{:016x}", word(0), word(1))
 }
 
 /// In what way a directory is open to others who may change what is in it; `None` where it is
