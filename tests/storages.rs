@@ -23,7 +23,7 @@ fn back(disk: &SmallDisk) {
 fn told(disk: &SmallDisk, program: &str, reason: &str) -> String {
     let dir = disk.sandbox.path("disk");
     format!(
-        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it, or give them up with bk-rm --offline\n",
+        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage\n",
         dir.display()
     )
 }
@@ -347,7 +347,7 @@ fn a_directory_that_may_not_be_searched_is_offline() {
     let store = sandbox.path("store");
     let ran = sandbox.run(&format!("{user} bk-rm a"));
     ran.fails(1, &format!(
-        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it, or give them up with bk-rm --offline\n",
+        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage\n",
         store.display()
     ));
     sandbox.ok("chown 65534 store");

@@ -58,7 +58,7 @@ impl std::fmt::Display for Unreachable {
         match self {
             Self::Storage { dir, reason } => write!(
                 f,
-                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it, or give them up with bk-rm --offline",
+                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage",
                 dir.display()
             ),
             Self::File { path, reason } => {
