@@ -8,6 +8,8 @@ use anyhow::Result;
 use duckdb::params;
 
 use super::Session;
+use super::records::RENAME_SPACE_BYTES;
+use crate::space::Space;
 use crate::storage::{Storage, mark};
 
 impl Session<'_> {
@@ -50,10 +52,14 @@ impl Session<'_> {
                    WHERE status = 'completed'";
         let mut statement = self.connection.prepare(sql)?;
         let dirs = statement.query_map([], |row| row.get(0))?;
-        let dirs: Vec<String> = dirs.collect::<Result<_, _>>()?;
+        let mut dirs: Vec<String> = dirs.collect::<Result<_, _>>()?;
+        dirs.retain(|dir| !self.home.storages.is_known(Path::new(dir)));
+        // On a full disk this can wait; the commit of a new key there may end the process.
+        if dirs.is_empty() || Space::at(&self.home.dir)?.available_bytes < RENAME_SPACE_BYTES {
+            return Ok(());
+        }
         for dir in dirs {
-            if !self.home.storages.is_known(Path::new(&dir))
-                && self.holds_an_archive(&dir)?
+            if self.holds_an_archive(&dir)?
                 && let Some(storage) = mark(&dir)
             {
                 self.keep_storage(&storage)?;
