@@ -55,7 +55,9 @@ impl Session<'_> {
         let mut dirs: Vec<String> = dirs.collect::<Result<_, _>>()?;
         dirs.retain(|dir| !self.home.storages.is_known(Path::new(dir)));
         // On a full disk this can wait; the commit of a new key there may end the process.
-        if dirs.is_empty() || Space::at(&self.home.dir)?.available_bytes < RENAME_SPACE_BYTES {
+        let has_room =
+            || Space::at(&self.home.dir).is_ok_and(|it| it.available_bytes >= RENAME_SPACE_BYTES);
+        if dirs.is_empty() || !has_room() {
             return Ok(());
         }
         for dir in dirs {
