@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use bk_tests::disk::SmallDisk;
 use bk_tests::{Sandbox, can_trace, checkout, has};
@@ -139,10 +140,11 @@ fn records_can_be_given_up() {
     let ran = disk.ok("bk-ls --offline --json 2>/dev/null | bk-rm --offline");
     assert_eq!(ran.records().len(), 3);
     assert!(ran.records().iter().all(|it| it["freed"] == 0), "{ran:#?}");
+    assert_eq!(ran.stderr, "");
     assert_eq!(states(&disk), "own completed available\n");
     back(&disk);
     assert_eq!(disk.ok("ls disk").stdout, "a.tar.gz\nb.tar.gz\nc.tar.gz\n");
-    assert_eq!(disk.ok("bk-adopt disk").records().len(), 3);
+    assert_eq!(disk.ok("bk-adopt -r disk").records().len(), 3);
     // Where the storage is there, they are removed as ever.
     disk.ok("bk-rm --offline a; test ! -e disk/a.tar.gz");
 }
@@ -248,7 +250,7 @@ fn archives_that_are_adopted_make_a_storage_where_bk_may_write() {
         return;
     };
     disk.ok("mkdir disk/a disk/b other; for n in a b; do bk-create --home $PWD/first --storage $PWD/other -n $n app >/dev/null; mv other/$n.tar.gz disk/$n; done; rm -r first
-             bk-adopt disk/a >/dev/null; test -s disk/a/.bk-storage; mount -o remount,ro disk; bk-adopt disk/b >/dev/null; bk-create -n c app >/dev/null; test ! -e disk/b/.bk-storage");
+             bk-adopt -r disk/a >/dev/null; test -s disk/a/.bk-storage; mount -o remount,ro disk; bk-adopt -r disk/b >/dev/null; bk-create -n c app >/dev/null; test ! -e disk/b/.bk-storage");
     assert!(disk.run("umount disk").status == 0);
     // Of a place where no marker could be left nobody can tell.
     assert_eq!(
@@ -367,4 +369,30 @@ fn a_marker_that_is_none_is_told() {
         "{ran:#?}"
     );
     sandbox.ok("bk-create --init-storage -n b app; bk-rm a");
+}
+
+/// However many records a storage has, its marker is looked at once.
+#[test]
+fn a_marker_is_looked_at_once() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n seed app >/dev/null");
+    sandbox.sql(&format!(
+        "INSERT INTO backup_records SELECT i + 10, 'b' || i, 'manual', 'completed', NULL, '{}/b' || i || '.tar.gz',
+             5, 1, 'gzip', sha256(i::VARCHAR), NULL, '{{}}', false, now()::TIMESTAMP, NULL FROM range(100000) t(i)",
+        sandbox.home().join("archives").display()
+    ));
+    let begin = Instant::now();
+    sandbox.ok("bk-ls --json >listed; test $(wc -l <listed) = 100001");
+    let took = begin.elapsed();
+    println!("{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    if !can_trace() {
+        return;
+    }
+    let looks = sandbox
+        .ok("strace -f -qq -e trace=openat -o trace bk-ls >/dev/null; grep -c bk-storage trace");
+    assert_eq!(looks.stdout, "1\n");
+    let begin = Instant::now();
+    sandbox.ok("bk-set --description x seed");
+    println!("a write: {:?}", begin.elapsed());
 }

@@ -9,8 +9,10 @@ use anyhow::{Error, Result};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
 use bk_schema::home::{self, Home};
+use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
+use bk_schema::record::Backup;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::{SIGNALLED, Signals};
 use bk_schema::storage;
@@ -111,13 +113,22 @@ impl Work {
         self.tell_refused();
         match outcome {
             Ok(freed_bytes) => {
-                self.report
-                    .add(&self.home, candidate.backup, candidate.with, freed_bytes)
+                let listed = self.look(candidate.backup);
+                self.report.add(listed, candidate.with, freed_bytes)
             }
             Err(error) => {
                 self.fail(&candidate, error);
                 Ok(())
             }
+        }
+    }
+
+    /// Why what is given up cannot be reached is no news.
+    fn look(&self, backup: Backup) -> Listed {
+        let reached = self.home.storages.stat(backup.backup_path.as_ref());
+        match reached {
+            Err(_) if self.offline => Listed::new(backup, FileStatus::Offline),
+            _ => Listed::look(&self.home, backup),
         }
     }
 

@@ -3,10 +3,8 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_schema::home::Home;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Cell, Column, Output};
-use bk_schema::record::Backup;
 use bk_schema::units::human_size;
 use serde_json::{Map, Value};
 
@@ -37,15 +35,13 @@ impl Report {
     /// Those of the output.
     pub(crate) fn add(
         &mut self,
-        home: &Home,
-        backup: Backup,
+        mut listed: Listed,
         line: Map<String, Value>,
         freed_bytes: u64,
     ) -> Result<()> {
         if self.output.is_gone() {
             return Ok(());
         }
-        let mut listed = Listed::look(home, backup);
         if self.output.is_table() {
             self.rows.push(row(&listed, freed_bytes));
             return Ok(());

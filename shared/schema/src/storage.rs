@@ -185,7 +185,8 @@ impl Storages {
         self.check(file)
     }
 
-    /// The file at this place; `None` where it is surely gone.
+    /// The file at this place; `None` where it is gone, as of the first look at its storage: who
+    /// acts on that looks again.
     ///
     /// # Errors
     /// [`Unreachable`], where that cannot be told.
@@ -193,14 +194,11 @@ impl Storages {
         self.check(path)?;
         match std::fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata)),
-            Err(error) if is_absent(&error) => self.check_again(path).map(|()| None),
-            Err(error) => {
-                self.check_again(path)?;
-                Err(Unreachable::File {
-                    path: path.to_owned(),
-                    reason: error.to_string(),
-                })
-            }
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(Unreachable::File {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            }),
         }
     }
 
