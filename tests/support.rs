@@ -6,6 +6,7 @@ pub mod adopted;
 pub mod attack;
 pub mod disk;
 pub mod life;
+pub mod mounts;
 pub mod oracle;
 pub mod rich;
 pub mod store;
@@ -34,6 +35,13 @@ pub fn programs() -> PathBuf {
         "run 'make build' first"
     );
     programs
+}
+
+/// What is in a directory, but the marker of a storage; nothing where there is none.
+pub fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).into_iter().flatten();
+    let all = all.map(|file| file.unwrap().path());
+    all.filter(|path| !path.ends_with(".bk-storage")).collect()
 }
 
 /// Whether a tool is installed; where it is not, a word of that is printed.
@@ -184,7 +192,12 @@ impl Sandbox {
 
     /// Changes the catalog behind the programs' backs, as somebody's duckdb shell would.
     pub fn sql(&self, text: &str) {
-        let catalog = Connection::open(self.home().join("catalog.duckdb")).unwrap();
+        self.sql_at("home", text);
+    }
+
+    /// The same, of another home.
+    pub fn sql_at(&self, home: &str, text: &str) {
+        let catalog = Connection::open(self.path(home).join("catalog.duckdb")).unwrap();
         catalog.execute_batch(text).unwrap();
     }
 
