@@ -2,7 +2,6 @@
 //!
 //! Reads archives as a stream and prints as it goes. Knows no catalog.
 
-use crate::flags::PROGRAM;
 use anyhow::{Context, Result, bail};
 use bk_archive::entries::Entries;
 use bk_archive::entry::{Entry, FileTime, Kind};
@@ -13,6 +12,8 @@ use bk_schema::record::{Backup, Status};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+
+use crate::flags::PROGRAM;
 
 /// Owner and size together take this much at least, as with GNU tar.
 const OWNER_AND_SIZE_WIDTH: usize = 19;
