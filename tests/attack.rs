@@ -102,4 +102,3 @@ pub fn absolute(sandbox: &Sandbox, name: &str) -> String {
 }
 
 pub const TWICE: &str = "the archive has the name twice";
-pub const NOT_HELD: &str = "which the archive does not hold";

@@ -256,6 +256,21 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
 }
 
 #[test]
+fn a_hard_link_to_nothing_keeps_no_other_from_being_restored() {
+    let stream = Tarball::new()
+        .file("a", "x")
+        .hardlink("h", "not/there")
+        .file("z", "x");
+    let sandbox = put(&stream.finish());
+    assert_eq!(notes(&sandbox), [""; 0]);
+    let ran = sandbox.ok("bk-restore --json -C out a");
+    let warning = "bk-restore: warning: 'h': not restored: a hard link leads to 'not/there', which the archive does not hold\n";
+    assert_eq!(ran.stderr, warning);
+    assert_eq!(ran.record()["restore"]["skipped"], 1);
+    assert_eq!(restored(&sandbox), ["a", "z"]);
+}
+
+#[test]
 fn global_headers_are_read_in_linear_time() {
     let mut records = b"5 a=\n".repeat(100_000);
     for n in 0..20_000 {
@@ -322,6 +337,13 @@ fn odd_archives() -> Vec<(&'static str, Vec<u8>)> {
             new().add(&large, b"x\n").file("z", "z").finish(),
         ),
         ("a time before 1970", new().add(&early, b"x\n").finish()),
+        (
+            "an old sparse header that tells no holes",
+            new()
+                .add(sized(b'S', "s", 6).put(257, b"ustar  \0"), b"alpha\n")
+                .file("z", "z")
+                .finish(),
+        ),
         ("type 7", new().add(&sized(b'7', "f", 2), b"x\n").finish()),
         (
             "type 0 with a slash",

@@ -205,11 +205,7 @@ fn hard_links_lead_nowhere_else() {
     attack(
         &sandbox,
         vec![
-            refused(
-                "to an absolute path",
-                new().hardlink("h", &victim),
-                NOT_HELD,
-            ),
+            harmless("to an absolute path", new().hardlink("h", &victim)),
             harmless(
                 "to a path that leads up",
                 new().hardlink("h", "../outside/victim"),
@@ -246,10 +242,9 @@ fn hard_links_lead_nowhere_else() {
                 "to a directory",
             ),
             harmless("to itself", new().hardlink("h", "h")),
-            refused(
+            harmless(
                 "to one another",
                 new().hardlink("h", "i").hardlink("i", "h"),
-                NOT_HELD,
             ),
             refused("to the target", new().hardlink("h", "."), ""),
             harmless(

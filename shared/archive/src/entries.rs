@@ -90,6 +90,12 @@ impl Entries {
         self.is_salvaging && self.reader.is_cut()
     }
 
+    /// As [`Reader::is_own`].
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.reader.is_own()
+    }
+
     /// Whether something that is damaged was passed over.
     #[must_use]
     pub fn is_damaged(&self) -> bool {

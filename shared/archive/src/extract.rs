@@ -100,6 +100,7 @@ pub fn extract(
         observer,
         done: Done::default(),
         late: Late::default(),
+        is_own: false,
         counted_bytes: 0,
         unlooked_bytes: LOOK_AGAIN_BYTES,
         buffer: vec![0; BUFFER_BYTES],
@@ -122,6 +123,8 @@ struct Extraction<'a> {
     observer: &'a dyn Observer,
     done: Done,
     late: Late,
+    /// Whether the archive is one of bk's.
+    is_own: bool,
     counted_bytes: u64,
     /// Since the free space was looked at.
     unlooked_bytes: u64,
@@ -156,6 +159,7 @@ impl Extraction<'_> {
             made.with_context(shown)?;
         }
         self.done.is_damaged |= reader.is_damaged();
+        self.is_own |= reader.is_own();
         for note in reader.notes() {
             self.observer.noted(&note);
         }
@@ -174,7 +178,8 @@ impl Extraction<'_> {
         self.pass(archive, self.plan.sought.map(|_| &sought[..]), &place)?;
         for (first, places) in apart {
             if !met.borrow().contains(first) {
-                return Err(not_held(first));
+                self.leads_nowhere(first, places)?;
+                continue;
             }
             for further in &places[1..] {
                 let linked = (places[0].clone(), further.clone());
@@ -183,9 +188,21 @@ impl Extraction<'_> {
         }
         self.make_links()?;
         let left = self.late.take_apart();
-        left.keys()
-            .next()
-            .map_or(Ok(()), |first| Err(not_held(first)))
+        let mut left = left.iter();
+        left.try_for_each(|(first, places)| self.leads_nowhere(first, places))
+    }
+
+    /// Hard links to what the archive does not hold: the others are restored all the same, unless
+    /// it is one of bk's.
+    fn leads_nowhere(&self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
+        let error = not_held(first);
+        if self.is_own {
+            return Err(error);
+        }
+        for to in places {
+            self.observer.left_out(below_first(to), &error.to_string());
+        }
+        Ok(())
     }
 
     fn check_stop(&self) -> Result<()> {

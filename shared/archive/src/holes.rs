@@ -36,6 +36,8 @@ pub(crate) fn map<R: Read>(
     told: Told<'_>,
     old: Option<Vec<Extent>>,
 ) -> Result<Option<(Vec<Extent>, u64)>> {
+    // One that tells no extent and has data is a file like others.
+    let old = old.filter(|extents| !extents.is_empty() || blocks.content_left == 0);
     let extents = match sparse::told(told.own)? {
         sparse::Told::Nothing => old,
         sparse::Told::Map(extents) => Some(extents),
