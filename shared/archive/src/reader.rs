@@ -237,9 +237,11 @@ impl<R: Read> Reader<R> {
         let shown = || format!("'{}'", name.escape_ascii());
         let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
         let mut size = size_of(block, told);
-        let is_without = !has_data(block, &name)
-            || (flag(block) == b'1' && !link_has_data(&mut self.blocks, block, self.is_pax)?);
-        if is_without && !matches!(size, Ok(0)) {
+        let tells_size = !matches!(size, Ok(0));
+        if tells_size
+            && (!has_data(block, &name)
+                || (flag(block) == b'1' && !link_has_data(&mut self.blocks, block, self.is_pax)?))
+        {
             size = Ok(0);
             let text = || format!("{} tells a size, and no data follows it", shown());
             self.notes.add(Oddity::Size, text);

@@ -6,6 +6,7 @@
 
 use anyhow::{Error, Result};
 
+use crate::blocks::cut_short;
 use crate::decode::{begins_entry, check_sum};
 use crate::entry::Entry;
 use crate::inflate::Inflate;
@@ -16,15 +17,22 @@ impl Reader<Inflate> {
     /// lost is in [`Reader::lost`].
     pub fn next_whole(&mut self) -> Option<Entry> {
         loop {
-            match self.next_entry() {
+            // Whoever read the content knows that; what is left of it is nobody's.
+            let was_cut = self.is_cut();
+            let next = match was_cut {
+                true => Err(cut_short().into()),
+                false => self.next_entry(),
+            };
+            let error = match next {
                 Ok(entry) => return entry,
-                Err(error) => {
-                    let is_found = self.go_on(&error);
-                    self.lose(error);
-                    if !is_found {
-                        return None;
-                    }
-                }
+                Err(error) => error,
+            };
+            let is_found = self.go_on(&error);
+            if !was_cut {
+                self.lose(error);
+            }
+            if !is_found {
+                return None;
             }
         }
     }
