@@ -150,13 +150,15 @@ impl Extraction<'_> {
             let Some(to) = place(&name) else { continue };
             self.count(&entry).with_context(shown)?;
             let made = self.entry(&entry, to.clone(), place, &mut reader.content());
-            if made.is_err() && reader.is_cut() {
-                self.target.remove_file(&to).with_context(shown)?;
-                self.left_out(&entry.path, ["it is damaged".into()]);
-                self.done.is_damaged = true;
-                continue;
+            match made {
+                Err(error) if reader.is_cut() => {
+                    self.target.remove_file(&to).with_context(shown)?;
+                    let what = format!("it is damaged: {error:#}");
+                    self.observer.left_out(&entry.path, &what);
+                    self.done.is_damaged = true;
+                }
+                made => made.with_context(shown)?,
             }
-            made.with_context(shown)?;
         }
         self.done.is_damaged |= reader.is_damaged();
         self.is_own |= reader.is_own();
