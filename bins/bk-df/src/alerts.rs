@@ -1,7 +1,7 @@
 //! Which thresholds hold: a pure function.
 //!
-//! Free space and days are judged for each file system; age, verification, failures and missing
-//! archives for all backups together, as an old disk is to have no new backups.
+//! Free space and days are judged for each file system; age, verification, failures, problems and
+//! missing archives for all backups together, as an old disk is to have no new backups.
 
 use bk_schema::cli;
 use bk_schema::units::human_size;
@@ -139,6 +139,10 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         Limit::Missing(most) => {
             let count = Some(summary.missing_count).filter(|count| *count > most)?;
             format!("{count} missing")
+        }
+        Limit::Problems(most) => {
+            let count = Some(summary.problem_count).filter(|count| *count > most)?;
+            format!("{count} places could not be read in the newest backups")
         }
     };
     Some(text)

@@ -7,13 +7,16 @@
 mod history;
 mod ledger;
 mod records;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::clock;
 use crate::durable::{make_dir, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
@@ -24,6 +27,7 @@ use crate::{recovery, spare};
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
+pub use trust::GAP;
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";
@@ -36,6 +40,8 @@ const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    at: Timestamp,
 }
 
 /// Runs one read transaction.
@@ -49,7 +55,6 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
         &home.dir,
         Access::Read,
         home.program,
-        home.now,
         &mut backoff,
     )?;
     let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
@@ -82,10 +87,7 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
+    read(home, |session| session.found(Some(lines)))
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing and failed the
@@ -132,7 +134,7 @@ pub fn write_removal<T>(
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)
+    Lock::take(&home.dir, Access::Write, home.program, backoff)
 }
 
 fn transact<T>(
@@ -147,7 +149,10 @@ fn transact<T>(
     let session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
     session.check_version()?;
     recovery::run(&session, own)?;
-    let value = session.transaction(|| work(&session))?;
+    let value = session.transaction(|| {
+        session.settle_host()?;
+        work(&session)
+    })?;
     drop(session);
     sync_dir(&home.dir)?;
     spare::lay_by(home);
@@ -199,7 +204,14 @@ impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
         loop {
             match Connection::open_with_flags(path, config(access)?) {
-                Ok(connection) => return Ok(Self { connection, home }),
+                Ok(connection) => {
+                    let at = clock::now();
+                    return Ok(Self {
+                        connection,
+                        home,
+                        at,
+                    });
+                }
                 Err(error) if is_lock_conflict(&error) => {
                     backoff.sleep(|| foreign_holder(&error))?
                 }

@@ -18,6 +18,7 @@ fn home(dir: &Path) -> Home {
         lock_timeout: Duration::from_secs(20),
         program: "test",
         now,
+        host: None,
     }
 }
 

@@ -1,0 +1,36 @@
+//! When the last rounds were, as the catalog remembers it, so that a clock that jumped is known.
+//!
+//! What that means is in bk-schema's clock module.
+
+use anyhow::{Context, Result};
+use bk_schema::catalog::{self, GAP};
+use bk_schema::clock::{self, Jump, Rounds};
+use bk_schema::home::Home;
+
+/// Counts a round, and tells of the jump for which no retention is to run. Where no round is
+/// remembered, the newest event stands for the last.
+///
+/// # Errors
+/// Those of the catalog.
+pub(crate) fn count(home: &Home) -> Result<Option<Jump>> {
+    let (old, newest, gap_days) = catalog::read(home, |session| {
+        let newest = session.newest_event(clock::latest(home.now))?;
+        Ok((session.rounds()?, newest, session.clock_gap_days()?))
+    })?;
+    let last = old.unwrap_or_else(|| Rounds::of(newest.unwrap_or(home.now)));
+    let rounds = last.and(home.now, gap_days);
+    if old.is_none_or(|old| rounds.is_news_to(&old)) {
+        catalog::write(home, |session| session.set_rounds(&rounds))
+            .context("cannot remember the round")?;
+    }
+    Ok(rounds.jump())
+}
+
+/// Says how many days may pass between two rounds.
+///
+/// # Errors
+/// Those of the catalog; there is none.
+pub(crate) fn set_gap(home: &Home, days: u32) -> Result<()> {
+    catalog::check_there(home)?;
+    catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))
+}
