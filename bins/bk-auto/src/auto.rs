@@ -241,8 +241,8 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    runner.jump = rounds::count(&runner.home)?;
     let mut status = cli::DONE;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
         // Before its lock is made.
         let known = store::read_one(&runner.home, name);
@@ -266,7 +266,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     let (now, zone) = (runner.home.now, TimeZone::system());
     let mut status = cli::DONE;
     let jobs = readable(&runner.home, &mut status)?;
-    runner.jump = rounds::count(&runner.home)?;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
         .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))

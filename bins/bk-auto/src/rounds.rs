@@ -7,12 +7,15 @@ use bk_schema::catalog::{self, GAP};
 use bk_schema::clock::{self, Jump, Rounds};
 use bk_schema::home::Home;
 
+use crate::flags::PROGRAM;
+
 /// Counts a round, and tells of the jump for which no retention is to run. Where no round is
-/// remembered, the newest event stands for the last.
+/// remembered, the newest event stands for the last. One that cannot be written down is told,
+/// and is no reason to make no backups.
 ///
 /// # Errors
-/// Those of the catalog.
-pub(crate) fn count(home: &Home) -> Result<Option<Jump>> {
+/// A catalog that cannot be read.
+pub(crate) fn count(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
     let (old, newest, gap_days) = catalog::read(home, |session| {
         let newest = session.newest_event(clock::latest(home.now))?;
         Ok((session.rounds()?, newest, session.clock_gap_days()?))
@@ -20,8 +23,10 @@ pub(crate) fn count(home: &Home) -> Result<Option<Jump>> {
     let last = old.unwrap_or_else(|| Rounds::of(newest.unwrap_or(home.now)));
     let rounds = last.and(home.now, gap_days);
     if old.is_none_or(|old| rounds.is_news_to(&old)) {
-        catalog::write(home, |session| session.set_rounds(&rounds))
-            .context("cannot remember the round")?;
+        let written = catalog::write(home, |session| session.set_rounds(&rounds));
+        if let Err(error) = written.context("cannot remember the round") {
+            *status = PROGRAM.report(&error);
+        }
     }
     Ok(rounds.jump())
 }

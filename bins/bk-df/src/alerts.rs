@@ -142,7 +142,7 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         }
         Limit::Problems(most) => {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;
-            format!("{count} places could not be read in the newest backups")
+            format!("{count} unread in the newest backups")
         }
     };
     Some(text)

@@ -272,7 +272,7 @@ fn brief(stored: Option<&&Stored>) -> Option<Brief> {
 /// When it was last proved whole, or else was made; `None` where that is not known.
 fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
     let made = Some(backup.created_at).filter(|made| !clock::is_to_come(*made, now));
-    LastVerified::proof_of(backup, now).or(made)
+    LastVerified::proved_at(backup, now).or(made)
 }
 
 impl Summary {

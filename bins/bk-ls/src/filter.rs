@@ -14,7 +14,7 @@ use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::units;
 use bk_schema::verified::LastVerified;
 use globset::{Glob, GlobMatcher};
-use jiff::Timestamp;
+use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
 
 /// What a backup must be to be listed: all that is given must hold.
@@ -27,6 +27,8 @@ pub(crate) struct Criteria {
     expires_until: Option<Timestamp>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    /// Whether that was told as a span before now.
+    is_older_than: bool,
     name: Option<GlobMatcher>,
     source_version: Option<String>,
     host: Option<String>,
@@ -120,6 +122,9 @@ impl Criteria {
                 .parsed("expires-within", |text| units::parse_future(text, now))?,
             since: arguments.parsed("since", |text| units::parse_past(text, now))?,
             until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+            is_older_than: arguments
+                .text("until")?
+                .is_some_and(|text| text.parse::<Span>().is_ok()),
             name: arguments.parsed("name", parse_glob)?,
             source_version: arguments.text("source-version")?.map(str::to_owned),
             host: arguments.text("host")?.map(str::to_owned),
@@ -135,9 +140,9 @@ impl Criteria {
         })
     }
 
-    /// Whether it depends on the clock what may be removed after.
-    pub(crate) fn is_of_expired(&self) -> bool {
-        self.expired
+    /// Whether the clock tells which are expired or old, and so may be removed.
+    pub(crate) fn is_of_old(&self) -> bool {
+        self.expired || self.is_older_than
     }
 
     /// Whether it depends on the clock which are the newest.
@@ -216,7 +221,7 @@ impl Criteria {
 
 /// Completed, and not proved whole since.
 fn is_unverified_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
-    let proof = LastVerified::proof_of(backup, now);
+    let proof = LastVerified::proved_at(backup, now);
     backup.status == Status::Completed && proof.is_none_or(|proof| proof <= time)
 }
 

@@ -80,7 +80,7 @@ pub(crate) const PROGRAM: Program = Program {
             "force-clock",
             None,
             None,
-            "list what is expired though the clock seems to have jumped",
+            "list what is expired or old though the clock seems to have jumped",
         ),
         Flag::new("limit", None, Some("N"), "at most the first N"),
         Flag::new("long", Some('l'), None, "show each in full, a field a line"),

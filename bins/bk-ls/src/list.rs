@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let found: Vec<_> = match given {
         Some(lines) if lines.is_empty() => Vec::new(),
         given => catalog::read(&home, |session| {
-            if criteria.is_of_expired() && !arguments.has("force-clock") {
+            if criteria.is_of_old() && !arguments.has("force-clock") {
                 jump = session.clock_jump(now)?;
             }
             criteria.here = session.host()?;
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
     if let Some(jump) = jump.filter(|_| selected.peek().is_some()) {
         bail!(
-            "cannot tell what is expired: {jump}: if it is right, wait for a day, or go on with --force-clock"
+            "cannot tell what is expired or old: {jump}: if it is right, wait for a day, or go on with --force-clock"
         );
     }
     if output.is_table() && selected.peek().is_none() {

@@ -45,10 +45,10 @@ pub fn warning<'a>(backups: impl IntoIterator<Item = &'a Backup>, now: Timestamp
     let (name, time) = (first.backup_name.escape_debug(), first.created_at);
     Some(match all.count() {
         0 => format!(
-            "warning: the backup '{name}' is from the future, of {time}: its age counts as unknown"
+            "warning: the backup '{name}' is from the future, of {time:.0}: its age counts as unknown"
         ),
         others => format!(
-            "warning: {} backups are from the future, '{name}' of {time} the first: their age counts as unknown; 'bk-ls --since 0s' lists them",
+            "warning: {} backups are from the future, '{name}' of {time:.0} the first: their age counts as unknown; 'bk-ls --since 0s' lists them",
             others + 1
         ),
     })
@@ -71,14 +71,14 @@ impl Jump {
     }
 }
 
-/// `the clock says 2036-11-06T03:00:00Z, 3654 days after 2026-11-05T03:00:00Z`.
+/// `the clock went from 2026-11-05T03:00:00Z to 2036-11-06T03:00:00Z, 3654 days ahead`.
 impl std::fmt::Display for Jump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { from, to } = self;
         let days = to.duration_since(*from).as_hours() / 24;
-        let word = if days < 0 { "before" } else { "after" };
+        let word = if days < 0 { "back" } else { "ahead" };
         let days = days.abs();
-        write!(f, "the clock says {to}, {days} days {word} {from}")
+        write!(f, "the clock went from {from:.0} to {to:.0}, {days} days {word}")
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         let jump = Jump::between(time("2026-11-05T03:00"), time("2036-11-06T04:00"), GAP_DAYS);
         assert_eq!(
             jump.unwrap().to_string(),
-            "the clock says 2036-11-06T04:00:00Z, 3654 days after 2026-11-05T03:00:00Z"
+            "the clock went from 2026-11-05T03:00:00Z to 2036-11-06T04:00:00Z, 3654 days ahead"
         );
         assert!(Jump::between(time("2026-11-05T03:00"), time("2026-12-05T03:00"), 30).is_none());
         assert!(Jump::between(time("2026-11-05T03:00"), time("2026-11-05T02:00"), 30).is_some());

@@ -47,7 +47,7 @@ pub fn check_no_record(remedy: &str) -> Result<(), UsageError> {
     // What cannot be looked at is none.
     if matches!(first_byte(), Ok(Some(b'{'))) {
         return Err(UsageError(format!(
-            "there are records on standard input, which are not read: {remedy}"
+            "there are lines on standard input, which are not read: {remedy}"
         )));
     }
     Ok(())

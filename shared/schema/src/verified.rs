@@ -36,7 +36,7 @@ impl LastVerified {
 
     /// When a record was last proved whole, as far as that can be believed.
     #[must_use]
-    pub fn proof_of(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+    pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
         let last = Self::of(backup).filter(|last| last.ok && !clock::is_to_come(last.at, now));
         Some(last?.at)
     }
