@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::moving;
 use crate::output::{Cell, Column, Output, Tone};
 use crate::record::{Backup, Status};
 use crate::units::human_size;
@@ -19,7 +20,7 @@ use crate::units::human_size;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
-    /// A regular file is there.
+    /// A regular file is there, or where a move has brought it.
     Available,
     /// None is.
     Missing,
@@ -44,7 +45,7 @@ impl Listed {
     /// Looks at the archive. A place that cannot be looked at counts as missing, with the
     /// reason.
     pub fn look(backup: Backup) -> (Self, Option<io::Error>) {
-        let (file_status, error) = match std::fs::metadata(&backup.backup_path) {
+        let (file_status, error) = match moving::open(&backup, |path| std::fs::metadata(path)) {
             Ok(metadata) if metadata.is_file() => (FileStatus::Available, None),
             Ok(_) => (FileStatus::Missing, None),
             Err(error) => {
