@@ -226,8 +226,7 @@ fn brief(stored: Option<&&Stored>) -> Option<Brief> {
 
 /// When it was last proved whole, or else was made.
 fn proved_at(backup: &Backup) -> Timestamp {
-    let last = LastVerified::of(backup).filter(|last| last.ok);
-    last.map_or(backup.created_at, |last| last.at)
+    LastVerified::proved_at(backup).unwrap_or(backup.created_at)
 }
 
 /// Of the sources of the newest one.

@@ -198,8 +198,8 @@ impl Criteria {
 
 /// Completed, and not proved whole since.
 fn is_unverified_since(backup: &Backup, time: Timestamp) -> bool {
-    let is_proved = |last: LastVerified| last.ok && last.at > time;
-    backup.status == Status::Completed && !LastVerified::of(backup).is_some_and(is_proved)
+    let is_proved = LastVerified::proved_at(backup).is_some_and(|at| at > time);
+    backup.status == Status::Completed && !is_proved
 }
 
 /// The newest completed ones, in the order in which they stood.
