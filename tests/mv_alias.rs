@@ -134,6 +134,35 @@ fn a_layer_is_no_other_place_than_the_whole() {
     assert!(sandbox.path("layers/low/a.tar.gz").is_file());
 }
 
+/// While it is copied, the old place is mounted on the new one.
+#[test]
+fn the_old_one_goes_only_while_the_copy_is_there() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = one();
+    let Some(_disk) = tmpfs(&sandbox, "disk", "size=64M") else {
+        return;
+    };
+    let (disk, here) = (text(&sandbox.path("disk")), text(&sandbox.archive("a")));
+    let ran = sandbox.run(&format!(
+        "strace -f -o trace -P {disk} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {disk} 2>err & strace=$!
+         until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+         mount --bind home/archives {disk}
+         kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; status=$?
+         ls {disk}; umount {disk}; ls {disk} home/archives; cat err >&2; exit $status"
+    ));
+    assert_eq!(
+        ran.stdout,
+        format!("a.tar.gz\n{disk}:\na.tar.gz\n\nhome/archives:\na.tar.gz\n")
+    );
+    ran.fails(
+        1,
+        &format!("bk-mv: cannot move 'a': it is '{disk}/a.tar.gz' now, but the old '{here}' cannot be removed: the new one is gone\n"),
+    );
+    assert_whole(&sandbox, &ran);
+}
+
 /// The row of a move that was interrupted, with the places as they are then.
 fn interrupted(sandbox: &Sandbox, path: &str, other: &str) -> Ran {
     sandbox.sql(&format!(

@@ -171,6 +171,9 @@ impl Moves {
 
     /// Prints what would be moved.
     fn dry_run(mut self) -> Result<u8> {
+        if self.queue.is_empty() {
+            return Ok(self.status);
+        }
         let items = std::mem::take(&mut self.queue);
         let identity = |item: &Item| Identity {
             id: Some(item.backup.id),

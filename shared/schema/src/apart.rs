@@ -110,3 +110,42 @@ fn parent(path: &Path) -> &Path {
 fn cannot_tell(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("'{}': {error}", path.display()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn two_directories_are_apart_and_one_by_two_names_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["one", "two"] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("f"), "data").unwrap();
+        }
+        std::os::unix::fs::symlink("one", at("link")).unwrap();
+        let told = |removed: &str, kept: &str| {
+            let told = prove_apart(&at(removed), &at(kept)).map_err(|error| error.to_string());
+            let root = format!("{}/", dir.path().display());
+            told.map_err(|text| text.replace(&root, ""))
+        };
+        let one = |a: &str, b: &str| Err(format!("'{a}' and '{b}' are one directory"));
+        assert_eq!(told("one/f", "two/f"), Ok(()));
+        assert_eq!(told("one/f", "link/f"), one("one", "link"));
+        assert_eq!(told("link/f", "one/f"), one("link", "one"));
+        // What is not there keeps nothing.
+        let gone = "'two/g': No such file or directory (os error 2)";
+        assert_eq!(told("one/f", "two/g"), Err(gone.into()));
+        // What a kill left is no obstacle, and another's file is.
+        fs::write(at("one/f.probe1"), "").unwrap();
+        fs::hard_link(at("two/f"), at("two/f.probe2")).unwrap();
+        assert_eq!(told("one/f", "two/f"), Ok(()));
+        assert_eq!(fs::read_dir(at("one")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(at("two")).unwrap().count(), 1);
+        fs::write(at("one/f.probe1"), "mine").unwrap();
+        let there = "'one/f.probe1': File exists (os error 17)";
+        assert_eq!(told("one/f", "two/f"), Err(there.into()));
+    }
+}
