@@ -285,7 +285,7 @@ fn others_find_the_archive_while_it_moves() {
     for dir in start.dirs() {
         // Stopped once the archive has its new name and the row not yet.
         let ran = sandbox.run(&format!(
-            "rm -rf home {dir}/* out trace; cp -a start/home .
+            "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
              strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {dir} >moved 2>err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-ls --json | jq -r .status
