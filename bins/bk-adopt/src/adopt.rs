@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home: &home,
         is_dry: arguments.has("dry-run"),
         signals: Signals::watch()?,
-        report: Report::new(output),
+        report: Report::new(&home, output),
         recorded_at: Instant::now(),
     };
     let ended = match arguments.value("relink") {

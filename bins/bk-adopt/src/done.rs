@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use bk_schema::cli;
+use bk_schema::home::Home;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::output::{Cell, Column, Output};
 use bk_schema::progress::Progress;
@@ -73,8 +74,8 @@ impl Done {
     }
 
     /// With a warning, where there is one.
-    fn line(&self) -> Result<(Value, Option<String>)> {
-        let (mut listed, _) = Listed::look(self.record.clone());
+    fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
+        let mut listed = Listed::look(home, self.record.clone());
         let is_lost =
             self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing;
         let warning = is_lost.then(|| {
@@ -114,6 +115,7 @@ impl Done {
 
 /// Tells what was done, above the bar of the progress.
 pub(crate) struct Report {
+    home: Home,
     output: Output,
     rows: Vec<Vec<Cell>>,
     zone: TimeZone,
@@ -123,8 +125,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(output: Output) -> Self {
+    pub(crate) fn new(home: &Home, output: Output) -> Self {
         Self {
+            home: home.clone(),
             output,
             rows: Vec::new(),
             zone: TimeZone::system(),
@@ -136,7 +139,7 @@ impl Report {
     /// # Errors
     /// Those of the output.
     pub(crate) fn add(&mut self, done: &Done) -> Result<()> {
-        let (line, warning) = done.line()?;
+        let (line, warning) = done.line(&self.home)?;
         if let Some(warning) = warning {
             self.progress.warn(&warning);
         }

@@ -12,10 +12,11 @@ use bk_archive::hashed;
 use bk_schema::apart::prove_apart;
 use bk_schema::catalog;
 use bk_schema::catalog::Session;
+use bk_schema::home::Home;
 use bk_schema::lines::Identity;
-use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, Status};
 use bk_schema::signals::Signals;
+use bk_schema::storage::Unreachable;
 
 use crate::adopt::{self, Rows, Work, by_inode};
 use crate::done::{Action, Done};
@@ -48,7 +49,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
     let shown = dir.display();
     let dir = find::absolute(Path::new(dir));
     let dir = dir.with_context(|| format!("cannot look in '{shown}'"))?;
-    let (mut records, failed) = Records::of(&rows);
+    let (mut records, failed) = Records::of(work.home, &rows);
     work.report.add_all(failed.into_iter().map(Err))?;
     if records.missing.is_empty() {
         return Ok(());
@@ -103,25 +104,27 @@ fn record_found(work: &mut Work<'_>, matches: &mut Vec<Match>) -> Result<()> {
 }
 
 impl Records {
-    /// With an error for each whose archive cannot be looked at.
-    fn of(rows: &Rows) -> (Self, Vec<anyhow::Error>) {
+    /// With an error for each whose archive cannot be looked at. Where a storage is not there, it
+    /// may be elsewhere now.
+    fn of(home: &Home, rows: &Rows) -> (Self, Vec<anyhow::Error>) {
         let (mut records, mut failed) = (Self::default(), Vec::new());
         for backup in rows.iter().flatten() {
             let (Status::Completed, Some((bytes, hash))) = (backup.status, content(backup)) else {
                 continue;
             };
-            match Listed::look(backup.clone()) {
-                (listed, None) if listed.file_status == FileStatus::Missing => {
+            match home.storages.stat(backup.backup_path.as_ref()) {
+                Ok(Some(metadata)) if metadata.is_file() => {
+                    records.put(bytes, hash, backup.backup_path.clone());
+                }
+                Ok(_) | Err(Unreachable::Storage { .. }) => {
                     let of_size = records.missing.entry(bytes).or_default();
                     let same = of_size.entry(hash).or_default();
                     same.push_back(backup.clone());
                 }
-                (_, Some(error)) => {
-                    let (name, path) = (&backup.backup_name, &backup.backup_path);
-                    let what = format!("cannot relink '{name}': cannot look at '{path}'");
+                Err(error) => {
+                    let what = format!("cannot relink '{}'", backup.backup_name);
                     failed.push(anyhow::Error::from(error).context(what));
                 }
-                _ => records.put(bytes, hash, backup.backup_path.clone()),
             }
         }
         (records, failed)

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
 use bk_schema::lines::Identity;
 use bk_schema::operands;
@@ -20,6 +19,7 @@ use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal::part_len;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use bk_schema::units;
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut moves = Moves {
         home,
         target,
+        storage: None,
         is_all,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
@@ -95,6 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 struct Moves {
     home: Home,
     target: Target,
+    /// What the catalog is to keep of the target.
+    storage: Option<Storage>,
     is_all: bool,
     signals: Signals,
     progress: Progress,
@@ -142,6 +145,11 @@ impl Moves {
             return;
         }
         let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
+        if let Err(unreachable) = self.home.storages.check(Path::new(&from)) {
+            self.home.storages.tell_unreachable(&unreachable);
+            self.status = cli::SOME_FAILED;
+            return;
+        }
         let device = self.target.device().unwrap_or_default();
         let way = if backup.status == Status::Completed {
             Way::look(Path::new(&from), Path::new(&to), device)
@@ -194,7 +202,7 @@ impl Moves {
                 Judgement::May(_) => Ok(()),
             });
             match checked {
-                Ok(()) => self.report.add(item)?,
+                Ok(()) => self.report.add(&self.home, item)?,
                 Err(error) => self.fail(&item.backup, &error),
             }
         }
@@ -206,9 +214,9 @@ impl Moves {
         if self.queue.is_empty() && !self.is_all {
             return Ok(self.status);
         }
-        make_storage(self.target.dir())?;
+        self.storage = self.enter()?;
         if !self.home.has_catalog() {
-            catalog::write(&self.home, |session| self.set_storage(session))?;
+            catalog::write(&self.home, |session| self.keep_storage(session))?;
             return Ok(self.status);
         }
         self.begin_progress();
@@ -253,6 +261,18 @@ impl Moves {
         told
     }
 
+    /// Makes the directory ready for archives.
+    fn enter(&self) -> Result<Option<Storage>> {
+        let dir = self.target.dir();
+        let archives = if self.home.has_catalog() {
+            catalog::read(&self.home, |session| session.archives_in(dir))?
+        } else {
+            Vec::new()
+        };
+        let archives = archives.iter().map(String::as_str);
+        self.home.storages.enter(dir, archives, false)
+    }
+
     fn begin_progress(&self) {
         let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
         let bytes: u64 = copied.map(weight).sum();
@@ -274,8 +294,8 @@ impl Moves {
             if self.signals.caught().is_some() {
                 return Ok((Vec::new(), Vec::new()));
             }
-            if self.is_all && is_first {
-                self.set_storage(session)?;
+            if is_first {
+                self.keep_storage(session)?;
             }
             // Meanwhile others were made in the old place.
             let is_last = self.is_all && next.is_empty() && !is_first;
@@ -296,9 +316,12 @@ impl Moves {
     }
 
     /// First of all, so that whatever ends this program, the next backup goes to the new place.
-    fn set_storage(&self, session: &Session<'_>) -> Result<()> {
+    fn keep_storage(&self, session: &Session<'_>) -> Result<()> {
+        if let Some(storage) = &self.storage {
+            session.keep_storage(storage)?;
+        }
         let (old, new) = (session.storage_dir()?, self.target.text());
-        if old == self.target.dir() {
+        if !self.is_all || old == self.target.dir() {
             return Ok(());
         }
         session.set_setting("storage_dir", new)?;
@@ -346,7 +369,7 @@ impl Moves {
                     item.backup.backup_path.clone_from(&item.to);
                     item.backup.status = Status::Moving;
                 }
-                return self.report.add(item);
+                return self.report.add(&self.home, item);
             }
             State::Stays(error) => self.fail(&item.backup, &error),
             State::Left(error) => {

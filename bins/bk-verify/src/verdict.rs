@@ -105,9 +105,16 @@ impl Verdict {
 
     /// Whether all that is wrong is that no archive is there.
     pub(crate) fn is_missing(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.code == "missing")
+        self.has_problem("missing")
+    }
+
+    /// Whether the archive cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.has_problem("unreadable")
+    }
+
+    fn has_problem(&self, code: &str) -> bool {
+        self.problems.iter().any(|problem| problem.code == code)
     }
 }
 
