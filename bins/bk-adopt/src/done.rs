@@ -129,7 +129,7 @@ pub(crate) fn print(output: &mut Output, all: &[Done]) -> Result<()> {
             ("ARCHIVE", false),
         ]
         .map(column);
-        let zone = TimeZone::system();
+        let zone = bk_schema::zone::local();
         let rows: Vec<_> = all.iter().map(|done| done.row(&zone)).collect();
         output.table(&columns, &rows)?;
     }

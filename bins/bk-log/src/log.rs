@@ -10,7 +10,6 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::period::Period;
 use bk_schema::record::parse_in;
-use jiff::tz::TimeZone;
 
 use crate::flags::PROGRAM;
 use crate::follow::{self, Stamp};
@@ -92,7 +91,7 @@ fn list(
 }
 
 fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output) -> Result<u8> {
-    let mut statistics = Statistics::new(period, TimeZone::system());
+    let mut statistics = Statistics::new(period, bk_schema::zone::local());
     let mut status = cli::DONE;
     loop {
         let is_full = ledger::is_full(&page);

@@ -92,7 +92,7 @@ fn print_entries(
     backup: &Backup,
     mut next: impl FnMut() -> Result<Option<Entry>>,
 ) -> Result<Result<()>> {
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
     while !output.is_gone() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());

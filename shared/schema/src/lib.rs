@@ -9,8 +9,9 @@
 //! shells are taught of it, `operands` which backups are meant, `output` what is printed,
 //! `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
 //! `signals` what ends a program in good order, `space` what a file system has, `units` sizes
-//! and times, `period` those of the calendar, `verified` what was proved of an archive. This
-//! crate opens no archive but to ask whether somebody is at work on it, or to hold it.
+//! and times, `period` those of the calendar, `zone` the local time, `verified` what was proved
+//! of an archive. This crate opens no archive but to ask whether somebody is at work on it, or to
+//! hold it.
 
 pub mod at_work;
 pub mod birth;
@@ -41,3 +42,4 @@ pub mod space;
 mod spare;
 pub mod units;
 pub mod verified;
+pub mod zone;
