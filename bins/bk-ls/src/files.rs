@@ -51,7 +51,7 @@ pub(crate) fn print(
     for (at, listed) in all.iter().enumerate() {
         let backup = &listed.backup;
         if output.is_table() && all.len() > 1 {
-            let head = output.toned(&format!("{}:", backup.backup_name), Tone::Head);
+            let head = output.toned(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::completions;
 use crate::lock;
-use crate::output::visible;
+use crate::visible::visible;
 use crate::zone;
 
 /// All done.

@@ -7,7 +7,7 @@
 //! is being written, `removal` removes archives with their records, on a full disk by the
 //! `spare`, `durable` makes directories last. `cli` is the command line, `completions` what
 //! shells are taught of it, `operands` which backups are meant, `output` what is printed,
-//! `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
+//! `visible` without tricks, `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
 //! `signals` what ends a program in good order, `space` what a file system has, `units` sizes
 //! and times, `period` those of the calendar, `zone` the local time, `verified` what was proved
 //! of an archive. This crate opens no archive but to ask whether somebody is at work on it, or to
@@ -42,4 +42,5 @@ pub mod space;
 mod spare;
 pub mod units;
 pub mod verified;
+mod visible;
 pub mod zone;

@@ -71,3 +71,18 @@ fn unknown(place: &str, name: &OsStr) -> anyhow::Error {
         "{place} names the time zone '{name}', which is not installed here: install tzdata, or say TZ=UTC"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_files_is_known() {
+        for name in ["", "UTC", "Etc/UTC", "EST5EDT", "CET-1CEST"] {
+            assert!(by_rule(name).is_some(), "{name}");
+        }
+        for name in ["Europe/Berlin", "Foo", "CET-1CEST,nonsense", "/etc/passwd"] {
+            assert!(by_rule(name).is_none(), "{name}");
+        }
+    }
+}
