@@ -151,6 +151,14 @@ fn bash_completes_paths_and_jobs_as_words() {
             ("two", &["two words"]),
             ("-- x di", &["--", "x", "dir $(touch PWNED)/"]),
             ("x ./di", &["x", "./dir $(touch PWNED)/"]),
+            // HOME is the sandbox.
+            (
+                "x ~/bi",
+                &[
+                    "x",
+                    &format!("{}/bin/", sandbox.path("").display()).replace("//", "/"),
+                ],
+            ),
         ],
     );
     type_all(

@@ -86,12 +86,11 @@ fn is_in_foreground() -> bool {
 /// The text is an argument of the shell that makes its surroundings, and no part of that's script.
 fn shell(text: &str, when: When, is_asking: bool) -> Command {
     let mut around = String::new();
-    if when == When::After {
-        // Those of the terminal come to it by themselves.
-        around.push_str("trap '' INT HUP; ");
-    }
     if !is_asking {
         around.push_str(DETACH);
+    } else if when == When::After {
+        // The terminal sends them to it as well.
+        around.push_str("trap '' INT HUP; ");
     }
     around.push_str("exec sh -c \"$1\"");
     let mut command = Command::new("sh");

@@ -86,8 +86,8 @@ _bk_paths() {
 
 # Offers directories, or leaves it to readline where it may have to expand something.
 _bk_directories_too() {
-    local found
-    mapfile -t found < <(compgen -d -- "$bk_cur")
+    local found=()
+    [[ $bk_cur = '~'* ]] || mapfile -t found < <(compgen -d -- "$bk_cur")
     _bk_offer "${found[@]/%//}"
     if [[ ${#COMPREPLY[@]} = 0 ]]; then
         _bk_paths dirnames
