@@ -6,7 +6,7 @@
 /// Whether it moves the cursor, begins a sequence of commands, breaks the line or turns round what
 /// stands after it.
 #[must_use]
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     let is_break = matches!(c, '\u{2028}' | '\u{2029}');
     let is_turn = matches!(
         c,
