@@ -115,7 +115,7 @@ fn what_asks_where_nobody_is_fails_at_once() {
     let Some(tmux) = Tmux::new(&sandbox, 100, 30) else {
         return;
     };
-    tmux.run("bk-auto --now a & wait; echo ended");
+    tmux.run("bk-auto --now a & wait; echo en''ded");
     tmux.wait("ended");
     assert_eq!(failed(&sandbox), 2);
     // As a service that was left on a terminal: in the foreground, and nobody there.

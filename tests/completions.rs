@@ -115,7 +115,7 @@ fn bash_is_given_words() {
         return;
     };
     sandbox.ok("bk-rm --completions bash >script");
-    tmux.run("PATH=$PWD/bin:$PATH; source script; clear; echo rea''dy");
+    tmux.run("PATH=$PWD/bin:$PATH; source ./script; clear; echo rea''dy");
     tmux.wait("ready");
     type_all(&sandbox, &tmux, "bk-rm", &TYPED);
     let own: [(&str, &[&str]); 6] = [
@@ -223,7 +223,7 @@ fn fish_is_given_words() {
     };
     sandbox.ok("bk-rm --completions fish >script");
     tmux.run("PATH=$PWD/bin:$PATH; exec fish --no-config");
-    tmux.run("function fish_prompt; echo '% '; end; source script; clear; echo rea''dy");
+    tmux.run("function fish_prompt; echo '% '; end; source ./script; clear; echo rea''dy");
     tmux.wait("ready");
     type_all(&sandbox, &tmux, "bk-rm", &TYPED);
     type_all(

@@ -101,12 +101,14 @@ fn shell(text: &str, when: When, is_asking: bool) -> Command {
 /// What becomes of a signal that came to bk-auto while a hook runs.
 fn heed(pid: Pid, signal: Signal, earlier: usize, when: When, is_asking: bool) {
     let level = earlier + usize::from(when == When::Before);
-    let signal = match level {
-        0 => return PROGRAM.warn("the command after is run to its end; a second signal ends it"),
+    let signal = match (when, level) {
+        (_, 0) => {
+            return PROGRAM.warn("the command after is run to its end; a second signal ends it");
+        }
         // Ctrl-C came to all of the foreground.
-        1 if signal == Signal::INT && is_asking => return,
-        1 if when == When::Before => signal,
-        1 => Signal::TERM,
+        (When::Before, 1) if signal == Signal::INT && is_asking => return,
+        (When::Before, 1) => signal,
+        (When::After, 1) => Signal::TERM,
         _ => Signal::KILL,
     };
     // Its session, where it has one. What has ended already is waited for all the same.
