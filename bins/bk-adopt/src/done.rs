@@ -130,7 +130,7 @@ impl Report {
             home: home.clone(),
             output,
             rows: Vec::new(),
-            zone: TimeZone::system(),
+            zone: bk_schema::zone::local(),
             progress: Progress::new(&PROGRAM),
             status: cli::DONE,
         }

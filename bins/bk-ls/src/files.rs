@@ -53,7 +53,7 @@ pub(crate) fn print(
     for (at, listed) in all.iter().enumerate() {
         let backup = &listed.backup;
         if output.is_table() && all.len() > 1 {
-            let head = output.toned(&format!("{}:", backup.backup_name), Tone::Head);
+            let head = output.toned(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }
@@ -101,7 +101,7 @@ fn print_entries(
     backup: &Backup,
     mut next: impl FnMut() -> Result<Option<Entry>>,
 ) -> Result<Result<()>> {
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
     while !output.is_gone() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());

@@ -15,6 +15,7 @@ use crate::moving::Move;
 use crate::output::{Cell, Column, Output, Tone};
 use crate::record::{Backup, Status};
 use crate::units::human_size;
+use crate::zone;
 
 /// Whether the archive of a record is where the record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -159,7 +160,7 @@ pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Resu
         ("FILE", false),
     ]
     .map(column);
-    let zone = TimeZone::system();
+    let zone = zone::local();
     let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
     output.table(&columns, &rows)?;
     output.flush()
