@@ -215,7 +215,13 @@ fn read_and_record(
             break;
         }
         match read {
-            Ok(archive) => archives.push(archive),
+            Ok(archive) => {
+                for note in &archive.notes {
+                    let note = format!("note: '{}': {note}", found.path);
+                    work.report.progress.warn(&note);
+                }
+                archives.push(archive);
+            }
             Err(error) => {
                 let error = error.context(format!("cannot adopt '{}'", found.path));
                 work.report.fail(&error);

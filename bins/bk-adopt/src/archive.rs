@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::entry::Kind;
 use bk_archive::inflate::Inflate;
+use bk_archive::last::Names;
 use bk_archive::reader::Reader;
 use bk_schema::birth::Birth;
 use bk_schema::cli::one_line;
@@ -29,6 +30,8 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) struct Archive {
     /// As it is to be recorded, but for the id, and the name where that is taken.
     pub(crate) record: Backup,
+    /// What is odd in it, as another program made it.
+    pub(crate) notes: Vec<String>,
     /// Whether the name and the time are those that it was made with.
     pub(crate) is_own: bool,
 }
@@ -52,8 +55,11 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut reader = Reader::new(Inflate::new(file, jobs));
     let mut counts = Counts::default();
-    let damage = count(&mut reader, &mut counts, signals).err();
+    let mut names = Names::default();
+    let damage = count(&mut reader, &mut names, &mut counts, signals).err();
     ensure!(signals.caught().is_none(), "interrupted");
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
     let comment = reader.comment().map(<[u8]>::to_vec);
     let whole = reader.into_input().whole();
     let whole = whole.context("it cannot be read to its end")?;
@@ -89,13 +95,26 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     if let Some(error) = damage {
         metadata.insert("damaged".into(), one_line(&format!("{error:#}")).into());
     }
-    Ok(Archive { record, is_own })
+    if !notes.is_empty() {
+        metadata.insert("archive_notes".into(), notes.clone().into());
+    }
+    Ok(Archive {
+        record,
+        notes,
+        is_own,
+    })
 }
 
 /// As bk-create counts. A signal ends it early.
-fn count(reader: &mut Reader<Inflate>, counts: &mut Counts, signals: &Signals) -> Result<()> {
+fn count(
+    reader: &mut Reader<Inflate>,
+    names: &mut Names,
+    counts: &mut Counts,
+    signals: &Signals,
+) -> Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     while let Some(entry) = reader.next_entry()? {
+        names.add(&entry);
         counts.entries += 1;
         counts.files += u64::from(entry.kind != Kind::Directory);
         counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());

@@ -52,6 +52,12 @@ impl Schedule {
     /// What is wrong with the expression; one that never comes.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let shown = text.escape_debug();
+        // The library takes them, and looks for a time that has none of them for minutes.
+        let is_gap = |field: &str| field.split(',').any(str::is_empty);
+        ensure!(
+            !text.split_whitespace().any(is_gap),
+            "'{shown}' is no cron expression: a list has nothing between two commas"
+        );
         let count = text.split_whitespace().count();
         ensure!(
             count == 5 || text.starts_with('@'),
@@ -410,6 +416,10 @@ mod tests {
             (
                 "0 0 31 4,6,9,11 *",
                 "'0 0 31 4,6,9,11 *' never comes: no month has that day",
+            ),
+            (
+                ",,, 0-5 1,15 * mon-fri",
+                "',,, 0-5 1,15 * mon-fri' is no cron expression: a list has nothing between two commas",
             ),
             (
                 "60 0 * * *",

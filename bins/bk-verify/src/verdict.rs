@@ -64,6 +64,9 @@ pub(crate) struct Verdict {
     /// Of the archive, where it could be read.
     pub(crate) bytes: Option<u64>,
     pub(crate) problems: Vec<Problem>,
+    /// What is odd and not wrong, in an archive of another program.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 /// One thing that is wrong.
@@ -89,8 +92,9 @@ impl Verdict {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Option<Self> {
         let began = Instant::now();
+        let mut notes = Vec::new();
         let (bytes, problems) = match open(backup) {
-            Ok((file, bytes)) => look(backup, file, bytes, level, go_on)?,
+            Ok((file, bytes)) => look(backup, file, bytes, level, &mut notes, go_on)?,
             Err(problem) => (None, vec![problem]),
         };
         Some(Self {
@@ -100,6 +104,7 @@ impl Verdict {
             seconds: (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             bytes,
             problems,
+            notes,
         })
     }
 
@@ -198,6 +203,7 @@ fn look(
     file: File,
     bytes: u64,
     level: Level,
+    notes: &mut Vec<String>,
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Option<(Option<u64>, Vec<Problem>)> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -210,6 +216,7 @@ fn look(
         Level::Deep => {
             let checked = check::check(file, jobs, go_on)?;
             let found = checked.findings.iter().map(Problem::of).collect();
+            *notes = checked.notes;
             (checked.whole, checked.file_count, found)
         }
     };

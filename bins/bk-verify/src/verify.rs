@@ -266,6 +266,9 @@ impl Verification {
 
     fn tell(&mut self, item: Item, verdict: &Verdict) -> Result<()> {
         let name = item.backup.backup_name.escape_debug().to_string();
+        for note in &verdict.notes {
+            self.progress.warn(&format!("note: '{name}': {note}"));
+        }
         for problem in &verdict.problems {
             self.progress
                 .warn(&format!("'{name}' is bad: {}", problem.reason));

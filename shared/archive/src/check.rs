@@ -12,6 +12,7 @@ use crate::damage::DamageKind;
 use crate::entry::{Entry, Kind};
 use crate::hashed::Whole;
 use crate::inflate::Inflate;
+use crate::last::Names;
 use crate::pieces::Pieces;
 use crate::reader::Reader;
 
@@ -27,6 +28,8 @@ pub struct Checked {
     pub file_count: Option<u64>,
     /// What is wrong, in the order of the file.
     pub findings: Vec<Finding>,
+    /// What is odd and not wrong, as the archive is another program's.
+    pub notes: Vec<String>,
 }
 
 /// One thing that is wrong with an archive.
@@ -117,6 +120,7 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
     let mut check = Check {
         reader: Reader::new(pieces),
         entry: None,
+        names: Names::default(),
         entry_count: 0,
         file_count: 0,
         is_gap: false,
@@ -128,9 +132,8 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
             break;
         }
         check.is_gap = true;
-        let mut pieces = check.reader.into_input();
-        let is_found = pieces.find_entry();
-        check.reader = Reader::new(pieces);
+        let is_found = check.reader.input().find_entry();
+        check.reader.restart();
         // Until the next one begins, it is the last one that goes on.
         check.hit();
         check.entry = None;
@@ -140,15 +143,24 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
     }
     let Check {
         reader,
+        names,
         file_count,
         is_gap,
         ..
     } = check;
-    let (whole, findings) = reader.into_input().finish()?;
+    let is_own = reader.is_own();
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
+    let (whole, mut findings) = reader.into_input().finish()?;
+    if !is_own {
+        // What gzip(1) warns of, and the reader has a note of.
+        findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
+    }
     Some(Checked {
         whole,
         file_count: (!is_gap).then_some(file_count),
         findings,
+        notes,
     })
 }
 
@@ -156,6 +168,7 @@ struct Check<'a> {
     reader: Reader<Pieces<'a>>,
     /// The name of the one that is being read.
     entry: Option<Vec<u8>>,
+    names: Names,
     entry_count: u64,
     file_count: u64,
     /// Whether some entries could not be read.
@@ -176,6 +189,7 @@ impl Check<'_> {
     }
 
     fn count(&mut self, entry: &Entry) {
+        self.names.add(entry);
         self.entry_count += 1;
         self.file_count += u64::from(entry.kind != Kind::Directory);
     }

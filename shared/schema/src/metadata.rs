@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
     key("problem_count", "bk-create", Told::Later, Value::is_u64),
     key("failure", "bk-create", Told::Later, Value::is_string),
     key("damaged", "bk-adopt", Told::Later, Value::is_string),
+    key("archive_notes", "bk-adopt", Told::Later, are_texts),
     key("moving", "bk-mv", Told::Later, Value::is_object),
     key("last_verified", "bk-verify", Told::Later, Value::is_object),
     key("last_checks", "bk-verify", Told::Later, Value::is_object),
