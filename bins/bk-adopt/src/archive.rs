@@ -55,7 +55,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     let file = find::open(path)?;
     let before = file.metadata()?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut reader = Reader::new(Inflate::new(file, jobs));
+    let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let damage = count(&mut reader, &mut counts).err();
     let comment = reader.comment().map(<[u8]>::to_vec);

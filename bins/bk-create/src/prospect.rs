@@ -86,7 +86,8 @@ impl Prospect {
 
         let space = Space::at(&storage)?;
         let reserve_bytes = settings.reserve_bytes;
-        let reserve_bytes = reserve_bytes.unwrap_or_else(|| space.default_reserve());
+        let default = || space.map_or(0, Space::default_reserve);
+        let reserve_bytes = reserve_bytes.unwrap_or_else(default);
         let estimated_size = totals.archive_bytes(earlier);
         let estimate = Estimate {
             sources: names,
@@ -99,10 +100,12 @@ impl Prospect {
                 "sample"
             },
             storage: storage_text,
-            available_bytes: space.available_bytes,
+            available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes,
             passed: request.passed.clone(),
-            fits: estimated_size.saturating_add(reserve_bytes) <= space.available_bytes,
+            fits: space.is_none_or(|it| {
+                estimated_size.saturating_add(reserve_bytes) <= it.available_bytes
+            }),
         };
         Ok(Self {
             given,
@@ -123,9 +126,14 @@ impl Estimate {
             human_size(self.estimated_size),
             human_size(self.reserve_bytes),
             self.storage,
-            human_size(self.available_bytes)
+            self.available()
         );
         Ok(())
+    }
+
+    fn available(&self) -> String {
+        let size = self.available_bytes.map(human_size);
+        size.unwrap_or_else(|| "an unknown size".to_owned())
     }
 
     pub(crate) fn for_people(&self) -> String {
@@ -140,7 +148,7 @@ impl Estimate {
                 "an earlier backup"
             },
             self.storage,
-            human_size(self.available_bytes),
+            self.available(),
             human_size(self.reserve_bytes),
             if self.fits { "yes" } else { "no" },
         )

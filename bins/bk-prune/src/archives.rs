@@ -55,8 +55,14 @@ pub(crate) fn free<'a>(
     for (backup, archive) in all {
         let Some(archive) = archive else { continue };
         if let Entry::Vacant(entry) = free.entry(archive.file_system) {
-            let space = Space::at(Path::new(&backup.backup_path))?;
-            entry.insert(space.available_bytes);
+            match Space::at(Path::new(&backup.backup_path))? {
+                Some(space) => drop(entry.insert(space.available_bytes)),
+                // Nothing says that space is wanted there.
+                None => PROGRAM.warn(&format!(
+                    "warning: --keep-free is not heeded where '{}' is: the file system does not tell its free space",
+                    backup.backup_path
+                )),
+            }
         }
     }
     Ok(free)

@@ -208,11 +208,14 @@ fn look(
             Ok(whole) => (Some(whole?), None, Vec::new()),
             Err(error) => (None, None, vec![unreadable(backup, &error)]),
         },
-        Level::Deep => {
-            let checked = check::check(file, jobs, go_on)?;
-            let found = checked.findings.iter().map(Problem::of).collect();
-            (checked.whole, checked.file_count, found)
-        }
+        Level::Deep => match check::check(file, jobs, go_on) {
+            Ok(checked) => {
+                let checked = checked?;
+                let found = checked.findings.iter().map(Problem::of).collect();
+                (checked.whole, checked.file_count, found)
+            }
+            Err(error) => (None, None, vec![unreadable(backup, &error)]),
+        },
     };
     let mut problems = size_problem(backup, whole.as_ref().map_or(bytes, |whole| whole.bytes));
     problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));

@@ -5,6 +5,7 @@
 //! caller to compare.
 
 use std::fs::File;
+use std::io;
 
 use anyhow::Result;
 
@@ -112,8 +113,15 @@ impl Finding {
 
 /// Reads the whole of `file`, inflating with so many threads. `go_on` is told of the bytes of
 /// the file that were read; `None` where it says no.
-pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Checked> {
-    let pieces = Pieces::new(Inflate::strict(file, jobs), go_on);
+///
+/// # Errors
+/// No more threads to be had; what is wrong with the file is found, and no error.
+pub fn check(
+    file: File,
+    jobs: usize,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Option<Checked>> {
+    let pieces = Pieces::new(Inflate::strict(file, jobs)?, go_on);
     let mut check = Check {
         reader: Reader::new(pieces),
         entry: None,
@@ -144,12 +152,12 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
         is_gap,
         ..
     } = check;
-    let (whole, findings) = reader.into_input().finish()?;
-    Some(Checked {
+    let finished = reader.into_input().finish();
+    Ok(finished.map(|(whole, findings)| Checked {
         whole,
         file_count: (!is_gap).then_some(file_count),
         findings,
-    })
+    }))
 }
 
 struct Check<'a> {
@@ -225,7 +233,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        super::check(file, 2, &mut |_| true).unwrap()
+        super::check(file, 2, &mut |_| true).unwrap().unwrap()
     }
 
     fn entry(stream: &mut Vec<u8>, name: &str, content: &[u8]) {

@@ -7,7 +7,7 @@
 //! alone, `check` all of that at once, from `pieces`. Restoring: `names` is where a name leads,
 //! `beneath` places below a directory, `accounts` whom names mean, `attributes` what an entry is
 //! to have, `extract` makes it, with `late` what comes last, `compare` reads it back, `remove`
-//! takes a tree away. The format: `entry` is what a header tells, `header` its bytes, `decode`
+//! takes a tree away. `threads` are as many as are to be had. The format: `entry` is what a header tells, `header` its bytes, `decode`
 //! those bytes back, `pax` the records of an extended header, `sparse` the map of a file with
 //! holes, `acl` an ACL as bytes and text, `member` one gzip member. Knows paths and streams;
 //! knows no catalog.
@@ -38,5 +38,6 @@ pub mod remove;
 pub mod seek;
 mod source;
 mod sparse;
+mod threads;
 pub mod walk;
 pub mod writer;

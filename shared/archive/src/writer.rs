@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use crate::member::Deflater;
 use crate::members::{Members, Read};
 use crate::problem::{Problem, ProblemKind};
 use crate::source::{Opened, Opener, failed, problem};
+use crate::threads::{begin_some, needed};
 use crate::walk::{Filter, Found, Source, walk};
 
 /// What is to be archived, and how.
@@ -78,13 +80,14 @@ pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> 
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order_out) = sync_channel(jobs * 2);
         let job_out = std::sync::Arc::new(Mutex::new(job_out));
-        for _ in 0..jobs {
+        let level = plan.level;
+        begin_some(jobs, || {
             let job_out = job_out.clone();
-            scope.spawn(move || compress(&job_out, plan.level));
-        }
+            Builder::new().spawn_scoped(scope, move || compress(&job_out, level))
+        })?;
         // The compressors hold the only receivers, so that a reader never waits for the dead.
         drop(job_out);
-        let reader = scope.spawn(move || {
+        let reader = Builder::new().spawn_scoped(scope, move || {
             read(plan, observer, |content| {
                 let (result, awaited) = sync_channel(1);
                 let stopped = "the archive can no longer be written";
@@ -92,6 +95,7 @@ pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> 
                 job_in.send(Job { content, result }).ok().context(stopped)
             })
         });
+        let reader = needed(reader)?;
         let written = write_in_order(order_out, sink);
         let read = reader.join();
         // A sink that fails ends the reading, so its error is the one to tell.

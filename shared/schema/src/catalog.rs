@@ -8,6 +8,9 @@ mod history;
 mod ledger;
 mod records;
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -32,10 +35,24 @@ const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))
 /// What a name is in, where the parameter is a list of them.
 const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
+/// In DuckDB's words: why a catalog does not open that is not damaged.
+const OUTSIDE: [&str; 8] = [
+    "No space left",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
+    /// Through which DuckDB reaches a path that it would not take as it is.
+    _dir: Option<File>,
 }
 
 /// Runs one read transaction.
@@ -109,11 +126,13 @@ pub fn write_then<T, U>(
 ) -> Result<U> {
     let mut backoff = Backoff::new(home.lock_timeout);
     let _lock = lock_to_write(home, &mut backoff)?;
-    then(transact(home, &mut backoff, &[], work)?)
+    let value = transact(home, &mut backoff, &[], work)?;
+    spare::lay_by(home);
+    then(value)
 }
 
-/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
-/// to this process the rows that are its `own` work.
+/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
+/// may be full, and recovery leaves to this process the rows that are its `own` work.
 ///
 /// # Errors
 /// As [`write`].
@@ -150,7 +169,6 @@ fn transact<T>(
     let value = session.transaction(|| work(&session))?;
     drop(session);
     sync_dir(&home.dir)?;
-    spare::lay_by(home);
     Ok(value)
 }
 
@@ -188,7 +206,7 @@ fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
         .execute_batch("CHECKPOINT")
         .with_context(cannot)?;
     drop(session);
-    std::fs::File::open(&fresh)
+    File::open(&fresh)
         .and_then(|file| file.sync_all())
         .with_context(cannot)?;
     std::fs::rename(&fresh, home.catalog()).with_context(cannot)?;
@@ -197,17 +215,23 @@ fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
 
 impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
+        let (dir, literal) = literal(path)?;
         loop {
-            match Connection::open_with_flags(path, config(access)?) {
-                Ok(connection) => return Ok(Self { connection, home }),
+            match Connection::open_with_flags(&literal, config(access)?) {
+                Ok(connection) => {
+                    return Ok(Self {
+                        connection,
+                        home,
+                        _dir: dir,
+                    });
+                }
                 Err(error) if is_lock_conflict(&error) => {
                     backoff.sleep(|| foreign_holder(&error))?
                 }
                 Err(error) => {
                     let path = path.display();
-                    let reason = plain(&error);
-                    let is_outside = ["No space left", "Permission denied", "Read-only"];
-                    if is_outside.iter().any(|word| reason.contains(word)) {
+                    let reason = plain(&error).replace(&*literal.to_string_lossy(), &path.to_string());
+                    if OUTSIDE.iter().any(|word| reason.contains(word)) {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
                     bail!(
@@ -328,6 +352,23 @@ fn lists(wanted: &[Identity]) -> (String, String) {
     let unnumbered = wanted.iter().filter(|one| one.id.is_none());
     let names: Vec<_> = unnumbered.filter_map(|one| one.name.as_deref()).collect();
     (id_list(&ids), names.join(SEPARATOR))
+}
+
+/// The path as DuckDB takes it to the letter: it puts `.wal` before a question mark, as if the
+/// path were a URL. A directory that is open is no descriptor of the catalog itself.
+fn literal(path: &Path) -> Result<(Option<File>, PathBuf)> {
+    if !path.as_os_str().as_bytes().contains(&b'?') {
+        return Ok((None, path.to_owned()));
+    }
+    let (parent, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    let dir = File::open(parent).with_context(|| format!("cannot open '{}'", parent.display()))?;
+    let through = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
+    ensure!(
+        through.is_dir(),
+        "the catalog '{}' cannot be opened without /proc, as its path holds a '?'",
+        path.display()
+    );
+    Ok((Some(dir), through.join(name)))
 }
 
 fn config(access: Access) -> Result<Config> {
