@@ -5,6 +5,7 @@
 pub mod attack;
 pub mod disk;
 pub mod life;
+pub mod mounts;
 pub mod rich;
 pub mod store;
 pub mod tarball;
@@ -182,7 +183,12 @@ impl Sandbox {
 
     /// Changes the catalog behind the programs' backs, as somebody's duckdb shell would.
     pub fn sql(&self, text: &str) {
-        let catalog = Connection::open(self.home().join("catalog.duckdb")).unwrap();
+        self.sql_at("home", text);
+    }
+
+    /// The same, of another home.
+    pub fn sql_at(&self, home: &str, text: &str) {
+        let catalog = Connection::open(self.path(home).join("catalog.duckdb")).unwrap();
         catalog.execute_batch(text).unwrap();
     }
 

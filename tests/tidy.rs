@@ -15,7 +15,7 @@ fn files() -> Vec<PathBuf> {
             let path = folder.join(entry.file_name());
             let is_dir = entry.file_type().unwrap().is_dir();
             match path.to_str().unwrap() {
-                "target" | ".git" => {}
+                "target" | ".git" | "tests/fuzz/target" => {}
                 _ if is_dir => folders.push(path),
                 _ => files.push(path),
             }

@@ -7,6 +7,7 @@
 mod history;
 mod ledger;
 mod records;
+mod version;
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -21,7 +22,7 @@ use crate::durable::{make_dir, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
-use crate::migrations::{MIGRATIONS, NEWEST};
+use crate::migrations::NEWEST;
 use crate::record::Backup;
 use crate::{recovery, spare};
 
@@ -55,23 +56,29 @@ pub struct Session<'a> {
     _dir: Option<File>,
 }
 
-/// Runs one read transaction.
+/// Runs one read transaction, after it has upgraded the catalog where that is an older one.
 ///
 /// # Errors
-/// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
+/// No catalog, a newer one, one that cannot be upgraded or does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
     check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = Lock::take(
-        &home.dir,
-        Access::Read,
-        home.program,
-        home.now,
-        &mut backoff,
-    )?;
-    let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
-    session.check_version()?;
-    work(&session)
+    loop {
+        let lock = Lock::take(
+            &home.dir,
+            Access::Read,
+            home.program,
+            home.now,
+            &mut backoff,
+        )?;
+        let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
+        if session.version()? == NEWEST {
+            return work(&session);
+        }
+        drop(session);
+        drop(lock);
+        version::upgrade_first(home, &mut backoff)?;
+    }
 }
 
 /// For a program that writes and is to make no catalog.
@@ -105,8 +112,8 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     Ok(rows.into_iter().zip(lines).map(pair).collect())
 }
 
-/// Runs one write transaction, after it has made the catalog where it is missing and failed the
-/// creations that dead processes left.
+/// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
+/// where it is an older one, and failed the creations that dead processes left.
 ///
 /// # Errors
 /// As [`read`], and those of the disk. Nothing of `work` is kept where an error is returned.
@@ -161,56 +168,19 @@ fn transact<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     if !home.has_catalog() {
-        create_catalog(home, backoff)?;
+        version::create(home, backoff)?;
     }
-    let session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
-    session.check_version()?;
+    let mut session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
+    if session.version()? < NEWEST {
+        drop(session);
+        version::upgrade(home, backoff)?;
+        session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
+    }
     recovery::run(&session, own)?;
     let value = session.transaction(|| work(&session))?;
     drop(session);
     sync_dir(&home.dir)?;
     Ok(value)
-}
-
-/// A half-made catalog is never seen: it is made under another name, then renamed.
-fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
-    let fresh = home.dir.join("catalog.duckdb.new");
-    let cannot = || format!("cannot make the catalog in '{}'", home.dir.display());
-    let orphan = home.dir.join("catalog.duckdb.wal");
-    // DuckDB would refuse the new catalog for it.
-    ensure!(
-        orphan.symlink_metadata().is_err(),
-        "{}: '{}' is left of the catalog that was there: move it aside too",
-        cannot(),
-        orphan.display()
-    );
-    for leftover in [fresh.clone(), home.dir.join("catalog.duckdb.new.wal")] {
-        match std::fs::remove_file(leftover) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(cannot);
-            }
-            _ => {}
-        }
-    }
-    let session = Session::open(home, &fresh, Access::Write, backoff).with_context(cannot)?;
-    session
-        .transaction(|| {
-            for (_, sql) in MIGRATIONS {
-                session.connection.execute_batch(sql)?;
-            }
-            session.set_setting("schema_version", &NEWEST.to_string())
-        })
-        .with_context(cannot)?;
-    session
-        .connection
-        .execute_batch("CHECKPOINT")
-        .with_context(cannot)?;
-    drop(session);
-    File::open(&fresh)
-        .and_then(|file| file.sync_all())
-        .with_context(cannot)?;
-    std::fs::rename(&fresh, home.catalog()).with_context(cannot)?;
-    sync_dir(&home.dir)
 }
 
 impl<'a> Session<'a> {
@@ -264,7 +234,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn check_version(&self) -> Result<()> {
+    /// The version of the catalog, which is not newer than what this program knows.
+    fn version(&self) -> Result<i64> {
         let version = self
             .setting("schema_version")?
             .context("the catalog has no schema_version")?;
@@ -276,10 +247,10 @@ impl<'a> Session<'a> {
             "the catalog is of version {version}, newer than this program, which knows {NEWEST}: install the newer bk"
         );
         ensure!(
-            version == NEWEST,
-            "the catalog is of version {version}, older than this program, which knows {NEWEST}: use the bk that made it"
+            version >= 1,
+            "the catalog is of version {version}, which there never was"
         );
-        Ok(())
+        Ok(version)
     }
 
     /// The value of a setting.
@@ -337,7 +308,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// As many as are wanted, for a list.
 /// Any number of ids as the one parameter of [`IDS`]: a placeholder for each takes longer to
 /// plan than all the rest of a query.
 fn id_list(ids: &[i64]) -> String {

@@ -19,10 +19,30 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
     Ok((key, text))
 }
 
-/// The value that a text means: JSON where it is some, else the text itself.
+/// The value that a text means: JSON where that is all of it, else the text itself. `1.10` is a
+/// version and no number, which would come out as `1.1`; so is one with more digits than a
+/// number keeps.
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.to_string() == compact(text) => value,
+        _ => Value::from(text),
+    }
+}
+
+/// JSON without the blanks between its parts.
+fn compact(text: &str) -> String {
+    let (mut is_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        if is_string {
+            is_string = is_escaped || *c != '"';
+            is_escaped = !is_escaped && *c == '\\';
+            return true;
+        }
+        is_string = *c == '"';
+        !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 /// # Errors
@@ -48,8 +68,28 @@ mod tests {
             parse_value("{\"b\":[null]}"),
             serde_json::json!({"b": [null]})
         );
-        assert_eq!(parse_value("b=c"), "b=c");
-        assert_eq!(parse_value(""), "");
+        for (text, value) in [
+            ("[\"a b\", {\"c\\\\\": -1}]", serde_json::json!(["a b", {"c\\": -1}])),
+            ("1.5", 1.5.into()),
+            ("-7", (-7).into()),
+            ("true", true.into()),
+            ("\"1.10\"", "1.10".into()),
+        ] {
+            assert_eq!(parse_value(text), value, "{text}");
+        }
+        for text in [
+            "b=c",
+            "",
+            "1.10",
+            "1.0e3",
+            "-0",
+            "007",
+            "12345678901234567890123",
+            "[1.10]",
+            "{\"a\":1,\"a\":2}",
+        ] {
+            assert_eq!(parse_value(text), text);
+        }
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::{IDS, NAMES, Session, lists};
 use crate::lines::Identity;
 
 /// Every event that programs log: what [`Event::event`] is one of.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
-    "storage",
+    "storage", "upgrade",
 ];
 
 /// A row of the ledger.
