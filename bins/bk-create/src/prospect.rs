@@ -66,7 +66,7 @@ impl Prospect {
         })?;
         let storage_text = storage.to_str().map(str::to_owned);
         let storage_text = storage_text.with_context(|| {
-            format!("the storage directory '{}' is not UTF-8", storage.display())
+            format!("the storage directory '{}' is not UTF-8: the paths in the catalog are text; name another with --storage", storage.display())
         })?;
         settings.filter.own = own_directories(home, &storage);
         let given = sources::find(&request.sources, settings.base.as_deref(), &settings.filter)?;

@@ -170,6 +170,13 @@ impl Verification {
         });
         signals.release();
         self.done_count.fetch_add(1, Ordering::Relaxed);
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.fail(&item.backup, &error.into());
+                return true;
+            }
+        };
         let is_whole = verdict.is_some();
         self.done.extend(verdict.map(|verdict| (item, verdict)));
         is_whole && self.signals.caught().is_none()

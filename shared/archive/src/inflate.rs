@@ -101,10 +101,6 @@ impl Inflate {
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order) = sync_channel(jobs + 2);
         let job_out = Arc::new(Mutex::new(job_out));
-        begin_some(jobs, || {
-            let job_out = job_out.clone();
-            Builder::new().spawn(move || inflate(&job_out, is_strict))
-        })?;
         let read_bytes = Arc::<AtomicU64>::default();
         let reading = Reading {
             input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
@@ -117,11 +113,16 @@ impl Inflate {
             has_own: false,
             foreign: None,
         };
-        let reading = Builder::new().spawn(move || reading.run());
+        // The one that cannot be done without comes first.
+        let reading = needed(Builder::new().spawn(move || reading.run()))?;
+        begin_some(jobs, || {
+            let job_out = job_out.clone();
+            Builder::new().spawn(move || inflate(&job_out, is_strict))
+        })?;
         Ok(Self {
             order,
             current: None,
-            reading: Some(needed(reading)?),
+            reading: Some(reading),
             read_bytes,
             piece: Vec::new(),
             at: 0,

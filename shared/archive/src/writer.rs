@@ -128,17 +128,18 @@ pub(crate) fn run<T: Send>(
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order_out) = sync_channel(jobs * 2);
         let job_out = std::sync::Arc::new(Mutex::new(job_out));
+        let out = Out {
+            jobs: job_in,
+            order: order_in,
+        };
+        // The one that cannot be done without comes first.
+        let reader = needed(Builder::new().spawn_scoped(scope, move || read(out)))?;
         begin_some(jobs, || {
             let job_out = job_out.clone();
             Builder::new().spawn_scoped(scope, move || compress(&job_out, level))
         })?;
         // The compressors hold the only receivers, so that a reader never waits for the dead.
         drop(job_out);
-        let out = Out {
-            jobs: job_in,
-            order: order_in,
-        };
-        let reader = needed(Builder::new().spawn_scoped(scope, move || read(out)))?;
         let written = write_in_order(order_out, sink);
         let read = reader.join();
         // A sink that fails ends the reading, so its error is the one to tell.

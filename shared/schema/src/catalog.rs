@@ -4,14 +4,12 @@
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no archive format; recovery alone touches archives, by their paths.
 
+mod apart;
 mod history;
 mod ledger;
 mod records;
 mod version;
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -52,8 +50,8 @@ const OUTSIDE: [&str; 8] = [
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
-    /// Through which DuckDB reaches a path that it would not take as it is.
-    _dir: Option<File>,
+    /// What is open instead of the catalog, where DuckDB does not take its path.
+    apart: Option<apart::Copy>,
 }
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
@@ -178,21 +176,28 @@ fn transact<T>(
     }
     recovery::run(&session, own)?;
     let value = session.transaction(|| work(&session))?;
-    drop(session);
+    session.close()?;
     sync_dir(&home.dir)?;
     Ok(value)
 }
 
 impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
-        let (dir, literal) = literal(path)?;
+        let apart = if apart::is_needed(path) {
+            Some(apart::Copy::of(path)?)
+        } else {
+            None
+        };
+        let opened = apart
+            .as_ref()
+            .map_or_else(|| path.to_owned(), apart::Copy::path);
         loop {
-            match Connection::open_with_flags(&literal, config(access)?) {
+            match Connection::open_with_flags(&opened, config(access)?) {
                 Ok(connection) => {
                     return Ok(Self {
                         connection,
                         home,
-                        _dir: dir,
+                        apart,
                     });
                 }
                 Err(error) if is_lock_conflict(&error) => {
@@ -200,7 +205,7 @@ impl<'a> Session<'a> {
                 }
                 Err(error) => {
                     let path = path.display();
-                    let reason = plain(&error).replace(&*literal.to_string_lossy(), &path.to_string());
+                    let reason = plain(&error);
                     if OUTSIDE.iter().any(|word| reason.contains(word)) {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
@@ -210,6 +215,17 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// What was written is in the catalog from here on, also where a copy was written to.
+    fn close(self) -> Result<()> {
+        let Some(copy) = self.apart else {
+            return Ok(());
+        };
+        let written = self.connection.execute_batch("CHECKPOINT");
+        written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
+        drop(self.connection);
+        copy.put_back()
     }
 
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -322,23 +338,6 @@ fn lists(wanted: &[Identity]) -> (String, String) {
     let unnumbered = wanted.iter().filter(|one| one.id.is_none());
     let names: Vec<_> = unnumbered.filter_map(|one| one.name.as_deref()).collect();
     (id_list(&ids), names.join(SEPARATOR))
-}
-
-/// The path as DuckDB takes it to the letter: it puts `.wal` before a question mark, as if the
-/// path were a URL. A directory that is open is no descriptor of the catalog itself.
-fn literal(path: &Path) -> Result<(Option<File>, PathBuf)> {
-    if !path.as_os_str().as_bytes().contains(&b'?') {
-        return Ok((None, path.to_owned()));
-    }
-    let (parent, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-    let dir = File::open(parent).with_context(|| format!("cannot open '{}'", parent.display()))?;
-    let through = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
-    ensure!(
-        through.is_dir(),
-        "the catalog '{}' cannot be opened without /proc, as its path holds a '?'",
-        path.display()
-    );
-    Ok((Some(dir), through.join(name)))
 }
 
 fn config(access: Access) -> Result<Config> {
