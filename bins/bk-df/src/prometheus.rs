@@ -53,11 +53,16 @@ type Sample = (Vec<(&'static str, String)>, f64);
 /// Name, help and value of a metric with one sample for each file system.
 type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
 
-const GAUGES: [Gauge; 14] = [
+const GAUGES: [Gauge; 15] = [
     (
         "bk_missing_backups",
         "Completed backups without their archive.",
         |it| Some(it.missing_count as f64),
+    ),
+    (
+        "bk_offline_backups",
+        "Backups whose archive cannot be reached.",
+        |it| Some(it.offline_count as f64),
     ),
     (
         "bk_expired_backups",

@@ -63,6 +63,7 @@ pub(crate) struct Summary {
     #[serde(skip)]
     pub(crate) by_both: BTreeMap<(Status, BackupType), Tally>,
     pub(crate) missing_count: u64,
+    pub(crate) offline_count: u64,
     pub(crate) expired_count: u64,
     pub(crate) expired_bytes: u64,
     pub(crate) largest: Option<Brief>,
@@ -133,7 +134,9 @@ impl Facts<'_> {
 
     /// All that the records and the ledger tell.
     fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
-        let is_missing = |it: &Stored| it.backup.status == Status::Completed && !it.is_there;
+        let is_missing =
+            |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
+        let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
         let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
         let all = tally(stored.iter());
         // One that is on its way is whole, wherever it is at this moment.
@@ -154,6 +157,7 @@ impl Facts<'_> {
             by_type: broken_down(stored, &BackupType::ALL.map(|it| it.1), |it| it.backup_type),
             by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
             missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
+            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
             expired_count: expired.count,
             expired_bytes: expired.bytes,
             largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
@@ -274,6 +278,7 @@ mod tests {
             place,
             bytes,
             is_there: true,
+            is_offline: false,
         }
     }
 
@@ -284,10 +289,10 @@ mod tests {
             space,
         };
         let space = |available_bytes| {
-            Ok(Space {
+            Ok(Some(Space {
                 total_bytes: 2000,
                 available_bytes,
-            })
+            }))
         };
         summaries(&Facts {
             file_systems: &[
@@ -354,6 +359,7 @@ mod tests {
                 |it: &Summary| it.backup_count,
                 |it: &Summary| it.backup_bytes,
                 |it: &Summary| it.missing_count,
+                |it: &Summary| it.offline_count,
                 |it: &Summary| it.expired_count,
                 |it: &Summary| it.expired_bytes,
             ] {

@@ -56,7 +56,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         known.sort_by_key(|(backup, _)| (backup.created_at, backup.id));
     }
     // One after the other, as a large catalog would fill the memory.
-    let mut selected = criteria.select(known, now, look).peekable();
+    let mut selected = criteria
+        .select(known, now, |row| look(&home, row))
+        .peekable();
 
     if output.is_table() && selected.peek().is_none() {
         PROGRAM.warn("there is no such backup");
@@ -72,12 +74,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(status)
 }
 
-fn look((backup, object): (Backup, Map<String, Value>)) -> Listed {
-    let (mut listed, error) = Listed::look(backup);
-    if let Some(error) = error {
-        let path = &listed.backup.backup_path;
-        PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
-    }
+fn look(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Listed {
+    let mut listed = Listed::look(home, backup);
     listed.pass(object);
     listed
 }

@@ -326,6 +326,6 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&archive().concat()).unwrap();
         file.rewind().unwrap();
-        assert_eq!(super::check(file, 1, &mut |_| false), None);
+        assert_eq!(super::check(file, 1, &mut |_| false).unwrap(), None);
     }
 }

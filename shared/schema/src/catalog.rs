@@ -8,6 +8,7 @@ mod apart;
 mod history;
 mod ledger;
 mod records;
+mod storages;
 mod version;
 
 use std::path::{Path, PathBuf};
@@ -16,12 +17,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
 use serde_json::{Map, Value};
 
-use crate::durable::{make_dir, sync_dir};
+use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::NEWEST;
 use crate::record::Backup;
+use crate::storage::exposed;
 use crate::{recovery, spare};
 
 pub use history::{BadEntry, Entry, Wanted};
@@ -71,6 +73,7 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
         )?;
         let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
         if session.version()? == NEWEST {
+            home.storages.set(session.storages()?);
             return work(&session);
         }
         drop(session);
@@ -129,11 +132,13 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    let value = transact(home, &mut backoff, &[], work)?;
-    spare::lay_by(home);
-    then(value)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        let value = transact(home, &mut backoff, &[], work)?;
+        spare::lay_by(home);
+        then(value)
+    })
 }
 
 /// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
@@ -147,16 +152,26 @@ pub fn write_removal<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     check_there(home)?;
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    spare::give_up(home);
-    transact(home, &mut backoff, own, work)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        spare::give_up(home);
+        transact(home, &mut backoff, own, work)
+    })
 }
 
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)
+    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)?;
+    home.storages.set_writes();
+    if let Some(exposed) = exposed(&home.dir) {
+        let dir = home.dir.display();
+        let text = format!("warning: the home '{dir}' {exposed}");
+        home.storages.tell(&text);
+    }
+    version::close_to_others(home)?;
+    Ok(lock)
 }
 
 fn transact<T>(
@@ -174,8 +189,13 @@ fn transact<T>(
         version::upgrade(home, backoff)?;
         session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
     }
+    home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
-    let value = session.transaction(|| work(&session))?;
+    let value = session.transaction(|| {
+        let value = work(&session)?;
+        session.mark_storages()?;
+        Ok(value)
+    })?;
     session.close()?;
     sync_dir(&home.dir)?;
     Ok(value)
@@ -226,6 +246,11 @@ impl<'a> Session<'a> {
         written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
         drop(self.connection);
         copy.put_back()
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home
     }
 
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use jiff::{Timestamp, Unit};
 
 use crate::cli::{Arguments, Program, usage};
+use crate::storage::Storages;
 use crate::units;
 
 /// How long the lock is waited for unless `--lock-timeout` says otherwise.
@@ -25,6 +26,8 @@ pub struct Home {
     pub program: &'static str,
     /// The one reading of the clock.
     pub now: Timestamp,
+    /// What its catalog tells of the storages.
+    pub storages: Storages,
 }
 
 /// The one reading of the clock, as precise as the catalog keeps it.
@@ -66,6 +69,7 @@ impl Home {
             lock_timeout,
             program: program.name,
             now,
+            storages: Storages::new(program.name),
         })
     }
 

@@ -39,5 +39,6 @@ pub mod rows;
 pub mod signals;
 pub mod space;
 mod spare;
+pub mod storage;
 pub mod units;
 pub mod verified;
