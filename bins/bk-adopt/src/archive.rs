@@ -53,7 +53,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     let file = find::open(path)?;
     let before = file.metadata()?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut reader = Reader::new(Inflate::new(file, jobs));
+    let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
     let damage = count(&mut reader, &mut names, &mut counts, signals).err();

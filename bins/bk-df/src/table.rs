@@ -77,6 +77,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         output.toned(&visible(summary.label()), Tone::Head)
     );
     match bar::parts(summary) {
+        None if summary.mountpoint.is_some() => text.push_str("does not tell its space\n"),
         None => text.push_str("cannot be looked at\n"),
         Some(parts) => {
             let cells = bar::widths(parts, width.saturating_sub(2));

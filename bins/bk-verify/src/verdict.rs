@@ -85,19 +85,25 @@ pub(crate) struct Problem {
 
 impl Verdict {
     /// Checks the archive of a record. `None` where `go_on` says no.
+    ///
+    /// # Errors
+    /// What is no fault of the archive: no more threads to be had.
     pub(crate) fn of(
         backup: &Backup,
         level: Level,
         now: Timestamp,
         go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> Option<Self> {
+    ) -> io::Result<Option<Self>> {
         let began = Instant::now();
         let mut notes = Vec::new();
         let (bytes, problems) = match open(backup) {
-            Ok((file, bytes)) => look(backup, file, bytes, level, &mut notes, go_on)?,
+            Ok((file, bytes)) => match look(backup, file, bytes, level, &mut notes, go_on)? {
+                Some(seen) => seen,
+                None => return Ok(None),
+            },
             Err(problem) => (None, vec![problem]),
         };
-        Some(Self {
+        Ok(Some(Self {
             level,
             ok: problems.is_empty(),
             checked_at: now,
@@ -105,7 +111,7 @@ impl Verdict {
             bytes,
             problems,
             notes,
-        })
+        }))
     }
 
     /// Whether all that is wrong is that no archive is there.
@@ -205,16 +211,19 @@ fn look(
     level: Level,
     notes: &mut Vec<String>,
     go_on: &mut dyn FnMut(u64) -> bool,
-) -> Option<(Option<u64>, Vec<Problem>)> {
+) -> io::Result<Option<(Option<u64>, Vec<Problem>)>> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let (whole, file_count, found) = match level {
-        Level::Quick => return Some((Some(bytes), size_problem(backup, bytes))),
+        Level::Quick => return Ok(Some((Some(bytes), size_problem(backup, bytes)))),
         Level::Sha256 => match hashed::whole(file, go_on) {
-            Ok(whole) => (Some(whole?), None, Vec::new()),
+            Ok(None) => return Ok(None),
+            Ok(whole) => (whole, None, Vec::new()),
             Err(error) => (None, None, vec![unreadable(backup, &error)]),
         },
         Level::Deep => {
-            let checked = check::check(file, jobs, go_on)?;
+            let Some(checked) = check::check(file, jobs, go_on)? else {
+                return Ok(None);
+            };
             let found = checked.findings.iter().map(Problem::of).collect();
             *notes = checked.notes;
             (checked.whole, checked.file_count, found)
@@ -224,7 +233,7 @@ fn look(
     problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));
     problems.extend(found);
     problems.extend(file_count.and_then(|count| count_problem(backup, count)));
-    Some((whole.map(|whole| whole.bytes), problems))
+    Ok(Some((whole.map(|whole| whole.bytes), problems)))
 }
 
 fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {

@@ -13,7 +13,7 @@
 //! `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
 //! records of an extended header, `sparse` the map of a file with holes, `holes` where it
 //! stands, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
-//! write for names. Knows paths and streams; knows no catalog.
+//! write for names, `threads` as many as are to be had. Knows paths and streams; knows no catalog.
 
 pub mod accounts;
 mod acl;
@@ -51,5 +51,6 @@ pub mod seek;
 mod source;
 mod sparse;
 pub mod stream;
+mod threads;
 pub mod walk;
 pub mod writer;

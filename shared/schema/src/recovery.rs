@@ -129,7 +129,8 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     let partial = partial_path(archive);
     let reason = match (look(&partial), look(archive)) {
         (Place::Busy, _) | (_, Place::Busy) => return None,
-        (Place::Abandoned(held), _) => match held.unlink() {
+        (Place::Abandoned(held), other) => match held.unlink().and_then(|()| drop_reserved(&other))
+        {
             Ok(()) => "interrupted: its partial archive was removed".to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => "interrupted".to_owned(),
             Err(error) => format!(
@@ -148,6 +149,14 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     let metadata = &mut failed.backup_metadata;
     metadata.insert("failure".into(), reason.clone().into());
     Some(Fate::Becomes(Box::new(failed), reason))
+}
+
+/// Removes the empty file that kept the name of an archive whose rename did not come.
+fn drop_reserved(place: &Place) -> std::io::Result<()> {
+    match place {
+        Place::Abandoned(held) if held.size_bytes() == 0 => held.unlink(),
+        _ => Ok(()),
+    }
 }
 
 fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
@@ -246,7 +255,11 @@ fn remove_rest<'a>(
                 return std::fs::remove_file(path);
             }
             match hold(path)? {
-                Some(held) if is_partial(path) || held.looks_like(whole)? => held.unlink(),
+                Some(held)
+                    if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
+                {
+                    held.unlink()
+                }
                 Some(_) => Err(std::io::Error::other("it has another size or time")),
                 None => Ok(()),
             }
