@@ -176,7 +176,10 @@ fn transact<T>(
     recovery::run(&session, own)?;
     let value = session.transaction(|| {
         let value = work(&session)?;
-        session.mark_storages()?;
+        // Not in each part of a long removal, which brings no archive anywhere.
+        if own.is_empty() {
+            session.mark_storages()?;
+        }
         Ok(value)
     })?;
     drop(session);
