@@ -29,7 +29,7 @@ impl Start {
     fn run(&self, dir: &str, call: &str, fault: &str) -> Ran {
         let home = self.sandbox.home().display().to_string();
         let files = format!(
-            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial"
+            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial -P {home}/archives/a.tar.gz.probe1 -P {dir}/a.tar.gz.probe2"
         );
         self.sandbox.run(&format!(
             "rm -rf home new/* {dir}/* && cp -a start/home . &&
