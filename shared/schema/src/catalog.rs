@@ -192,7 +192,10 @@ fn transact<T>(
     let value = session.transaction(|| {
         session.settle_host()?;
         let value = work(&session)?;
-        session.mark_storages()?;
+        // Not in each part of a long removal, which brings no archive anywhere.
+        if own.is_empty() {
+            session.mark_storages()?;
+        }
         Ok(value)
     })?;
     session.close()?;
