@@ -81,7 +81,7 @@ impl Item {
 /// How long ago it was proved whole or found bad.
 fn verified(backup: &Backup, now: Timestamp) -> Cell {
     let bad = LastVerified::of(backup).filter(|last| !last.ok);
-    let (outcome, tone, at) = match (bad, LastVerified::proved_at(backup)) {
+    let (outcome, tone, at) = match (bad, LastVerified::proved_at(backup, now)) {
         (Some(last), _) => ("BAD", Tone::Bad, last.at),
         (None, Some(at)) => ("ok", Tone::Plain, at),
         (None, None) => return "-".to_owned().into(),

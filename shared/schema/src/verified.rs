@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock;
 use crate::record::Backup;
 
 /// Its key in the metadata.
@@ -36,12 +37,14 @@ impl LastVerified {
         Self::deserialize(value).ok()
     }
 
-    /// When an archive was proved whole, if it was and nothing was found wrong since. That it is
-    /// there and as large as it was, which is all that a quick verification sees, proves nothing.
+    /// When an archive was proved whole, if it was and nothing was found wrong since, as far as
+    /// that can be believed. That it is there and as large as it was, which is all that a quick
+    /// verification sees, proves nothing.
     #[must_use]
-    pub fn proved_at(backup: &Backup) -> Option<Timestamp> {
-        let last = Self::of(backup).filter(|last| last.ok && last.rank() > 0);
-        last.map(|last| last.at)
+    pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+        let is_proof =
+            |last: &Self| last.ok && last.rank() > 0 && !clock::is_to_come(last.at, now);
+        Some(Self::of(backup).filter(is_proof)?.at)
     }
 
     /// When a record was last verified at one of these levels, whatever came of it.

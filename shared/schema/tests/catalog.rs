@@ -20,6 +20,7 @@ fn home(dir: &Path) -> Home {
         program: "test",
         now,
         storages: Storages::new("test"),
+        host: None,
     }
 }
 

@@ -11,8 +11,8 @@ use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{IDS, NAMES, Session, id_list, lists};
-use crate::lines::Identity;
+use super::{Found, IDS, NAMES, Session, id_list, lists};
+use crate::lines::{Identity, Line};
 use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, Unknown, backup_from, match_rows};
@@ -58,6 +58,21 @@ impl Session<'_> {
             rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
+    }
+
+    /// What lines name, in their order, or every backup, oldest first.
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub fn found(&self, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+        let Some(lines) = lines else {
+            let rows = self.backups()?.into_iter();
+            return Ok(rows.map(|row| Ok((row?, Map::new()))).collect());
+        };
+        let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
+        let rows = self.find(&wanted)?.into_iter();
+        let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+        Ok(rows.zip(lines).map(pair).collect())
     }
 
     fn select(&self, condition: &str, values: &[Value]) -> Result<Vec<Result<Backup, BadRow>>> {
