@@ -42,8 +42,7 @@ impl LastVerified {
     /// verification sees, proves nothing.
     #[must_use]
     pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
-        let is_proof =
-            |last: &Self| last.ok && last.rank() > 0 && !clock::is_to_come(last.at, now);
+        let is_proof = |last: &Self| last.ok && last.rank() > 0 && !clock::is_to_come(last.at, now);
         Some(Self::of(backup).filter(is_proof)?.at)
     }
 
