@@ -29,12 +29,18 @@ impl Start {
     fn run(&self, dir: &str, call: &str, fault: &str) -> Ran {
         let home = self.sandbox.home().display().to_string();
         let files = format!(
-            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial -P {home}/archives/a.tar.gz.probe1 -P {dir}/a.tar.gz.probe2"
+            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial"
         );
         self.sandbox.run(&format!(
             "rm -rf home new/* {dir}/* && cp -a start/home . &&
              exec strace -f -o /dev/null {files} -e trace={call} -e inject={call}:{fault} bk-mv a {dir}"
         ))
+    }
+
+    /// For strace(1): the files by which two directories are proved to be two.
+    fn probes(&self, dir: &str) -> String {
+        let old = self.sandbox.archive("a").display().to_string();
+        format!(" -P {old}.probe1 -P {dir}/a.tar.gz.probe2")
     }
 
     fn dirs(&self) -> [String; 2] {
@@ -78,7 +84,9 @@ fn kill_at_each(start: &Start, calls: &str, rest: &str) -> usize {
     for dir in start.dirs() {
         for call in calls.split(' ') {
             for when in 1.. {
-                let ran = start.run(&dir, call, &format!("signal=SIGKILL:when={when}{rest}"));
+                let probes = start.probes(&dir);
+                let fault = format!("signal=SIGKILL:when={when}{rest}{probes}");
+                let ran = start.run(&dir, call, &fault);
                 start.check(&dir, &ran);
                 if ran.status != KILLED {
                     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
@@ -124,7 +132,8 @@ fn a_call_that_fails_is_told_and_leaves_one_whole_archive() {
         ] {
             let (call, error) = fault.split_once(':').unwrap();
             for when in 1..6 {
-                let ran = start.run(&dir, call, &format!("error={error}:when={when}"));
+                let probes = start.probes(&dir);
+                let ran = start.run(&dir, call, &format!("error={error}:when={when}{probes}"));
                 assert!([0, 1].contains(&ran.status), "{ran:#?}");
                 assert_eq!(ran.status == 0, ran.stderr.is_empty(), "{fault}: {ran:#?}");
                 assert!(ran.stderr.lines().count() < 2, "{ran:#?}");

@@ -89,7 +89,7 @@ fn an_archive_that_is_unlinked_meanwhile_is_checked_to_its_end() {
 fn a_record_that_is_renamed_meanwhile_keeps_the_verdict() {
     let sandbox = two();
     let ran = verify_while(&sandbox, "big a", |_| {
-        sandbox.ok("bk-set big -n renamed; bk-create -n big app");
+        sandbox.ok("bk-set big -n renamed; bk-create -n big --storage other app");
     });
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
     assert_eq!(ran.records()[0]["backup_name"], "renamed");

@@ -35,7 +35,9 @@ pub fn prove_apart(removed: &Path, kept: &Path) -> io::Result<()> {
     for (ending, laid, seen) in [(ENDINGS[0], removed, kept), (ENDINGS[1], kept, removed)] {
         let probe = Probe::lay(laid, ending)?;
         let name = probe.path.file_name().unwrap_or_default();
-        match parent(seen).join(name).symlink_metadata() {
+        let found = parent(seen).join(name).symlink_metadata();
+        probe.remove()?;
+        match found {
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(cannot_tell(seen, error)),
             Ok(_) => {
@@ -70,12 +72,10 @@ impl Probe {
         made.map_err(|error| cannot_tell(&path, error))?;
         Ok(Self { path })
     }
-}
 
-impl Drop for Probe {
-    fn drop(&mut self) {
-        // One that stays is empty, or another name of the file, and goes when it is laid again.
-        let _ = std::fs::remove_file(&self.path);
+    /// One that stays is empty, or another name of the file, and goes when it is laid again.
+    fn remove(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path).map_err(|error| cannot_tell(&self.path, error))
     }
 }
 
