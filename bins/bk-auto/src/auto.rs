@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
 use bk_schema::home::{self, Home};
 use bk_schema::lines;
@@ -15,6 +15,7 @@ use bk_schema::operands::check_no_terminal;
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage;
 use bk_schema::unread;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -233,6 +234,10 @@ fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
 
 /// From now on a signal is heeded between two steps.
 fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
+    if let Some(exposed) = storage::exposed(&home.dir) {
+        let dir = home.dir.display();
+        bail!("cannot run jobs, whose commands stand in the home: '{dir}' {exposed}");
+    }
     let signals = Signals::watch()?;
     signals.hold();
     let wakeups = signals.wakeups()?;
@@ -319,10 +324,10 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
 
 /// The table of what was made; lines are printed as they come.
 fn print_made(runner: &mut Runner) -> Result<()> {
-    let made = std::mem::take(&mut runner.made);
+    let (made, home) = (std::mem::take(&mut runner.made), runner.home.clone());
     let listed = made.into_iter().map(|record: Map<String, Value>| {
         let backup: Backup = serde_json::from_value(record.into())?;
-        Ok(Listed::look(backup).0)
+        Ok(Listed::look(&home, backup))
     });
     let listed: Vec<_> = listed.collect::<Result<_>>()?;
     if !listed.is_empty() {

@@ -14,7 +14,6 @@ use bk_archive::writer::{self, Plan, Summary};
 use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
 use bk_schema::host;
 use bk_schema::lines::{self, base64};
@@ -27,6 +26,7 @@ use bk_schema::partial::Partial;
 use bk_schema::record::{Backup, Status};
 use bk_schema::recovery::partial_path;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -180,8 +180,11 @@ impl Creation {
         let known = Known::read(&self.home)?;
         let begun = self.look(known, request).and_then(|prospect| {
             prospect.estimate.check()?;
-            make_storage(&prospect.storage)?;
-            let begun = self.begin(request, &prospect)?;
+            let archives = prospect.archives.iter().map(String::as_str);
+            let storages = &self.home.storages;
+            let storage =
+                storages.enter(&prospect.storage, archives, self.settings.init_storage)?;
+            let begun = self.begin(request, &prospect, storage)?;
             Ok((prospect, begun))
         });
         let (prospect, (begun, partial)) = match begun {
@@ -199,7 +202,7 @@ impl Creation {
         let made = self.make(begun, partial, &prospect);
         self.signals.release();
         let (backup, is_loss) = made?;
-        let (mut listed, _) = Listed::look(backup);
+        let mut listed = Listed::look(&self.home, backup);
         listed.pass(request.passed.clone());
         Ok((listed, is_loss))
     }
@@ -248,7 +251,12 @@ impl Creation {
 
     /// Chooses the name and adds the row `creating`; its partial is made and locked before
     /// another process can see the row, which would else take it for one of the dead.
-    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<(Backup, Result<Partial>)> {
+    fn begin(
+        &self,
+        request: &Request,
+        prospect: &Prospect,
+        storage: Option<Storage>,
+    ) -> Result<(Backup, Result<Partial>)> {
         let insert = |session: &Session<'_>| {
             self.signals.hold();
             let name = free_name(session, request, &prospect.storage, self.home.now)?;
@@ -274,6 +282,7 @@ impl Creation {
                 "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
                 backup.backup_name
             );
+            storage.iter().try_for_each(|it| session.keep_storage(it))?;
             session.insert(&backup)
         };
         catalog::write_then(&self.home, insert, |backup| {

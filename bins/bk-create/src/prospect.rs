@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bk_archive::walk::Source;
 use bk_schema::catalog;
 use bk_schema::home::Home;
-use bk_schema::record::Backup;
+use bk_schema::record::{Backup, Status};
 use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
@@ -26,6 +26,8 @@ pub(crate) struct Prospect {
     pub(crate) totals: Totals,
     pub(crate) estimate: Estimate,
     pub(crate) storage: PathBuf,
+    /// What the catalog has in the storage.
+    pub(crate) archives: Vec<String>,
 }
 
 /// What the catalog tells before anything is looked at.
@@ -108,9 +110,17 @@ impl Prospect {
             given,
             totals,
             estimate,
+            archives: archives_in(&storage, &known.backups),
             storage,
         })
     }
+}
+
+fn archives_in(storage: &Path, backups: &[Backup]) -> Vec<String> {
+    let completed = backups.iter().filter(|it| it.status == Status::Completed);
+    let paths = completed.rev().map(|it| &it.backup_path);
+    let is_in = |path: &&String| Path::new(path).parent() == Some(storage);
+    paths.filter(is_in).cloned().collect()
 }
 
 impl Estimate {

@@ -137,8 +137,13 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             format!("{count} failed")
         }
         Limit::Missing(most) => {
-            let count = Some(summary.missing_count).filter(|count| *count > most)?;
-            format!("{count} missing")
+            // Either is a backup that cannot be restored now.
+            let (missing, offline) = (summary.missing_count, summary.offline_count);
+            let count = Some(missing + offline).filter(|count| *count > most)?;
+            match offline {
+                0 => format!("{count} missing"),
+                _ => format!("{missing} missing, {offline} offline"),
+            }
         }
         Limit::Problems(most) => {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;

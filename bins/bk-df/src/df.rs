@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         PROGRAM.warn(&text);
     }
     let changes = growth::changes(&known.events, known.backups.iter());
-    let (look, stored) = Look::at(&known.storage, known.backups);
+    let (look, stored) = Look::at(&home, &known.storage, known.backups);
     warn_of_unreachable(&look, &stored);
     let flows: Vec<_> = changes
         .iter()
@@ -127,10 +127,13 @@ fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
             continue;
         };
         let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup);
-        let count = stored.iter().filter(is_lost).count();
-        PROGRAM.warn(&format!(
-            "warning: {error}: its archives count as missing ({count})"
-        ));
+        let lost: Vec<_> = stored.iter().filter(is_lost).collect();
+        let count = lost.len();
+        PROGRAM.warn(&if lost.iter().any(|it| it.is_offline) {
+            format!("warning: {error} ({count})")
+        } else {
+            format!("warning: {error}: its archives count as missing ({count})")
+        });
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) struct Summary {
     pub(crate) missing_count: u64,
     pub(crate) future_count: u64,
     pub(crate) problem_count: u64,
+    pub(crate) offline_count: u64,
     pub(crate) expired_count: u64,
     pub(crate) expired_bytes: u64,
     pub(crate) largest: Option<Brief>,
@@ -141,7 +142,9 @@ impl Facts<'_> {
 
     /// All that the records and the ledger tell.
     fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
-        let is_missing = |it: &Stored| it.backup.status == Status::Completed && !it.is_there;
+        let is_missing =
+            |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
+        let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
         let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
         let all = tally(stored.iter());
         // One that is on its way is whole, wherever it is at this moment.
@@ -174,6 +177,7 @@ impl Facts<'_> {
             missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
             future_count: stored.iter().filter(is_of_future).count() as u64,
             problem_count: self.problems(stored),
+            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
             expired_count: expired.count,
             expired_bytes: expired.bytes,
             largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
@@ -311,6 +315,7 @@ mod tests {
             place,
             bytes,
             is_there: true,
+            is_offline: false,
         }
     }
 
@@ -392,6 +397,7 @@ mod tests {
                 |it: &Summary| it.backup_count,
                 |it: &Summary| it.backup_bytes,
                 |it: &Summary| it.missing_count,
+                |it: &Summary| it.offline_count,
                 |it: &Summary| it.expired_count,
                 |it: &Summary| it.expired_bytes,
             ] {

@@ -94,19 +94,25 @@ const KEYS: [(&str, Key); 9] = [
     ("files", Key::Files),
 ];
 
+/// What the archive of a completed backup may be asked to be.
+const FILE_STATES: [(&str, FileStatus); 3] = [
+    ("available", FileStatus::Available),
+    ("missing", FileStatus::Missing),
+    ("offline", FileStatus::Offline),
+];
+
 impl Criteria {
     /// # Errors
     /// A usage error that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let file_status = match (arguments.has("available"), arguments.has("missing")) {
-            (true, true) => {
-                let text = "--available and --missing exclude each other";
-                return Err(UsageError(text.into()).into());
-            }
-            (true, false) => Some(FileStatus::Available),
-            (false, true) => Some(FileStatus::Missing),
-            (false, false) => None,
-        };
+        let is_given = |(flag, _): &(&str, FileStatus)| arguments.has(flag);
+        let mut given = FILE_STATES.into_iter().filter(is_given);
+        let file_status = given.next();
+        if let (Some((one, _)), Some((other, _))) = (file_status, given.next()) {
+            let text = format!("--{one} and --{other} exclude each other");
+            return Err(UsageError(text).into());
+        }
+        let file_status = file_status.map(|(_, state)| state);
         let latest = match (arguments.has("latest"), arguments.has("each-type")) {
             (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
             (true, true) => Some(Latest::OfEachType),
@@ -152,12 +158,12 @@ impl Criteria {
 
     /// Those that are meant. They keep their order unless another was asked for. Archives are
     /// looked at, by `look`, only where they can make a difference.
-    pub(crate) fn select<T: Row + 'static>(
+    pub(crate) fn select<'a, T: Row + 'a>(
         &self,
         all: Vec<T>,
         now: Timestamp,
-        look: fn(T) -> Listed,
-    ) -> Box<dyn Iterator<Item = Listed>> {
+        look: impl Fn(T) -> Listed + 'a,
+    ) -> Box<dyn Iterator<Item = Listed> + 'a> {
         let meant = all
             .into_iter()
             .filter(|row| self.is_met_by(row.backup(), now));

@@ -32,6 +32,12 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             "completed, but the archive is not there",
         ),
+        Flag::new(
+            "offline",
+            None,
+            None,
+            "completed, but its storage is not there",
+        ),
         Flag::new("expired", None, None, "whose time is over"),
         Flag::new(
             "expires-within",

@@ -69,7 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         PROGRAM.warn(&text);
     }
     // One after the other, as a large catalog would fill the memory.
-    let mut selected = criteria.select(known, now, look).peekable();
+    let mut selected = criteria
+        .select(known, now, |row| look(&home, row))
+        .peekable();
 
     if let Some(jump) = jump.filter(|_| selected.peek().is_some()) {
         bail!(
@@ -90,12 +92,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(status)
 }
 
-fn look((backup, object): (Backup, Map<String, Value>)) -> Listed {
-    let (mut listed, error) = Listed::look(backup);
-    if let Some(error) = error {
-        let path = &listed.backup.backup_path;
-        PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
-    }
+fn look(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Listed {
+    let mut listed = Listed::look(home, backup);
     listed.pass(object);
     listed
 }

@@ -80,7 +80,7 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         match row {
             Ok((backup, object)) => {
                 if seen.insert(backup.id) {
-                    let (mut one, _) = Listed::look(backup);
+                    let mut one = Listed::look(home, backup);
                     one.pass(object);
                     listed.push(one);
                 }

@@ -17,6 +17,7 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Unreachable;
 use bk_schema::units::human_size;
 use bk_schema::unread;
 use serde_json::{Map, Value};
@@ -34,6 +35,8 @@ pub(crate) struct Item {
     pub(crate) backup: Backup,
     pub(crate) line: Map<String, Value>,
     pub(crate) archive: Option<Archive>,
+    /// Why nobody can tell whether there is one.
+    unreachable: Option<Unreachable>,
 }
 
 /// The whole program.
@@ -67,7 +70,8 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         None => FreeBytes::new(),
     };
     let all: Vec<_> = items.iter().map(Item::candidate).collect();
-    let verdict = retention::decide(&all, &policy, &free, now);
+    let mut verdict = retention::decide(&all, &policy, &free, now);
+    let status = status.max(leave_unreachable(&home, &items, &mut verdict.decisions));
     for name in &verdict.unmet {
         PROGRAM.warn(&format!(
             "warning: --{name} cannot be met: what is left may not be removed"
@@ -81,7 +85,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
             "cannot prune: {jump}: if it is right, wait for a day, or go on with --force-clock; nothing is removed"
         );
     }
-    let report = Report::new(output, &policy);
+    let report = Report::new(&home, output, &policy);
     if is_trial || explains {
         tell(report, items, verdict, explains)?;
         return Ok(status);
@@ -136,11 +140,13 @@ impl Known {
             match one {
                 Ok((backup, line)) => {
                     if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                        let archive = archives::look(&backup);
+                        let looked = archives::look(home, &backup);
+                        let unreachable = looked.as_ref().err().cloned();
                         known.items.push(Item {
                             backup,
                             line,
-                            archive,
+                            archive: looked.ok().flatten(),
+                            unreachable,
                         });
                     }
                 }
@@ -164,6 +170,23 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
         )?;
     }
     operands::given(arguments, Without::Catalog)
+}
+
+/// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
+/// that this means.
+fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) -> u8 {
+    let mut status = cli::DONE;
+    for (item, decision) in items.iter().zip(decisions) {
+        if let Some(unreachable) = &item.unreachable
+            && decision.action == Action::Remove
+        {
+            decision.action = Action::Keep;
+            decision.reasons = vec!["offline".to_owned()];
+            home.storages.tell_unreachable(unreachable);
+            status = cli::SOME_FAILED;
+        }
+    }
+    status
 }
 
 /// Prints what would go, or with `explains` all.

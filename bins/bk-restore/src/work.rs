@@ -142,7 +142,7 @@ impl Work<'_> {
     /// # Errors
     /// As [`Opened::open`].
     pub(crate) fn open(&self) -> Result<Opened> {
-        Opened::open(self.backup, self.settings.verify, self.watch)
+        Opened::open(self.home, self.backup, self.settings.verify, self.watch)
     }
 
     /// How the archive is to be restored into this stage.

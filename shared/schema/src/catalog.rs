@@ -7,6 +7,7 @@
 mod history;
 mod ledger;
 mod records;
+mod storages;
 mod trust;
 mod version;
 
@@ -18,12 +19,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::clock;
-use crate::durable::{make_dir, sync_dir};
+use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::NEWEST;
 use crate::record::Backup;
+use crate::storage::exposed;
 use crate::{recovery, spare};
 
 pub use history::{BadEntry, Entry, Wanted};
@@ -56,6 +58,7 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
         let lock = Lock::take(&home.dir, Access::Read, home.program, &mut backoff)?;
         let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
         if session.version()? == NEWEST {
+            home.storages.set(session.storages()?);
             return work(&session);
         }
         drop(session);
@@ -111,9 +114,11 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    then(transact(home, &mut backoff, &[], work)?)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        then(transact(home, &mut backoff, &[], work)?)
+    })
 }
 
 /// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
@@ -127,16 +132,26 @@ pub fn write_removal<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     check_there(home)?;
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    spare::give_up(home);
-    transact(home, &mut backoff, own, work)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        spare::give_up(home);
+        transact(home, &mut backoff, own, work)
+    })
 }
 
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    Lock::take(&home.dir, Access::Write, home.program, backoff)
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff)?;
+    home.storages.set_writes();
+    if let Some(exposed) = exposed(&home.dir) {
+        let dir = home.dir.display();
+        let text = format!("warning: the home '{dir}' {exposed}");
+        home.storages.tell(&text);
+    }
+    version::close_to_others(home)?;
+    Ok(lock)
 }
 
 fn transact<T>(
@@ -154,10 +169,13 @@ fn transact<T>(
         version::upgrade(home, backoff)?;
         session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
     }
+    home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
     let value = session.transaction(|| {
         session.settle_host()?;
-        work(&session)
+        let value = work(&session)?;
+        session.mark_storages()?;
+        Ok(value)
     })?;
     drop(session);
     sync_dir(&home.dir)?;
@@ -193,6 +211,11 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home
     }
 
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {

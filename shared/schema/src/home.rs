@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use crate::cli::{Arguments, Program, usage};
+use crate::storage::Storages;
 use crate::{host, units};
 
 pub use crate::clock::now;
@@ -29,6 +30,8 @@ pub struct Home {
     pub now: Timestamp,
     /// The host that the user says this is; `None` for that of the setting.
     pub host: Option<String>,
+    /// What its catalog tells of the storages.
+    pub storages: Storages,
 }
 
 impl Home {
@@ -69,6 +72,7 @@ impl Home {
             program: program.name,
             now,
             host: host.transpose()?,
+            storages: Storages::new(program.name),
         })
     }
 

@@ -43,6 +43,7 @@ pub mod rows;
 pub mod signals;
 pub mod space;
 mod spare;
+pub mod storage;
 pub mod units;
 pub mod unread;
 pub mod verified;

@@ -145,10 +145,14 @@ fn open(path: &Path, access: Access) -> io::Result<File> {
         .read(true)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    if access == Access::Write {
-        options.write(true).create(true);
+    if access == Access::Read {
+        match options.open(path) {
+            // The catalog was put there alone, as a copy of it is.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
     }
-    options.open(path)
+    options.write(true).create(true).open(path)
 }
 
 fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {

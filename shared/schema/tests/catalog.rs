@@ -9,6 +9,7 @@ use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::lock;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::storage::Storages;
 use jiff::Timestamp;
 
 fn home(dir: &Path) -> Home {
@@ -19,6 +20,7 @@ fn home(dir: &Path) -> Home {
         program: "test",
         now,
         host: None,
+        storages: Storages::new("test"),
     }
 }
 

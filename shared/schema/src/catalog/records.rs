@@ -30,7 +30,7 @@ const UPDATE_CHUNK: usize = 1000;
 
 /// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
 /// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
-const RENAME_SPACE_BYTES: u64 = 1 << 20;
+pub(super) const RENAME_SPACE_BYTES: u64 = 1 << 20;
 
 impl Session<'_> {
     /// Every backup, oldest first.
