@@ -40,7 +40,12 @@ fn told(ran: &Ran) -> Vec<String> {
         let decision = &it["decision"];
         let reasons = decision["reasons"].as_array().unwrap();
         let reasons: Vec<_> = reasons.iter().map(|it| it.as_str().unwrap()).collect();
-        format!("{} {}: {}", it["id"], decision["action"].as_str().unwrap(), reasons.join(", "))
+        format!(
+            "{} {}: {}",
+            it["id"],
+            decision["action"].as_str().unwrap(),
+            reasons.join(", ")
+        )
     };
     ran.records().iter().map(one).collect()
 }
@@ -49,7 +54,10 @@ fn told(ran: &Ran) -> Vec<String> {
 fn a_backup_from_the_future_is_kept_and_stands_in_for_no_other() {
     let sandbox = days_ago(&[9, 2, 1, 0]);
     to_the_future(&sandbox, "b4");
-    let time = sandbox.records()[3]["created_at"].as_str().unwrap().to_owned();
+    let time = sandbox.records()[3]["created_at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let second = &time[..19];
     let warning = format!(
         "bk-prune: warning: the backup 'b4' is from the future, of {second}Z: its age counts as unknown\n"
@@ -59,7 +67,8 @@ fn a_backup_from_the_future_is_kept_and_stands_in_for_no_other() {
         assert!(ran.stderr.starts_with(&warning), "{ran:#?}");
         let all = told(&ran).into_iter();
         let kept = all.filter(|it| it.contains(" keep: "));
-        kept.map(|it| it.split(' ').next().unwrap().to_owned()).collect()
+        kept.map(|it| it.split(' ').next().unwrap().to_owned())
+            .collect()
     };
     for (rules, expected) in [
         ("--keep-last 1", ["3", "4"].as_slice()),
@@ -79,13 +88,22 @@ fn a_backup_from_the_future_is_kept_and_stands_in_for_no_other() {
     assert_eq!(all[3], "4 keep: from the future");
     // Protection and expiry are what they were.
     sandbox.ok("bk-set -e 2020-01-01 4");
-    assert_eq!(ids(&sandbox.ok("bk-prune -n --expired").records()), [4].into());
+    assert_eq!(
+        ids(&sandbox.ok("bk-prune -n --expired").records()),
+        [4].into()
+    );
     sandbox.ok("bk-set -e never --protect 4");
-    assert_eq!(told(&sandbox.ok("bk-prune --explain --keep-last 1"))[3], "4 keep: protected");
+    assert_eq!(
+        told(&sandbox.ok("bk-prune --explain --keep-last 1"))[3],
+        "4 keep: protected"
+    );
     // Some minutes are no future: clocks of machines differ.
     sandbox.sql("UPDATE backup_records SET created_at = make_timestamp(epoch_us(now())) + INTERVAL 4 MINUTE, protected = false WHERE id = 4");
     let ran = sandbox.ok("bk-prune --explain --keep-last 1");
-    assert_eq!((ran.stderr.as_str(), told(&ran)[3].as_str()), ("", "4 keep: last 1, newest in group"));
+    assert_eq!(
+        (ran.stderr.as_str(), told(&ran)[3].as_str()),
+        ("", "4 keep: last 1, newest in group")
+    );
 }
 
 #[test]
@@ -95,7 +113,10 @@ fn a_backup_from_the_future_is_not_the_newest() {
     let named = |line: &str| -> Vec<String> {
         let ran = sandbox.ok(line);
         assert!(ran.stderr.contains("'b3' is from the future"), "{ran:#?}");
-        ran.records().iter().map(|it| it["backup_name"].as_str().unwrap().to_owned()).collect()
+        ran.records()
+            .iter()
+            .map(|it| it["backup_name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(named("bk-ls --latest"), ["b2"]);
     assert_eq!(named("bk-ls --latest --each-type"), ["b2"]);
@@ -105,21 +126,39 @@ fn a_backup_from_the_future_is_not_the_newest() {
     assert_eq!(named("bk-ls b3 --latest"), ["b3"]);
     let ran = sandbox.run("bk-df --fail 'age>2d' --fail 'age>4d'");
     let (total, _) = ran.file_systems();
-    assert_eq!((&total["newest"]["backup_name"], &total["future_count"]), (&json!("b2"), &json!(1)));
+    assert_eq!(
+        (&total["newest"]["backup_name"], &total["future_count"]),
+        (&json!("b2"), &json!(1))
+    );
     assert_eq!((ran.status, ran.stderr.lines().count()), (4, 2), "{ran:#?}");
-    assert!(ran.stderr.contains("failure: age>2d: the newest backup 'b2' is of "), "{ran:#?}");
+    assert!(
+        ran.stderr
+            .contains("failure: age>2d: the newest backup 'b2' is of "),
+        "{ran:#?}"
+    );
     // Nor does a check from the future prove anything.
     sandbox.ok("bk-verify --all");
     sandbox.ok("bk-df --fail 'unverified>1h'");
     sandbox.sql("UPDATE backup_records SET backup_metadata = regexp_replace(backup_metadata, '\"at\":\"20', '\"at\":\"21') WHERE id = 1");
     let ran = sandbox.run("bk-df --fail 'unverified>1h' >/dev/null");
-    assert!(ran.stderr.contains("'b1' was not verified since it was made"), "{ran:#?}");
-    assert_eq!(ids(&sandbox.ok("bk-ls --unverified-for 1h").records()), [1].into());
+    assert!(
+        ran.stderr
+            .contains("'b1' was not verified since it was made"),
+        "{ran:#?}"
+    );
+    assert_eq!(
+        ids(&sandbox.ok("bk-ls --unverified-for 1h").records()),
+        [1].into()
+    );
     // Two are one line.
     to_the_future(&sandbox, "b2");
     let ran = sandbox.ok("bk-df");
     assert_eq!(ran.stderr.lines().count(), 1);
-    assert!(ran.stderr.starts_with("bk-df: warning: 2 backups are from the future, 'b2' of "), "{ran:#?}");
+    assert!(
+        ran.stderr
+            .starts_with("bk-df: warning: 2 backups are from the future, 'b2' of "),
+        "{ran:#?}"
+    );
 }
 
 #[test]
@@ -138,11 +177,18 @@ fn after_a_jump_of_the_clock_nothing_is_removed_by_its_age() {
     let sandbox = days_ago(&[5, 4, 3]);
     jump(&sandbox, 40);
     let prune = "bk-prune --older-than 7d";
-    for line in [prune, "bk-prune -n --older-than 7d", "bk-prune --explain --older-than 7d"] {
+    for line in [
+        prune,
+        "bk-prune -n --older-than 7d",
+        "bk-prune --explain --older-than 7d",
+    ] {
         let ran = sandbox.run(line);
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
         let error = &ran.stderr;
-        assert!(error.starts_with("bk-prune: cannot prune: the clock went from "), "{ran:#?}");
+        assert!(
+            error.starts_with("bk-prune: cannot prune: the clock went from "),
+            "{ran:#?}"
+        );
         let end = ", 40 days ahead: if it is right, wait for a day, or go on with --force-clock; nothing is removed\n";
         assert!(error.ends_with(end), "{ran:#?}");
     }
@@ -156,14 +202,24 @@ fn after_a_jump_of_the_clock_nothing_is_removed_by_its_age() {
     for line in ["bk-ls --expired", "bk-ls --until 7d"] {
         let ran = sandbox.run(line);
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
-        assert!(ran.stderr.starts_with("bk-ls: cannot tell what is expired or old: the clock went "), "{ran:#?}");
+        assert!(
+            ran.stderr
+                .starts_with("bk-ls: cannot tell what is expired or old: the clock went "),
+            "{ran:#?}"
+        );
         assert_eq!(sandbox.run(&format!("{line} | bk-rm")).stdout, "");
-        assert_eq!(sandbox.ok(&format!("{line} --force-clock")).records().len(), 3);
+        assert_eq!(
+            sandbox.ok(&format!("{line} --force-clock")).records().len(),
+            3
+        );
     }
     sandbox.ok("bk-ls --until 2026-01-01; bk-ls --expires-within 30d");
     // A day later it is believed; so it is at once by who knows.
     sandbox.sql("UPDATE backup_events SET happened_at = happened_at - INTERVAL 23 HOUR WHERE backup_name = 'new'");
-    assert_eq!(ids(&sandbox.ok("bk-ls --expired").records()), [1, 2, 3].into());
+    assert_eq!(
+        ids(&sandbox.ok("bk-ls --expired").records()),
+        [1, 2, 3].into()
+    );
     assert_eq!(sandbox.ok("bk-prune -n --older-than 7d").records().len(), 3);
     sandbox.sql("UPDATE backup_events SET happened_at = make_timestamp(epoch_us(now())) WHERE backup_name = 'new'");
     assert_eq!(sandbox.run(prune).status, 1);
@@ -176,14 +232,23 @@ fn a_clock_that_was_wrong_once_is_forgotten() {
     let sandbox = days_ago(&[50, 40, 1]);
     // A row of the ledger from the future, as from a time when the clock was wrong.
     sandbox.sql("UPDATE backup_events SET happened_at = happened_at + INTERVAL 999 DAY WHERE backup_name = 'b3'");
-    assert_eq!(ids(&sandbox.ok("bk-prune -n --older-than 7d").records()), [1, 2].into());
+    assert_eq!(
+        ids(&sandbox.ok("bk-prune -n --older-than 7d").records()),
+        [1, 2].into()
+    );
     // And it says nothing of a jump that comes then.
     sandbox.sql("UPDATE backup_events SET happened_at = happened_at - INTERVAL 60 DAY WHERE backup_name <> 'b3'");
     assert_eq!(sandbox.run("bk-prune -n --older-than 7d").status, 1);
     // How long is too long, is a setting.
     sandbox.ok("bk-auto --clock-gap 70");
-    assert_eq!(ids(&sandbox.ok("bk-prune -n --older-than 7d").records()), [1, 2].into());
-    sandbox.run("bk-auto --clock-gap 0").fails(2, "bk-auto: --clock-gap: '0' is no number of days from 1 on\n");
+    assert_eq!(
+        ids(&sandbox.ok("bk-prune -n --older-than 7d").records()),
+        [1, 2].into()
+    );
+    sandbox.run("bk-auto --clock-gap 0").fails(
+        2,
+        "bk-auto: --clock-gap: '0' is no number of days from 1 on\n",
+    );
 }
 
 #[test]
@@ -196,12 +261,24 @@ fn the_retention_of_a_job_waits_until_rounds_have_come_for_a_day() {
     let ran = sandbox.ok("bk-auto");
     let warning = "bk-auto: warning: the job 'a': no retention: the clock went from ";
     let end = ", 40 days ahead: if it is right, the retention goes on in a day\n";
-    assert!(ran.stderr.starts_with(warning) && ran.stderr.ends_with(end), "{ran:#?}");
+    assert!(
+        ran.stderr.starts_with(warning) && ran.stderr.ends_with(end),
+        "{ran:#?}"
+    );
     assert_eq!(sandbox.records().len(), 3);
     let events = sandbox.ok("bk-log --event auto").records();
     let last = &events.last().unwrap()["details"];
-    assert!(last["warning"].as_str().unwrap().starts_with("no retention: the clock went from "), "{last}");
-    assert_eq!((&events.last().unwrap()["outcome"], &last["pruned"]), (&json!("ok"), &json!(0)));
+    assert!(
+        last["warning"]
+            .as_str()
+            .unwrap()
+            .starts_with("no retention: the clock went from "),
+        "{last}"
+    );
+    assert_eq!(
+        (&events.last().unwrap()["outcome"], &last["pruned"]),
+        (&json!("ok"), &json!(0))
+    );
     // Also by hand, and in the rounds of the day to come.
     let ran = sandbox.ok("bk-auto --now a");
     assert!(ran.stderr.starts_with(warning), "{ran:#?}");
@@ -232,7 +309,10 @@ fn rounds_are_remembered_though_nothing_is_due() {
         serde_json::from_str::<Value>(&text).unwrap()
     };
     let first = rounds();
-    assert!(first["believed"].is_string() && first["doubted"].is_null(), "{first}");
+    assert!(
+        first["believed"].is_string() && first["doubted"].is_null(),
+        "{first}"
+    );
     // Not each is written down.
     sandbox.ok("bk-auto");
     assert_eq!(rounds(), first);
@@ -242,8 +322,10 @@ fn rounds_are_remembered_though_nothing_is_due() {
     assert!(second(&rounds()) >= second(&first));
     // A job that runs once a year has its retention, as rounds came in between.
     sandbox.ok("bk-auto --now a");
-    sandbox.sql("UPDATE backup_events SET happened_at = happened_at - INTERVAL 360 DAY;
-        UPDATE backup_records SET created_at = created_at - INTERVAL 360 DAY");
+    sandbox.sql(
+        "UPDATE backup_events SET happened_at = happened_at - INTERVAL 360 DAY;
+        UPDATE backup_records SET created_at = created_at - INTERVAL 360 DAY",
+    );
     assert_eq!(sandbox.ok("bk-auto --now a").stderr, "");
     assert_eq!(ids(&sandbox.records()), [3].into());
 }
@@ -262,12 +344,18 @@ fn the_ledger_and_the_lock_tell_when_it_was() {
     }
     let ran = sandbox.ok(line);
     let times: Vec<f64> = ran.stdout.lines().map(|it| it.parse().unwrap()).collect();
-    assert!(times[2] >= times[0] + 1.0 && times[2] <= times[1], "{ran:#?}");
+    assert!(
+        times[2] >= times[0] + 1.0 && times[2] <= times[1],
+        "{ran:#?}"
+    );
     // The job began when it began, however long it took.
     sandbox.ok("bk-auto --set j -s @hourly --before 'sleep 1' -- app; bk-auto --now j >/dev/null");
     let event = sandbox.ok("bk-log --event auto").record();
     let began = event["details"]["began"].as_str().unwrap();
-    assert!(began[..19] < event["happened_at"].as_str().unwrap()[..19], "{event}");
+    assert!(
+        began[..19] < event["happened_at"].as_str().unwrap()[..19],
+        "{event}"
+    );
     assert_eq!(sandbox.ok("bk-auto --list").record()["last_run"], began);
 }
 
@@ -275,18 +363,33 @@ fn the_ledger_and_the_lock_tell_when_it_was() {
 fn six_m_are_neither_minutes_nor_months() {
     let sandbox = Sandbox::with_app();
     let said = "'6m' may mean minutes or months: write them as min or mo";
-    sandbox.run("bk-create -e 6m app").fails(2, &format!("bk-create: --expires: {said}\n"));
+    sandbox
+        .run("bk-create -e 6m app")
+        .fails(2, &format!("bk-create: --expires: {said}\n"));
     sandbox
         .run("echo '{\"sources\":[\"app\"],\"expires_at\":\"6m\"}' | bk-create -")
-        .fails(2, &format!("bk-create: bad input: line 1: its expires_at: {said}\n"));
+        .fails(
+            2,
+            &format!("bk-create: bad input: line 1: its expires_at: {said}\n"),
+        );
     sandbox
         .run("bk-auto --set -s @daily --request '{\"expires_at\":\"6m\"}' -- app")
         .fails(2, &format!("bk-auto: --request: {said}\n"));
-    sandbox.run("bk-set -e 6m 1").fails(2, &format!("bk-set: --expires: {said}\n"));
-    sandbox.run("bk-ls --since 6m").fails(2, &format!("bk-ls: --since: {said}\n"));
-    sandbox.run("bk-log --until 6m").fails(2, &format!("bk-log: --until: {said}\n"));
-    sandbox.run("bk-df --fail 'age>6m'").fails(2, &format!("bk-df: --fail: {said}\n"));
-    sandbox.run("bk-verify --older-than-check 6m").fails(2, &format!("bk-verify: --older-than-check: {said}\n"));
+    sandbox
+        .run("bk-set -e 6m 1")
+        .fails(2, &format!("bk-set: --expires: {said}\n"));
+    sandbox
+        .run("bk-ls --since 6m")
+        .fails(2, &format!("bk-ls: --since: {said}\n"));
+    sandbox
+        .run("bk-log --until 6m")
+        .fails(2, &format!("bk-log: --until: {said}\n"));
+    sandbox
+        .run("bk-df --fail 'age>6m'")
+        .fails(2, &format!("bk-df: --fail: {said}\n"));
+    sandbox
+        .run("bk-verify --older-than-check 6m")
+        .fails(2, &format!("bk-verify: --older-than-check: {said}\n"));
     assert!(!sandbox.home().exists());
     sandbox.ok("bk-create -e 6mo app; bk-create -e 90min app; bk-create --lock-timeout 1m app");
 }

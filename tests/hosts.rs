@@ -35,9 +35,17 @@ fn the_hosts_are_groups_of_their_own() {
     assert_eq!(sandbox.ok("bk-prune -n --keep-last 1").stdout, "");
     let both = sandbox.ok("bk-prune -n --keep-last 1 --group-by sources,type");
     assert_eq!(both.records().len(), 1);
-    let table = sandbox.ok("bk-prune --explain --keep-last 1 --table").stdout;
-    assert!(table.contains("app, automatic, web1") && table.contains("app, automatic, web2"), "{table}");
-    assert_eq!(names(&sandbox.ok("bk-ls --host web2").records()), ["web2".to_owned()].into());
+    let table = sandbox
+        .ok("bk-prune --explain --keep-last 1 --table")
+        .stdout;
+    assert!(
+        table.contains("app, automatic, web1") && table.contains("app, automatic, web2"),
+        "{table}"
+    );
+    assert_eq!(
+        names(&sandbox.ok("bk-ls --host web2").records()),
+        ["web2".to_owned()].into()
+    );
     // What the next one takes is foretold from those of the same host.
     sandbox.sql("UPDATE backup_records SET backup_size = 100000 WHERE backup_name = 'web2';
         UPDATE backup_records SET created_at = created_at + INTERVAL 1 SECOND WHERE backup_name = 'web1'");
@@ -52,7 +60,10 @@ fn the_retention_of_a_job_leaves_other_hosts_alone() {
     sandbox.ok("bk-auto --set j -s @daily -r 7 -- app");
     sandbox.ok("bk-auto --now j");
     let left = names(&sandbox.records());
-    assert!(left.contains("web2") && !left.contains("web1") && left.len() == 2, "{left:?}");
+    assert!(
+        left.contains("web2") && !left.contains("web1") && left.len() == 2,
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -62,13 +73,19 @@ fn the_host_of_a_home_is_made_once() {
     assert_eq!(setting(&sandbox, "host").as_deref(), Some("db1"));
     // Somebody says otherwise for one.
     sandbox.ok("BK_HOST=db2 bk-create -n c app; BK_HOST=db2 bk-create --host db3 -n d app; bk-create -n e app");
-    let hosts: Vec<_> = sandbox.records().iter().map(|it| host(it).to_owned()).collect();
+    let hosts: Vec<_> = sandbox
+        .records()
+        .iter()
+        .map(|it| host(it).to_owned())
+        .collect();
     assert_eq!(hosts, ["db1", "db1", "db2", "db3", "db1"]);
     assert_eq!(setting(&sandbox, "host").as_deref(), Some("db1"));
     for line in ["bk-create --host 'a b' app", "bk-create --host '' app"] {
         assert_eq!(sandbox.run(line).status, 2, "{line}");
     }
-    sandbox.run("BK_HOST='a b' bk-ls").fails(2, "bk-ls: BK_HOST: 'a b' is no name of a host\n");
+    sandbox
+        .run("BK_HOST='a b' bk-ls")
+        .fails(2, "bk-ls: BK_HOST: 'a b' is no name of a host\n");
     // bk-auto may be the first of all.
     sandbox.ok("BK_HOST=x bk-auto --home other --set -s @daily -- app; bk-auto --home other --now");
     let made = sandbox.ok("bk-ls --home other").record();
@@ -78,16 +95,23 @@ fn the_host_of_a_home_is_made_once() {
 #[test]
 fn a_catalog_from_before_gets_its_host_and_knows_its_own() {
     let sandbox = two_hosts();
-    sandbox.ok("bk-create -n c1 -t automatic -m job=j app; bk-create -n c2 -t automatic -m job=j app");
+    sandbox
+        .ok("bk-create -n c1 -t automatic -m job=j app; bk-create -n c2 -t automatic -m job=j app");
     // As containers, which have another name each time, would have left it.
     sandbox.sql("DELETE FROM settings WHERE name = 'host';
         UPDATE backup_records SET backup_metadata = regexp_replace(backup_metadata, '\"host\":\"[^\"]*\"', '\"host\":\"' || backup_name || '\"');
         UPDATE backup_records SET created_at = TIMESTAMP '2024-01-01' + to_days(id::INT)");
     sandbox.ok("BK_HOST=web1 bk-auto --set j -s @daily -r 7 -- app");
     assert_eq!(setting(&sandbox, "host").as_deref(), Some("web1"));
-    assert_eq!(setting(&sandbox, "host_earlier").as_deref(), Some(r#"["c1","c2"]"#));
+    assert_eq!(
+        setting(&sandbox, "host_earlier").as_deref(),
+        Some(r#"["c1","c2"]"#)
+    );
     let kept = sandbox.ok("bk-prune -n --keep-last 1");
-    assert_eq!(names(&kept.records()), ["c1", "web1"].map(str::to_owned).into());
+    assert_eq!(
+        names(&kept.records()),
+        ["c1", "web1"].map(str::to_owned).into()
+    );
     assert_eq!(sandbox.ok("bk-ls --host web1").records().len(), 3);
     sandbox.ok("bk-auto --now j");
     let left = names(&sandbox.records());
@@ -95,5 +119,8 @@ fn a_catalog_from_before_gets_its_host_and_knows_its_own() {
     // Without a word, it is the name of the machine.
     let fresh = Sandbox::with_app();
     fresh.ok("bk-create app");
-    assert_eq!(setting(&fresh, "host").unwrap() + "\n", fresh.ok("uname -n").stdout);
+    assert_eq!(
+        setting(&fresh, "host").unwrap() + "\n",
+        fresh.ok("uname -n").stdout
+    );
 }

@@ -8,7 +8,11 @@ use serde_json::json;
 
 /// As somebody without rights, who may read all but what is closed; `None` where we are nobody.
 fn nobody(sandbox: &Sandbox) -> Option<impl Fn(&str) -> Ran> {
-    if !sandbox.run("setpriv --reuid 65534 --regid 65534 --clear-groups true").stderr.is_empty() {
+    if !sandbox
+        .run("setpriv --reuid 65534 --regid 65534 --clear-groups true")
+        .stderr
+        .is_empty()
+    {
         println!("skipped: needs root and setpriv");
         return None;
     }
@@ -16,7 +20,9 @@ fn nobody(sandbox: &Sandbox) -> Option<impl Fn(&str) -> Ran> {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(sandbox.path(""), mode).unwrap();
     Some(move |line: &str| {
-        sandbox.run(&format!("setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '{line}'"))
+        sandbox.run(&format!(
+            "setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '{line}'"
+        ))
     })
 }
 
@@ -37,23 +43,46 @@ fn the_last_backup_that_lacks_nothing_stays() {
     sandbox.ok("chown 0 app/data; chmod 700 app/data");
     for _ in 0..3 {
         let ran = ok("bk-auto --now a");
-        assert!(ran.stderr.starts_with("bk-create: cannot read '"), "{ran:#?}");
+        assert!(
+            ran.stderr.starts_with("bk-create: cannot read '"),
+            "{ran:#?}"
+        );
         sandbox.sql(age);
     }
     let last = sandbox.ok("bk-log --event auto").records().pop().unwrap();
-    assert_eq!(last["details"]["warning"], "1 place of the sources could not be read");
+    assert_eq!(
+        last["details"]["warning"],
+        "1 place of the sources could not be read"
+    );
     let created = sandbox.ok("bk-log --event create").records().pop().unwrap();
     let unread = &created["details"]["unread"];
     assert_eq!(unread[0]["path"], json!(sandbox.path("app/data")));
     assert_eq!(unread.as_array().unwrap().len(), 1);
     // The first one, and the newest; all are older than two days.
-    let ids = |ran: Ran| ran.records().iter().map(|it| it["id"].as_i64().unwrap()).collect::<Vec<_>>();
+    let ids = |ran: Ran| {
+        ran.records()
+            .iter()
+            .map(|it| it["id"].as_i64().unwrap())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ids(ok("bk-ls")), [1, 4]);
-    for rules in ["--keep-last 1", "--keep-daily 1", "--older-than 1d", "--max-count 1"] {
-        assert_eq!(ids(ok(&format!("bk-prune -n {rules} 2>/dev/null"))), [0; 0], "{rules}");
+    for rules in [
+        "--keep-last 1",
+        "--keep-daily 1",
+        "--older-than 1d",
+        "--max-count 1",
+    ] {
+        assert_eq!(
+            ids(ok(&format!("bk-prune -n {rules} 2>/dev/null"))),
+            [0; 0],
+            "{rules}"
+        );
     }
     let told = ok("bk-prune --explain --keep-last 1").records();
-    assert_eq!(told[0]["decision"]["reasons"], json!(["newest that lacks nothing"]));
+    assert_eq!(
+        told[0]["decision"]["reasons"],
+        json!(["newest that lacks nothing"])
+    );
     assert_eq!(ids(ok("bk-prune -n --keep-last 1 --allow-empty")), [1]);
 
     let alarm = "failure: problems>0: 1 unread in the newest backups\n";
@@ -73,10 +102,17 @@ fn the_last_backup_that_has_files_stays() {
     sandbox.ok("bk-auto --set a -s @daily -r 2 -- app; bk-auto --now a; mv app full; mkdir app");
     sandbox.sql("UPDATE backup_records SET created_at = created_at - INTERVAL 5 DAY");
     sandbox.ok("bk-auto --now a a");
-    let counts: Vec<_> = sandbox.records().iter().map(|it| it["file_count"].clone()).collect();
+    let counts: Vec<_> = sandbox
+        .records()
+        .iter()
+        .map(|it| it["file_count"].clone())
+        .collect();
     assert_eq!(counts, [6, 0, 0]);
     let told = sandbox.ok("bk-prune --explain --keep-last 1").records();
-    let actions: Vec<_> = told.iter().map(|it| it["decision"]["action"].clone()).collect();
+    let actions: Vec<_> = told
+        .iter()
+        .map(|it| it["decision"]["action"].clone())
+        .collect();
     assert_eq!(actions, ["keep", "remove", "keep"]);
 }
 

@@ -3,7 +3,8 @@
 use bk_tests::Sandbox;
 use bk_tests::store::{left, six};
 
-const REMEDY: &str = "say '-' where it has the candidates, --all or </dev/null where all backups are meant";
+const REMEDY: &str =
+    "say '-' where it has the candidates, --all or </dev/null where all backups are meant";
 
 #[test]
 fn what_is_piped_into_bk_prune_is_never_taken_for_all() {
@@ -16,7 +17,10 @@ fn what_is_piped_into_bk_prune_is_never_taken_for_all() {
         ("bk-prune --keep-last 1 <list", "a file"),
         ("bk-prune --explain --keep-last 1 <empty", "a file"),
     ] {
-        sandbox.run(line).fails(2, &format!("bk-prune: standard input is {what}, which is not read: {REMEDY}\n"));
+        sandbox.run(line).fails(
+            2,
+            &format!("bk-prune: standard input is {what}, which is not read: {REMEDY}\n"),
+        );
     }
     assert_eq!(left(&sandbox).len(), 6);
     // Who names them, or says that all are meant, is understood.
@@ -30,8 +34,14 @@ fn what_is_piped_into_bk_prune_is_never_taken_for_all() {
     ] {
         assert_eq!(sandbox.ok(line).records().len(), 5, "{line}");
     }
-    for (line, operand) in [("bk-prune --all --keep-last 1 -", "-"), ("bk-prune --all --keep-last 1 3", "3")] {
-        sandbox.run(line).fails(2, &format!("bk-prune: --all and '{operand}' exclude each other\n"));
+    for (line, operand) in [
+        ("bk-prune --all --keep-last 1 -", "-"),
+        ("bk-prune --all --keep-last 1 3", "3"),
+    ] {
+        sandbox.run(line).fails(
+            2,
+            &format!("bk-prune: --all and '{operand}' exclude each other\n"),
+        );
     }
     assert_eq!(left(&sandbox).len(), 6);
 }
@@ -64,12 +74,30 @@ fn what_lists_all_refuses_lines_that_would_choose() {
     let sandbox = six();
     sandbox.ok("bk-auto --set -s @daily -- app; bk-ls >list");
     for (line, says) in [
-        ("bk-ls 1 | bk-ls", "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant"),
-        ("(sleep 0.1; cat list) | bk-ls", "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant"),
-        ("bk-log <list", "bk-log: there are lines on standard input, which are not read: 'bk-log -' reads them, </dev/null says that none are meant"),
-        ("bk-ls | bk-df", "bk-df: there are lines on standard input, which are not read: all backups are told of, as </dev/null says"),
-        ("bk-auto --list | bk-auto --remove", "bk-auto: there are lines on standard input, which are not read: name the jobs; 'bk-auto --set -' reads jobs from there"),
-        ("bk-auto --list | bk-auto --set -r 1", "bk-auto: there are lines on standard input, which are not read: name the jobs; 'bk-auto --set -' reads jobs from there"),
+        (
+            "bk-ls 1 | bk-ls",
+            "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant",
+        ),
+        (
+            "(sleep 0.1; cat list) | bk-ls",
+            "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant",
+        ),
+        (
+            "bk-log <list",
+            "bk-log: there are lines on standard input, which are not read: 'bk-log -' reads them, </dev/null says that none are meant",
+        ),
+        (
+            "bk-ls | bk-df",
+            "bk-df: there are lines on standard input, which are not read: all backups are told of, as </dev/null says",
+        ),
+        (
+            "bk-auto --list | bk-auto --remove",
+            "bk-auto: there are lines on standard input, which are not read: name the jobs; 'bk-auto --set -' reads jobs from there",
+        ),
+        (
+            "bk-auto --list | bk-auto --set -r 1",
+            "bk-auto: there are lines on standard input, which are not read: name the jobs; 'bk-auto --set -' reads jobs from there",
+        ),
     ] {
         sandbox.run(line).fails(2, &format!("{says}\n"));
     }

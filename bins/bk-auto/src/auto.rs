@@ -33,7 +33,14 @@ use crate::store::{self, Known};
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Flags that say what is to be done; without any, what is due is run.
 const ACTIONS: [&str; 8] = [
-    "set", "list", "remove", "now", "wait", "enable", "disable", "clock-gap",
+    "set",
+    "list",
+    "remove",
+    "now",
+    "wait",
+    "enable",
+    "disable",
+    "clock-gap",
 ];
 /// Flags that only `--set` takes.
 const OF_SET: [&str; 6] = [
@@ -58,7 +65,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if action != Some("set") {
         check_alone(arguments, &sources)?;
     }
-    if matches!(action, Some("set" | "remove" | "now" | "enable" | "disable")) && names.is_empty() {
+    if matches!(
+        action,
+        Some("set" | "remove" | "now" | "enable" | "disable")
+    ) && names.is_empty()
+    {
         unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
     }
     match action {

@@ -118,9 +118,8 @@ impl Runner {
         let is_due = outcome.record.is_some() && self.watch.signals.caught().is_none();
         if let Some(days) = job.retention_days.filter(|_| is_due) {
             if let Some(jump) = self.jump {
-                let text = format!(
-                    "no retention: {jump}: if it is right, the retention goes on in a day"
-                );
+                let text =
+                    format!("no retention: {jump}: if it is right, the retention goes on in a day");
                 let name = job.name.escape_debug();
                 PROGRAM.warn(&format!("warning: the job '{name}': {text}"));
                 outcome.warnings.push(text);

@@ -291,12 +291,7 @@ impl Creation {
         })
     }
 
-    fn metadata(
-        &self,
-        request: &Request,
-        prospect: &Prospect,
-        host: String,
-    ) -> Map<String, Value> {
+    fn metadata(&self, request: &Request, prospect: &Prospect, host: String) -> Map<String, Value> {
         let absolute = || prospect.given.iter().map(|given| given.absolute.as_path());
         let stored = prospect
             .given

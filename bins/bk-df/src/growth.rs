@@ -90,7 +90,9 @@ impl Growth {
         let over = |days: i64| {
             let since = before(now, days);
             ledger_since.filter(|begin| *begin <= since)?;
-            let last = changes.iter().filter(|(at, _)| (since..=until).contains(at));
+            let last = changes
+                .iter()
+                .filter(|(at, _)| (since..=until).contains(at));
             Some(last.map(|(_, bytes)| bytes).sum::<i64>() / days)
         };
         Self {

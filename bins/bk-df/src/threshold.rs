@@ -9,7 +9,8 @@ use jiff::{Span, Timestamp};
 use serde::Serialize;
 
 /// What can be said.
-const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
+const KNOWN: &str =
+    "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

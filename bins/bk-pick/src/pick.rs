@@ -97,7 +97,11 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     // Whose age is unknown is not to be taken for the newest.
     let age = |one: &Listed| {
         let created = one.backup.created_at;
-        (!clock::is_to_come(created, home.now), created, one.backup.id)
+        (
+            !clock::is_to_come(created, home.now),
+            created,
+            one.backup.id,
+        )
     };
     listed.sort_by_key(age);
     listed.reverse();

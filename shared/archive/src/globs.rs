@@ -339,8 +339,9 @@ fn is_name(tokens: &[Token], name: &[u8]) -> bool {
             Token::Char(c) => u32::from(*c) == character,
             Token::One => true,
             Token::Set(is_negated, ranges) => {
-                let is_within =
-                    |(from, to): &(char, char)| (u32::from(*from)..=u32::from(*to)).contains(&character);
+                let is_within = |(from, to): &(char, char)| {
+                    (u32::from(*from)..=u32::from(*to)).contains(&character)
+                };
                 ranges.iter().any(is_within) != *is_negated
             }
             Token::Star | Token::Slash => false,
@@ -399,10 +400,15 @@ fn character(bytes: &[u8]) -> Option<(u32, usize)> {
         _ => 4,
     };
     let text = bytes.get(..length).map(str::from_utf8);
-    Some(match text.and_then(Result::ok).and_then(|text| text.chars().next()) {
-        Some(c) => (c.into(), length),
-        None => (NO_CHARACTER + u32::from(first), 1),
-    })
+    Some(
+        match text
+            .and_then(Result::ok)
+            .and_then(|text| text.chars().next())
+        {
+            Some(c) => (c.into(), length),
+            None => (NO_CHARACTER + u32::from(first), 1),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -487,9 +493,14 @@ mod tests {
             ("[b-a]", "its set 'b-a' is empty"),
         ] {
             let error = Globs::new([glob]).unwrap_err();
-            assert_eq!(format!("{error:#}"), format!("'{}': {why}", glob.escape_debug()));
+            assert_eq!(
+                format!("{error:#}"),
+                format!("'{}': {why}", glob.escape_debug())
+            );
         }
-        assert!(Globs::new(["!keep"]).is_err() && Globs::new(["{a,b}".repeat(10).as_str()]).is_err());
+        assert!(
+            Globs::new(["!keep"]).is_err() && Globs::new(["{a,b}".repeat(10).as_str()]).is_err()
+        );
     }
 
     proptest! {

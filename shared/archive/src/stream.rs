@@ -125,7 +125,9 @@ fn read(input: &mut (dyn Read + Send), out: &Out, observer: &dyn Observer) -> Re
         let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
         let read = input.take(PIECE_BYTES).read_to_end(&mut piece);
         check_stop(observer)?;
-        read.map_err(|error: io::Error| anyhow::anyhow!("cannot read what is to be backed up: {error}"))?;
+        read.map_err(|error: io::Error| {
+            anyhow::anyhow!("cannot read what is to be backed up: {error}")
+        })?;
         let bytes = piece.len() as u64;
         content_bytes += bytes;
         if bytes > 0 {

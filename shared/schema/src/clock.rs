@@ -38,7 +38,10 @@ pub fn is_to_come(time: Timestamp, now: Timestamp) -> bool {
 
 /// What is to be said of completed backups whose time is not believed; `None` where there is none.
 #[must_use]
-pub fn warning<'a>(backups: impl IntoIterator<Item = &'a Backup>, now: Timestamp) -> Option<String> {
+pub fn warning<'a>(
+    backups: impl IntoIterator<Item = &'a Backup>,
+    now: Timestamp,
+) -> Option<String> {
     let is_it = |it: &&Backup| it.status == Status::Completed && is_to_come(it.created_at, now);
     let mut all = backups.into_iter().filter(is_it);
     let first = all.next()?;
@@ -78,7 +81,10 @@ impl std::fmt::Display for Jump {
         let days = to.duration_since(*from).as_hours() / 24;
         let word = if days < 0 { "back" } else { "ahead" };
         let days = days.abs();
-        write!(f, "the clock went from {from:.0} to {to:.0}, {days} days {word}")
+        write!(
+            f,
+            "the clock went from {from:.0} to {to:.0}, {days} days {word}"
+        )
     }
 }
 
@@ -114,9 +120,7 @@ impl Rounds {
         if is_in_step(self.believed, now, gap_days) {
             return Self::of(now);
         }
-        let before = self
-            .doubted
-            .filter(|it| is_in_step(it.last, now, gap_days));
+        let before = self.doubted.filter(|it| is_in_step(it.last, now, gap_days));
         let since = before.map_or(now, |it| it.since);
         if now.duration_since(since) >= DAY {
             return Self::of(now);
@@ -179,32 +183,67 @@ mod tests {
     fn a_clock_that_jumps_is_doubted_until_it_was_steady_for_a_day() {
         for (times, expected) in [
             // In step, also a month apart, also set back a little.
-            (&["2026-11-01T03:00", "2026-12-01T03:00", "2026-12-01T02:56"][..], &[false, false, false][..]),
+            (
+                &["2026-11-01T03:00", "2026-12-01T03:00", "2026-12-01T02:56"][..],
+                &[false, false, false][..],
+            ),
             // Ahead for one round, back again, and ahead again.
             (
-                &["2026-11-05T03:00", "2036-11-06T03:00", "2026-11-06T03:00", "2036-11-07T04:00", "2026-11-07T03:00"],
+                &[
+                    "2026-11-05T03:00",
+                    "2036-11-06T03:00",
+                    "2026-11-06T03:00",
+                    "2036-11-07T04:00",
+                    "2026-11-07T03:00",
+                ],
                 &[false, true, false, true, false],
             ),
             // A machine that was off for half a year, with a round a night.
             (
-                &["2026-01-01T03:00", "2026-07-01T03:00", "2026-07-01T15:00", "2026-07-02T03:00", "2026-07-03T03:00"],
+                &[
+                    "2026-01-01T03:00",
+                    "2026-07-01T03:00",
+                    "2026-07-01T15:00",
+                    "2026-07-02T03:00",
+                    "2026-07-03T03:00",
+                ],
                 &[false, true, true, false, false],
             ),
             // And with one every few minutes.
             (
-                &["2026-01-01T03:00", "2026-07-01T03:00", "2026-07-01T03:05", "2026-07-02T01:59", "2026-07-02T02:00"],
+                &[
+                    "2026-01-01T03:00",
+                    "2026-07-01T03:00",
+                    "2026-07-01T03:05",
+                    "2026-07-02T01:59",
+                    "2026-07-02T02:00",
+                ],
                 &[false, true, true, true, false],
             ),
             // A machine whose clock begins anew with each start.
-            (&["2026-11-05T03:00", "2000-01-01T00:00", "2026-11-05T04:00"], &[false, true, false]),
+            (
+                &["2026-11-05T03:00", "2000-01-01T00:00", "2026-11-05T04:00"],
+                &[false, true, false],
+            ),
             // Ahead so long that it was believed, and set right.
             (
-                &["2026-11-05T03:00", "2036-11-06T03:00", "2036-11-07T03:00", "2026-11-07T03:00", "2026-11-08T03:00"],
+                &[
+                    "2026-11-05T03:00",
+                    "2036-11-06T03:00",
+                    "2036-11-07T03:00",
+                    "2026-11-07T03:00",
+                    "2026-11-08T03:00",
+                ],
                 &[false, true, false, true, false],
             ),
             // Two jumps: the day counts from the second on.
             (
-                &["2026-11-05T03:00", "2030-01-01T03:00", "2036-01-02T03:00", "2036-01-02T04:00"],
+                &[
+                    "2026-11-05T03:00",
+                    "2030-01-01T03:00",
+                    "2036-01-02T03:00",
+                    "2036-01-02T04:00",
+                ],
                 &[false, true, true, true],
             ),
         ] {

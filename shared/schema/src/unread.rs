@@ -29,7 +29,9 @@ pub fn check_no_choice(remedy: &str) -> Result<(), UsageError> {
         Some(FileType::Fifo) => "a pipe",
         Some(FileType::RegularFile) => "a file",
         // ssh and inetd give one that nobody may ever write to.
-        Some(FileType::Socket) if waits_for_data() && ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) => {
+        Some(FileType::Socket)
+            if waits_for_data() && ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) =>
+        {
             "a socket with data"
         }
         _ => return Ok(()),

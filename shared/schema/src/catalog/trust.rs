@@ -130,7 +130,12 @@ impl Session<'_> {
         Ok(before.and_then(|before| Jump::between(before, first, gap_days)))
     }
 
-    fn event_time(&self, which: &str, since: Timestamp, until: Timestamp) -> Result<Option<Timestamp>> {
+    fn event_time(
+        &self,
+        which: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Timestamp>> {
         let sql = format!(
             "SELECT epoch_us({which}(happened_at)) FROM backup_events \
              WHERE happened_at BETWEEN make_timestamp(?) AND make_timestamp(?)"
