@@ -120,7 +120,13 @@ fn a_lock_that_stays_is_named_and_a_timeout() {
         lock_timeout: Duration::from_millis(50),
         ..home.clone()
     };
+    let began = Timestamp::now();
     catalog::write(&home, |_| {
+        // Since when it is held, not since when the program runs.
+        let note = std::fs::read_to_string(dir.path().join("catalog.lock"))?;
+        let since: Timestamp = note.split_whitespace().nth(2).unwrap().parse()?;
+        assert!(since >= began.round(jiff::Unit::Second)? - jiff::SignedDuration::from_secs(1));
+        assert!(since <= Timestamp::now(), "{note}");
         let error = catalog::write(&hasty, |_| Ok(())).unwrap_err();
         assert!(error.is::<lock::Timeout>(), "{error:#}");
         assert!(
