@@ -16,6 +16,7 @@ use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
 use bk_schema::storage;
+use bk_schema::unread;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
@@ -23,13 +24,23 @@ use crate::change::{Change, job_name};
 use crate::child::{self, Watch};
 use crate::flags::PROGRAM;
 use crate::list;
+use crate::rounds;
 use crate::run::Runner;
 use crate::store::{self, Known};
 
 /// Jobs that others change are seen after so long at the latest, and a clock that is set.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Flags that say what is to be done; without any, what is due is run.
-const ACTIONS: [&str; 7] = ["set", "list", "remove", "now", "wait", "enable", "disable"];
+const ACTIONS: [&str; 8] = [
+    "set",
+    "list",
+    "remove",
+    "now",
+    "wait",
+    "enable",
+    "disable",
+    "clock-gap",
+];
 /// Flags that only `--set` takes.
 const OF_SET: [&str; 6] = [
     "schedule",
@@ -53,12 +64,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if action != Some("set") {
         check_alone(arguments, &sources)?;
     }
+    if matches!(
+        action,
+        Some("set" | "remove" | "now" | "enable" | "disable")
+    ) && names.is_empty()
+    {
+        unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
+    }
     match action {
         Some("set") => {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
             list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
+            Ok(cli::DONE)
+        }
+        Some("clock-gap") => {
+            check_none(names)?;
+            let days = arguments.parsed("clock-gap", parse_gap)?;
+            days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
             Ok(cli::DONE)
         }
         Some("list") => {
@@ -194,6 +218,11 @@ fn check_create_flags(changes: &[Change]) -> Result<()> {
     Ok(())
 }
 
+fn parse_gap(text: &str) -> Result<u32> {
+    let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
+    days.with_context(|| format!("'{}' is no number of days from 1 on", text.escape_debug()))
+}
+
 /// The jobs that can be used; the others are told of.
 fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
     let mut jobs = Vec::new();
@@ -233,6 +262,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
     let mut status = cli::DONE;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
         // Before its lock is made.
         let known = store::read_one(&runner.home, name);
@@ -258,6 +288,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     let (now, zone) = (runner.home.now, bk_schema::zone::local());
     let mut status = cli::DONE;
     let jobs = readable(&runner.home, &mut status)?;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
         .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))

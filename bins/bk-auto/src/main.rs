@@ -9,6 +9,7 @@ mod hook;
 mod job;
 mod list;
 mod retention;
+mod rounds;
 mod run;
 mod schedule;
 mod store;

@@ -4,10 +4,12 @@
 
 use anyhow::{Context, Result, bail};
 use bk_archive::entry::{Entry, FileTime, Kind};
+use bk_archive::hashed;
 use bk_archive::inflate::Inflate;
 use bk_archive::reader::Reader;
 use bk_schema::lines::base64;
 use bk_schema::listing::{FileStatus, Listed};
+use bk_schema::moving;
 use bk_schema::output::{Output, Tone, visible};
 use bk_schema::record::{Backup, Status};
 use jiff::Timestamp;
@@ -82,7 +84,13 @@ fn open(listed: &Listed) -> Result<Reader<Inflate>> {
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-            Reader::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
+            let file = moving::open(backup, hashed::open).and_then(|file| {
+                let is_file = file.metadata()?.is_file();
+                let wrong = || std::io::Error::other("it is no regular file");
+                is_file.then_some(file).ok_or_else(wrong)
+            });
+            let file = file.with_context(|| format!("'{path}'"))?;
+            Ok(Reader::new(Inflate::new(file, jobs)))
         }
     }
 }

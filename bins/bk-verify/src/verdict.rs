@@ -12,13 +12,14 @@ use bk_archive::hashed::{self, Whole};
 use bk_schema::cli::{Arguments, UsageError, one_line};
 use bk_schema::moving;
 use bk_schema::record::Backup;
+use bk_schema::verified::LEVELS;
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// So many of the entries that are hit are named in a sentence.
 const NAMED_ENTRIES: usize = 3;
 
-/// How thoroughly an archive is checked.
+/// How thoroughly an archive is checked, in the order of [`LEVELS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -32,12 +33,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const ALL: [(&'static str, Self); 3] = [
-        ("quick", Self::Quick),
-        ("sha256", Self::Sha256),
-        ("deep", Self::Deep),
-    ];
-
     /// # Errors
     /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
@@ -50,15 +45,12 @@ impl Level {
     }
 
     pub(crate) fn name(self) -> &'static str {
-        let mut all = Self::ALL.iter();
-        all.find(|(_, level)| *level == self)
-            .map_or("", |(name, _)| name)
+        LEVELS[self as usize]
     }
 
     /// The names of it and of those that prove more.
-    pub(crate) fn and_deeper(self) -> Vec<&'static str> {
-        let all = Self::ALL.iter().filter(|(_, level)| *level >= self);
-        all.map(|(name, _)| *name).collect()
+    pub(crate) fn and_deeper(self) -> &'static [&'static str] {
+        &LEVELS[self as usize..]
     }
 }
 
@@ -113,9 +105,16 @@ impl Verdict {
 
     /// Whether all that is wrong is that no archive is there.
     pub(crate) fn is_missing(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.code == "missing")
+        self.has_problem("missing")
+    }
+
+    /// Whether the archive cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.has_problem("unreadable")
+    }
+
+    fn has_problem(&self, code: &str) -> bool {
+        self.problems.iter().any(|problem| problem.code == code)
     }
 }
 

@@ -242,6 +242,10 @@ impl Verification {
                 Fate::Changed(backup) => {
                     self.fail(&backup, &anyhow!("it changes while it is verified"));
                 }
+                Fate::Bad(error) => {
+                    self.fail(&item.backup, &error);
+                    self.tell(item, &verdict)?;
+                }
             }
         }
         self.report.flush()?;

@@ -1,7 +1,7 @@
 //! Backups as series of gzip members that hold one POSIX pax tar stream.
 //!
-//! Writing: `walk` is the source tree in its order, `source` one place of it as an entry,
-//! `members` the stream cut into members, `writer` the threads that join them. Reading:
+//! Writing: `walk` is the source tree in its order, `place` one place of it, `source` the same
+//! as an entry, `content` what a file holds, `stream` content that comes without a file, `members` the stream cut into members, `writer` the threads that join them. Reading:
 //! `inflate` is what the members hold, `gunzip` one of another program's, `damage` what is wrong
 //! with them, `hashed` the file itself, `reader` the entries in it, `seek` those of some names
 //! alone, `check` all of that at once, from `pieces`. Restoring: `names` is where a name leads,
@@ -9,7 +9,8 @@
 //! to have, `extract` makes it, with `late` what comes last, `compare` reads it back, `remove`
 //! takes a tree away. The format: `entry` is what a header tells, `header` its bytes, `decode`
 //! those bytes back, `pax` the records of an extended header, `sparse` the map of a file with
-//! holes, `acl` an ACL as bytes and text, `member` one gzip member. Knows paths and streams;
+//! holes, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
+//! write for names. Knows paths and streams;
 //! knows no catalog.
 
 pub mod accounts;
@@ -18,10 +19,12 @@ pub mod attributes;
 pub mod beneath;
 pub mod check;
 pub mod compare;
+mod content;
 pub mod damage;
 mod decode;
 pub mod entry;
 pub mod extract;
+pub mod globs;
 mod gunzip;
 pub mod hashed;
 pub mod header;
@@ -32,11 +35,13 @@ mod members;
 pub mod names;
 pub mod pax;
 mod pieces;
+pub mod place;
 pub mod problem;
 pub mod reader;
 pub mod remove;
 pub mod seek;
 mod source;
 mod sparse;
+pub mod stream;
 pub mod walk;
 pub mod writer;
