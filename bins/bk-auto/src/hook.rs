@@ -68,10 +68,11 @@ pub(crate) fn run(
     let pid = child::pid(&child)?;
     let heard = |signal, earlier| heed(pid, signal, earlier, when, is_asking);
     let status = child::wait(pid, watch, heard).context("cannot run sh")?;
+    let words = said.map(Said::last_words);
     if status.success() {
         return Ok(());
     }
-    match said.map(Said::last_words).filter(|it| !it.is_empty()) {
+    match words.filter(|it| !it.is_empty()) {
         Some(words) => bail!("it {}: {words}", ending(status)),
         None => bail!("it {}", ending(status)),
     }
@@ -141,8 +142,9 @@ impl Said {
         Ok(Self { tail, ended })
     }
 
+    /// The last line, when all is passed through.
     fn last_words(self) -> String {
-        // Late ones are lost.
+        // What is left behind is not waited for.
         let _ = self.ended.recv_timeout(REST);
         let tail = self.tail.lock().map(|tail| tail.clone());
         let text = String::from_utf8_lossy(&tail.unwrap_or_default()).into_owned();
