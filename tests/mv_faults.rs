@@ -29,7 +29,7 @@ impl Start {
     fn run(&self, dir: &str, call: &str, fault: &str) -> Ran {
         let home = self.sandbox.home().display().to_string();
         let files = format!(
-            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial"
+            "-P {home}/archives -P {home}/archives/a.tar.gz -P {dir} -P {dir}/a.tar.gz -P {dir}/a.tar.gz.partial -P {home}/archives/a.tar.gz.probe1 -P {dir}/a.tar.gz.probe2"
         );
         self.sandbox.run(&format!(
             "rm -rf home new/* {dir}/* && cp -a start/home . &&
@@ -285,7 +285,7 @@ fn others_find_the_archive_while_it_moves() {
     for dir in start.dirs() {
         // Stopped once the archive has its new name and the row not yet.
         let ran = sandbox.run(&format!(
-            "rm -rf home {dir}/* out trace; cp -a start/home .
+            "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
              strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {dir} >moved 2>err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-ls --json | jq -r .status

@@ -160,9 +160,14 @@ fn figures_that_are_not_told_are_unknown() {
     assert_eq!(ran.stdout.replace(".bk-storage\n", ""), told, "{ran:#?}");
     let warning = "bk-prune: warning: --keep-free is not heeded where '";
     assert!(ran.stderr.starts_with(warning), "{ran:#?}");
-    let ran = sandbox.run("bk-create -n c --storage ram/st app >/dev/null; bk-df --fail 'free<1' --json >/dev/null");
+    let ran = sandbox.run(
+        "bk-create -n c --storage ram/st app >/dev/null; bk-df --fail 'free<1' --json >/dev/null",
+    );
     let ram = sandbox.path("ram");
-    let told = format!("bk-df: failure: free<1: '{}' does not tell its free space\n", ram.display());
+    let told = format!(
+        "bk-df: failure: free<1: '{}' does not tell its free space\n",
+        ram.display()
+    );
     ran.fails(4, &told);
 }
 

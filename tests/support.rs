@@ -2,10 +2,12 @@
 //!
 //! Links no product code: what the programs promise is seen from outside.
 
+pub mod adopted;
 pub mod attack;
 pub mod disk;
 pub mod life;
 pub mod mounts;
+pub mod oracle;
 pub mod rich;
 pub mod store;
 pub mod tarball;

@@ -13,6 +13,7 @@ use crate::damage::DamageKind;
 use crate::entry::{Entry, Kind};
 use crate::hashed::Whole;
 use crate::inflate::Inflate;
+use crate::last::Names;
 use crate::pieces::Pieces;
 use crate::reader::Reader;
 
@@ -28,6 +29,8 @@ pub struct Checked {
     pub file_count: Option<u64>,
     /// What is wrong, in the order of the file.
     pub findings: Vec<Finding>,
+    /// What is odd and not wrong, as the archive is another program's.
+    pub notes: Vec<String>,
 }
 
 /// One thing that is wrong with an archive.
@@ -125,6 +128,7 @@ pub fn check(
     let mut check = Check {
         reader: Reader::new(pieces),
         entry: None,
+        names: Names::default(),
         entry_count: 0,
         file_count: 0,
         is_gap: false,
@@ -136,9 +140,8 @@ pub fn check(
             break;
         }
         check.is_gap = true;
-        let mut pieces = check.reader.into_input();
-        let is_found = pieces.find_entry();
-        check.reader = Reader::new(pieces);
+        let is_found = check.reader.input().find_entry();
+        check.reader.restart();
         // Until the next one begins, it is the last one that goes on.
         check.hit();
         check.entry = None;
@@ -148,15 +151,26 @@ pub fn check(
     }
     let Check {
         reader,
+        names,
         file_count,
         is_gap,
         ..
     } = check;
-    let finished = reader.into_input().finish();
-    Ok(finished.map(|(whole, findings)| Checked {
+    let is_own = reader.is_own();
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
+    let Some((whole, mut findings)) = reader.into_input().finish() else {
+        return Ok(None);
+    };
+    if !is_own {
+        // What gzip(1) warns of, and the reader has a note of.
+        findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
+    }
+    Ok(Some(Checked {
         whole,
         file_count: (!is_gap).then_some(file_count),
         findings,
+        notes,
     }))
 }
 
@@ -164,6 +178,7 @@ struct Check<'a> {
     reader: Reader<Pieces<'a>>,
     /// The name of the one that is being read.
     entry: Option<Vec<u8>>,
+    names: Names,
     entry_count: u64,
     file_count: u64,
     /// Whether some entries could not be read.
@@ -184,6 +199,7 @@ impl Check<'_> {
     }
 
     fn count(&mut self, entry: &Entry) {
+        self.names.add(entry);
         self.entry_count += 1;
         self.file_count += u64::from(entry.kind != Kind::Directory);
     }

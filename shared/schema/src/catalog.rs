@@ -9,14 +9,17 @@ mod history;
 mod ledger;
 mod records;
 mod storages;
+mod trust;
 mod version;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::clock;
 use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
@@ -28,6 +31,7 @@ use crate::{recovery, spare};
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
+pub use trust::GAP;
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";
@@ -54,6 +58,8 @@ pub struct Session<'a> {
     home: &'a Home,
     /// What is open instead of the catalog, where DuckDB does not take its path.
     apart: Option<apart::Copy>,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    at: Timestamp,
 }
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
@@ -64,13 +70,7 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     loop {
-        let lock = Lock::take(
-            &home.dir,
-            Access::Read,
-            home.program,
-            home.now,
-            &mut backoff,
-        )?;
+        let lock = Lock::take(&home.dir, Access::Read, home.program, &mut backoff)?;
         let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
         if session.version()? == NEWEST {
             home.storages.set(session.storages()?);
@@ -107,10 +107,7 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
+    read(home, |session| session.found(Some(lines)))
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
@@ -163,7 +160,7 @@ pub fn write_removal<T>(
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)?;
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff)?;
     home.storages.set_writes();
     if let Some(exposed) = exposed(&home.dir) {
         let dir = home.dir.display();
@@ -192,6 +189,7 @@ fn transact<T>(
     home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
     let value = session.transaction(|| {
+        session.settle_host()?;
         let value = work(&session)?;
         session.mark_storages()?;
         Ok(value)
@@ -214,10 +212,12 @@ impl<'a> Session<'a> {
         loop {
             match Connection::open_with_flags(&opened, config(access)?) {
                 Ok(connection) => {
+                    let at = clock::now();
                     return Ok(Self {
                         connection,
                         home,
                         apart,
+                        at,
                     });
                 }
                 Err(error) if is_lock_conflict(&error) => {

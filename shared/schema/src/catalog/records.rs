@@ -5,17 +5,17 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{IDS, NAMES, Session, id_list, lists};
-use crate::lines::Identity;
+use super::{Found, IDS, NAMES, Session, id_list, lists};
+use crate::lines::{Identity, Line};
 use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
-use crate::rows::{BadRow, backup_from, match_rows};
+use crate::rows::{BadRow, Unknown, backup_from, match_rows};
 use crate::spare;
 
 /// Columns of `backup_records` in their order, times as microseconds since 1970.
@@ -54,6 +54,21 @@ impl Session<'_> {
             rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
+    }
+
+    /// What lines name, in their order, or every backup, oldest first.
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub fn found(&self, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+        let Some(lines) = lines else {
+            let rows = self.backups()?.into_iter();
+            return Ok(rows.map(|row| Ok((row?, Map::new()))).collect());
+        };
+        let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
+        let rows = self.find(&wanted)?.into_iter();
+        let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+        Ok(rows.zip(lines).map(pair).collect())
     }
 
     fn select(&self, condition: &str, values: &[Value]) -> Result<Vec<Result<Backup, BadRow>>> {
@@ -128,13 +143,29 @@ impl Session<'_> {
             let changed = self
                 .connection
                 .execute(&sql, duckdb::params_from_iter(values))?;
-            ensure!(
-                changed == chunk.len(),
-                "the record {} was removed in the meantime",
-                chunk[0].borrow().id
-            );
+            if changed != chunk.len() {
+                return Err(self.gone_of(chunk));
+            }
         }
         Ok(())
+    }
+
+    /// Which of these records is no longer there.
+    fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
+        let identity = |it: &Backup| Identity {
+            id: Some(it.id),
+            name: None,
+        };
+        let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
+        let found = match self.find(&wanted) {
+            Ok(found) => found,
+            Err(error) => return error,
+        };
+        let is_gone = |row: &Result<Backup>| matches!(row, Err(error) if error.is::<Unknown>());
+        match wanted.iter().zip(found).find(|(_, row)| is_gone(row)) {
+            Some((gone, _)) => anyhow!("the record {gone} was removed in the meantime"),
+            None => anyhow!("a record was to be changed twice at once"),
+        }
     }
 
     /// The record of this name.

@@ -77,7 +77,7 @@ pub(super) fn upgrade_first(home: &Home, backoff: &mut Backoff) -> Result<()> {
             home.dir.display()
         )
     };
-    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff);
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff);
     let _lock = match lock {
         Err(error) if is_forbidden(&error) => return Err(error.context(cannot())),
         lock => lock?,
