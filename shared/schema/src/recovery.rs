@@ -255,6 +255,7 @@ fn remove_rest<'a>(
                 return std::fs::remove_file(path);
             }
             match hold(path)? {
+                // An empty one kept the name for a rename that did not come.
                 Some(held)
                     if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
                 {
