@@ -2,6 +2,7 @@
 //!
 //! Writes nothing, and knows no catalog.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -12,24 +13,17 @@ use bk_archive::last::Names;
 use bk_archive::reader::Reader;
 use bk_schema::birth::Birth;
 use bk_schema::cli::one_line;
+use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::signals::Signals;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::find::{self, Found};
 use crate::plan::name_for;
 
-/// Keys of the metadata that only come after the birth, whatever an archive tells.
-const NOT_AT_BIRTH: [&str; 8] = [
-    "content_bytes",
-    "problems",
-    "problem_count",
-    "failure",
-    "damaged",
-    "archive_notes",
-    "last_verified",
-    "last_restored_test",
-];
+/// Between two looks for a signal.
+const READ_BYTES: usize = 1 << 20;
 
 /// An archive that was read to its end.
 #[derive(Debug)]
@@ -53,16 +47,17 @@ struct Counts {
 ///
 /// # Errors
 /// What is no archive, what cannot be read, what changes meanwhile, what somebody is at work
-/// on; and a damaged one, unless those are wanted.
-pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
+/// on; a damaged one, unless those are wanted; a signal.
+pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Result<Archive> {
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut reader = Reader::new(Inflate::new(file, jobs));
+    let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
-    let damage = count(&mut reader, &mut names, &mut counts).err();
+    let damage = count(&mut reader, &mut names, &mut counts, signals).err();
+    ensure!(signals.caught().is_none(), "interrupted");
     let mut notes = reader.notes().texts();
     notes.extend(names.superseded().note());
     let comment = reader.comment().map(<[u8]>::to_vec);
@@ -110,28 +105,33 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     })
 }
 
-/// As bk-create counts.
-fn count(reader: &mut Reader<Inflate>, names: &mut Names, counts: &mut Counts) -> Result<()> {
+/// As bk-create counts. A signal ends it early.
+fn count(
+    reader: &mut Reader<Inflate>,
+    names: &mut Names,
+    counts: &mut Counts,
+    signals: &Signals,
+) -> Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
     while let Some(entry) = reader.next_entry()? {
         names.add(&entry);
         counts.entries += 1;
         counts.files += u64::from(entry.kind != Kind::Directory);
         counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());
+        let mut content = reader.content();
+        while signals.caught().is_none() && content.read(&mut buffer)? > 0 {}
+        ensure!(signals.caught().is_none(), "interrupted");
     }
     Ok(())
 }
 
 fn of_birth(birth: Birth) -> Result<Backup> {
-    let mut metadata = birth.backup_metadata;
-    for key in NOT_AT_BIRTH {
-        metadata.shift_remove(key);
-    }
     Ok(Backup {
         backup_name: birth.backup_name,
         backup_type: birth.backup_type,
         source_version: birth.source_version,
         description: birth.description,
-        backup_metadata: metadata,
+        backup_metadata: metadata::believed(birth.backup_metadata),
         protected: birth.protected,
         created_at: as_kept(birth.created_at)?,
         expires_at: birth.expires_at.map(as_kept).transpose()?,

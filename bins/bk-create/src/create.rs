@@ -15,6 +15,7 @@ use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
 use bk_schema::home::{self, Home};
+use bk_schema::host;
 use bk_schema::lines::{self, base64};
 use bk_schema::listing::{self, Listed};
 use bk_schema::lock::Timeout;
@@ -49,7 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut creation = Creation {
         settings: Settings::new(arguments)?,
         signals: Signals::watch()?,
-        home,
+        home: Home {
+            host: arguments.parsed("host", host::parse)?.or(home.host),
+            ..home
+        },
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
@@ -268,7 +272,7 @@ impl Creation {
                 compression_type: "gzip".into(),
                 backup_hash: None,
                 description: request.description.clone(),
-                backup_metadata: self.metadata(request, prospect),
+                backup_metadata: self.metadata(request, prospect, session.host()?.name),
                 protected: request.protected,
                 created_at: self.home.now,
                 expires_at: request.expires_at,
@@ -287,7 +291,7 @@ impl Creation {
         })
     }
 
-    fn metadata(&self, request: &Request, prospect: &Prospect) -> Map<String, Value> {
+    fn metadata(&self, request: &Request, prospect: &Prospect, host: String) -> Map<String, Value> {
         let absolute = || prospect.given.iter().map(|given| given.absolute.as_path());
         let stored = prospect
             .given
@@ -302,7 +306,7 @@ impl Creation {
             metadata.insert("sources_base64".into(), encoded.into());
         }
         metadata.insert("source_entries".into(), lossy(stored).into());
-        metadata.insert("host".into(), host().into());
+        metadata.insert(host::KEY.into(), host.into());
         if !self.settings.excludes.is_empty() {
             metadata.insert("excludes".into(), self.settings.excludes.clone().into());
         }
@@ -362,6 +366,7 @@ impl Creation {
                     "content_bytes": summary.content_bytes,
                     "file_count": summary.file_count,
                     "problem_count": problems.count,
+                    "unread": problems.losses(),
                 }),
             })
         })
@@ -432,6 +437,7 @@ fn free_name(
             .named(name)?
             .filter(|it| it.status == Status::Failed)
         {
+            session.check_room()?;
             session.remove(&[failed.id])?;
             session.log(&Event {
                 backup: Some((failed.id, name)),
@@ -474,11 +480,4 @@ fn completed(begun: Backup, summary: &Summary, problems: &Problems) -> Backup {
         metadata.insert("problems".into(), problems.listed());
     }
     backup
-}
-
-fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

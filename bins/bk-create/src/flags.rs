@@ -46,6 +46,7 @@ pub(crate) const PROGRAM: Program = Program {
             Some("KEY=VALUE"),
             "a fact to keep, JSON where it can be",
         ),
+        Flag::new("host", None, Some("NAME"), "the host that it is of"),
         Flag::new(
             "expires",
             Some('e'),

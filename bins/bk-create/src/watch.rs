@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 /// So many problems are listed in the record; all are told on stderr.
 const LISTED_PROBLEMS: usize = 100;
+/// So many places that could not be read are told in the ledger, which outlives the record.
+const TOLD_LOSSES: usize = 10;
 
 /// Looks on while a backup is made.
 pub(crate) struct Watch {
@@ -29,6 +31,8 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     listed: Vec<Value>,
+    /// How many of the listed are losses; they come first.
+    loss_count: usize,
     /// All of them.
     pub(crate) count: u64,
     /// Whether the archive lacks something that was there.
@@ -67,15 +71,22 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first hundred, for the record.
+    /// The first places that are not, or not right, in the archive.
+    pub(crate) fn losses(&self) -> Value {
+        let count = self.loss_count.min(TOLD_LOSSES);
+        self.listed.iter().take(count).cloned().collect()
+    }
+
+    /// The first hundred, losses before others, for the record.
     pub(crate) fn listed(&self) -> Value {
         Value::from(self.listed.clone())
     }
 
     fn add(&mut self, problem: &Problem) {
         self.count += 1;
-        self.is_loss |= problem.kind.is_loss();
-        if self.listed.len() < LISTED_PROBLEMS {
+        let is_loss = problem.kind.is_loss();
+        self.is_loss |= is_loss;
+        if is_loss || self.listed.len() < LISTED_PROBLEMS {
             let mut value = json!({
                 "path": problem.path.to_string_lossy(),
                 "kind": problem.kind.name(),
@@ -84,7 +95,14 @@ impl Problems {
             if problem.path.to_str().is_none() {
                 value["path_base64"] = base64(problem.path.as_os_str().as_bytes()).into();
             }
-            self.listed.push(value);
+            let at = if is_loss {
+                self.loss_count
+            } else {
+                self.listed.len()
+            };
+            self.listed.insert(at, value);
+            self.listed.truncate(LISTED_PROBLEMS);
+            self.loss_count = (self.loss_count + usize::from(is_loss)).min(LISTED_PROBLEMS);
         }
     }
 }

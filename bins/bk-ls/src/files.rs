@@ -5,8 +5,10 @@
 use anyhow::{Context, Result, bail};
 use bk_archive::entries::Entries;
 use bk_archive::entry::{Entry, FileTime, Kind};
+use bk_archive::hashed;
 use bk_schema::lines::base64;
 use bk_schema::listing::{FileStatus, Listed};
+use bk_schema::moving;
 use bk_schema::output::{Output, Tone, visible};
 use bk_schema::record::{Backup, Status};
 use jiff::Timestamp;
@@ -55,7 +57,7 @@ pub(crate) fn print(
     for (at, listed) in all.iter().enumerate() {
         let backup = &listed.backup;
         if output.is_table() && all.len() > 1 {
-            let head = output.toned(&format!("{}:", backup.backup_name), Tone::Head);
+            let head = output.toned(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }
@@ -92,7 +94,15 @@ fn open(listed: &Listed) -> Result<Entries> {
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-            Entries::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
+            let file = moving::open(backup, hashed::open).and_then(|file| {
+                let is_file = file.metadata()?.is_file();
+                let wrong = || std::io::Error::other("it is no regular file");
+                is_file.then_some(file).ok_or_else(wrong)
+            });
+            let entries = file
+                .map_err(Into::into)
+                .and_then(|file| Entries::read(&file, None, jobs, &|| false));
+            entries.with_context(|| format!("'{path}'"))
         }
     }
 }
@@ -103,7 +113,7 @@ fn print_entries(
     backup: &Backup,
     mut next: impl FnMut() -> Result<Option<Entry>>,
 ) -> Result<Result<()>> {
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
     while !output.is_gone() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());

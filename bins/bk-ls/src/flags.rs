@@ -53,6 +53,7 @@ pub(crate) const PROGRAM: Program = Program {
         ),
         Flag::new("until", None, Some("TIME"), "created before TIME"),
         Flag::new("name", Some('n'), Some("GLOB"), "whose name matches"),
+        Flag::new("host", None, Some("NAME"), "made on this host"),
         Flag::new("source-version", None, Some("VERSION"), "of this version"),
         Flag::new("protected", None, None, "protected from removal"),
         Flag::new(
@@ -81,6 +82,12 @@ pub(crate) const PROGRAM: Program = Program {
             "in this order (created)",
         ),
         Flag::new("reverse", Some('r'), None, "in the opposite order"),
+        Flag::new(
+            "force-clock",
+            None,
+            None,
+            "list what is expired or old though the clock seems to have jumped",
+        ),
         Flag::new("limit", None, Some("N"), "at most the first N"),
         Flag::new("long", Some('l'), None, "show each in full, a field a line"),
         Flag::new("files", None, None, "list what is inside"),

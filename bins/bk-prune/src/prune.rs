@@ -5,10 +5,13 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments};
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::clock::{self, Jump};
 use bk_schema::home::{self, Home};
+use bk_schema::host::Host;
+use bk_schema::lines::Line;
 use bk_schema::notices::Notices;
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
@@ -16,6 +19,7 @@ use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
 use bk_schema::storage::Unreachable;
 use bk_schema::units::human_size;
+use bk_schema::unread;
 use serde_json::{Map, Value};
 
 use crate::archives;
@@ -49,9 +53,18 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let now = home::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
-    let policy = Policy::new(arguments)?;
+    let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has("dry-run"), arguments.has("explain"));
-    let (items, status) = candidates(&home, arguments)?;
+    let Known {
+        items,
+        status,
+        here,
+        jump,
+    } = Known::read(&home, arguments)?;
+    policy.here = here;
+    if let Some(text) = clock::warning(items.iter().map(|it| &it.backup), now) {
+        PROGRAM.warn(&text);
+    }
     let free = match policy.caps.free_bytes {
         Some(_) => archives::free(items.iter().map(|it| (&it.backup, it.archive)))?,
         None => FreeBytes::new(),
@@ -63,6 +76,14 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         PROGRAM.warn(&format!(
             "warning: --{name} cannot be met: what is left may not be removed"
         ));
+    }
+    let removes = |it: &Decision| it.action == Action::Remove;
+    if let Some(jump) = jump.filter(|_| !arguments.has("force-clock"))
+        && verdict.decisions.iter().any(removes)
+    {
+        bail!(
+            "cannot prune: {jump}: if it is right, wait for a day, or go on with --force-clock; nothing is removed"
+        );
     }
     let report = Report::new(&home, output, &policy);
     if is_trial || explains {
@@ -87,35 +108,68 @@ impl Item {
     }
 }
 
-/// Each once, and the exit status that the others mean.
-fn candidates(home: &Home, arguments: &Arguments) -> Result<(Vec<Item>, u8)> {
-    let found: Vec<catalog::Found> = match operands::given(arguments, Without::Catalog)? {
-        Some(lines) => catalog::look_up(home, lines)?,
-        None => {
-            let rows = catalog::read(home, |session| session.backups())?;
-            rows.into_iter().map(|row| Ok((row?, Map::new()))).collect()
+/// What is known before anything is decided.
+struct Known {
+    /// The candidates, each once.
+    items: Vec<Item>,
+    /// What the others mean.
+    status: u8,
+    here: Host,
+    jump: Option<Jump>,
+}
+
+impl Known {
+    fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
+        let mut known = Self {
+            items: Vec::new(),
+            status: cli::DONE,
+            here: Host::default(),
+            jump: None,
+        };
+        let lines = given(arguments)?;
+        if lines.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(known);
         }
-    };
-    let mut status = cli::DONE;
-    let (mut items, mut seen) = (Vec::new(), HashSet::new());
-    for one in found {
-        match one {
-            Ok((backup, line)) => {
-                if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                    let looked = archives::look(home, &backup);
-                    let unreachable = looked.as_ref().err().cloned();
-                    items.push(Item {
-                        backup,
-                        line,
-                        archive: looked.ok().flatten(),
-                        unreachable,
-                    });
+        let found = catalog::read(home, |session| {
+            known.here = session.host()?;
+            known.jump = session.clock_jump(home.now)?;
+            session.found(lines)
+        })?;
+        let mut seen = HashSet::new();
+        for one in found {
+            match one {
+                Ok((backup, line)) => {
+                    if retention::is_candidate(&backup) && seen.insert(backup.id) {
+                        let looked = archives::look(home, &backup);
+                        let unreachable = looked.as_ref().err().cloned();
+                        known.items.push(Item {
+                            backup,
+                            line,
+                            archive: looked.ok().flatten(),
+                            unreachable,
+                        });
+                    }
                 }
+                Err(error) => known.status = PROGRAM.report(&error),
             }
-            Err(error) => status = PROGRAM.report(&error),
         }
+        Ok(known)
     }
-    Ok((items, status))
+}
+
+/// The lines or operands; `None` where all backups are meant, which must be certain.
+fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
+    if arguments.has("all") {
+        if let Some(operand) = arguments.operands.first() {
+            let operand = operand.display();
+            return Err(UsageError(format!("--all and '{operand}' exclude each other")).into());
+        }
+    } else if arguments.operands.is_empty() {
+        unread::check_no_choice(
+            "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
+        )?;
+    }
+    operands::given(arguments, Without::Catalog)
 }
 
 /// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status

@@ -68,7 +68,7 @@ impl<'a> Report<'a> {
             return Ok(());
         }
         if self.output.is_table() {
-            let group = group::label_of(&backup, &self.policy.group_by);
+            let group = group::label_of(&backup, &self.policy.group_by, &self.policy.here);
             let row = row(&backup, &group, decision, &self.policy.zone);
             self.rows.push(((group, backup.created_at, backup.id), row));
             return Ok(());

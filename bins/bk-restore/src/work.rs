@@ -10,6 +10,7 @@ use bk_archive::extract::{Done, Observer, Plan, extract};
 use bk_archive::names::{Sought, below, plain, strip};
 use bk_schema::home::Home;
 use bk_schema::record::Backup;
+use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
 
@@ -196,8 +197,10 @@ impl Work<'_> {
         else {
             return Ok(());
         };
-        let stat = rustix::fs::fstatvfs(stage.dir.root())?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let Some(space) = Space::of(stage.dir.root())? else {
+            return Ok(());
+        };
+        let free = space.available_bytes;
         ensure!(
             bytes <= free,
             "it takes {} and '{}' has {} free",

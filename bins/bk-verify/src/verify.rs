@@ -187,6 +187,14 @@ impl Verification {
             signals.caught().is_none()
         });
         signals.release();
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.fail(&item.backup, &error.into());
+                return true;
+            }
+        };
         if is_settled
             && verdict.as_ref().is_some_and(Verdict::is_missing)
             && let Err(unreachable) = self.home.storages.check_again(archive)
@@ -241,6 +249,10 @@ impl Verification {
                 }
                 Fate::Changed(backup) => {
                     self.fail(&backup, &anyhow!("it changes while it is verified"));
+                }
+                Fate::Bad(error) => {
+                    self.fail(&item.backup, &error);
+                    self.tell(item, &verdict)?;
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! caller to compare.
 
 use std::fs::File;
+use std::io;
 
 use anyhow::Result;
 
@@ -115,8 +116,15 @@ impl Finding {
 
 /// Reads the whole of `file`, inflating with so many threads. `go_on` is told of the bytes of
 /// the file that were read; `None` where it says no.
-pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Checked> {
-    let pieces = Pieces::new(Inflate::strict(file, jobs), go_on);
+///
+/// # Errors
+/// No more threads to be had; what is wrong with the file is found, and no error.
+pub fn check(
+    file: File,
+    jobs: usize,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Option<Checked>> {
+    let pieces = Pieces::new(Inflate::strict(file, jobs)?, go_on);
     let mut check = Check {
         reader: Reader::new(pieces),
         entry: None,
@@ -151,17 +159,19 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
     let is_own = reader.is_own();
     let mut notes = reader.notes().texts();
     notes.extend(names.superseded().note());
-    let (whole, mut findings) = reader.into_input().finish()?;
+    let Some((whole, mut findings)) = reader.into_input().finish() else {
+        return Ok(None);
+    };
     if !is_own {
         // What gzip(1) warns of, and the reader has a note of.
         findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
     }
-    Some(Checked {
+    Ok(Some(Checked {
         whole,
         file_count: (!is_gap).then_some(file_count),
         findings,
         notes,
-    })
+    }))
 }
 
 struct Check<'a> {
@@ -239,7 +249,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        super::check(file, 2, &mut |_| true).unwrap()
+        super::check(file, 2, &mut |_| true).unwrap().unwrap()
     }
 
     fn entry(stream: &mut Vec<u8>, name: &str, content: &[u8]) {
@@ -332,6 +342,6 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&archive().concat()).unwrap();
         file.rewind().unwrap();
-        assert_eq!(super::check(file, 1, &mut |_| false), None);
+        assert_eq!(super::check(file, 1, &mut |_| false).unwrap(), None);
     }
 }

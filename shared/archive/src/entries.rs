@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use anyhow::Result;
 
@@ -15,7 +14,7 @@ use crate::inflate::Inflate;
 use crate::last::Superseded;
 use crate::names::Sought;
 use crate::reader::Reader;
-use crate::{hashed, seek};
+use crate::seek;
 
 /// Reads the entries that count.
 pub struct Entries {
@@ -27,16 +26,6 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Those of an archive, inflated by so many threads.
-    ///
-    /// # Errors
-    /// Those of opening it, and what is no regular file.
-    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
-        let file = hashed::open(archive)?;
-        anyhow::ensure!(file.metadata()?.is_file(), "it is no regular file");
-        Self::read(&file, None, jobs, &|| false)
-    }
-
     /// As [`seek::read`]; an archive of another program is read once before, for the names in it.
     ///
     /// # Errors

@@ -49,7 +49,23 @@ pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
 /// Appends the headers of one entry, and for a file with holes its map: what follows is the
 /// [`Entry::data_bytes`] of its content, padded.
 pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
+    push_after(stream, Vec::new(), entry);
+}
+
+/// The same, of a length that does not depend on the size: for a place that is reserved before
+/// the size is known.
+pub(crate) fn push_reserved(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
+    // The largest size has twenty digits.
+    pax::push(
+        &mut records,
+        "size",
+        format!("{:020}", entry.size).as_bytes(),
+    );
+    push_after(stream, records, entry);
+}
+
+fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
     let mut header = tar::Header::new_ustar();
     let (path, map) = match &entry.kind {
         Kind::File {

@@ -41,10 +41,10 @@ pub fn read(
     ensure!(!is_stopped(), "interrupted");
     let mut file = archive.try_clone()?;
     Ok(Reader::new(match parts {
-        Some(parts) => Inflate::parts(file, parts, jobs),
+        Some(parts) => Inflate::parts(file, parts, jobs)?,
         None => {
             file.rewind()?;
-            Inflate::new(file, jobs)
+            Inflate::new(file, jobs)?
         }
     }))
 }

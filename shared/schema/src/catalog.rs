@@ -8,14 +8,18 @@ mod history;
 mod ledger;
 mod records;
 mod storages;
+mod trust;
 mod version;
+mod working_copy;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::clock;
 use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
@@ -24,9 +28,11 @@ use crate::migrations::NEWEST;
 use crate::record::Backup;
 use crate::storage::exposed;
 use crate::{recovery, spare};
+use working_copy::WorkingCopy;
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
+pub use trust::GAP;
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";
@@ -35,10 +41,26 @@ const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))
 /// What a name is in, where the parameter is a list of them.
 const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
+/// In DuckDB's words: why a catalog does not open that is not damaged.
+const OUTSIDE: [&str; 8] = [
+    "No space left",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    at: Timestamp,
+    /// What is open instead of the catalog, where DuckDB does not take its path.
+    working_copy: Option<WorkingCopy>,
 }
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
@@ -49,13 +71,7 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     loop {
-        let lock = Lock::take(
-            &home.dir,
-            Access::Read,
-            home.program,
-            home.now,
-            &mut backoff,
-        )?;
+        let lock = Lock::take(&home.dir, Access::Read, home.program, &mut backoff)?;
         let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
         if session.version()? == NEWEST {
             home.storages.set(session.storages()?);
@@ -92,10 +108,7 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
+    read(home, |session| session.found(Some(lines)))
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
@@ -120,12 +133,14 @@ pub fn write_then<T, U>(
     privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
-        then(transact(home, &mut backoff, &[], work)?)
+        let value = transact(home, &mut backoff, &[], work)?;
+        spare::lay_by(home);
+        then(value)
     })
 }
 
-/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
-/// to this process the rows that are its `own` work.
+/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
+/// may be full, and recovery leaves to this process the rows that are its `own` work.
 ///
 /// # Errors
 /// As [`write`].
@@ -146,7 +161,7 @@ pub fn write_removal<T>(
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)?;
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff)?;
     home.storages.set_writes();
     if let Some(exposed) = exposed(&home.dir) {
         let dir = home.dir.display();
@@ -175,29 +190,45 @@ fn transact<T>(
     home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
     let value = session.transaction(|| {
+        session.settle_host()?;
         let value = work(&session)?;
-        session.mark_storages()?;
+        // Not in each part of a long removal, which brings no archive anywhere.
+        if own.is_empty() {
+            session.mark_storages()?;
+        }
         Ok(value)
     })?;
-    drop(session);
+    session.close()?;
     sync_dir(&home.dir)?;
-    spare::lay_by(home);
     Ok(value)
 }
 
 impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
+        let working_copy = match working_copy::is_needed(path) {
+            true => Some(WorkingCopy::of(path)?),
+            false => None,
+        };
+        let opened = working_copy
+            .as_ref()
+            .map_or_else(|| path.to_owned(), WorkingCopy::path);
         loop {
-            match Connection::open_with_flags(path, config(access)?) {
-                Ok(connection) => return Ok(Self { connection, home }),
+            match Connection::open_with_flags(&opened, config(access)?) {
+                Ok(connection) => {
+                    return Ok(Self {
+                        connection,
+                        home,
+                        at: clock::now(),
+                        working_copy,
+                    });
+                }
                 Err(error) if is_lock_conflict(&error) => {
                     backoff.sleep(|| foreign_holder(&error))?
                 }
                 Err(error) => {
                     let path = path.display();
                     let reason = plain(&error);
-                    let is_outside = ["No space left", "Permission denied", "Read-only"];
-                    if is_outside.iter().any(|word| reason.contains(word)) {
+                    if OUTSIDE.iter().any(|word| reason.contains(word)) {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
                     bail!(
@@ -206,6 +237,17 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// What was written is in the catalog from here on, also where a copy was written to.
+    fn close(self) -> Result<()> {
+        let Some(copy) = self.working_copy else {
+            return Ok(());
+        };
+        let written = self.connection.execute_batch("CHECKPOINT");
+        written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
+        drop(self.connection);
+        copy.put_back()
     }
 
     /// Where it is.

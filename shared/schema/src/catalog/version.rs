@@ -77,7 +77,7 @@ pub(super) fn upgrade_first(home: &Home, backoff: &mut Backoff) -> Result<()> {
             home.dir.display()
         )
     };
-    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff);
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff);
     let _lock = match lock {
         Err(error) if is_forbidden(&error) => return Err(error.context(cannot())),
         lock => lock?,
@@ -161,7 +161,7 @@ fn migrate(home: &Home, path: &Path, from: i64, backoff: &mut Backoff) -> Result
         })
     })?;
     session.connection.execute_batch("CHECKPOINT")?;
-    drop(session);
+    session.close()?;
     ensure!(
         wal_of(path).is_none(),
         "DuckDB left a WAL beside '{}'",
