@@ -140,9 +140,7 @@ impl Extraction<'_> {
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
         let mut reader = Entries::read(archive, sought, self.plan.jobs, &is_stopped)?;
-        if self.plan.salvages {
-            reader.salvage();
-        }
+        reader.salvage(self.plan.salvages);
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -260,11 +258,6 @@ impl Extraction<'_> {
                 &entry.path,
                 ["a device: that takes root and --devices".into()],
             );
-            return Ok(());
-        }
-        if let Kind::Unknown(flag) = entry.kind {
-            let what = format!("of the unknown type '{}'", flag.escape_ascii());
-            self.left_out(&entry.path, [what]);
             return Ok(());
         }
         self.left_out(&entry.path, left_out);
