@@ -240,7 +240,7 @@ proptest! {
         let is_there = |it: &&Stored| it.backup.status == Status::Completed && it.archive.is_some();
         let mut newest = BTreeMap::new();
         for it in all.iter().filter(is_there) {
-            let group = group::id_of(&it.backup, &policy.group_by);
+            let group = group::id_of(&it.backup, &policy.group_by, &policy.here);
             let best = newest.entry(group).or_insert((it.backup.created_at, it.backup.id));
             *best = (*best).max((it.backup.created_at, it.backup.id));
         }
