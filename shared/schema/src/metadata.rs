@@ -198,7 +198,7 @@ mod tests {
         let bad = serde_json::json!({
             "sources": ["etc"], "source_entries": [1], "excludes": "*", "host": ["h"], "job": null,
             "sources_base64": {}, "content_bytes": 7, "problems": [], "problem_count": 1,
-            "failure": "x", "damaged": "x", "moving": {"to": "/x"}, "last_verified": {},
+            "failure": "x", "damaged": "x", "archive_notes": [], "moving": {"to": "/x"}, "last_verified": {},
             "last_checks": {}, "last_restored_test": {}
         });
         assert_eq!(bad.as_object().unwrap().len(), KEYS.len());
