@@ -353,3 +353,25 @@ fn a_hundred_thousand_records_take_a_few_seconds() {
     );
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
+
+#[test]
+fn a_mount_point_is_a_label_whatever_it_holds() {
+    let sandbox = Sandbox::with_app();
+    let name = "mo\"un\\t\n}\u{1b}[2J";
+    let Some(mount) = bk_tests::mounts::tmpfs(&sandbox, name, "size=20M") else {
+        return;
+    };
+    sandbox.write("name", name);
+    sandbox.ok("bk-create --storage \"$(cat name)\" -n a app");
+    let told = sandbox.ok("bk-df --prometheus").stdout;
+    let shown = mount.path.display().to_string();
+    let escaped = shown
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    let label = format!("mountpoint=\"{escaped}\"");
+    assert!(told.contains(&label), "{told}");
+    for line in told.lines() {
+        assert!(line.starts_with("# ") || line.starts_with("bk_"), "{line}");
+    }
+}

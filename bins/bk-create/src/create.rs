@@ -437,6 +437,7 @@ fn free_name(
             .named(name)?
             .filter(|it| it.status == Status::Failed)
         {
+            session.check_room()?;
             session.remove(&[failed.id])?;
             session.log(&Event {
                 backup: Some((failed.id, name)),

@@ -69,9 +69,9 @@ pub(crate) struct Summary {
     #[serde(skip)]
     pub(crate) by_both: BTreeMap<(Status, BackupType), Tally>,
     pub(crate) missing_count: u64,
+    pub(crate) offline_count: u64,
     pub(crate) future_count: u64,
     pub(crate) problem_count: u64,
-    pub(crate) offline_count: u64,
     pub(crate) expired_count: u64,
     pub(crate) expired_bytes: u64,
     pub(crate) largest: Option<Brief>,
@@ -109,7 +109,7 @@ impl Facts<'_> {
         let mut summary = self.backups(stored, |flow| flow.place == Some(place));
         summary.mountpoint.clone_from(&file_system.mountpoint);
         summary.directories.clone_from(&file_system.directories);
-        if let Ok(space) = file_system.space {
+        if let Ok(Some(space)) = file_system.space {
             let default = || space.default_reserve();
             let reserve = self.reserve_bytes.unwrap_or_else(default);
             let growth = summary.growth_bytes_per_day.expected();
@@ -175,9 +175,9 @@ impl Facts<'_> {
             by_type: broken_down(stored, &BackupType::ALL.map(|it| it.1), |it| it.backup_type),
             by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
             missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
+            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
             future_count: stored.iter().filter(is_of_future).count() as u64,
             problem_count: self.problems(stored),
-            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
             expired_count: expired.count,
             expired_bytes: expired.bytes,
             largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
@@ -326,10 +326,10 @@ mod tests {
             space,
         };
         let space = |available_bytes| {
-            Ok(Space {
+            Ok(Some(Space {
                 total_bytes: 2000,
                 available_bytes,
-            })
+            }))
         };
         summaries(&Facts {
             file_systems: &[

@@ -28,10 +28,10 @@ pub struct Home {
     pub program: &'static str,
     /// The one reading of the clock by which is decided.
     pub now: Timestamp,
-    /// The host that the user says this is; `None` for that of the setting.
-    pub host: Option<String>,
     /// What its catalog tells of the storages.
     pub storages: Storages,
+    /// The host that the user says this is; `None` for that of the setting.
+    pub host: Option<String>,
 }
 
 impl Home {
@@ -71,8 +71,8 @@ impl Home {
             lock_timeout,
             program: program.name,
             now,
-            host: host.transpose()?,
             storages: Storages::new(program.name),
+            host: host.transpose()?,
         })
     }
 

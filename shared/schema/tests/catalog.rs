@@ -19,8 +19,8 @@ fn home(dir: &Path) -> Home {
         lock_timeout: Duration::from_secs(20),
         program: "test",
         now,
-        host: None,
         storages: Storages::new("test"),
+        host: None,
     }
 }
 
@@ -186,4 +186,18 @@ fn a_missing_and_a_damaged_catalog_are_errors_that_name_the_remedy() {
     let error = catalog::read(&home, |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("bk-adopt"), "{error:#}");
     assert_eq!(error.to_string().lines().count(), 1);
+}
+
+#[test]
+fn of_many_that_are_changed_the_one_that_is_gone_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let all: Vec<_> = ["a", "b", "c"]
+        .map(|it| backup(&home, it, Status::Failed))
+        .into();
+    let all: Vec<_> =
+        catalog::write(&home, |s| all.iter().map(|it| s.insert(it)).collect()).unwrap();
+    catalog::write(&home, |s| s.remove(&[all[1].id])).unwrap();
+    let told = catalog::write(&home, |s| s.update_all(&all)).unwrap_err();
+    assert_eq!(told.to_string(), "the record 2 was removed in the meantime");
 }
