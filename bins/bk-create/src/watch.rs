@@ -12,10 +12,12 @@ use bk_schema::cli::Program;
 use bk_schema::lines::base64;
 use bk_schema::progress::Progress;
 use bk_schema::signals::Signals;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// So many problems are listed in the record; all are told on stderr.
 const LISTED_PROBLEMS: usize = 100;
+/// And so many of them in the ledger, which keeps them for ever.
+const LOGGED_PROBLEMS: usize = 20;
 
 /// Looks on while a backup is made.
 pub(crate) struct Watch {
@@ -31,8 +33,8 @@ pub(crate) struct Problems {
     listed: Vec<Value>,
     /// All of them.
     pub(crate) count: u64,
-    /// Whether the archive lacks something that was there.
-    pub(crate) is_loss: bool,
+    /// Those by which the archive lacks something that was there.
+    pub(crate) loss_count: u64,
 }
 
 impl Watch {
@@ -52,6 +54,16 @@ impl Watch {
         self.progress.begin(content_bytes, files);
     }
 
+    /// As [`Watch::begin`], where nobody knows how much comes.
+    pub(crate) fn begin_endless(&self) {
+        self.progress.begin_endless();
+    }
+
+    /// Passes on what another program tells people, above the bar.
+    pub(crate) fn pass_on(&self, bytes: &[u8]) {
+        self.progress.pass_on(bytes);
+    }
+
     /// Tells people something, above the bar.
     pub(crate) fn warn(&self, text: &str) {
         self.progress.warn(text);
@@ -68,13 +80,32 @@ impl Watch {
 
 impl Problems {
     /// The first hundred, for the record.
-    pub(crate) fn listed(&self) -> Value {
+    fn listed(&self) -> Value {
         Value::from(self.listed.clone())
+    }
+
+    /// Puts them into the metadata of a record.
+    pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
+        if self.count > 0 {
+            metadata.insert("problem_count".into(), self.count.into());
+            metadata.insert("loss_count".into(), self.loss_count.into());
+            metadata.insert("problems".into(), self.listed());
+        }
+    }
+
+    /// Puts them into the details of an event.
+    pub(crate) fn log(&self, details: &mut Value) {
+        details["problem_count"] = self.count.into();
+        if self.count > 0 {
+            let first = self.listed.iter().take(LOGGED_PROBLEMS);
+            details["loss_count"] = self.loss_count.into();
+            details["problems"] = first.cloned().collect();
+        }
     }
 
     fn add(&mut self, problem: &Problem) {
         self.count += 1;
-        self.is_loss |= problem.kind.is_loss();
+        self.loss_count += u64::from(problem.kind.is_loss());
         if self.listed.len() < LISTED_PROBLEMS {
             let mut value = json!({
                 "path": problem.path.to_string_lossy(),

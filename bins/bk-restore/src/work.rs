@@ -273,6 +273,11 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         };
         values.iter().map(Value::as_str).collect()
     };
+    if backup.backup_metadata.contains_key("stdin_filename") {
+        bail!(
+            "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
+        );
+    }
     let unknown = "its record does not tell where it was taken from: name a directory with -C";
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");

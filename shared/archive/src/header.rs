@@ -57,7 +57,11 @@ pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
 pub(crate) fn push_reserved(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
     // The largest size has twenty digits.
-    pax::push(&mut records, "size", format!("{:020}", entry.size).as_bytes());
+    pax::push(
+        &mut records,
+        "size",
+        format!("{:020}", entry.size).as_bytes(),
+    );
     push_after(stream, records, entry);
 }
 

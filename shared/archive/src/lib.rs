@@ -10,7 +10,7 @@
 //! takes a tree away. The format: `entry` is what a header tells, `header` its bytes, `decode`
 //! those bytes back, `pax` the records of an extended header, `sparse` the map of a file with
 //! holes, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
-//! write for names. Knows paths and streams;
+//! write for names, `pattern` one of these. Knows paths and streams;
 //! knows no catalog.
 
 pub mod accounts;
@@ -33,6 +33,7 @@ mod late;
 pub mod member;
 mod members;
 pub mod names;
+mod pattern;
 pub mod pax;
 mod pieces;
 pub mod place;

@@ -225,13 +225,18 @@ pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
 pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
     let flags = READ_FLAGS | OFlags::DIRECTORY;
     let above: File = openat(dir, "..", flags, Mode::empty()).ok()?.into();
-    Status::of(&above).is_ok_and(|status| status.id() == id).then_some(above)
+    Status::of(&above)
+        .is_ok_and(|status| status.id() == id)
+        .then_some(above)
 }
 
 /// The directory below another by the names on the way, if it is still this one.
 pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<File> {
     let mut below = dir.clone();
-    for name in names.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
         let name = OsStr::from_bytes(name).to_owned();
         let place = Place::within(&below, name, PathBuf::new());
         below = Arc::new(place.open_dir().ok()?);

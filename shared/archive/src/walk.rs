@@ -198,7 +198,10 @@ impl Walk<'_> {
             if !status.is_dir() || self.is_other_fs(&status) {
                 break (status, None);
             }
-            match place.open_dir().and_then(|dir| Ok((Status::of(&dir)?, dir))) {
+            match place
+                .open_dir()
+                .and_then(|dir| Ok((Status::of(&dir)?, dir)))
+            {
                 // The status of what was opened: a mount may have come with that.
                 Ok((status, _)) if self.filter.own.contains(&status.id()) => return None,
                 Ok((status, dir)) => break (status, Some(Arc::new(dir))),

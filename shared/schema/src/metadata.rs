@@ -69,7 +69,10 @@ mod tests {
             serde_json::json!({"b": [null]})
         );
         for (text, value) in [
-            ("[\"a b\", {\"c\\\\\": -1}]", serde_json::json!(["a b", {"c\\": -1}])),
+            (
+                "[\"a b\", {\"c\\\\\": -1}]",
+                serde_json::json!(["a b", {"c\\": -1}]),
+            ),
             ("1.5", 1.5.into()),
             ("-7", (-7).into()),
             ("true", true.into()),

@@ -3,7 +3,7 @@
 //! Knows the columns; what a session is, its parent tells.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, ensure};
 use duckdb::params;
@@ -31,6 +31,8 @@ const UPDATE_CHUNK: usize = 1000;
 /// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
 /// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
 const RENAME_SPACE_BYTES: u64 = 1 << 20;
+
+type Strings = HashSet<String>;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -157,6 +159,18 @@ impl Session<'_> {
     /// Those of the query; a bad row is none.
     pub fn at_path(&self, path: &str) -> Result<Vec<Result<Backup, BadRow>>> {
         self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
+    }
+
+    /// The names and the paths of all records that begin so.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
+        let sql = "SELECT backup_name, backup_path FROM backup_records \
+             WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive
