@@ -180,3 +180,15 @@ fn a_question_mark_is_a_character() {
     sandbox.ok("bk-create -n \u{e9}1 s");
     assert_eq!(sandbox.ok("bk-ls --json --name '?1'").records().len(), 1);
 }
+
+#[test]
+fn the_same_globs_choose_what_is_restored() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a -C app .");
+    let line = "bk-restore -C out --path ./log --path 'c?nfig*' --path './none' --path cache/ a";
+    let ran = sandbox.run(line);
+    ran.fails(0, "bk-restore: warning: --path './none' matched nothing\n");
+    sandbox.ok("cd out; [ -f log/app.log -a -f config.toml -a -f cache/page -a ! -e data ]");
+    let ran = sandbox.run("bk-restore -C other --path '!log' a");
+    assert_eq!(ran.status, 2, "{ran:#?}");
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use bk_tests::{Ran, Sandbox, has};
+use bk_tests::{Ran, Sandbox, files_in, has};
 use serde_json::Value;
 
 /// A directory in another file system than the sandbox, removed when it is dropped; `None`, and
@@ -48,8 +48,8 @@ fn assert_whole(sandbox: &Sandbox, dirs: &[&str]) {
     }
     let mut files: Vec<_> = dirs
         .iter()
-        .flat_map(|dir| fs::read_dir(sandbox.path(dir)).into_iter().flatten())
-        .map(|file| text(&file.unwrap().path()))
+        .flat_map(|dir| files_in(&sandbox.path(dir)))
+        .map(|file| text(&file))
         .collect();
     known.sort();
     files.sort();

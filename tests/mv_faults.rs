@@ -1,10 +1,8 @@
 //! What kills, full disks, failing calls, damage and signals make of a move: each archive is
 //! whole in one place, its record says which, and no file is left over.
 
-use std::fs;
-
 use bk_tests::disk::SmallDisk;
-use bk_tests::{Ran, Sandbox, can_trace, has};
+use bk_tests::{Ran, Sandbox, can_trace, files_in, has};
 
 const KILLED: i32 = 137;
 /// The calls between which a move has other states.
@@ -57,7 +55,7 @@ impl Start {
         let archives = self.sandbox.home().join("archives");
         let mut files = Vec::new();
         for dir in [archives.to_str().unwrap(), dir] {
-            let all = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
+            let all = files_in(dir.as_ref()).into_iter();
             files.extend(all.map(|path| path.to_str().unwrap().to_owned()));
         }
         known.sort();
@@ -195,7 +193,7 @@ fn damage_stays_where_it_is() {
         .sandbox
         .run(&format!("bk-mv a {dir}"))
         .fails(1, &format!("bk-mv: cannot move 'a': {reason}\n"));
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    assert!(files_in(dir.as_ref()).is_empty());
     assert!(
         start
             .sandbox
@@ -276,7 +274,7 @@ fn a_signal_undoes_the_copy_that_is_under_way() {
         "bk-mv: cannot move 'big': interrupted by signal 2\na\nbig.tar.gz\nsmall.tar.gz\ncompleted\n"
     );
     sandbox.ok("bk-verify --all");
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    assert_eq!(files_in(dir.as_ref()).len(), 1);
 }
 
 /// While it is under way the archive can be checked and restored, and not removed or moved.

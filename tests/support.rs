@@ -35,6 +35,13 @@ pub fn programs() -> PathBuf {
     programs
 }
 
+/// What is in a directory, but the marker of a storage; nothing where there is none.
+pub fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).into_iter().flatten();
+    let all = all.map(|file| file.unwrap().path());
+    all.filter(|path| !path.ends_with(".bk-storage")).collect()
+}
+
 /// Whether a tool is installed; where it is not, a word of that is printed.
 pub fn has(tool: &str) -> bool {
     let found = Command::new("sh")

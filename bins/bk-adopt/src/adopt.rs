@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             Err(error) => status = PROGRAM.report(&error),
         }
     }
-    done::print(&mut output, &done)?;
+    done::print(&home, &mut output, &done)?;
     Ok(status)
 }
 

@@ -3,6 +3,7 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::output::{Cell, Column, Output};
 use bk_schema::record::Backup;
@@ -69,8 +70,8 @@ impl Done {
         details
     }
 
-    fn line(&self) -> Result<Value> {
-        let (mut listed, _) = Listed::look(self.record.clone());
+    fn line(&self, home: &Home) -> Result<Value> {
+        let mut listed = Listed::look(home, self.record.clone());
         if self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing {
             PROGRAM.warn(&format!(
                 "warning: '{}' is '{}', whose archive is missing: --relink makes its record point to this one",
@@ -110,8 +111,11 @@ impl Done {
 ///
 /// # Errors
 /// Those of the output.
-pub(crate) fn print(output: &mut Output, all: &[Done]) -> Result<()> {
-    let lines: Vec<_> = all.iter().map(Done::line).collect::<Result<_>>()?;
+pub(crate) fn print(home: &Home, output: &mut Output, all: &[Done]) -> Result<()> {
+    let lines: Vec<_> = all
+        .iter()
+        .map(|done| done.line(home))
+        .collect::<Result<_>>()?;
     if !output.is_table() {
         for line in lines {
             output.line(&line)?;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use bk_schema::catalog::{self, Session};
 use bk_schema::home::Home;
 use bk_schema::lines::Identity;
-use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, Status};
+use bk_schema::storage::Unreachable;
 use sha2::{Digest, Sha256};
 
 use crate::adopt::{self, Rows, by_inode};
@@ -35,7 +35,7 @@ pub(crate) fn relink(home: &Home, dir: &OsStr, is_dry: bool) -> Result<Vec<Resul
     let shown = dir.display();
     let dir = find::absolute(Path::new(dir));
     let dir = dir.with_context(|| format!("cannot look in '{shown}'"))?;
-    let (mut missing, failed) = missing(&rows);
+    let (mut missing, failed) = missing(home, &rows);
     let mut all: Vec<Result<Done>> = failed.into_iter().map(Err).collect();
     if missing.is_empty() {
         return Ok(all);
@@ -64,24 +64,21 @@ pub(crate) fn relink(home: &Home, dir: &OsStr, is_dry: bool) -> Result<Vec<Resul
     Ok(all)
 }
 
-/// The records whose archive is missing, oldest first; an error for each that cannot be
-/// looked at.
-fn missing(rows: &Rows) -> (Vec<Backup>, Vec<anyhow::Error>) {
+/// The records whose archive is missing, or whose storage is not there and may be elsewhere now,
+/// oldest first; an error for each that cannot be looked at.
+fn missing(home: &Home, rows: &Rows) -> (Vec<Backup>, Vec<anyhow::Error>) {
     let (mut missing, mut failed) = (Vec::new(), Vec::new());
     for backup in rows.iter().flatten() {
         if backup.status != Status::Completed {
             continue;
         }
-        match Listed::look(backup.clone()) {
-            (listed, None) if listed.file_status == FileStatus::Missing => {
-                missing.push(backup.clone());
-            }
-            (_, Some(error)) => {
-                let (name, path) = (&backup.backup_name, &backup.backup_path);
-                let what = format!("cannot relink '{name}': cannot look at '{path}'");
+        match home.storages.stat(backup.backup_path.as_ref()) {
+            Ok(Some(metadata)) if metadata.is_file() => {}
+            Ok(_) | Err(Unreachable::Storage { .. }) => missing.push(backup.clone()),
+            Err(error) => {
+                let what = format!("cannot relink '{}'", backup.backup_name);
                 failed.push(anyhow::Error::from(error).context(what));
             }
-            _ => {}
         }
     }
     (missing, failed)

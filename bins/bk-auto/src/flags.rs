@@ -76,6 +76,12 @@ pub(crate) const PROGRAM: Program = Program {
             Some("COMMAND"),
             "run after the backup, whatever happened; an empty one removes it",
         ),
+        Flag::new(
+            "clock-gap",
+            None,
+            Some("DAYS"),
+            "after so many days without a round doubt the clock (30)",
+        ),
         Flag::new("syslog", None, None, "log to the journal or syslog too"),
     ],
 };

@@ -8,6 +8,7 @@ mod hold;
 mod job;
 mod list;
 mod retention;
+mod rounds;
 mod run;
 mod schedule;
 mod store;

@@ -13,8 +13,8 @@ use bk_archive::writer::Summary;
 use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
+use bk_schema::host;
 use bk_schema::lines;
 use bk_schema::listing::{self, Listed};
 use bk_schema::lock::Timeout;
@@ -24,6 +24,7 @@ use bk_schema::output::Output;
 use bk_schema::partial::Partial;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -49,7 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut creation = Creation {
         settings: Settings::new(arguments)?,
         signals: Signals::watch()?,
-        home,
+        home: Home {
+            host: arguments.parsed("host", host::parse)?.or(home.host),
+            ..home
+        },
         known: None,
         unmet: None,
         is_told_hidden: false,
@@ -222,8 +226,11 @@ impl Creation {
     fn create(&mut self, request: &Request) -> Result<(Listed, bool)> {
         let begun = self.look(request).and_then(|prospect| {
             prospect.estimate.check()?;
-            make_storage(&prospect.storage)?;
-            let begun = self.begin(request, &prospect)?;
+            let archives = prospect.archives.iter().map(String::as_str);
+            let storages = &self.home.storages;
+            let storage =
+                storages.enter(&prospect.storage, archives, self.settings.init_storage)?;
+            let begun = self.begin(request, &prospect, storage)?;
             Ok((prospect, begun))
         });
         let begun = match begun {
@@ -253,7 +260,7 @@ impl Creation {
         if let Some(known) = &mut self.known {
             known.add(&backup);
         }
-        let (mut listed, _) = Listed::look(backup);
+        let mut listed = Listed::look(&self.home, backup);
         listed.pass(request.passed.clone());
         Ok((listed, is_loss))
     }
@@ -319,7 +326,12 @@ impl Creation {
 
     /// Chooses the name and adds the row `creating`; its partial is made and locked before
     /// another process can see the row, which would else take it for one of the dead.
-    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<(Backup, Result<Partial>)> {
+    fn begin(
+        &self,
+        request: &Request,
+        prospect: &Prospect,
+        storage: Option<Storage>,
+    ) -> Result<(Backup, Result<Partial>)> {
         let insert = |session: &Session<'_>| {
             self.signals.hold();
             let is_moved = self.settings.storage.is_none()
@@ -340,7 +352,7 @@ impl Creation {
                 compression_type: "gzip".into(),
                 backup_hash: None,
                 description: request.description.clone(),
-                backup_metadata: metadata(request, prospect, &self.settings),
+                backup_metadata: metadata(request, prospect, &self.settings, session.host()?.name),
                 protected: request.protected,
                 created_at: self.home.now,
                 expires_at: request.expires_at,
@@ -350,6 +362,7 @@ impl Creation {
                 "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
                 backup.backup_name
             );
+            storage.iter().try_for_each(|it| session.keep_storage(it))?;
             session.insert(&backup)
         };
         catalog::write_then(&self.home, insert, |backup| {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bk_archive::writer::Summary;
+use bk_schema::host;
 use bk_schema::lines::base64;
 use bk_schema::record::{Backup, Status};
 use serde_json::{Map, Value, json};
@@ -21,6 +22,7 @@ pub(crate) fn metadata(
     request: &Request,
     prospect: &Prospect,
     settings: &Settings,
+    host: String,
 ) -> Map<String, Value> {
     let absolute = || prospect.given.iter().map(|given| given.absolute.as_path());
     let stored = prospect.given.iter();
@@ -44,7 +46,7 @@ pub(crate) fn metadata(
     } else {
         metadata.insert("source_entries".into(), lossy(stored).into());
     }
-    metadata.insert("host".into(), host().into());
+    metadata.insert(host::KEY.into(), host.into());
     let excludes = settings.filter.excludes();
     if request.stream.is_none() && !excludes.is_empty() {
         metadata.insert("excludes".into(), settings.excludes.clone().into());
@@ -72,11 +74,4 @@ pub(crate) fn completed(begun: Backup, summary: &Summary, problems: &Problems) -
     metadata.insert("content_bytes".into(), summary.content_bytes.into());
     problems.put(metadata);
     backup
-}
-
-fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

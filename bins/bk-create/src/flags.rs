@@ -46,6 +46,7 @@ pub(crate) const PROGRAM: Program = Program {
             Some("KEY=VALUE"),
             "a fact to keep, JSON where it can be",
         ),
+        Flag::new("host", None, Some("NAME"), "the host that it is of"),
         Flag::new(
             "expires",
             Some('e'),
@@ -104,6 +105,12 @@ pub(crate) const PROGRAM: Program = Program {
         ),
         Flag::new("storage", None, Some("DIR"), "where to put the archive"),
         Flag::new(
+            "init-storage",
+            None,
+            None,
+            "begin the storage anew, whatever it was before",
+        ),
+        Flag::new(
             "estimate",
             None,
             None,
@@ -140,6 +147,7 @@ pub(crate) struct Settings {
     pub(crate) level: i32,
     pub(crate) jobs: usize,
     pub(crate) storage: Option<PathBuf>,
+    pub(crate) init_storage: bool,
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
@@ -173,6 +181,7 @@ impl Settings {
                 .unwrap_or(DEFAULT_LEVEL),
             jobs: arguments.parsed("jobs", parse_jobs)?.unwrap_or_else(cores),
             storage: path("storage"),
+            init_storage: arguments.has("init-storage"),
             reserve_bytes: arguments.parsed("reserve", units::parse_size)?,
             on_low_space: arguments
                 .parsed("on-low-space", parse_on_low_space)?

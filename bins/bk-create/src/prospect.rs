@@ -15,6 +15,7 @@ use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use bk_schema::recovery::partial_path;
 use bk_schema::space::Space;
+use bk_schema::storage::MARKER;
 use bk_schema::units::human_size;
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ pub(crate) struct Prospect {
     pub(crate) totals: Totals,
     pub(crate) estimate: Estimate,
     pub(crate) storage: PathBuf,
+    /// What the catalog has in the storage.
+    pub(crate) archives: Vec<String>,
     /// Globs that met nothing, by their numbers.
     pub(crate) unmet: Vec<usize>,
     /// Whether attributes are hidden from this process, and whether an earlier backup of the
@@ -77,8 +80,8 @@ impl Known {
         newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"))
     }
 
-    /// The names of all archives, finished or not, by device and inode of their directory:
-    /// another way to the same directory leads to them, too.
+    /// The names of all archives, finished or not, and of what marks a storage, by device and
+    /// inode of their directory: another way to the same directory leads to them, too.
     fn archives(&self) -> HashMap<(u64, u64), HashSet<OsString>> {
         let mut by_dir: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
         let has_archive = |backup: &&Backup| backup.status != Status::Failed;
@@ -91,7 +94,7 @@ impl Known {
                 };
                 let partial = partial_path(Path::new(name)).into_os_string();
                 let names = by_dir.entry(dir.to_owned()).or_default();
-                names.extend([name.to_owned(), partial]);
+                names.extend([name.to_owned(), partial, MARKER.into()]);
             }
         }
         // Two ways to one directory are one place.
@@ -161,6 +164,7 @@ impl Prospect {
             given,
             totals,
             estimate,
+            archives: archives_in(&storage, &known.backups),
             storage,
             unmet,
             hides_attributes: request.stream.is_none() && unseen::are_hidden(),
@@ -178,6 +182,13 @@ fn storage(settings: &Settings, known: &Known) -> Result<(PathBuf, String)> {
     let text = text
         .with_context(|| format!("the storage directory '{}' is not UTF-8", storage.display()))?;
     Ok((storage, text))
+}
+
+fn archives_in(storage: &Path, backups: &[Backup]) -> Vec<String> {
+    let completed = backups.iter().filter(|it| it.status == Status::Completed);
+    let paths = completed.rev().map(|it| &it.backup_path);
+    let is_in = |path: &&String| Path::new(path).parent() == Some(storage);
+    paths.filter(is_in).cloned().collect()
 }
 
 impl Estimate {

@@ -1,7 +1,7 @@
 //! Which thresholds hold: a pure function.
 //!
-//! Free space and days are judged for each file system; age, verification, failures and missing
-//! archives for all backups together, as an old disk is to have no new backups.
+//! Free space and days are judged for each file system; age, verification, failures, problems and
+//! missing archives for all backups together, as an old disk is to have no new backups.
 
 use bk_schema::cli;
 use bk_schema::units::human_size;
@@ -137,8 +137,17 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             format!("{count} failed")
         }
         Limit::Missing(most) => {
-            let count = Some(summary.missing_count).filter(|count| *count > most)?;
-            format!("{count} missing")
+            // Either is a backup that cannot be restored now.
+            let (missing, offline) = (summary.missing_count, summary.offline_count);
+            let count = Some(missing + offline).filter(|count| *count > most)?;
+            match offline {
+                0 => format!("{count} missing"),
+                _ => format!("{missing} missing, {offline} offline"),
+            }
+        }
+        Limit::Problems(most) => {
+            let count = Some(summary.problem_count).filter(|count| *count > most)?;
+            format!("{count} unread in the newest backups")
         }
     };
     Some(text)

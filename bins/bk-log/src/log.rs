@@ -10,6 +10,7 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::period::Period;
 use bk_schema::record::parse_in;
+use bk_schema::unread;
 use jiff::tz::TimeZone;
 
 use crate::flags::PROGRAM;
@@ -40,6 +41,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         return Err(UsageError("--follow and --stats exclude each other".into()).into());
     }
     let backups = operands::given(arguments, Without::Catalog)?;
+    if backups.is_none() {
+        unread::check_no_record("'bk-log -' reads them, </dev/null says that none are meant")?;
+    }
     if backups.as_ref().is_some_and(Vec::is_empty) {
         return Ok(cli::DONE);
     }

@@ -79,6 +79,7 @@ fn open(listed: &Listed) -> Result<Reader<Inflate>> {
             bail!("it has no archive: it is {}", backup.status.name())
         }
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
+        (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
             Reader::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
 use bk_schema::lines::Identity;
 use bk_schema::operands;
@@ -20,6 +19,7 @@ use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal::part_len;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use bk_schema::units;
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut moves = Moves {
         home,
         target,
+        storage: None,
         is_all,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
@@ -89,6 +90,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 struct Moves {
     home: Home,
     target: Target,
+    /// What the catalog is to keep of the target.
+    storage: Option<Storage>,
     is_all: bool,
     signals: Signals,
     progress: Progress,
@@ -136,6 +139,11 @@ impl Moves {
             return;
         }
         let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
+        if let Err(unreachable) = self.home.storages.check(Path::new(&from)) {
+            self.home.storages.tell_unreachable(&unreachable);
+            self.status = cli::SOME_FAILED;
+            return;
+        }
         let device = self.target.device().unwrap_or_default();
         let way = if backup.status == Status::Completed {
             Way::look(Path::new(&from), Path::new(&to), device)
@@ -185,7 +193,7 @@ impl Moves {
                 Judgement::May(_) => self.there(&item).map(drop),
             });
             match checked {
-                Ok(()) => self.report.add(item)?,
+                Ok(()) => self.report.add(&self.home, item)?,
                 Err(error) => self.fail(&item.backup, &error),
             }
         }
@@ -197,7 +205,7 @@ impl Moves {
         if self.queue.is_empty() && !self.is_all {
             return Ok(self.status);
         }
-        make_storage(self.target.dir())?;
+        self.storage = self.enter()?;
         self.begin_progress();
         let ended = self.parts();
         self.signals.release();
@@ -234,6 +242,18 @@ impl Moves {
         told
     }
 
+    /// Makes the directory ready for archives.
+    fn enter(&self) -> Result<Option<Storage>> {
+        let dir = self.target.dir();
+        let archives = if self.home.has_catalog() {
+            catalog::read(&self.home, |session| session.archives_in(dir))?
+        } else {
+            Vec::new()
+        };
+        let archives = archives.iter().map(String::as_str);
+        self.home.storages.enter(dir, archives, false)
+    }
+
     fn begin_progress(&self) {
         let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
         let bytes: u64 = copied.map(weight).sum();
@@ -254,6 +274,9 @@ impl Moves {
             part::end(session, part)?;
             if self.signals.caught().is_some() {
                 return Ok((Vec::new(), Vec::new()));
+            }
+            if let Some(storage) = self.storage.as_ref().filter(|_| is_first) {
+                session.keep_storage(storage)?;
             }
             if self.is_all && is_first {
                 self.set_storage(session)?;
@@ -328,7 +351,7 @@ impl Moves {
         self.done_count.fetch_add(1, Ordering::Relaxed);
         let Going { item, state, .. } = going;
         match state {
-            State::Moved => return self.report.add(item),
+            State::Moved => return self.report.add(&self.home, item),
             State::Stays(error) => self.fail(&item.backup, &error),
             State::Left(error) => {
                 self.has_left = true;

@@ -135,8 +135,7 @@ pub(crate) mod tests {
         }))
         .unwrap();
         change(&mut backup);
-        let (mut listed, _) = Listed::look(backup);
-        listed.file_status = bk_schema::listing::FileStatus::Available;
+        let listed = Listed::new(backup, bk_schema::listing::FileStatus::Available);
         Item::new(listed, &TimeZone::UTC)
     }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use anyhow::Result;
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
+use bk_schema::clock;
 use bk_schema::home::{self, Home};
 use bk_schema::lines::Line;
 use bk_schema::listing::{self, FileStatus, Listed};
@@ -61,7 +62,7 @@ fn show(home: Home, tty: File, state: State) -> Result<End> {
     Dialogue::begin(home, tty, state)?.run()
 }
 
-/// What there is to choose from, newest first: what is given, or all that is available.
+/// What there is to choose from, newest first, and what is from the future last: what is given, or all that is available.
 fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     let mut status = cli::DONE;
     let mut listed = Vec::new();
@@ -79,7 +80,7 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         match row {
             Ok((backup, object)) => {
                 if seen.insert(backup.id) {
-                    let (mut one, _) = Listed::look(backup);
+                    let mut one = Listed::look(home, backup);
                     one.pass(object);
                     listed.push(one);
                 }
@@ -93,7 +94,16 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         };
         listed.retain(is_available);
     }
-    listed.sort_by_key(|one| (one.backup.created_at, one.backup.id));
+    // Whose age is unknown is not to be taken for the newest.
+    let age = |one: &Listed| {
+        let created = one.backup.created_at;
+        (
+            !clock::is_to_come(created, home.now),
+            created,
+            one.backup.id,
+        )
+    };
+    listed.sort_by_key(age);
     listed.reverse();
     Ok((listed, status))
 }

@@ -5,36 +5,29 @@
 
 use std::collections::btree_map::Entry;
 use std::fs::Metadata;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::record::{Backup, Status};
 use bk_schema::space::Space;
+use bk_schema::storage::Unreachable;
 
 use crate::caps::FreeBytes;
-use crate::flags::PROGRAM;
 use crate::retention::Archive;
 
 /// stat(2) counts the space of a file in these, whatever the file system's own blocks.
 const BLOCK_BYTES: u64 = 512;
 
-/// The archive of a completed backup; `None` where there is none, and where that cannot be told.
-pub(crate) fn look(backup: &Backup) -> Option<Archive> {
-    if backup.status != Status::Completed {
-        return None;
-    }
-    let path = &backup.backup_path;
-    match std::fs::metadata(path) {
-        Ok(metadata) => metadata.is_file().then(|| archive(&metadata)),
-        Err(error) => {
-            if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-                PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
-            }
-            None
-        }
-    }
+/// The archive of a completed backup; `None` where there is none.
+///
+/// # Errors
+/// [`Unreachable`], where that cannot be told.
+pub(crate) fn look(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
+    let found = home.storages.stat(backup.backup_path.as_ref())?;
+    let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;
+    Ok(found.filter(is_archive).map(|it| archive(&it)))
 }
 
 fn archive(metadata: &Metadata) -> Archive {

@@ -113,7 +113,7 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let (mut listed, _) = Listed::look(backup);
+                    let mut listed = Listed::look(&self.home, backup);
                     listed.pass(object);
                     listed.passed.insert("restore".into(), restore);
                     if output.is_table() {

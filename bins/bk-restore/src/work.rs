@@ -64,6 +64,7 @@ impl Work<'_> {
         let place = |name: &[u8]| self.place(name, &mut met.borrow_mut());
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
+        self.settings.selection.forget();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         for (path, is_met) in self.settings.paths.iter().zip(met.into_inner()) {
             ensure!(is_met, "the backup holds no '{}'", path.display());
@@ -72,6 +73,11 @@ impl Work<'_> {
             selection_is_all || done.entries > 0,
             "the backup holds nothing that is asked for"
         );
+        for glob in self.settings.selection.unmet() {
+            let glob = glob.escape_debug();
+            self.watch
+                .warn(&format!("warning: --path '{glob}' matched nothing"));
+        }
         stage.make_tree()?;
         let tree = stage.dir.open_dir(TREE.as_bytes());
         tree.context("the archive has no directory in the place of its first one")?;
@@ -142,7 +148,7 @@ impl Work<'_> {
     /// # Errors
     /// As [`Opened::open`].
     pub(crate) fn open(&self) -> Result<Opened> {
-        Opened::open(self.backup, self.settings.verify, self.watch)
+        Opened::open(self.home, self.backup, self.settings.verify, self.watch)
     }
 
     /// How the archive is to be restored into this stage.

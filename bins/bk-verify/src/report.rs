@@ -3,6 +3,7 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Cell, Column, Output, Tone};
 use bk_schema::record::Backup;
@@ -40,11 +41,12 @@ impl Report {
     /// Those of the output.
     pub(crate) fn add(
         &mut self,
+        home: &Home,
         backup: Backup,
         line: Map<String, Value>,
         verdict: &Verdict,
     ) -> Result<()> {
-        let (mut listed, _) = Listed::look(backup);
+        let mut listed = Listed::look(home, backup);
         if self.output.is_table() {
             self.rows.push(row(&listed, verdict));
             return Ok(());

@@ -7,24 +7,30 @@
 mod history;
 mod ledger;
 mod records;
+mod storages;
+mod trust;
 mod version;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::durable::{make_dir, sync_dir};
+use crate::clock;
+use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::NEWEST;
 use crate::record::Backup;
+use crate::storage::exposed;
 use crate::{recovery, spare};
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
+pub use trust::GAP;
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";
@@ -37,6 +43,8 @@ const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    at: Timestamp,
 }
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
@@ -47,15 +55,10 @@ pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Res
     check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
     loop {
-        let lock = Lock::take(
-            &home.dir,
-            Access::Read,
-            home.program,
-            home.now,
-            &mut backoff,
-        )?;
+        let lock = Lock::take(&home.dir, Access::Read, home.program, &mut backoff)?;
         let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
         if session.version()? == NEWEST {
+            home.storages.set(session.storages()?);
             return work(&session);
         }
         drop(session);
@@ -89,10 +92,7 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
+    read(home, |session| session.found(Some(lines)))
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
@@ -114,9 +114,11 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    then(transact(home, &mut backoff, &[], work)?)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        then(transact(home, &mut backoff, &[], work)?)
+    })
 }
 
 /// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
@@ -130,16 +132,26 @@ pub fn write_removal<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     check_there(home)?;
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    spare::give_up(home);
-    transact(home, &mut backoff, own, work)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        spare::give_up(home);
+        transact(home, &mut backoff, own, work)
+    })
 }
 
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff)?;
+    home.storages.set_writes();
+    if let Some(exposed) = exposed(&home.dir) {
+        let dir = home.dir.display();
+        let text = format!("warning: the home '{dir}' {exposed}");
+        home.storages.tell(&text);
+    }
+    version::close_to_others(home)?;
+    Ok(lock)
 }
 
 fn transact<T>(
@@ -157,8 +169,14 @@ fn transact<T>(
         version::upgrade(home, backoff)?;
         session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
     }
+    home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
-    let value = session.transaction(|| work(&session))?;
+    let value = session.transaction(|| {
+        session.settle_host()?;
+        let value = work(&session)?;
+        session.mark_storages()?;
+        Ok(value)
+    })?;
     drop(session);
     sync_dir(&home.dir)?;
     spare::lay_by(home);
@@ -169,7 +187,14 @@ impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
         loop {
             match Connection::open_with_flags(path, config(access)?) {
-                Ok(connection) => return Ok(Self { connection, home }),
+                Ok(connection) => {
+                    let at = clock::now();
+                    return Ok(Self {
+                        connection,
+                        home,
+                        at,
+                    });
+                }
                 Err(error) if is_lock_conflict(&error) => {
                     backoff.sleep(|| foreign_holder(&error))?
                 }
@@ -186,6 +211,11 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home
     }
 
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -296,9 +296,14 @@ impl Program {
 
     /// Tells people something on stderr, on one line.
     pub fn warn(&self, text: &str) {
-        // With standard error gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{}: {}", self.name, one_line(text));
+        warn(self.name, text);
     }
+}
+
+/// Tells people something on stderr, on one line, in the name of a program.
+pub(crate) fn warn(program: &str, text: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
 /// Text without line breaks, control characters and the numbers of system errors, which say

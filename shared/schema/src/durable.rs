@@ -9,7 +9,21 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
+use rustix::fs::{Access, CWD, Mode, RenameFlags, access, renameat_with};
+use rustix::process::umask;
+
+/// Does something while what is made is closed to others, whatever the user's umask. Not while
+/// other threads of this process make files.
+pub fn privately<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(Mode);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            umask(self.0);
+        }
+    }
+    let _restore = Restore(umask(Mode::RWXG | Mode::RWXO));
+    work()
+}
 
 /// Makes a directory with mode 0700 and those above it, where they are missing, to last.
 ///
@@ -39,7 +53,7 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system, and a directory that cannot be written to.
 pub fn make_storage(dir: &Path) -> Result<()> {
-    make_dir(dir)
+    privately(|| make_dir(dir))
         .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
     access(dir, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(io::Error::from)

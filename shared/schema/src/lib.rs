@@ -9,20 +9,24 @@
 //! shells are taught of it, `operands` which backups are meant, `output` what is printed,
 //! `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
 //! `signals` what ends a program in good order, `space` what a file system has, `units` sizes
-//! and times, `period` those of the calendar, `verified` what was proved of an archive. This
-//! crate opens no archive but to ask whether somebody is at work on it, or to hold it.
+//! and times, `period` those of the calendar, `clock` which times are believed, `host` whose
+//! backups they are, `verified` what was proved of an archive, `losses` what it lacks, `unread`
+//! what is piped in and not read. This crate opens no archive but to ask whether somebody is at work on it, or to hold it.
 
 pub mod at_work;
 pub mod birth;
 pub mod catalog;
 pub mod cli;
+pub mod clock;
 mod completions;
 pub mod detail;
 pub mod durable;
 pub mod home;
+pub mod host;
 pub mod lines;
 pub mod listing;
 pub mod lock;
+pub mod losses;
 pub mod metadata;
 mod migrations;
 pub mod moving;
@@ -39,5 +43,7 @@ pub mod rows;
 pub mod signals;
 pub mod space;
 mod spare;
+pub mod storage;
 pub mod units;
+pub mod unread;
 pub mod verified;

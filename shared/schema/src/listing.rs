@@ -3,7 +3,6 @@
 //!
 //! Looks at archives by stat alone, never while the catalog is held.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::home::Home;
 use crate::output::{Cell, Column, Output, Tone};
 use crate::record::{Backup, Status};
 use crate::units::human_size;
@@ -23,6 +23,8 @@ pub enum FileStatus {
     Available,
     /// None is.
     Missing,
+    /// It cannot be told: its storage is not there, or the file system fails.
+    Offline,
 }
 
 /// A record with the state of its archive, and what came with it on its line.
@@ -41,27 +43,31 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Looks at the archive. A place that cannot be looked at counts as missing, with the
-    /// reason.
-    pub fn look(backup: Backup) -> (Self, Option<io::Error>) {
-        let (file_status, error) = match std::fs::metadata(&backup.backup_path) {
-            Ok(metadata) if metadata.is_file() => (FileStatus::Available, None),
-            Ok(_) => (FileStatus::Missing, None),
-            Err(error) => {
-                use io::ErrorKind::{NotADirectory, NotFound};
-                let is_gone = matches!(error.kind(), NotFound | NotADirectory);
-                (FileStatus::Missing, (!is_gone).then_some(error))
+    /// Looks at the archive. Why a place cannot be reached is told on stderr.
+    pub fn look(home: &Home, backup: Backup) -> Self {
+        let found = home.storages.stat(backup.backup_path.as_ref());
+        let file_status = match found {
+            Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
+            Ok(_) => FileStatus::Missing,
+            Err(unreachable) => {
+                home.storages.tell_unreachable(&unreachable);
+                FileStatus::Offline
             }
         };
+        Self::new(backup, file_status)
+    }
+
+    /// With a state that is known.
+    #[must_use]
+    pub fn new(backup: Backup, file_status: FileStatus) -> Self {
         let name = Path::new(&backup.backup_path).file_name();
         let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
-        let listed = Self {
+        Self {
             backup,
             file_status,
             file_name,
             passed: Map::new(),
-        };
-        (listed, error)
+        }
     }
 
     /// Takes over the keys of a line that the record itself does not have.
@@ -76,12 +82,13 @@ impl Listed {
         self.passed.extend(unknown_keys(object));
     }
 
-    /// `available`, `missing`, or the state of a record that is not completed.
+    /// `available`, `missing`, `offline`, or the state of a record that is not completed.
     #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
             (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
             (Status::Completed, FileStatus::Missing) => ("missing", Tone::Bad),
+            (Status::Completed, FileStatus::Offline) => ("offline", Tone::Warn),
             (Status::Failed, _) => ("failed", Tone::Bad),
             (status, _) => (status.name(), Tone::Warn),
         }

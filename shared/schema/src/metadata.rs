@@ -25,7 +25,7 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if value.to_string() == compact(text) => value,
+        Ok(value) if format!("{value}") == compact(text) => value,
         _ => Value::from(text),
     }
 }

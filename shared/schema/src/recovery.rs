@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::at_work::{Held, hold, is_same_name};
 use crate::catalog::{Event, Session};
 use crate::durable::sync_dir;
+use crate::home::Home;
 use crate::moving::Move;
 use crate::record::{Backup, Status};
 
@@ -52,7 +53,7 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     ] {
         let rows = session.with_status(status)?.into_iter().flatten();
         let rows = rows.filter(|it| own.binary_search(&it.id).is_err());
-        let rows: Vec<_> = rows.collect();
+        let rows: Vec<_> = rows.filter(|it| is_reached(session.home(), it)).collect();
         if rows.is_empty() {
             continue;
         }
@@ -90,6 +91,19 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
         session.remove(&gone)?;
         session.log_all(&events)
     })
+}
+
+/// Whether all storages that may hold a file of it are there; else its row stays as it is.
+fn is_reached(home: &Home, backup: &Backup) -> bool {
+    let all = std::iter::once(backup.backup_path.clone()).chain(places(backup));
+    all.into_iter()
+        .all(|path| match home.storages.check_again(Path::new(&path)) {
+            Ok(()) => true,
+            Err(unreachable) => {
+                home.storages.tell_unreachable(&unreachable);
+                false
+            }
+        })
 }
 
 /// The state of one place.

@@ -103,6 +103,18 @@ fn parse_absolute(text: &str) -> Option<Timestamp> {
     local.to_timestamp(time).ok()
 }
 
+/// Other programs write months so.
+///
+/// # Errors
+/// A span with `m` alone.
+pub fn check_no_lone_m(text: &str) -> Result<()> {
+    let mut words = text.split(|c: char| !c.is_alphabetic());
+    if words.any(|word| word == "m") {
+        bail!("'{text}' may mean minutes or months: write them as min or mo");
+    }
+    Ok(())
+}
+
 fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
     let wrong = || {
         format!(
@@ -113,6 +125,7 @@ fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
     if span.is_negative() {
         bail!(wrong());
     }
+    check_no_lone_m(text)?;
     let zoned = now.to_zoned(TimeZone::system());
     let shifted = zoned.checked_add(span * sign).ok().with_context(wrong)?;
     Ok(shifted.timestamp())
@@ -174,6 +187,16 @@ mod tests {
         );
         assert_eq!(parse_duration("10m").unwrap(), Duration::from_secs(600));
         assert!(parse_duration("-1s").is_err() && parse_duration("10").is_err());
+        assert_eq!(
+            parse_future("90min", now).unwrap().to_string(),
+            "2026-11-24T13:30:00Z"
+        );
+        for text in ["6m", "1y 6m", "1h30m"] {
+            for error in [parse_past(text, now), parse_future(text, now)].map(Result::unwrap_err) {
+                let said = format!("'{text}' may mean minutes or months: write them as min or mo");
+                assert_eq!(error.to_string(), said);
+            }
+        }
         for text in ["", "soon", "-3d", "99999999y"] {
             assert!(parse_past(text, now).is_err(), "{text}");
         }

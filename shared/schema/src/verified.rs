@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock;
 use crate::record::Backup;
 
 /// Its key in the metadata.
@@ -31,6 +32,13 @@ impl LastVerified {
     pub fn of(backup: &Backup) -> Option<Self> {
         let value = backup.backup_metadata.get(KEY)?;
         Self::deserialize(value).ok()
+    }
+
+    /// When a record was last proved whole, as far as that can be believed.
+    #[must_use]
+    pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+        let last = Self::of(backup).filter(|last| last.ok && !clock::is_to_come(last.at, now));
+        Some(last?.at)
     }
 
     /// When a record was last verified at one of these levels, whatever came of it.

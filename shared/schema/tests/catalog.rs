@@ -9,6 +9,7 @@ use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::lock;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::storage::Storages;
 use jiff::Timestamp;
 
 fn home(dir: &Path) -> Home {
@@ -18,6 +19,8 @@ fn home(dir: &Path) -> Home {
         lock_timeout: Duration::from_secs(20),
         program: "test",
         now,
+        storages: Storages::new("test"),
+        host: None,
     }
 }
 

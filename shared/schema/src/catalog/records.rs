@@ -11,8 +11,8 @@ use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{IDS, NAMES, Session, id_list, lists};
-use crate::lines::Identity;
+use super::{Found, IDS, NAMES, Session, id_list, lists};
+use crate::lines::{Identity, Line};
 use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
 use crate::rows::{BadRow, backup_from, match_rows};
@@ -30,7 +30,7 @@ const UPDATE_CHUNK: usize = 1000;
 
 /// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
 /// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
-const RENAME_SPACE_BYTES: u64 = 1 << 20;
+pub(super) const RENAME_SPACE_BYTES: u64 = 1 << 20;
 
 type Strings = HashSet<String>;
 
@@ -60,6 +60,21 @@ impl Session<'_> {
             rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
+    }
+
+    /// What lines name, in their order, or every backup, oldest first.
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub fn found(&self, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+        let Some(lines) = lines else {
+            let rows = self.backups()?.into_iter();
+            return Ok(rows.map(|row| Ok((row?, Map::new()))).collect());
+        };
+        let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
+        let rows = self.find(&wanted)?.into_iter();
+        let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+        Ok(rows.zip(lines).map(pair).collect())
     }
 
     fn select(&self, condition: &str, values: &[Value]) -> Result<Vec<Result<Backup, BadRow>>> {
@@ -150,15 +165,6 @@ impl Session<'_> {
     pub fn named(&self, name: &str) -> Result<Option<Backup>> {
         let rows = self.select("WHERE backup_name = ?", &[Value::from(name.to_owned())])?;
         Ok(rows.into_iter().next().transpose()?)
-    }
-
-    /// The records whose archive is at this path, or was: the path of one that is missing is
-    /// taken too, as its removal would remove what is there.
-    ///
-    /// # Errors
-    /// Those of the query; a bad row is none.
-    pub fn at_path(&self, path: &str) -> Result<Vec<Result<Backup, BadRow>>> {
-        self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
     }
 
     /// The names and the paths of all records that begin so.

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use serde_json::json;
 
 use super::{Event, Session};
-use crate::durable::sync_dir;
+use crate::durable::{privately, sync_dir};
 use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
 use crate::migrations::{MIGRATIONS, NEWEST};
@@ -45,6 +45,27 @@ pub(super) fn create(home: &Home, backoff: &mut Backoff) -> Result<()> {
     made().with_context(cannot)
 }
 
+/// Closes to others what was made before this was done to all that DuckDB makes.
+///
+/// # Errors
+/// Those of chmod(2).
+pub(super) fn close_to_others(home: &Home) -> Result<()> {
+    let catalog = home.catalog();
+    let wals = WALS.map(|suffix| with_suffix(&catalog, suffix));
+    for file in std::iter::once(&catalog).chain(&wals) {
+        // By its path: to close a descriptor of the catalog would drop DuckDB's lock.
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        if metadata.mode() & 0o077 != 0 {
+            std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).with_context(
+                || format!("cannot close '{}' to others with chmod 600", file.display()),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// For a reader that found an older catalog: upgrades it, unless somebody else was faster.
 ///
 /// # Errors
@@ -56,12 +77,12 @@ pub(super) fn upgrade_first(home: &Home, backoff: &mut Backoff) -> Result<()> {
             home.dir.display()
         )
     };
-    let lock = Lock::take(&home.dir, Access::Write, home.program, home.now, backoff);
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff);
     let _lock = match lock {
         Err(error) if is_forbidden(&error) => return Err(error.context(cannot())),
         lock => lock?,
     };
-    upgrade(home, backoff)
+    privately(|| upgrade(home, backoff))
 }
 
 /// Upgrades an older catalog, after a copy of it was put beside it (`catalog.duckdb.v1`).
