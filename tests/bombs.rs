@@ -8,34 +8,21 @@ use bk_tests::tarball::{Header, Tarball};
 use bk_tests::{Ran, Sandbox, has};
 
 #[test]
-fn names_that_come_twice_are_an_error() {
+fn of_names_that_come_twice_the_last_counts() {
     let sandbox = sandbox();
     let new = || Tarball::new();
     attack(
         &sandbox,
         vec![
-            refused("files", new().file("f", "x").file("f", "y"), TWICE),
-            refused(
+            harmless("files", new().file("f", "x").file("f", "y")),
+            harmless(
                 "files, differently written",
                 new().file("f", "x").file("./f", "y"),
-                TWICE,
             ),
-            refused(
-                "directories",
-                new().dir("d").file("d/x", "x").dir("d"),
-                TWICE,
-            ),
-            refused("links", new().symlink("l", "a").symlink("l", "b"), TWICE),
-            refused(
-                "a directory and a file",
-                new().dir("d").file("d", "x"),
-                TWICE,
-            ),
-            refused(
-                "a file and a directory",
-                new().file("d", "x").dir("d"),
-                TWICE,
-            ),
+            harmless("directories", new().dir("d").file("d/x", "x").dir("d")),
+            harmless("links", new().symlink("l", "a").symlink("l", "b")),
+            harmless("a directory and a file", new().dir("d").file("d", "x")),
+            harmless("a file and a directory", new().file("d", "x").dir("d")),
             harmless(
                 "a directory after what is in it",
                 new().file("d/x", "x").dir("d"),
@@ -64,58 +51,43 @@ fn limits_hold() {
     attack(
         &sandbox,
         vec![
-            refused(
-                "depth",
-                new().gnu(b'L', deep.as_bytes()).file("x", "x"),
-                "more than 4096 parts",
-            ),
-            refused(
+            harmless("depth", new().gnu(b'L', deep.as_bytes()).file("x", "x")),
+            harmless(
                 "a long name",
                 new().pax(&[("path", long.as_bytes())]).file("x", "x"),
-                "longer than 65536",
             ),
-            refused(
-                "a long header",
-                new().raw_pax(&vec![b'x'; (1 << 20) + 1]),
-                "longer than 1048576",
-            ),
-            refused(
+            harmless("a long header", new().raw_pax(&vec![b'x'; (1 << 20) + 1])),
+            harmless(
                 "a malformed header",
                 new().raw_pax(b"99 x=y\n").file("x", "x"),
-                "malformed",
             ),
-            refused(
+            harmless(
                 "many extents in a record",
                 new()
                     .pax(&[("GNU.sparse.map", many.as_bytes())])
                     .file("x", "x"),
-                "longer than 1048576",
             ),
-            refused(
+            harmless(
                 "many extents in a map",
                 new()
                     .pax(&sparse)
                     .add(&Header::new(b'0', b"x", map.len() as u64), &map),
-                "more than 1000000 extents",
             ),
-            refused(
+            harmless(
                 "extents that overlap",
                 new()
                     .pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,5,2,4")])
                     .file("x", "123456789"),
-                "overlap or leave the file",
             ),
-            refused(
+            harmless(
                 "an owner that is none",
                 new().pax(&[("uid", b"4294967295")]).file("x", "x"),
-                "owner is out of range",
             ),
-            refused(
+            harmless(
                 "a NUL in a name",
                 new().pax(&[("path", b"a\0b")]).file("x", "x"),
-                "holds a NUL",
             ),
-            refused("an empty name", new().file("", "x"), "a name is empty"),
+            harmless("an empty name", new().file("", "x")),
             refused(
                 "a name that no disk takes",
                 new().pax(&[("path", &[b'n'; 300])]).file("x", "x"),

@@ -104,7 +104,7 @@ fn an_empty_catalog_has_its_storage_directory() {
 #[test]
 fn a_mistake_is_told_before_the_catalog_is_opened() {
     let sandbox = Sandbox::new();
-    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N";
+    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
     for (flags, said) in [
         (
             "--warn 'free>20G'",
@@ -352,4 +352,26 @@ fn a_hundred_thousand_records_take_a_few_seconds() {
         "{week}"
     );
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_mount_point_is_a_label_whatever_it_holds() {
+    let sandbox = Sandbox::with_app();
+    let name = "mo\"un\\t\n}\u{1b}[2J";
+    let Some(mount) = bk_tests::mounts::tmpfs(&sandbox, name, "size=20M") else {
+        return;
+    };
+    sandbox.write("name", name);
+    sandbox.ok("bk-create --storage \"$(cat name)\" -n a app");
+    let told = sandbox.ok("bk-df --prometheus").stdout;
+    let shown = mount.path.display().to_string();
+    let escaped = shown
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    let label = format!("mountpoint=\"{escaped}\"");
+    assert!(told.contains(&label), "{told}");
+    for line in told.lines() {
+        assert!(line.starts_with("# ") || line.starts_with("bk_"), "{line}");
+    }
 }

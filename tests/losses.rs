@@ -95,6 +95,27 @@ fn the_last_backup_that_lacks_nothing_stays() {
     assert_eq!(ok("bk-df --fail problems\\>0").stderr, "");
 }
 
+/// As where what is backed up is not mounted.
+#[test]
+fn the_last_backup_that_has_files_stays() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-auto --set a -s @daily -r 2 -- app; bk-auto --now a; mv app full; mkdir app");
+    sandbox.sql("UPDATE backup_records SET created_at = created_at - INTERVAL 5 DAY");
+    sandbox.ok("bk-auto --now a a");
+    let counts: Vec<_> = sandbox
+        .records()
+        .iter()
+        .map(|it| it["file_count"].clone())
+        .collect();
+    assert_eq!(counts, [6, 0, 0]);
+    let told = sandbox.ok("bk-prune --explain --keep-last 1").records();
+    let actions: Vec<_> = told
+        .iter()
+        .map(|it| it["decision"]["action"].clone())
+        .collect();
+    assert_eq!(actions, ["keep", "remove", "keep"]);
+}
+
 #[test]
 fn sockets_and_files_that_change_are_no_losses() {
     let sandbox = Sandbox::with_app();

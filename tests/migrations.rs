@@ -142,7 +142,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
         "catalog.duckdb.new.wal",
         "catalog.duckdb.v1",
         "catalog.duckdb.v1.new",
-        "",
+        ".",
     ]
     .iter()
     .map(|file| format!("-P {} ", home.join(file).display()))
@@ -161,7 +161,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
                     break;
                 }
                 assert!(
-                    ran.status == 137 || ran.stderr.starts_with("bk-ls: "),
+                    ran.status == 137 || ran.stderr.contains("bk-ls: cannot "),
                     "{ran:#?}"
                 );
                 let after = sandbox.run("bk-ls --json");

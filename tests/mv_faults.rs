@@ -37,6 +37,12 @@ impl Start {
         ))
     }
 
+    /// For strace(1): the files by which two directories are proved to be two.
+    fn probes(&self, dir: &str) -> String {
+        let old = self.sandbox.archive("a").display().to_string();
+        format!(" -P {old}.probe1 -P {dir}/a.tar.gz.probe2")
+    }
+
     fn dirs(&self) -> [String; 2] {
         let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         [text(&self.sandbox.path("new")), text(self.other.path())]
@@ -78,7 +84,9 @@ fn kill_at_each(start: &Start, calls: &str, rest: &str) -> usize {
     for dir in start.dirs() {
         for call in calls.split(' ') {
             for when in 1.. {
-                let ran = start.run(&dir, call, &format!("signal=SIGKILL:when={when}{rest}"));
+                let probes = start.probes(&dir);
+                let fault = format!("signal=SIGKILL:when={when}{rest}{probes}");
+                let ran = start.run(&dir, call, &fault);
                 start.check(&dir, &ran);
                 if ran.status != KILLED {
                     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
@@ -124,7 +132,8 @@ fn a_call_that_fails_is_told_and_leaves_one_whole_archive() {
         ] {
             let (call, error) = fault.split_once(':').unwrap();
             for when in 1..6 {
-                let ran = start.run(&dir, call, &format!("error={error}:when={when}"));
+                let probes = start.probes(&dir);
+                let ran = start.run(&dir, call, &format!("error={error}:when={when}{probes}"));
                 assert!([0, 1].contains(&ran.status), "{ran:#?}");
                 assert_eq!(ran.status == 0, ran.stderr.is_empty(), "{fault}: {ran:#?}");
                 assert!(ran.stderr.lines().count() < 2, "{ran:#?}");
@@ -285,7 +294,7 @@ fn others_find_the_archive_while_it_moves() {
     for dir in start.dirs() {
         // Stopped once the archive has its new name and the row not yet.
         let ran = sandbox.run(&format!(
-            "rm -rf home {dir}/* out trace; cp -a start/home .
+            "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
              strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {dir} >moved 2>err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-ls --json | jq -r .status

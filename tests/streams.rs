@@ -120,7 +120,7 @@ fn a_command_that_fails_makes_no_backup() {
                 .ledger()
                 .contains(&format!("a create failed {reason}"))
         );
-        assert_eq!(sandbox.ok("ls -A home/archives").stdout, "");
+        assert_eq!(sandbox.ok("ls home/archives").stdout, "");
         assert!(!record.to_string().contains("secret"));
     }
 }
@@ -171,10 +171,10 @@ fn a_signal_ends_the_command_with_all_of_its_group_and_keeps_nothing() {
         // What nobody waited for yet is dead all the same.
         let living = "ps -eo pgid=,stat= | awk -v group=$(cat pid) '$1 == group && $2 !~ /Z/'";
         assert_eq!(sandbox.ok(living).stdout, "");
-        assert_eq!(sandbox.ok("rm pid; ls -A home/archives").stdout, "");
+        assert_eq!(sandbox.ok("rm pid; ls home/archives").stdout, "");
     }
     let ran = sandbox.run("timeout -s TERM 0.5 bk-create -n b --stdin-filename x < <(sleep 9)");
-    assert_eq!(sandbox.ok("ls -A home/archives").stdout, "", "{ran:#?}");
+    assert_eq!(sandbox.ok("ls home/archives").stdout, "", "{ran:#?}");
 }
 
 #[test]
@@ -335,4 +335,15 @@ fn pipes_and_devices_as_operands_are_refused() {
         1,
         "bk-create: cannot back up 'socket': it is a socket, which holds nothing\n",
     );
+}
+
+#[test]
+fn its_archive_tells_where_it_came_from() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("bk-create -n a --stdin-filename x --stdin-from-command -- seq 3");
+    sandbox.ok("mv home/archives/a.tar.gz .; rm -r home; bk-adopt a.tar.gz");
+    let metadata = &sandbox.ok("bk-ls --json").record()["backup_metadata"];
+    assert_eq!(metadata["sources"], json!(["stdin:x"]));
+    assert_eq!(metadata["command"], "seq");
+    assert_eq!(metadata["stdin_filename"], "x");
 }

@@ -106,8 +106,8 @@ fn what_lists_all_refuses_lines_that_would_choose() {
     // cron, ssh, loops and scripts have something else there, and lose none of it.
     let loops = "while read -r line; do bk-ls --latest >/dev/null || exit; bk-df >/dev/null || exit; echo $line; done";
     for line in [
-        &format!("printf 'a\\nb\\n' | {loops}"),
-        &format!("printf 'a\\nb\\n' >names; {loops} <names"),
+        format!("printf 'a\\nb\\n' | {loops}").as_str(),
+        format!("printf 'a\\nb\\n' >names; {loops} <names").as_str(),
         "printf 'bk-ls --latest >/dev/null || exit\\necho a\\necho b\\n' | bash -s",
     ] {
         assert_eq!(sandbox.ok(line).stdout, "a\nb\n", "{line}");

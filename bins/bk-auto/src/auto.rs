@@ -17,7 +17,6 @@ use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
 use bk_schema::storage;
 use bk_schema::unread;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
@@ -77,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
-            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
             Ok(cli::DONE)
         }
         Some("clock-gap") => {
@@ -105,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 "remove" => store::remove(&home, &names)?,
                 _ => store::switch(&home, &names, change == "enable")?,
             };
-            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
             Ok(cli::DONE)
         }
     }
@@ -239,7 +238,7 @@ fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
     let mut status = cli::DONE;
     let jobs = readable(home, &mut status)?;
-    list::print(output, &jobs, home.now, &TimeZone::system())?;
+    list::print(output, &jobs, home.now, &bk_schema::zone::local())?;
     Ok(status)
 }
 
@@ -252,7 +251,12 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
     let signals = Signals::watch()?;
     signals.hold();
     let wakeups = signals.wakeups()?;
-    Runner::new(home, Watch { signals, wakeups }, arguments, output)
+    let watch = Watch {
+        signals,
+        wakeups,
+        is_attended: !arguments.has("wait"),
+    };
+    Runner::new(home, watch, arguments, output)
 }
 
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
@@ -279,7 +283,9 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
 
 /// Runs what is due; returns when something is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
-    let (now, zone) = (runner.home.now, TimeZone::system());
+    // Its files may go while bk-auto waits.
+    bk_schema::zone::check()?;
+    let (now, zone) = (runner.home.now, bk_schema::zone::local());
     let mut status = cli::DONE;
     let jobs = readable(&runner.home, &mut status)?;
     runner.jump = rounds::count(&runner.home, &mut status)?;
@@ -329,6 +335,7 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
             break;
         };
         runner.watch.wakeups.wait(left)?;
+        child::reap(None)?;
     }
     Ok(())
 }

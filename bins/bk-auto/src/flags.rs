@@ -6,7 +6,7 @@ pub(crate) const PROGRAM: Program = Program {
     name: "bk-auto",
     summary: "run the scheduled backups that are due, then their retention",
     usage: "[flags]  or  bk-auto --set [JOB] [flags] [-- PATH...]  or  bk-auto --set - <JOBS",
-    operands: Operands::Paths,
+    operands: Operands::Jobs,
     flags: &[
         Flag::new(
             "set",

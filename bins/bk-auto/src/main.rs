@@ -5,6 +5,7 @@ mod change;
 mod child;
 mod flags;
 mod hold;
+mod hook;
 mod job;
 mod list;
 mod retention;

@@ -2,7 +2,7 @@
 //!
 //! The catalog is never held while a child runs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::time::Instant;
 
@@ -16,12 +16,12 @@ use bk_schema::notices::{Notices, Priority};
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::child::{self, Watch};
 use crate::flags::PROGRAM;
 use crate::hold;
+use crate::hook::{self, When};
 use crate::job::Job;
 use crate::retention::{self, Pruned};
 use crate::store::{self, EVENT};
@@ -94,7 +94,7 @@ impl Runner {
         };
         // As it is now: another process may just have run it.
         let known = store::read_one(&self.home, name)?;
-        let due = known.due(self.home.now, &TimeZone::system());
+        let due = known.due(self.home.now, &bk_schema::zone::local());
         if due.is_none() && !at_once {
             return Ok(cli::DONE);
         }
@@ -138,10 +138,10 @@ impl Runner {
     fn before(&self, job: &Job) -> Result<()> {
         if let Some(text) = &job.before {
             let variables = [
-                ("BK_JOB", job.name.as_str()),
-                ("BK_HOME", &self.home_text()),
+                ("BK_JOB", OsStr::new(&job.name)),
+                ("BK_HOME", self.home.dir.as_os_str()),
             ];
-            let ran = child::hook(text, &variables, &self.watch, true);
+            let ran = hook::run(text, &variables, &self.watch, When::Before);
             ran.context("the command before failed, so there is no backup")?;
         }
         match self.watch.signals.caught() {
@@ -150,23 +150,19 @@ impl Runner {
         }
     }
 
-    /// A signal that comes meanwhile is not passed on: what was stopped is to be started again.
     fn after(&self, job: &Job, outcome: &Outcome) -> Result<()> {
         let Some(text) = &job.after else {
             return Ok(());
         };
-        let (name, home) = (outcome.backup_name(), self.home_text());
+        let name = outcome.backup_name().unwrap_or_default();
         let variables = [
-            ("BK_JOB", job.name.as_str()),
-            ("BK_HOME", &home),
-            ("BK_OUTCOME", outcome.word()),
-            ("BK_BACKUP", name.unwrap_or_default()),
+            ("BK_JOB", OsStr::new(&job.name)),
+            ("BK_HOME", self.home.dir.as_os_str()),
+            ("BK_OUTCOME", OsStr::new(outcome.word())),
+            ("BK_BACKUP", OsStr::new(name)),
         ];
-        child::hook(text, &variables, &self.watch, false).context("the command after failed")
-    }
-
-    fn home_text(&self) -> String {
-        self.home.dir.to_string_lossy().into_owned()
+        let ran = hook::run(text, &variables, &self.watch, When::After);
+        ran.context("the command after failed")
     }
 
     fn program(&self, name: &str) -> Command {

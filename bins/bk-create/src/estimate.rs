@@ -32,7 +32,8 @@ pub(crate) struct Estimate {
     pub(crate) estimated_size: u64,
     pub(crate) estimated_from: &'static str,
     pub(crate) storage: String,
-    pub(crate) available_bytes: u64,
+    /// `None` where the file system does not tell.
+    pub(crate) available_bytes: Option<u64>,
     pub(crate) reserve_bytes: u64,
     pub(crate) fits: bool,
     /// Keys of the request that are no request's.

@@ -60,6 +60,7 @@ fn make_room(session: &Session<'_>, name: &str) -> Result<()> {
     let Some(failed) = session.named(name)?.filter(is_failed) else {
         return Ok(());
     };
+    session.check_room()?;
     session.remove(&[failed.id])?;
     session.log(&Event {
         backup: Some((failed.id, name)),

@@ -142,7 +142,8 @@ impl Prospect {
 
         let space = Space::at(&storage)?;
         let reserve_bytes = settings.reserve_bytes;
-        let reserve_bytes = reserve_bytes.unwrap_or_else(|| space.default_reserve());
+        let default = || space.map_or(0, Space::default_reserve);
+        let reserve_bytes = reserve_bytes.unwrap_or_else(default);
         let estimated_size = totals.archive_bytes(earlier);
         let estimate = Estimate {
             sources: names,
@@ -155,10 +156,12 @@ impl Prospect {
                 "sample"
             },
             storage: storage_text,
-            available_bytes: space.available_bytes,
+            available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes,
             passed: request.passed.clone(),
-            fits: estimated_size.saturating_add(reserve_bytes) <= space.available_bytes,
+            fits: space.is_none_or(|it| {
+                estimated_size.saturating_add(reserve_bytes) <= it.available_bytes
+            }),
         };
         Ok(Self {
             given,
@@ -179,8 +182,12 @@ fn storage(settings: &Settings, known: &Known) -> Result<(PathBuf, String)> {
     let storage = std::path::absolute(storage)
         .with_context(|| format!("cannot find the storage directory '{}'", storage.display()))?;
     let text = storage.to_str().map(str::to_owned);
-    let text = text
-        .with_context(|| format!("the storage directory '{}' is not UTF-8", storage.display()))?;
+    let text = text.with_context(|| {
+        format!(
+            "the storage directory '{}' is not UTF-8: the paths in the catalog are text; name another with --storage",
+            storage.display()
+        )
+    })?;
     Ok((storage, text))
 }
 
@@ -201,9 +208,14 @@ impl Estimate {
             human_size(self.estimated_size),
             human_size(self.reserve_bytes),
             self.storage,
-            human_size(self.available_bytes)
+            self.available()
         );
         Ok(())
+    }
+
+    fn available(&self) -> String {
+        let size = self.available_bytes.map(human_size);
+        size.unwrap_or_else(|| "an unknown size".to_owned())
     }
 
     pub(crate) fn for_people(&self) -> String {
@@ -218,7 +230,7 @@ impl Estimate {
                 "an earlier backup"
             },
             self.storage,
-            human_size(self.available_bytes),
+            self.available(),
             human_size(self.reserve_bytes),
             if self.fits { "yes" } else { "no" },
         )

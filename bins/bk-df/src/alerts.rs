@@ -91,7 +91,10 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
             if summary.free_bytes.is_none() =>
         {
-            format!("'{name}' cannot be looked at")
+            match summary.mountpoint {
+                Some(_) => format!("'{name}' does not tell its free space"),
+                None => format!("'{name}' cannot be looked at"),
+            }
         }
         Limit::FreeBytes(bytes) => {
             let free = summary.free_bytes.filter(|it| *it < bytes)?;

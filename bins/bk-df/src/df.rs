@@ -2,6 +2,7 @@
 //!
 //! The catalog is closed before the first directory is looked at and the first line printed.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::clock;
 use bk_schema::home::{self, Home};
 use bk_schema::host::Host;
-use bk_schema::output::Output;
+use bk_schema::output::{Output, visible};
 use bk_schema::record::Backup;
 use bk_schema::units;
 use bk_schema::unread;
@@ -69,7 +70,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     if is_prometheus {
-        output.text(&prometheus::text(&all, &judged))?;
+        let text = prometheus::text(&all, &judged);
+        // The format has most characters stand as they are; a terminal obeys some of them.
+        if std::io::stdout().is_terminal() {
+            let lines: Vec<_> = text.lines().map(visible).collect();
+            output.text(&(lines.join("\n") + "\n"))?;
+        } else {
+            output.text(&text)?;
+        }
         output.flush()?;
     } else if output.is_table() {
         table::print(&mut output, &all)?;

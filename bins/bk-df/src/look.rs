@@ -24,8 +24,8 @@ pub(crate) struct FileSystem {
     pub(crate) mountpoint: Option<String>,
     /// The directories with archives on it.
     pub(crate) directories: Vec<String>,
-    /// What it has, or why that cannot be told.
-    pub(crate) space: Result<Space, String>,
+    /// What it has, where it tells that, or why it cannot be looked at.
+    pub(crate) space: Result<Option<Space>, String>,
 }
 
 /// A backup and what there is of it.

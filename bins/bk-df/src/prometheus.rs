@@ -132,7 +132,7 @@ const GAUGES: [Gauge; 17] = [
     (
         "bk_filesystem_reachable",
         "Whether the archives can be reached.",
-        |it| Some(if it.size_bytes.is_some() { 1.0 } else { 0.0 }),
+        |it| Some(if it.mountpoint.is_some() { 1.0 } else { 0.0 }),
     ),
     (
         "bk_alerts",

@@ -109,7 +109,7 @@ impl Facts<'_> {
         let mut summary = self.backups(stored, |flow| flow.place == Some(place));
         summary.mountpoint.clone_from(&file_system.mountpoint);
         summary.directories.clone_from(&file_system.directories);
-        if let Ok(space) = file_system.space {
+        if let Ok(Some(space)) = file_system.space {
             let default = || space.default_reserve();
             let reserve = self.reserve_bytes.unwrap_or_else(default);
             let growth = summary.growth_bytes_per_day.expected();
@@ -326,10 +326,10 @@ mod tests {
             space,
         };
         let space = |available_bytes| {
-            Ok(Space {
+            Ok(Some(Space {
                 total_bytes: 2000,
                 available_bytes,
-            })
+            }))
         };
         summaries(&Facts {
             file_systems: &[

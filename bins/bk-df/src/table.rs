@@ -5,7 +5,6 @@
 use anyhow::Result;
 use bk_schema::output::{Cell, Column, Output, Tone, visible};
 use bk_schema::units::human_size;
-use jiff::tz::TimeZone;
 
 use crate::bar::{self, PARTS};
 use crate::summary::{Brief, Summary};
@@ -78,6 +77,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         output.toned(&visible(summary.label()), Tone::Head)
     );
     match bar::parts(summary) {
+        None if summary.mountpoint.is_some() => text.push_str("does not tell its space\n"),
         None => text.push_str("cannot be looked at\n"),
         Some(parts) => {
             let cells = bar::widths(parts, width.saturating_sub(2));
@@ -110,7 +110,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
 }
 
 fn of_time(brief: &Brief) -> String {
-    let local = brief.created_at.to_zoned(TimeZone::system());
+    let local = brief.created_at.to_zoned(bk_schema::zone::local());
     let time = local.strftime("%Y-%m-%d %H:%M:%S");
     format!("{time}  {}", visible(&brief.backup_name))
 }

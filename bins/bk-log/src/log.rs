@@ -11,7 +11,6 @@ use bk_schema::output::Output;
 use bk_schema::period::Period;
 use bk_schema::record::parse_in;
 use bk_schema::unread;
-use jiff::tz::TimeZone;
 
 use crate::flags::PROGRAM;
 use crate::follow::{self, Stamp};
@@ -96,7 +95,7 @@ fn list(
 }
 
 fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output) -> Result<u8> {
-    let mut statistics = Statistics::new(period, TimeZone::system());
+    let mut statistics = Statistics::new(period, bk_schema::zone::local());
     let mut status = cli::DONE;
     loop {
         let is_full = ledger::is_full(&page);

@@ -16,7 +16,6 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::{Output, is_colour_wanted};
 use bk_schema::record::{Backup, Status};
 use bk_schema::signals::SIGNALLED;
-use jiff::tz::TimeZone;
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Item;
@@ -42,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         PROGRAM.warn("there is nothing to choose from");
         return Ok(cli::SOME_FAILED);
     }
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let items = listed.into_iter().map(|one| Item::new(one, &zone));
     let mut state = State::new(items.collect(), now);
     state.header = header.map(str::to_owned);

@@ -15,6 +15,7 @@ use bk_schema::space::Space;
 use bk_schema::storage::Unreachable;
 
 use crate::caps::FreeBytes;
+use crate::flags::PROGRAM;
 use crate::retention::Archive;
 
 /// stat(2) counts the space of a file in these, whatever the file system's own blocks.
@@ -48,8 +49,14 @@ pub(crate) fn free<'a>(
     for (backup, archive) in all {
         let Some(archive) = archive else { continue };
         if let Entry::Vacant(entry) = free.entry(archive.file_system) {
-            let space = Space::at(Path::new(&backup.backup_path))?;
-            entry.insert(space.available_bytes);
+            match Space::at(Path::new(&backup.backup_path))? {
+                Some(space) => drop(entry.insert(space.available_bytes)),
+                // Nothing says that space is wanted there.
+                None => PROGRAM.warn(&format!(
+                    "warning: --keep-free is not heeded where '{}' is: the file system does not tell its free space",
+                    backup.backup_path
+                )),
+            }
         }
     }
     Ok(free)

@@ -157,7 +157,7 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
         })
     };
     let zone = arguments.parsed("time-zone", parse)?;
-    Ok(zone.unwrap_or_else(TimeZone::system))
+    Ok(zone.unwrap_or_else(bk_schema::zone::local))
 }
 
 /// A number of backups, or no limit.

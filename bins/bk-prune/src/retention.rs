@@ -234,7 +234,11 @@ impl<'a> Judgement<'a> {
             return;
         };
         self.hold(*newest, "newest in group");
-        let is_whole = |at: &&usize| losses::count(self.backup(**at)) == 0;
+        // What has no file at all may be of a place where nothing was mounted.
+        let is_whole = |at: &&usize| {
+            let backup = self.backup(**at);
+            losses::count(backup) == 0 && backup.file_count.is_some_and(|count| count > 0)
+        };
         if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {
             self.hold(*whole, "newest that lacks nothing");
         }

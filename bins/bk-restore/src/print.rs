@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::entries::Entries;
 use bk_archive::entry::Kind;
 use bk_archive::extract::Observer;
 use bk_archive::names::{Sought, plain};
-use bk_archive::seek;
 
 use crate::watch::Watch;
 
@@ -48,7 +48,7 @@ enum Found {
 fn look_for(archive: &Archive<'_>, wanted: &[u8], watch: &Watch) -> Result<Found> {
     let sought = [Sought::path(wanted.to_owned())];
     let sought = archive.is_in_order.then_some(&sought[..]);
-    let mut reader = seek::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
+    let mut reader = Entries::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!watch.is_stopped(), "interrupted");
         if plain(&entry.path)? != wanted {

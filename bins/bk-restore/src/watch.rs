@@ -81,6 +81,10 @@ impl Observer for Watch {
         }
     }
 
+    fn noted(&self, what: &str) {
+        self.warn(&format!("note: {what}"));
+    }
+
     fn is_stopped(&self) -> bool {
         self.signals.caught().is_some()
     }

@@ -10,6 +10,7 @@ use bk_archive::extract::{Done, Observer, Plan, extract};
 use bk_archive::names::{Sought, below, plain, strip};
 use bk_schema::home::Home;
 use bk_schema::record::Backup;
+use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
 
@@ -27,6 +28,8 @@ const HARMLESS_BYTES: u64 = 64 << 20;
 pub(crate) struct Outcome {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
+    /// Whether something was lost, as the archive is damaged.
+    pub(crate) is_damaged: bool,
     pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
@@ -140,6 +143,7 @@ impl Work<'_> {
             ensure!(done.entries > 0, "the backup holds nothing of '{source}'");
             all.entries += done.entries;
             all.bytes += done.bytes;
+            all.is_damaged |= done.is_damaged;
             staged.push((target, stage));
         }
         self.place_all(&staged, &all)
@@ -164,8 +168,14 @@ impl Work<'_> {
             rights: self.settings.rights(),
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
+            salvages: !self.settings.verify || self.is_damaged(),
             jobs: self.settings.jobs,
         }
+    }
+
+    /// Whether it was adopted though it is damaged.
+    fn is_damaged(&self) -> bool {
+        self.backup.backup_metadata.contains_key("damaged")
     }
 
     fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Done> {
@@ -193,8 +203,10 @@ impl Work<'_> {
         else {
             return Ok(());
         };
-        let stat = rustix::fs::fstatvfs(stage.dir.root())?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let Some(space) = Space::of(stage.dir.root())? else {
+            return Ok(());
+        };
+        let free = space.available_bytes;
         ensure!(
             bytes <= free,
             "it takes {} and '{}' has {} free",
@@ -257,6 +269,7 @@ impl Work<'_> {
         Ok(Outcome {
             entries: done.entries,
             bytes: done.bytes,
+            is_damaged: done.is_damaged,
             placed: paths.zip(placed.into_iter().map(|one| one.kept)).collect(),
         })
     }

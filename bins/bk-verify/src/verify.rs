@@ -187,6 +187,14 @@ impl Verification {
             signals.caught().is_none()
         });
         signals.release();
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.fail(&item.backup, &error.into());
+                return true;
+            }
+        };
         if is_settled
             && verdict.as_ref().is_some_and(Verdict::is_missing)
             && let Err(unreachable) = self.home.storages.check_again(archive)
@@ -242,6 +250,10 @@ impl Verification {
                 Fate::Changed(backup) => {
                     self.fail(&backup, &anyhow!("it changes while it is verified"));
                 }
+                Fate::Bad(error) => {
+                    self.fail(&item.backup, &error);
+                    self.tell(item, &verdict)?;
+                }
             }
         }
         self.report.flush()?;
@@ -262,6 +274,9 @@ impl Verification {
 
     fn tell(&mut self, item: Item, verdict: &Verdict) -> Result<()> {
         let name = item.backup.backup_name.escape_debug().to_string();
+        for note in &verdict.notes {
+            self.progress.warn(&format!("note: '{name}': {note}"));
+        }
         for problem in &verdict.problems {
             self.progress
                 .warn(&format!("'{name}' is bad: {}", problem.reason));

@@ -58,7 +58,9 @@ impl Rights {
     /// What an entry is to have, and what it is not to have of what the archive tells.
     pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<LeftOut>) {
         let mut left_out = Vec::new();
-        let owner = self.owner(entry);
+        // To chown(2) it means to leave the owner as it is.
+        let is_one = |(uid, gid): &(u32, u32)| *uid != u32::MAX && *gid != u32::MAX;
+        let owner = self.owner(entry).filter(is_one);
         let special = entry.mode & 0o6000;
         if owner.is_none() && special != 0 {
             left_out.push("its setuid and setgid bits: that takes root or --same-owner".to_owned());

@@ -17,10 +17,10 @@ use rustix::io::Errno;
 
 use crate::attributes::{Attributes, by_proc};
 use crate::beneath::Beneath;
+use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::extract::{Observer, Plan};
 use crate::names::plain;
-use crate::seek;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -37,7 +37,10 @@ pub fn compare(
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
-    let mut reader = seek::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    let mut reader = Entries::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    if plan.salvages {
+        reader.salvage();
+    }
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");

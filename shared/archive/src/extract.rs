@@ -21,11 +21,11 @@ use rustix::io::Errno;
 
 use crate::attributes::{Attributes, LeftOut, Made, Rights};
 use crate::beneath::Beneath;
+use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::late::Late;
 use crate::names::{Sought, plain};
-use crate::seek;
 
 /// In which content is copied.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -50,6 +50,8 @@ pub struct Plan<'a> {
     pub limit: (u64, String),
     /// Permissions of directories that the archive does not tell.
     pub dir_mode: u32,
+    /// Whether what is whole of a damaged archive is restored, rather than nothing.
+    pub salvages: bool,
     /// Inflating threads.
     pub jobs: usize,
 }
@@ -63,6 +65,8 @@ pub struct Done {
     pub bytes: u64,
     /// Whether the archive told of the first directory itself.
     pub has_root: bool,
+    /// Whether something of it was lost, as the archive is damaged.
+    pub is_damaged: bool,
     /// Length and hash of the archive as it was read, where all of it was.
     pub whole: Option<Whole>,
 }
@@ -73,6 +77,8 @@ pub trait Observer {
     fn restored_bytes(&self, bytes: u64);
     /// An entry, or something of it, was left out, and why.
     fn left_out(&self, name: &[u8], what: &str);
+    /// Something in the archive is odd, or lost.
+    fn noted(&self, what: &str);
     /// Whether to give up.
     fn is_stopped(&self) -> bool;
 }
@@ -94,6 +100,7 @@ pub fn extract(
         observer,
         done: Done::default(),
         late: Late::default(),
+        is_own: false,
         counted_bytes: 0,
         unlooked_bytes: LOOK_AGAIN_BYTES,
         buffer: vec![0; BUFFER_BYTES],
@@ -116,6 +123,8 @@ struct Extraction<'a> {
     observer: &'a dyn Observer,
     done: Done,
     late: Late,
+    /// Whether the archive is one of bk's.
+    is_own: bool,
     counted_bytes: u64,
     /// Since the free space was looked at.
     unlooked_bytes: u64,
@@ -130,15 +139,29 @@ impl Extraction<'_> {
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = seek::read(archive, sought, self.plan.jobs, &is_stopped)?;
+        let mut reader = Entries::read(archive, sought, self.plan.jobs, &is_stopped)?;
+        if self.plan.salvages {
+            reader.salvage();
+        }
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
             let name = plain(&entry.path).with_context(shown)?;
             let Some(to) = place(&name) else { continue };
             self.count(&entry).with_context(shown)?;
-            self.entry(&entry, to, place, &mut reader.content())
-                .with_context(shown)?;
+            let made = self.entry(&entry, to.clone(), place, &mut reader.content());
+            if made.is_err() && reader.is_cut() {
+                self.target.remove_file(&to).with_context(shown)?;
+                self.left_out(&entry.path, ["it is damaged".into()]);
+                self.done.is_damaged = true;
+                continue;
+            }
+            made.with_context(shown)?;
+        }
+        self.done.is_damaged |= reader.is_damaged();
+        self.is_own |= reader.is_own();
+        for note in reader.notes() {
+            self.observer.noted(&note);
         }
         Ok(reader.into_input().whole())
     }
@@ -155,7 +178,8 @@ impl Extraction<'_> {
         self.pass(archive, self.plan.sought.map(|_| &sought[..]), &place)?;
         for (first, places) in apart {
             if !met.borrow().contains(first) {
-                return Err(not_held(first));
+                self.leads_nowhere(first, places)?;
+                continue;
             }
             for further in &places[1..] {
                 let linked = (places[0].clone(), further.clone());
@@ -164,9 +188,21 @@ impl Extraction<'_> {
         }
         self.make_links()?;
         let left = self.late.take_apart();
-        left.keys()
-            .next()
-            .map_or(Ok(()), |first| Err(not_held(first)))
+        let mut left = left.iter();
+        left.try_for_each(|(first, places)| self.leads_nowhere(first, places))
+    }
+
+    /// Hard links to what the archive does not hold: the others are restored all the same, unless
+    /// it is one of bk's.
+    fn leads_nowhere(&self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
+        let error = not_held(first);
+        if self.is_own {
+            return Err(error);
+        }
+        for to in places {
+            self.observer.left_out(below_first(to), &error.to_string());
+        }
+        Ok(())
     }
 
     fn check_stop(&self) -> Result<()> {
@@ -216,12 +252,6 @@ impl Extraction<'_> {
             };
         }
         let (attributes, left_out) = self.plan.rights.attributes(entry);
-        // To chown(2) it means to leave the owner as it is.
-        let is_no_owner = |(uid, gid)| uid == u32::MAX || gid == u32::MAX;
-        ensure!(
-            !attributes.owner.is_some_and(is_no_owner),
-            "its owner is out of range"
-        );
         let is_node = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
         if is_node && !self.plan.rights.devices {
             self.left_out(

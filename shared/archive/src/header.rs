@@ -269,10 +269,10 @@ pub(crate) fn number(field: &[u8]) -> Result<i64> {
             .ok()
             .context("a number in a header is out of range");
     }
-    let is_filler = |byte: &u8| *byte == b' ' || *byte == 0;
-    let digits = field.iter().skip_while(|byte| is_filler(byte));
+    let digits = field.iter().skip_while(|byte| **byte == b' ');
+    // One that begins with NUL is 0, whatever follows: so all others read it.
     let digits: Vec<u8> = digits
-        .take_while(|byte| !is_filler(byte))
+        .take_while(|byte| **byte != b' ' && **byte != 0)
         .copied()
         .collect();
     digits.iter().try_fold(0i64, |value, byte| {
@@ -368,6 +368,8 @@ mod tests {
             (&b"0000644\0"[..], 0o644),
             (b"   17 \0", 0o17),
             (b"\0\0\0", 0),
+            (b"\0\05\0", 0),
+            (b"17\0 5", 0o17),
             (b"\x80\0\x01\0", 256),
             (b"\xff\xff\xff\xfe", -2),
         ] {

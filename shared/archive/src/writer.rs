@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -20,6 +21,7 @@ use crate::members::{Members, Read};
 use crate::place::Status;
 use crate::problem::{Problem, ProblemKind};
 use crate::source::{Opened, Opener, failed, problem};
+use crate::threads::{begin_some, needed};
 use crate::walk::{Filter, Found, Source, walk};
 
 /// What is to be archived, and how.
@@ -127,17 +129,18 @@ pub(crate) fn run<T: Send>(
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order_out) = sync_channel(jobs * 2);
         let job_out = std::sync::Arc::new(Mutex::new(job_out));
-        for _ in 0..jobs {
-            let job_out = job_out.clone();
-            scope.spawn(move || compress(&job_out, level));
-        }
-        // The compressors hold the only receivers, so that a reader never waits for the dead.
-        drop(job_out);
         let out = Out {
             jobs: job_in,
             order: order_in,
         };
-        let reader = scope.spawn(move || read(out));
+        // The one that cannot be done without comes first.
+        let reader = needed(Builder::new().spawn_scoped(scope, move || read(out)))?;
+        begin_some(jobs, || {
+            let job_out = job_out.clone();
+            Builder::new().spawn_scoped(scope, move || compress(&job_out, level))
+        })?;
+        // The compressors hold the only receivers, so that a reader never waits for the dead.
+        drop(job_out);
         let written = write_in_order(order_out, sink);
         let read = reader.join();
         // A sink that fails ends the reading, so its error is the one to tell.

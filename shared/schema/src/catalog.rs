@@ -10,6 +10,7 @@ mod records;
 mod storages;
 mod trust;
 mod version;
+mod working_copy;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ use crate::migrations::NEWEST;
 use crate::record::Backup;
 use crate::storage::exposed;
 use crate::{recovery, spare};
+use working_copy::WorkingCopy;
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
@@ -39,12 +41,26 @@ const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))
 /// What a name is in, where the parameter is a list of them.
 const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
+/// In DuckDB's words: why a catalog does not open that is not damaged.
+const OUTSIDE: [&str; 8] = [
+    "No space left",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
     /// When it began, which is what the ledger tells: the process may have begun hours before.
     at: Timestamp,
+    /// What is open instead of the catalog, where DuckDB does not take its path.
+    working_copy: Option<WorkingCopy>,
 }
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
@@ -117,12 +133,14 @@ pub fn write_then<T, U>(
     privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
-        then(transact(home, &mut backoff, &[], work)?)
+        let value = transact(home, &mut backoff, &[], work)?;
+        spare::lay_by(home);
+        then(value)
     })
 }
 
-/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
-/// to this process the rows that are its `own` work.
+/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
+/// may be full, and recovery leaves to this process the rows that are its `own` work.
 ///
 /// # Errors
 /// As [`write`].
@@ -174,25 +192,34 @@ fn transact<T>(
     let value = session.transaction(|| {
         session.settle_host()?;
         let value = work(&session)?;
-        session.mark_storages()?;
+        // Not in each part of a long removal, which brings no archive anywhere.
+        if own.is_empty() {
+            session.mark_storages()?;
+        }
         Ok(value)
     })?;
-    drop(session);
+    session.close()?;
     sync_dir(&home.dir)?;
-    spare::lay_by(home);
     Ok(value)
 }
 
 impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
+        let working_copy = match working_copy::is_needed(path) {
+            true => Some(WorkingCopy::of(path)?),
+            false => None,
+        };
+        let opened = working_copy
+            .as_ref()
+            .map_or_else(|| path.to_owned(), WorkingCopy::path);
         loop {
-            match Connection::open_with_flags(path, config(access)?) {
+            match Connection::open_with_flags(&opened, config(access)?) {
                 Ok(connection) => {
-                    let at = clock::now();
                     return Ok(Self {
                         connection,
                         home,
-                        at,
+                        at: clock::now(),
+                        working_copy,
                     });
                 }
                 Err(error) if is_lock_conflict(&error) => {
@@ -201,8 +228,7 @@ impl<'a> Session<'a> {
                 Err(error) => {
                     let path = path.display();
                     let reason = plain(&error);
-                    let is_outside = ["No space left", "Permission denied", "Read-only"];
-                    if is_outside.iter().any(|word| reason.contains(word)) {
+                    if OUTSIDE.iter().any(|word| reason.contains(word)) {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
                     bail!(
@@ -211,6 +237,17 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// What was written is in the catalog from here on, also where a copy was written to.
+    fn close(self) -> Result<()> {
+        let Some(copy) = self.working_copy else {
+            return Ok(());
+        };
+        let written = self.connection.execute_batch("CHECKPOINT");
+        written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
+        drop(self.connection);
+        copy.put_back()
     }
 
     /// Where it is.

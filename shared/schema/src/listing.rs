@@ -11,15 +11,17 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::home::Home;
+use crate::moving::Move;
 use crate::output::{Cell, Column, Output, Tone};
 use crate::record::{Backup, Status};
 use crate::units::human_size;
+use crate::zone;
 
 /// Whether the archive of a record is where the record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
-    /// A regular file is there.
+    /// A regular file is there, or where a move has brought it.
     Available,
     /// None is.
     Missing,
@@ -45,7 +47,11 @@ pub struct Listed {
 impl Listed {
     /// Looks at the archive. Why a place cannot be reached is told on stderr.
     pub fn look(home: &Home, backup: Backup) -> Self {
-        let found = home.storages.stat(backup.backup_path.as_ref());
+        let stat = |path: &str| home.storages.stat(path.as_ref());
+        let found = match (stat(&backup.backup_path), Move::of(&backup)) {
+            (Ok(None), Some(Move::To(other) | Move::From(other))) => stat(&other),
+            (found, _) => found,
+        };
         let file_status = match found {
             Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
             Ok(_) => FileStatus::Missing,
@@ -154,7 +160,7 @@ pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Resu
         ("FILE", false),
     ]
     .map(column);
-    let zone = TimeZone::system();
+    let zone = zone::local();
     let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
     output.table(&columns, &rows)?;
     output.flush()

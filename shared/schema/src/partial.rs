@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::at_work::is_at;
 use crate::durable::{privately, rename_new, sync_dir};
 use crate::recovery::partial_path;
 
@@ -66,6 +67,14 @@ impl Partial {
         sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
         self.is_kept = true;
         Ok(())
+    }
+
+    /// Whether it is still where it was put.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        is_at(&self.place, &self.file.metadata()?)
     }
 
     /// Gives back the space of an archive that will not be finished: without it, there may be

@@ -44,7 +44,24 @@ impl Progress {
             self.bar.set_style(style.with_key("text", show));
         }
         self.bar.set_length(total_bytes);
-        self.bar.enable_steady_tick(TICK);
+        self.keep_ticking();
+    }
+
+    /// Draws the bar also while nothing is done. Where no thread is to be had for that, it is
+    /// drawn as something is; where there is no bar, none is wanted.
+    fn keep_ticking(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let bar = self.bar.downgrade();
+        let tick = move || {
+            while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.tick();
+                drop(bar);
+                std::thread::sleep(TICK);
+            }
+        };
+        let _ = std::thread::Builder::new().spawn(tick);
     }
 
     /// As [`Progress::begin`], where it is not known how many bytes there are.

@@ -115,7 +115,7 @@ impl Removal<'_> {
             if self.signals.caught().is_some() {
                 return Ok(Vec::new());
             }
-            let chosen = choose(session, most)?;
+            let chosen = choose(session, most.min(spare::row_count(self.home)))?;
             self.begin(session, chosen)
         })
     }

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil};
+
+use crate::zone;
 
 const SIZE_UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -95,7 +97,7 @@ fn parse_absolute(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
-    let local = TimeZone::system();
+    let local = zone::local();
     let time = match text.parse::<civil::DateTime>() {
         Ok(time) => time,
         Err(_) => text.parse::<civil::Date>().ok()?.at(0, 0, 0, 0),
@@ -126,7 +128,7 @@ fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
         bail!(wrong());
     }
     check_no_lone_m(text)?;
-    let zoned = now.to_zoned(TimeZone::system());
+    let zoned = now.to_zoned(zone::local());
     let shifted = zoned.checked_add(span * sign).ok().with_context(wrong)?;
     Ok(shifted.timestamp())
 }

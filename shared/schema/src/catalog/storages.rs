@@ -8,8 +8,6 @@ use anyhow::Result;
 use duckdb::params;
 
 use super::Session;
-use super::records::RENAME_SPACE_BYTES;
-use crate::space::Space;
 use crate::storage::{Storage, mark};
 
 impl Session<'_> {
@@ -55,9 +53,7 @@ impl Session<'_> {
         let mut dirs: Vec<String> = dirs.collect::<Result<_, _>>()?;
         dirs.retain(|dir| !self.home.storages.is_known(Path::new(dir)));
         // On a full disk this can wait; the commit of a new key there may end the process.
-        let has_room =
-            || Space::at(&self.home.dir).is_ok_and(|it| it.available_bytes >= RENAME_SPACE_BYTES);
-        if dirs.is_empty() || !has_room() {
+        if dirs.is_empty() || self.check_room().is_err() {
             return Ok(());
         }
         for dir in dirs {

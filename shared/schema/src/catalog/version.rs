@@ -161,7 +161,7 @@ fn migrate(home: &Home, path: &Path, from: i64, backoff: &mut Backoff) -> Result
         })
     })?;
     session.connection.execute_batch("CHECKPOINT")?;
-    drop(session);
+    session.close()?;
     ensure!(
         wal_of(path).is_none(),
         "DuckDB left a WAL beside '{}'",
