@@ -67,6 +67,7 @@ impl Work<'_> {
         let place = |name: &[u8]| self.place(name, &mut met.borrow_mut());
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
+        self.settings.selection.forget();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         for (path, is_met) in self.settings.paths.iter().zip(met.into_inner()) {
             ensure!(is_met, "the backup holds no '{}'", path.display());
@@ -75,6 +76,11 @@ impl Work<'_> {
             selection_is_all || done.entries > 0,
             "the backup holds nothing that is asked for"
         );
+        for glob in self.settings.selection.unmet() {
+            let glob = glob.escape_debug();
+            self.watch
+                .warn(&format!("warning: --path '{glob}' matched nothing"));
+        }
         stage.make_tree()?;
         let tree = stage.dir.open_dir(TREE.as_bytes());
         tree.context("the archive has no directory in the place of its first one")?;
@@ -286,6 +292,11 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         };
         values.iter().map(Value::as_str).collect()
     };
+    if backup.backup_metadata.contains_key("stdin_filename") {
+        bail!(
+            "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
+        );
+    }
     let unknown = "its record does not tell where it was taken from: name a directory with -C";
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");

@@ -13,7 +13,7 @@
 //! `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
 //! records of an extended header, `sparse` the map of a file with holes, `holes` where it
 //! stands, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
-//! write for names, `threads` as many as are to be had. Knows paths and streams; knows no catalog.
+//! write for names, `pattern` one of these, `threads` as many as are to be had. Knows paths and streams; knows no catalog.
 
 pub mod accounts;
 mod acl;
@@ -40,6 +40,7 @@ pub mod member;
 mod members;
 pub mod names;
 pub mod notes;
+mod pattern;
 pub mod pax;
 mod pieces;
 pub mod place;
