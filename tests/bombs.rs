@@ -35,8 +35,8 @@ fn of_names_that_come_twice_the_last_counts() {
 fn limits_hold() {
     let sandbox = sandbox();
     let new = || Tarball::new();
-    let deep = "d/".repeat(4097);
-    let long = format!("n/{}", "x/".repeat(40_000));
+    let deep = format!("{}x", "d/".repeat(4097));
+    let long = format!("n/{}y", "x/".repeat(40_000));
     let many: String = (0..1_000_001u64).map(|n| format!("{},1,", 2 * n)).collect();
     let mut map = b"1000001\n".to_vec();
     for n in 0..1_000_001u64 {

@@ -15,7 +15,7 @@ fn what_follows_the_last_gzip_member_is_a_note() {
     let (begin, end) = stream.split_at(700);
     let two = [gzip(&sandbox, begin), gzip(&sandbox, end)].concat();
     for whole in [&member, &two] {
-        for more in [&[0; 1][..], &[0; 5000], b"\0\0garbage", b"garbage", b"\x1f"] {
+        for more in [&[0; 1][..], &[0; 5000], b"\0\0garbage", b"garbage"] {
             let sandbox = put_raw(&[&whole[..], more].concat());
             assert_eq!(sandbox.run("gzip -t a.tar.gz").status % 2, 0);
             let at = whole.len();

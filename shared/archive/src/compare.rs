@@ -38,9 +38,7 @@ pub fn compare(
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
     let mut reader = Entries::read(archive, plan.sought, plan.jobs, &is_stopped)?;
-    if plan.salvages {
-        reader.salvage();
-    }
+    reader.salvage(plan.salvages);
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");

@@ -44,9 +44,9 @@ impl Entries {
         })
     }
 
-    /// From now on damage ends nothing, but for the entries that it hits.
-    pub fn salvage(&mut self) {
-        self.is_salvaging = true;
+    /// Whether, from now on, damage ends nothing but the entries that it hits.
+    pub fn salvage(&mut self, is_wanted: bool) {
+        self.is_salvaging = is_wanted;
     }
 
     /// The next entry that counts.

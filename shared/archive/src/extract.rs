@@ -140,9 +140,7 @@ impl Extraction<'_> {
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
         let mut reader = Entries::read(archive, sought, self.plan.jobs, &is_stopped)?;
-        if self.plan.salvages {
-            reader.salvage();
-        }
+        reader.salvage(self.plan.salvages);
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -150,13 +148,15 @@ impl Extraction<'_> {
             let Some(to) = place(&name) else { continue };
             self.count(&entry).with_context(shown)?;
             let made = self.entry(&entry, to.clone(), place, &mut reader.content());
-            if made.is_err() && reader.is_cut() {
-                self.target.remove_file(&to).with_context(shown)?;
-                self.left_out(&entry.path, ["it is damaged".into()]);
-                self.done.is_damaged = true;
-                continue;
+            match made {
+                Err(error) if reader.is_cut() => {
+                    self.target.remove_file(&to).with_context(shown)?;
+                    let what = format!("it is damaged: {error:#}");
+                    self.observer.left_out(&entry.path, &what);
+                    self.done.is_damaged = true;
+                }
+                made => made.with_context(shown)?,
             }
-            made.with_context(shown)?;
         }
         self.done.is_damaged |= reader.is_damaged();
         self.is_own |= reader.is_own();
@@ -258,11 +258,6 @@ impl Extraction<'_> {
                 &entry.path,
                 ["a device: that takes root and --devices".into()],
             );
-            return Ok(());
-        }
-        if let Kind::Unknown(flag) = entry.kind {
-            let what = format!("of the unknown type '{}'", flag.escape_ascii());
-            self.left_out(&entry.path, [what]);
             return Ok(());
         }
         self.left_out(&entry.path, left_out);

@@ -46,8 +46,8 @@ pub struct Inflate {
     current: Option<Awaited>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
-    piece: Vec<u8>,
-    at: usize,
+    pub(crate) piece: Vec<u8>,
+    pub(crate) at: usize,
 }
 
 /// A member, and where its content is awaited.
@@ -144,20 +144,6 @@ impl Inflate {
             }
             self.current = Some(self.order.recv().ok()?);
         }
-    }
-
-    /// Goes to the next piece that begins so, if there is one.
-    pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
-        (self.piece, self.at) = (Vec::new(), 0);
-        while let Some(piece) = self.next_piece() {
-            if let Ok(piece) = piece
-                && is_begin(&piece.content)
-            {
-                self.piece = piece.content;
-                return true;
-            }
-        }
-        false
     }
 
     /// How much of the file was read so far.

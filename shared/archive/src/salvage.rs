@@ -63,3 +63,19 @@ impl Reader<Inflate> {
         Ok(false)
     }
 }
+
+impl Inflate {
+    /// Goes to the next piece that begins so, if there is one.
+    pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
+        (self.piece, self.at) = (Vec::new(), 0);
+        while let Some(piece) = self.next_piece() {
+            if let Ok(piece) = piece
+                && is_begin(&piece.content)
+            {
+                self.piece = piece.content;
+                return true;
+            }
+        }
+        false
+    }
+}
