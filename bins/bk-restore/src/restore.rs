@@ -193,6 +193,9 @@ impl Restoration {
         if !left_out.listed.is_empty() {
             told["skipped_entries"] = left_out.listed.clone().into();
         }
+        if !left_out.not_held.is_empty() {
+            told["not_held"] = json!(left_out.not_held);
+        }
         match &self.settings.to {
             To::Test(_) => told["test"] = true.into(),
             To::Stdout(path) => told["stdout"] = String::from_utf8_lossy(path).into(),

@@ -8,7 +8,7 @@
 //! `spare`, `durable` makes directories last. `cli` is the command line, `completions` what
 //! shells are taught of it, `operands` which backups are meant, `output` what is printed,
 //! `listing` records in it, `detail` one in full, `progress` the bar, `notices` the journal,
-//! `signals` what ends a program in good order, `space` what a file system has, `units` sizes
+//! `signals` what ends a program in good order, `space` what a file system has, `mounts` where, `units` sizes
 //! and times, `period` those of the calendar, `verified` what was proved of an archive. This
 //! crate opens no archive but to ask whether somebody is at work on it, or to hold it.
 
@@ -25,6 +25,7 @@ pub mod listing;
 pub mod lock;
 pub mod metadata;
 mod migrations;
+pub mod mounts;
 pub mod moving;
 pub mod notices;
 pub mod operands;
