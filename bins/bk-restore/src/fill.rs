@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result};
 use bk_archive::attributes::LeftOut;
 use bk_archive::beneath::Beneath;
-use bk_archive::likeness;
+use bk_archive::likeness::Likeness;
 use bk_archive::remove::names_in;
-use rustix::fs::{AtFlags, FileType, Mode, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::rename::{DIR_FLAGS, move_new, opened_up, sync};
@@ -25,6 +25,8 @@ pub(crate) struct Fill {
     kept: Beneath,
     kept_name: Vec<u8>,
     new: OwnedFd,
+    /// As it was before something was moved out.
+    likeness: Likeness,
     steps: Vec<Step>,
 }
 
@@ -52,6 +54,7 @@ impl Fill {
             dir: Beneath::new(dir),
             kept: Beneath::new(kept),
             kept_name: kept_name.to_owned(),
+            likeness: Likeness::of(&new, &fstat(&new)?)?,
             new,
             steps: Vec::new(),
         };
@@ -111,10 +114,11 @@ impl Fill {
         mkdirat(&kept_parent, last, Mode::RWXU)?;
         self.steps.push(Step::MadeKept(name.to_owned()));
         let dir = self.dir.open_dir(name)?;
+        let likeness = Likeness::of(&dir, &stat)?;
         for child in names_in(&dir)? {
             self.set_aside(&[name, b"/", &child].concat())?;
         }
-        likeness::give(&dir, self.kept.open_dir(name)?)?;
+        likeness.give(self.kept.open_dir(name)?)?;
         opened_up(&parent, || Ok(unlinkat(&parent, last, AtFlags::REMOVEDIR)?))?;
         self.steps.push(Step::Removed(name.to_owned()));
         Ok(())
@@ -125,7 +129,7 @@ impl Fill {
     /// # Errors
     /// Those of the file system.
     pub(crate) fn finish(&self) -> io::Result<Vec<LeftOut>> {
-        likeness::give(&self.new, self.dir.root())
+        self.likeness.give(self.dir.root())
     }
 
     /// Puts everything back where it was.
@@ -143,7 +147,8 @@ impl Fill {
                 Step::Removed(name) => {
                     let (parent, last) = self.dir.parent(&name)?;
                     opened_up(&parent, || Ok(mkdirat(&parent, last, Mode::RWXU)?))?;
-                    likeness::give(self.kept.open_dir(&name)?, self.dir.open_dir(&name)?)?;
+                    let kept = self.kept.open_dir(&name)?;
+                    Likeness::of(&kept, &fstat(&kept)?)?.give(self.dir.open_dir(&name)?)?;
                 }
                 Step::MadeKept(name) => {
                     let (parent, last) = self.kept.parent(&name)?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use bk_archive::attributes::LeftOut;
 use bk_archive::beneath::{Beneath, split_last};
-use bk_archive::likeness;
+use bk_archive::likeness::Likeness;
 use bk_archive::remove::{names_in, open_own};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
@@ -43,7 +43,7 @@ pub(crate) struct Merge<'a> {
     /// Of those, from the first on.
     done: usize,
     /// Directories that are there and that the archive tells of, those above first.
-    joined: Vec<Vec<u8>>,
+    joined: Vec<(Vec<u8>, Likeness)>,
     /// Where what is replaced goes, each by the number of its move.
     replaced: Option<OwnedFd>,
 }
@@ -84,10 +84,17 @@ impl<'a> Merge<'a> {
         };
         let mut dirs = vec![Vec::new()];
         while let Some(dir) = dirs.pop() {
+            let (parent, last) = stage
+                .dir
+                .parent(&staged(&dir))
+                .map(|(parent, last)| (parent, last.to_owned()))?;
+            // As it is before it is opened to writing, and before something is moved out.
+            let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
+            let new = open_own(&parent, &last)?;
             if rules.gives_attributes && is_told(&dir) {
-                merge.joined.push(dir.clone());
+                let likeness = Likeness::of(&new, &stat)?;
+                merge.joined.push((dir.clone(), likeness));
             }
-            let new = merge.open_staged(&dir)?;
             let old = merge.target.open_dir(&dir)?;
             for last in names_in(&new)? {
                 let name = match dir.is_empty() {
@@ -105,12 +112,6 @@ impl<'a> Merge<'a> {
             merge.replaced = Some(stage.hold_replaced()?);
         }
         Ok(merge)
-    }
-
-    fn open_staged(&self, dir: &[u8]) -> io::Result<OwnedFd> {
-        let staged = staged(dir);
-        let (parent, last) = self.stage.dir.parent(&staged)?;
-        open_own(&parent, last)
     }
 
     /// # Errors
@@ -197,11 +198,10 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// Those of the file system.
     pub(crate) fn finish(&self, tell: &mut dyn FnMut(&[u8], LeftOut)) -> io::Result<()> {
-        let mut joined = self.joined.clone();
-        joined.sort();
-        for dir in joined.iter().rev() {
-            let new = self.stage.dir.open_dir(&staged(dir))?;
-            for one in likeness::give(new, self.target.open_dir(dir)?)? {
+        let mut joined: Vec<_> = self.joined.iter().collect();
+        joined.sort_by(|one, other| other.0.cmp(&one.0));
+        for (dir, likeness) in joined {
+            for one in likeness.give(self.target.open_dir(dir)?)? {
                 tell(dir, one);
             }
         }

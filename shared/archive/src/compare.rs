@@ -138,7 +138,7 @@ impl Comparison<'_> {
         if probe.can_link() || !self.is_copy(&at, stat)? {
             return Ok(Some(differs));
         }
-        let what = "hard link, which is a copy now";
+        let what = "hard link";
         self.observer
             .not_held(&self.entry.path, what, "it has none");
         Ok(None)

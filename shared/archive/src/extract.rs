@@ -380,7 +380,7 @@ impl Extraction<'_> {
             Err(error) if is_refusal(error) => {
                 let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name))?;
                 self.left_out(below_first(to), left_out);
-                let what = "hard link, which is a copy now";
+                let what = "hard link";
                 let why = io::Error::from(error).to_string();
                 self.observer.not_held(below_first(to), what, &why);
             }

@@ -1,4 +1,4 @@
-//! Gives a file or a directory what another one has: owner, mode, time, attributes; and copies a
+//! What a file or a directory has, to be given to another one: owner, mode, time, attributes; and copies a
 //! file with all of these, where there is no hard link to be had.
 //!
 //! Knows no archive.
@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, fremovexattr, fstat, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fremovexattr, fstat, openat, unlinkat};
 use xattr::FileExt as _;
 
 use crate::attributes::{Attributes, LeftOut, Made};
@@ -16,31 +16,46 @@ use crate::entry::FileTime;
 
 const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
-/// Gives `to` what `from` has, both open.
-///
-/// # Errors
-/// Those of the file system; what it refuses is left out.
-pub fn give(from: impl AsFd, to: impl AsFd) -> io::Result<Vec<LeftOut>> {
-    let (from, to) = (from.as_fd(), to.as_fd());
-    let (wanted, found) = (fstat(from)?, fstat(to)?);
-    let owner = (wanted.st_uid, wanted.st_gid);
-    let attributes = Attributes {
-        mode: wanted.st_mode & 0o7777,
-        owner: (owner != (found.st_uid, found.st_gid)).then_some(owner),
-        mtime: FileTime {
-            secs: wanted.st_mtime,
-            nanos: u32::try_from(wanted.st_mtime_nsec).unwrap_or_default(),
-        },
-        xattrs: xattrs(from)?,
-    };
-    for name in ACLS {
-        let is_kept = |(kept, _): &(Vec<u8>, Vec<u8>)| kept == name.as_bytes();
-        if !attributes.xattrs.iter().any(is_kept) {
-            // There is none in most cases, and where it stays the mode tells of it.
-            let _ = fremovexattr(to, name);
-        }
+/// What a file or a directory has.
+#[derive(Debug)]
+pub struct Likeness(Attributes);
+
+impl Likeness {
+    /// Of something that is open, by what was told of it before that.
+    ///
+    /// # Errors
+    /// Those of reading its attributes.
+    pub fn of(opened: impl AsFd, stat: &Stat) -> io::Result<Self> {
+        Ok(Self(Attributes {
+            mode: stat.st_mode & 0o7777,
+            owner: Some((stat.st_uid, stat.st_gid)),
+            mtime: FileTime {
+                secs: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+            },
+            xattrs: xattrs(opened.as_fd())?,
+        }))
     }
-    attributes.give(&Made::Open(to))
+
+    /// Gives it to something that is open.
+    ///
+    /// # Errors
+    /// Those of the file system; what it refuses is left out.
+    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<LeftOut>> {
+        let to = to.as_fd();
+        let found = fstat(to)?;
+        let mut attributes = self.0.clone();
+        let is_other = |owner: &(u32, u32)| *owner != (found.st_uid, found.st_gid);
+        attributes.owner = attributes.owner.filter(is_other);
+        for name in ACLS {
+            let is_kept = |(kept, _): &(Vec<u8>, Vec<u8>)| kept == name.as_bytes();
+            if !attributes.xattrs.iter().any(is_kept) {
+                // There is none in most cases, and where it stays the mode tells of it.
+                let _ = fremovexattr(to, name);
+            }
+        }
+        attributes.give(&Made::Open(to))
+    }
 }
 
 fn xattrs(of: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -75,7 +90,7 @@ pub(crate) fn copy_file(
     )?);
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
-    let copied = io::copy(&mut source, &mut copy).and_then(|_| give(&source, &copy));
+    let copied = io::copy(&mut source, &mut copy).and_then(|_| Likeness::of(&source, &fstat(&source)?)?.give(&copy));
     if copied.is_err() {
         // The first error is the one to tell; the whole stage goes with it.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
