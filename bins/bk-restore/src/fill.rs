@@ -48,13 +48,14 @@ impl Fill {
     pub(crate) fn run(dir: OwnedFd, kept_name: &[u8], stage: &Stage) -> Result<Self> {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty());
         let new = new.context("what was restored is no directory, but what is there is one")?;
+        let likeness = Likeness::of(&new, &fstat(&new)?)?;
         opened_up(&dir, || Ok(mkdirat(&dir, kept_name, Mode::RWXU)?))?;
         let kept = openat(&dir, kept_name, DIR_FLAGS, Mode::empty())?;
         let mut fill = Self {
             dir: Beneath::new(dir),
             kept: Beneath::new(kept),
             kept_name: kept_name.to_owned(),
-            likeness: Likeness::of(&new, &fstat(&new)?)?,
+            likeness,
             new,
             steps: Vec::new(),
         };

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyhow::Result;
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, fsetxattr, futimens, setxattr, utimensat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
+    fchmod, fchown, fsetxattr, fstat, futimens, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -162,18 +162,21 @@ impl Attributes {
         let mut mode = self.mode;
         if let Some((uid, gid)) = self.owner {
             let given = give_owner(made, Uid::from_raw(uid), Gid::from_raw(gid));
+            let is_so = |stat: Stat| (stat.st_uid, stat.st_gid) == (uid, gid);
+            let given = unless(given, made, is_so);
             if !held(given, "owner", &mut left_out)? {
                 // They would be another user's.
                 mode &= 0o1777;
             }
         }
         give_xattrs(made, &self.xattrs, false, &mut left_out);
-        let mode = Mode::from_raw_mode(mode);
+        let bits = Mode::from_raw_mode(mode);
         let given = match made {
-            Made::Open(fd) => fchmod(fd, mode),
-            Made::Special(fd, ..) => chmodat(CWD, by_proc(*fd), mode, AtFlags::empty()),
+            Made::Open(fd) => fchmod(fd, bits),
+            Made::Special(fd, ..) => chmodat(CWD, by_proc(*fd), bits, AtFlags::empty()),
             Made::Link(..) => Ok(()),
         };
+        let given = unless(given, made, |stat| stat.st_mode & 0o7777 == mode);
         held(given, "mode", &mut left_out)?;
         give_xattrs(made, &self.xattrs, true, &mut left_out);
         let times = times(self.mtime);
@@ -186,6 +189,19 @@ impl Attributes {
         held(given, "time of modification", &mut left_out)?;
         Ok(left_out)
     }
+}
+
+/// What is refused does not matter where it is so already.
+fn unless(
+    given: rustix::io::Result<()>,
+    made: &Made<'_>,
+    is_so: impl Fn(Stat) -> bool,
+) -> rustix::io::Result<()> {
+    let (Made::Open(fd) | Made::Special(fd, ..) | Made::Link(fd, ..)) = made;
+    given.or_else(|error| match fstat(fd) {
+        Ok(stat) if is_so(stat) => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// Whether the file system has taken it. A share that maps all to one user, FAT and many of FUSE

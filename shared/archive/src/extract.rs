@@ -366,23 +366,27 @@ impl Extraction<'_> {
             Err(error) if missing(&error) => return Ok(false),
             located => located?,
         };
-        match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
+        let kind = match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(io::Error::from(error).into()),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                bail!("it is a hard link to a directory");
-            }
-            Ok(_) => {}
-        }
+            stat => FileType::from_raw_mode(stat.map_err(io::Error::from)?.st_mode),
+        };
+        ensure!(
+            kind != FileType::Directory,
+            "it is a hard link to a directory"
+        );
         let (dir, name) = self.parent(to)?;
         // Without AT_SYMLINK_FOLLOW it is the link itself that gets another name.
         match linkat(&from_dir, from, &dir, name, AtFlags::empty()) {
-            Err(error) if is_refusal(error) => {
+            Err(error) if is_refusal(error) && kind == FileType::RegularFile => {
                 let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name))?;
                 self.left_out(below_first(to), left_out);
                 let what = "hard link";
                 let why = io::Error::from(error).to_string();
                 self.observer.not_held(below_first(to), what, &why);
+            }
+            Err(error) if is_refusal(error) => {
+                let what = "a hard link, which this file system does not hold";
+                self.observer.left_out(below_first(to), what);
             }
             linked => linked.map_err(taken)?,
         }

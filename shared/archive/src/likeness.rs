@@ -45,8 +45,10 @@ impl Likeness {
         let to = to.as_fd();
         let found = fstat(to)?;
         let mut attributes = self.0.clone();
-        let is_other = |owner: &(u32, u32)| *owner != (found.st_uid, found.st_gid);
-        attributes.owner = attributes.owner.filter(is_other);
+        // Others cannot, and what they restore is their own.
+        let is_root = rustix::process::geteuid().is_root();
+        let is_given = |owner: &(u32, u32)| is_root && *owner != (found.st_uid, found.st_gid);
+        attributes.owner = attributes.owner.filter(is_given);
         for name in ACLS {
             let is_kept = |(kept, _): &(Vec<u8>, Vec<u8>)| kept == name.as_bytes();
             if !attributes.xattrs.iter().any(is_kept) {
