@@ -111,10 +111,14 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
 /// number keeps.
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) if value.to_string() == compact(text) => value,
-        _ => Value::from(text),
-    }
+    let value = serde_json::from_str::<Value>(text).ok();
+    let is_all_of_it = |value: &Value| {
+        let printed = value.to_string();
+        printed == compact(text)
+    };
+    value
+        .filter(is_all_of_it)
+        .unwrap_or_else(|| Value::from(text))
 }
 
 /// JSON without the blanks between its parts.
