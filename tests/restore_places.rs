@@ -102,7 +102,9 @@ fn what_was_excluded_is_named_before_it_goes() {
     );
     assert_eq!(
         lines[1..],
-        [format!("bk-restore: what was there is kept as '{dir}/src.before-1'")]
+        [format!(
+            "bk-restore: what was there is kept as '{dir}/src.before-1'"
+        )]
     );
     sandbox.ok("grep user src.before-1/uploads/u; rm -r src.before-1");
     // Nothing of that kind is there any more.
@@ -118,12 +120,16 @@ fn a_mount_point_is_filled_and_what_was_there_is_kept_in_it() {
     let Some(_mount) = mounts::tmpfs(&sandbox, "src", "size=4M") else {
         return;
     };
-    sandbox.ok("echo v1 >src/f; mkdir src/d; echo d >src/d/x; chmod 711 src; cp -a src start
-        bk-create -n a $PWD/src; echo v2 >src/f; echo new >src/added; chmod 700 src src/d");
+    sandbox.ok(
+        "echo v1 >src/f; mkdir src/d; echo d >src/d/x; chmod 711 src; cp -a src start
+        bk-create -n a $PWD/src; echo v2 >src/f; echo new >src/added; chmod 700 src src/d",
+    );
     let ran = sandbox.ok("bk-restore --to-source a");
     assert_eq!(
         ran.stderr,
-        format!("bk-restore: warning: '{dir}/src' is filled in place, as it is a mount point\nbk-restore: what was there is kept as '{dir}/src/.before-1'\n")
+        format!(
+            "bk-restore: warning: '{dir}/src' is filled in place, as it is a mount point\nbk-restore: what was there is kept as '{dir}/src/.before-1'\n"
+        )
     );
     let kept = &ran.record()["restore"]["places"][0]["kept"];
     assert_eq!(*kept, format!("{dir}/src/.before-1"));
@@ -173,10 +179,15 @@ fn a_directory_of_a_lower_layer_is_filled() {
     let ran = sandbox.ok("bk-restore --to-source a");
     assert_eq!(
         ran.stderr,
-        format!("bk-restore: warning: '{dir}/merged/app' is filled in place, as it is of a layer below, which cannot be renamed\nbk-restore: what was there is kept as '{dir}/merged/app/.before-1'\n")
+        format!(
+            "bk-restore: warning: '{dir}/merged/app' is filled in place, as it is of a layer below, which cannot be renamed\nbk-restore: what was there is kept as '{dir}/merged/app/.before-1'\n"
+        )
     );
     sandbox.ok("grep v2 merged/app/.before-1/f; grep new merged/app/.before-1/d/new");
-    assert_eq!(sandbox.ok("stat -c %a merged/app/.before-1/d").stdout, "750\n");
+    assert_eq!(
+        sandbox.ok("stat -c %a merged/app/.before-1/d").stdout,
+        "750\n"
+    );
     sandbox.ok("rm -r merged/app/.before-1; diff -r low/app merged/app");
     sandbox.ok("bk-restore -C merged/empty a; cd merged/empty && find . -name x | grep .");
     sandbox.ok("bk-restore --swap -C merged/app a && test -e merged/app/.before-1/d/e/x");
@@ -223,7 +234,9 @@ fn what_goes_to_other_file_systems_gets_there() {
     assert_eq!(ran.stderr, "");
     sandbox.ok("grep v1 top/home/app/f; grep -x e top/etc/e; mountpoint -q top/home");
     assert_eq!(
-        sandbox.ok("stat -c %a top/home/app; stat -c %h top/home/app/f").stdout,
+        sandbox
+            .ok("stat -c %a top/home/app; stat -c %h top/home/app/f")
+            .stdout,
         "750\n2\n"
     );
     // All or none, over all of them.
@@ -242,15 +255,21 @@ fn what_goes_to_other_file_systems_gets_there() {
 fn a_link_in_the_place_of_a_directory_stays_one() {
     let sandbox = Sandbox::new();
     sandbox.write("app/www/sub/f", "v1\n");
-    sandbox.ok("bk-create -n a app; mkdir data; mv app/www data/www; ln -s ../data/www app/www
-        echo v2 >data/www/sub/f; sleep 0.05; bk-restore -C . --into-existing --overwrite a");
+    sandbox.ok(
+        "bk-create -n a app; mkdir data; mv app/www data/www; ln -s ../data/www app/www
+        echo v2 >data/www/sub/f; sleep 0.05; bk-restore -C . --into-existing --overwrite a",
+    );
     sandbox.ok("test -L app/www; grep v1 data/www/sub/f");
     // A link that an archive made, a moment ago or in the same run, leads nowhere.
     sandbox.ok("mkdir out evil victim; mkdir evil/in; ln -s $PWD/victim evil/in/x; bk-create -n link -C evil in
         rm evil/in/x; mkdir evil/in/x; echo bad >evil/in/x/f; bk-create -n file -C evil in");
     let ran = sandbox.run("bk-restore -C out --into-existing --overwrite link file");
     assert_eq!(ran.status, 1, "{ran:#?}");
-    assert!(ran.stderr.contains("as a symbolic link of another user or of an archive"), "{ran:#?}");
+    assert!(
+        ran.stderr
+            .contains("as a symbolic link of another user or of an archive"),
+        "{ran:#?}"
+    );
     sandbox.ok("test ! -e victim/f");
     assert_tidy(&sandbox);
 }
@@ -272,8 +291,13 @@ fn modes_of_directories_come_back_and_closed_ones_are_filled() {
     }
     let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
     sandbox.ok("rm src/d/f; chmod 555 src/d src; chown -R 65534:65534 src home; chmod 755 .");
-    sandbox.ok(&format!("{user} bk-restore -C src --into-existing --strip-components 1 a"));
-    assert_eq!(sandbox.ok("cat src/d/f; stat -c %a src src/d").stdout, "x\n555\n555\n");
+    sandbox.ok(&format!(
+        "{user} bk-restore -C src --into-existing --strip-components 1 a"
+    ));
+    assert_eq!(
+        sandbox.ok("cat src/d/f; stat -c %a src src/d").stdout,
+        "x\n555\n555\n"
+    );
     assert_tidy(&sandbox);
 }
 
@@ -290,18 +314,25 @@ fn what_a_file_system_refuses_is_told_once_and_the_content_restored() {
     let ran = sandbox.ok("bk-restore -C m/out a");
     let refused =
         "is not restored: Operation not permitted; others of the kind are counted, not named\n";
-    let told = |name: &str, what: &str| {
-        format!("bk-restore: warning: '{name}': its {what} {refused}")
-    };
+    let told =
+        |name: &str, what: &str| format!("bk-restore: warning: '{name}': its {what} {refused}");
     assert_eq!(
         ran.stderr,
-        [told("src/f", "owner"), told("src/h", "hard link"), told("src", "mode")].concat()
+        [
+            told("src/f", "owner"),
+            told("src/h", "hard link"),
+            told("src", "mode")
+        ]
+        .concat()
     );
     let not_held = &ran.record()["restore"]["not_held"];
     assert_eq!(not_held["owner"], 2, "{not_held}");
     sandbox.ok("diff -r src m/out/src");
     let ran = sandbox.ok("bk-restore --test -C m a");
-    assert_eq!(ran.record()["backup_metadata"]["last_restored_test"]["ok"], true);
+    assert_eq!(
+        ran.record()["backup_metadata"]["last_restored_test"]["ok"],
+        true
+    );
     sandbox.ok("echo z >m/out/src/f; bk-restore --swap -C m/out a; diff -r src m/out/src; grep z m/out.before-1/src/f");
     sandbox.ok("echo z >m/out/src/f; bk-restore --into-existing --overwrite -C m/out a; diff -r src m/out/src");
     assert_eq!(sandbox.ok("ls -A root").stdout, "out\nout.before-1\n");
@@ -320,14 +351,19 @@ fn a_test_compares_what_the_file_system_can_hold() {
         ran.stderr,
         "bk-restore: warning: 'src/f': its time of modification is not restored: this file system does not hold it as it is in the archive; others of the kind are counted, not named\n"
     );
-    assert_eq!(ran.record()["restore"]["not_held"]["time of modification"], 1);
+    assert_eq!(
+        ran.record()["restore"]["not_held"]["time of modification"],
+        1
+    );
 }
 
 /// The size of the file is a hundred thousand times what it takes.
 #[test]
 fn a_test_reads_no_holes() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; echo begin >src/hole; truncate -s 400G src/hole || exit 9; echo end >>src/hole");
+    sandbox.ok(
+        "mkdir src; echo begin >src/hole; truncate -s 400G src/hole || exit 9; echo end >>src/hole",
+    );
     sandbox.ok("bk-create -n a src; timeout 20 bk-restore --test -C . --max-ratio 1000000000 a");
 }
 
@@ -355,10 +391,7 @@ fn a_directory_that_cannot_be_synced_is_an_error() {
     sandbox.write("app/f", "one\n");
     sandbox.ok("bk-create -n a app; mkdir out; cp -a app out/app; cp -a out start; echo two >start/app/f; echo two >out/app/f");
     let dir = dir(&sandbox);
-    for (at, flags) in [
-        ("out/app", "--into-existing --overwrite"),
-        ("", "--swap"),
-    ] {
+    for (at, flags) in [("out/app", "--into-existing --overwrite"), ("", "--swap")] {
         let ran = sandbox.run(&format!(
             "strace -f -o /dev/null -P {dir}/{at} -e trace=fsync -e inject=fsync:error=EIO bk-restore {flags} -C out a"
         ));

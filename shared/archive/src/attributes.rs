@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyhow::Result;
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, fsetxattr, fstat, futimens, setxattr, utimensat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fsetxattr, fstat, futimens, setxattr, utimensat,
 };
 use rustix::io::Errno;
 

@@ -92,7 +92,8 @@ pub(crate) fn copy_file(
     )?);
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
-    let copied = io::copy(&mut source, &mut copy).and_then(|_| Likeness::of(&source, &fstat(&source)?)?.give(&copy));
+    let copied = io::copy(&mut source, &mut copy)
+        .and_then(|_| Likeness::of(&source, &fstat(&source)?)?.give(&copy));
     if copied.is_err() {
         // The first error is the one to tell; the whole stage goes with it.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
