@@ -207,12 +207,17 @@ mod tests {
             "job": "nightly", "mine": {"moving": 1}
         });
         assert_eq!(told(good.clone()), good);
-        let bad = serde_json::json!({
+        let mut bad = serde_json::json!({
             "sources": ["etc"], "source_entries": [1], "excludes": "*", "host": ["h"], "job": null,
-            "sources_base64": {}, "content_bytes": 7, "problems": [], "problem_count": 1,
-            "failure": "x", "damaged": "x", "archive_notes": [], "moving": {"to": "/x"}, "last_verified": {},
-            "last_checks": {}, "last_restored_test": {}
+            "sources_base64": {}, "unmatched_excludes": [1], "unseen_attributes": 1,
+            "stdin_filename": [], "command": ["rm"],
         });
+        let is_later = |key: &&Key| key.told == Told::Later;
+        for key in KEYS.iter().filter(is_later) {
+            let values = [1.into(), "x".into(), serde_json::json!({}), serde_json::json!([])];
+            bad[key.name] = values.into_iter().find(|it| (key.is_one)(it)).unwrap();
+        }
+        assert_eq!(bad["moving"], serde_json::json!({}));
         assert_eq!(bad.as_object().unwrap().len(), KEYS.len());
         assert_eq!(told(bad), serde_json::json!({}));
     }
