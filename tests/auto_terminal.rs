@@ -115,8 +115,8 @@ fn what_asks_where_nobody_is_fails_at_once() {
     let Some(tmux) = Tmux::new(&sandbox, 100, 30) else {
         return;
     };
-    tmux.run("bk-auto --now a & wait; echo en''ded");
-    tmux.wait("ended");
+    tmux.run("bk-auto --now a & wait; echo fin''ished");
+    tmux.wait("finished");
     assert_eq!(failed(&sandbox), 2);
     // As a service that was left on a terminal: in the foreground, and nobody there.
     sandbox.sql("UPDATE settings SET value = '2020-01-01T00:00:00Z' WHERE name = 'auto_backup_since.a'; DELETE FROM backup_events");

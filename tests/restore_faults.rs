@@ -113,7 +113,7 @@ fn a_call_that_fails_leaves_the_target_as_it_was() {
         "utimensat:error=EIO:when=4",
         "syncfs:error=EIO",
         "renameat2:error=EIO:when=1",
-        "renameat2:error=EINVAL:when=2",
+        "renameat2:error=EIO:when=2",
     ] {
         let (call, _) = fault.split_once(':').unwrap();
         // Files of the catalog are written by the same calls.

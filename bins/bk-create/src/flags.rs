@@ -18,7 +18,7 @@ const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-create",
     summary: "make a backup of directories or files",
-    usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS",
+    usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS  or  bk-create [flags] --stdin-from-command -- CMD...",
     operands: Operands::Paths,
     flags: &[
         Flag::new(
@@ -83,6 +83,18 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             None,
             "stay on the file system of each PATH",
+        ),
+        Flag::new(
+            "stdin-filename",
+            None,
+            Some("NAME"),
+            "back up standard input as one file of this name",
+        ),
+        Flag::new(
+            "stdin-from-command",
+            None,
+            None,
+            "back up what a command prints: -- CMD...",
         ),
         Flag::new("level", None, Some("0-12"), "compression level (6)"),
         Flag::new(

@@ -9,13 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bk_schema::home::Home;
+use bk_schema::mounts::Mounts;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal::would_free;
 use bk_schema::space::Space;
 use bk_schema::storage::{MARKER, Storages};
 
 use crate::flags::PROGRAM;
-use crate::mounts::Mounts;
 
 /// A file system that holds archives, or a directory of archives that cannot be reached.
 #[derive(Debug, Clone, PartialEq)]

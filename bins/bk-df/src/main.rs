@@ -6,7 +6,6 @@ mod df;
 mod flags;
 mod growth;
 mod look;
-mod mounts;
 mod prometheus;
 mod summary;
 mod table;

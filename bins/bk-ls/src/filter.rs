@@ -5,7 +5,8 @@
 
 use std::cmp::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bk_archive::globs::Globs;
 use bk_schema::cli::{Arguments, UsageError};
 use bk_schema::clock::is_to_come;
 use bk_schema::host::Host;
@@ -13,7 +14,6 @@ use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::units;
 use bk_schema::verified::LastVerified;
-use globset::{Glob, GlobMatcher};
 use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
 
@@ -29,7 +29,7 @@ pub(crate) struct Criteria {
     until: Option<Timestamp>,
     /// Whether that was told as a span before now.
     is_older_than: bool,
-    name: Option<GlobMatcher>,
+    name: Option<Globs>,
     source_version: Option<String>,
     host: Option<String>,
     /// Whose catalog it is: it may have had other names.
@@ -212,7 +212,7 @@ impl Criteria {
             && self
                 .name
                 .as_ref()
-                .is_none_or(|glob| glob.is_match(&backup.backup_name))
+                .is_none_or(|glob| glob.matches(backup.backup_name.as_bytes(), false))
             && (self.source_version.is_none() || self.source_version == backup.source_version)
             && (self.host.is_none() || self.host.as_deref() == self.here.of(backup))
             && (!self.protected || backup.protected)
@@ -278,10 +278,8 @@ fn all<T>(arguments: &Arguments, long: &str, parse: fn(&str) -> Result<T>) -> Re
     texts.into_iter().map(parse).collect()
 }
 
-fn parse_glob(text: &str) -> Result<GlobMatcher> {
-    let glob = Glob::new(text).ok();
-    let glob = glob.with_context(|| format!("'{}' is no glob", text.escape_debug()))?;
-    Ok(glob.compile_matcher())
+fn parse_glob(text: &str) -> Result<Globs> {
+    Globs::new([text])
 }
 
 fn parse_key(text: &str) -> Result<Key> {

@@ -217,7 +217,8 @@ impl<'a> Judgement<'a> {
         }
         // What is of unknown age stands in for nothing whose age is known.
         let is_past = |at: &&usize| !self.is_to_come(**at);
-        let members: Vec<_> = members.iter().filter(is_past).copied().collect();
+        let all = members;
+        let members: Vec<_> = all.iter().filter(is_past).copied().collect();
         // Nor does what has a time of its own to go for what would stay.
         let ruled = |at: &&usize| self.backup(**at).expires_at.is_none();
         let ruled: Vec<_> = members.iter().filter(ruled).copied().collect();
@@ -230,7 +231,8 @@ impl<'a> Judgement<'a> {
         for (at, reasons) in ruled.iter().zip(rules::reasons(self.policy, clock, &times)) {
             self.all[*at].keep.extend(reasons);
         }
-        let Some(newest) = members.first().filter(|_| !self.policy.allow_empty) else {
+        let newest = members.first().or(all.first());
+        let Some(newest) = newest.filter(|_| !self.policy.allow_empty) else {
             return;
         };
         self.hold(*newest, "newest in group");

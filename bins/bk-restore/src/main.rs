@@ -1,10 +1,15 @@
 //! bk-restore: restores backups, whole or some paths.
 
+mod below;
+mod fill;
 mod flags;
 mod merge;
 mod opened;
+mod place;
 mod print;
+mod rename;
 mod restore;
+mod routes;
 mod stage;
 mod target;
 mod trial;

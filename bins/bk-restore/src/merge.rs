@@ -4,22 +4,48 @@
 //! All is looked at before the first move, and a move that fails undoes those before it. Never
 //! goes through a link.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bk_archive::beneath::Beneath;
+use bk_archive::attributes::LeftOut;
+use bk_archive::beneath::{Beneath, split_last};
+use bk_archive::likeness::Likeness;
 use bk_archive::remove::{names_in, open_own};
-use rustix::fs::{AtFlags, FileType, RenameFlags, fsync, renameat_with, statat};
+use jiff::Timestamp;
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
+use crate::rename::{move_new, opened_up, replace, sync};
+use crate::routes::follow;
 use crate::stage::{Stage, TREE};
-use crate::target::with_own;
+
+/// What may become of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Files and links are replaced.
+    pub(crate) overwrite: bool,
+    /// Directories get what the archive tells of them.
+    pub(crate) gives_attributes: bool,
+    /// When this process did: what is younger may come from an archive.
+    pub(crate) began: Timestamp,
+}
 
 /// The moves of one restoration.
 pub(crate) struct Merge<'a> {
     stage: &'a Stage,
     target: Beneath,
     moves: Vec<Move>,
+    /// Of those, from the first on.
+    done: usize,
+    /// Directories that are there and that the archive tells of, those above first.
+    joined: Vec<(Vec<u8>, Likeness)>,
+    /// Where what is replaced goes, each by the number of its move.
+    replaced: Option<OwnedFd>,
 }
 
 struct Move {
@@ -28,86 +54,197 @@ struct Move {
     replaces: bool,
 }
 
+/// What to do with a name.
+enum Join {
+    Move {
+        replaces: bool,
+    },
+    Descend,
+    /// A link that leads to a directory stays one.
+    Stays,
+}
+
 impl<'a> Merge<'a> {
     /// # Errors
     /// What is in the way.
-    pub(crate) fn plan(stage: &'a Stage, target: Beneath, overwrite: bool) -> Result<Self> {
+    pub(crate) fn plan(
+        stage: &'a Stage,
+        target: Beneath,
+        path: &Path,
+        rules: Rules,
+        is_told: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Self> {
         let mut merge = Self {
             stage,
             target,
             moves: Vec::new(),
+            done: 0,
+            joined: Vec::new(),
+            replaced: None,
         };
         let mut dirs = vec![Vec::new()];
         while let Some(dir) = dirs.pop() {
             let (parent, last) = stage
                 .dir
                 .parent(&staged(&dir))
-                .map(|(fd, name)| (fd, name.to_owned()))?;
+                .map(|(parent, last)| (parent, last.to_owned()))?;
+            // As it is before it is opened to writing, and before something is moved out.
+            let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
             let new = open_own(&parent, &last)?;
+            if rules.gives_attributes && is_told(&dir) {
+                let likeness = Likeness::of(&new, &stat)?;
+                merge.joined.push((dir.clone(), likeness));
+            }
             let old = merge.target.open_dir(&dir)?;
             for last in names_in(&new)? {
                 let name = match dir.is_empty() {
                     true => last.clone(),
                     false => [&dir[..], b"/", &last].concat(),
                 };
-                let kind = |dir| {
-                    statat(dir, &last[..], AtFlags::SYMLINK_NOFOLLOW)
-                        .map(|stat| FileType::from_raw_mode(stat.st_mode))
-                };
-                match (kind(&new)?, kind(&old)) {
-                    (_, Err(Errno::NOENT)) => merge.add(name, false),
-                    (_, Err(error)) => return Err(io::Error::from(error).into()),
-                    (FileType::Directory, Ok(FileType::Directory)) => dirs.push(name),
-                    (_, Ok(FileType::Directory)) => {
-                        bail!("'{}' is there already, as a directory", name.escape_ascii())
-                    }
-                    _ if !overwrite => bail!(
-                        "'{}' is there already: --overwrite replaces it",
-                        name.escape_ascii()
-                    ),
-                    _ => merge.add(name, true),
+                match join(&new, &old, &last, &name, path, rules)? {
+                    Join::Move { replaces } => merge.moves.push(Move { name, replaces }),
+                    Join::Descend => dirs.push(name),
+                    Join::Stays => {}
                 }
             }
+        }
+        if merge.moves.iter().any(|one| one.replaces) {
+            merge.replaced = Some(stage.hold_replaced()?);
         }
         Ok(merge)
     }
 
-    fn add(&mut self, name: Vec<u8>, replaces: bool) {
-        self.moves.push(Move { name, replaces });
-    }
-
     /// # Errors
     /// Those of the file system; all is as it was then, as far as that could be done.
-    pub(crate) fn run(self) -> Result<()> {
-        if self.moves.iter().any(|one| one.replaces) {
-            self.stage.will_hold_replaced()?;
-        }
-        for (count, one) in self.moves.iter().enumerate() {
-            let Err(error) = self.rename(one, true) else {
-                continue;
-            };
-            for done in self.moves[..count].iter().rev() {
-                self.rename(done, false)
-                    .with_context(|| format!("cannot move '{}' back", done.name.escape_ascii()))?;
+    pub(crate) fn run(mut self) -> Result<Self> {
+        let mut failed = None;
+        for one in &self.moves {
+            if let Err(error) = self.forth(one) {
+                let name = one.name.escape_ascii();
+                failed = Some(
+                    anyhow::Error::from(error)
+                        .context(format!("cannot move '{name}' to its place")),
+                );
+                break;
             }
-            let name = one.name.escape_ascii();
-            return Err(error).with_context(|| format!("cannot move '{name}' to its place"));
+            self.done += 1;
         }
-        Ok(())
+        let failed = match failed {
+            None => self.sync().err().map(anyhow::Error::from),
+            failed => failed,
+        };
+        if let Some(error) = failed {
+            self.undo()
+                .with_context(|| format!("cannot move all back after: {error:#}"))?;
+            return Err(error);
+        }
+        Ok(self)
     }
 
-    fn rename(&self, one: &Move, is_forth: bool) -> io::Result<()> {
+    fn forth(&self, one: &Move) -> io::Result<()> {
         let staged = staged(&one.name);
         let (new, name) = self.stage.dir.parent(&staged)?;
         let (old, _) = self.target.parent(&one.name)?;
-        let flags = match one.replaces {
-            true => RenameFlags::EXCHANGE,
-            false => RenameFlags::NOREPLACE,
-        };
-        let (from, to) = if is_forth { (&new, &old) } else { (&old, &new) };
-        with_own(from, name, || renameat_with(from, name, to, name, flags))?;
-        let _ = fsync(&old);
+        let aside = self.done.to_string();
+        opened_up(&old, || match &self.replaced {
+            Some(replaced) if one.replaces => {
+                replace((&new, name), (&old, name), (replaced, aside.as_bytes()))
+            }
+            _ => move_new((&new, name), (&old, name)),
+        })
+    }
+
+    fn back(&self, number: usize) -> io::Result<()> {
+        let one = &self.moves[number];
+        let staged = staged(&one.name);
+        let (new, name) = self.stage.dir.parent(&staged)?;
+        let (old, _) = self.target.parent(&one.name)?;
+        let aside = number.to_string();
+        opened_up(&old, || match &self.replaced {
+            Some(replaced) if one.replaces => {
+                replace((replaced, aside.as_bytes()), (&old, name), (&new, name))
+            }
+            _ => move_new((&old, name), (&new, name)),
+        })
+    }
+
+    /// The directories that something was moved into.
+    fn sync(&self) -> io::Result<()> {
+        let parents: BTreeSet<_> = self
+            .moves
+            .iter()
+            .map(|one| split_last(&one.name).0)
+            .collect();
+        for parent in parents {
+            sync(self.target.open_dir(parent)?)?;
+        }
         Ok(())
+    }
+
+    /// Moves all back.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn undo(&mut self) -> io::Result<()> {
+        while self.done > 0 {
+            self.back(self.done - 1)?;
+            self.done -= 1;
+        }
+        Ok(())
+    }
+
+    /// Gives the directories what the archive tells of them, those below first.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn finish(&self, tell: &mut dyn FnMut(&[u8], LeftOut)) -> io::Result<()> {
+        let mut joined: Vec<_> = self.joined.iter().collect();
+        joined.sort_by(|one, other| other.0.cmp(&one.0));
+        for (dir, likeness) in joined {
+            for one in likeness.give(self.target.open_dir(dir)?)? {
+                tell(dir, one);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of a name that is in both directories, or in the new one alone.
+fn join(
+    new: &OwnedFd,
+    old: &OwnedFd,
+    last: &[u8],
+    name: &[u8],
+    path: &Path,
+    rules: Rules,
+) -> Result<Join> {
+    let kind = |dir| {
+        statat(dir, last, AtFlags::SYMLINK_NOFOLLOW)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode))
+    };
+    let shown = name.escape_ascii();
+    let new_kind = kind(new).map_err(io::Error::from)?;
+    let old_kind = match kind(old) {
+        Err(Errno::NOENT) => return Ok(Join::Move { replaces: false }),
+        kind => kind.map_err(io::Error::from)?,
+    };
+    let link = path.join(OsStr::from_bytes(name));
+    match (new_kind, old_kind) {
+        (FileType::Directory, FileType::Directory) => Ok(Join::Descend),
+        (_, FileType::Directory) => bail!("'{shown}' is there already, as a directory"),
+        (FileType::Directory, FileType::Symlink) if link.is_dir() => {
+            let is_whole = names_in(open_own(new, last)?)?.is_empty();
+            if !is_whole || follow(&link, rules.began).is_none() {
+                bail!(
+                    "'{shown}' is there already, as a symbolic link of another user or of an archive: remove it, or make it a directory"
+                );
+            }
+            Ok(Join::Stays)
+        }
+        _ if !rules.overwrite => {
+            bail!("'{shown}' is there already: --overwrite replaces it")
+        }
+        _ => Ok(Join::Move { replaces: true }),
     }
 }
 

@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::entries::Entries;
 use bk_archive::entry::Kind;
 use bk_archive::extract::Observer;
 use bk_archive::names::{Sought, plain};
+use bk_archive::seek;
 
 use crate::watch::Watch;
 
@@ -23,35 +23,79 @@ pub(crate) struct Archive<'a> {
     pub(crate) jobs: usize,
 }
 
-/// Prints the file of that name; returns how many bytes it has.
+/// So many hard links are followed from one to the next; each may take a reading.
+const LINKS_MAX: usize = 8;
+
+/// Prints the file of that name; returns how many bytes it has. Of a name that comes twice, as
+/// after `tar -r`, it is the last one, which tar leaves on the disk too.
 ///
 /// # Errors
 /// A name that is not there or is no file's, a damaged archive, those of standard output. A
 /// reader that goes away is none.
 pub(crate) fn print(archive: &Archive<'_>, path: &[u8], watch: &Watch) -> Result<u64> {
-    let wanted = plain(path)?;
-    match look_for(archive, &wanted, watch)? {
-        Found::Printed(bytes) => Ok(bytes),
-        Found::Link(first) => match look_for(archive, &first, watch)? {
-            Found::Printed(bytes) => Ok(bytes),
-            Found::Link(_) => bail!("it is a hard link to another"),
-        },
+    let mut wanted = plain(path)?;
+    let mut before = u64::MAX;
+    for _ in 0..LINKS_MAX {
+        // In bk's own order a name comes once.
+        let last = match archive.is_in_order {
+            true => None,
+            false => Some(last_before(archive, &wanted, before, watch)?),
+        };
+        match look_for(archive, &wanted, last, watch)? {
+            Found::Printed(bytes) => return Ok(bytes),
+            // It means what had the name then.
+            Found::Link(first, number) => (wanted, before) = (first, number),
+        }
     }
+    bail!("it is a hard link to a hard link, and so on")
 }
 
 enum Found {
     Printed(u64),
-    /// The name that holds the content.
-    Link(Vec<u8>),
+    /// The name that holds the content, and the number of the entry that leads to it.
+    Link(Vec<u8>, u64),
 }
 
-fn look_for(archive: &Archive<'_>, wanted: &[u8], watch: &Watch) -> Result<Found> {
-    let sought = [Sought::path(wanted.to_owned())];
-    let sought = archive.is_in_order.then_some(&sought[..]);
-    let mut reader = Entries::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
+/// The number of the last entry of that name before another one.
+fn last_before(archive: &Archive<'_>, wanted: &[u8], before: u64, watch: &Watch) -> Result<u64> {
+    let mut reader = seek::read(archive.file, None, archive.jobs, &|| watch.is_stopped())?;
+    let mut last = None;
+    let mut number = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!watch.is_stopped(), "interrupted");
-        if plain(&entry.path)? != wanted {
+        if number >= before {
+            break;
+        }
+        if is_it(&entry.path, wanted) {
+            last = Some(number);
+        }
+        number += 1;
+    }
+    // The next reading shares the place in the file: this one is to be over.
+    reader.into_input().whole();
+    last.with_context(|| format!("the backup holds no '{}'", wanted.escape_ascii()))
+}
+
+fn is_it(path: &[u8], wanted: &[u8]) -> bool {
+    plain(path).is_ok_and(|name| name == wanted)
+}
+
+/// `number` is that of the entry; `None` for the first of the name.
+fn look_for(
+    archive: &Archive<'_>,
+    wanted: &[u8],
+    number: Option<u64>,
+    watch: &Watch,
+) -> Result<Found> {
+    let sought = [Sought::path(wanted.to_owned())];
+    let sought = archive.is_in_order.then_some(&sought[..]);
+    let mut reader = seek::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
+    for at in 0.. {
+        let Some(entry) = reader.next_entry()? else {
+            break;
+        };
+        ensure!(!watch.is_stopped(), "interrupted");
+        if number.is_some_and(|number| number != at) || !is_it(&entry.path, wanted) {
             continue;
         }
         let extents = match entry.kind {
@@ -60,7 +104,7 @@ fn look_for(archive: &Archive<'_>, wanted: &[u8], watch: &Watch) -> Result<Found
                 let first = plain(&first)?;
                 // The next reading shares the place in the file: this one is to be over.
                 reader.into_input().whole();
-                return Ok(Found::Link(first));
+                return Ok(Found::Link(first, at));
             }
             Kind::Symlink(target) => {
                 bail!("it is a symbolic link to '{}'", target.escape_ascii())

@@ -1,7 +1,7 @@
 //! Restores backups one after the other, and writes into the ledger how that went.
 //!
-//! The catalog is open once before the first and once after each, and never while an archive
-//! or a target is touched.
+//! The catalog is open before the first and after each, once more where something is to be
+//! exchanged, and never while an archive or a target is touched.
 
 use std::path::Path;
 use std::time::Instant;
@@ -198,6 +198,9 @@ impl Restoration {
         });
         if !left_out.listed.is_empty() {
             told["skipped_entries"] = left_out.listed.clone().into();
+        }
+        if !left_out.not_held.is_empty() {
+            told["not_held"] = json!(left_out.not_held);
         }
         match &self.settings.to {
             To::Test(_) => told["test"] = true.into(),

@@ -3,34 +3,33 @@
 //! It is nobody else's, is locked as long as this process lives, and goes when it is dropped;
 //! what a killed process left is removed by the next one that restores beside it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bk_archive::beneath::Beneath;
 use bk_archive::remove::{empty_dir, names_in};
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fremovexattr, fstat, mkdirat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fremovexattr, fstat, mkdirat,
     openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::flags::PROGRAM;
+use crate::rename::{DIR_FLAGS, opened_up};
 
 /// What is restored stands under this name in the stage.
 pub(crate) const TREE: &str = "new";
 /// In a stage that holds what is being replaced, and so is not just anything to be removed.
 const REPLACED: &str = "replaced";
 const PREFIX: &str = ".bk-restore-";
-const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-
+#[derive(Debug)]
 pub(crate) struct Stage {
     parent: OwnedFd,
-    name: String,
+    pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) dir: Beneath,
     /// Permissions that this user gives to new directories.
@@ -41,21 +40,29 @@ impl Stage {
     /// Makes it in a directory, for the restoration of a backup.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system; nothing of it stays then.
     pub(crate) fn make(within: &Path, id: i64) -> Result<Self> {
         let cannot = || format!("cannot make a directory in '{}'", within.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = openat(CWD, within, flags, Mode::empty()).with_context(cannot)?;
-        remove_stale(&parent);
+        remove_stale(&parent, within);
         let pid = rustix::process::getpid();
         for number in 0.. {
             let name = format!("{PREFIX}{id}-{pid}-{number}");
-            match mkdirat(&parent, &name, Mode::RWXU) {
-                Err(Errno::EXIST) => continue,
-                made => made.map_err(io::Error::from).with_context(cannot)?,
+            let make = || -> io::Result<bool> {
+                match mkdirat(&parent, &name, Mode::RWXU) {
+                    Err(Errno::EXIST) => Ok(false),
+                    made => Ok(made.map(|()| true)?),
+                }
+            };
+            if !opened_up(&parent, make).with_context(cannot)? {
+                continue;
             }
-            if let Some(dir) = take(&parent, &name).with_context(cannot)? {
-                let dir_mode = dir_mode(&dir).with_context(cannot)?;
+            let taken = take(&parent, &name).inspect_err(|_| {
+                // The first error is the one to tell.
+                let _ = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
+            });
+            if let Some((dir, dir_mode)) = taken.with_context(cannot)? {
                 return Ok(Self {
                     parent,
                     path: within.join(&name),
@@ -72,8 +79,9 @@ impl Stage {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn will_hold_replaced(&self) -> io::Result<()> {
-        Ok(mkdirat(self.dir.root(), REPLACED, Mode::RWXU)?)
+    pub(crate) fn hold_replaced(&self) -> io::Result<OwnedFd> {
+        mkdirat(self.dir.root(), REPLACED, Mode::RWXU)?;
+        Ok(openat(self.dir.root(), REPLACED, DIR_FLAGS, Mode::empty())?)
     }
 
     /// Makes the directory of what is restored where the archive had nothing for it.
@@ -105,8 +113,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let removed = empty_dir(self.dir.root())
-            .and_then(|()| Ok(unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)?));
+        let remove =
+            || -> io::Result<()> { Ok(unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)?) };
+        let removed = empty_dir(self.dir.root()).and_then(|()| opened_up(&self.parent, remove));
         if let Err(error) = removed {
             let path = self.path.display();
             PROGRAM.warn(&format!("cannot remove '{path}': {error}"));
@@ -114,28 +123,46 @@ impl Drop for Stage {
     }
 }
 
-/// Opens and locks what was just made; `None` where somebody took it for one of the dead.
-fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
+/// Opens and locks what was just made, and tells which mode new directories get; `None` where
+/// somebody took it for one of the dead.
+fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
     let dir = match openat(parent, name, DIR_FLAGS, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         dir => dir?,
     };
-    if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(None);
+    match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        // Where nothing can be locked, nobody can take it for dead either.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {}
+        locked => locked?,
     }
     let stat = fstat(&dir)?;
     if stat.st_nlink == 0 {
         return Ok(None);
     }
-    if stat.st_uid != rustix::process::geteuid().as_raw() {
+    if !is_own(parent, &stat)? {
         return Err(io::Error::other("something else came in its place"));
+    }
+    if stat.st_mode & 0o7777 != 0o700 {
+        match fchmod(&dir, Mode::RWXU) {
+            // Its modes are the file system's, as those of all that is restored into it.
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            given => given?,
+        }
     }
     // An ACL of the directory above would be inherited by all that is restored.
     for name in ["system.posix_acl_default", "system.posix_acl_access"] {
+        // There is none in most cases, and none at all on some file systems.
         let _ = fremovexattr(&dir, name);
     }
-    fchmod(&dir, Mode::RWXU)?;
-    Ok(Some(dir))
+    let mode = dir_mode(&dir)?;
+    Ok(Some((dir, mode)))
+}
+
+/// Whether it is this user's; some file systems give all to the one that they are mounted for.
+fn is_own(parent: &OwnedFd, stat: &Stat) -> io::Result<bool> {
+    let is_mine = stat.st_uid == rustix::process::geteuid().as_raw();
+    Ok(is_mine || stat.st_uid == fstat(parent)?.st_uid)
 }
 
 /// By the umask, which cannot be asked for without setting it.
@@ -146,23 +173,38 @@ fn dir_mode(dir: &OwnedFd) -> io::Result<u32> {
     Ok(stat.st_mode & 0o777)
 }
 
-/// Best effort: what cannot be told or removed stays.
-fn remove_stale(parent: &OwnedFd) {
+/// Removes what dead processes left in a directory. Best effort: what cannot be told or removed
+/// stays.
+pub(crate) fn sweep(dir: &Path) {
+    if let Ok(opened) = openat(CWD, dir, DIR_FLAGS, Mode::empty()) {
+        remove_stale(&opened, dir);
+    }
+}
+
+fn remove_stale(parent: &OwnedFd, path: &Path) {
     for name in names_in(parent).unwrap_or_default() {
-        if name.starts_with(PREFIX.as_bytes()) {
-            let _ = remove_dead(parent, &name);
+        if name.starts_with(PREFIX.as_bytes()) && remove_dead(parent, &name).is_ok_and(|gone| !gone)
+        {
+            let path = path.join(OsStr::from_bytes(&name));
+            PROGRAM.warn(&format!(
+                "warning: '{}' holds what an interrupted restoration was replacing: look, and remove it",
+                path.display()
+            ));
         }
     }
 }
 
-fn remove_dead(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+/// Whether it could go.
+fn remove_dead(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
     let dir = openat(parent, name, DIR_FLAGS, Mode::empty())?;
     flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
-    let is_own = fstat(&dir)?.st_uid == rustix::process::geteuid().as_raw();
-    let holds_replaced = statat(&dir, REPLACED, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    if is_own && !holds_replaced {
-        empty_dir(&dir)?;
-        unlinkat(parent, name, AtFlags::REMOVEDIR)?;
+    if !is_own(parent, &fstat(&dir)?)? {
+        return Err(Errno::PERM.into());
     }
-    Ok(())
+    if statat(&dir, REPLACED, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(false);
+    }
+    empty_dir(&dir)?;
+    opened_up(parent, || Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?))?;
+    Ok(true)
 }

@@ -1,27 +1,30 @@
 //! Where something is restored to, and how it gets there from its stage: as a whole, by one
 //! rename or one exchange, wherever that can be; else name by name, undone where one fails.
 //!
-//! Knows no archive.
+//! The way is decided by one look, before anything is unpacked. Knows no archive.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::attributes::LeftOut;
 use bk_archive::beneath::Beneath;
-use bk_archive::remove::{names_in, open_own};
-use bk_schema::home::Home;
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, accessat,
-    fchmod, fchown, fstat, fsync, openat, openat2, renameat, renameat_with, statat,
-};
+use jiff::Timestamp;
+use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, openat, renameat, renameat_with};
 use rustix::io::Errno;
 
+use crate::fill::Fill;
 use crate::flags::Existing;
-use crate::merge::Merge;
-use crate::stage::{Stage, TREE};
+use crate::merge::{Merge, Rules};
+use crate::place::{
+    Located, check_empty, hindrance, is_here, is_mount_point, is_on_overlay, is_writable, locate,
+    name_max_bytes,
+};
+use crate::rename::{DIR_FLAGS, move_new, move_over, open_dir, sync};
+use crate::stage::{Stage, TREE, sweep};
 
 /// A place to restore to.
 #[derive(Debug)]
@@ -32,6 +35,12 @@ pub(crate) struct Target {
     how: How,
     /// In which the stage is made.
     pub(crate) stage_dir: PathBuf,
+    /// Directories above it that are to be made.
+    gone: Vec<PathBuf>,
+    /// Where what is there goes, if it goes.
+    kept: Option<PathBuf>,
+    /// Why it is not simply exchanged.
+    pub(crate) note: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,117 +51,191 @@ enum How {
     Over,
     /// Something is, which is kept.
     Exchange,
+    /// A directory is, which is kept but for its name.
+    Fill,
     /// A directory is, which cannot or must not be replaced.
-    Into { overwrite: bool },
+    Into(Rules),
 }
 
 /// Something that is in its place.
-#[derive(Debug)]
-pub(crate) struct Placed {
-    target: PathBuf,
-    /// Where what was there before is now.
-    pub(crate) kept: Option<PathBuf>,
-    is_fresh: bool,
+pub(crate) struct Placed<'a> {
+    target: &'a Target,
+    stage: &'a Stage,
+    by: By<'a>,
+}
+
+enum By<'a> {
+    Rename,
+    Exchange,
+    Fill(Fill),
+    Merge(Merge<'a>),
 }
 
 impl Target {
-    /// A directory that the user named.
+    /// A directory that the user named, for a backup, by a process that began then.
     ///
     /// # Errors
     /// What cannot be restored to, and why.
-    pub(crate) fn directory(dir: &Path, existing: Existing, home: &Home) -> Result<Self> {
-        let (path, is_there) = locate(dir)?;
-        let name = path.file_name().map(OsStr::to_owned);
-        let Some(name) = name.filter(|_| is_there || !path.is_dir()) else {
-            ensure!(path.is_dir(), "'{}' is no directory", path.display());
-            return Self::within(path, OsString::new(), existing);
+    pub(crate) fn directory(
+        dir: &Path,
+        existing: Existing,
+        id: i64,
+        began: Timestamp,
+    ) -> Result<Self> {
+        let located = locate(dir, false)?;
+        if !located.is_there {
+            return Self::fresh(located);
+        }
+        let path = located.path;
+        ensure!(path.is_dir(), "'{}' is no directory", path.display());
+        let rules = |overwrite, gives_attributes| Rules {
+            overwrite,
+            gives_attributes,
+            began,
         };
-        let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let how = match existing {
-            _ if !is_there => How::Fresh,
-            _ if !path.is_dir() => bail!("'{}' is no directory", path.display()),
-            Existing::Swap => {
-                check_own(&path, home)?;
-                How::Exchange
-            }
-            Existing::Into { .. } => return Self::within(path, name, existing),
+        match existing {
+            Existing::Swap => Self::exchanged(path, id),
+            Existing::Into { overwrite } => Ok(Self::into(path, rules(overwrite, overwrite))),
             Existing::Empty => {
                 check_empty(&path)?;
-                if !can_replace(&path, &parent) {
-                    return Self::within(path, name, existing);
+                let parent = path.parent().unwrap_or(&path);
+                let is_named = path.file_name().is_some() && hindrance(&path, parent).is_none();
+                if is_named && !is_here(&path) && !is_on_overlay(parent) {
+                    return Ok(Self::new(path, How::Over));
                 }
-                How::Over
+                Ok(Self::into(path, rules(false, true)))
             }
-        };
-        Ok(Self {
-            stage_dir: parent,
-            path,
-            name,
-            how,
-        })
-    }
-
-    /// A directory that stays the one that it is.
-    fn within(path: PathBuf, name: OsString, existing: Existing) -> Result<Self> {
-        let overwrite = match existing {
-            Existing::Into { overwrite } => overwrite,
-            Existing::Swap => bail!("'{}' cannot be exchanged", path.display()),
-            Existing::Empty => {
-                check_empty(&path)?;
-                false
-            }
-        };
-        let parent = path.parent().unwrap_or(&path);
-        let is_beside = !name.is_empty() && is_writable(parent) && !is_mount_point(&path, parent);
-        let stage_dir = if is_beside { parent } else { &path }.to_owned();
-        Ok(Self {
-            stage_dir,
-            path,
-            name,
-            how: How::Into { overwrite },
-        })
+        }
     }
 
     /// Where a backup was taken from.
     ///
     /// # Errors
     /// What cannot be restored to, and why.
-    pub(crate) fn source(source: &Path, home: &Home) -> Result<Self> {
-        let (path, is_there) = locate(source)?;
-        let name = path.file_name().map(OsStr::to_owned);
-        let name = name.with_context(|| format!("'{}' cannot be exchanged", path.display()))?;
-        let how = if is_there {
-            check_own(&path, home)?;
-            How::Exchange
-        } else {
-            How::Fresh
-        };
-        Ok(Self {
-            stage_dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
+    pub(crate) fn source(source: &Path, id: i64) -> Result<Self> {
+        let located = locate(source, true)?;
+        if !located.is_there {
+            return Self::fresh(located);
+        }
+        Self::exchanged(located.path, id)
+    }
+
+    /// A directory that stays the one that it is, and gets what is new.
+    pub(crate) fn into(path: PathBuf, rules: Rules) -> Self {
+        let parent = path.parent().unwrap_or(&path);
+        let is_beside =
+            path.file_name().is_some() && is_writable(parent) && !is_mount_point(&path, parent);
+        let stage_dir = if is_beside { parent } else { &path }.to_owned();
+        Self {
+            stage_dir,
+            ..Self::new(path, How::Into(rules))
+        }
+    }
+
+    fn new(path: PathBuf, how: How) -> Self {
+        Self {
+            name: path.file_name().unwrap_or_default().to_owned(),
+            stage_dir: path.parent().unwrap_or(&path).to_owned(),
             path,
-            name,
             how,
+            gone: Vec::new(),
+            kept: None,
+            note: None,
+        }
+    }
+
+    fn fresh(located: Located) -> Result<Self> {
+        let target = Self::new(located.path, How::Fresh);
+        ensure!(
+            !target.name.is_empty(),
+            "'{}' is no directory",
+            target.path.display()
+        );
+        Ok(Self {
+            gone: located.gone,
+            ..target
         })
     }
 
+    /// By one exchange where its name can be given to something else; else a directory is filled
+    /// where it is.
+    fn exchanged(path: PathBuf, id: i64) -> Result<Self> {
+        let parent = path.parent().unwrap_or(&path);
+        let mut note = hindrance(&path, parent);
+        if path.file_name().is_none() {
+            note = Some("it is the root of all");
+        } else if note.is_none() && path.is_dir() && is_on_overlay(parent) {
+            note = layer_below(&path, parent, id)?;
+        }
+        let target = match note {
+            None => {
+                let kept = parent.join(kept_name(&path, parent, id));
+                Self {
+                    kept: Some(kept),
+                    ..Self::new(path, How::Exchange)
+                }
+            }
+            Some(why) if !path.is_dir() => bail!(
+                "'{}' cannot be exchanged, as {why}: 'bk-restore --stdout' prints what is to be in it",
+                path.display()
+            ),
+            Some(_) => Self {
+                kept: Some(path.join(format!(".before-{id}"))),
+                stage_dir: path.clone(),
+                note,
+                ..Self::new(path, How::Fill)
+            },
+        };
+        target.check()?;
+        Ok(target)
+    }
+
+    /// What may become of what is there, where it stays.
+    pub(crate) fn rules(&self) -> Option<Rules> {
+        match self.how {
+            How::Into(rules) => Some(rules),
+            _ => None,
+        }
+    }
+
+    /// Where what is there goes, if it goes.
+    pub(crate) fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
+    }
+
     /// Asks before the work what would fail after it.
-    ///
-    /// # Errors
-    /// Something in the way of what is to be kept.
-    pub(crate) fn check(&self, id: i64) -> Result<()> {
-        let kept = self.kept(id);
-        ensure!(
-            self.how != How::Exchange || kept.symlink_metadata().is_err(),
-            "'{}' is there already, from an earlier exchange: remove or rename it",
-            kept.display()
-        );
+    fn check(&self) -> Result<()> {
+        if let Some(kept) = &self.kept {
+            ensure!(
+                kept.symlink_metadata().is_err(),
+                "'{}' is there already, from an earlier exchange: remove or rename it",
+                kept.display()
+            );
+        }
         Ok(())
     }
 
-    fn kept(&self, id: i64) -> PathBuf {
-        let mut name = self.name.clone();
-        name.push(format!(".before-{id}"));
-        self.path.with_file_name(name)
+    /// Makes the stage, and the directories above it that are gone; removes what dead processes
+    /// left there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn stage(&self, id: i64) -> Result<(MadeParents, Stage)> {
+        let mut made = MadeParents(Vec::new());
+        for dir in &self.gone {
+            match std::fs::create_dir(dir) {
+                // Another target has made it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => {
+                    result.with_context(|| format!("cannot make '{}'", dir.display()))?;
+                    made.0.push(dir.clone());
+                }
+            }
+        }
+        if self.stage_dir != self.path && self.path.is_dir() {
+            sweep(&self.path);
+        }
+        Ok((made, Stage::make(&self.stage_dir, id)?))
     }
 
     /// What the archive does not tell of the first directory is as it was.
@@ -167,175 +250,201 @@ impl Target {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty())?;
         if rustix::process::geteuid().is_root() {
             let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
-            fchown(&new, Some(uid), Some(gid))?;
+            // Where it cannot be given, it is the one that the file system gives to all.
+            let _ = fchown(&new, Some(uid), Some(gid));
         }
-        fchmod(&new, Mode::from_raw_mode(old.mode() & 0o7777))?;
+        match fchmod(&new, Mode::from_raw_mode(old.mode() & 0o7777)) {
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            given => given?,
+        }
         Ok(())
     }
 
-    /// Moves what the stage holds to its place.
+    /// Moves what the stage holds to its place. `is_told` is whether the archive tells of a
+    /// directory of it.
     ///
     /// # Errors
     /// Those of the file system; everything is as it was then.
-    pub(crate) fn place(&self, stage: &Stage, id: i64) -> Result<Placed> {
+    pub(crate) fn place<'a>(
+        &'a self,
+        stage: &'a Stage,
+        is_told: &'a dyn Fn(&[u8]) -> bool,
+    ) -> Result<Placed<'a>> {
         let cannot = || format!("cannot move what was restored to '{}'", self.path.display());
-        let kept = self.kept(id);
-        match self.how {
-            How::Fresh => rename_new(stage, &self.name, true).with_context(cannot)?,
-            How::Over => rename_new(stage, &self.name, false).with_context(cannot)?,
+        let new = stage.dir.root();
+        let parent = stage.parent();
+        let by = match self.how {
+            How::Fresh => {
+                move_new((&new, TREE.as_bytes()), (&parent, self.name.as_bytes()))
+                    .with_context(cannot)?;
+                By::Rename
+            }
+            How::Over => {
+                move_over((&new, TREE.as_bytes()), (&parent, self.name.as_bytes()))
+                    .with_context(cannot)?;
+                By::Rename
+            }
             How::Exchange => {
-                let kept_name = kept.file_name().unwrap_or_default();
-                rename_new(stage, kept_name, true).with_context(cannot)?;
-                if let Err(error) = exchange(stage, kept_name, &self.name) {
-                    let _ = renameat(stage.parent(), kept_name, stage.dir.root(), TREE);
-                    return Err(error).with_context(cannot);
-                }
+                exchange(stage, &self.name, self.kept_name()).with_context(cannot)?;
+                By::Exchange
             }
-            How::Into { overwrite } => {
-                let dir = openat(CWD, &self.path, DIR_FLAGS, Mode::empty()).with_context(cannot)?;
-                Merge::plan(stage, Beneath::new(dir), overwrite)?.run()?;
+            How::Fill => {
+                let dir = open_dir(&self.path).with_context(cannot)?;
+                let fill = Fill::run(dir, self.kept_name().as_bytes(), stage);
+                By::Fill(fill.with_context(cannot)?)
             }
+            How::Into(rules) => {
+                let dir = open_dir(&self.path).with_context(cannot)?;
+                let merge = Merge::plan(stage, Beneath::new(dir), &self.path, rules, is_told)?;
+                By::Merge(merge.run()?)
+            }
+        };
+        let mut placed = Placed {
+            target: self,
+            stage,
+            by,
+        };
+        let synced = self.sync_above(stage);
+        if let Err(error) = synced {
+            placed.undo().with_context(|| {
+                format!("cannot put '{}' back after: {error:#}", self.path.display())
+            })?;
+            return Err(error).with_context(cannot);
         }
-        let _ = fsync(stage.parent());
-        Ok(Placed {
-            target: self.path.clone(),
-            kept: (self.how == How::Exchange).then_some(kept),
-            is_fresh: self.how == How::Fresh,
-        })
+        Ok(placed)
+    }
+
+    fn sync_above(&self, stage: &Stage) -> Result<()> {
+        sync(stage.parent())?;
+        for dir in self.gone.iter().filter_map(|dir| dir.parent()) {
+            sync(open_dir(dir)?)?;
+        }
+        Ok(())
+    }
+
+    fn kept_name(&self) -> &OsStr {
+        let name = self.kept.as_ref().and_then(|kept| kept.file_name());
+        name.unwrap_or_default()
     }
 }
 
-impl Placed {
+impl<'a> Placed<'a> {
+    /// Where what was there before is now.
+    pub(crate) fn kept(&self) -> Option<&'a Path> {
+        self.target.kept()
+    }
+
+    /// Gives directories that stay what the archive tells of them, now that all is in its place.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn finish(
+        &self,
+        has_root: bool,
+        tell: &mut dyn FnMut(&[u8], LeftOut),
+    ) -> io::Result<()> {
+        match &self.by {
+            By::Rename | By::Exchange => Ok(()),
+            By::Fill(fill) if has_root => {
+                for one in fill.finish()? {
+                    tell(b".", one);
+                }
+                Ok(())
+            }
+            By::Fill(_) => Ok(()),
+            By::Merge(merge) => merge.finish(tell),
+        }
+    }
+
     /// Puts everything back where it was.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn undo(&self, stage: &Stage) -> io::Result<()> {
-        let name = self.target.file_name().unwrap_or_default();
-        if let Some(kept) = &self.kept {
-            let kept = kept.file_name().unwrap_or_default();
-            exchange(stage, kept, name)?;
-            renameat(stage.parent(), kept, stage.dir.root(), TREE)?;
-        } else if self.is_fresh {
-            renameat(stage.parent(), name, stage.dir.root(), TREE)?;
+    pub(crate) fn undo(&mut self) -> io::Result<()> {
+        let name = self.target.name.as_bytes();
+        let (new, parent) = (self.stage.dir.root(), self.stage.parent());
+        match &mut self.by {
+            By::Rename if self.target.how == How::Fresh => {
+                move_over((&parent, name), (&new, TREE.as_bytes()))
+            }
+            // The directory that was there was empty.
+            By::Rename => Ok(()),
+            By::Exchange => {
+                let kept = self.target.kept_name().as_bytes();
+                match renameat_with(parent, kept, parent, name, RenameFlags::EXCHANGE) {
+                    Ok(()) => move_over((&parent, kept), (&new, TREE.as_bytes())),
+                    Err(_) => {
+                        move_over((&parent, name), (&new, TREE.as_bytes()))?;
+                        move_new((&parent, kept), (&parent, name))
+                    }
+                }
+            }
+            By::Fill(fill) => fill.undo(),
+            By::Merge(merge) => merge.undo(),
         }
-        Ok(())
     }
 }
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+/// Directories that were made for a target; what is empty at the end goes again.
+#[derive(Debug)]
+pub(crate) struct MadeParents(Vec<PathBuf>);
 
-/// The place without links on the way, and whether something is there. A link to a directory
-/// is followed: the user named it.
-fn locate(path: &Path) -> Result<(PathBuf, bool)> {
-    let cannot = || format!("cannot restore to '{}'", path.display());
-    if path.is_dir() {
-        return Ok((path.canonicalize().with_context(cannot)?, true));
+impl Drop for MadeParents {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            // One that is not empty is in use, as it should be.
+            let _ = std::fs::remove_dir(dir);
+        }
     }
-    let absolute = std::path::absolute(path).with_context(cannot)?;
-    let absolute: PathBuf = absolute.components().collect();
-    let name = absolute.file_name().with_context(cannot)?;
-    let parent = absolute.parent().unwrap_or(Path::new("/"));
-    let parent = parent.canonicalize().with_context(|| {
-        let parent = parent.display();
-        format!("{}: '{parent}'", cannot())
-    })?;
-    let place = parent.join(name);
-    let is_there = place.symlink_metadata().is_ok();
-    Ok((place, is_there))
 }
 
-fn check_empty(dir: &Path) -> Result<()> {
-    let opened = openat(CWD, dir, DIR_FLAGS, Mode::empty());
-    let names = opened.map_err(io::Error::from).and_then(names_in);
-    let names = names.with_context(|| format!("cannot read '{}'", dir.display()))?;
-    let is_stage = |name: &Vec<u8>| name.starts_with(b".bk-restore-");
-    ensure!(
-        names.iter().all(is_stage),
-        "'{}' is not empty: name an empty or a new directory, or give --into-existing or --swap",
-        dir.display()
-    );
-    Ok(())
-}
-
-/// Exchanged, the catalog would be gone.
-fn check_own(path: &Path, home: &Home) -> Result<()> {
-    let own = home.dir.canonicalize().unwrap_or(home.dir.clone());
-    ensure!(
-        !own.starts_with(path) && !path.starts_with(&own),
-        "'{}' cannot be exchanged: bk's own home is '{}'",
-        path.display(),
-        own.display()
-    );
-    Ok(())
-}
-
-/// Whether an empty directory can be replaced by another. Not so where we stand, as the shell
-/// that started us most likely stands there too.
-fn can_replace(dir: &Path, parent: &Path) -> bool {
-    let id = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
-    id(dir) != id(Path::new(".")) && is_writable(parent) && !is_mount_point(dir, parent)
-}
-
-fn is_writable(dir: &Path) -> bool {
-    let wanted = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(CWD, dir, wanted, AtFlags::EACCESS).is_ok()
-}
-
-fn is_mount_point(dir: &Path, parent: &Path) -> bool {
-    let device = |path: &Path| path.metadata().map(|it| it.dev()).ok();
-    let name = dir.file_name().unwrap_or_default();
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let crossed = openat(CWD, parent, flags | OFlags::DIRECTORY, Mode::empty())
-        .and_then(|it| openat2(it, name, flags, Mode::empty(), ResolveFlags::NO_XDEV).map(|_| ()));
-    device(dir) != device(parent) || crossed == Err(Errno::XDEV)
-}
-
-/// Gives what was restored a name beside the stage.
-fn rename_new(stage: &Stage, name: &OsStr, is_new: bool) -> io::Result<()> {
-    let (from, to) = (stage.dir.root(), stage.parent());
-    let rename = || {
-        if !is_new {
-            return renameat(from, TREE, to, name);
+/// `NAME.before-ID`, of which NAME is cut where there is no room for it.
+fn kept_name(path: &Path, parent: &Path, id: i64) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().as_bytes().to_vec();
+    let ending = format!(".before-{id}");
+    let mut room = name_max_bytes(parent).saturating_sub(ending.len());
+    if name.len() > room {
+        // Not in the middle of a character.
+        while room > 0 && name[room] & 0xc0 == 0x80 {
+            room -= 1;
         }
-        match renameat_with(from, TREE, to, name, RenameFlags::NOREPLACE) {
-            // Not every file system can do it.
-            Err(Errno::INVAL | Errno::NOSYS) => match statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => renameat(from, TREE, to, name),
-                _ => Err(Errno::EXIST),
-            },
-            renamed => renamed,
-        }
+        name.truncate(room);
+    }
+    name.extend(ending.as_bytes());
+    OsString::from_vec(name)
+}
+
+/// Asks an overlay whether it can rename a directory, by renaming it to one that is not empty,
+/// which no file system replaces: the answer to a directory of a layer below is another one.
+fn layer_below(path: &Path, parent: &Path, id: i64) -> Result<Option<&'static str>> {
+    let probe = Stage::make(parent, id)?;
+    probe.make_tree()?;
+    let (dir, name) = (probe.parent(), path.file_name().unwrap_or_default());
+    match renameat(dir, name, dir, &probe.name) {
+        Err(Errno::XDEV) => Ok(Some("it is of a layer below, which cannot be renamed")),
+        Err(_) => Ok(None),
+        // It never comes to that; if it does, at once back.
+        Ok(()) => Ok(renameat(dir, &probe.name, dir, name).map(|()| None)?),
+    }
+}
+
+/// What was restored gets the name that is to be kept, and then exchanges it, so that a kill
+/// leaves both of them. Where names cannot be exchanged, there is a moment without.
+fn exchange(stage: &Stage, name: &OsStr, kept: &OsStr) -> io::Result<()> {
+    let (new, parent) = (stage.dir.root(), stage.parent());
+    let (name, kept) = (name.as_bytes(), kept.as_bytes());
+    let tree = TREE.as_bytes();
+    move_new((&new, tree), (&parent, kept))?;
+    let Err(error) = renameat_with(parent, kept, parent, name, RenameFlags::EXCHANGE) else {
+        return Ok(());
     };
-    with_own(from, TREE.as_bytes(), rename)
-}
-
-fn exchange(stage: &Stage, one: &OsStr, other: &OsStr) -> io::Result<()> {
-    let dir = stage.parent();
-    Ok(renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE)?)
-}
-
-/// Moves a directory that its owner may not write to: for the time of the move he may.
-pub(crate) fn with_own(
-    dir: impl AsFd,
-    name: &[u8],
-    rename: impl Fn() -> rustix::io::Result<()>,
-) -> io::Result<()> {
-    match rename() {
-        Err(Errno::ACCESS) => {}
-        renamed => return Ok(renamed?),
+    move_over((&parent, kept), (&new, tree))?;
+    if !matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) {
+        return Err(error.into());
     }
-    let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Err(Errno::ACCESS.into());
-    }
-    let own: OwnedFd = open_own(&dir, name)?;
-    let renamed = rename();
-    if fstat(&own)?.st_mode != stat.st_mode {
-        fchmod(&own, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    }
-    Ok(renamed?)
+    move_new((&parent, name), (&parent, kept))?;
+    move_new((&new, tree), (&parent, name)).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = move_new((&parent, kept), (&parent, name));
+    })
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use bk_archive::compare::compare;
 
 use crate::stage::Stage;
-use crate::work::{Outcome, Work};
+use crate::work::{Outcome, Work, in_tree};
 
 /// So many differences are told one by one.
 const TOLD: usize = 20;
@@ -23,7 +23,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     let done = work.extract_selected(&opened, &stage)?;
     stage.sync()?;
     let met = RefCell::new(Vec::new());
-    let place = |name: &[u8]| work.place(name, &mut met.borrow_mut());
+    let place = |name: &[u8]| Some(in_tree(&work.place(name, &mut met.borrow_mut())?));
     let plan = work.plan(&opened, &stage, &place);
     let mut count = 0;
     let differs = |name: &[u8], what: &str| {

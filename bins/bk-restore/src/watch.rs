@@ -3,6 +3,7 @@
 //! A progress bar on stderr where that is a terminal. Knows no catalog.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use bk_archive::extract::Observer;
 use bk_schema::lines::base64;
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
 pub(crate) struct LeftOut {
     pub(crate) count: u64,
     pub(crate) listed: Vec<Value>,
+    /// What the file system does not hold, and of how many entries.
+    pub(crate) not_held: BTreeMap<String, u64>,
 }
 
 impl Watch {
@@ -83,6 +86,18 @@ impl Observer for Watch {
 
     fn noted(&self, what: &str) {
         self.warn(&format!("note: {what}"));
+    }
+
+    fn not_held(&self, name: &[u8], what: &str, why: &str) {
+        let mut left_out = self.left_out.borrow_mut();
+        let count = left_out.not_held.entry(what.to_owned()).or_default();
+        *count += 1;
+        if *count == 1 {
+            let shown = String::from_utf8_lossy(name);
+            self.warn(&format!(
+                "warning: '{shown}': its {what} is not restored: {why}; others of the kind are counted, not named"
+            ));
+        }
     }
 
     fn is_stopped(&self) -> bool {

@@ -3,19 +3,26 @@
 //! Knows no catalog. Whatever fails, no target is changed and no stage stays.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::attributes::LeftOut;
 use bk_archive::extract::{Done, Observer, Plan, extract};
 use bk_archive::names::{Sought, below, plain, strip};
+use bk_schema::catalog;
 use bk_schema::home::Home;
+use bk_schema::mounts::Mounts;
 use bk_schema::record::Backup;
 use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
 
+use crate::below::{self, Own};
 use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
+use crate::routes::Routes;
 use crate::stage::{Stage, TREE};
 use crate::target::{Placed, Target};
 use crate::watch::Watch;
@@ -47,15 +54,97 @@ impl Work<'_> {
     /// # Errors
     /// Whatever kept it from being restored.
     pub(crate) fn to_directory(&self, dir: &Path, existing: Existing) -> Result<Outcome> {
-        let target = Target::directory(dir, existing, self.home)?;
-        target.check(self.backup.id)?;
+        let target = Target::directory(dir, existing, self.backup.id, self.home.now)?;
+        if target.kept().is_some() {
+            let dir = target.path.display();
+            let way = format!("'-C {dir} --into-existing --overwrite'");
+            self.guard(&target, &self.stripped_entry(), &way)?;
+        }
         let opened = self.open()?;
-        let stage = Stage::make(&target.stage_dir, self.backup.id)?;
+        if let Existing::Into { .. } = existing {
+            return self.into(target, &opened);
+        }
+        let (_made, stage) = target.stage(self.backup.id)?;
         let done = self.extract_selected(&opened, &stage)?;
         if !done.has_root {
             target.take_over(&stage)?;
         }
-        self.place_all(&[(target, stage)], &done)
+        self.place_all(&[(target, stage, done)])
+    }
+
+    /// Into a directory that stays, and into those that something below it leads to.
+    fn into(&self, target: Target, opened: &Opened) -> Result<Outcome> {
+        let met = RefCell::new(vec![false; self.settings.paths.len()]);
+        self.settings.selection.forget();
+        let routes = RefCell::new(Routes::new(&target.path, self.home.now));
+        let rules = target.rules();
+        let has_mounts = !Mounts::read().below(&target.path).is_empty();
+        let mut staged: Vec<(Target, Stage, Done)> = Vec::new();
+        let mut next = Some(target);
+        while let Some(target) = next {
+            let number = staged.len();
+            let (_made, stage) = target.stage(self.backup.id)?;
+            let place = |name: &[u8]| {
+                let name = self.place(name, &mut met.borrow_mut())?;
+                let mut routes = routes.borrow_mut();
+                let (at, name) = routes.of(&name);
+                (at == number).then(|| in_tree(name))
+            };
+            // What goes to other file systems is not known yet.
+            if number == 0 && !has_mounts {
+                self.check_space(opened, &stage, self.settings.selection.is_all())?;
+            }
+            let done = self.extract(opened, &self.plan(opened, &stage, &place), &stage)?;
+            stage.make_tree()?;
+            staged.push((target, stage, done));
+            let path = routes.borrow().path(staged.len()).map(Path::to_owned);
+            next = path
+                .zip(rules)
+                .map(|(path, rules)| Target::into(path, rules));
+        }
+        let entries = staged.iter().map(|(.., done)| done.entries).sum();
+        self.check_selection(&met.into_inner(), entries)?;
+        self.place_all(&staged)
+    }
+
+    /// What an exchange would take away without a word.
+    fn guard(&self, target: &Target, entry: &[u8], way: &str) -> Result<()> {
+        let Some(kept) = target.kept() else {
+            return Ok(());
+        };
+        let archive = Path::new(&self.backup.backup_path).parent();
+        let storage = catalog::read(self.home, |session| session.storage_dir())?;
+        let own = Own {
+            home: self.home.dir.clone(),
+            storages: archive
+                .map(Path::to_owned)
+                .into_iter()
+                .chain([storage])
+                .collect(),
+        };
+        below::check(&target.path, &own, way)?;
+        if let Some(excluded) = below::excluded(self.backup, &target.path, entry) {
+            self.watch.warn(&format!(
+                "warning: {excluded} goes to '{}' with all that was there: {way} would leave it where it is",
+                kept.display()
+            ));
+        }
+        if let Some(why) = target.note {
+            self.watch.warn(&format!(
+                "warning: '{}' is filled in place, as {why}",
+                target.path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The name in the archive of what is restored as the directory itself, as far as it is known.
+    fn stripped_entry(&self) -> Vec<u8> {
+        let entries = self.backup.backup_metadata.get("source_entries");
+        let entry = entries.and_then(|it| it.get(0)?.as_str()).unwrap_or(".");
+        let entry = plain(entry.as_bytes()).unwrap_or_default();
+        let parts = entry.split(|byte| *byte == b'/').take(self.settings.strip);
+        parts.collect::<Vec<_>>().join(&b'/')
     }
 
     /// Restores what is asked for into a stage.
@@ -64,24 +153,35 @@ impl Work<'_> {
     /// As [`extract`], and a path that the backup does not hold.
     pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Done> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
-        let place = |name: &[u8]| self.place(name, &mut met.borrow_mut());
+        let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
+        self.settings.selection.forget();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
-        for (path, is_met) in self.settings.paths.iter().zip(met.into_inner()) {
-            ensure!(is_met, "the backup holds no '{}'", path.display());
-        }
-        ensure!(
-            selection_is_all || done.entries > 0,
-            "the backup holds nothing that is asked for"
-        );
+        self.check_selection(&met.into_inner(), done.entries)?;
         stage.make_tree()?;
         let tree = stage.dir.open_dir(TREE.as_bytes());
         tree.context("the archive has no directory in the place of its first one")?;
         Ok(done)
     }
 
-    /// Where an entry goes in the stage.
+    fn check_selection(&self, met: &[bool], entries: u64) -> Result<()> {
+        for (path, is_met) in self.settings.paths.iter().zip(met) {
+            ensure!(is_met, "the backup holds no '{}'", path.display());
+        }
+        ensure!(
+            self.settings.selection.is_all() || entries > 0,
+            "the backup holds nothing that is asked for"
+        );
+        for glob in self.settings.selection.unmet() {
+            let glob = glob.escape_debug();
+            self.watch
+                .warn(&format!("warning: --path '{glob}' matched nothing"));
+        }
+        Ok(())
+    }
+
+    /// Where an entry goes below the target.
     pub(crate) fn place(&self, name: &[u8], met: &mut [bool]) -> Option<Vec<u8>> {
         let settings = self.settings;
         let mark = |number: usize| {
@@ -92,8 +192,7 @@ impl Work<'_> {
         if !settings.selection.takes(name, mark) {
             return None;
         }
-        let stripped = strip(name, settings.strip)?;
-        Some(in_tree(stripped))
+        strip(name, settings.strip).map(<[u8]>::to_vec)
     }
 
     /// Restores to where the backup was taken from.
@@ -103,9 +202,9 @@ impl Work<'_> {
     pub(crate) fn to_source(&self) -> Result<Outcome> {
         let sources = sources(self.backup)?;
         let mut targets = Vec::new();
-        for (source, _) in &sources {
-            let target = Target::source(source, self.home)?;
-            target.check(self.backup.id)?;
+        for (source, entry) in &sources {
+            let target = Target::source(source, self.backup.id)?;
+            self.guard(&target, entry, &way_into(&target.path, entry))?;
             targets.push(target);
         }
         for target in &targets {
@@ -120,10 +219,11 @@ impl Work<'_> {
             }
         }
         let opened = self.open()?;
+        let mut made = Vec::new();
         let mut staged = Vec::new();
-        let mut all = Done::default();
         for (number, target) in targets.into_iter().enumerate() {
-            let stage = Stage::make(&target.stage_dir, self.backup.id)?;
+            let (parents, stage) = target.stage(self.backup.id)?;
+            made.push(parents);
             if number == 0 {
                 self.check_space(&opened, &stage, true)?;
             }
@@ -135,12 +235,9 @@ impl Work<'_> {
             let done = self.extract(&opened, &plan, &stage)?;
             let source = sources[number].0.display();
             ensure!(done.entries > 0, "the backup holds nothing of '{source}'");
-            all.entries += done.entries;
-            all.bytes += done.bytes;
-            all.is_damaged |= done.is_damaged;
-            staged.push((target, stage));
+            staged.push((target, stage, done));
         }
-        self.place_all(&staged, &all)
+        self.place_all(&staged)
     }
 
     /// # Errors
@@ -231,20 +328,23 @@ impl Work<'_> {
     }
 
     /// All or none.
-    fn place_all(&self, staged: &[(Target, Stage)], done: &Done) -> Result<Outcome> {
-        for (_, stage) in staged {
+    fn place_all(&self, staged: &[(Target, Stage, Done)]) -> Result<Outcome> {
+        for (_, stage, _) in staged {
             stage.sync()?;
         }
         ensure!(!self.watch.is_stopped(), "interrupted");
-        let mut placed: Vec<Placed> = Vec::new();
-        for (target, stage) in staged {
-            match target.place(stage, self.backup.id) {
+        let told: Vec<_> = staged
+            .iter()
+            .map(|(.., done)| move |name: &[u8]| !done.implied.contains(&in_tree(name)))
+            .collect();
+        let mut placed: Vec<Placed<'_>> = Vec::new();
+        for ((target, stage, _), is_told) in staged.iter().zip(&told) {
+            match target.place(stage, is_told) {
                 Ok(one) => placed.push(one),
                 Err(error) => {
-                    for (one, (target, stage)) in placed.iter().zip(staged) {
+                    for (one, (target, ..)) in placed.iter_mut().zip(staged).rev() {
                         let path = target.path.display();
-                        let undone = one.undo(stage);
-                        undone.with_context(|| {
+                        one.undo().with_context(|| {
                             format!("cannot put '{path}' back after: {error:#}")
                         })?;
                     }
@@ -252,25 +352,55 @@ impl Work<'_> {
                 }
             }
         }
-        for one in &placed {
-            if let Some(kept) = &one.kept {
+        self.finish(&placed, staged);
+        let places = staged.iter().zip(&placed);
+        Ok(Outcome {
+            entries: staged.iter().map(|(.., done)| done.entries).sum(),
+            bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
+            is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
+            placed: places
+                .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
+                .collect(),
+        })
+    }
+
+    /// What is not worth to undo all for: what directories that stay are to have.
+    fn finish(&self, placed: &[Placed<'_>], staged: &[(Target, Stage, Done)]) {
+        for (one, (target, _, done)) in placed.iter().zip(staged) {
+            let mut tell = |name: &[u8], left_out: LeftOut| match left_out {
+                LeftOut::Entry(what) => self.watch.left_out(name, &what),
+                LeftOut::NotHeld(what, why) => self.watch.not_held(name, &what, &why.to_string()),
+            };
+            if let Err(error) = one.finish(done.has_root, &mut tell) {
+                let path = target.path.display();
+                self.watch.warn(&format!(
+                    "warning: '{path}': its directories are not all as in the backup: {error}"
+                ));
+            }
+            if let Some(kept) = one.kept() {
                 let kept = kept.display();
                 self.watch
                     .warn(&format!("what was there is kept as '{kept}'"));
             }
         }
-        let paths = staged.iter().map(|(target, _)| target.path.clone());
-        Ok(Outcome {
-            entries: done.entries,
-            bytes: done.bytes,
-            is_damaged: done.is_damaged,
-            placed: paths.zip(placed.into_iter().map(|one| one.kept)).collect(),
-        })
     }
 }
 
+/// The flags with which what is not in the backup stays where it is.
+fn way_into(path: &Path, entry: &[u8]) -> String {
+    let path = path.as_os_str().as_bytes();
+    let base = path.strip_suffix(entry).map(OsStr::from_bytes);
+    let base = base.filter(|base| !entry.is_empty() && base.as_bytes().ends_with(b"/"));
+    let dir = match base.map(|base| Path::new(base).components().as_path()) {
+        Some(dir) => dir.display().to_string(),
+        None if entry.is_empty() => Path::new(OsStr::from_bytes(path)).display().to_string(),
+        None => "DIR".to_owned(),
+    };
+    format!("'-C {dir} --into-existing --overwrite'")
+}
+
 /// Below the tree of a stage.
-fn in_tree(name: &[u8]) -> Vec<u8> {
+pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
     match name {
         [] => TREE.as_bytes().to_owned(),
         name => [TREE.as_bytes(), b"/", name].concat(),
@@ -286,6 +416,11 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         };
         values.iter().map(Value::as_str).collect()
     };
+    if backup.backup_metadata.contains_key("stdin_filename") {
+        bail!(
+            "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
+        );
+    }
     let unknown = "its record does not tell where it was taken from: name a directory with -C";
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");

@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyhow::Result;
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, fsetxattr, futimens, setxattr, utimensat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fsetxattr, fstat, futimens, setxattr, utimensat,
 };
+use rustix::io::Errno;
 
 use crate::accounts::Ids;
 use crate::acl::{self, Acl};
@@ -51,19 +52,31 @@ pub(crate) struct Attributes {
     pub(crate) xattrs: Xattrs,
 }
 
-/// What of an entry is left out, for people.
-pub(crate) type LeftOut = String;
+/// What of an entry is left out.
+#[derive(Debug)]
+pub enum LeftOut {
+    /// Of this entry, for people.
+    Entry(String),
+    /// What the file system does not hold, and most likely not of others either; and why.
+    NotHeld(String, io::Error),
+}
 
 impl Rights {
     /// What an entry is to have, and what it is not to have of what the archive tells.
     pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<LeftOut>) {
         let mut left_out = Vec::new();
+        let mut owner = self.owner(entry);
         // To chown(2) it means to leave the owner as it is.
-        let is_one = |(uid, gid): &(u32, u32)| *uid != u32::MAX && *gid != u32::MAX;
-        let owner = self.owner(entry).filter(is_one);
+        if owner.is_some_and(|(uid, gid)| uid == u32::MAX || gid == u32::MAX) {
+            owner = None;
+            left_out.push(LeftOut::Entry(
+                "its owner, which is out of range".to_owned(),
+            ));
+        }
         let special = entry.mode & 0o6000;
         if owner.is_none() && special != 0 {
-            left_out.push("its setuid and setgid bits: that takes root or --same-owner".to_owned());
+            let what = "its setuid and setgid bits: that takes root or --same-owner";
+            left_out.push(LeftOut::Entry(what.to_owned()));
         }
         let is_kept = |(name, _): &&(Vec<u8>, Vec<u8>)| self.privileged || !is_privileged(name);
         for (name, _) in entry.xattrs.iter().filter(|it| !is_kept(it)) {
@@ -113,7 +126,7 @@ impl Rights {
 }
 
 fn unset(name: &[u8], error: impl Display) -> LeftOut {
-    format!("its attribute '{}': {error}", name.escape_ascii())
+    LeftOut::Entry(format!("its attribute '{}': {error}", name.escape_ascii()))
 }
 
 fn is_privileged(name: &[u8]) -> bool {
@@ -140,39 +153,88 @@ impl Attributes {
 
     /// Gives them, the owner first as that takes away others, and after the mode the ACL that
     /// governs access: bsdtar writes the group's own permissions into the mode, where a file
-    /// shows the mask. An attribute that the file system does not take is left out.
+    /// shows the mask. What the file system does not take is left out.
     ///
     /// # Errors
-    /// Those of owner, mode and times.
+    /// Those of owner, mode and times, but for refusals.
     pub(crate) fn give(&self, made: &Made<'_>) -> io::Result<Vec<LeftOut>> {
         let mut left_out = Vec::new();
+        let mut mode = self.mode;
         if let Some((uid, gid)) = self.owner {
-            give_owner(made, Uid::from_raw(uid), Gid::from_raw(gid))?;
+            let given = give_owner(made, Uid::from_raw(uid), Gid::from_raw(gid));
+            let is_so = |stat: Stat| (stat.st_uid, stat.st_gid) == (uid, gid);
+            let given = unless(given, made, is_so);
+            if !held(given, "owner", &mut left_out)? {
+                // They would be another user's.
+                mode &= 0o1777;
+            }
         }
-        let mut set = |is_access: bool| {
-            let meant = |(name, _): &&(Vec<u8>, Vec<u8>)| (name == acl::ACCESS) == is_access;
-            for (name, value) in self.xattrs.iter().filter(meant) {
-                if let Err(error) = give_xattr(made, name, value) {
-                    left_out.push(unset(name, error));
-                }
+        give_xattrs(made, &self.xattrs, false, &mut left_out);
+        let bits = Mode::from_raw_mode(mode);
+        let given = match made {
+            Made::Open(fd) => fchmod(fd, bits),
+            Made::Special(fd, ..) => chmodat(CWD, by_proc(*fd), bits, AtFlags::empty()),
+            Made::Link(..) => Ok(()),
+        };
+        let given = unless(given, made, |stat| stat.st_mode & 0o7777 == mode);
+        held(given, "mode", &mut left_out)?;
+        give_xattrs(made, &self.xattrs, true, &mut left_out);
+        let times = times(self.mtime);
+        let given = match made {
+            Made::Open(fd) => futimens(fd, &times),
+            Made::Special(_, dir, name) | Made::Link(_, dir, name) => {
+                utimensat(dir, *name, &times, AtFlags::SYMLINK_NOFOLLOW)
             }
         };
-        set(false);
-        let mode = Mode::from_raw_mode(self.mode);
-        match made {
-            Made::Open(fd) => fchmod(fd, mode)?,
-            Made::Special(fd, ..) => chmodat(CWD, by_proc(*fd), mode, AtFlags::empty())?,
-            Made::Link(..) => {}
-        }
-        set(true);
-        let times = times(self.mtime);
-        match made {
-            Made::Open(fd) => futimens(fd, &times)?,
-            Made::Special(_, dir, name) | Made::Link(_, dir, name) => {
-                utimensat(dir, *name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-            }
-        }
+        held(given, "time of modification", &mut left_out)?;
         Ok(left_out)
+    }
+}
+
+/// What is refused does not matter where it is so already.
+fn unless(
+    given: rustix::io::Result<()>,
+    made: &Made<'_>,
+    is_so: impl Fn(Stat) -> bool,
+) -> rustix::io::Result<()> {
+    let (Made::Open(fd) | Made::Special(fd, ..) | Made::Link(fd, ..)) = made;
+    given.or_else(|error| match fstat(fd) {
+        Ok(stat) if is_so(stat) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Whether the file system has taken it. A share that maps all to one user, FAT and many of FUSE
+/// refuse what others take.
+fn held(
+    given: rustix::io::Result<()>,
+    what: &str,
+    left_out: &mut Vec<LeftOut>,
+) -> io::Result<bool> {
+    match given {
+        Err(error) if is_refusal(error) => {
+            left_out.push(LeftOut::NotHeld(what.to_owned(), error.into()));
+            Ok(false)
+        }
+        given => Ok(given.map(|()| true)?),
+    }
+}
+
+/// Whether a file system says so of what it cannot do.
+pub(crate) fn is_refusal(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL
+    )
+}
+
+/// The ACL that governs access, or all others.
+fn give_xattrs(made: &Made<'_>, xattrs: &Xattrs, is_access: bool, left_out: &mut Vec<LeftOut>) {
+    let meant = |(name, _): &&(Vec<u8>, Vec<u8>)| (name == acl::ACCESS) == is_access;
+    for (name, value) in xattrs.iter().filter(meant) {
+        if let Err(error) = give_xattr(made, name, value) {
+            left_out.push(unset(name, error));
+        }
     }
 }
 
@@ -186,14 +248,13 @@ fn give_xattr(made: &Made<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn give_owner(made: &Made<'_>, uid: Uid, gid: Gid) -> io::Result<()> {
+fn give_owner(made: &Made<'_>, uid: Uid, gid: Gid) -> rustix::io::Result<()> {
     match made {
-        Made::Open(fd) => fchown(fd, Some(uid), Some(gid))?,
+        Made::Open(fd) => fchown(fd, Some(uid), Some(gid)),
         Made::Special(fd, ..) | Made::Link(fd, ..) => {
-            chownat(fd, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            chownat(fd, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
         }
     }
-    Ok(())
 }
 
 /// Leads to what was opened by O_PATH, whatever has its name by now.

@@ -6,26 +6,29 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use anyhow::{Result, ensure};
 use rustix::fs::{
-    Advice, AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fadvise, getxattr, major, minor,
-    openat, readlinkat, statat,
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, chmodat, fadvise, getxattr,
+    major, minor, openat, readlinkat, seek as seek_to, statat,
 };
 use rustix::io::Errno;
 
-use crate::attributes::{Attributes, by_proc};
+use crate::attributes::{Attributes, by_proc, is_refusal};
 use crate::beneath::Beneath;
 use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::extract::{Observer, Plan};
 use crate::names::plain;
+use crate::probe::Probe;
 
 const BUFFER_BYTES: usize = 64 << 10;
+const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Tells `differs` of every entry that is not as the archive has it, and how; returns how many
-/// entries were compared.
+/// Tells `differs` of every entry that is not as the archive has it, and how, and the observer of
+/// what the file system cannot hold; returns how many entries were compared.
 ///
 /// # Errors
 /// A damaged archive, and having been stopped.
@@ -48,6 +51,7 @@ pub fn compare(
         let comparison = Comparison {
             target,
             plan,
+            observer,
             entry: &entry,
             at: &at,
         };
@@ -65,6 +69,7 @@ pub fn compare(
 struct Comparison<'a> {
     target: &'a Beneath,
     plan: &'a Plan<'a>,
+    observer: &'a dyn Observer,
     entry: &'a Entry,
     at: &'a [u8],
 }
@@ -80,27 +85,19 @@ impl Comparison<'_> {
             return Ok(None);
         }
         let (dir, name) = self.target.parent(self.at)?;
+        let (wanted, _) = self.plan.rights.attributes(self.entry);
         let stat = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) if self.is_link_to_left_out() => return Ok(None),
+            Err(Errno::NOENT) if self.is_left_out(&wanted)? => return Ok(None),
             stat => stat.map_err(io::Error::from)?,
         };
         if let Kind::HardLink(first) = &self.entry.kind {
-            return self.hard_link(&stat, first);
+            return self.hard_link(&stat, first, &wanted);
         }
-        let (wanted, _) = self.plan.rights.attributes(self.entry);
-        let special = openat(
-            &dir,
-            name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let special = openat(&dir, name, OPEN_PATH, Mode::empty())?;
         if let Some(what) = self.kind(&stat, &dir, name)? {
             return Ok(Some(what));
         }
-        if let Some(what) = facts(&stat, &wanted, self.entry)? {
-            return Ok(Some(what));
-        }
-        if let Some(what) = xattrs(&special, &wanted) {
+        if let Some(what) = self.facts(&stat, &special, &wanted)? {
             return Ok(Some(what));
         }
         self.open_up(&stat, &special)?;
@@ -110,18 +107,52 @@ impl Comparison<'_> {
         }
     }
 
-    /// A further name of a device that was left out.
-    fn is_link_to_left_out(&self) -> bool {
-        matches!(self.entry.kind, Kind::HardLink(_)) && !self.plan.rights.devices
+    /// What is not there is to be missing where restoring left it out: of a kind that the file
+    /// system does not hold, or a further name of such a one.
+    fn is_left_out(&self, wanted: &Attributes) -> Result<bool> {
+        match &self.entry.kind {
+            Kind::HardLink(first) => {
+                let at = (self.plan.place)(&plain(first)?);
+                let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+                Ok(at.is_some_and(|at| self.target.look(&at).is_err_and(missing)))
+            }
+            Kind::File { .. } | Kind::Directory => Ok(false),
+            kind => {
+                let made = Probe::make(self.target, kind, wanted);
+                let refused =
+                    |error: io::Error| Errno::from_io_error(&error).is_some_and(is_refusal);
+                Ok(made.is_err_and(refused))
+            }
+        }
     }
 
-    fn hard_link(&self, stat: &Stat, first: &[u8]) -> Result<Option<String>> {
+    fn hard_link(&self, stat: &Stat, first: &[u8], wanted: &Attributes) -> Result<Option<String>> {
         let Some(at) = (self.plan.place)(&plain(first)?) else {
             return Ok(None);
         };
         let there = self.target.look(&at)?;
-        let is_same = (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
-        Ok((!is_same).then(|| format!("it is no hard link to '{}'", first.escape_ascii())))
+        if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
+            return Ok(None);
+        }
+        let differs = format!("it is no hard link to '{}'", first.escape_ascii());
+        let probe = Probe::make(self.target, &Kind::File { extents: None }, wanted)?;
+        if probe.can_link() || !self.is_copy(&at, stat)? {
+            return Ok(Some(differs));
+        }
+        let what = "hard link";
+        self.observer
+            .not_held(&self.entry.path, what, "it has none");
+        Ok(None)
+    }
+
+    fn is_copy(&self, of: &[u8], stat: &Stat) -> Result<bool> {
+        let open = |at: &[u8]| -> Result<File> {
+            let (dir, name) = self.target.parent(at)?;
+            Ok(open_file(&dir, name)?)
+        };
+        let size = u64::try_from(stat.st_size)?;
+        let (mut one, other) = (open(of)?, open(self.at)?);
+        Ok(one.metadata()?.len() == size && self.is_same(&mut one, &other, 0, size)?)
     }
 
     fn kind(&self, stat: &Stat, dir: &OwnedFd, name: &[u8]) -> Result<Option<String>> {
@@ -146,6 +177,58 @@ impl Comparison<'_> {
         Ok((!is_same).then(|| "it is something else, or leads elsewhere".to_owned()))
     }
 
+    /// Mode, owner, time, size and attributes. What the file system makes the same of in
+    /// something fresh is what it holds of it.
+    fn facts(&self, stat: &Stat, found: &OwnedFd, wanted: &Attributes) -> Result<Option<String>> {
+        if let Kind::File { .. } = self.entry.kind {
+            let size = u64::try_from(stat.st_size)?;
+            if size != self.entry.size {
+                return Ok(Some(format!("its size is {size}, not {}", self.entry.size)));
+            }
+        }
+        let mut all = Vec::new();
+        let is_link = matches!(self.entry.kind, Kind::Symlink(_));
+        let (mode, wanted_mode) = (mode(stat), wanted.mode_with_acl());
+        if !is_link && mode != wanted_mode {
+            all.push(Odd::Mode(format!(
+                "its mode is {mode:04o}, not {wanted_mode:04o}"
+            )));
+        }
+        if let Some(owner) = wanted.owner.filter(|it| *it != owner(stat)) {
+            let (uid, gid) = self::owner(stat);
+            let text = format!("its owner is {uid}:{gid}, not {}:{}", owner.0, owner.1);
+            all.push(Odd::Owner(text));
+        }
+        if mtime(stat) != (wanted.mtime.secs, i64::from(wanted.mtime.nanos)) {
+            all.push(Odd::Time);
+        }
+        for (name, value) in &wanted.xattrs {
+            if xattr(found, name, value.len())?.as_deref() != Some(value) {
+                all.push(Odd::Attribute(name, value.len()));
+            }
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let probe = Probe::make(self.target, &self.entry.kind, wanted)?;
+        for odd in all {
+            let is_held = match odd {
+                Odd::Mode(_) => self::mode(&probe.stat) != mode,
+                Odd::Owner(_) => self::owner(&probe.stat) != owner(stat),
+                Odd::Time => mtime(&probe.stat) != mtime(stat),
+                Odd::Attribute(name, length) => {
+                    xattr(&probe.opened, name, length)? != xattr(found, name, length)?
+                }
+            };
+            if is_held {
+                return Ok(Some(odd.text()));
+            }
+            let why = "this file system does not hold it as it is in the archive";
+            self.observer.not_held(&self.entry.path, &odd.what(), why);
+        }
+        Ok(None)
+    }
+
     /// What root can read, others can only with permission.
     fn open_up(&self, stat: &Stat, special: &OwnedFd) -> io::Result<()> {
         let wanted = match self.entry.kind {
@@ -162,95 +245,128 @@ impl Comparison<'_> {
 
     fn content(
         &self,
-        dir: impl AsFd,
+        dir: &OwnedFd,
         name: &[u8],
         extents: Option<&[Extent]>,
         content: &mut dyn Read,
     ) -> Result<Option<String>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(dir, name, flags, Mode::empty())?;
-        // From the disk, not from memory; where that cannot be asked for, it is still the file.
-        let _ = fadvise(&file, 0, None, Advice::DontNeed);
-        let mut file = io::BufReader::with_capacity(BUFFER_BYTES, File::from(file));
+        let file = open_file(dir, name)?;
         let whole = [Extent {
             offset: 0,
             length: self.entry.size,
         }];
         let mut at = 0;
+        let mut is_same = true;
         for extent in extents.unwrap_or(&whole) {
-            let hole = extent.offset - at;
-            let is_same = same(&mut io::repeat(0).take(hole), &mut file, hole)?
-                && same(content, &mut file, extent.length)?;
-            if !is_same {
-                return Ok(Some("its content differs".to_owned()));
-            }
+            is_same = is_same
+                && self.is_zero(&file, at, extent.offset)?
+                && self.is_same(content, &file, extent.offset, extent.length)?;
             at = extent.offset + extent.length;
         }
-        let hole = self.entry.size - at;
-        let is_same = same(&mut io::repeat(0).take(hole), &mut file, hole)?;
-        let is_over = file.read(&mut [0])? == 0;
-        Ok((!is_same || !is_over).then(|| "its content differs".to_owned()))
+        is_same = is_same && self.is_zero(&file, at, self.entry.size)?;
+        Ok((!is_same).then(|| "its content differs".to_owned()))
+    }
+
+    /// Whether a file reads as zeros from one place to another. Only its data are read: a hole of
+    /// many gigabytes takes no time.
+    fn is_zero(&self, file: &File, from: u64, to: u64) -> Result<bool> {
+        let mut at = from;
+        while at < to {
+            let data = match seek_to(file, SeekFrom::Data(at)) {
+                Err(Errno::NXIO) => return Ok(true),
+                // It does not tell: all may be data.
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+                data => data.map_err(io::Error::from)?.min(to),
+            };
+            let hole = seek_to(file, SeekFrom::Hole(data)).map_or(to, |hole| hole.min(to));
+            if !self.is_same(&mut io::repeat(0), file, data, hole.saturating_sub(data))? {
+                return Ok(false);
+            }
+            at = hole.max(data);
+        }
+        Ok(true)
+    }
+
+    /// Whether so many bytes of a file at a place are those that come next.
+    fn is_same(&self, one: &mut dyn Read, file: &File, at: u64, count: u64) -> Result<bool> {
+        let mut buffers = [vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]];
+        let mut done = 0;
+        while done < count {
+            ensure!(!self.observer.is_stopped(), "interrupted");
+            let piece = usize::try_from(count - done).unwrap_or(usize::MAX);
+            let piece = piece.min(BUFFER_BYTES);
+            let [a, b] = &mut buffers;
+            one.read_exact(&mut a[..piece])?;
+            match file.read_exact_at(&mut b[..piece], at + done) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                read => read?,
+            }
+            if a[..piece] != b[..piece] {
+                return Ok(false);
+            }
+            done += piece as u64;
+        }
+        Ok(true)
     }
 }
 
-/// Whether so many bytes of both are the same.
-fn same(one: &mut dyn Read, other: &mut dyn Read, count: u64) -> io::Result<bool> {
-    let mut buffers = [[0; 16 << 10]; 2];
-    let mut left = count;
-    while left > 0 {
-        let piece = usize::try_from(left).unwrap_or(usize::MAX);
-        let piece = piece.min(buffers[0].len());
-        let [a, b] = &mut buffers;
-        one.read_exact(&mut a[..piece])?;
-        match other.read_exact(&mut b[..piece]) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            read => read?,
-        }
-        if a[..piece] != b[..piece] {
-            return Ok(false);
-        }
-        left -= piece as u64;
-    }
-    Ok(true)
+/// Something that is not as the archive has it.
+enum Odd<'a> {
+    Mode(String),
+    Owner(String),
+    Time,
+    /// With the length of the value.
+    Attribute(&'a [u8], usize),
 }
 
-fn facts(stat: &Stat, wanted: &Attributes, entry: &Entry) -> Result<Option<String>> {
-    let is_link = matches!(entry.kind, Kind::Symlink(_));
-    let mode = stat.st_mode & 0o7777;
-    let wanted_mode = wanted.mode_with_acl();
-    if !is_link && mode != wanted_mode {
-        return Ok(Some(format!(
-            "its mode is {mode:04o}, not {wanted_mode:04o}"
-        )));
-    }
-    if let Some(owner) = wanted.owner.filter(|it| *it != (stat.st_uid, stat.st_gid)) {
-        let (uid, gid) = (stat.st_uid, stat.st_gid);
-        return Ok(Some(format!(
-            "its owner is {uid}:{gid}, not {}:{}",
-            owner.0, owner.1
-        )));
-    }
-    let mtime = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec)?);
-    if mtime != (wanted.mtime.secs, wanted.mtime.nanos) {
-        return Ok(Some("its time of modification differs".to_owned()));
-    }
-    if let Kind::File { .. } = entry.kind {
-        let size = u64::try_from(stat.st_size)?;
-        if size != entry.size {
-            return Ok(Some(format!("its size is {size}, not {}", entry.size)));
+impl Odd<'_> {
+    fn what(&self) -> String {
+        match self {
+            Self::Mode(_) => "mode".to_owned(),
+            Self::Owner(_) => "owner".to_owned(),
+            Self::Time => "time of modification".to_owned(),
+            Self::Attribute(name, _) => format!("attribute '{}'", name.escape_ascii()),
         }
     }
-    Ok(None)
+
+    fn text(self) -> String {
+        match self {
+            Self::Mode(text) | Self::Owner(text) => text,
+            other => format!("its {} differs", other.what()),
+        }
+    }
 }
 
-fn xattrs(special: &OwnedFd, wanted: &Attributes) -> Option<String> {
-    let path = by_proc(special);
-    for (name, value) in &wanted.xattrs {
-        let mut found = vec![0; value.len() + 1];
-        let length = getxattr(&path[..], &name[..], &mut found[..]);
-        if length.ok().map(|length| &found[..length]) != Some(&value[..]) {
-            return Some(format!("its attribute '{}' differs", name.escape_ascii()));
+fn mode(stat: &Stat) -> u32 {
+    stat.st_mode & 0o7777
+}
+
+fn owner(stat: &Stat) -> (u32, u32) {
+    (stat.st_uid, stat.st_gid)
+}
+
+fn mtime(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime, stat.st_mtime_nsec.cast_signed())
+}
+
+/// Its value; none where there is none, or none of that length.
+fn xattr(opened: &OwnedFd, name: &[u8], length: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; length + 1];
+    match getxattr(&by_proc(opened)[..], name, &mut value[..]) {
+        Ok(found) => {
+            value.truncate(found);
+            Ok(Some(value))
         }
+        Err(Errno::NODATA | Errno::RANGE | Errno::PERM | Errno::ACCESS) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    None
+}
+
+/// From the disk, not from memory; where that cannot be asked for, it is still the file.
+fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::empty())?;
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    Ok(File::from(file))
 }

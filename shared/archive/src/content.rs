@@ -46,13 +46,14 @@ impl Content {
     }
 }
 
-/// Reads a file without blocks on the disk; `None` where its size is true, which costs an empty
-/// file one read(2).
+/// Reads a file that tells a size of 0, or a small one without blocks on the disk; `None` where
+/// its size is true, which costs an empty file one read(2).
 ///
 /// # Errors
 /// A file of which nothing can be read.
 pub(crate) fn untold(file: &File, status: &Status) -> io::Result<Option<Untold>> {
-    if status.disk_bytes() > 0 || status.size() > UNSURE_MAX_BYTES {
+    let has_blocks = status.size() > 0 && status.disk_bytes() > 0;
+    if has_blocks || status.size() > UNSURE_MAX_BYTES {
         return Ok(None);
     }
     let mut bytes = Vec::new();

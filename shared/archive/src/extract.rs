@@ -6,7 +6,7 @@
 //! directory that it is given, which is to be empty.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -14,27 +14,24 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, fstatvfs, linkat, makedev, mkdirat, mknodat, openat, statat,
-    symlinkat,
+    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat,
 };
 use rustix::io::Errno;
 
-use crate::attributes::{Attributes, LeftOut, Made, Rights};
+use crate::attributes::{Attributes, LeftOut, Made, Rights, is_refusal};
 use crate::beneath::Beneath;
 use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::late::Late;
+use crate::likeness::copy_file;
 use crate::names::{Sought, plain};
+use crate::room::Room;
 
 /// In which content is copied.
 const BUFFER_BYTES: usize = 256 << 10;
 /// What an entry counts beside its content: its header takes that in the archive.
 const ENTRY_BYTES: u64 = 512;
-/// After so much was written, the free space is looked at again.
-const LOOK_AGAIN_BYTES: u64 = 1 << 20;
-/// What is left free on a full disk: a hundredth, at most this.
-const RESERVE_MAX_BYTES: u64 = 64 << 20;
 
 /// What is to be restored, and how.
 pub struct Plan<'a> {
@@ -67,6 +64,8 @@ pub struct Done {
     pub has_root: bool,
     /// Whether something of it was lost, as the archive is damaged.
     pub is_damaged: bool,
+    /// Places of directories that the archive did not tell of.
+    pub implied: BTreeSet<Vec<u8>>,
     /// Length and hash of the archive as it was read, where all of it was.
     pub whole: Option<Whole>,
 }
@@ -79,6 +78,8 @@ pub trait Observer {
     fn left_out(&self, name: &[u8], what: &str);
     /// Something in the archive is odd, or lost.
     fn noted(&self, what: &str);
+    /// The file system does not hold this of an entry, and most likely not of others either.
+    fn not_held(&self, name: &[u8], what: &str, why: &str);
     /// Whether to give up.
     fn is_stopped(&self) -> bool;
 }
@@ -101,8 +102,7 @@ pub fn extract(
         done: Done::default(),
         late: Late::default(),
         is_own: false,
-        counted_bytes: 0,
-        unlooked_bytes: LOOK_AGAIN_BYTES,
+        room: Room::new(&plan.limit),
         buffer: vec![0; BUFFER_BYTES],
     };
     let whole = extraction.pass(archive, plan.sought, plan.place)?;
@@ -125,9 +125,7 @@ struct Extraction<'a> {
     late: Late,
     /// Whether the archive is one of bk's.
     is_own: bool,
-    counted_bytes: u64,
-    /// Since the free space was looked at.
-    unlooked_bytes: u64,
+    room: Room<'a>,
     buffer: Vec<u8>,
 }
 
@@ -146,7 +144,10 @@ impl Extraction<'_> {
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
             let name = plain(&entry.path).with_context(shown)?;
             let Some(to) = place(&name) else { continue };
-            self.count(&entry).with_context(shown)?;
+            let bytes = entry.data_bytes().saturating_add(ENTRY_BYTES);
+            self.room
+                .take(bytes, self.target.root())
+                .with_context(shown)?;
             let made = self.entry(&entry, to.clone(), place, &mut reader.content());
             match made {
                 Err(error) if reader.is_cut() => {
@@ -210,33 +211,6 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Refuses what would fill the disk, before it is written.
-    fn count(&mut self, entry: &Entry) -> Result<()> {
-        let bytes = entry.data_bytes().saturating_add(ENTRY_BYTES);
-        self.count_bytes(bytes)?;
-        self.unlooked_bytes = self.unlooked_bytes.saturating_add(bytes);
-        if self.unlooked_bytes < LOOK_AGAIN_BYTES {
-            return Ok(());
-        }
-        self.unlooked_bytes = 0;
-        let stat = fstatvfs(self.target.root())?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
-        let reserve = (total / 100).min(RESERVE_MAX_BYTES);
-        ensure!(
-            free >= reserve.saturating_add(bytes),
-            "it takes {bytes} bytes, and {free} are free"
-        );
-        Ok(())
-    }
-
-    fn count_bytes(&mut self, bytes: u64) -> Result<()> {
-        self.counted_bytes = self.counted_bytes.saturating_add(bytes);
-        let (limit, why) = &self.plan.limit;
-        ensure!(self.counted_bytes <= *limit, "{why}");
-        Ok(())
-    }
-
     fn entry(
         &mut self,
         entry: &Entry,
@@ -254,10 +228,8 @@ impl Extraction<'_> {
         let (attributes, left_out) = self.plan.rights.attributes(entry);
         let is_node = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
         if is_node && !self.plan.rights.devices {
-            self.left_out(
-                &entry.path,
-                ["a device: that takes root and --devices".into()],
-            );
+            let what = "a device: that takes root and --devices";
+            self.observer.left_out(&entry.path, what);
             return Ok(());
         }
         self.left_out(&entry.path, left_out);
@@ -286,8 +258,13 @@ impl Extraction<'_> {
     }
 
     fn left_out(&self, name: &[u8], all: impl IntoIterator<Item = LeftOut>) {
-        for what in all {
-            self.observer.left_out(name, &what);
+        for one in all {
+            match one {
+                LeftOut::Entry(what) => self.observer.left_out(name, &what),
+                LeftOut::NotHeld(what, error) => {
+                    self.observer.not_held(name, &what, &error.to_string());
+                }
+            }
         }
     }
 
@@ -299,7 +276,7 @@ impl Extraction<'_> {
             .target
             .make_parent(to, |dir| made.push(dir.to_owned()))?;
         for dir in made {
-            self.count_bytes(ENTRY_BYTES)?;
+            self.room.count(ENTRY_BYTES)?;
             self.late.hold_implied(dir)?;
         }
         Ok(located)
@@ -370,7 +347,14 @@ impl Extraction<'_> {
         attributes: &Attributes,
     ) -> Result<()> {
         let (dir, name) = self.parent(to)?;
-        mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device).map_err(taken)?;
+        match mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
+            Err(error) if is_refusal(error) => {
+                let what = "not to be made on this file system";
+                self.observer.left_out(&entry.path, what);
+                return Ok(());
+            }
+            made => made.map_err(taken)?,
+        }
         let left_out = self.finish_special(&dir, name, kind, attributes)?;
         self.left_out(&entry.path, left_out);
         Ok(())
@@ -413,17 +397,30 @@ impl Extraction<'_> {
             Err(error) if missing(&error) => return Ok(false),
             located => located?,
         };
-        match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
+        let kind = match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(io::Error::from(error).into()),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                bail!("it is a hard link to a directory");
-            }
-            Ok(_) => {}
-        }
+            stat => FileType::from_raw_mode(stat.map_err(io::Error::from)?.st_mode),
+        };
+        ensure!(
+            kind != FileType::Directory,
+            "it is a hard link to a directory"
+        );
         let (dir, name) = self.parent(to)?;
         // Without AT_SYMLINK_FOLLOW it is the link itself that gets another name.
-        linkat(&from_dir, from, &dir, name, AtFlags::empty()).map_err(taken)?;
+        match linkat(&from_dir, from, &dir, name, AtFlags::empty()) {
+            Err(error) if is_refusal(error) && kind == FileType::RegularFile => {
+                let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name))?;
+                self.left_out(below_first(to), left_out);
+                let what = "hard link";
+                let why = io::Error::from(error).to_string();
+                self.observer.not_held(below_first(to), what, &why);
+            }
+            Err(error) if is_refusal(error) => {
+                let what = "a hard link, which this file system does not hold";
+                self.observer.left_out(below_first(to), what);
+            }
+            linked => linked.map_err(taken)?,
+        }
         Ok(true)
     }
 
@@ -434,9 +431,15 @@ impl Extraction<'_> {
             let shown = shown(&link.to);
             let cannot = || format!("cannot restore the link '{shown}'");
             let (dir, name) = self.parent(&link.to).with_context(cannot)?;
-            symlinkat(&link.target[..], &dir, name)
-                .map_err(taken)
-                .with_context(cannot)?;
+            match symlinkat(&link.target[..], &dir, name) {
+                Err(error) if is_refusal(error) => {
+                    let what = "a symbolic link, which this file system does not hold";
+                    self.observer.left_out(below_first(&link.to), what);
+                    self.done.entries -= 1;
+                    continue;
+                }
+                made => made.map_err(taken).with_context(cannot)?,
+            }
             let left_out = self
                 .finish_special(&dir, name, FileType::Symlink, &link.attributes)
                 .with_context(cannot)?;
@@ -462,8 +465,12 @@ impl Extraction<'_> {
             let opened = self.target.open_dir(&to).with_context(cannot)?;
             match dir {
                 None => {
-                    let mode = Mode::from_raw_mode(self.plan.dir_mode);
-                    rustix::fs::fchmod(&opened, mode).with_context(cannot)?;
+                    match rustix::fs::fchmod(&opened, Mode::from_raw_mode(self.plan.dir_mode)) {
+                        // As the file system makes all directories.
+                        Err(error) if is_refusal(error) => {}
+                        given => given.with_context(cannot)?,
+                    }
+                    self.done.implied.insert(to);
                 }
                 Some((name, attributes)) => {
                     let left_out = attributes.give(&Made::Open(opened.as_fd()));

@@ -8,12 +8,14 @@
 //! `notes` what is odd, `salvage` what is whole of a damaged one, `last` which names come again,
 //! `entries` those that count, `seek` those of some names alone, `check` all of that at once,
 //! from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
-//! `accounts` whom names mean, `attributes` what an entry is to have, `extract` makes it, with
-//! `late` what comes last, `compare` reads it back, `remove` takes a tree away. The format:
-//! `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
-//! records of an extended header, `sparse` the map of a file with holes, `holes` where it
+//! `accounts` whom names mean, `attributes` what an entry is to have, `extract` makes it, in the
+//! `room` there is, with `late` what comes last, `likeness` gives one what another has, `compare`
+//! reads it back, `probe` asks the file system what it holds, `remove` takes a tree away. The
+//! format: `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax`
+//! the records of an extended header, `sparse` the map of a file with holes, `holes` where it
 //! stands, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
-//! write for names, `threads` as many as are to be had. Knows paths and streams; knows no catalog.
+//! write for names, `pattern` one of these, `threads` as many as are to be had. Knows paths and
+//! streams; knows no catalog.
 
 pub mod accounts;
 mod acl;
@@ -36,16 +38,20 @@ mod holes;
 pub mod inflate;
 pub mod last;
 mod late;
+pub mod likeness;
 pub mod member;
 mod members;
 pub mod names;
 pub mod notes;
+mod pattern;
 pub mod pax;
 mod pieces;
 pub mod place;
+mod probe;
 pub mod problem;
 pub mod reader;
 pub mod remove;
+mod room;
 mod salvage;
 pub mod seek;
 mod source;

@@ -134,7 +134,12 @@ impl Selection {
         matched.count() > 0
     }
 
-    /// The globs that met nothing.
+    /// From here on no glob has met anything.
+    pub fn forget(&self) {
+        self.globs.forget();
+    }
+
+    /// The globs that met nothing since.
     pub fn unmet(&self) -> impl Iterator<Item = &str> {
         self.globs.unmet().map(|number| self.globs.text(number))
     }

@@ -4,8 +4,10 @@
 //! whose length does not depend on that: it is written first to keep the place, and again over
 //! itself when all is read. So nothing is kept anywhere else. Knows no process.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +17,8 @@ use crate::hashed::whole;
 use crate::header::{BLOCK_BYTES, pad, push_global, push_reserved};
 use crate::member::Deflater;
 use crate::members::PIECE_BYTES;
+use crate::problem::ProblemKind;
+use crate::source::problem;
 use crate::writer::{Observer, Out, Summary, check_stop, run};
 
 /// What is to be archived, and how.
@@ -54,6 +58,11 @@ pub fn write(
         out.member(global)?;
         out.member(reserved)?;
         let bytes = read(input, &out, observer)?;
+        if bytes == 0 {
+            let name = OsStr::from_bytes(plan.name);
+            let nothing = "nothing came: it is an empty file in the archive";
+            observer.problem(problem(name.as_ref(), ProblemKind::Empty, nothing));
+        }
         out.content(vec![0; 2 * BLOCK_BYTES])?;
         Ok(bytes)
     };

@@ -9,7 +9,7 @@
 //! `completions` what shells are taught of it, `operands` which backups are meant, `output` what
 //! is printed, `visible` what a terminal is spared, `listing` records in it, `detail` one in full,
 //! `progress` the bar, `notices` the journal, `signals` what ends a program in good order, `space`
-//! what a file system has, `units` sizes and times, `period` those of the calendar, `zone` the
+//! what a file system has, `mounts` where, `units` sizes and times, `period` those of the calendar, `zone` the
 //! local time, `clock` which times are believed, `host` whose backups they are, `verified` what
 //! was proved of an archive, `losses` what it lacks, `unread` what is piped in and not read,
 //! `storage` whether what holds archives is there. This crate opens no archive but to ask whether
@@ -32,6 +32,7 @@ pub mod lock;
 pub mod losses;
 pub mod metadata;
 mod migrations;
+pub mod mounts;
 pub mod moving;
 pub mod notices;
 pub mod operands;

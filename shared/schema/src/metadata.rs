@@ -51,11 +51,21 @@ pub const KEYS: &[Key] = &[
     key("sources_base64", "bk-create", Told::AtBirth, are_texts),
     key("source_entries", "bk-create", Told::AtBirth, are_texts),
     key("excludes", "bk-create", Told::AtBirth, are_texts),
+    key("unmatched_excludes", "bk-create", Told::AtBirth, are_texts),
+    key("unseen_attributes", "bk-create", Told::AtBirth, are_texts),
+    key(
+        "stdin_filename",
+        "bk-create",
+        Told::AtBirth,
+        Value::is_string,
+    ),
+    key("command", "bk-create", Told::AtBirth, Value::is_string),
     key("host", "bk-create", Told::AtBirth, Value::is_string),
     key("job", "bk-auto", Told::InRequest, Value::is_string),
     key("content_bytes", "bk-create", Told::Later, Value::is_u64),
     key("problems", "bk-create", Told::Later, Value::is_array),
     key("problem_count", "bk-create", Told::Later, Value::is_u64),
+    key("loss_count", "bk-create", Told::Later, Value::is_u64),
     key("failure", "bk-create", Told::Later, Value::is_string),
     key("damaged", "bk-adopt", Told::Later, Value::is_string),
     key("archive_notes", "bk-adopt", Told::Later, are_texts),
@@ -75,8 +85,10 @@ fn are_texts(value: &Value) -> bool {
     all.is_some_and(|all| all.iter().all(Value::is_string))
 }
 
+/// Paths, or what came through a pipe.
 fn are_paths(value: &Value) -> bool {
-    let is_path = |it: &Value| it.as_str().is_some_and(|path| path.starts_with('/'));
+    let is_source = |text: &str| text.starts_with('/') || text.starts_with("stdin:");
+    let is_path = |it: &Value| it.as_str().is_some_and(is_source);
     value.as_array().is_some_and(|all| all.iter().all(is_path))
 }
 
@@ -112,7 +124,7 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if value.to_string() == compact(text) => value,
+        Ok(value) if format!("{value}") == compact(text) => value,
         _ => Value::from(text),
     }
 }
@@ -195,12 +207,17 @@ mod tests {
             "job": "nightly", "mine": {"moving": 1}
         });
         assert_eq!(told(good.clone()), good);
-        let bad = serde_json::json!({
+        let mut bad = serde_json::json!({
             "sources": ["etc"], "source_entries": [1], "excludes": "*", "host": ["h"], "job": null,
-            "sources_base64": {}, "content_bytes": 7, "problems": [], "problem_count": 1,
-            "failure": "x", "damaged": "x", "moving": {"to": "/x"}, "last_verified": {},
-            "last_checks": {}, "last_restored_test": {}
+            "sources_base64": {}, "unmatched_excludes": [1], "unseen_attributes": 1,
+            "stdin_filename": [], "command": ["rm"],
         });
+        let is_later = |key: &&Key| key.told == Told::Later;
+        for key in KEYS.iter().filter(is_later) {
+            let values = [1.into(), "x".into(), serde_json::json!({}), serde_json::json!([])];
+            bad[key.name] = values.into_iter().find(|it| (key.is_one)(it)).unwrap();
+        }
+        assert_eq!(bad["moving"], serde_json::json!({}));
         assert_eq!(bad.as_object().unwrap().len(), KEYS.len());
         assert_eq!(told(bad), serde_json::json!({}));
     }

@@ -2,6 +2,7 @@
 //!
 //! Knows no record; bytes and a text of the program's own are all that it shows.
 
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -61,6 +62,21 @@ impl Progress {
             }
         };
         let _ = std::thread::Builder::new().spawn(tick);
+    }
+
+    /// As [`Progress::begin`], where it is not known how many bytes there are.
+    pub fn begin_endless(&self) {
+        let style = "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.bar.set_style(style);
+        }
+        self.bar.enable_steady_tick(TICK);
+    }
+
+    /// Passes on what another program tells people, above the bar.
+    pub fn pass_on(&self, bytes: &[u8]) {
+        // Where stderr is gone there is nobody to be told.
+        let _ = self.bar.suspend(|| std::io::stderr().write_all(bytes));
     }
 
     /// So many more bytes are done.

@@ -204,7 +204,8 @@ impl Storages {
 
     /// Makes a directory ready for archives: makes it where it may, and leaves the marker.
     /// `archives` are those that the catalog has in it, `anew` begins it anew whatever it was.
-    /// `None` where the catalog has it so already, or the marker is another user's.
+    /// `None` where the catalog has it so already, the marker is another user's, or none can be
+    /// left, which is told.
     ///
     /// # Errors
     /// A storage that is not there, with the remedy; those of the file system.
@@ -228,7 +229,15 @@ impl Storages {
         let cannot = || format!("cannot mark the storage '{}'", dir.display());
         let id = match read(dir) {
             Ok(Some(id)) => id,
-            Ok(None) => leave(dir, false).with_context(cannot)?,
+            Ok(None) if anew => leave(dir, false).with_context(cannot)?,
+            // The next session that writes tries it again; the backup is worth more.
+            Ok(None) => match leave(dir, false) {
+                Ok(id) => id,
+                Err(error) => {
+                    self.tell(&format!("warning: {}: {error}", cannot()));
+                    return Ok(None);
+                }
+            },
             Err(_) if anew => leave(dir, true).with_context(cannot)?,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
             Err(error) => return Err(error).with_context(cannot),
@@ -285,6 +294,8 @@ fn away(dir: &Path, id: &str) -> Option<Unreachable> {
         Ok(Some(_)) => format!("its '{MARKER}' is that of another storage"),
         Ok(None) if dir.exists() => format!("it has no '{MARKER}'"),
         Ok(None) => "there is no such directory".to_owned(),
+        // That of another user, who lets the archives be read, or of none: then those say so.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
         Err(error) => format!("cannot read its '{MARKER}': {error}"),
     };
     Some(Unreachable::Storage {

@@ -3,7 +3,7 @@
 //! Knows the columns; what a session is, its parent tells.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use duckdb::params;
@@ -27,6 +27,8 @@ const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, bac
 const LOOKUP_CHUNK: usize = 10_000;
 /// Records in one update.
 const UPDATE_CHUNK: usize = 1000;
+
+type Strings = HashSet<String>;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -177,13 +179,16 @@ impl Session<'_> {
         Ok(rows.into_iter().next().transpose()?)
     }
 
-    /// The records whose archive is at this path, or was: the path of one that is missing is
-    /// taken too, as its removal would remove what is there.
+    /// The names and the paths of all records that begin so.
     ///
     /// # Errors
-    /// Those of the query; a bad row is none.
-    pub fn at_path(&self, path: &str) -> Result<Vec<Result<Backup, BadRow>>> {
-        self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
+    /// Those of the query.
+    pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
+        let sql = "SELECT backup_name, backup_path FROM backup_records \
+             WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive

@@ -1,4 +1,5 @@
-//! Where the file system of a directory is mounted, as the kernel tells it.
+//! Where the file system of a directory is mounted, and what is mounted below it, as the kernel
+//! tells it.
 //!
 //! Reads `/proc/self/mountinfo`, whose format proc(5) has; where there is none, the topmost
 //! directory of the same device is taken. Knows no archive.
@@ -10,20 +11,34 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Every place where something is mounted.
-pub(crate) struct Mounts(Vec<PathBuf>);
+#[derive(Debug)]
+pub struct Mounts(Vec<PathBuf>);
 
 impl Mounts {
     /// Those that this process sees; none where the system does not tell.
-    pub(crate) fn read() -> Self {
+    #[must_use]
+    pub fn read() -> Self {
         Self(parse(&fs::read("/proc/self/mountinfo").unwrap_or_default()))
     }
 
     /// The mount point of a directory that is there.
-    pub(crate) fn of(&self, dir: &Path) -> PathBuf {
+    #[must_use]
+    pub fn of(&self, dir: &Path) -> PathBuf {
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let above = self.0.iter().filter(|mount| dir.starts_with(mount));
         let longest = above.max_by_key(|mount| mount.components().count());
         longest.cloned().unwrap_or_else(|| top_of_device(&dir))
+    }
+
+    /// What is mounted below a directory, which is told without links on the way.
+    #[must_use]
+    pub fn below(&self, dir: &Path) -> Vec<&Path> {
+        let is_below = |mount: &&PathBuf| mount.as_path() != dir && mount.starts_with(dir);
+        self.0
+            .iter()
+            .filter(is_below)
+            .map(PathBuf::as_path)
+            .collect()
     }
 }
 
@@ -86,6 +101,16 @@ mod tests {
         ] {
             assert_eq!(mounts.of(Path::new(dir)), Path::new(mount), "{dir}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_below_is_told_by_whole_names() {
+        let mounts = Mounts(parse(INFO));
+        let below = |dir| mounts.below(Path::new(dir)).len();
+        assert_eq!(
+            (below("/"), below("/srv"), below("/sr"), below("/srv/a")),
+            (3, 2, 0, 0)
+        );
     }
 
     #[test]

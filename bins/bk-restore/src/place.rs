@@ -1,0 +1,153 @@
+//! Where a directory lies, and what can be done with its name there.
+//!
+//! Looks, and changes nothing. Knows no stage.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bk_archive::remove::names_in;
+use rustix::fs::{
+    Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat, openat2, statfs, statvfs,
+};
+use rustix::io::Errno;
+
+use crate::fill::is_ours;
+use crate::rename::open_dir;
+
+const OVERLAY_MAGIC: u64 = 0x794c_7630;
+/// What most file systems take, and the one that tells nothing.
+const NAME_MAX_BYTES: usize = 255;
+
+/// A place to restore to.
+pub(crate) struct Located {
+    /// Absolute, without links on the way.
+    pub(crate) path: PathBuf,
+    pub(crate) is_there: bool,
+    /// Directories above it that are not there, the topmost first.
+    pub(crate) gone: Vec<PathBuf>,
+}
+
+/// A link to a directory is followed: the user named it.
+///
+/// # Errors
+/// A path that leads nowhere.
+pub(crate) fn locate(path: &Path, makes_parents: bool) -> Result<Located> {
+    let cannot = || format!("cannot restore to '{}'", path.display());
+    if path.is_dir() {
+        return Ok(Located {
+            path: path.canonicalize().with_context(cannot)?,
+            is_there: true,
+            gone: Vec::new(),
+        });
+    }
+    let absolute = std::path::absolute(path).with_context(cannot)?;
+    let absolute: PathBuf = absolute.components().collect();
+    let name = absolute.file_name().with_context(cannot)?;
+    let mut parent = absolute.parent().unwrap_or(Path::new("/"));
+    let mut names = Vec::new();
+    while makes_parents && is_missing(parent) {
+        names.push(parent.file_name().with_context(cannot)?);
+        parent = parent.parent().with_context(cannot)?;
+    }
+    let mut above = parent.canonicalize().with_context(|| {
+        let parent = parent.display();
+        format!("{}: '{parent}'", cannot())
+    })?;
+    let mut gone = Vec::new();
+    for name in names.into_iter().rev() {
+        above.push(name);
+        gone.push(above.clone());
+    }
+    let place = above.join(name);
+    Ok(Located {
+        is_there: place.symlink_metadata().is_ok(),
+        path: place,
+        gone,
+    })
+}
+
+fn is_missing(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// # Errors
+/// A directory that holds more than stages, or that cannot be read.
+pub(crate) fn check_empty(dir: &Path) -> Result<()> {
+    let names = open_dir(dir).and_then(names_in);
+    let names = names.with_context(|| format!("cannot read '{}'", dir.display()))?;
+    ensure!(
+        names
+            .iter()
+            .all(|name| name.starts_with(b".bk-restore-") && is_ours(name)),
+        "'{}' is not empty: name an empty or a new directory, or give --into-existing or --swap",
+        dir.display()
+    );
+    Ok(())
+}
+
+/// Why a name cannot be given to something else, as far as that can be told by looking.
+pub(crate) fn hindrance(path: &Path, parent: &Path) -> Option<&'static str> {
+    if is_mount_point(path, parent) {
+        Some("it is a mount point")
+    } else if !is_writable(parent) {
+        Some("it lies where this user cannot write")
+    } else if is_held_by_sticky(path, parent) {
+        Some("it is another user's, in a directory with the sticky bit")
+    } else {
+        None
+    }
+}
+
+/// Whether we stand there, and so most likely does the shell that started us.
+pub(crate) fn is_here(dir: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
+    id(dir) == id(Path::new("."))
+}
+
+pub(crate) fn is_writable(dir: &Path) -> bool {
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, dir, wanted, AtFlags::EACCESS).is_ok()
+}
+
+fn is_held_by_sticky(path: &Path, parent: &Path) -> bool {
+    let own = rustix::process::geteuid();
+    let uids = parent.metadata().and_then(|parent| {
+        let is_sticky = parent.mode() & 0o1000 != 0;
+        Ok((is_sticky, parent.uid(), path.symlink_metadata()?.uid()))
+    });
+    let is_held =
+        |(is_sticky, parent, child)| is_sticky && ![parent, child].contains(&own.as_raw());
+    !own.is_root() && uids.is_ok_and(is_held)
+}
+
+/// Whether something is mounted there, or another file system begins.
+pub(crate) fn is_mount_point(path: &Path, parent: &Path) -> bool {
+    let device = |path: &Path| path.symlink_metadata().map(|it| it.dev()).ok();
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let crossed = openat(CWD, parent, flags | OFlags::DIRECTORY, Mode::empty()).and_then(|dir| {
+        let flags = flags | OFlags::NOFOLLOW;
+        openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV).map(|_| ())
+    });
+    // On some overlays the files of each layer have their own device.
+    let is_other = path.is_dir() && device(path) != device(parent);
+    is_other || crossed == Err(Errno::XDEV)
+}
+
+/// Whether directories may be of a layer below, which cannot be renamed.
+pub(crate) fn is_on_overlay(dir: &Path) -> bool {
+    let magic = statfs(dir).map(|stat| u64::try_from(stat.f_type).unwrap_or_default());
+    magic == Ok(OVERLAY_MAGIC)
+}
+
+/// How long a name may be in a directory.
+pub(crate) fn name_max_bytes(dir: &Path) -> usize {
+    let told = statvfs(dir)
+        .ok()
+        .and_then(|stat| usize::try_from(stat.f_namemax).ok());
+    told.filter(|bytes| *bytes > 0).unwrap_or(NAME_MAX_BYTES)
+}

@@ -1,0 +1,147 @@
+//! Names that change places: never over another, in exchange, and where the owner may not write.
+//!
+//! Where a file system lacks a call, what comes nearest to it is done. Knows no stage.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use bk_archive::remove::open_own;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, openat, renameat,
+    renameat_with, statat, syncfs,
+};
+use rustix::io::Errno;
+
+pub(crate) const DIR_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// A name in a directory.
+pub(crate) type Place<'a, D> = (&'a D, &'a [u8]);
+
+/// Gives something another name, which is free.
+///
+/// # Errors
+/// Those of rename(2), EEXIST where it is not free.
+pub(crate) fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
+    with_own(from.0, from.1, || {
+        match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
+            Err(error) if lacks(error) => match statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => renameat(from.0, from.1, to.0, to.1),
+                _ => Err(Errno::EXIST),
+            },
+            renamed => renamed,
+        }
+    })
+}
+
+/// Puts something in the place of an empty directory, or of nothing.
+///
+/// # Errors
+/// Those of rename(2).
+pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
+    with_own(from.0, from.1, || renameat(from.0, from.1, to.0, to.1))
+}
+
+/// Puts something in the place of another thing, which gets the name `aside`, in the directory of
+/// one of them. At once where the file system can exchange names; else there is a moment without.
+///
+/// # Errors
+/// Those of rename(2); all is as it was then, as far as that could be done.
+pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
+    new: Place<'_, A>,
+    old: Place<'_, B>,
+    aside: Place<'_, C>,
+) -> io::Result<()> {
+    let exchange = || renameat_with(new.0, new.1, old.0, old.1, RenameFlags::EXCHANGE);
+    match with_own(new.0, new.1, || exchange().or_else(keep_lack)) {
+        Ok(()) => {
+            return move_new(new, aside).inspect_err(|_| {
+                // The first error is the one to tell.
+                let _ = exchange();
+            });
+        }
+        Err(error) if !is_lack(&error) => return Err(error),
+        Err(_) => {}
+    }
+    move_new(old, aside)?;
+    move_new(new, old).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = move_new(aside, old);
+    })
+}
+
+fn keep_lack(error: Errno) -> rustix::io::Result<()> {
+    Err(if lacks(error) { Errno::NOSYS } else { error })
+}
+
+fn is_lack(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(lacks)
+}
+
+fn lacks(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
+/// Moves a directory that its owner may not write to: for the time of the move he may.
+fn with_own(
+    dir: impl AsFd,
+    name: &[u8],
+    rename: impl Fn() -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    match rename() {
+        Err(Errno::ACCESS) => {}
+        renamed => return Ok(renamed?),
+    }
+    let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Errno::ACCESS.into());
+    }
+    let own: OwnedFd = open_own(&dir, name)?;
+    let renamed = rename();
+    if fstat(&own)?.st_mode != stat.st_mode {
+        fchmod(&own, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    }
+    Ok(renamed?)
+}
+
+/// Does something in a directory; where its owner may not write there, he may for the while.
+///
+/// # Errors
+/// Those of the work, and of the mode.
+pub(crate) fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let refused = match work() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
+        done => return done,
+    };
+    let stat = fstat(&dir)?;
+    let mode = stat.st_mode & 0o7777;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || mode & 0o300 == 0o300 {
+        return Err(refused);
+    }
+    fchmod(&dir, Mode::from_raw_mode(mode | 0o300))?;
+    let done = work();
+    fchmod(&dir, Mode::from_raw_mode(mode))?;
+    done
+}
+
+/// Writes the names in a directory to the disk.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn sync(dir: impl AsFd) -> io::Result<()> {
+    match fsync(&dir) {
+        // Where a directory cannot be synced, its file system can.
+        Err(error) if lacks(error) => Ok(syncfs(&dir)?),
+        synced => Ok(synced?),
+    }
+}
+
+/// Opens a directory by its path, whose last part is no link.
+///
+/// # Errors
+/// Those of opening it.
+pub(crate) fn open_dir(path: &std::path::Path) -> io::Result<OwnedFd> {
+    Ok(openat(rustix::fs::CWD, path, DIR_FLAGS, Mode::empty())?)
+}

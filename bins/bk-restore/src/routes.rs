@@ -1,0 +1,112 @@
+//! Which part of what goes into a directory goes elsewhere: to where something is mounted below
+//! it, and to where a symbolic link leads that stands in the place of a directory.
+//!
+//! Found as the names of the archive come by, by looking at what is there. Each such place gets a
+//! stage of its own, as nothing can be renamed from one file system to another, and so that
+//! nothing ever goes through a link. Knows no archive.
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::place::is_mount_point;
+
+/// The places that something goes to; the first is the directory itself.
+pub(crate) struct Routes {
+    all: Vec<Route>,
+    /// What was asked for last.
+    last: (Vec<u8>, usize),
+    began: Timestamp,
+}
+
+struct Route {
+    /// The name that leads there, below the first.
+    at: Vec<u8>,
+    path: PathBuf,
+}
+
+impl Routes {
+    /// Into a directory, by a process that began then.
+    pub(crate) fn new(dir: &Path, began: Timestamp) -> Self {
+        Self {
+            all: vec![Route {
+                at: Vec::new(),
+                path: dir.to_owned(),
+            }],
+            last: (Vec::new(), 0),
+            began,
+        }
+    }
+
+    /// The directory of that number, if there are so many.
+    pub(crate) fn path(&self, number: usize) -> Option<&Path> {
+        self.all.get(number).map(|route| route.path.as_path())
+    }
+
+    /// The number of the place that a name goes to, and what it is called there.
+    pub(crate) fn of<'n>(&mut self, name: &'n [u8]) -> (usize, &'n [u8]) {
+        let slash = name.iter().rposition(|byte| *byte == b'/');
+        let dir = &name[..slash.unwrap_or(0)];
+        if dir != self.last.0 {
+            self.last = (dir.to_owned(), self.walk(dir));
+        }
+        let number = self.last.1;
+        let at = self.all[number].at.len();
+        let rest = if at == 0 { name } else { &name[at + 1..] };
+        (number, rest)
+    }
+
+    fn walk(&mut self, dir: &[u8]) -> usize {
+        let mut number = 0;
+        let ends = dir.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = ends.map(|(at, _)| at).chain([dir.len()]);
+        for end in ends.filter(|end| *end > 0) {
+            let at = &dir[..end];
+            if let Some(known) = self.all.iter().position(|route| route.at == at) {
+                number = known;
+                continue;
+            }
+            let route = &self.all[number];
+            let begin = if route.at.is_empty() {
+                0
+            } else {
+                route.at.len() + 1
+            };
+            let path = route.path.join(OsStr::from_bytes(&at[begin..]));
+            let Ok(metadata) = path.symlink_metadata() else {
+                break;
+            };
+            let leads = if metadata.is_symlink() {
+                follow(&path, self.began)
+            } else if metadata.is_dir() {
+                let parent = path.parent().unwrap_or(&path);
+                is_mount_point(&path, parent).then(|| path.clone())
+            } else {
+                break;
+            };
+            if let Some(path) = leads {
+                number = self.all.len();
+                self.all.push(Route {
+                    at: at.to_owned(),
+                    path,
+                });
+            }
+        }
+        number
+    }
+}
+
+/// The directory that a link leads to, where it is to be gone through: one that was there when
+/// this process began, and so comes from no archive of it, of this user, of root or of whoever
+/// has that directory.
+pub(crate) fn follow(link: &Path, began: Timestamp) -> Option<PathBuf> {
+    let (own, there) = (link.symlink_metadata().ok()?, link.metadata().ok()?);
+    let changed = Timestamp::new(own.ctime(), i32::try_from(own.ctime_nsec()).ok()?).ok()?;
+    let users = [0, rustix::process::geteuid().as_raw(), there.uid()];
+    let is_meant = |link: &Metadata| users.contains(&link.uid()) && changed < began;
+    (there.is_dir() && is_meant(&own)).then(|| link.canonicalize().ok())?
+}
