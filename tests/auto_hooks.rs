@@ -116,6 +116,6 @@ fn some_unread_is_a_success_with_a_warning() {
     let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
     let sql = "SELECT details FROM backup_events WHERE event = 'auto'";
     let details: String = catalog.query_row(sql, [], |row| row.get(0)).unwrap();
-    let warning = "\"warning\":\"something of the sources could not be read\"";
+    let warning = "\"warning\":\"1 place of the sources could not be read\"";
     assert!(details.contains(warning), "{details}");
 }
