@@ -105,7 +105,7 @@ install: build ## install under $(DESTDIR)$(PREFIX)
 	@for page in $(MAN_PAGES); do \
 	  install -d $(MAN)/man$${page##*.} && install -m 644 man/$$page $(MAN)/man$${page##*.} || exit 1; done
 	@for unit in $(UNITS); do \
-	  sed 's|@BIN@|$(PREFIX)/bin|' bins/bk-auto/systemd/$$unit >$(UNIT)/$$unit && \
+	  sed 's|@BIN@|$(subst %,%%,$(PREFIX))/bin|' bins/bk-auto/systemd/$$unit >$(UNIT)/$$unit && \
 	  chmod 644 $(UNIT)/$$unit || exit 1; done
 	@for program in $(PROGRAMS); do \
 	  $(OUT)/$$program --completions bash >$(BASH)/$$program && \

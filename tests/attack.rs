@@ -101,6 +101,4 @@ pub fn absolute(sandbox: &Sandbox, name: &str) -> String {
     sandbox.path(name).to_str().unwrap().to_owned()
 }
 
-pub const UP: &str = "leads up";
 pub const TWICE: &str = "the archive has the name twice";
-pub const NOT_HELD: &str = "which the archive does not hold";

@@ -132,14 +132,19 @@ fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
         return;
     }
     sandbox.ok("chmod 755 .; chmod 600 app/log/app.log; mkdir -m 777 nobody");
-    let line = "bk-create --syslog -n a $'gone\\n<11>evil\\e[2J'; chmod 777 log
+    let line = "bk-create --syslog -n a $'gone\\n<11>evil\\e[2J\\u0085\\u2028x'; chmod 777 log
         setpriv --reuid 65534 --regid 65534 --clear-groups bk-create --syslog --home nobody -n m app";
     let Some((ran, lines)) = with_log(&sandbox, line) else {
         return;
     };
     let told: Vec<_> = lines.iter().map(|line| parts(line)).collect();
     assert_eq!(told[0].0, ERR);
-    assert!(told[0].2.contains(r"gone\n<11>evil\u{1b}[2J'"), "{told:?}");
+    assert!(
+        told[0]
+            .2
+            .contains(r"gone\n<11>evil\u{1b}[2J\u{85}\u{2028}x'"),
+        "{told:?}"
+    );
     assert!(
         lines.iter().all(|line| !line.chars().any(char::is_control)),
         "{lines:?}"

@@ -8,34 +8,21 @@ use bk_tests::tarball::{Header, Tarball};
 use bk_tests::{Ran, Sandbox, has};
 
 #[test]
-fn names_that_come_twice_are_an_error() {
+fn of_names_that_come_twice_the_last_counts() {
     let sandbox = sandbox();
     let new = || Tarball::new();
     attack(
         &sandbox,
         vec![
-            refused("files", new().file("f", "x").file("f", "y"), TWICE),
-            refused(
+            harmless("files", new().file("f", "x").file("f", "y")),
+            harmless(
                 "files, differently written",
                 new().file("f", "x").file("./f", "y"),
-                TWICE,
             ),
-            refused(
-                "directories",
-                new().dir("d").file("d/x", "x").dir("d"),
-                TWICE,
-            ),
-            refused("links", new().symlink("l", "a").symlink("l", "b"), TWICE),
-            refused(
-                "a directory and a file",
-                new().dir("d").file("d", "x"),
-                TWICE,
-            ),
-            refused(
-                "a file and a directory",
-                new().file("d", "x").dir("d"),
-                TWICE,
-            ),
+            harmless("directories", new().dir("d").file("d/x", "x").dir("d")),
+            harmless("links", new().symlink("l", "a").symlink("l", "b")),
+            harmless("a directory and a file", new().dir("d").file("d", "x")),
+            harmless("a file and a directory", new().file("d", "x").dir("d")),
             harmless(
                 "a directory after what is in it",
                 new().file("d/x", "x").dir("d"),
@@ -48,8 +35,8 @@ fn names_that_come_twice_are_an_error() {
 fn limits_hold() {
     let sandbox = sandbox();
     let new = || Tarball::new();
-    let deep = "d/".repeat(4097);
-    let long = format!("n/{}", "x/".repeat(40_000));
+    let deep = format!("{}x", "d/".repeat(4097));
+    let long = format!("n/{}y", "x/".repeat(40_000));
     let many: String = (0..1_000_001u64).map(|n| format!("{},1,", 2 * n)).collect();
     let mut map = b"1000001\n".to_vec();
     for n in 0..1_000_001u64 {
@@ -64,58 +51,43 @@ fn limits_hold() {
     attack(
         &sandbox,
         vec![
-            refused(
-                "depth",
-                new().gnu(b'L', deep.as_bytes()).file("x", "x"),
-                "more than 4096 parts",
-            ),
-            refused(
+            harmless("depth", new().gnu(b'L', deep.as_bytes()).file("x", "x")),
+            harmless(
                 "a long name",
                 new().pax(&[("path", long.as_bytes())]).file("x", "x"),
-                "longer than 65536",
             ),
-            refused(
-                "a long header",
-                new().raw_pax(&vec![b'x'; (1 << 20) + 1]),
-                "longer than 1048576",
-            ),
-            refused(
+            harmless("a long header", new().raw_pax(&vec![b'x'; (1 << 20) + 1])),
+            harmless(
                 "a malformed header",
                 new().raw_pax(b"99 x=y\n").file("x", "x"),
-                "malformed",
             ),
-            refused(
+            harmless(
                 "many extents in a record",
                 new()
                     .pax(&[("GNU.sparse.map", many.as_bytes())])
                     .file("x", "x"),
-                "longer than 1048576",
             ),
-            refused(
+            harmless(
                 "many extents in a map",
                 new()
                     .pax(&sparse)
                     .add(&Header::new(b'0', b"x", map.len() as u64), &map),
-                "more than 1000000 extents",
             ),
-            refused(
+            harmless(
                 "extents that overlap",
                 new()
                     .pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,5,2,4")])
                     .file("x", "123456789"),
-                "overlap or leave the file",
             ),
-            refused(
+            harmless(
                 "an owner that is none",
                 new().pax(&[("uid", b"4294967295")]).file("x", "x"),
-                "owner is out of range",
             ),
-            refused(
+            harmless(
                 "a NUL in a name",
                 new().pax(&[("path", b"a\0b")]).file("x", "x"),
-                "holds a NUL",
             ),
-            refused("an empty name", new().file("", "x"), "a name is empty"),
+            harmless("an empty name", new().file("", "x")),
             refused(
                 "a name that no disk takes",
                 new().pax(&[("path", &[b'n'; 300])]).file("x", "x"),
@@ -143,8 +115,9 @@ fn attributes_that_cannot_be_are_told() {
     let ran = sandbox.ok("bk-restore -C out a");
     assert_eq!(ran.record()["restore"]["skipped"], 4);
     assert_eq!(ran.stderr.lines().count(), 4, "{ran:#?}");
-    let test = sandbox.run("bk-restore --test -C outside a; rm -rf out");
-    assert!(test.stderr.contains("differs"), "{test:#?}");
+    let test = sandbox.ok("bk-restore --test -C outside a; rm -rf out");
+    let not_held = test.record()["restore"]["not_held"].clone();
+    assert_eq!(not_held.as_object().unwrap().len(), 4, "{test:#?}");
     sandbox.ok("touch -d @1 outside");
     assert_eq!(sandbox.ok(SURROUNDINGS).stdout, before);
 }
@@ -168,9 +141,13 @@ fn an_archive_within_an_archive_is_content() {
     assert_eq!(ran.stdout, format!("after\ninner.tar\n{size}\n"));
 }
 
-/// What lies in a directory that is restored into is as hostile as the archive.
+/// What others put into a directory that is restored into is as hostile as the archive.
 #[test]
-fn links_in_the_target_are_not_gone_through_either() {
+fn links_of_others_in_the_target_are_not_gone_through_either() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can make a link of another user");
+        return;
+    }
     let sandbox = sandbox();
     let before = sandbox.ok(SURROUNDINGS).stdout;
     let tar = Tarball::new()
@@ -178,7 +155,7 @@ fn links_in_the_target_are_not_gone_through_either() {
         .file("f", "x")
         .file("h", "x");
     sandbox.put_archive(&tar.finish());
-    let plant = "rm -rf out; mkdir out; ln -s ../outside out/d; ln -s ../outside/victim out/f; echo old >out/h; ln out/h out/i;";
+    let plant = "rm -rf out; mkdir out; ln -s ../outside out/d; ln -s ../outside/victim out/f; chown -h 65534 out/d out/f; echo old >out/h; ln out/h out/i;";
     let ran = sandbox.run(&format!("{plant} bk-restore --into-existing -C out a"));
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(
@@ -189,7 +166,13 @@ fn links_in_the_target_are_not_gone_through_either() {
     let kinds = "stat -c '%n %F %s' out/* | sort";
     let old = sandbox.ok(kinds).stdout;
     assert!(old.contains("out/d symbolic link"), "{old}");
-    sandbox.ok("bk-restore --into-existing --overwrite -C out a");
+    let ran = sandbox.run("bk-restore --into-existing --overwrite -C out a");
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert!(
+        ran.stderr.contains("as a symbolic link of another user"),
+        "{ran:#?}"
+    );
+    sandbox.ok("rm out/d; bk-restore --into-existing --overwrite -C out a");
     let new = sandbox
         .ok("cat out/d/victim out/f out/h out/i; stat -c %F out/d out/f")
         .stdout;

@@ -139,13 +139,10 @@ fn a_catalog_of_another_version_is_refused_with_the_remedy() {
     sandbox.ok("bk-create -n a app");
     for (version, error) in [
         (
-            "2",
-            "the catalog is of version 2, newer than this program, which knows 1: install the newer bk",
+            "3",
+            "the catalog is of version 3, newer than this program, which knows 2: install the newer bk",
         ),
-        (
-            "0",
-            "the catalog is of version 0, older than this program, which knows 1: use the bk that made it",
-        ),
+        ("0", "the catalog is of version 0, which there never was"),
     ] {
         sandbox.sql(&format!(
             "UPDATE settings SET value = '{version}' WHERE name = 'schema_version'"

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use bk_tests::{Ran, Sandbox, can_trace, has};
+use bk_tests::{Ran, Sandbox, can_trace, files_in, has};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -190,8 +190,7 @@ impl Start {
             let is_first = record["backup_name"] == "first";
             assert!(!is_first || record["status"] == "completed", "{ended:#?}");
         }
-        for file in fs::read_dir(self.sandbox.path("store")).unwrap() {
-            let path = file.unwrap().path();
+        for path in files_in(&self.sandbox.path("store")) {
             let is_recorded =
                 |record: &serde_json::Value| record["backup_path"] == *path.to_str().unwrap();
             let is_known = records.iter().any(is_recorded);
@@ -317,7 +316,8 @@ fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
     if can_check() {
         let start = Start::with_catalog();
         let dir = start.sandbox.path("store").display().to_string();
-        let fault = "-e trace=fsync -e inject=fsync:error=EIO";
+        // The first one is tried before the work.
+        let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=2";
         let strace = format!("strace -o /dev/null -P {dir} {fault}");
         let ran = start.sandbox.run(&format!("{strace} {CREATE}"));
         let reason = format!("cannot sync '{dir}': Input/output error");

@@ -84,7 +84,7 @@ fn an_empty_catalog_has_its_storage_directory() {
         "bk-df: there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place\n",
         sandbox.home().display()
     ));
-    sandbox.ok("bk-create -n a app && bk-rm a && rmdir home/archives");
+    sandbox.ok("bk-create -n a app && bk-rm a && rm -r home/archives");
     let ran = sandbox.run("bk-df --fail 'age>1000000h' --warn 'unverified>1h' --warn 'missing>0'");
     ran.fails(4, "bk-df: failure: age>1000000h: there is no backup\n");
     let (total, each) = ran.file_systems();
@@ -104,7 +104,7 @@ fn an_empty_catalog_has_its_storage_directory() {
 #[test]
 fn a_mistake_is_told_before_the_catalog_is_opened() {
     let sandbox = Sandbox::new();
-    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N";
+    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
     for (flags, said) in [
         (
             "--warn 'free>20G'",
@@ -152,14 +152,15 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
     sandbox.ok("bk-create -n a app; bk-create --storage $PWD/there -n b app; bk-create --storage $PWD/there -n c app; mv there away");
     let there = sandbox.path("there").display().to_string();
     let gone = format!(
-        "bk-df: warning: cannot look at '{there}': No such file or directory: its archives count as missing (2)\n"
+        "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage (2)\n"
     );
     let ran = sandbox.run("bk-df --fail 'missing>1' --warn 'free<1'");
     ran.fails(4, &format!(
-        "{gone}bk-df: warning: free<1: '{there}' cannot be looked at\nbk-df: failure: missing>1: 2 missing\n"
+        "{gone}bk-df: warning: free<1: '{there}' cannot be looked at\nbk-df: failure: missing>1: 0 missing, 2 offline\n"
     ));
     let (total, each) = ran.file_systems();
-    assert_eq!((each.len(), &total["missing_count"]), (2, &json!(2)));
+    assert_eq!((each.len(), &total["missing_count"]), (2, &json!(0)));
+    assert_eq!(total["offline_count"], 2);
     assert_eq!(total["size_bytes"], each[0]["size_bytes"]);
     let lost = &each[1];
     for key in [
@@ -173,7 +174,7 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
         assert_eq!(lost[key], Value::Null, "{key}");
     }
     assert_eq!(lost["directories"], json!([there]));
-    assert_eq!([&lost["missing_count"], &lost["backup_bytes"]], [2, 0]);
+    assert_eq!([&lost["offline_count"], &lost["backup_bytes"]], [2, 0]);
     // Nothing is wrong with what was not asked for.
     assert_eq!(sandbox.ok("bk-df").stderr, gone);
     assert!(sandbox.ok("bk-df --prometheus").stdout.contains(&format!(
@@ -351,4 +352,26 @@ fn a_hundred_thousand_records_take_a_few_seconds() {
         "{week}"
     );
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_mount_point_is_a_label_whatever_it_holds() {
+    let sandbox = Sandbox::with_app();
+    let name = "mo\"un\\t\n}\u{1b}[2J";
+    let Some(mount) = bk_tests::mounts::tmpfs(&sandbox, name, "size=20M") else {
+        return;
+    };
+    sandbox.write("name", name);
+    sandbox.ok("bk-create --storage \"$(cat name)\" -n a app");
+    let told = sandbox.ok("bk-df --prometheus").stdout;
+    let shown = mount.path.display().to_string();
+    let escaped = shown
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    let label = format!("mountpoint=\"{escaped}\"");
+    assert!(told.contains(&label), "{told}");
+    for line in told.lines() {
+        assert!(line.starts_with("# ") || line.starts_with("bk_"), "{line}");
+    }
 }

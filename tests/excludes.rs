@@ -28,6 +28,12 @@ app/                                        -
 --exclude */app.log app                     -
 --exclude **/app.log app                    - app/log/app.log
 --exclude app/*/*.log app                   - app/data/old.log app/log/app.log
+--exclude ./app/log app                     - app/log/ app/log/app.log
+--exclude ./log app                         -
+# A slash at the end is for directories alone.
+--exclude app.log/ app                      -
+--exclude app/*.toml/ app                   -
+--exclude ??? app                           - app/log/ app/log/app.log
 # What is asked for by name is taken, whatever matches it.
 --exclude app app                           -
 --exclude * app app/log/app.log             app/ app/log/app.log
@@ -35,6 +41,7 @@ app/                                        -
 # Names as with tar.
 -C app log config.toml                      log/ log/app.log config.toml
 -C app .                                    ./ ./cache/ ./cache/CACHEDIR.TAG ./cache/page ./config.toml ./data/ ./data/old.log ./data/orders.db ./log/ ./log/app.log
+-C app --exclude ./log .                    ./ ./cache/ ./cache/CACHEDIR.TAG ./cache/page ./config.toml ./data/ ./data/old.log ./data/orders.db
 -C app --exclude /cache --exclude data/* .  ./ ./config.toml ./data/ ./log/ ./log/app.log
 -C app ../app/log                           app/log/ app/log/app.log
 app/cache/../../app/log                     app/log/ app/log/app.log
@@ -129,4 +136,59 @@ fn what_bk_keeps_is_left_out_at_the_first_backup_and_later() {
             assert_eq!(listed(&sandbox, &line), expected, "{line}");
         }
     }
+}
+
+#[test]
+fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_refused() {
+    let sandbox = Sandbox::with_app();
+    let line = "bk-create -n a --exclude 'app.log/' --exclude '*.log' --exclude none app";
+    let ran = sandbox.run(line);
+    ran.fails(
+        0,
+        "bk-create: warning: --exclude 'app.log/', 'none' matched nothing\n",
+    );
+    let unmatched = &ran.record()["backup_metadata"]["unmatched_excludes"];
+    assert_eq!(*unmatched, serde_json::json!(["app.log/", "none"]));
+    // Nobody is there to read it every night.
+    let ran = sandbox.run("bk-create -n b -t automatic --exclude none app");
+    ran.fails(0, "");
+    assert_eq!(
+        ran.record()["backup_metadata"]["unmatched_excludes"][0],
+        "none"
+    );
+    for (glob, why) in [
+        (
+            "!keep",
+            "it begins with '!', and no glob takes back what others match: write '\\!' for a name that begins so",
+        ),
+        ("./", "it matches nothing"),
+        ("a[", "a '[' has no ']'"),
+    ] {
+        let ran = sandbox.run(&format!("bk-create --exclude '{glob}' app"));
+        ran.fails(
+            2,
+            &format!("bk-create: --exclude: '{glob}' is no glob: {why}\n"),
+        );
+    }
+}
+
+#[test]
+fn a_question_mark_is_a_character() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir s; touch s/\u{e9} s/ab s/$'\\xff'");
+    assert_eq!(listed(&sandbox, "bk-create --exclude '?' s"), "s/ s/ab");
+    sandbox.ok("bk-create -n \u{e9}1 s");
+    assert_eq!(sandbox.ok("bk-ls --json --name '?1'").records().len(), 1);
+}
+
+#[test]
+fn the_same_globs_choose_what_is_restored() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a -C app .");
+    let line = "bk-restore -C out --path ./log --path 'c?nfig*' --path './none' --path cache/ a";
+    let ran = sandbox.run(line);
+    ran.fails(0, "bk-restore: warning: --path './none' matched nothing\n");
+    sandbox.ok("cd out; [ -f log/app.log -a -f config.toml -a -f cache/page -a ! -e data ]");
+    let ran = sandbox.run("bk-restore -C other --path '!log' a");
+    assert_eq!(ran.status, 2, "{ran:#?}");
 }

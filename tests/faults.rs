@@ -384,7 +384,7 @@ fn a_home_that_cannot_be_made_is_told() {
             1,
             &format!("bk-create: cannot make the home '{file}': Not a directory\n"),
         );
-    assert_eq!(sandbox.ok("ls -A store").stdout, "");
+    assert_eq!(sandbox.ok("ls store").stdout, "");
 }
 
 #[test]

@@ -29,35 +29,21 @@ fn names_that_lead_out_do_not() {
                 "an absolute link",
                 new().symlink("/absolute", "/etc/passwd"),
             ),
-            refused(
-                "CVE-2007-4559: dots",
-                new().file("../outside/victim", "x"),
-                UP,
-            ),
-            refused(
+            harmless("CVE-2007-4559: dots", new().file("../outside/victim", "x")),
+            harmless(
                 "CVE-2016-6321: dots within",
                 new().file("a/../../outside/victim", "x"),
-                UP,
             ),
-            refused(
-                "dots that come back",
-                new().dir("a").file("a/../x", "x"),
-                UP,
-            ),
-            refused("dots at the end", new().dir("a/.."), UP),
-            refused("dots alone", new().dir(".."), UP),
-            refused(
-                "dots behind a slash",
-                new().file("/../outside/victim", "x"),
-                UP,
-            ),
-            refused("dots in the prefix", new().add(&prefixed, b"x"), UP),
-            refused(
+            harmless("dots that come back", new().dir("a").file("a/../x", "x")),
+            harmless("dots at the end", new().dir("a/..")),
+            harmless("dots alone", new().dir("..")),
+            harmless("dots behind a slash", new().file("/../outside/victim", "x")),
+            harmless("dots in the prefix", new().add(&prefixed, b"x")),
+            harmless(
                 "dots in a record",
                 new().pax(&[("path", b"../outside/victim")]).file("ok", "x"),
-                UP,
             ),
-            refused(
+            harmless(
                 "dots in the name of a file with holes",
                 new()
                     .pax(&[
@@ -66,12 +52,10 @@ fn names_that_lead_out_do_not() {
                         ("GNU.sparse.map", b"0,1"),
                     ])
                     .file("ok", "x"),
-                UP,
             ),
-            refused(
+            harmless(
                 "dots in a long name",
                 new().gnu(b'L', b"../outside/victim").file("ok", "x"),
-                UP,
             ),
             harmless(
                 "a backslash is a letter",
@@ -132,20 +116,18 @@ fn links_are_never_gone_through() {
                     .file("d//victim", "x"),
                 TWICE,
             ),
-            refused(
+            harmless(
                 "a link, then a directory over it",
                 new().symlink("d", &outside).dir("d").file("d/victim", "x"),
-                TWICE,
             ),
             refused(
                 "CVE-2021-38511: directories through a link",
                 new().symlink("d", &outside).dir("d/made/below"),
                 TWICE,
             ),
-            refused(
+            harmless(
                 "CVE-2021-20206: the mode of a directory through a link",
                 new().symlink("d", &outside).dir("d/"),
-                TWICE,
             ),
             harmless(
                 "CVE-2021-37712: a name in two normal forms is two names",
@@ -157,15 +139,13 @@ fn links_are_never_gone_through() {
                 "names that differ in case",
                 new().symlink("D", &outside).file("d/victim", "x"),
             ),
-            refused(
+            harmless(
                 "a file over a link",
                 new().symlink("d", "outside/victim").file("d", "x"),
-                TWICE,
             ),
-            refused(
+            harmless(
                 "a link over a file",
                 new().file("d", "x").symlink("d", "outside/victim"),
-                TWICE,
             ),
             refused(
                 "a name through a file",
@@ -225,33 +205,26 @@ fn hard_links_lead_nowhere_else() {
     attack(
         &sandbox,
         vec![
-            refused(
-                "to an absolute path",
-                new().hardlink("h", &victim),
-                NOT_HELD,
-            ),
-            refused(
+            harmless("to an absolute path", new().hardlink("h", &victim)),
+            harmless(
                 "to a path that leads up",
                 new().hardlink("h", "../outside/victim"),
-                UP,
             ),
-            refused(
+            harmless(
                 "to outside, then written",
                 new().hardlink("h", &victim).file("h", "x"),
-                NOT_HELD,
             ),
             refused(
                 "CVE-2018-20990: through a link",
                 new().symlink("d", &outside).hardlink("h", "d/victim"),
                 "",
             ),
-            refused(
+            harmless(
                 "CVE-2018-20990: to a link, then written",
                 new()
                     .symlink("s", &victim)
                     .hardlink("h", "s")
                     .file("h", "x"),
-                TWICE,
             ),
             harmless("to a link", new().symlink("s", &victim).hardlink("h", "s")),
             harmless(
@@ -268,17 +241,15 @@ fn hard_links_lead_nowhere_else() {
                 new().file("d/x", "x").hardlink("h", "d"),
                 "to a directory",
             ),
-            refused("to itself", new().hardlink("h", "h"), NOT_HELD),
-            refused(
+            harmless("to itself", new().hardlink("h", "h")),
+            harmless(
                 "to one another",
                 new().hardlink("h", "i").hardlink("i", "h"),
-                NOT_HELD,
             ),
             refused("to the target", new().hardlink("h", "."), ""),
-            refused(
+            harmless(
                 "to an own name twice",
                 new().file("f", "x").hardlink("f", "f"),
-                TWICE,
             ),
         ],
     );
@@ -288,28 +259,40 @@ fn hard_links_lead_nowhere_else() {
 #[test]
 fn what_is_no_file_never_becomes_one() {
     let sandbox = sandbox();
-    let with_content = |flag| {
+    // No data follows a device or a FIFO, whatever it tells; other types are files.
+    let with_size = |flag| {
         let header = Header::new(flag, b"odd", 5);
-        Tarball::new().add(&header, b"odd!\n").file("ok", "x")
+        let content: &[u8] = if b"346".contains(&flag) {
+            b""
+        } else {
+            b"odd!\n"
+        };
+        Tarball::new().add(&header, content).file("ok", "x")
     };
     let mut attacks = vec![
         harmless("a device", Tarball::new().node(b'3', "odd", 1, 3)),
         harmless("a disk", Tarball::new().node(b'4', "odd", 8, 0)),
     ];
     for flag in *b"346DMNVZ" {
-        attacks.push(harmless("a type with content", with_content(flag)));
+        attacks.push(harmless("a type with a size", with_size(flag)));
     }
     attack(&sandbox, attacks);
-    for flag in *b"34DMNVZ" {
-        sandbox.put_archive(&with_content(flag).finish());
-        let ran = sandbox.ok("rm -rf out; bk-restore -C out a; ls out");
-        assert!(ran.stdout.ends_with("\nok\n"), "{ran:#?}");
-        assert!(
-            ran.stderr.contains("warning: 'odd': not restored: "),
-            "{ran:#?}"
-        );
+    for (flag, expected) in [
+        (b'3', "ok\n"),
+        (b'4', "ok\n"),
+        (b'D', "odd\nok\n"),
+        (b'M', "odd\nok\n"),
+        (b'N', "odd\nok\n"),
+        (b'V', "ok\n"),
+        (b'Z', "odd\nok\n"),
+    ] {
+        sandbox.put_archive(&with_size(flag).finish());
+        let ran = sandbox.ok("rm -rf out; bk-restore -C out a >/dev/null; ls out");
+        assert_eq!(ran.stdout, expected, "{ran:#?}");
+        let is_left_out = ran.stderr.contains("warning: 'odd': not restored: ");
+        assert_eq!(is_left_out, b"34".contains(&flag), "{ran:#?}");
     }
-    sandbox.put_archive(&with_content(b'6').finish());
+    sandbox.put_archive(&with_size(b'6').finish());
     let ran = sandbox.ok("rm -rf out; bk-restore -C out a >/dev/null; stat -c %F out/odd out/ok");
     assert_eq!(ran.stdout, "fifo\nregular file\n");
     let lines = "rm -rf out; bk-restore --devices -C out a >/dev/null; stat -c '%F %t:%T' out/odd";

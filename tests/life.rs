@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Ran, Sandbox};
+use crate::{Ran, Sandbox, files_in};
 
 /// Where archives may be: the storage directory, another one, and one in another file system.
 const DIRS: [&str; 3] = ["store", "near", "far"];
@@ -181,11 +181,7 @@ impl Store {
             }
         }
         let dirs = DIRS.map(|dir| self.sandbox.path(dir));
-        let files = dirs
-            .iter()
-            .filter_map(|dir| fs::read_dir(dir).ok())
-            .flatten();
-        let files = files.map(|file| file.unwrap().path());
+        let files = dirs.iter().flat_map(|dir| files_in(dir));
         files.filter(|file| !known.contains(file)).collect()
     }
 

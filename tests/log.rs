@@ -205,7 +205,8 @@ fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
 #[test]
 fn a_mistake_prints_nothing() {
     let sandbox = lived();
-    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage";
+    let known =
+        "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage, upgrade";
     for (flags, reason) in [
         ("--event create,nope", format!("--event: 'nope' is no event: it is one of {known}")),
         ("--event ''", format!("--event: '' is no event: it is one of {known}")),

@@ -74,7 +74,7 @@ pub fn fuse(sandbox: &Sandbox, root: &str, name: &str, lacks: &str) -> Option<Mo
         tried.is_ok_and(|it| it.status.success())
     };
     let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(has_fuse) else {
-        println!("skipped: python3 with fusepy is not installed");
+        crate::lacks("python3 with fusepy is not installed");
         return None;
     };
     let server = Command::new(python)

@@ -1,10 +1,8 @@
 //! What kills, full disks, failing calls, damage and signals make of a move: each archive is
 //! whole in one place, its record says which, and no file is left over.
 
-use std::fs;
-
 use bk_tests::disk::SmallDisk;
-use bk_tests::{Ran, Sandbox, can_trace, has};
+use bk_tests::{Ran, Sandbox, can_trace, files_in, has};
 
 const KILLED: i32 = 137;
 /// The calls between which a move has other states.
@@ -39,6 +37,12 @@ impl Start {
         ))
     }
 
+    /// For strace(1): the files by which two directories are proved to be two.
+    fn probes(&self, dir: &str) -> String {
+        let old = self.sandbox.archive("a").display().to_string();
+        format!(" -P {old}.probe1 -P {dir}/a.tar.gz.probe2")
+    }
+
     fn dirs(&self) -> [String; 2] {
         let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         [text(&self.sandbox.path("new")), text(self.other.path())]
@@ -57,7 +61,7 @@ impl Start {
         let archives = self.sandbox.home().join("archives");
         let mut files = Vec::new();
         for dir in [archives.to_str().unwrap(), dir] {
-            let all = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
+            let all = files_in(dir.as_ref()).into_iter();
             files.extend(all.map(|path| path.to_str().unwrap().to_owned()));
         }
         known.sort();
@@ -80,7 +84,9 @@ fn kill_at_each(start: &Start, calls: &str, rest: &str) -> usize {
     for dir in start.dirs() {
         for call in calls.split(' ') {
             for when in 1.. {
-                let ran = start.run(&dir, call, &format!("signal=SIGKILL:when={when}{rest}"));
+                let probes = start.probes(&dir);
+                let fault = format!("signal=SIGKILL:when={when}{rest}{probes}");
+                let ran = start.run(&dir, call, &fault);
                 start.check(&dir, &ran);
                 if ran.status != KILLED {
                     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
@@ -126,7 +132,8 @@ fn a_call_that_fails_is_told_and_leaves_one_whole_archive() {
         ] {
             let (call, error) = fault.split_once(':').unwrap();
             for when in 1..6 {
-                let ran = start.run(&dir, call, &format!("error={error}:when={when}"));
+                let probes = start.probes(&dir);
+                let ran = start.run(&dir, call, &format!("error={error}:when={when}{probes}"));
                 assert!([0, 1].contains(&ran.status), "{ran:#?}");
                 assert_eq!(ran.status == 0, ran.stderr.is_empty(), "{fault}: {ran:#?}");
                 assert!(ran.stderr.lines().count() < 2, "{ran:#?}");
@@ -195,7 +202,7 @@ fn damage_stays_where_it_is() {
         .sandbox
         .run(&format!("bk-mv a {dir}"))
         .fails(1, &format!("bk-mv: cannot move 'a': {reason}\n"));
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    assert!(files_in(dir.as_ref()).is_empty());
     assert!(
         start
             .sandbox
@@ -276,7 +283,7 @@ fn a_signal_undoes_the_copy_that_is_under_way() {
         "bk-mv: cannot move 'big': interrupted by signal 2\na\nbig.tar.gz\nsmall.tar.gz\ncompleted\n"
     );
     sandbox.ok("bk-verify --all");
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    assert_eq!(files_in(dir.as_ref()).len(), 1);
 }
 
 /// While it is under way the archive can be checked and restored, and not removed or moved.
@@ -287,7 +294,7 @@ fn others_find_the_archive_while_it_moves() {
     for dir in start.dirs() {
         // Stopped once the archive has its new name and the row not yet.
         let ran = sandbox.run(&format!(
-            "rm -rf home {dir}/* out trace; cp -a start/home .
+            "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
              strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {dir} >moved 2>err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-ls --json | jq -r .status

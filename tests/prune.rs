@@ -201,8 +201,8 @@ fn a_mistake_opens_no_catalog() {
             "--keep-free: '1X' is no size: write it as 500M, 20G or 1.5TiB",
         ),
         (
-            "--expired --group-by host",
-            "--group-by: 'host' is no key: it is one of sources, type, version",
+            "--expired --group-by job",
+            "--group-by: 'job' is no key: it is one of sources, type, version, host",
         ),
         (
             "--expired --group-by type,none",

@@ -368,7 +368,10 @@ fn mistakes_on_the_command_line_do_nothing() {
             "-C out --strip-components x a",
             "--strip-components: 'x' is no number",
         ),
-        ("-C out --path 'a[' a", "--path: 'a[' is no glob"),
+        (
+            "-C out --path 'a[' a",
+            "--path: 'a[' is no glob: a '[' has no ']'",
+        ),
     ] {
         let ran = sandbox.run(&format!("bk-restore {flags}"));
         ran.fails(2, &format!("bk-restore: {reason}\n"));

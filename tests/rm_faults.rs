@@ -206,7 +206,7 @@ fn an_archive_of_somebody_else_stays_with_its_record() {
     let sandbox = Sandbox::with_app();
     sandbox.ok(
         "mkdir store; bk-create --storage store -n a app; bk-create -n b app
-        chown -R nobody home; chmod 755 . store",
+        chown -R nobody home; chmod 755 . store; chmod 644 store/.bk-storage",
     );
     let path = sandbox.path("store/a.tar.gz").display().to_string();
     let nobody = "setpriv --reuid nobody --clear-groups --inh-caps=-all";

@@ -192,7 +192,9 @@ fn a_full_disk_is_told_by_name_and_changes_nothing() {
     let told: Vec<_> = ran.stderr.lines().collect();
     assert_eq!(
         told[0],
-        format!("bk-set: cannot change 'a': the disk of the catalog '{catalog}' is full")
+        format!(
+            "bk-set: cannot change 'a': cannot write the catalog '{catalog}': No space left on device"
+        )
     );
     assert!(
         told[1].contains(&format!("the catalog '{catalog}'")) && told.len() == 2,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::Sandbox;
+use crate::{Sandbox, files_in};
 
 /// A store of backups b1, b2, ... of `app`, created at these times, in UTC.
 pub fn store(times: &[&str]) -> Sandbox {
@@ -55,7 +55,7 @@ pub fn left(sandbox: &Sandbox) -> Vec<i64> {
         records.iter().all(|it| it["status"] == "completed"),
         "{records:#?}"
     );
-    let files = std::fs::read_dir(sandbox.home().join("archives")).unwrap();
-    assert_eq!(files.count(), records.len());
+    let files = files_in(&sandbox.home().join("archives"));
+    assert_eq!(files.len(), records.len());
     ids(&records).into_iter().collect()
 }

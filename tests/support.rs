@@ -2,10 +2,12 @@
 //!
 //! Links no product code: what the programs promise is seen from outside.
 
+pub mod adopted;
 pub mod attack;
 pub mod disk;
 pub mod life;
 pub mod mounts;
+pub mod oracle;
 pub mod rich;
 pub mod store;
 pub mod tarball;
@@ -35,6 +37,23 @@ pub fn programs() -> PathBuf {
     programs
 }
 
+/// A test is skipped for want of something that `.ci/run` installs: a word of that is printed;
+/// where all is to be there, as `.ci/run` says with `BK_TESTS_ALL`, the test fails.
+pub fn lacks(what: &str) {
+    assert!(
+        std::env::var_os("BK_TESTS_ALL").is_none(),
+        "{what}, and BK_TESTS_ALL is set: add it to .ci/run"
+    );
+    println!("skipped: {what}");
+}
+
+/// What is in a directory, but the marker of a storage; nothing where there is none.
+pub fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).into_iter().flatten();
+    let all = all.map(|file| file.unwrap().path());
+    all.filter(|path| !path.ends_with(".bk-storage")).collect()
+}
+
 /// Whether a tool is installed; where it is not, a word of that is printed.
 pub fn has(tool: &str) -> bool {
     let found = Command::new("sh")
@@ -43,7 +62,7 @@ pub fn has(tool: &str) -> bool {
         .unwrap()
         .success();
     if !found {
-        println!("skipped: {tool} is not installed");
+        lacks(&format!("{tool} is not installed"));
     }
     found
 }
@@ -183,7 +202,12 @@ impl Sandbox {
 
     /// Changes the catalog behind the programs' backs, as somebody's duckdb shell would.
     pub fn sql(&self, text: &str) {
-        let catalog = Connection::open(self.home().join("catalog.duckdb")).unwrap();
+        self.sql_at("home", text);
+    }
+
+    /// The same, of another home.
+    pub fn sql_at(&self, home: &str, text: &str) {
+        let catalog = Connection::open(self.path(home).join("catalog.duckdb")).unwrap();
         catalog.execute_batch(text).unwrap();
     }
 
@@ -194,17 +218,23 @@ impl Sandbox {
 }
 
 impl Ran {
+    /// Whatever else a test looks at: no program panics, nor DuckDB in it.
     pub fn new(line: &str, output: Output) -> Self {
         let status = output.status;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self {
+        let ran = Self {
             line: line.to_owned(),
             status: status
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap()),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
+        };
+        for word in ["panicked at", "terminate called"] {
+            assert!(!ran.stderr.contains(word), "{ran:#?}");
         }
+        assert!(![101, 134].contains(&ran.status), "{ran:#?}");
+        ran
     }
 
     /// Asserts the exit status, and stderr to the letter.

@@ -118,6 +118,21 @@ impl Tarball {
         self.raw_pax(&body)
     }
 
+    /// A global header with these records, for all that follows.
+    pub fn global(self, records: &[(&str, &[u8])]) -> Self {
+        let body = records
+            .iter()
+            .map(|(keyword, value)| record(keyword, value));
+        let body = body.collect::<Vec<_>>().concat();
+        self.add(&Header::new(b'g', b"global", body.len() as u64), &body)
+    }
+
+    /// The entries of another stream.
+    pub fn append(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// An extended header of these bytes.
     pub fn raw_pax(self, body: &[u8]) -> Self {
         self.add(&Header::new(b'x', b"pax", body.len() as u64), body)

@@ -65,6 +65,52 @@ fn names_cannot_play_tricks_on_a_terminal() {
 }
 
 #[test]
+fn whatever_data_holds_a_terminal_is_not_commanded() {
+    let sandbox = Sandbox::with_app();
+    // Clears the screen in two ways, rings, breaks the line in two ways, turns the text round.
+    let evil = "evil\u{1b}[2J\u{7}\u{9b}2J\u{85}\u{2028}\u{202e}";
+    let name = "evil\u{202e}name";
+    sandbox.write(&format!("app/{evil}"), "x");
+    sandbox.write("evil", evil);
+    sandbox.write("name", name);
+    sandbox.ok("bk-create -n a app; bk-create -n \"$(cat name)\" -d \"$(cat evil)\" -m note=\"$(cat evil)\" app");
+    sandbox.ok(
+        "bk-auto --set j -s @hourly --before \"echo '$(cat evil)'; exit 1\" -- \"app/$(cat evil)\"",
+    );
+    sandbox
+        .run("bk-auto --now j; bk-auto --set k -s @daily -- \"gone/$(cat evil)\"; bk-auto --now k");
+    sandbox.run("bk-rm gone; cp home/archives/a.tar.gz \"$(cat evil).tar.gz\"; cp home/archives/a.tar.gz \"b$(cat name).tar.gz\"");
+    for line in [
+        "bk-ls; bk-ls --json; bk-ls -l; bk-ls -l --json",
+        "bk-ls --files; bk-ls --files --json",
+        "bk-log; bk-log --json",
+        "bk-df; bk-df --json; bk-df --prometheus",
+        "bk-auto --list; bk-auto --list --json; bk-auto --now k",
+        "bk-ls \"$E\"; bk-rm \"$E\"; bk-create -n \"$E\" app; bk-create -n c \"$E\"; bk-mv a \"$E/x\"; bk-set -d x \"$E\"",
+        "bk-ls --type \"$E\"; bk-ls \"--$E\"; bk-log --since \"$E\"; TZ=$E bk-ls; bk-ls --home \"$E\"; bk-auto --set \"$E\"",
+        "bk-adopt \"$E.tar.gz\" \"b$(cat name).tar.gz\"; bk-adopt --json \"$E.tar.gz\"; bk-adopt \"$E\"",
+        "bk-verify; bk-restore -C out a \"$E\"; bk-restore --stdout a \"$E\"; mkdir out && touch out/x; bk-restore -C out \"$(cat name)\"",
+        "bk-prune -n --keep-last 1; bk-prune --json -n --keep-last 1; bk-set --protect \"$(cat name)\"; bk-rm \"$(cat name)\"",
+    ] {
+        let line = format!("export NO_COLOR=1 E=\"$(cat evil)\"; {line}");
+        let Some(ran) = on_terminal(&sandbox, &line) else {
+            return;
+        };
+        assert!(ran.stdout.contains("evil"), "{ran:#?}");
+        for command in [
+            "\u{1b}[2J",
+            "\u{7}",
+            "\u{9b}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{202e}",
+        ] {
+            assert!(!ran.stdout.contains(command), "{command:?}: {ran:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_program_that_would_wait_for_typed_lines_says_so() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app");

@@ -155,7 +155,7 @@ fn sql_stands_in_the_catalog_and_in_migrations_alone() {
         let has_sql = sql.iter().any(|word| product(&text).contains(word));
         let is_catalog = file.ends_with("shared/schema/src/catalog.rs")
             || file.starts_with("shared/schema/src/catalog");
-        assert_eq!(has_sql, is_catalog, "{file:?}");
+        assert!(is_catalog || !has_sql, "{file:?}");
         let is_rows = file.ends_with("shared/schema/src/rows.rs");
         assert!(
             is_catalog || is_rows || !product(&text).contains("duckdb::"),

@@ -42,6 +42,7 @@ fn redactions() -> Redactions {
         ("[SIZE]", r"\b\d+(\.\d+)? [KMGT]iB"),
         ("[HOST]", r#""host":"(?<redacted>[^"]+)""#),
         ("[HOST]", r"host {12}  (?<redacted>\S+)"),
+        ("[HOST]", r"app, (?:manual|pre-upgrade), (?<redacted>\S+)"),
         ("[FREE]", r#""available_bytes":(?<redacted>\d+)"#),
     ] {
         let regex = regex::Regex::new(pattern).unwrap();

@@ -305,7 +305,7 @@ fn a_round_takes_what_was_verified_longest_ago() {
     let left = ["b", "c", "d"];
     assert_eq!(names("bk-verify --deep --older-than-check 30d"), left);
     assert_eq!(names("bk-verify --deep --older-than-check 30d"), [""; 0]);
-    // And it does not hide the more thorough one.
+    // And it does not hide the more thorough one, nor prove anything.
     assert_eq!(names("bk-verify -q --all --limit 2"), ["a", "b"]);
     assert_eq!(names("bk-verify --deep --older-than-check 30d"), [""; 0]);
     assert_eq!(names("bk-verify --deep --all --limit 1"), ["a"]);
@@ -314,6 +314,61 @@ fn a_round_takes_what_was_verified_longest_ago() {
     assert_eq!(names("bk-ls --unverified-for 30d"), ["d"]);
     // It is not taken again and again, in the place of others.
     assert_eq!(names("bk-verify -q --older-than-check 30d"), [""; 0]);
+}
+
+/// What was found bad stays so until a check that is as thorough finds it good.
+#[test]
+fn a_verdict_is_taken_back_by_a_check_as_thorough() {
+    let sandbox = one();
+    let verdict = |flags: &str| {
+        sandbox.run(&format!("bk-verify {flags} a"));
+        let record = sandbox.records().remove(0);
+        let last = &record["backup_metadata"]["last_verified"];
+        let word = if last["ok"] == true { "ok" } else { "BAD" };
+        let unproved = !sandbox.ok("bk-ls --unverified-for 1h").stdout.is_empty();
+        let df = sandbox.ok("bk-df --json").file_systems().0;
+        if record["file_status"] == "available" {
+            let since_made = df["unverified_since"] == record["created_at"];
+            assert_eq!(since_made, unproved, "{df}");
+        }
+        let level = last["level"].as_str().unwrap();
+        format!("{word} {level}{}", if unproved { "" } else { " proved" })
+    };
+    assert_eq!(verdict("--quick"), "ok quick");
+    assert_eq!(verdict(""), "ok sha256 proved");
+    assert_eq!(verdict("--quick"), "ok sha256 proved");
+    assert_eq!(verdict("--deep"), "ok deep proved");
+    sandbox.ok("cd home/archives; cp a.tar.gz whole; printf x | dd of=a.tar.gz bs=1 seek=500 conv=notrunc 2>&1");
+    assert_eq!(verdict("--quick"), "ok deep proved");
+    assert_eq!(verdict(""), "BAD sha256");
+    assert_eq!(verdict("--quick"), "BAD sha256");
+    assert_eq!(verdict("--deep"), "BAD deep");
+    sandbox.ok("cd home/archives; cp whole a.tar.gz");
+    assert_eq!(verdict("--quick"), "BAD deep");
+    assert_eq!(verdict(""), "BAD deep");
+    assert_eq!(verdict("--deep"), "ok deep proved");
+    sandbox.ok("rm home/archives/a.tar.gz");
+    assert_eq!(verdict("--quick"), "BAD quick");
+    sandbox.ok("cd home/archives; mv whole a.tar.gz");
+    assert_eq!(verdict("--quick"), "BAD quick");
+    assert_eq!(verdict(""), "ok sha256 proved");
+}
+
+/// Recorded in parts, not row by row.
+#[test]
+fn four_hundred_quick_checks_take_no_longer_than_a_few() {
+    let sandbox = one();
+    sandbox.sql(
+        "INSERT INTO backup_records SELECT nextval('backup_id'), 'many' || n, backup_type, status, source_version,
+            backup_path, backup_size, file_count, compression_type, backup_hash, description,
+            backup_metadata, protected, created_at, expires_at
+         FROM backup_records, range(1, 400) AS r(n) WHERE backup_name = 'a'",
+    );
+    let began = std::time::Instant::now();
+    let ran = sandbox.ok("bk-verify --quick --all");
+    assert!(began.elapsed().as_secs() < 3, "{:?}", began.elapsed());
+    assert_eq!(ran.records().len(), 400);
+    assert_eq!(sandbox.ledger().len(), 401);
 }
 
 #[test]

@@ -84,6 +84,27 @@ fn an_archive_that_is_unlinked_meanwhile_is_checked_to_its_end() {
     }
 }
 
+/// What was found is its own, whatever it is called by then.
+#[test]
+fn a_record_that_is_renamed_meanwhile_keeps_the_verdict() {
+    let sandbox = two();
+    let ran = verify_while(&sandbox, "big a", |_| {
+        sandbox.ok("bk-set big -n renamed; bk-create -n big --storage other app");
+    });
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+    assert_eq!(ran.records()[0]["backup_name"], "renamed");
+    for (name, is_verified) in [("renamed", true), ("big", false)] {
+        let record = sandbox.ok(&format!("bk-ls --json {name}")).record();
+        let last = &record["backup_metadata"]["last_verified"];
+        assert_eq!(last["ok"] == true, is_verified, "{record}");
+    }
+    let ledger = sandbox.ledger();
+    assert!(
+        ledger.contains(&"renamed verify ok".to_owned()),
+        "{ledger:?}"
+    );
+}
+
 #[test]
 fn a_record_that_is_removed_meanwhile_is_no_error_of_its_archive() {
     let sandbox = two();

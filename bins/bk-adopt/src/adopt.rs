@@ -1,4 +1,5 @@
-//! Adopts: one reading of the catalog, then the archives, then one session that records all.
+//! Adopts: one reading of the catalog, then the archives, and now and then a session that records
+//! what was read.
 //!
 //! The catalog is closed while archives are read. What is recorded is decided anew inside the
 //! session that does it, so that two of this program adopt each archive once.
@@ -7,19 +8,20 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
-use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::cli::{Arguments, UsageError};
 use bk_schema::home::{self, Home};
 use bk_schema::output::Output;
-use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
 use bk_schema::rows::BadRow;
+use bk_schema::signals::{SIGNALLED, Signals};
 use serde_json::json;
 
 use crate::archive::{self, Archive};
-use crate::done::{self, Action, Done};
+use crate::done::{Action, Done, Report};
 use crate::find::{Found, Inode, Search};
 use crate::flags::PROGRAM;
 use crate::plan::{Decision, Known};
@@ -28,28 +30,74 @@ use crate::relink;
 /// The records as they are in the catalog.
 pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
 
+/// What was read is recorded and told together, at least so often.
+const RECORD_EVERY: Duration = Duration::from_secs(2);
+/// Before a larger archive is read, what came before it is recorded and told.
+const LARGE_BYTES: u64 = 64 << 20;
+
 /// The whole program.
 ///
 /// # Errors
 /// Mistakes on the command line, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = Home::new(&PROGRAM, arguments, home::now())?;
-    let mut output = Output::new(arguments)?;
+    let output = Output::new(arguments)?;
     check(arguments)?;
-    let all = match arguments.value("relink") {
-        Some(dir) => relink::relink(&home, dir, arguments.has("dry-run"))?,
-        None => adopt(&home, arguments)?,
+    let mut work = Work {
+        home: &home,
+        is_dry: arguments.has("dry-run"),
+        signals: Signals::watch()?,
+        report: Report::new(&home, output),
+        recorded_at: Instant::now(),
     };
-    let mut status = cli::DONE;
-    let mut done = Vec::new();
-    for one in all {
-        match one {
-            Ok(one) => done.push(one),
-            Err(error) => status = PROGRAM.report(&error),
-        }
+    let ended = match arguments.value("relink") {
+        Some(dir) => relink::relink(&mut work, dir),
+        None => adopt(&mut work, arguments),
+    };
+    work.signals.release();
+    let told = work.report.end();
+    ended.and(told)?;
+    Ok(match work.signals.caught() {
+        Some(signal) => SIGNALLED + signal,
+        None => work.report.status,
+    })
+}
+
+/// What adoption and relinking share: archives are read one after the other, and now and then
+/// what was found is recorded and told.
+pub(crate) struct Work<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) is_dry: bool,
+    pub(crate) signals: Signals,
+    pub(crate) report: Report,
+    recorded_at: Instant,
+}
+
+impl Work<'_> {
+    /// Whether what was found is to be recorded before an archive of so many bytes is read.
+    pub(crate) fn is_time_to_record(&self, next_bytes: u64) -> bool {
+        !self.is_dry && (next_bytes > LARGE_BYTES || self.recorded_at.elapsed() >= RECORD_EVERY)
     }
-    done::print(&mut output, &done)?;
-    Ok(status)
+
+    /// Records in one session, then tells.
+    ///
+    /// # Errors
+    /// Those of the catalog and of the output.
+    pub(crate) fn record(
+        &mut self,
+        record: impl FnOnce(&Session<'_>) -> Result<Vec<Result<Done>>>,
+    ) -> Result<()> {
+        if self.signals.caught().is_none() {
+            // It ends the wait for the catalog.
+            self.signals.release();
+        }
+        let all = catalog::write(self.home, |session| {
+            self.signals.hold();
+            record(session)
+        });
+        self.recorded_at = Instant::now();
+        self.report.add_all(all?)
+    }
 }
 
 fn check(arguments: &Arguments) -> Result<()> {
@@ -66,14 +114,14 @@ fn check(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Each that was looked at, as it ended.
-fn adopt(home: &Home, arguments: &Arguments) -> Result<Vec<Result<Done>>> {
-    let (rows, storage_dir) = if home.has_catalog() {
-        catalog::read(home, |session| {
+/// Looks for archives that are not known, reads them, oldest first, and records them.
+fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
+    let (rows, storage_dir) = if work.home.has_catalog() {
+        catalog::read(work.home, |session| {
             Ok((session.backups()?, session.storage_dir()?))
         })?
     } else {
-        (Vec::new(), home.archives())
+        (Vec::new(), work.home.archives())
     };
     let mut search = Search::default();
     for operand in &arguments.operands {
@@ -83,7 +131,7 @@ fn adopt(home: &Home, arguments: &Arguments) -> Result<Vec<Result<Done>>> {
         let is_recursive = arguments.has("recursive");
         search.below(&storage_dir, if is_recursive { usize::MAX } else { 1 });
     }
-    let mut all: Vec<Result<Done>> = search.failed.into_iter().map(Err).collect();
+    work.report.add_all(search.failed.into_iter().map(Err))?;
     let known = by_inode(&rows);
     let mut unknown = Vec::new();
     for mut found in search.found {
@@ -94,22 +142,18 @@ fn adopt(home: &Home, arguments: &Arguments) -> Result<Vec<Result<Done>>> {
                 unknown.push(found);
             }
             Some(backup) if found.is_named => {
-                all.push(Ok(Done::new(
-                    Action::AlreadyKnown,
-                    backup.clone(),
-                    found.path,
-                )));
+                work.report
+                    .add(&Done::new(Action::AlreadyKnown, backup.clone(), found.path))?;
             }
             Some(_) => {}
             None => unknown.push(found),
         }
     }
-    let (archives, failed) = read(&unknown, arguments.has("damaged"));
-    all.extend(failed.into_iter().map(Err));
-    if archives.is_empty() {
-        return Ok(all);
-    }
-    if arguments.has("dry-run") {
+    // As far as their times tell, so that the ids of a catalog that is built again in several
+    // parts follow the order of creation.
+    unknown.sort_by(|a, b| (a.modified_at, &a.path).cmp(&(b.modified_at, &b.path)));
+    let archives = read_and_record(work, &unknown, arguments.has("damaged"))?;
+    if work.is_dry {
         // A creation whose archive nobody holds a lock on is dead: the next session fails it.
         let recovered = rows.into_iter().map(|row| {
             row.map(|backup| match backup.status {
@@ -121,13 +165,10 @@ fn adopt(home: &Home, arguments: &Arguments) -> Result<Vec<Result<Done>>> {
             })
         });
         let known = Known::new(recovered.collect());
-        all.extend(known.plan(archives).into_iter().map(would));
-    } else {
-        all.extend(catalog::write(home, |session| {
-            record(session, Known::new(session.backups()?).plan(archives))
-        })?);
+        let plan = known.plan(archives).into_iter();
+        work.report.add_all(plan.map(would))?;
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Its archive may be whole all the same.
@@ -150,25 +191,57 @@ pub(crate) fn by_inode(rows: &Rows) -> HashMap<Inode, Backup> {
     known
 }
 
-/// Reads all archives, one after the other, each on all cores.
-fn read(all: &[Found], wants_damaged: bool) -> (Vec<Archive>, Vec<anyhow::Error>) {
-    let count = all.len();
-    let read_count = Arc::new(AtomicUsize::new(0));
+/// Reads archives one after the other, each on all cores, until a signal comes; what was read
+/// and not recorded is returned.
+fn read_and_record(
+    work: &mut Work<'_>,
+    all: &[Found],
+    wants_damaged: bool,
+) -> Result<Vec<Archive>> {
+    let (count, read_count) = (all.len(), Arc::new(AtomicUsize::new(0)));
     let shown = read_count.clone();
-    let progress = Progress::new(&PROGRAM);
     let text = move || format!("{}/{count} archives", shown.load(Ordering::Relaxed));
-    progress.begin(all.iter().map(|found| found.bytes).sum(), text);
-    let (mut archives, mut failed) = (Vec::new(), Vec::new());
+    let bytes = all.iter().map(|found| found.bytes).sum();
+    work.report.progress.begin(bytes, text);
+    let mut archives = Vec::new();
     for found in all {
-        match archive::read(found, wants_damaged) {
-            Ok(archive) => archives.push(archive),
-            Err(error) => failed.push(error.context(format!("cannot adopt '{}'", found.path))),
+        if work.is_time_to_record(found.bytes) {
+            record_read(work, &mut archives)?;
         }
-        progress.add(found.bytes);
+        work.signals.hold();
+        let read = archive::read(found, wants_damaged, &work.signals);
+        if work.signals.caught().is_some() {
+            archives.extend(read.ok());
+            break;
+        }
+        match read {
+            Ok(archive) => {
+                for note in &archive.notes {
+                    let note = format!("note: '{}': {note}", found.path);
+                    work.report.progress.warn(&note);
+                }
+                archives.push(archive);
+            }
+            Err(error) => {
+                let error = error.context(format!("cannot adopt '{}'", found.path));
+                work.report.fail(&error);
+            }
+        }
+        work.report.progress.add(found.bytes);
         read_count.fetch_add(1, Ordering::Relaxed);
     }
-    progress.end();
-    (archives, failed)
+    if !work.is_dry {
+        record_read(work, &mut archives)?;
+    }
+    Ok(archives)
+}
+
+fn record_read(work: &mut Work<'_>, archives: &mut Vec<Archive>) -> Result<()> {
+    if archives.is_empty() {
+        return Ok(());
+    }
+    let archives = std::mem::take(archives);
+    work.record(|session| record(session, Known::new(session.backups()?).plan(archives)))
 }
 
 fn would((path, decision): (String, Decision)) -> Result<Done> {

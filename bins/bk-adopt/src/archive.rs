@@ -2,38 +2,36 @@
 //!
 //! Writes nothing, and knows no catalog.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::entry::Kind;
 use bk_archive::inflate::Inflate;
+use bk_archive::last::Names;
 use bk_archive::reader::Reader;
 use bk_schema::birth::Birth;
 use bk_schema::cli::one_line;
+use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::signals::Signals;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::find::{self, Found};
 use crate::plan::name_for;
 
-/// Keys of the metadata that only come after the birth, whatever an archive tells.
-const NOT_AT_BIRTH: [&str; 7] = [
-    "content_bytes",
-    "problems",
-    "problem_count",
-    "failure",
-    "damaged",
-    "last_verified",
-    "last_restored_test",
-];
+/// Between two looks for a signal.
+const READ_BYTES: usize = 1 << 20;
 
 /// An archive that was read to its end.
 #[derive(Debug)]
 pub(crate) struct Archive {
     /// As it is to be recorded, but for the id, and the name where that is taken.
     pub(crate) record: Backup,
+    /// What is odd in it, as another program made it.
+    pub(crate) notes: Vec<String>,
     /// Whether the name and the time are those that it was made with.
     pub(crate) is_own: bool,
 }
@@ -49,15 +47,19 @@ struct Counts {
 ///
 /// # Errors
 /// What is no archive, what cannot be read, what changes meanwhile, what somebody is at work
-/// on; and a damaged one, unless those are wanted.
-pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
+/// on; a damaged one, unless those are wanted; a signal.
+pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Result<Archive> {
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut reader = Reader::new(Inflate::new(file, jobs));
+    let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
-    let damage = count(&mut reader, &mut counts).err();
+    let mut names = Names::default();
+    let damage = count(&mut reader, &mut names, &mut counts, signals).err();
+    ensure!(signals.caught().is_none(), "interrupted");
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
     let comment = reader.comment().map(<[u8]>::to_vec);
     let whole = reader.into_input().whole();
     let whole = whole.context("it cannot be read to its end")?;
@@ -93,30 +95,43 @@ pub(crate) fn read(found: &Found, wants_damaged: bool) -> Result<Archive> {
     if let Some(error) = damage {
         metadata.insert("damaged".into(), one_line(&format!("{error:#}")).into());
     }
-    Ok(Archive { record, is_own })
+    if !notes.is_empty() {
+        metadata.insert("archive_notes".into(), notes.clone().into());
+    }
+    Ok(Archive {
+        record,
+        notes,
+        is_own,
+    })
 }
 
-/// As bk-create counts.
-fn count(reader: &mut Reader<Inflate>, counts: &mut Counts) -> Result<()> {
+/// As bk-create counts. A signal ends it early.
+fn count(
+    reader: &mut Reader<Inflate>,
+    names: &mut Names,
+    counts: &mut Counts,
+    signals: &Signals,
+) -> Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
     while let Some(entry) = reader.next_entry()? {
+        names.add(&entry);
         counts.entries += 1;
         counts.files += u64::from(entry.kind != Kind::Directory);
         counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());
+        let mut content = reader.content();
+        while signals.caught().is_none() && content.read(&mut buffer)? > 0 {}
+        ensure!(signals.caught().is_none(), "interrupted");
     }
     Ok(())
 }
 
 fn of_birth(birth: Birth) -> Result<Backup> {
-    let mut metadata = birth.backup_metadata;
-    for key in NOT_AT_BIRTH {
-        metadata.shift_remove(key);
-    }
     Ok(Backup {
         backup_name: birth.backup_name,
         backup_type: birth.backup_type,
         source_version: birth.source_version,
         description: birth.description,
-        backup_metadata: metadata,
+        backup_metadata: metadata::believed(birth.backup_metadata),
         protected: birth.protected,
         created_at: as_kept(birth.created_at)?,
         expires_at: birth.expires_at.map(as_kept).transpose()?,

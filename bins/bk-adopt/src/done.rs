@@ -1,10 +1,14 @@
-//! What became of an archive, as it is told: the record with what was done, a line or a row.
+//! What became of archives, as it is told: each record with what was done, a line at once or a
+//! row of the table at the end.
 //!
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
+use bk_schema::cli;
+use bk_schema::home::Home;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::output::{Cell, Column, Output};
+use bk_schema::progress::Progress;
 use bk_schema::record::Backup;
 use bk_schema::units::human_size;
 use jiff::tz::TimeZone;
@@ -69,20 +73,23 @@ impl Done {
         details
     }
 
-    fn line(&self) -> Result<Value> {
-        let (mut listed, _) = Listed::look(self.record.clone());
-        if self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing {
-            PROGRAM.warn(&format!(
+    /// With a warning, where there is one.
+    fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
+        let mut listed = Listed::look(home, self.record.clone());
+        let is_lost =
+            self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing;
+        let warning = is_lost.then(|| {
+            format!(
                 "warning: '{}' is '{}', whose archive is missing: --relink makes its record point to this one",
                 self.from, self.record.backup_name
-            ));
-        }
+            )
+        });
         listed.pass(Map::from_iter([("adopt".to_owned(), self.details())]));
         let mut line = serde_json::to_value(&listed)?;
         if self.record.id == 0 {
             line["id"] = Value::Null;
         }
-        Ok(line)
+        Ok((line, warning))
     }
 
     fn row(&self, zone: &TimeZone) -> Vec<Cell> {
@@ -106,19 +113,72 @@ impl Done {
     }
 }
 
-/// Prints what was done, as lines or as a table.
-///
-/// # Errors
-/// Those of the output.
-pub(crate) fn print(output: &mut Output, all: &[Done]) -> Result<()> {
-    let lines: Vec<_> = all.iter().map(Done::line).collect::<Result<_>>()?;
-    if !output.is_table() {
-        for line in lines {
-            output.line(&line)?;
+/// Tells what was done, above the bar of the progress.
+pub(crate) struct Report {
+    home: Home,
+    output: Output,
+    rows: Vec<Vec<Cell>>,
+    zone: TimeZone,
+    pub(crate) progress: Progress,
+    /// How the program ends.
+    pub(crate) status: u8,
+}
+
+impl Report {
+    pub(crate) fn new(home: &Home, output: Output) -> Self {
+        Self {
+            home: home.clone(),
+            output,
+            rows: Vec::new(),
+            zone: bk_schema::zone::local(),
+            progress: Progress::new(&PROGRAM),
+            status: cli::DONE,
         }
-    } else if all.is_empty() {
-        PROGRAM.warn("there is nothing to do");
-    } else {
+    }
+
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn add(&mut self, done: &Done) -> Result<()> {
+        let (line, warning) = done.line(&self.home)?;
+        if let Some(warning) = warning {
+            self.progress.warn(&warning);
+        }
+        if self.output.is_table() {
+            self.rows.push(done.row(&self.zone));
+            return Ok(());
+        }
+        self.output.line(&line)
+    }
+
+    pub(crate) fn fail(&mut self, error: &anyhow::Error) {
+        self.progress.warn(&format!("{error:#}"));
+        self.status = cli::SOME_FAILED;
+    }
+
+    /// As each ended; what was told before it goes out first.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn add_all(&mut self, all: impl IntoIterator<Item = Result<Done>>) -> Result<()> {
+        for one in all {
+            match one {
+                Ok(done) => self.add(&done)?,
+                Err(error) => self.fail(&error),
+            }
+        }
+        self.output.flush()
+    }
+
+    /// # Errors
+    /// Those of the output.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.progress.end();
+        if self.output.is_table() && self.rows.is_empty() {
+            if self.status == cli::DONE {
+                PROGRAM.warn("there is nothing to do");
+            }
+            return self.output.flush();
+        }
         let column = |(title, is_right)| Column { title, is_right };
         let columns = [
             ("ACTION", false),
@@ -129,9 +189,9 @@ pub(crate) fn print(output: &mut Output, all: &[Done]) -> Result<()> {
             ("ARCHIVE", false),
         ]
         .map(column);
-        let zone = TimeZone::system();
-        let rows: Vec<_> = all.iter().map(|done| done.row(&zone)).collect();
-        output.table(&columns, &rows)?;
+        if self.output.is_table() {
+            self.output.table(&columns, &self.rows)?;
+        }
+        self.output.flush()
     }
-    output.flush()
 }

@@ -33,6 +33,8 @@ pub(crate) struct Found {
     pub(crate) path: String,
     pub(crate) inode: Inode,
     pub(crate) bytes: u64,
+    /// Seconds and nanoseconds.
+    pub(crate) modified_at: (i64, i64),
     /// Whether it was named itself, and not found in a directory.
     pub(crate) is_named: bool,
 }
@@ -97,6 +99,7 @@ impl Search {
                 path: text.to_owned(),
                 inode,
                 bytes: metadata.len(),
+                modified_at: (metadata.mtime(), metadata.mtime_nsec()),
                 is_named,
             });
         }

@@ -3,6 +3,8 @@
 //! Knows no catalog, no file and no clock.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use bk_schema::record::{Backup, NAME_MAX_BYTES, Status};
 use bk_schema::rows::BadRow;
@@ -33,6 +35,7 @@ pub(crate) enum Decision {
 pub(crate) struct Known {
     by_name: HashMap<String, Backup>,
     name_by_path: HashMap<String, String>,
+    names_by_hash: HashMap<String, Vec<String>>,
     /// Names of records that cannot be read.
     taken: HashSet<String>,
 }
@@ -57,6 +60,10 @@ impl Known {
         // A failed attempt at the path of another record points to nothing of its own.
         if backup.status != Status::Failed || !self.name_by_path.contains_key(&path) {
             self.name_by_path.insert(path, name.clone());
+        }
+        if let Some(hash) = &backup.backup_hash {
+            let same = self.names_by_hash.entry(hash.clone()).or_default();
+            same.push(name.clone());
         }
         self.by_name.insert(name, backup);
     }
@@ -84,6 +91,15 @@ impl Known {
         archives.into_iter().map(decide).collect()
     }
 
+    /// The record of the same archive, whatever it is called by now: of two, each would be removed
+    /// with the other where their paths lead to one file. An archive of another program is known
+    /// by the name of its file too.
+    fn with_content(&self, record: &Backup, is_own: bool) -> Option<&Backup> {
+        let names = self.names_by_hash.get(record.backup_hash.as_ref()?)?;
+        let mut same = names.iter().filter_map(|name| self.by_name.get(name));
+        same.find(|it| is_own || file_name(it) == file_name(record))
+    }
+
     fn decide(&self, archive: Archive) -> Decision {
         let record = archive.record;
         let at_path = self.name_by_path.get(&record.backup_path);
@@ -100,6 +116,9 @@ impl Known {
             }
             Some(it) => return Decision::Busy(it.clone()),
         };
+        if let Some(same) = self.with_content(&record, archive.is_own) {
+            return Decision::Known(same.clone());
+        }
         let mut number = 1;
         loop {
             let name = numbered(&record.backup_name, number);
@@ -119,6 +138,10 @@ impl Known {
             number += 1;
         }
     }
+}
+
+fn file_name(backup: &Backup) -> Option<&OsStr> {
+    Path::new(&backup.backup_path).file_name()
 }
 
 /// The record keeps what it says, as it may have been changed since.

@@ -3,20 +3,22 @@
 //! The catalog is closed while files are looked at and hashed; each record is read again in the
 //! session that changes it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use bk_schema::catalog::{self, Session};
+use bk_archive::hashed;
+use bk_schema::apart::prove_apart;
+use bk_schema::catalog;
+use bk_schema::catalog::Session;
 use bk_schema::home::Home;
 use bk_schema::lines::Identity;
-use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, Status};
-use sha2::{Digest, Sha256};
+use bk_schema::signals::Signals;
+use bk_schema::storage::Unreachable;
 
-use crate::adopt::{self, Rows, by_inode};
+use crate::adopt::{self, Rows, Work, by_inode};
 use crate::done::{Action, Done};
 use crate::find::{self, Found, Search};
 
@@ -26,109 +28,166 @@ struct Match {
     path: String,
 }
 
-/// Each record whose archive is missing, as it ended, and what could not be looked at.
+/// What an archive is known by: its size, then its hash.
+type ByContent<T> = HashMap<u64, HashMap<String, T>>;
+
+/// The records as far as they matter here.
+#[derive(Default)]
+struct Records {
+    /// Those whose archive is missing, oldest first.
+    missing: ByContent<VecDeque<Backup>>,
+    /// The archives of the others, and those that were found.
+    there: ByContent<Vec<String>>,
+}
+
+/// Relinks each record whose archive is missing, and tells of what could not be looked at.
 ///
 /// # Errors
 /// A directory that cannot be found, a catalog that cannot be read or written.
-pub(crate) fn relink(home: &Home, dir: &OsStr, is_dry: bool) -> Result<Vec<Result<Done>>> {
-    let rows = catalog::read(home, |session| session.backups())?;
+pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
+    let rows = catalog::read(work.home, |session| session.backups())?;
     let shown = dir.display();
     let dir = find::absolute(Path::new(dir));
     let dir = dir.with_context(|| format!("cannot look in '{shown}'"))?;
-    let (mut missing, failed) = missing(&rows);
-    let mut all: Vec<Result<Done>> = failed.into_iter().map(Err).collect();
-    if missing.is_empty() {
-        return Ok(all);
+    let (mut records, failed) = Records::of(work.home, &rows);
+    work.report.add_all(failed.into_iter().map(Err))?;
+    if records.missing.is_empty() {
+        return Ok(());
     }
     let mut search = Search::default();
     search.below(&dir, usize::MAX);
-    all.extend(search.failed.into_iter().map(Err));
-    let (matches, failed) = match_all(&mut missing, &rows, search.found);
-    all.extend(failed.into_iter().map(Err));
-    if is_dry {
-        all.extend(
-            matches
-                .into_iter()
-                .map(|it| Ok(done(it, Action::WouldRelink))),
-        );
-    } else if !matches.is_empty() {
-        all.extend(catalog::write(home, |session| record(session, matches))?);
-    }
-    all.extend(missing.into_iter().map(|backup| {
-        let name = backup.backup_name;
-        Err(anyhow!(
-            "cannot relink '{name}': '{}' has no archive of its size and hash",
-            dir.display()
-        ))
-    }));
-    Ok(all)
-}
-
-/// The records whose archive is missing, oldest first; an error for each that cannot be
-/// looked at.
-fn missing(rows: &Rows) -> (Vec<Backup>, Vec<anyhow::Error>) {
-    let (mut missing, mut failed) = (Vec::new(), Vec::new());
-    for backup in rows.iter().flatten() {
-        if backup.status != Status::Completed {
+    work.report.add_all(search.failed.into_iter().map(Err))?;
+    let known = by_inode(&rows);
+    let mut matches = Vec::new();
+    for candidate in search.found {
+        if known.contains_key(&candidate.inode) {
             continue;
         }
-        match Listed::look(backup.clone()) {
-            (listed, None) if listed.file_status == FileStatus::Missing => {
-                missing.push(backup.clone());
-            }
-            (_, Some(error)) => {
-                let (name, path) = (&backup.backup_name, &backup.backup_path);
-                let what = format!("cannot relink '{name}': cannot look at '{path}'");
-                failed.push(anyhow::Error::from(error).context(what));
-            }
-            _ => {}
+        if work.is_time_to_record(candidate.bytes) {
+            record_found(work, &mut matches)?;
+        }
+        work.signals.hold();
+        let found = records.match_one(&candidate, &work.signals);
+        if work.signals.caught().is_some() {
+            break;
+        }
+        match found {
+            Ok(found) => matches.extend(found),
+            Err(error) => work.report.fail(&error),
         }
     }
-    (missing, failed)
+    record_found(work, &mut matches)?;
+    if work.signals.caught().is_none() {
+        let left = records.left().into_iter().map(|backup| {
+            let name = backup.backup_name;
+            Err(anyhow!(
+                "cannot relink '{name}': '{}' has no archive of its size and hash",
+                dir.display()
+            ))
+        });
+        work.report.add_all(left)?;
+    }
+    Ok(())
 }
 
-/// Takes out of the missing ones those that were found. A file that a record points to is
-/// none's to take, nor is one that is taken already.
-fn match_all(
-    missing: &mut Vec<Backup>,
-    rows: &Rows,
-    found: Vec<Found>,
-) -> (Vec<Match>, Vec<anyhow::Error>) {
-    let known = by_inode(rows);
-    let (mut matches, mut failed) = (Vec::new(), Vec::new());
-    for candidate in found {
-        let has_size =
-            |it: &Backup| it.backup_size.map(i64::cast_unsigned) == Some(candidate.bytes);
-        if known.contains_key(&candidate.inode) || !missing.iter().any(has_size) {
-            continue;
-        }
-        let hash = match hash(&candidate.path) {
-            Ok(hash) => hash,
-            Err(error) => {
-                failed.push(error.context(format!("cannot read '{}'", candidate.path)));
-                continue;
-            }
-        };
-        let is_it = |it: &Backup| has_size(it) && it.backup_hash.as_ref() == Some(&hash);
-        if let Some(at) = missing.iter().position(is_it) {
-            matches.push(Match {
-                backup: missing.remove(at),
-                path: candidate.path,
-            });
-        }
-    }
+fn record_found(work: &mut Work<'_>, matches: &mut Vec<Match>) -> Result<()> {
+    let mut matches = std::mem::take(matches);
     matches.sort_by_key(|it| (it.backup.created_at, it.backup.id));
-    (matches, failed)
+    if matches.is_empty() {
+        return Ok(());
+    }
+    if work.is_dry {
+        let would = |it| Ok(done(it, Action::WouldRelink));
+        return work.report.add_all(matches.into_iter().map(would));
+    }
+    work.record(|session| record(session, matches))
 }
 
-fn hash(path: &str) -> Result<String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut find::open(Path::new(path))?, &mut hash)?;
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+impl Records {
+    /// With an error for each whose archive cannot be looked at. Where a storage is not there, it
+    /// may be elsewhere now.
+    fn of(home: &Home, rows: &Rows) -> (Self, Vec<anyhow::Error>) {
+        let (mut records, mut failed) = (Self::default(), Vec::new());
+        for backup in rows.iter().flatten() {
+            let (Status::Completed, Some((bytes, hash))) = (backup.status, content(backup)) else {
+                continue;
+            };
+            match home.storages.stat(backup.backup_path.as_ref()) {
+                Ok(Some(metadata)) if metadata.is_file() => {
+                    records.put(bytes, hash, backup.backup_path.clone());
+                }
+                Ok(_) | Err(Unreachable::Storage { .. }) => {
+                    let of_size = records.missing.entry(bytes).or_default();
+                    let same = of_size.entry(hash).or_default();
+                    same.push_back(backup.clone());
+                }
+                Err(error) => {
+                    let what = format!("cannot relink '{}'", backup.backup_name);
+                    failed.push(anyhow::Error::from(error).context(what));
+                }
+            }
+        }
+        (records, failed)
+    }
+
+    fn put(&mut self, bytes: u64, hash: String, path: String) {
+        let of_size = self.there.entry(bytes).or_default();
+        of_size.entry(hash).or_default().push(path);
+    }
+
+    /// The record that a file is the archive of, which misses none from then on.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that may be the archive of another record by another path:
+    /// it would be removed with either.
+    fn match_one(&mut self, candidate: &Found, signals: &Signals) -> Result<Option<Match>> {
+        let (bytes, path) = (candidate.bytes, &candidate.path);
+        let Some(of_size) = self.missing.get_mut(&bytes) else {
+            return Ok(None);
+        };
+        let cannot = || format!("cannot read '{path}'");
+        let file = find::open(Path::new(path)).with_context(cannot)?;
+        let whole = hashed::whole(file, &mut |_| signals.caught().is_none());
+        let Some(whole) = whole.with_context(cannot)? else {
+            return Ok(None);
+        };
+        let Some(same) = of_size.get_mut(&whole.hash) else {
+            return Ok(None);
+        };
+        let there = self.there.get(&bytes).and_then(|it| it.get(&whole.hash));
+        let name = |path: &str| Path::new(path).file_name().map(OsStr::to_ascii_lowercase);
+        for other in there.into_iter().flatten() {
+            if name(other) == name(path) {
+                let apart = prove_apart(Path::new(path), Path::new(other));
+                apart.with_context(|| format!("cannot take '{path}': it may be '{other}'"))?;
+            }
+        }
+        let backup = same.pop_front();
+        if same.is_empty() {
+            of_size.remove(&whole.hash);
+        }
+        if of_size.is_empty() {
+            self.missing.remove(&bytes);
+        }
+        self.put(bytes, whole.hash, path.clone());
+        Ok(backup.map(|backup| Match {
+            backup,
+            path: path.clone(),
+        }))
+    }
+
+    /// Those that still miss theirs, oldest first.
+    fn left(self) -> Vec<Backup> {
+        let of_size = self.missing.into_values();
+        let mut left: Vec<_> = of_size.flat_map(HashMap::into_values).flatten().collect();
+        left.sort_by_key(|backup| (backup.created_at, backup.id));
+        left
+    }
+}
+
+fn content(backup: &Backup) -> Option<(u64, String)> {
+    let bytes = u64::try_from(backup.backup_size?).ok()?;
+    Some((bytes, backup.backup_hash.clone()?))
 }
 
 fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Done>>> {

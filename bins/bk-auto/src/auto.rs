@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
 use bk_schema::home::{self, Home};
 use bk_schema::lines;
@@ -15,7 +15,8 @@ use bk_schema::operands::check_no_terminal;
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
-use jiff::tz::TimeZone;
+use bk_schema::storage;
+use bk_schema::unread;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
@@ -23,13 +24,23 @@ use crate::change::{Change, job_name};
 use crate::child::{self, Watch};
 use crate::flags::PROGRAM;
 use crate::list;
+use crate::rounds;
 use crate::run::Runner;
 use crate::store::{self, Known};
 
 /// Jobs that others change are seen after so long at the latest, and a clock that is set.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Flags that say what is to be done; without any, what is due is run.
-const ACTIONS: [&str; 7] = ["set", "list", "remove", "now", "wait", "enable", "disable"];
+const ACTIONS: [&str; 8] = [
+    "set",
+    "list",
+    "remove",
+    "now",
+    "wait",
+    "enable",
+    "disable",
+    "clock-gap",
+];
 /// Flags that only `--set` takes.
 const OF_SET: [&str; 6] = [
     "schedule",
@@ -53,12 +64,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if action != Some("set") {
         check_alone(arguments, &sources)?;
     }
+    if matches!(
+        action,
+        Some("set" | "remove" | "now" | "enable" | "disable")
+    ) && names.is_empty()
+    {
+        unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
+    }
     match action {
         Some("set") => {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
-            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
+            Ok(cli::DONE)
+        }
+        Some("clock-gap") => {
+            check_none(names)?;
+            let days = arguments.parsed("clock-gap", parse_gap)?;
+            days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
             Ok(cli::DONE)
         }
         Some("list") => {
@@ -80,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 "remove" => store::remove(&home, &names)?,
                 _ => store::switch(&home, &names, change == "enable")?,
             };
-            list::print(&mut output, &jobs, now, &TimeZone::system())?;
+            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
             Ok(cli::DONE)
         }
     }
@@ -194,6 +218,11 @@ fn check_create_flags(changes: &[Change]) -> Result<()> {
     Ok(())
 }
 
+fn parse_gap(text: &str) -> Result<u32> {
+    let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
+    days.with_context(|| format!("'{}' is no number of days from 1 on", text.escape_debug()))
+}
+
 /// The jobs that can be used; the others are told of.
 fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
     let mut jobs = Vec::new();
@@ -209,21 +238,31 @@ fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
     let mut status = cli::DONE;
     let jobs = readable(home, &mut status)?;
-    list::print(output, &jobs, home.now, &TimeZone::system())?;
+    list::print(output, &jobs, home.now, &bk_schema::zone::local())?;
     Ok(status)
 }
 
 /// From now on a signal is heeded between two steps.
 fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
+    if let Some(exposed) = storage::exposed(&home.dir) {
+        let dir = home.dir.display();
+        bail!("cannot run jobs, whose commands stand in the home: '{dir}' {exposed}");
+    }
     let signals = Signals::watch()?;
     signals.hold();
     let wakeups = signals.wakeups()?;
-    Runner::new(home, Watch { signals, wakeups }, arguments, output)
+    let watch = Watch {
+        signals,
+        wakeups,
+        is_attended: !arguments.has("wait"),
+    };
+    Runner::new(home, watch, arguments, output)
 }
 
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
     let mut status = cli::DONE;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
         // Before its lock is made.
         let known = store::read_one(&runner.home, name);
@@ -244,9 +283,12 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
 
 /// Runs what is due; returns when something is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
-    let (now, zone) = (runner.home.now, TimeZone::system());
+    // Its files may go while bk-auto waits.
+    bk_schema::zone::check()?;
+    let (now, zone) = (runner.home.now, bk_schema::zone::local());
     let mut status = cli::DONE;
     let jobs = readable(&runner.home, &mut status)?;
+    runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
         .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))
@@ -293,16 +335,17 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
             break;
         };
         runner.watch.wakeups.wait(left)?;
+        child::reap(None)?;
     }
     Ok(())
 }
 
 /// The table of what was made; lines are printed as they come.
 fn print_made(runner: &mut Runner) -> Result<()> {
-    let made = std::mem::take(&mut runner.made);
+    let (made, home) = (std::mem::take(&mut runner.made), runner.home.clone());
     let listed = made.into_iter().map(|record: Map<String, Value>| {
         let backup: Backup = serde_json::from_value(record.into())?;
-        Ok(Listed::look(backup).0)
+        Ok(Listed::look(&home, backup))
     });
     let listed: Vec<_> = listed.collect::<Result<_>>()?;
     if !listed.is_empty() {

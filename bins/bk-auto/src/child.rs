@@ -1,27 +1,34 @@
-//! Children: the programs of bk that do the work, and the hooks of a job.
+//! Children: the programs of bk that do the work, and whatever else ends.
 //!
-//! Each has a process group of its own, so that Ctrl-C on a terminal comes to bk-auto alone,
-//! which passes it on where that is right.
+//! A program has a process group of its own, so that Ctrl-C on a terminal comes to bk-auto alone,
+//! which passes it on. As process 1 of a container bk-auto inherits orphans, whose statuses it
+//! takes too. Knows no job.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bk_schema::cli::one_line;
 use bk_schema::signals::{Signals, Wakeups};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 
 /// How often a child is looked at that nothing woke for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A line of a program's that is longer is passed on in parts.
+const LINE_MAX_BYTES: u64 = 1 << 16;
 
 /// What ends a wait.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
     pub(crate) wakeups: Wakeups,
+    /// Somebody may be there who can be asked: it is not `--wait`.
+    pub(crate) is_attended: bool,
 }
 
 /// How a program ended.
@@ -64,53 +71,57 @@ pub(crate) fn run(
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot run {name}"))?;
+    let ended = talk(&mut child, input, watch, is_news);
+    let (status, stdout, last) = ended.with_context(|| format!("cannot run {name}"))?;
+    let last_words = last.strip_prefix(&format!("{name}: ")).unwrap_or(&last);
+    Ok(Ended {
+        status,
+        stdout,
+        last_words: last_words.to_owned(),
+    })
+}
+
+/// Its status, what it printed, and the last line of its stderr.
+fn talk(
+    child: &mut Child,
+    input: &str,
+    watch: &Watch,
+    is_news: fn(&str) -> bool,
+) -> Result<(ExitStatus, String, String)> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let pid = pid(child)?;
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| {
+        let threads = start(scope, || {
             let mut text = Vec::new();
             // What was read before an error is what there is.
             let _ = stdout.map(|mut pipe| pipe.read_to_end(&mut text));
             String::from_utf8_lossy(&text).into_owned()
-        });
-        let telling = scope.spawn(|| pass_on(stderr, is_news));
-        scope.spawn(|| {
-            // One that does not read its input says why itself.
-            let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
-        });
-        let status = wait(&mut child, watch, true).with_context(|| format!("cannot run {name}"))?;
-        let last = telling.join().unwrap_or_default();
-        let last_words = last.strip_prefix(&format!("{name}: ")).unwrap_or(&last);
-        Ok(Ended {
-            status,
-            stdout: reading.join().unwrap_or_default(),
-            last_words: last_words.to_owned(),
         })
+        .and_then(|reading| Ok((reading, start(scope, || pass_on(stderr, is_news))?)))
+        .and_then(|(reading, telling)| {
+            let writing = start(scope, || {
+                // One that does not read its input says why itself.
+                let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
+            })?;
+            Ok((reading, telling, writing))
+        });
+        if threads.is_err() {
+            // It would wait for those that are missing; it has done nothing yet.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let status = wait(pid, watch, |signal, _| pass_signal(pid, signal))?;
+        let (reading, telling, _) = threads?;
+        let stdout = reading.join().unwrap_or_default();
+        Ok((status, stdout, telling.join().unwrap_or_default()))
     })
 }
 
-/// Runs a hook; what it prints goes to stderr, as stdout is for records. A signal that comes is
-/// passed on to it if `heeds`.
-///
-/// # Errors
-/// One that cannot be started or fails, in words.
-pub(crate) fn hook(
-    text: &str,
-    variables: &[(&str, &str)],
-    watch: &Watch,
-    heeds: bool,
-) -> Result<()> {
-    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", text])
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(stderr.map_or_else(|_| Stdio::null(), Stdio::from))
-        .process_group(0);
-    let mut child = command.spawn().context("cannot run sh")?;
-    let status = wait(&mut child, watch, heeds).context("cannot run sh")?;
-    anyhow::ensure!(status.success(), "it {}", ending(status));
-    Ok(())
+fn start<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.context("no more threads")
 }
 
 /// `ended with exit status 1`, `was ended by signal 9`.
@@ -121,29 +132,51 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-fn wait(child: &mut Child, watch: &Watch, heeds: bool) -> Result<ExitStatus> {
-    // One that came just before the child began is passed on too.
-    let mut passed_on = None;
+/// The number of a child.
+pub(crate) fn pid(child: &Child) -> Result<Pid> {
+    let number = i32::try_from(child.id())?;
+    Pid::from_raw(number).context("it has no number")
+}
+
+/// Waits until a child has ended; `heard` is told of each signal, and how many there were before.
+pub(crate) fn wait(
+    pid: Pid,
+    watch: &Watch,
+    mut heard: impl FnMut(Signal, usize),
+) -> Result<ExitStatus> {
+    let mut count = 0;
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = reap(Some(pid))? {
             return Ok(status);
         }
-        let caught = watch.signals.caught();
-        if heeds && caught != passed_on {
-            pass_signal(child, caught);
-            passed_on = caught;
+        // One that came just before the child began counts too.
+        let number = watch.signals.next().map(i32::from);
+        if let Some(signal) = number.and_then(Signal::from_named_raw) {
+            heard(signal, count);
+            count += 1;
         }
         watch.wakeups.wait(LOOK_EVERY)?;
     }
 }
 
-fn pass_signal(child: &Child, signal: Option<u8>) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let signal = signal.and_then(|number| Signal::from_named_raw(i32::from(number)));
-    if let (Some(pid), Some(signal)) = (pid, signal) {
-        // One that has ended already is waited for all the same.
-        let _ = kill_process(pid, signal);
+/// Takes the status of each child that has ended, and returns that of `own`.
+pub(crate) fn reap(own: Option<Pid>) -> Result<Option<ExitStatus>> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if Some(pid) == own => {
+                return Ok(Some(ExitStatus::from_raw(status.as_raw())));
+            }
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return Ok(None),
+            Err(Errno::CHILD) if own.is_none() => return Ok(None),
+            Err(error) => bail!("cannot wait for it: {error}"),
+        }
     }
+}
+
+fn pass_signal(pid: Pid, signal: Signal) {
+    // One that has ended already is waited for all the same.
+    let _ = kill_process(pid, signal);
 }
 
 fn pass_on(pipe: Option<impl Read>, is_news: fn(&str) -> bool) -> String {
@@ -151,7 +184,11 @@ fn pass_on(pipe: Option<impl Read>, is_news: fn(&str) -> bool) -> String {
     let Some(pipe) = pipe else { return last };
     let mut lines = BufReader::new(pipe);
     let mut line = Vec::new();
-    while matches!(lines.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+    let mut next = |line: &mut Vec<u8>| {
+        let part = lines.by_ref().take(LINE_MAX_BYTES).read_until(b'\n', line);
+        matches!(part, Ok(length) if length > 0)
+    };
+    while next(&mut line) {
         let text = String::from_utf8_lossy(&line);
         if is_news(&text) {
             // With standard error gone there is nobody left to tell.

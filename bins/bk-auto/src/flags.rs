@@ -6,7 +6,7 @@ pub(crate) const PROGRAM: Program = Program {
     name: "bk-auto",
     summary: "run the scheduled backups that are due, then their retention",
     usage: "[flags]  or  bk-auto --set [JOB] [flags] [-- PATH...]  or  bk-auto --set - <JOBS",
-    operands: Operands::Paths,
+    operands: Operands::Jobs,
     flags: &[
         Flag::new(
             "set",
@@ -75,6 +75,12 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             Some("COMMAND"),
             "run after the backup, whatever happened; an empty one removes it",
+        ),
+        Flag::new(
+            "clock-gap",
+            None,
+            Some("DAYS"),
+            "after so many days without a round doubt the clock (30)",
         ),
         Flag::new("syslog", None, None, "log to the journal or syslog too"),
     ],

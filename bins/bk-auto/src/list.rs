@@ -75,7 +75,7 @@ fn line<'a>(known: &'a Known, now: Timestamp, zone: &TimeZone) -> Line<'a> {
         create_flags: &job.create_flags,
         before: job.before.as_deref(),
         after: job.after.as_deref(),
-        last_run: last.as_ref().map(|last| last.happened_at),
+        last_run: known.last_run(),
         last_outcome: last.as_ref().map(|last| last.outcome.as_str()),
         last_reason: reason.and_then(Value::as_str),
         next_due: known.next(now, zone),
@@ -100,7 +100,7 @@ fn row(known: &Known, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
         job.retention_days
             .map_or("all".into(), |days| days.to_string())
             .into(),
-        time(last.as_ref().map(|last| last.happened_at)).into(),
+        time(known.last_run()).into(),
         Cell {
             text: outcome.to_owned(),
             tone: tone(outcome == "failed", Tone::Bad),

@@ -3,11 +3,14 @@
 mod auto;
 mod change;
 mod child;
+mod due;
 mod flags;
 mod hold;
+mod hook;
 mod job;
 mod list;
 mod retention;
+mod rounds;
 mod run;
 mod schedule;
 mod store;

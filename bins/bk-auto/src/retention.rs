@@ -31,11 +31,19 @@ pub(crate) fn apply(
     watch: &Watch,
     pruned: &mut Pruned,
 ) -> Result<()> {
-    let backups = catalog::read(home, |session| session.backups())?;
-    let own = backups.into_iter().flatten().filter(|it| is_own(it, job));
+    let (backups, here) = catalog::read(home, |session| Ok((session.backups()?, session.host()?)))?;
+    let own = backups.into_iter().flatten();
+    let own = own.filter(|it| is_own(it, job) && here.has(it));
     let lines: String = own.map(|it| format!("{{\"id\":{}}}\n", it.id)).collect();
     // One group: where the sources of a job change, its older backups are still its own.
-    prune.args(["--json", "--group-by", "none", "--older-than"]);
+    // Whether the clock jumped is known better here, where the rounds are counted.
+    prune.args([
+        "--json",
+        "--force-clock",
+        "--group-by",
+        "none",
+        "--older-than",
+    ]);
     prune.args([&format!("{days}d"), "-"]);
     let ended = child::run(prune, &lines, watch, |line| !is_summary(line))?;
     for line in ended.stdout.lines() {

@@ -2,23 +2,26 @@
 //!
 //! The catalog is never held while a child runs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bk_schema::catalog::{self, Event};
 use bk_schema::cli::{self, Arguments, one_line};
+use bk_schema::clock::Jump;
 use bk_schema::home::Home;
+use bk_schema::losses;
 use bk_schema::notices::{Notices, Priority};
 use bk_schema::output::Output;
+use bk_schema::record::Backup;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::child::{self, Watch};
 use crate::flags::PROGRAM;
 use crate::hold;
+use crate::hook::{self, When};
 use crate::job::Job;
 use crate::retention::{self, Pruned};
 use crate::store::{self, EVENT};
@@ -34,6 +37,8 @@ pub(crate) struct Runner {
     pub(crate) output: Output,
     /// The records that were made, for the table at the end.
     pub(crate) made: Vec<Map<String, Value>>,
+    /// For which no retention is to run.
+    pub(crate) jump: Option<Jump>,
     /// What children are told of the catalog.
     common: Vec<OsString>,
 }
@@ -43,7 +48,7 @@ pub(crate) struct Runner {
 struct Outcome {
     /// Why it failed, if it did.
     reasons: Vec<String>,
-    warning: Option<String>,
+    warnings: Vec<String>,
     record: Option<Map<String, Value>>,
     pruned: Pruned,
     seconds: f64,
@@ -69,6 +74,7 @@ impl Runner {
             watch,
             output,
             made: Vec::new(),
+            jump: None,
             common,
         })
     }
@@ -88,7 +94,7 @@ impl Runner {
         };
         // As it is now: another process may just have run it.
         let known = store::read_one(&self.home, name)?;
-        let due = known.due(self.home.now, &TimeZone::system());
+        let due = known.due(self.home.now, &bk_schema::zone::local());
         if due.is_none() && !at_once {
             return Ok(cli::DONE);
         }
@@ -111,6 +117,14 @@ impl Runner {
         }
         let is_due = outcome.record.is_some() && self.watch.signals.caught().is_none();
         if let Some(days) = job.retention_days.filter(|_| is_due) {
+            if let Some(jump) = self.jump {
+                let text =
+                    format!("no retention: {jump}: if it is right, the retention goes on in a day");
+                let name = job.name.escape_debug();
+                PROGRAM.warn(&format!("warning: the job '{name}': {text}"));
+                outcome.warnings.push(text);
+                return outcome;
+            }
             let (prune, pruned) = (self.program("bk-prune"), &mut outcome.pruned);
             if let Err(error) =
                 retention::apply(&self.home, &job.name, days, prune, &self.watch, pruned)
@@ -124,10 +138,10 @@ impl Runner {
     fn before(&self, job: &Job) -> Result<()> {
         if let Some(text) = &job.before {
             let variables = [
-                ("BK_JOB", job.name.as_str()),
-                ("BK_HOME", &self.home_text()),
+                ("BK_JOB", OsStr::new(&job.name)),
+                ("BK_HOME", self.home.dir.as_os_str()),
             ];
-            let ran = child::hook(text, &variables, &self.watch, true);
+            let ran = hook::run(text, &variables, &self.watch, When::Before);
             ran.context("the command before failed, so there is no backup")?;
         }
         match self.watch.signals.caught() {
@@ -136,23 +150,19 @@ impl Runner {
         }
     }
 
-    /// A signal that comes meanwhile is not passed on: what was stopped is to be started again.
     fn after(&self, job: &Job, outcome: &Outcome) -> Result<()> {
         let Some(text) = &job.after else {
             return Ok(());
         };
-        let (name, home) = (outcome.backup_name(), self.home_text());
+        let name = outcome.backup_name().unwrap_or_default();
         let variables = [
-            ("BK_JOB", job.name.as_str()),
-            ("BK_HOME", &home),
-            ("BK_OUTCOME", outcome.word()),
-            ("BK_BACKUP", name.unwrap_or_default()),
+            ("BK_JOB", OsStr::new(&job.name)),
+            ("BK_HOME", self.home.dir.as_os_str()),
+            ("BK_OUTCOME", OsStr::new(outcome.word())),
+            ("BK_BACKUP", OsStr::new(name)),
         ];
-        child::hook(text, &variables, &self.watch, false).context("the command after failed")
-    }
-
-    fn home_text(&self) -> String {
-        self.home.dir.to_string_lossy().into_owned()
+        let ran = hook::run(text, &variables, &self.watch, When::After);
+        ran.context("the command after failed")
     }
 
     fn program(&self, name: &str) -> Command {
@@ -168,14 +178,20 @@ impl Runner {
         let ended = child::run(create, &request, &self.watch, |_| true)?;
         match ended.status.code() {
             Some(0) => {}
-            Some(SOME_UNREAD) => {
-                outcome.warning = Some("something of the sources could not be read".into());
-            }
+            Some(SOME_UNREAD) => {}
             _ if ended.last_words.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
             _ => bail!("{}", ended.last_words),
         }
         let record = serde_json::from_str(&ended.stdout);
-        outcome.record = Some(record.context("bk-create printed no record")?);
+        let record: Map<String, Value> = record.context("bk-create printed no record")?;
+        if ended.status.code() == Some(SOME_UNREAD) {
+            let backup: Backup = serde_json::from_value(record.clone().into())?;
+            outcome.warnings.push(match losses::count(&backup) {
+                1 => "1 place of the sources could not be read".into(),
+                count => format!("{count} places of the sources could not be read"),
+            });
+        }
+        outcome.record = Some(record);
         Ok(())
     }
 
@@ -195,7 +211,7 @@ impl Runner {
                 self.output.flush()?;
             }
         }
-        let details = outcome.details(&job.name, scheduled);
+        let details = outcome.details(&job.name, self.home.now, scheduled);
         let id = outcome.record.as_ref().and_then(|it| it["id"].as_i64());
         let event = Event {
             backup: id.zip(outcome.backup_name()),
@@ -231,17 +247,17 @@ impl Outcome {
     }
 
     fn priority(&self) -> Priority {
-        match (self.reasons.is_empty(), &self.warning) {
+        match (self.reasons.is_empty(), self.warnings.is_empty()) {
             (false, _) => Priority::Failed,
-            (true, Some(_)) => Priority::Warning,
-            (true, None) => Priority::Ok,
+            (true, false) => Priority::Warning,
+            (true, true) => Priority::Ok,
         }
     }
 
     fn notice(&self, job: &str) -> String {
         let mut parts = vec![format!("job '{job}' {}", self.word())];
         parts.extend(self.backup_name().map(|name| format!("backup '{name}'")));
-        parts.extend(self.warning.clone());
+        parts.extend(self.warnings.iter().cloned());
         if self.pruned.count > 0 {
             parts.push(format!("pruned {}", self.pruned.count));
         }
@@ -250,16 +266,17 @@ impl Outcome {
     }
 
     /// The job comes first: by that its last run is found.
-    fn details(&self, job: &str, scheduled: Option<Timestamp>) -> Value {
+    fn details(&self, job: &str, began: Timestamp, scheduled: Option<Timestamp>) -> Value {
         let mut details = json!({
             "job": job,
+            "began": began,
             "scheduled": scheduled,
             "seconds": self.seconds,
             "pruned": self.pruned.count,
             "freed": self.pruned.freed_bytes,
         });
-        if let Some(warning) = &self.warning {
-            details["warning"] = warning.clone().into();
+        if !self.warnings.is_empty() {
+            details["warning"] = self.warnings.join("; ").into();
         }
         if !self.reasons.is_empty() {
             details["reason"] = self.reason().into();

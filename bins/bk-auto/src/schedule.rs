@@ -1,16 +1,21 @@
-//! When a job is due: a cron expression, the last run and the time, as a pure function.
+//! A cron expression, and the times at which it comes, as pure functions.
 //!
-//! Knows no catalog and reads no clock.
+//! Where the clock is set forward or back, for summer time say, it does as cron(8) of Debian. Knows
+//! no catalog and reads no clock.
 
 use anyhow::{Result, bail, ensure};
 use croner::Cron;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
-/// A time that lies further ahead of the clock was written by a clock that was wrong.
-const BELIEVED: SignedDuration = SignedDuration::from_hours(1);
+/// Where the clock is set by more, cron takes it for a new time altogether: what is skipped is not
+/// made up for, and what is repeated runs again.
+const CORRECTION_MINUTES: i32 = 3 * 60;
+/// The least that there is.
+const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
 /// A cron expression with five fields, or a nickname such as `@daily`.
 #[derive(Debug, Clone)]
@@ -18,6 +23,19 @@ pub(crate) struct Schedule {
     /// As it was typed.
     pub(crate) text: String,
     cron: Cron,
+    /// Its minute or its hour is a star: it follows the clock on the wall, whatever that does.
+    is_wild: bool,
+}
+
+/// A stretch of time in which the clock on the wall is not set.
+struct Stretch {
+    begin: Timestamp,
+    end: Timestamp,
+    offset: Offset,
+    /// What the clock shows, from here on.
+    first: DateTime,
+    /// Until there.
+    last: DateTime,
 }
 
 impl PartialEq for Schedule {
@@ -31,14 +49,26 @@ impl Schedule {
     /// What is wrong with the expression; one that never comes.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let shown = text.escape_debug();
+        // The library takes them, and looks for a time that has none of them for minutes.
+        let is_gap = |field: &str| field.split(',').any(str::is_empty);
+        ensure!(
+            !text.split_whitespace().any(is_gap),
+            "'{shown}' is no cron expression: a list has nothing between two commas"
+        );
         let count = text.split_whitespace().count();
         ensure!(
             count == 5 || text.starts_with('@'),
             "'{shown}' has {count} fields, not five: minute, hour, day of the month, month, day of the week"
         );
+        let is_star = |number: usize| {
+            let field = text.split_whitespace().nth(number);
+            field.is_some_and(|field| field.starts_with(['*', '?']))
+        };
+        // A star with a step is a star all the same: the day has to meet both fields.
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
+            .dom_and_dow(is_star(2) || is_star(4))
             .build();
         let cron = match parser.parse(text) {
             Ok(cron) => cron,
@@ -50,6 +80,7 @@ impl Schedule {
         let schedule = Self {
             text: text.to_owned(),
             cron,
+            is_wild: is_star(0) || is_star(1) || text.eq_ignore_ascii_case("@hourly"),
         };
         // From a fixed time on, as long as the calendar repeats itself.
         ensure!(
@@ -63,44 +94,70 @@ impl Schedule {
 
     /// The first time after that one.
     pub(crate) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let from = after.to_zoned(zone.clone());
-        let next = self.cron.find_next_occurrence(&from, false);
-        next.ok().as_ref().map(Zoned::timestamp)
+        let mut stretch = self.stretch(after, zone);
+        let shown = stretch.offset.to_datetime(after);
+        let (mut from, mut is_from) = (shown.max(stretch.first), shown < stretch.first);
+        loop {
+            let from_utc = from.to_zoned(TimeZone::UTC).ok()?;
+            let found = self.cron.find_next_occurrence(&from_utc, is_from).ok()?;
+            if found.datetime() < stretch.last {
+                return stretch.time(found.datetime());
+            }
+            if stretch.end == Timestamp::MAX {
+                return None;
+            }
+            stretch = self.stretch(stretch.end, zone);
+            (from, is_from) = (stretch.first, true);
+        }
     }
 
     /// The last time up to that one.
     pub(crate) fn previous(&self, until: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let from = until.to_zoned(zone.clone());
-        let previous = self.cron.find_previous_occurrence(&from, true);
-        previous.ok().as_ref().map(Zoned::timestamp)
+        let mut stretch = self.stretch(until, zone);
+        let (mut to, mut is_to) = (stretch.offset.to_datetime(until), true);
+        loop {
+            let to_utc = to.to_zoned(TimeZone::UTC).ok()?;
+            let found = self.cron.find_previous_occurrence(&to_utc, is_to).ok()?;
+            if found.datetime() >= stretch.first {
+                return stretch.time(found.datetime());
+            }
+            stretch = self.stretch(stretch.begin.checked_sub(INSTANT).ok()?, zone);
+            (to, is_to) = (stretch.last, false);
+        }
     }
 
-    /// The time for which a job is to run now, which did nothing for the times after `begun`:
-    /// the last one, however many were missed.
-    pub(crate) fn due(&self, begun: Begun, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let last = self.previous(now, zone)?;
-        let Some(after) = begun.believed(now) else {
-            return Some(last);
+    /// The stretch that a time lies in. For a job with a fixed time it begins where the one before
+    /// ended on the clock: so what was skipped is its first, and what is repeated is not in it.
+    fn stretch(&self, at: Timestamp, zone: &TimeZone) -> Stretch {
+        let from = at.checked_add(INSTANT).unwrap_or(at);
+        let begin = zone.preceding(from).next();
+        let begin = begin.map_or(Timestamp::MIN, |it| it.timestamp());
+        let end = zone.following(at).next();
+        let end = end.map_or(Timestamp::MAX, |it| it.timestamp());
+        let offset = zone.to_offset(at);
+        let before = zone.to_offset(begin.checked_sub(INSTANT).unwrap_or(begin));
+        let set_minutes = (offset.seconds() - before.seconds()) / 60;
+        let is_corrected = (-CORRECTION_MINUTES..CORRECTION_MINUTES).contains(&set_minutes);
+        let of_first = if self.is_wild || !is_corrected {
+            offset
+        } else {
+            before
         };
-        let first = self.next(after, zone).filter(|first| *first <= now)?;
-        Some(last.max(first))
+        Stretch {
+            begin,
+            end,
+            offset,
+            first: of_first.to_datetime(begin),
+            last: offset.to_datetime(end),
+        }
     }
 }
 
-/// From when on the times of a job count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Begun {
-    /// When it was made, enabled or got its schedule.
-    pub(crate) since: Option<Timestamp>,
-    /// When it last ran.
-    pub(crate) last_run: Option<Timestamp>,
-}
-
-impl Begun {
-    fn believed(self, now: Timestamp) -> Option<Timestamp> {
-        let all = [self.since, self.last_run].into_iter().flatten();
-        let latest = now.checked_add(BELIEVED).unwrap_or(Timestamp::MAX);
-        all.filter(|time| *time <= latest).max()
+impl Stretch {
+    /// When the clock shows that; what it skipped comes at its beginning.
+    fn time(&self, shown: DateTime) -> Option<Timestamp> {
+        let time = self.offset.to_timestamp(shown).ok()?;
+        Some(time.max(self.begin))
     }
 }
 
@@ -118,7 +175,7 @@ fn words(error: &CronError) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -129,135 +186,6 @@ mod tests {
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
-    }
-
-    /// The times at which bk-auto, started once a minute, runs a job, in local time.
-    fn runs(cron: &str, from: &str, until: &str) -> Vec<String> {
-        let (schedule, zone) = (Schedule::parse(cron).unwrap(), berlin());
-        let mut begun = Begun {
-            since: Some(time(from)),
-            last_run: None,
-        };
-        let (mut now, mut all) = (time(from), Vec::new());
-        while now < time(until) {
-            // A timer is never quite on time.
-            let started = now + SignedDuration::from_millis(1234);
-            if let Some(scheduled) = schedule.due(begun, started, &zone) {
-                assert_eq!(scheduled, now, "{cron}");
-                all.push(
-                    now.to_zoned(zone.clone())
-                        .strftime("%d %H:%M%:z")
-                        .to_string(),
-                );
-                begun.last_run = Some(started);
-            }
-            now += SignedDuration::from_mins(1);
-        }
-        all
-    }
-
-    #[test]
-    fn the_night_that_lacks_an_hour_has_its_run() {
-        // 2026-03-29: 02:00+01:00 is followed by 03:00+02:00.
-        let night = ("2026-03-28T12:00:00+01:00", "2026-03-30T12:00:00+02:00");
-        for (cron, expected) in [
-            ("30 1 * * *", &["29 01:30+01:00", "30 01:30+02:00"][..]),
-            ("30 2 * * *", &["29 03:00+02:00", "30 02:30+02:00"]),
-            ("0 3 * * *", &["29 03:00+02:00", "30 03:00+02:00"]),
-            ("30 2 29 3 *", &["29 03:00+02:00"]),
-            ("@daily", &["29 00:00+01:00", "30 00:00+02:00"]),
-        ] {
-            assert_eq!(runs(cron, night.0, night.1), expected, "{cron}");
-        }
-        let hourly = runs(
-            "@hourly",
-            "2026-03-29T00:30:00+01:00",
-            "2026-03-29T04:30:00+02:00",
-        );
-        assert_eq!(
-            hourly,
-            ["29 01:00+01:00", "29 03:00+02:00", "29 04:00+02:00"]
-        );
-    }
-
-    #[test]
-    fn the_night_that_has_an_hour_twice_has_one_run() {
-        // 2026-10-25: 02:59+02:00 is followed by 02:00+01:00.
-        let night = ("2026-10-24T12:00:00+02:00", "2026-10-26T12:00:00+01:00");
-        for (cron, expected) in [
-            ("30 1 * * *", &["25 01:30+02:00", "26 01:30+01:00"][..]),
-            ("30 2 * * *", &["25 02:30+02:00", "26 02:30+01:00"]),
-            ("0 2 * * *", &["25 02:00+02:00", "26 02:00+01:00"]),
-            ("0 3 * * *", &["25 03:00+01:00", "26 03:00+01:00"]),
-            ("30 2 * * 0", &["25 02:30+02:00"]),
-        ] {
-            assert_eq!(runs(cron, night.0, night.1), expected, "{cron}");
-        }
-        // What runs every hour runs in both.
-        let hourly = runs(
-            "0 * * * *",
-            "2026-10-25T01:30:00+02:00",
-            "2026-10-25T03:30:00+01:00",
-        );
-        assert_eq!(
-            hourly,
-            ["25 02:00+02:00", "25 02:00+01:00", "25 03:00+01:00"]
-        );
-    }
-
-    #[test]
-    fn a_machine_that_was_off_makes_up_for_one_run_once() {
-        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), berlin());
-        let mut begun = Begun {
-            since: Some(time("2026-11-01T12:00:00Z")),
-            last_run: Some(time("2026-11-20T02:00:01Z")),
-        };
-        let now = time("2026-11-24T08:00:00Z");
-        assert_eq!(
-            daily.due(begun, now, &zone),
-            Some(time("2026-11-24T02:00:00Z"))
-        );
-        begun.last_run = Some(now);
-        assert_eq!(daily.due(begun, now, &zone), None);
-        assert_eq!(daily.due(begun, time("2026-11-25T01:59:59Z"), &zone), None);
-        assert_eq!(
-            daily.due(begun, time("2026-11-25T02:00:00Z"), &zone),
-            Some(time("2026-11-25T02:00:00Z"))
-        );
-    }
-
-    #[test]
-    fn what_passed_before_a_job_was_enabled_does_not_count() {
-        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
-        let begun = Begun {
-            since: Some(time("2026-11-24T08:00:00Z")),
-            last_run: Some(time("2026-01-01T03:00:00Z")),
-        };
-        assert_eq!(daily.due(begun, time("2026-11-24T09:00:00Z"), &zone), None);
-        assert!(
-            daily
-                .due(begun, time("2026-11-25T03:00:00Z"), &zone)
-                .is_some()
-        );
-    }
-
-    #[test]
-    fn a_run_in_the_future_does_not_stop_a_job_for_ever() {
-        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
-        let now = time("2026-11-24T09:00:00Z");
-        let mut begun = Begun {
-            since: Some(time("2026-11-01T00:00:00Z")),
-            last_run: Some(time("2099-01-01T00:00:00Z")),
-        };
-        assert!(daily.due(begun, now, &zone).is_some());
-        // Half an hour is what a clock is set back by, and no reason to run twice.
-        begun.last_run = Some(time("2026-11-24T09:30:00Z"));
-        assert_eq!(daily.due(begun, now, &zone), None);
-        let nothing = Begun::default();
-        assert_eq!(
-            daily.due(nothing, now, &zone),
-            Some(time("2026-11-24T03:00:00Z"))
-        );
     }
 
     #[test]
@@ -280,6 +208,10 @@ mod tests {
                 "'0 0 31 4,6,9,11 *' never comes: no month has that day",
             ),
             (
+                ",,, 0-5 1,15 * mon-fri",
+                "',,, 0-5 1,15 * mon-fri' is no cron expression: a list has nothing between two commas",
+            ),
+            (
                 "60 0 * * *",
                 "'60 0 * * *' is no cron expression: number out of bounds",
             ),
@@ -298,6 +230,138 @@ mod tests {
             "0 0 L * *",
         ] {
             Schedule::parse(text).unwrap();
+        }
+    }
+
+    /// Every time from one to another.
+    fn times(
+        schedule: &Schedule,
+        from: Timestamp,
+        until: Timestamp,
+        zone: &TimeZone,
+    ) -> Vec<String> {
+        let (mut at, mut all) = (from - INSTANT, Vec::new());
+        while let Some(next) = schedule.next(at, zone).filter(|next| *next < until) {
+            assert_eq!(schedule.previous(next, zone), Some(next));
+            assert_eq!(
+                schedule.previous(next + SignedDuration::from_secs(59), zone),
+                Some(next)
+            );
+            all.push(next.to_zoned(zone.clone()).to_string());
+            at = next;
+        }
+        all
+    }
+
+    /// The main loop of cron(8) of Debian, from a minute to another.
+    fn by_cron(
+        schedule: &Schedule,
+        from: Timestamp,
+        until: Timestamp,
+        zone: &TimeZone,
+    ) -> Vec<String> {
+        let minute = SignedDuration::from_mins(1);
+        let shows = |time: Timestamp| zone.to_offset(time).to_datetime(time);
+        let comes = |shown: DateTime| {
+            let shown = shown.to_zoned(TimeZone::UTC).unwrap();
+            schedule.cron.is_time_matching(&shown).unwrap()
+        };
+        let (mut at, mut followed, mut all) = (from, shows(from) - minute, Vec::new());
+        while at < until {
+            let shown = shows(at);
+            let ahead = shown.duration_since(followed).as_mins();
+            let wild = schedule.is_wild && comes(shown);
+            let mut fixed = false;
+            if ahead > 180 || ahead <= -180 {
+                (followed, fixed) = (shown, comes(shown));
+            } else {
+                while followed < shown {
+                    followed += minute;
+                    fixed |= comes(followed);
+                }
+            }
+            if wild || (fixed && !schedule.is_wild) {
+                all.push(at.to_zoned(zone.clone()).to_string());
+            }
+            at += minute;
+        }
+        all
+    }
+
+    /// Berlin; half an hour; two hours at once; at midnight; a day before; the south; none.
+    const ZONES: [&str; 7] = [
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+        "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0",
+        "<+00>0<+02>-2,M3.5.0/1,M10.5.0/3",
+        "<-04>4<-03>,M9.1.6/24,M4.1.6/24",
+        "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",
+        "NZST-12NZDT,M9.5.0,M4.1.0/3",
+        "UTC0",
+    ];
+
+    #[test]
+    fn a_fixed_time_comes_once_on_each_day_of_the_years() {
+        for name in ZONES {
+            let zone = TimeZone::posix(name).unwrap();
+            for cron in [
+                "0 0 * * *",
+                "30 0 * * *",
+                "0 1 * * *",
+                "59 1 * * *",
+                "0 2 * * *",
+                "30 2 * * *",
+                "0 3 * * *",
+                "30 23 * * *",
+            ] {
+                let schedule = Schedule::parse(cron).unwrap();
+                let begin = DateTime::constant(2025, 1, 1, 0, 0, 0, 0);
+                let first = zone.to_timestamp(begin).unwrap();
+                let end = zone
+                    .to_timestamp(DateTime::constant(2028, 1, 1, 0, 0, 0, 0))
+                    .unwrap();
+                let all = times(&schedule, first, end, &zone);
+                assert_eq!(all.len(), 365 + 365 + 365, "{cron} in {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_day_that_a_country_left_out_is_not_made_up_for() {
+        // Samoa had no 30th of December in 2011.
+        let Ok(zone) = TimeZone::get("Pacific/Apia") else {
+            println!("skipped: no time zones are installed here");
+            return;
+        };
+        let daily = Schedule::parse("0 3 * * *").unwrap();
+        let all = times(
+            &daily,
+            time("2011-12-29T00:00:00-10"),
+            time("2012-01-01T00:00:00+14"),
+            &zone,
+        );
+        let days: Vec<_> = all.iter().map(|it| &it[8..16]).collect();
+        assert_eq!(days, ["29T03:00", "31T03:00"]);
+    }
+
+    #[test]
+    fn a_star_with_a_step_is_a_star() {
+        let utc = TimeZone::UTC;
+        for (cron, expected) in [
+            // Odd days that are Mondays; with two lists of days either will do.
+            ("0 0 */2 * 1", &["09", "23"][..]),
+            ("0 0 1-7 * */7", &["01"]),
+            ("0 0 1,15 * 1", &["01", "02", "09", "15", "16", "23", "30"]),
+            ("0 0 * * 1", &["02", "09", "16", "23", "30"]),
+        ] {
+            let schedule = Schedule::parse(cron).unwrap();
+            let all = times(
+                &schedule,
+                time("2026-11-01T00:00:00Z"),
+                time("2026-12-01T00:00:00Z"),
+                &utc,
+            );
+            let days: Vec<_> = all.iter().map(|it| &it[8..10]).collect();
+            assert_eq!(days, expected, "{cron}");
         }
     }
 
@@ -327,6 +391,20 @@ mod tests {
             prop_assert!(last <= now);
             let next = schedule.next(last, &zone).unwrap();
             prop_assert!(next > now, "{} {last} {next} {now}", schedule.text);
+        }
+
+        #[test]
+        fn it_does_as_cron_of_debian(
+            minute in field(59, 0), hour in field(5, 0), week in field(6, 0),
+            zone in prop::sample::select(&ZONES[..]), month in 1..13i8,
+        ) {
+            let schedule = Schedule::parse(&format!("{minute} {hour} * * {week}")).unwrap();
+            let zone = TimeZone::posix(zone).unwrap();
+            // The clocks are set in the first week of a month or the last.
+            let begin = DateTime::constant(2026, 1, 1, 12, 0, 0, 0).with().month(month).build().unwrap();
+            let first = zone.to_timestamp(begin.checked_sub(jiff::Span::new().days(8)).unwrap()).unwrap();
+            let end = first + SignedDuration::from_hours(17 * 24);
+            prop_assert_eq!(times(&schedule, first, end, &zone), by_cron(&schedule, first, end, &zone));
         }
 
         #[test]

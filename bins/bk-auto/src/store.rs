@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::change::Change;
+use crate::due::Begun;
 use crate::job::{Job, PREFIX, Settings, split_name};
-use crate::schedule::Begun;
 
 /// The event of a run in the ledger; the first of its details is `job`.
 pub(crate) const EVENT: &str = "auto";
@@ -30,10 +30,19 @@ impl Known {
     pub(crate) fn due(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let begun = Begun {
             since: self.job.since,
-            last_run: self.last.as_ref().map(|last| last.happened_at),
+            last_run: self.last_run(),
         };
         let is_enabled = self.job.is_enabled;
         is_enabled.then(|| self.job.schedule.due(begun, now, zone))?
+    }
+
+    /// When the last run began: the times of the schedule that came during it are still to be run
+    /// for.
+    pub(crate) fn last_run(&self) -> Option<Timestamp> {
+        let last = self.last.as_ref()?;
+        let began = last.details.get("began").and_then(Value::as_str);
+        let began = began.and_then(|text| text.parse().ok());
+        Some(began.unwrap_or(last.happened_at))
     }
 
     /// The time for which it is to run next: one that has come and was not run for, or the next.

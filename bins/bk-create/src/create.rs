@@ -4,36 +4,37 @@
 //! or a pipe is touched.
 
 use std::io::BufRead;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bk_archive::header::COMMENT_MAX_BYTES;
-use bk_archive::writer::{self, Plan, Summary};
+use bk_archive::writer::Summary;
 use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
-use bk_schema::lines::{self, base64};
+use bk_schema::host;
+use bk_schema::lines;
 use bk_schema::listing::{self, Listed};
 use bk_schema::lock::Timeout;
 use bk_schema::notices::{Notices, Priority};
 use bk_schema::operands::check_no_terminal;
 use bk_schema::output::Output;
 use bk_schema::partial::Partial;
-use bk_schema::record::{Backup, Status};
-use bk_schema::recovery::partial_path;
+use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use crate::facts::{completed, metadata};
 use crate::flags::{PROGRAM, Settings};
+use crate::names::free_name;
 use crate::prospect::{Known, Prospect, lossy, own_directories};
 use crate::request::Request;
-use crate::space::Guard;
 use crate::watch::{Problems, Watch};
+use crate::writing::Writing;
 
 /// Exit status: the backup was made, but something of the source could not be read.
 const SOME_UNREAD: u8 = 3;
@@ -49,7 +50,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut creation = Creation {
         settings: Settings::new(arguments)?,
         signals: Signals::watch()?,
-        home,
+        home: Home {
+            host: arguments.parsed("host", host::parse)?.or(home.host),
+            ..home
+        },
+        known: None,
+        unmet: None,
+        is_told_hidden: false,
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
@@ -86,6 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             break;
         }
     }
+    creation.tell_unmet();
     if !made.is_empty() {
         listing::print(&mut output, made)?;
     }
@@ -118,6 +126,12 @@ fn notice(backup: &Backup, is_loss: bool) -> String {
 /// The operands as one request, or one a line on stdin, all of them checked before any is done.
 fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
     let request = Request::from_flags(arguments, now)?;
+    if request.stream.is_some() {
+        return Ok(vec![Request {
+            sources: Vec::new(),
+            ..request
+        }]);
+    }
     match arguments.operands.as_slice() {
         [] => Err(UsageError(format!(
             "nothing is given to back up; try '{} --help'",
@@ -153,15 +167,52 @@ struct Creation {
     settings: Settings,
     signals: Signals,
     home: Home,
+    /// What the catalog told, and what was made since: it is read once, however many requests.
+    known: Option<Known>,
+    /// The globs that met nothing in any of the requests that people made by hand.
+    unmet: Option<Vec<usize>>,
+    is_told_hidden: bool,
 }
 
 impl Creation {
-    fn look(&mut self, known: Known, request: &Request) -> Result<Prospect> {
-        Prospect::look(&self.home, known, &mut self.settings, request)
+    fn look(&mut self, request: &Request) -> Result<Prospect> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => Known::read(&self.home)?,
+        };
+        let looked = Prospect::look(&self.home, &known, &mut self.settings, request);
+        self.known = Some(known);
+        let prospect = looked?;
+        if request.stream.is_none() && request.backup_type != BackupType::Automatic {
+            let unmet = self.unmet.take().unwrap_or_else(|| prospect.unmet.clone());
+            let both = unmet.into_iter().filter(|it| prospect.unmet.contains(it));
+            self.unmet = Some(both.collect());
+        }
+        Ok(prospect)
+    }
+
+    /// A glob that meets nothing is often one that was meant otherwise. Of what runs by itself,
+    /// the record tells it.
+    fn tell_unmet(&self) {
+        let excludes = self.settings.filter.excludes();
+        let unmet = self.unmet.iter().flatten();
+        let unmet: Vec<_> = unmet
+            .map(|number| format!("'{}'", excludes.text(*number)))
+            .collect();
+        if !unmet.is_empty() {
+            PROGRAM.warn(&format!(
+                "warning: --exclude {} matched nothing",
+                unmet.join(", ")
+            ));
+        }
     }
 
     fn estimate(&mut self, request: &Request, output: &mut Output) -> Result<()> {
-        let prospect = self.look(Known::read(&self.home)?, request)?;
+        ensure!(
+            request.stream.is_none(),
+            "cannot estimate what a command prints: it has no size before"
+        );
+        let prospect = self.look(request)?;
         let estimate = &prospect.estimate;
         if output.is_table() {
             output.text(&estimate.for_people())?;
@@ -173,13 +224,24 @@ impl Creation {
 
     /// Makes one backup; the ledger keeps a failure that comes before there is a record.
     fn create(&mut self, request: &Request) -> Result<(Listed, bool)> {
-        let known = Known::read(&self.home)?;
-        let begun = self.look(known, request).and_then(|prospect| {
+        let begun = self.look(request).and_then(|prospect| {
             prospect.estimate.check()?;
-            make_storage(&prospect.storage)?;
-            let begun = self.begin(request, &prospect)?;
+            let archives = prospect.archives.iter().map(String::as_str);
+            let storages = &self.home.storages;
+            let storage =
+                storages.enter(&prospect.storage, archives, self.settings.init_storage)?;
+            let begun = self.begin(request, &prospect, storage)?;
             Ok((prospect, begun))
         });
+        let begun = match begun {
+            // The storage directory is another one since the catalog was read.
+            Err(error) if error.is::<Moved>() => {
+                self.known = None;
+                self.signals.release();
+                return self.create(request);
+            }
+            begun => begun,
+        };
         let (prospect, (begun, partial)) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -192,17 +254,21 @@ impl Creation {
             }
         };
         self.settings.filter.own = own_directories(&self.home, &prospect.storage);
-        let made = self.make(begun, partial, &prospect);
+        let made = self.make(request, begun, partial, &prospect);
         self.signals.release();
         let (backup, is_loss) = made?;
-        let (mut listed, _) = Listed::look(backup);
+        if let Some(known) = &mut self.known {
+            known.add(&backup);
+        }
+        let mut listed = Listed::look(&self.home, backup);
         listed.pass(request.passed.clone());
         Ok((listed, is_loss))
     }
 
     /// Writes the archive of a record that is begun, and records how that went.
     fn make(
-        &self,
+        &mut self,
+        request: &Request,
         begun: Backup,
         partial: Result<Partial>,
         prospect: &Prospect,
@@ -210,10 +276,26 @@ impl Creation {
         let name = begun.backup_name.clone();
         let began = Instant::now();
         let watch = Watch::new(&PROGRAM, self.signals.clone());
-        watch.begin(prospect.totals.content_bytes, prospect.totals.file_count);
+        match &request.stream {
+            Some(_) => watch.begin_endless(),
+            None => watch.begin(prospect.totals.content_bytes, prospect.totals.file_count),
+        }
+        if prospect.hides_attributes && !prospect.is_told_hidden && !self.is_told_hidden {
+            self.is_told_hidden = true;
+            watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
+        }
         let mut partial = partial;
         let written = match &mut partial {
-            Ok(partial) => self.write(&begun, partial, prospect, &watch),
+            Ok(partial) => {
+                let writing = Writing {
+                    settings: &self.settings,
+                    request,
+                    backup: &begun,
+                    prospect,
+                    watch: &watch,
+                };
+                writing.write(partial)
+            }
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         let problems = watch.end();
@@ -229,14 +311,14 @@ impl Creation {
                             backup.backup_path
                         )
                     })?;
-                Ok((backup, problems.is_loss))
+                Ok((backup, problems.loss_count > 0))
             }
             Err(error) => {
                 let error = match self.signals.caught() {
                     Some(signal) => anyhow::anyhow!("interrupted by signal {signal}"),
                     None => error,
                 };
-                self.fail(begun, partial.ok(), &error);
+                self.fail(begun, partial.ok(), &error, &problems);
                 Err(error.context(format!("cannot create '{name}'")))
             }
         }
@@ -244,9 +326,19 @@ impl Creation {
 
     /// Chooses the name and adds the row `creating`; its partial is made and locked before
     /// another process can see the row, which would else take it for one of the dead.
-    fn begin(&self, request: &Request, prospect: &Prospect) -> Result<(Backup, Result<Partial>)> {
+    fn begin(
+        &self,
+        request: &Request,
+        prospect: &Prospect,
+        storage: Option<Storage>,
+    ) -> Result<(Backup, Result<Partial>)> {
         let insert = |session: &Session<'_>| {
             self.signals.hold();
+            let is_moved = self.settings.storage.is_none()
+                && absolute(session.storage_dir()?)? != prospect.storage;
+            if is_moved {
+                return Err(Moved.into());
+            }
             let name = free_name(session, request, &prospect.storage, self.home.now)?;
             let backup = Backup {
                 id: 0,
@@ -260,7 +352,7 @@ impl Creation {
                 compression_type: "gzip".into(),
                 backup_hash: None,
                 description: request.description.clone(),
-                backup_metadata: self.metadata(request, prospect),
+                backup_metadata: metadata(request, prospect, &self.settings, session.host()?.name),
                 protected: request.protected,
                 created_at: self.home.now,
                 expires_at: request.expires_at,
@@ -270,68 +362,13 @@ impl Creation {
                 "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
                 backup.backup_name
             );
+            storage.iter().try_for_each(|it| session.keep_storage(it))?;
             session.insert(&backup)
         };
         catalog::write_then(&self.home, insert, |backup| {
             let partial = Partial::make(Path::new(&backup.backup_path));
             Ok((backup, partial))
         })
-    }
-
-    fn metadata(&self, request: &Request, prospect: &Prospect) -> Map<String, Value> {
-        let absolute = || prospect.given.iter().map(|given| given.absolute.as_path());
-        let stored = prospect
-            .given
-            .iter()
-            .map(|given| given.source.name.as_path());
-        let mut metadata = request.metadata.clone();
-        metadata.insert("sources".into(), prospect.estimate.sources.clone());
-        if absolute().any(|path| path.to_str().is_none()) {
-            let encoded: Vec<_> = absolute()
-                .map(|path| base64(path.as_os_str().as_bytes()))
-                .collect();
-            metadata.insert("sources_base64".into(), encoded.into());
-        }
-        metadata.insert("source_entries".into(), lossy(stored).into());
-        metadata.insert("host".into(), host().into());
-        if !self.settings.excludes.is_empty() {
-            metadata.insert("excludes".into(), self.settings.excludes.clone().into());
-        }
-        metadata
-    }
-
-    /// Writes the archive, and gives it its name.
-    fn write(
-        &self,
-        backup: &Backup,
-        partial: &mut Partial,
-        prospect: &Prospect,
-        watch: &Watch,
-    ) -> Result<Summary> {
-        let sources: Vec<_> = prospect
-            .given
-            .iter()
-            .map(|given| given.source.clone())
-            .collect();
-        let plan = Plan {
-            sources: &sources,
-            filter: &self.settings.filter,
-            comment: &Birth::of(backup, PROGRAM.name).to_comment()?,
-            level: self.settings.level,
-            jobs: self.settings.jobs,
-        };
-        let mut guard = Guard {
-            file: &partial.file,
-            dir: &prospect.storage,
-            reserve_bytes: prospect.estimate.reserve_bytes,
-            on_low_space: self.settings.on_low_space,
-            timeout: self.settings.low_space_timeout,
-            watch,
-        };
-        let summary = writer::write(&plan, &mut guard, watch)
-            .with_context(|| format!("cannot write '{}'", backup.backup_path))?;
-        partial.keep()?;
-        Ok(summary)
     }
 
     fn complete(
@@ -341,25 +378,32 @@ impl Creation {
         problems: &Problems,
         seconds: f64,
     ) -> Result<()> {
+        let mut details = json!({
+            "seconds": seconds,
+            "bytes": summary.archive_bytes,
+            "content_bytes": summary.content_bytes,
+            "file_count": summary.file_count,
+        });
+        problems.log(&mut details);
         catalog::write(&self.home, |session| {
             session.update(backup)?;
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),
                 event: "create",
                 ok: true,
-                details: json!({
-                    "seconds": seconds,
-                    "bytes": summary.archive_bytes,
-                    "content_bytes": summary.content_bytes,
-                    "file_count": summary.file_count,
-                    "problem_count": problems.count,
-                }),
+                details,
             })
         })
     }
 
     /// Leaves a `failed` row. Where even that fails, recovery makes it one later.
-    fn fail(&self, mut backup: Backup, partial: Option<Partial>, error: &anyhow::Error) {
+    fn fail(
+        &self,
+        mut backup: Backup,
+        partial: Option<Partial>,
+        error: &anyhow::Error,
+        problems: &Problems,
+    ) {
         if let Some(partial) = &partial {
             partial.abandon();
         }
@@ -368,6 +412,11 @@ impl Creation {
         backup
             .backup_metadata
             .insert("failure".into(), reason.clone().into());
+        problems.put(&mut backup.backup_metadata);
+        let mut details = json!({ "reason": reason });
+        if problems.count > 0 {
+            problems.log(&mut details);
+        }
         let recorded = catalog::write(&self.home, |session| {
             if let Some(partial) = &partial {
                 partial.remove();
@@ -377,7 +426,7 @@ impl Creation {
                 backup: Some((backup.id, &backup.backup_name)),
                 event: "create",
                 ok: false,
-                details: json!({ "reason": reason }),
+                details,
             })
         });
         if let Err(error) = recorded {
@@ -401,75 +450,14 @@ impl Creation {
     }
 }
 
-/// The name that was asked for, or the default one with `_2` and so on where that is taken. A
-/// failed attempt does not keep its name from the next one.
-fn free_name(
-    session: &Session<'_>,
-    request: &Request,
-    storage: &Path,
-    now: Timestamp,
-) -> Result<String> {
-    let is_free = |name: &str| -> Result<bool> {
-        let archive = storage.join(format!("{name}.tar.gz"));
-        let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-        let path = archive.to_string_lossy();
-        Ok(session.named(name)?.is_none()
-            && session.at_path(&path)?.is_empty()
-            && !on_disk(&archive)
-            && !on_disk(&partial_path(&archive)))
-    };
-    if let Some(name) = &request.name {
-        if let Some(failed) = session
-            .named(name)?
-            .filter(|it| it.status == Status::Failed)
-        {
-            session.remove(&[failed.id])?;
-            session.log(&Event {
-                backup: Some((failed.id, name)),
-                event: "remove",
-                ok: true,
-                details: json!({ "reason": "a failed attempt, replaced by the next one" }),
-            })?;
-        }
-        ensure!(
-            is_free(name)?,
-            "cannot create '{name}': the name is taken, by a backup or by a file in '{}'",
-            storage.display()
-        );
-        return Ok(name.clone());
+/// The storage directory is no longer what it was when the request was looked at.
+#[derive(Debug)]
+struct Moved;
+
+impl std::fmt::Display for Moved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the storage directory has changed")
     }
-    let default = request.default_name(now);
-    if is_free(&default)? {
-        return Ok(default);
-    }
-    for number in 2..100_000 {
-        let name = format!("{default}_{number}");
-        if is_free(&name)? {
-            return Ok(name);
-        }
-    }
-    bail!("cannot create '{default}': the name and all numbers after it are taken");
 }
 
-fn completed(begun: Backup, summary: &Summary, problems: &Problems) -> Backup {
-    let mut backup = begun;
-    let number = |count: u64| i64::try_from(count).ok();
-    backup.status = Status::Completed;
-    backup.backup_size = number(summary.archive_bytes);
-    backup.file_count = number(summary.file_count);
-    backup.backup_hash = Some(summary.hash.clone());
-    let metadata = &mut backup.backup_metadata;
-    metadata.insert("content_bytes".into(), summary.content_bytes.into());
-    if problems.count > 0 {
-        metadata.insert("problem_count".into(), problems.count.into());
-        metadata.insert("problems".into(), problems.listed());
-    }
-    backup
-}
-
-fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-}
+impl std::error::Error for Moved {}

@@ -4,15 +4,13 @@
 //! backup of the same sources came to, else from compressing a sample of the data.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 
 use anyhow::Result;
 use bk_archive::member::Deflater;
+use bk_archive::place::Place;
 use bk_archive::walk::{Filter, Source, walk};
 use bk_schema::record::{Backup, Status};
-use rustix::fs::OFlags;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -34,7 +32,8 @@ pub(crate) struct Estimate {
     pub(crate) estimated_size: u64,
     pub(crate) estimated_from: &'static str,
     pub(crate) storage: String,
-    pub(crate) available_bytes: u64,
+    /// `None` where the file system does not tell.
+    pub(crate) available_bytes: Option<u64>,
     pub(crate) reserve_bytes: u64,
     pub(crate) fits: bool,
     /// Keys of the request that are no request's.
@@ -93,16 +92,15 @@ impl Totals {
         let mut links = HashSet::new();
         for source in sources {
             for found in walk(source, filter).flatten() {
-                let metadata = &found.metadata;
+                let status = &found.status;
                 totals.entry_count += 1;
-                totals.file_count += u64::from(!metadata.is_dir());
-                let is_first =
-                    metadata.nlink() < 2 || links.insert((metadata.dev(), metadata.ino()));
-                if metadata.is_file() && is_first {
+                totals.file_count += u64::from(!status.is_dir());
+                let is_first = !status.has_more_names() || links.insert(status.id());
+                if status.is_file() && is_first {
                     // A file with holes takes what it has on the disk.
-                    let bytes = metadata.size().min(metadata.blocks() * 512);
+                    let bytes = status.size().min(status.disk_bytes());
                     if let Some(sample) = &mut totals.sample {
-                        sample.pass(&found.path, totals.content_bytes, bytes);
+                        sample.pass(&found.place, totals.content_bytes, bytes);
                     }
                     totals.content_bytes += bytes;
                 }
@@ -162,10 +160,10 @@ impl Sample {
     }
 
     /// The walk passes a file that begins at `begin` of all bytes: probes it where one is due.
-    fn pass(&mut self, path: &Path, begin: u64, bytes: u64) {
+    fn pass(&mut self, place: &Place, begin: u64, bytes: u64) {
         while self.next_at < begin + bytes {
             let offset = self.next_at.saturating_sub(begin);
-            if let Some(probe) = self.probe(path, offset) {
+            if let Some(probe) = self.probe(place, offset) {
                 self.probes.push(probe);
             }
             self.next_at += self.stride_bytes;
@@ -180,13 +178,8 @@ impl Sample {
         }
     }
 
-    fn probe(&mut self, path: &Path, offset: u64) -> Option<(u64, u64)> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)
-            .ok()?;
+    fn probe(&mut self, place: &Place, offset: u64) -> Option<(u64, u64)> {
+        let file = place.open().ok()?;
         let mut content = vec![0; PROBE_BYTES as usize];
         let read = file.read_at(&mut content, offset).ok()?;
         let member = self.deflater.member(&content[..read]).ok()?;

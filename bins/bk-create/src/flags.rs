@@ -18,7 +18,7 @@ const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-create",
     summary: "make a backup of directories or files",
-    usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS",
+    usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS  or  bk-create [flags] --stdin-from-command -- CMD...",
     operands: Operands::Paths,
     flags: &[
         Flag::new(
@@ -46,6 +46,7 @@ pub(crate) const PROGRAM: Program = Program {
             Some("KEY=VALUE"),
             "a fact to keep, JSON where it can be",
         ),
+        Flag::new("host", None, Some("NAME"), "the host that it is of"),
         Flag::new(
             "expires",
             Some('e'),
@@ -83,6 +84,18 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             "stay on the file system of each PATH",
         ),
+        Flag::new(
+            "stdin-filename",
+            None,
+            Some("NAME"),
+            "back up standard input as one file of this name",
+        ),
+        Flag::new(
+            "stdin-from-command",
+            None,
+            None,
+            "back up what a command prints: -- CMD...",
+        ),
         Flag::new("level", None, Some("0-12"), "compression level (6)"),
         Flag::new(
             "jobs",
@@ -91,6 +104,12 @@ pub(crate) const PROGRAM: Program = Program {
             "compressing threads (one a core)",
         ),
         Flag::new("storage", None, Some("DIR"), "where to put the archive"),
+        Flag::new(
+            "init-storage",
+            None,
+            None,
+            "begin the storage anew, whatever it was before",
+        ),
         Flag::new(
             "estimate",
             None,
@@ -128,6 +147,7 @@ pub(crate) struct Settings {
     pub(crate) level: i32,
     pub(crate) jobs: usize,
     pub(crate) storage: Option<PathBuf>,
+    pub(crate) init_storage: bool,
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
@@ -161,6 +181,7 @@ impl Settings {
                 .unwrap_or(DEFAULT_LEVEL),
             jobs: arguments.parsed("jobs", parse_jobs)?.unwrap_or_else(cores),
             storage: path("storage"),
+            init_storage: arguments.has("init-storage"),
             reserve_bytes: arguments.parsed("reserve", units::parse_size)?,
             on_low_space: arguments
                 .parsed("on-low-space", parse_on_low_space)?

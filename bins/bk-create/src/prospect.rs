@@ -2,7 +2,8 @@
 //!
 //! Makes nothing, and knows no record but those of earlier backups.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,19 @@ use anyhow::{Context, Result, ensure};
 use bk_archive::walk::Source;
 use bk_schema::catalog;
 use bk_schema::home::Home;
-use bk_schema::record::Backup;
+use bk_schema::moving::Move;
+use bk_schema::record::{Backup, Status};
+use bk_schema::recovery::partial_path;
 use bk_schema::space::Space;
+use bk_schema::storage::MARKER;
 use bk_schema::units::human_size;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::estimate::{Earlier, Estimate, Totals};
 use crate::flags::{PROGRAM, Settings};
 use crate::request::Request;
 use crate::sources::{self, Given};
+use crate::unseen;
 
 /// What is known before a byte is written.
 pub(crate) struct Prospect {
@@ -26,11 +31,19 @@ pub(crate) struct Prospect {
     pub(crate) totals: Totals,
     pub(crate) estimate: Estimate,
     pub(crate) storage: PathBuf,
+    /// What the catalog has in the storage.
+    pub(crate) archives: Vec<String>,
+    /// Globs that met nothing, by their numbers.
+    pub(crate) unmet: Vec<usize>,
+    /// Whether attributes are hidden from this process, and whether an earlier backup of the
+    /// same sources tells that already.
+    pub(crate) hides_attributes: bool,
+    pub(crate) is_told_hidden: bool,
 }
 
 /// What the catalog tells before anything is looked at.
 pub(crate) struct Known {
-    storage_dir: PathBuf,
+    pub(crate) storage_dir: PathBuf,
     backups: Vec<Backup>,
 }
 
@@ -52,23 +65,60 @@ impl Known {
     }
 }
 
+impl Known {
+    /// One more.
+    pub(crate) fn add(&mut self, backup: &Backup) {
+        self.backups.push(backup.clone());
+    }
+
+    /// Whether the newest backup of these sources tells that attributes were hidden.
+    fn tells_hidden(&self, sources: &Value) -> bool {
+        let mut backups = self.backups.iter().rev();
+        let newest = backups.find(|it| {
+            it.status == Status::Completed && it.backup_metadata.get("sources") == Some(sources)
+        });
+        newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"))
+    }
+
+    /// The names of all archives, finished or not, and of what marks a storage, by device and
+    /// inode of their directory: another way to the same directory leads to them, too.
+    fn archives(&self) -> HashMap<(u64, u64), HashSet<OsString>> {
+        let mut by_dir: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
+        let has_archive = |backup: &&Backup| backup.status != Status::Failed;
+        for backup in self.backups.iter().filter(has_archive) {
+            let other = Move::of(backup).map(|(Move::To(path) | Move::From(path))| path);
+            for path in [backup.backup_path.clone()].into_iter().chain(other) {
+                let archive = PathBuf::from(path);
+                let (Some(dir), Some(name)) = (archive.parent(), archive.file_name()) else {
+                    continue;
+                };
+                let partial = partial_path(Path::new(name)).into_os_string();
+                let names = by_dir.entry(dir.to_owned()).or_default();
+                names.extend([name.to_owned(), partial, MARKER.into()]);
+            }
+        }
+        // Two ways to one directory are one place.
+        let mut by_inode: HashMap<_, HashSet<OsString>> = HashMap::new();
+        for (dir, names) in by_dir {
+            if let Ok(metadata) = dir.metadata() {
+                by_inode.entry(inode(&metadata)).or_default().extend(names);
+            }
+        }
+        by_inode
+    }
+}
+
 impl Prospect {
     /// Finds the sources, counts them and compares with what is free.
     pub(crate) fn look(
         home: &Home,
-        known: Known,
+        known: &Known,
         settings: &mut Settings,
         request: &Request,
     ) -> Result<Self> {
-        let storage = settings.storage.clone().unwrap_or(known.storage_dir);
-        let storage = std::path::absolute(&storage).with_context(|| {
-            format!("cannot find the storage directory '{}'", storage.display())
-        })?;
-        let storage_text = storage.to_str().map(str::to_owned);
-        let storage_text = storage_text.with_context(|| {
-            format!("the storage directory '{}' is not UTF-8", storage.display())
-        })?;
+        let (storage, storage_text) = storage(settings, known)?;
         settings.filter.own = own_directories(home, &storage);
+        settings.filter.own_files = known.archives();
         let given = sources::find(&request.sources, settings.base.as_deref(), &settings.filter)?;
         let names = given.iter().map(|given| given.source.name.clone());
         settings.filter.apart = names.collect();
@@ -78,15 +128,22 @@ impl Prospect {
                 "warning: '{path}' is a symbolic link and stored as one: '{path}/' backs up what it points to"
             ));
         }
-        let names = Value::from(lossy(given.iter().map(|given| given.absolute.as_path())));
+        let names = match &request.stream {
+            Some(stream) => json!([format!("stdin:{}", stream.filename)]),
+            None => Value::from(lossy(given.iter().map(|given| given.absolute.as_path()))),
+        };
         let earlier = Earlier::among(&known.backups, &names);
         let sources: Vec<Source> = given.iter().map(|given| given.source.clone()).collect();
         let sample_level = earlier.is_none().then_some(settings.level);
+        settings.filter.excludes().forget();
         let totals = Totals::count(&sources, &settings.filter, sample_level)?;
+        let unmet = settings.filter.excludes().unmet().collect();
+        let is_told_hidden = known.tells_hidden(&names);
 
         let space = Space::at(&storage)?;
         let reserve_bytes = settings.reserve_bytes;
-        let reserve_bytes = reserve_bytes.unwrap_or_else(|| space.default_reserve());
+        let default = || space.map_or(0, Space::default_reserve);
+        let reserve_bytes = reserve_bytes.unwrap_or_else(default);
         let estimated_size = totals.archive_bytes(earlier);
         let estimate = Estimate {
             sources: names,
@@ -99,18 +156,46 @@ impl Prospect {
                 "sample"
             },
             storage: storage_text,
-            available_bytes: space.available_bytes,
+            available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes,
             passed: request.passed.clone(),
-            fits: estimated_size.saturating_add(reserve_bytes) <= space.available_bytes,
+            fits: space.is_none_or(|it| {
+                estimated_size.saturating_add(reserve_bytes) <= it.available_bytes
+            }),
         };
         Ok(Self {
             given,
             totals,
             estimate,
+            archives: archives_in(&storage, &known.backups),
             storage,
+            unmet,
+            hides_attributes: request.stream.is_none() && unseen::are_hidden(),
+            is_told_hidden,
         })
     }
+}
+
+/// The storage directory, absolute, and as a record can tell it.
+fn storage(settings: &Settings, known: &Known) -> Result<(PathBuf, String)> {
+    let storage = settings.storage.as_ref().unwrap_or(&known.storage_dir);
+    let storage = std::path::absolute(storage)
+        .with_context(|| format!("cannot find the storage directory '{}'", storage.display()))?;
+    let text = storage.to_str().map(str::to_owned);
+    let text = text.with_context(|| {
+        format!(
+            "the storage directory '{}' is not UTF-8: the paths in the catalog are text; name another with --storage",
+            storage.display()
+        )
+    })?;
+    Ok((storage, text))
+}
+
+fn archives_in(storage: &Path, backups: &[Backup]) -> Vec<String> {
+    let completed = backups.iter().filter(|it| it.status == Status::Completed);
+    let paths = completed.rev().map(|it| &it.backup_path);
+    let is_in = |path: &&String| Path::new(path).parent() == Some(storage);
+    paths.filter(is_in).cloned().collect()
 }
 
 impl Estimate {
@@ -123,9 +208,14 @@ impl Estimate {
             human_size(self.estimated_size),
             human_size(self.reserve_bytes),
             self.storage,
-            human_size(self.available_bytes)
+            self.available()
         );
         Ok(())
+    }
+
+    fn available(&self) -> String {
+        let size = self.available_bytes.map(human_size);
+        size.unwrap_or_else(|| "an unknown size".to_owned())
     }
 
     pub(crate) fn for_people(&self) -> String {
@@ -140,7 +230,7 @@ impl Estimate {
                 "an earlier backup"
             },
             self.storage,
-            human_size(self.available_bytes),
+            self.available(),
             human_size(self.reserve_bytes),
             if self.fits { "yes" } else { "no" },
         )
@@ -150,8 +240,11 @@ impl Estimate {
 /// Where bk keeps what it has, as far as that is there yet, by device and inode.
 pub(crate) fn own_directories(home: &Home, storage: &Path) -> HashSet<(u64, u64)> {
     let there = [&home.dir, storage].map(|dir| dir.metadata().ok());
-    let inode = |dir: std::fs::Metadata| (dir.dev(), dir.ino());
-    there.into_iter().flatten().map(inode).collect()
+    there.iter().flatten().map(inode).collect()
+}
+
+fn inode(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Paths for a record, which is UTF-8.

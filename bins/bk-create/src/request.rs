@@ -2,10 +2,13 @@
 //!
 //! From the flags, or from a line on stdin over what the flags say. Knows no file system.
 
+use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_schema::cli::{Arguments, usage};
+use bk_archive::names::plain;
+use bk_schema::cli::{Arguments, UsageError, usage};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
 use bk_schema::units;
@@ -23,10 +26,33 @@ const RESULTS: [&str; 7] = [
     "created_at",
 ];
 
+/// Flags that say something of what is below a PATH.
+const FLAGS_OF_PATHS: [&str; 5] = [
+    "directory",
+    "exclude",
+    "exclude-from",
+    "exclude-caches",
+    "one-file-system",
+];
+
+/// One file whose content is no file's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// Its name in the archive.
+    pub(crate) filename: String,
+    /// What prints it; `None` for standard input.
+    pub(crate) command: Option<Vec<OsString>>,
+}
+
+/// The name of what a command prints unless another is asked for, as restic has it.
+const FILENAME: &str = "stdin";
+
 /// What is to be backed up, and how it is to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) sources: Vec<PathBuf>,
+    /// In the place of sources.
+    pub(crate) stream: Option<Stream>,
     pub(crate) name: Option<String>,
     pub(crate) backup_type: BackupType,
     pub(crate) source_version: Option<String>,
@@ -55,6 +81,7 @@ impl Request {
         }
         Ok(Self {
             sources: arguments.operands.iter().map(PathBuf::from).collect(),
+            stream: stream_of_flags(arguments)?,
             name: text("name")?,
             backup_type: arguments
                 .parsed("type", BackupType::parse)?
@@ -73,17 +100,44 @@ impl Request {
     /// # Errors
     /// The key that is wrong.
     pub(crate) fn with_line(&self, line: Value, now: Timestamp) -> Result<Self> {
-        let Value::Object(object) = line else {
+        let Value::Object(mut object) = line else {
             bail!("it is no object with the key sources");
         };
         let mut request = self.clone();
+        request.set_stream(&mut object)?;
         for (key, value) in object {
             request
                 .set(&key, value, now)
                 .with_context(|| format!("its {}", key.escape_debug()))?;
         }
-        ensure!(!request.sources.is_empty(), "it has no sources");
+        ensure!(
+            request.sources.is_empty() == request.stream.is_some(),
+            match request.stream {
+                None => "it has no sources",
+                Some(_) => "it has sources beside its command",
+            }
+        );
         Ok(request)
+    }
+
+    /// Takes the keys of a stream out of a line.
+    fn set_stream(&mut self, object: &mut Map<String, Value>) -> Result<()> {
+        let mut take = |key| object.shift_remove(key).filter(|value| !value.is_null());
+        let filename = take("stdin_filename").map(|value| check_filename(&string(value)?));
+        let filename = filename.transpose().context("its stdin_filename")?;
+        let command = take("command").map(words).transpose();
+        let Some(command) = command.context("its command")? else {
+            ensure!(
+                filename.is_none(),
+                "its stdin_filename needs a command: standard input carries the requests"
+            );
+            return Ok(());
+        };
+        self.stream = Some(Stream {
+            filename: filename.unwrap_or_else(|| FILENAME.to_owned()),
+            command: Some(command),
+        });
+        Ok(())
     }
 
     fn set(&mut self, key: &str, value: Value, now: Timestamp) -> Result<()> {
@@ -138,6 +192,70 @@ impl Request {
     }
 }
 
+/// What the flags say of a stream, with which all operands are the command.
+fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
+    let wrong = |text: String| Err(UsageError(text).into());
+    let filename = arguments.parsed("stdin-filename", check_filename)?;
+    let is_command = arguments.has("stdin-from-command");
+    if filename.is_none() && !is_command {
+        return Ok(None);
+    }
+    for flag in FLAGS_OF_PATHS {
+        if arguments.has(flag) {
+            return wrong(format!("--{flag} is for a PATH, and there is none"));
+        }
+    }
+    if arguments.has("estimate") {
+        return wrong("--estimate: what comes through a pipe has no size before".into());
+    }
+    let operands = &arguments.operands;
+    let command = match is_command {
+        true if operands.is_empty() || arguments.before_dashes != Some(0) => {
+            return wrong("--stdin-from-command runs the command that stands after '--'".into());
+        }
+        true => Some(operands.clone()),
+        false if !operands.is_empty() => {
+            return wrong("--stdin-filename backs up standard input alone, and no PATH".into());
+        }
+        false if std::io::stdin().is_terminal() => {
+            return wrong(
+                "--stdin-filename backs up standard input, which is a terminal: pipe something in"
+                    .into(),
+            );
+        }
+        false => None,
+    };
+    Ok(Some(Stream {
+        filename: filename.unwrap_or_else(|| FILENAME.to_owned()),
+        command,
+    }))
+}
+
+/// The name as it is stored: as that of a PATH, without the slash that it begins with.
+fn check_filename(name: &str) -> Result<String> {
+    let shown = name.escape_debug();
+    ensure!(
+        !name.ends_with('/') && !name.contains('\0'),
+        "'{shown}' is no name of a file"
+    );
+    let plain = String::from_utf8(plain(name.as_bytes())?)?;
+    ensure!(!plain.is_empty(), "'{shown}' is no name of a file");
+    Ok(plain)
+}
+
+fn words(value: Value) -> Result<Vec<OsString>> {
+    let Value::Array(words) = value else {
+        bail!("is no array of words");
+    };
+    let words: Vec<_> = words.into_iter().map(string).collect::<Result<_>>()?;
+    let is_word = |word: &String| !word.contains('\0');
+    ensure!(
+        words.iter().all(is_word) && words.first().is_some_and(|first| !first.is_empty()),
+        "has no word, or one that cannot be one"
+    );
+    Ok(words.into_iter().map(OsString::from).collect())
+}
+
 fn string(value: Value) -> Result<String> {
     match value {
         Value::String(text) => Ok(text),
@@ -184,6 +302,7 @@ mod tests {
     fn request(version: Option<&str>) -> Request {
         Request {
             sources: Vec::new(),
+            stream: None,
             name: None,
             backup_type: BackupType::PreUpgrade,
             source_version: version.map(str::to_owned),

@@ -2,14 +2,15 @@
 //!
 //! Names are stored as tar does, without what leads out of the tree. Reads no content.
 
-use std::fs::OpenOptions;
+use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bk_archive::place::Place;
 use bk_archive::walk::{Filter, Source};
-use rustix::fs::OFlags;
 
 /// A source, and its place as the record tells it.
 #[derive(Debug)]
@@ -21,27 +22,31 @@ pub(crate) struct Given {
 /// Finds all that is asked for, each once.
 ///
 /// # Errors
-/// A source that is missing, unreadable or bk's own, and two that one name would stand for.
+/// A source that is missing, unreadable or bk's own, one that holds no content, and two that one
+/// name would stand for.
 pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> Result<Vec<Given>> {
     let mut all: Vec<Given> = Vec::new();
+    let mut known = HashSet::new();
     for path in paths {
         let located = base.map_or_else(|| path.clone(), |base| base.join(path));
         let given = find_one(path, &located, filter)
             .with_context(|| format!("cannot back up '{}'", located.display()))?;
-        let is_same = |other: &Given| {
-            (&other.absolute, &other.source.name) == (&given.absolute, &given.source.name)
-        };
-        if !all.iter().any(is_same) {
+        if known.insert((given.absolute.clone(), given.source.name.clone())) {
             all.push(given);
         }
     }
     // The order of the archive, parents first, whatever the order of the operands.
     all.sort_by(|a, b| a.source.name.cmp(&b.source.name));
-    for (at, given) in all.iter().enumerate() {
-        for other in &all[..at] {
-            check_clash(given, other)?;
-            check_clash(other, given)?;
+    let mut by_name: HashMap<&Path, &Given> = HashMap::new();
+    for given in &all {
+        let name = given.source.name.as_path();
+        let dot = Path::new(".");
+        for outer in name.ancestors().chain([dot]) {
+            if let Some(outer) = by_name.get(outer) {
+                check_clash(given, outer)?;
+            }
         }
+        by_name.entry(name).or_insert(given);
     }
     Ok(all)
 }
@@ -51,14 +56,11 @@ fn find_one(path: &Path, located: &Path, filter: &Filter) -> Result<Given> {
     if filter.own.contains(&(metadata.dev(), metadata.ino())) {
         bail!("it is where bk keeps its catalog or its archives");
     }
+    check_has_content(located, &metadata)?;
     if metadata.is_dir() {
         std::fs::read_dir(located)?;
     } else if metadata.is_file() {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(located)?;
+        Place::given(located).open()?;
     }
     let leads_up = located
         .components()
@@ -75,6 +77,24 @@ fn find_one(path: &Path, located: &Path, filter: &Filter) -> Result<Given> {
         name: stored_name(path),
     };
     Ok(Given { source, absolute })
+}
+
+/// What comes through a pipe or lies on a device is not in the entry of that: the backup would
+/// be none. Below a directory they are stored as what they are.
+fn check_has_content(located: &Path, metadata: &Metadata) -> Result<()> {
+    let target = metadata.is_symlink().then(|| located.metadata().ok());
+    let kind = target.flatten().as_ref().unwrap_or(metadata).file_type();
+    let is_descriptor = ["/dev/stdin", "/dev/fd", "/proc/self/fd"]
+        .iter()
+        .any(|descriptors| located.starts_with(descriptors));
+    let what = match kind {
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_char_device() || kind.is_block_device() => "a device",
+        kind if kind.is_socket() => bail!("it is a socket, which holds nothing"),
+        _ if metadata.is_symlink() && is_descriptor => "an open file",
+        _ => return Ok(()),
+    };
+    bail!("it is {what}: --stdin-filename NAME backs up what comes on standard input")
 }
 
 /// As tar: what stands after the last `..` and the leading slash; `.` where nothing does.

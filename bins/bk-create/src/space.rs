@@ -27,8 +27,9 @@ pub(crate) struct Guard<'a> {
 }
 
 impl Guard<'_> {
+    /// Where the file system does not tell, it is full when a write says so.
     fn available(&self) -> io::Result<u64> {
-        Ok(Space::of(self.file)?.available_bytes)
+        Ok(Space::of(self.file)?.map_or(u64::MAX, |space| space.available_bytes))
     }
 
     fn wait_for(&self, bytes: u64) -> io::Result<()> {

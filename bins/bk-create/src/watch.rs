@@ -12,10 +12,12 @@ use bk_schema::cli::Program;
 use bk_schema::lines::base64;
 use bk_schema::progress::Progress;
 use bk_schema::signals::Signals;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// So many problems are listed in the record; all are told on stderr.
 const LISTED_PROBLEMS: usize = 100;
+/// So many places that could not be read are told in the ledger, which outlives the record.
+const TOLD_LOSSES: usize = 10;
 
 /// Looks on while a backup is made.
 pub(crate) struct Watch {
@@ -29,10 +31,12 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     listed: Vec<Value>,
+    /// How many of the listed are losses; they come first.
+    listed_losses: usize,
     /// All of them.
     pub(crate) count: u64,
-    /// Whether the archive lacks something that was there.
-    pub(crate) is_loss: bool,
+    /// Those by which the archive lacks something that was there.
+    pub(crate) loss_count: u64,
 }
 
 impl Watch {
@@ -52,6 +56,16 @@ impl Watch {
         self.progress.begin(content_bytes, files);
     }
 
+    /// As [`Watch::begin`], where nobody knows how much comes.
+    pub(crate) fn begin_endless(&self) {
+        self.progress.begin_endless();
+    }
+
+    /// Passes on what another program tells people, above the bar.
+    pub(crate) fn pass_on(&self, bytes: &[u8]) {
+        self.progress.pass_on(bytes);
+    }
+
     /// Tells people something, above the bar.
     pub(crate) fn warn(&self, text: &str) {
         self.progress.warn(text);
@@ -67,15 +81,32 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first hundred, for the record.
-    pub(crate) fn listed(&self) -> Value {
-        Value::from(self.listed.clone())
+    /// The first places that are not, or not right, in the archive.
+    fn losses(&self) -> Value {
+        let count = self.listed_losses.min(TOLD_LOSSES);
+        self.listed.iter().take(count).cloned().collect()
+    }
+
+    /// Puts them into the metadata of a record: the first hundred, losses before others.
+    pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
+        if self.count > 0 {
+            metadata.insert("problem_count".into(), self.count.into());
+            metadata.insert("loss_count".into(), self.loss_count.into());
+            metadata.insert("problems".into(), self.listed.clone().into());
+        }
+    }
+
+    /// Puts them into the details of an event.
+    pub(crate) fn log(&self, details: &mut Value) {
+        details["problem_count"] = self.count.into();
+        details["unread"] = self.losses();
     }
 
     fn add(&mut self, problem: &Problem) {
         self.count += 1;
-        self.is_loss |= problem.kind.is_loss();
-        if self.listed.len() < LISTED_PROBLEMS {
+        let is_loss = problem.kind.is_loss();
+        self.loss_count += u64::from(is_loss);
+        if is_loss || self.listed.len() < LISTED_PROBLEMS {
             let mut value = json!({
                 "path": problem.path.to_string_lossy(),
                 "kind": problem.kind.name(),
@@ -84,7 +115,15 @@ impl Problems {
             if problem.path.to_str().is_none() {
                 value["path_base64"] = base64(problem.path.as_os_str().as_bytes()).into();
             }
-            self.listed.push(value);
+            let at = if is_loss {
+                self.listed_losses
+            } else {
+                self.listed.len()
+            };
+            self.listed.insert(at, value);
+            self.listed.truncate(LISTED_PROBLEMS);
+            let listed_losses = self.listed_losses + usize::from(is_loss);
+            self.listed_losses = listed_losses.min(LISTED_PROBLEMS);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which thresholds hold: a pure function.
 //!
-//! Free space and days are judged for each file system; age, verification, failures and missing
-//! archives for all backups together, as an old disk is to have no new backups.
+//! Free space and days are judged for each file system; age, verification, failures, problems and
+//! missing archives for all backups together, as an old disk is to have no new backups.
 
 use bk_schema::cli;
 use bk_schema::units::human_size;
@@ -91,7 +91,10 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
             if summary.free_bytes.is_none() =>
         {
-            format!("'{name}' cannot be looked at")
+            match summary.mountpoint {
+                Some(_) => format!("'{name}' does not tell its free space"),
+                None => format!("'{name}' cannot be looked at"),
+            }
         }
         Limit::FreeBytes(bytes) => {
             let free = summary.free_bytes.filter(|it| *it < bytes)?;
@@ -137,8 +140,17 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             format!("{count} failed")
         }
         Limit::Missing(most) => {
-            let count = Some(summary.missing_count).filter(|count| *count > most)?;
-            format!("{count} missing")
+            // Either is a backup that cannot be restored now.
+            let (missing, offline) = (summary.missing_count, summary.offline_count);
+            let count = Some(missing + offline).filter(|count| *count > most)?;
+            match offline {
+                0 => format!("{count} missing"),
+                _ => format!("{missing} missing, {offline} offline"),
+            }
+        }
+        Limit::Problems(most) => {
+            let count = Some(summary.problem_count).filter(|count| *count > most)?;
+            format!("{count} unread in the newest backups")
         }
     };
     Some(text)

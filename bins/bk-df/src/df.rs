@@ -2,15 +2,19 @@
 //!
 //! The catalog is closed before the first directory is looked at and the first line printed.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bk_schema::catalog::{self, Entry, Wanted};
 use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::clock;
 use bk_schema::home::{self, Home};
-use bk_schema::output::Output;
+use bk_schema::host::Host;
+use bk_schema::output::{Output, visible};
 use bk_schema::record::Backup;
 use bk_schema::units;
+use bk_schema::unread;
 use jiff::Timestamp;
 
 use crate::flags::PROGRAM;
@@ -35,10 +39,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         let text = "--prometheus excludes --json and --table";
         return Err(UsageError(text.into()).into());
     }
+    unread::check_no_record("all backups are told of, as </dev/null says")?;
 
     let known = Known::read(&home, now)?;
+    if let Some(text) = clock::warning(&known.backups, now) {
+        PROGRAM.warn(&text);
+    }
     let changes = growth::changes(&known.events, known.backups.iter());
-    let (look, stored) = Look::at(&known.storage, known.backups);
+    let (look, stored) = Look::at(&home, &known.storage, known.backups);
     warn_of_unreachable(&look, &stored);
     let flows: Vec<_> = changes
         .iter()
@@ -50,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         flows: &flows,
         ledger_since: known.ledger_since,
         reserve_bytes,
+        here: &known.here,
         now,
     });
     let judged = alerts::judge(&thresholds, &all);
@@ -61,7 +70,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     if is_prometheus {
-        output.text(&prometheus::text(&all, &judged))?;
+        let text = prometheus::text(&all, &judged);
+        // The format has most characters stand as they are; a terminal obeys some of them.
+        if std::io::stdout().is_terminal() {
+            let lines: Vec<_> = text.lines().map(visible).collect();
+            output.text(&(lines.join("\n") + "\n"))?;
+        } else {
+            output.text(&text)?;
+        }
         output.flush()?;
     } else if output.is_table() {
         table::print(&mut output, &all)?;
@@ -78,6 +94,7 @@ struct Known {
     backups: Vec<Backup>,
     events: Vec<Entry>,
     ledger_since: Option<Timestamp>,
+    here: Host,
     /// Whether all records could be read.
     status: u8,
 }
@@ -97,6 +114,7 @@ impl Known {
                 // A damaged row of the ledger tells no growth; bk-log names it.
                 events: session.events(&wanted)?.into_iter().flatten().collect(),
                 ledger_since: session.ledger_since()?,
+                here: session.host()?,
                 status: cli::DONE,
             };
             Ok((session.backups()?, known))
@@ -117,10 +135,13 @@ fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
             continue;
         };
         let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup);
-        let count = stored.iter().filter(is_lost).count();
-        PROGRAM.warn(&format!(
-            "warning: {error}: its archives count as missing ({count})"
-        ));
+        let lost: Vec<_> = stored.iter().filter(is_lost).collect();
+        let count = lost.len();
+        PROGRAM.warn(&if lost.iter().any(|it| it.is_offline) {
+            format!("warning: {error} ({count})")
+        } else {
+            format!("warning: {error}: its archives count as missing ({count})")
+        });
     }
 }
 

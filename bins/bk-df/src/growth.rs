@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use bk_schema::catalog::Entry;
+use bk_schema::clock;
 use bk_schema::record::Backup;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -85,10 +86,13 @@ impl Growth {
         ledger_since: Option<Timestamp>,
         now: Timestamp,
     ) -> Self {
+        let until = clock::latest(now);
         let over = |days: i64| {
             let since = before(now, days);
             ledger_since.filter(|begin| *begin <= since)?;
-            let last = changes.iter().filter(|(at, _)| *at >= since);
+            let last = changes
+                .iter()
+                .filter(|(at, _)| (since..=until).contains(at));
             Some(last.map(|(_, bytes)| bytes).sum::<i64>() / days)
         };
         Self {
@@ -178,6 +182,8 @@ mod tests {
             (before(now, 8), 3000),
             (before(now, 7), 700),
             (now, 7),
+            // By a clock that was wrong.
+            (before(now, -30), 99_999),
         ];
         let of = |begin| Growth::new(&changes, begin, now);
         assert_eq!(of(None), Growth::default());

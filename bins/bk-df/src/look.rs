@@ -8,10 +8,12 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use bk_schema::home::Home;
 use bk_schema::mounts::Mounts;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal::would_free;
 use bk_schema::space::Space;
+use bk_schema::storage::{MARKER, Storages};
 
 use crate::flags::PROGRAM;
 
@@ -22,8 +24,8 @@ pub(crate) struct FileSystem {
     pub(crate) mountpoint: Option<String>,
     /// The directories with archives on it.
     pub(crate) directories: Vec<String>,
-    /// What it has, or why that cannot be told.
-    pub(crate) space: Result<Space, String>,
+    /// What it has, where it tells that, or why it cannot be looked at.
+    pub(crate) space: Result<Option<Space>, String>,
 }
 
 /// A backup and what there is of it.
@@ -36,11 +38,14 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
     /// Whether its archive is there.
     pub(crate) is_there: bool,
+    /// Whether nobody can tell.
+    pub(crate) is_offline: bool,
 }
 
 /// The file systems, as they are found.
 pub(crate) struct Look {
     pub(crate) all: Vec<FileSystem>,
+    storages: Storages,
     mounts: Mounts,
     /// Directories that must be there, as archives are in them.
     needed: HashSet<PathBuf>,
@@ -50,10 +55,11 @@ pub(crate) struct Look {
 
 impl Look {
     /// Looks at the storage directory and at every backup, in their order.
-    pub(crate) fn at(storage: &Path, backups: Vec<Backup>) -> (Self, Vec<Stored>) {
+    pub(crate) fn at(home: &Home, storage: &Path, backups: Vec<Backup>) -> (Self, Vec<Stored>) {
         let with_archive = backups.iter().filter(|it| has_archive(it));
         let needed = with_archive.map(|it| dir_of(&it.backup_path).to_owned());
         let mut look = Self {
+            storages: home.storages.clone(),
             all: Vec::new(),
             mounts: Mounts::read(),
             needed: needed.collect(),
@@ -61,7 +67,7 @@ impl Look {
             by_dir: HashMap::new(),
         };
         look.place(storage);
-        let stored = |backup| look.stored(backup);
+        let stored = |backup| look.stored(home, backup);
         let stored = backups.into_iter().map(stored).collect();
         (look, stored)
     }
@@ -73,17 +79,23 @@ impl Look {
         known.or_else(|| self.by_device.get(&nearest(dir)?.1).copied())
     }
 
-    fn stored(&mut self, backup: Backup) -> Stored {
+    fn stored(&mut self, home: &Home, backup: Backup) -> Stored {
         let place = self.place(dir_of(&backup.backup_path));
-        let (bytes, is_there) = match &self.all[place].space {
-            Ok(_) => look_at(&backup),
-            Err(_) => (0, false),
+        let looked = match &self.all[place].space {
+            Ok(_) => look_at(home, &backup),
+            // Why it cannot be reached is told of all that is there.
+            Err(_) => {
+                let found = self.storages.stat(backup.backup_path.as_ref());
+                found.map(|_| (0, false)).map_err(drop)
+            }
         };
+        let (bytes, is_there) = looked.unwrap_or_default();
         Stored {
             backup,
             place,
             bytes,
             is_there,
+            is_offline: looked.is_err(),
         }
     }
 
@@ -101,7 +113,9 @@ impl Look {
         if let Some(place) = self.by_dir.get(dir) {
             return *place;
         }
-        let found = match dir.metadata() {
+        // On a mount point that shows through is another file system.
+        let reached = self.storages.check(&dir.join(MARKER));
+        let found = match reached.map_err(Error::other).and_then(|()| dir.metadata()) {
             Ok(metadata) => Ok((dir.to_owned(), metadata.dev())),
             Err(error) if self.needed.contains(dir) => Err(error),
             Err(error) => nearest(dir).ok_or(error),
@@ -125,10 +139,15 @@ impl Look {
 }
 
 fn unreached(dir: &Path, error: &Error) -> FileSystem {
+    let is_away = error.kind() == ErrorKind::Other;
     FileSystem {
         mountpoint: None,
         directories: Vec::new(),
-        space: Err(format!("cannot look at '{}': {error}", dir.display())),
+        space: Err(if is_away {
+            error.to_string()
+        } else {
+            format!("cannot look at '{}': {error}", dir.display())
+        }),
     }
 }
 
@@ -148,28 +167,23 @@ fn nearest(dir: &Path) -> Option<(PathBuf, u64)> {
     dir.ancestors().find_map(there)
 }
 
-/// The bytes, and whether the archive is there. A place that cannot be looked at counts as
-/// missing.
-fn look_at(backup: &Backup) -> (u64, bool) {
-    let path = &backup.backup_path;
-    let error = if has_archive(backup) {
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() => return (metadata.len(), true),
-            Ok(_) => return (0, false),
+/// The bytes, and whether the archive is there; an error where that cannot be told.
+fn look_at(home: &Home, backup: &Backup) -> Result<(u64, bool), ()> {
+    if !has_archive(backup) {
+        return match would_free(home, backup) {
+            Ok(bytes) => Ok((bytes, bytes > 0)),
             Err(error) => {
-                let is_gone =
-                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
-                (!is_gone).then(|| format!("cannot look at '{path}': {error}"))
+                PROGRAM.warn(&format!("warning: cannot look at {error:#}"));
+                Err(())
             }
-        }
-    } else {
-        match would_free(backup) {
-            Ok(bytes) => return (bytes, bytes > 0),
-            Err(error) => Some(format!("cannot look at {error:#}")),
-        }
-    };
-    if let Some(error) = error {
-        PROGRAM.warn(&format!("warning: {error}"));
+        };
     }
-    (0, false)
+    match home.storages.stat(backup.backup_path.as_ref()) {
+        Ok(Some(metadata)) if metadata.is_file() => Ok((metadata.len(), true)),
+        Ok(_) => Ok((0, false)),
+        Err(unreachable) => {
+            home.storages.tell_unreachable(&unreachable);
+            Err(())
+        }
+    }
 }

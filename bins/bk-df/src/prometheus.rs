@@ -53,11 +53,26 @@ type Sample = (Vec<(&'static str, String)>, f64);
 /// Name, help and value of a metric with one sample for each file system.
 type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
 
-const GAUGES: [Gauge; 14] = [
+const GAUGES: [Gauge; 17] = [
     (
         "bk_missing_backups",
         "Completed backups without their archive.",
         |it| Some(it.missing_count as f64),
+    ),
+    (
+        "bk_offline_backups",
+        "Backups whose archive cannot be reached.",
+        |it| Some(it.offline_count as f64),
+    ),
+    (
+        "bk_future_backups",
+        "Completed backups whose time lies ahead of the clock.",
+        |it| Some(it.future_count as f64),
+    ),
+    (
+        "bk_problems",
+        "Places of their sources that the newest backups lack.",
+        |it| Some(it.problem_count as f64),
     ),
     (
         "bk_expired_backups",
@@ -117,7 +132,7 @@ const GAUGES: [Gauge; 14] = [
     (
         "bk_filesystem_reachable",
         "Whether the archives can be reached.",
-        |it| Some(if it.size_bytes.is_some() { 1.0 } else { 0.0 }),
+        |it| Some(if it.mountpoint.is_some() { 1.0 } else { 0.0 }),
     ),
     (
         "bk_alerts",

@@ -4,10 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use bk_schema::clock;
+use bk_schema::host::Host;
+use bk_schema::losses;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::alerts::Alert;
 use crate::growth::{self, Growth};
@@ -22,6 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) ledger_since: Option<Timestamp>,
     /// What is to stay free of each; `None` for the default.
     pub(crate) reserve_bytes: Option<u64>,
+    /// Whose catalog it is.
+    pub(crate) here: &'a Host,
     pub(crate) now: Timestamp,
 }
 
@@ -63,6 +69,9 @@ pub(crate) struct Summary {
     #[serde(skip)]
     pub(crate) by_both: BTreeMap<(Status, BackupType), Tally>,
     pub(crate) missing_count: u64,
+    pub(crate) offline_count: u64,
+    pub(crate) future_count: u64,
+    pub(crate) problem_count: u64,
     pub(crate) expired_count: u64,
     pub(crate) expired_bytes: u64,
     pub(crate) largest: Option<Brief>,
@@ -100,7 +109,7 @@ impl Facts<'_> {
         let mut summary = self.backups(stored, |flow| flow.place == Some(place));
         summary.mountpoint.clone_from(&file_system.mountpoint);
         summary.directories.clone_from(&file_system.directories);
-        if let Ok(space) = file_system.space {
+        if let Ok(Some(space)) = file_system.space {
             let default = || space.default_reserve();
             let reserve = self.reserve_bytes.unwrap_or_else(default);
             let growth = summary.growth_bytes_per_day.expected();
@@ -133,7 +142,9 @@ impl Facts<'_> {
 
     /// All that the records and the ledger tell.
     fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
-        let is_missing = |it: &Stored| it.backup.status == Status::Completed && !it.is_there;
+        let is_missing =
+            |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
+        let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
         let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
         let all = tally(stored.iter());
         // One that is on its way is whole, wherever it is at this moment.
@@ -141,7 +152,17 @@ impl Facts<'_> {
             has_archive(&it.backup) && (it.is_there || it.backup.status == Status::Moving)
         };
         let whole: Vec<&Stored> = stored.iter().filter(is_whole).copied().collect();
-        let unverified = whole.iter().min_by_key(|it| proved_at(&it.backup));
+        let is_past = |it: &&&Stored| !clock::is_to_come(it.backup.created_at, self.now);
+        let past: Vec<&Stored> = whole.iter().filter(is_past).copied().collect();
+        // Since when one from the future was not verified, nobody can tell.
+        let unverified = whole.iter().copied();
+        let unverified = unverified
+            .filter_map(|it| Some((it, proved_at(&it.backup, self.now)?)))
+            .min_by_key(|it| it.1);
+        let is_of_future = |it: &&&Stored| {
+            it.backup.status == Status::Completed
+                && clock::is_to_come(it.backup.created_at, self.now)
+        };
         let flows = self.flows.iter().filter(|it| is_own(it));
         let flows: Vec<_> = flows.map(|it| (it.at, it.bytes)).collect();
         Summary {
@@ -154,21 +175,49 @@ impl Facts<'_> {
             by_type: broken_down(stored, &BackupType::ALL.map(|it| it.1), |it| it.backup_type),
             by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
             missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
+            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
+            future_count: stored.iter().filter(is_of_future).count() as u64,
+            problem_count: self.problems(stored),
             expired_count: expired.count,
             expired_bytes: expired.bytes,
             largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
             oldest: brief(whole.first()),
-            newest: brief(whole.last()),
-            longest_unverified: brief(unverified),
-            unverified_since: unverified.map(|it| proved_at(&it.backup)),
+            newest: brief(past.last()),
+            longest_unverified: brief(unverified.as_ref().map(|it| &it.0)),
+            unverified_since: unverified.map(|it| it.1),
             size_bytes: None,
             free_bytes: None,
             reserve_bytes: None,
             growth_bytes_per_day: Growth::new(&flows, self.ledger_since, self.now),
-            next_backup_bytes: next_backup(&whole),
+            next_backup_bytes: self.next_backup(&past),
             days_left: None,
             alerts: Vec::new(),
         }
+    }
+
+    /// Places of their sources that the newest backups lack, of each host and of the same sources.
+    fn problems(&self, stored: &[&Stored]) -> u64 {
+        let mut newest = BTreeMap::new();
+        for it in stored.iter().filter(|it| has_archive(&it.backup)) {
+            if !clock::is_to_come(it.backup.created_at, self.now) {
+                newest.insert(format!("{:?}", self.origin(&it.backup)), &it.backup);
+            }
+        }
+        newest.values().map(|it| losses::count(it)).sum()
+    }
+
+    /// What of which host.
+    fn origin<'b>(&'b self, backup: &'b Backup) -> (Option<&'b Value>, Option<&'b str>) {
+        let sources = backup.backup_metadata.get("sources");
+        (sources, self.here.of(backup))
+    }
+
+    /// Of the sources of the newest one.
+    fn next_backup(&self, whole: &[&Stored]) -> Option<u64> {
+        let newest = self.origin(&whole.last()?.backup);
+        let is_same = |it: &&&Stored| self.origin(&it.backup) == newest;
+        let same = whole.iter().rev().filter(is_same);
+        growth::next_backup(same.map(|it| size(&it.backup)))
     }
 
     /// Whether `bk-ls --expired | bk-rm` would remove it.
@@ -224,18 +273,10 @@ fn brief(stored: Option<&&Stored>) -> Option<Brief> {
     })
 }
 
-/// When it was last proved whole, or else was made.
-fn proved_at(backup: &Backup) -> Timestamp {
-    let last = LastVerified::of(backup).filter(|last| last.ok);
-    last.map_or(backup.created_at, |last| last.at)
-}
-
-/// Of the sources of the newest one.
-fn next_backup(whole: &[&Stored]) -> Option<u64> {
-    let sources = |it: &Stored| it.backup.backup_metadata.get("sources").cloned();
-    let newest = sources(whole.last()?);
-    let same = whole.iter().rev().filter(|it| sources(it) == newest);
-    growth::next_backup(same.map(|it| size(&it.backup)))
+/// When it was last proved whole, or else was made; `None` where that is not known.
+fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+    let made = Some(backup.created_at).filter(|made| !clock::is_to_come(*made, now));
+    LastVerified::proved_at(backup, now).or(made)
 }
 
 impl Summary {
@@ -274,6 +315,7 @@ mod tests {
             place,
             bytes,
             is_there: true,
+            is_offline: false,
         }
     }
 
@@ -284,10 +326,10 @@ mod tests {
             space,
         };
         let space = |available_bytes| {
-            Ok(Space {
+            Ok(Some(Space {
                 total_bytes: 2000,
                 available_bytes,
-            })
+            }))
         };
         summaries(&Facts {
             file_systems: &[
@@ -299,6 +341,7 @@ mod tests {
             flows,
             ledger_since: Some(at(-40 * DAY)),
             reserve_bytes: None,
+            here: &Host::default(),
             now: at(0),
         })
     }
@@ -354,6 +397,7 @@ mod tests {
                 |it: &Summary| it.backup_count,
                 |it: &Summary| it.backup_bytes,
                 |it: &Summary| it.missing_count,
+                |it: &Summary| it.offline_count,
                 |it: &Summary| it.expired_count,
                 |it: &Summary| it.expired_bytes,
             ] {

@@ -5,7 +5,6 @@
 use anyhow::Result;
 use bk_schema::output::{Cell, Column, Output, Tone, visible};
 use bk_schema::units::human_size;
-use jiff::tz::TimeZone;
 
 use crate::bar::{self, PARTS};
 use crate::summary::{Brief, Summary};
@@ -28,6 +27,7 @@ pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
         ("EXPIRED", true),
         ("MISSING", true),
         ("FAILED", true),
+        ("PROBLEMS", true),
         ("FREE", true),
         ("A DAY", true),
         ("DAYS", true),
@@ -58,6 +58,7 @@ fn row(summary: &Summary) -> Vec<Cell> {
         human_size(summary.expired_bytes).into(),
         bad(summary.missing_count),
         bad(failed.map_or(0, |it| it.count)),
+        bad(summary.problem_count),
         or_dash(summary.free_bytes.map(human_size)),
         or_dash(growth.map(signed_size)),
         or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
@@ -76,6 +77,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         output.toned(&visible(summary.label()), Tone::Head)
     );
     match bar::parts(summary) {
+        None if summary.mountpoint.is_some() => text.push_str("does not tell its space\n"),
         None => text.push_str("cannot be looked at\n"),
         Some(parts) => {
             let cells = bar::widths(parts, width.saturating_sub(2));
@@ -108,7 +110,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
 }
 
 fn of_time(brief: &Brief) -> String {
-    let local = brief.created_at.to_zoned(TimeZone::system());
+    let local = brief.created_at.to_zoned(bk_schema::zone::local());
     let time = local.strftime("%Y-%m-%d %H:%M:%S");
     format!("{time}  {}", visible(&brief.backup_name))
 }

@@ -4,12 +4,13 @@
 
 use anyhow::{Context, Result, ensure};
 use bk_schema::cli::{Arguments, usage};
-use bk_schema::units::{parse_past, parse_size};
+use bk_schema::units::{check_no_lone_m, parse_past, parse_size};
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
 /// What can be said.
-const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N";
+const KNOWN: &str =
+    "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,6 +41,8 @@ pub(crate) enum Limit {
     Unverified(Timestamp),
     Failed(u64),
     Missing(u64),
+    /// So many places that the newest backups lack.
+    Problems(u64),
 }
 
 /// One of `--warn` or `--fail`.
@@ -79,6 +82,9 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
     let at = spec.find(['<', '>']).with_context(wrong)?;
     let (what, rest) = spec.split_at(at);
     let (operator, value) = rest.split_at(1);
+    if matches!(what, "age" | "unverified") {
+        check_no_lone_m(value)?;
+    }
     // No sign: a number is of digits.
     let number = |text: &str| {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -106,6 +112,7 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         ("unverified", ">") => span().map(Limit::Unverified),
         ("failed", ">") => number(value).map(Limit::Failed),
         ("missing", ">") => number(value).map(Limit::Missing),
+        ("problems", ">") => number(value).map(Limit::Problems),
         _ => None,
     };
     limit.with_context(wrong)
@@ -135,6 +142,7 @@ mod tests {
             ("unverified>30h", Limit::Unverified(hours(30))),
             ("failed>0", Limit::Failed(0)),
             ("missing>12", Limit::Missing(12)),
+            ("problems>0", Limit::Problems(0)),
         ] {
             assert_eq!(parse(spec, now()).unwrap(), limit, "{spec}");
         }
@@ -185,6 +193,8 @@ mod tests {
             "failed>",
             "missing<1",
             "missing>1k",
+            "problems<1",
+            "problems>-1",
             "size>1G",
             "free<20G\n",
             "failed>99999999999999999999",
@@ -197,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing)?[<>=]?.{0,8}") {
+        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing|problems)?[<>=]?.{0,8}") {
             let _ = parse(&spec, now());
         }
     }

@@ -39,7 +39,8 @@ pub(crate) const PROGRAM: Program = Program {
 };
 
 /// What a test holds against the list of the catalog.
-const EVENTS: &str = "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage";
+const EVENTS: &str =
+    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade";
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::period::Period;
 use bk_schema::record::parse_in;
-use jiff::tz::TimeZone;
+use bk_schema::unread;
 
 use crate::flags::PROGRAM;
 use crate::follow::{self, Stamp};
@@ -40,6 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         return Err(UsageError("--follow and --stats exclude each other".into()).into());
     }
     let backups = operands::given(arguments, Without::Catalog)?;
+    if backups.is_none() {
+        unread::check_no_record("'bk-log -' reads them, </dev/null says that none are meant")?;
+    }
     if backups.as_ref().is_some_and(Vec::is_empty) {
         return Ok(cli::DONE);
     }
@@ -92,7 +95,7 @@ fn list(
 }
 
 fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output) -> Result<u8> {
-    let mut statistics = Statistics::new(period, TimeZone::system());
+    let mut statistics = Statistics::new(period, bk_schema::zone::local());
     let mut status = cli::DONE;
     loop {
         let is_full = ledger::is_full(&page);

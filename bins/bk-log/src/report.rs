@@ -64,7 +64,7 @@ impl<'a> Report<'a> {
             output,
             status: cli::DONE,
             table: Table::new(&EVENT_COLUMNS),
-            zone: TimeZone::system(),
+            zone: bk_schema::zone::local(),
             is_empty: true,
         }
     }

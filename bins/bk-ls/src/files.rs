@@ -3,16 +3,19 @@
 //! Reads archives as a stream and prints as it goes. Knows no catalog.
 
 use anyhow::{Context, Result, bail};
+use bk_archive::entries::Entries;
 use bk_archive::entry::{Entry, FileTime, Kind};
-use bk_archive::inflate::Inflate;
-use bk_archive::reader::Reader;
+use bk_archive::hashed;
 use bk_schema::lines::base64;
 use bk_schema::listing::{FileStatus, Listed};
+use bk_schema::moving;
 use bk_schema::output::{Output, Tone, visible};
 use bk_schema::record::{Backup, Status};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+
+use crate::flags::PROGRAM;
 
 /// Owner and size together take this much at least, as with GNU tar.
 const OWNER_AND_SIZE_WIDTH: usize = 19;
@@ -37,6 +40,9 @@ struct FileLine<'a> {
     gname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
+    /// Where the link is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_base64: Option<String>,
 }
 
 /// Prints what is inside each; calls `failed` for one that cannot be read.
@@ -51,13 +57,19 @@ pub(crate) fn print(
     for (at, listed) in all.iter().enumerate() {
         let backup = &listed.backup;
         if output.is_table() && all.len() > 1 {
-            let head = output.toned(&format!("{}:", backup.backup_name), Tone::Head);
+            let head = output.toned(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }
         let opened = open(listed);
         let listed = match opened {
-            Ok(mut reader) => print_entries(output, backup, || reader.next_entry())?,
+            Ok(mut entries) => {
+                let listed = print_entries(output, backup, || entries.next_entry())?;
+                for note in entries.notes() {
+                    PROGRAM.warn(&format!("note: '{}': {note}", backup.backup_name));
+                }
+                listed
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = listed {
@@ -71,7 +83,7 @@ pub(crate) fn print(
     output.flush()
 }
 
-fn open(listed: &Listed) -> Result<Reader<Inflate>> {
+fn open(listed: &Listed) -> Result<Entries> {
     let backup = &listed.backup;
     let path = backup.backup_path.escape_debug();
     match (backup.status, listed.file_status) {
@@ -79,9 +91,18 @@ fn open(listed: &Listed) -> Result<Reader<Inflate>> {
             bail!("it has no archive: it is {}", backup.status.name())
         }
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
+        (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-            Reader::open(backup.backup_path.as_ref(), jobs).with_context(|| format!("'{path}'"))
+            let file = moving::open(backup, hashed::open).and_then(|file| {
+                let is_file = file.metadata()?.is_file();
+                let wrong = || std::io::Error::other("it is no regular file");
+                is_file.then_some(file).ok_or_else(wrong)
+            });
+            let entries = file
+                .map_err(Into::into)
+                .and_then(|file| Entries::read(&file, None, jobs, &|| false));
+            entries.with_context(|| format!("'{path}'"))
         }
     }
 }
@@ -92,7 +113,7 @@ fn print_entries(
     backup: &Backup,
     mut next: impl FnMut() -> Result<Option<Entry>>,
 ) -> Result<Result<()>> {
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
     while !output.is_gone() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());
@@ -127,6 +148,9 @@ fn line<'a>(backup: &'a Backup, entry: &Entry) -> FileLine<'a> {
         uname: text(&entry.uname),
         gname: text(&entry.gname),
         link: link(&entry.kind).map(text),
+        link_base64: link(&entry.kind)
+            .filter(|target| str::from_utf8(target).is_err())
+            .map(base64),
     }
 }
 

@@ -5,14 +5,16 @@
 
 use std::cmp::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bk_archive::globs::Globs;
 use bk_schema::cli::{Arguments, UsageError};
+use bk_schema::clock::is_to_come;
+use bk_schema::host::Host;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::units;
 use bk_schema::verified::LastVerified;
-use globset::{Glob, GlobMatcher};
-use jiff::Timestamp;
+use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
 
 /// What a backup must be to be listed: all that is given must hold.
@@ -25,8 +27,13 @@ pub(crate) struct Criteria {
     expires_until: Option<Timestamp>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    name: Option<GlobMatcher>,
+    /// Whether that was told as a span before now.
+    is_older_than: bool,
+    name: Option<Globs>,
     source_version: Option<String>,
+    host: Option<String>,
+    /// Whose catalog it is: it may have had other names.
+    pub(crate) here: Host,
     protected: bool,
     larger_bytes: Option<u64>,
     unverified_since: Option<Timestamp>,
@@ -87,19 +94,25 @@ const KEYS: [(&str, Key); 9] = [
     ("files", Key::Files),
 ];
 
+/// What the archive of a completed backup may be asked to be.
+const FILE_STATES: [(&str, FileStatus); 3] = [
+    ("available", FileStatus::Available),
+    ("missing", FileStatus::Missing),
+    ("offline", FileStatus::Offline),
+];
+
 impl Criteria {
     /// # Errors
     /// A usage error that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let file_status = match (arguments.has("available"), arguments.has("missing")) {
-            (true, true) => {
-                let text = "--available and --missing exclude each other";
-                return Err(UsageError(text.into()).into());
-            }
-            (true, false) => Some(FileStatus::Available),
-            (false, true) => Some(FileStatus::Missing),
-            (false, false) => None,
-        };
+        let is_given = |(flag, _): &(&str, FileStatus)| arguments.has(flag);
+        let mut given = FILE_STATES.into_iter().filter(is_given);
+        let file_status = given.next();
+        if let (Some((one, _)), Some((other, _))) = (file_status, given.next()) {
+            let text = format!("--{one} and --{other} exclude each other");
+            return Err(UsageError(text).into());
+        }
+        let file_status = file_status.map(|(_, state)| state);
         let latest = match (arguments.has("latest"), arguments.has("each-type")) {
             (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
             (true, true) => Some(Latest::OfEachType),
@@ -115,8 +128,13 @@ impl Criteria {
                 .parsed("expires-within", |text| units::parse_future(text, now))?,
             since: arguments.parsed("since", |text| units::parse_past(text, now))?,
             until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+            is_older_than: arguments
+                .text("until")?
+                .is_some_and(|text| text.parse::<Span>().is_ok()),
             name: arguments.parsed("name", parse_glob)?,
             source_version: arguments.text("source-version")?.map(str::to_owned),
+            host: arguments.text("host")?.map(str::to_owned),
+            here: Host::default(),
             protected: arguments.has("protected"),
             larger_bytes: arguments.parsed("larger", units::parse_size)?,
             unverified_since: arguments
@@ -128,20 +146,30 @@ impl Criteria {
         })
     }
 
+    /// Whether the clock tells which are expired or old, and so may be removed.
+    pub(crate) fn is_of_old(&self) -> bool {
+        self.expired || self.is_older_than
+    }
+
+    /// Whether it depends on the clock which are the newest.
+    pub(crate) fn is_of_newest(&self) -> bool {
+        self.latest.is_some() || self.since.is_some()
+    }
+
     /// Those that are meant. They keep their order unless another was asked for. Archives are
     /// looked at, by `look`, only where they can make a difference.
-    pub(crate) fn select<T: Row + 'static>(
+    pub(crate) fn select<'a, T: Row + 'a>(
         &self,
         all: Vec<T>,
         now: Timestamp,
-        look: fn(T) -> Listed,
-    ) -> Box<dyn Iterator<Item = Listed>> {
+        look: impl Fn(T) -> Listed + 'a,
+    ) -> Box<dyn Iterator<Item = Listed> + 'a> {
         let meant = all
             .into_iter()
             .filter(|row| self.is_met_by(row.backup(), now));
         match self.file_status {
             None => {
-                let selected = self.order(meant.collect());
+                let selected = self.order(meant.collect(), now);
                 Box::new(selected.into_iter().map(look))
             }
             Some(wanted) => {
@@ -149,14 +177,14 @@ impl Criteria {
                     listed.backup.status == Status::Completed && listed.file_status == wanted
                 };
                 let looked_at = meant.map(look).filter(is_met).collect();
-                Box::new(self.order(looked_at).into_iter())
+                Box::new(self.order(looked_at, now).into_iter())
             }
         }
     }
 
-    fn order<T: Row>(&self, mut selected: Vec<T>) -> Vec<T> {
+    fn order<T: Row>(&self, mut selected: Vec<T>, now: Timestamp) -> Vec<T> {
         if let Some(latest) = self.latest {
-            selected = newest(selected, latest);
+            selected = newest(selected, latest, now);
         }
         if let Some(key) = self.sort {
             let by_id = |a: &T, b: &T| a.backup().id.cmp(&b.backup().id);
@@ -179,34 +207,44 @@ impl Criteria {
                     .expires_at
                     .is_some_and(|time| time > now && time <= end)
             })
-            && self.since.is_none_or(|time| backup.created_at >= time)
+            && self.since.is_none_or(|time| is_since(backup, time, now))
             && self.until.is_none_or(|time| backup.created_at < time)
             && self
                 .name
                 .as_ref()
-                .is_none_or(|glob| glob.is_match(&backup.backup_name))
+                .is_none_or(|glob| glob.matches(backup.backup_name.as_bytes(), false))
             && (self.source_version.is_none() || self.source_version == backup.source_version)
+            && (self.host.is_none() || self.host.as_deref() == self.here.of(backup))
             && (!self.protected || backup.protected)
             && self
                 .larger_bytes
                 .is_none_or(|bytes| size.is_some_and(|size| size > bytes))
             && self
                 .unverified_since
-                .is_none_or(|time| is_unverified_since(backup, time))
+                .is_none_or(|time| is_unverified_since(backup, time, now))
     }
 }
 
 /// Completed, and not proved whole since.
-fn is_unverified_since(backup: &Backup, time: Timestamp) -> bool {
-    let is_proved = |last: LastVerified| last.ok && last.at > time;
-    backup.status == Status::Completed && !LastVerified::of(backup).is_some_and(is_proved)
+fn is_unverified_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
+    let proof = LastVerified::proved_at(backup, now);
+    backup.status == Status::Completed && proof.is_none_or(|proof| proof <= time)
 }
 
-/// The newest completed ones, in the order in which they stood.
-fn newest<T: Row>(mut all: Vec<T>, latest: Latest) -> Vec<T> {
+/// One from the future is of unknown age: new only to who asks for the future.
+fn is_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
+    backup.created_at >= time && (time >= now || !is_to_come(backup.created_at, now))
+}
+
+/// The newest completed ones, in the order in which they stood; one from the future only where
+/// there is no other.
+fn newest<T: Row>(mut all: Vec<T>, latest: Latest, now: Timestamp) -> Vec<T> {
     all.retain(|row| row.backup().status == Status::Completed);
     let group = |row: &T| (latest == Latest::OfEachType).then_some(row.backup().backup_type);
-    let age = |row: &T| (row.backup().created_at, row.backup().id);
+    let age = |row: &T| {
+        let created = row.backup().created_at;
+        (!is_to_come(created, now), created, row.backup().id)
+    };
     let mut best = std::collections::BTreeMap::new();
     for row in &all {
         let newest = best.entry(group(row)).or_insert_with(|| age(row));
@@ -240,10 +278,8 @@ fn all<T>(arguments: &Arguments, long: &str, parse: fn(&str) -> Result<T>) -> Re
     texts.into_iter().map(parse).collect()
 }
 
-fn parse_glob(text: &str) -> Result<GlobMatcher> {
-    let glob = Glob::new(text).ok();
-    let glob = glob.with_context(|| format!("'{}' is no glob", text.escape_debug()))?;
-    Ok(glob.compile_matcher())
+fn parse_glob(text: &str) -> Result<Globs> {
+    Globs::new([text])
 }
 
 fn parse_key(text: &str) -> Result<Key> {

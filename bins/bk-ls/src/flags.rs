@@ -32,6 +32,12 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             "completed, but the archive is not there",
         ),
+        Flag::new(
+            "offline",
+            None,
+            None,
+            "completed, but its storage is not there",
+        ),
         Flag::new("expired", None, None, "whose time is over"),
         Flag::new(
             "expires-within",
@@ -47,6 +53,7 @@ pub(crate) const PROGRAM: Program = Program {
         ),
         Flag::new("until", None, Some("TIME"), "created before TIME"),
         Flag::new("name", Some('n'), Some("GLOB"), "whose name matches"),
+        Flag::new("host", None, Some("NAME"), "made on this host"),
         Flag::new("source-version", None, Some("VERSION"), "of this version"),
         Flag::new("protected", None, None, "protected from removal"),
         Flag::new(
@@ -75,6 +82,12 @@ pub(crate) const PROGRAM: Program = Program {
             "in this order (created)",
         ),
         Flag::new("reverse", Some('r'), None, "in the opposite order"),
+        Flag::new(
+            "force-clock",
+            None,
+            None,
+            "list what is expired or old though the clock seems to have jumped",
+        ),
         Flag::new("limit", None, Some("N"), "at most the first N"),
         Flag::new("long", Some('l'), None, "show each in full, a field a line"),
         Flag::new("files", None, None, "list what is inside"),

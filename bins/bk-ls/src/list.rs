@@ -4,14 +4,16 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::clock;
 use bk_schema::home::{self, Home};
 use bk_schema::listing::{self, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
+use bk_schema::unread;
 use serde_json::{Map, Value};
 
 use crate::files;
@@ -27,21 +29,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = home::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
-    let criteria = Criteria::new(arguments, now)?;
+    let mut criteria = Criteria::new(arguments, now)?;
     if arguments.has("long") && arguments.has("files") {
         return Err(UsageError("--long and --files exclude each other".into()).into());
     }
     let given = operands::given(arguments, Without::Catalog)?;
+    if given.is_none() {
+        unread::check_no_record("'bk-ls -' reads them, </dev/null says that none are meant")?;
+    }
     let is_stdin = arguments.operands == ["-"];
 
     let mut status = cli::DONE;
+    let mut jump = None;
     let found: Vec<_> = match given {
-        None => {
-            let rows = catalog::read(&home, |session| session.backups())?;
-            let plain = |row: Result<Backup, _>| Ok((row?, Map::new()));
-            rows.into_iter().map(plain).collect()
-        }
-        Some(lines) => catalog::look_up(&home, lines)?,
+        Some(lines) if lines.is_empty() => Vec::new(),
+        given => catalog::read(&home, |session| {
+            if criteria.is_of_old() && !arguments.has("force-clock") {
+                jump = session.clock_jump(now)?;
+            }
+            criteria.here = session.host()?;
+            session.found(given)
+        })?,
     };
     let mut known = Vec::new();
     for row in found {
@@ -55,9 +63,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         known.retain(|(backup, _)| seen.insert(backup.id));
         known.sort_by_key(|(backup, _)| (backup.created_at, backup.id));
     }
+    if criteria.is_of_newest()
+        && let Some(text) = clock::warning(known.iter().map(|(backup, _)| backup), now)
+    {
+        PROGRAM.warn(&text);
+    }
     // One after the other, as a large catalog would fill the memory.
-    let mut selected = criteria.select(known, now, look).peekable();
+    let mut selected = criteria
+        .select(known, now, |row| look(&home, row))
+        .peekable();
 
+    if let Some(jump) = jump.filter(|_| selected.peek().is_some()) {
+        bail!(
+            "cannot tell what is expired or old: {jump}: if it is right, wait for a day, or go on with --force-clock"
+        );
+    }
     if output.is_table() && selected.peek().is_none() {
         PROGRAM.warn("there is no such backup");
     } else if arguments.has("files") {
@@ -72,12 +92,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(status)
 }
 
-fn look((backup, object): (Backup, Map<String, Value>)) -> Listed {
-    let (mut listed, error) = Listed::look(backup);
-    if let Some(error) = error {
-        let path = &listed.backup.backup_path;
-        PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
-    }
+fn look(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Listed {
+    let mut listed = Listed::look(home, backup);
     listed.pass(object);
     listed
 }

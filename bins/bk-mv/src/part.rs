@@ -34,16 +34,6 @@ pub(crate) struct Item {
     pub(crate) tries: u32,
 }
 
-/// What is in the new place, locked.
-pub(crate) enum There {
-    /// Nothing, or the archive itself.
-    Nothing,
-    /// A file with the same bytes.
-    Same(Held),
-    /// The copy that was made of it.
-    Copy(Partial),
-}
-
 /// How far one backup has come.
 pub(crate) enum State {
     /// Its row is marked, its archive is where it was; nothing else was done.
@@ -68,29 +58,27 @@ pub(crate) struct Going {
     pub(crate) state: State,
     /// Its archive.
     pub(crate) held: Option<Held>,
-    pub(crate) there: There,
+    /// The copy that was made of it.
+    pub(crate) copy: Option<Partial>,
 }
-
-/// What is to be begun: an item with what was found in its new place, or why it stays.
-pub(crate) type Ready = (Item, Result<There>);
 
 /// Marks the rows of those that may move, with their archives taken. All come back.
 ///
 /// # Errors
 /// Those of the catalog.
-pub(crate) fn begin(session: &Session<'_>, part: Vec<Ready>) -> Result<Vec<Going>> {
-    let rows = rows(session, part.iter().map(|(item, _)| item))?;
-    let places: Vec<_> = part.iter().map(|(item, _)| item.to.clone()).collect();
+pub(crate) fn begin(session: &Session<'_>, part: Vec<Item>) -> Result<Vec<Going>> {
+    let rows = rows(session, part.iter())?;
+    let places: Vec<_> = part.iter().map(|item| item.to.clone()).collect();
     let mut taken = session.taken(&places)?;
     let (mut begun, mut marked) = (Vec::new(), Vec::new());
-    for ((item, there), row) in part.into_iter().zip(rows) {
+    for (item, row) in part.into_iter().zip(rows) {
         let mut going = Going {
             item,
             state: State::Begun,
             held: None,
-            there: There::Nothing,
+            copy: None,
         };
-        going.state = match begin_one(&mut going, there, row, &mut taken) {
+        going.state = match begin_one(&mut going, row, &mut taken) {
             Ok((state, row)) => {
                 marked.extend(row);
                 state
@@ -106,7 +94,6 @@ pub(crate) fn begin(session: &Session<'_>, part: Vec<Ready>) -> Result<Vec<Going
 /// How far it comes, and its row where that changes.
 fn begin_one(
     going: &mut Going,
-    there: Result<There>,
     row: Result<Backup>,
     taken: &mut Taken,
 ) -> Result<(State, Option<Backup>)> {
@@ -114,7 +101,6 @@ fn begin_one(
         Judgement::May(row) => row,
         Judgement::Again(row) => return Ok((State::Again(Box::new(row)), None)),
     };
-    going.there = there?;
     let item = &going.item;
     if item.way == Way::None {
         // The same place may be spelled otherwise.
@@ -127,21 +113,8 @@ fn begin_one(
     let missing = || format!("its archive '{}' is missing", item.from);
     going.held = Some(held.with_context(missing)?);
     row.status = Status::Moving;
-    if item.way == Way::Taken {
-        turn_row(&mut row, item)?;
-    } else {
-        Move::To(item.to.clone()).put(&mut row)?;
-    }
-    let state = match item.way {
-        Way::Taken => State::Turned,
-        _ => State::Begun,
-    };
-    Ok((state, Some(row)))
-}
-
-fn turn_row(row: &mut Backup, item: &Item) -> Result<()> {
-    row.backup_path.clone_from(&item.to);
-    Move::From(item.from.clone()).put(row)
+    Move::To(item.to.clone()).put(&mut row)?;
+    Ok((State::Begun, Some(row)))
 }
 
 /// Turns the rows to the copies that are whole.
@@ -156,12 +129,13 @@ pub(crate) fn turn(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     for (going, row) in copied.iter_mut().zip(rows) {
         match row {
             Ok(mut row) => {
-                turn_row(&mut row, &going.item)?;
+                row.backup_path.clone_from(&going.item.to);
+                Move::From(going.item.from.clone()).put(&mut row)?;
                 turned.push(row);
                 going.state = State::Turned;
             }
             Err(error) => {
-                if let There::Copy(copy) = &going.there {
+                if let Some(copy) = &going.copy {
                     copy.remove();
                 }
                 going.state = State::Stays(error);

@@ -7,13 +7,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use bk_schema::apart::prove_apart;
 use bk_schema::at_work::Held;
 use bk_schema::durable::sync_dir;
+use bk_schema::partial::Partial;
 use bk_schema::progress::Progress;
 use bk_schema::signals::Signals;
 
 use crate::copy::copy;
-use crate::part::{Going, State, There};
+use crate::part::{Going, State};
 use crate::target::Target;
 use crate::way::Way;
 
@@ -60,7 +62,7 @@ fn bring_one(
             going.item.way = Way::Copy;
             target.check_space(1, held.size_bytes())?;
             let made = copy(held, &going.item.backup, to, signals, progress)?;
-            going.there = There::Copy(made);
+            going.copy = Some(made);
             Ok(State::Copied)
         }
         Err(error) => Err(error).with_context(|| {
@@ -87,12 +89,13 @@ pub(crate) fn remove_old(part: &mut [Going]) {
     sync(part, is_moved, dirs, stays);
 }
 
+/// Only where nothing says that this is the copy too.
 fn unlink(held: &Held, going: &Going) -> io::Result<()> {
-    if let There::Same(there) = &going.there
-        && !there.is_at(Path::new(&going.item.to))?
-    {
+    let is_there = going.copy.as_ref().map_or(Ok(false), Partial::is_in_place);
+    if !is_there? {
         return Err(io::Error::other("the new one is gone"));
     }
+    prove_apart(held.path(), Path::new(&going.item.to))?;
     match held.unlink() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         unlinked => unlinked,

@@ -3,6 +3,7 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Column, Output};
 use bk_schema::units::human_size;
@@ -34,7 +35,7 @@ impl Report {
 
     /// # Errors
     /// Those of the output.
-    pub(crate) fn add(&mut self, item: Item) -> Result<()> {
+    pub(crate) fn add(&mut self, home: &Home, item: Item) -> Result<()> {
         if self.output.is_table() {
             let size = item
                 .backup
@@ -50,7 +51,7 @@ impl Report {
             self.rows.push(row.map(Into::into).to_vec());
             return Ok(());
         }
-        let (mut listed, _) = Listed::look(item.backup);
+        let mut listed = Listed::look(home, item.backup);
         let told = json!({ "from": item.from, "to": item.to, "how": item.way });
         listed.passed.insert("move".into(), told);
         let mut line = item.line;

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::durable::make_storage;
 use bk_schema::home::{self, Home};
 use bk_schema::lines::Identity;
 use bk_schema::operands;
@@ -20,18 +19,19 @@ use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal::part_len;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Storage;
 use bk_schema::units;
 use serde_json::{Map, Value, json};
 
 use crate::flags::PROGRAM;
 use crate::judge::{Judgement, judge};
-use crate::part::{self, Going, Item, Ready, State, There};
+use crate::part::{self, Going, Item, State};
 use crate::relocate::{bring, remove_old};
 use crate::report::Report;
 use crate::target::Target;
-use crate::way::{self, Way};
+use crate::way::Way;
 
-/// So many bytes to be copied or read make a part.
+/// So many bytes to be copied make a part.
 const PART_BYTES: u64 = 64 << 20;
 
 /// The whole program.
@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut moves = Moves {
         home,
         target,
+        storage: None,
         is_all,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
@@ -67,7 +68,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         has_left: false,
     };
     if is_all {
-        for row in catalog::read(&moves.home, |session| session.backups())? {
+        // Before the first backup, only the storage directory is chosen.
+        let rows = if moves.home.has_catalog() {
+            catalog::read(&moves.home, |session| session.backups())?
+        } else {
+            Vec::new()
+        };
+        for row in rows {
             moves.add_found(row.map(|it| (it, Map::new())).map_err(Into::into));
         }
     } else {
@@ -89,6 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 struct Moves {
     home: Home,
     target: Target,
+    /// What the catalog is to keep of the target.
+    storage: Option<Storage>,
     is_all: bool,
     signals: Signals,
     progress: Progress,
@@ -136,6 +145,11 @@ impl Moves {
             return;
         }
         let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
+        if let Err(unreachable) = self.home.storages.check(Path::new(&from)) {
+            self.home.storages.tell_unreachable(&unreachable);
+            self.status = cli::SOME_FAILED;
+            return;
+        }
         let device = self.target.device().unwrap_or_default();
         let way = if backup.status == Status::Completed {
             Way::look(Path::new(&from), Path::new(&to), device)
@@ -165,6 +179,9 @@ impl Moves {
 
     /// Prints what would be moved.
     fn dry_run(mut self) -> Result<u8> {
+        if self.queue.is_empty() {
+            return Ok(self.status);
+        }
         let items = std::mem::take(&mut self.queue);
         let identity = |item: &Item| Identity {
             id: Some(item.backup.id),
@@ -182,10 +199,10 @@ impl Moves {
                 Judgement::May(_) if !Path::new(&item.from).exists() => {
                     Err(anyhow!("its archive '{}' is missing", item.from))
                 }
-                Judgement::May(_) => self.there(&item).map(drop),
+                Judgement::May(_) => Ok(()),
             });
             match checked {
-                Ok(()) => self.report.add(item)?,
+                Ok(()) => self.report.add(&self.home, item)?,
                 Err(error) => self.fail(&item.backup, &error),
             }
         }
@@ -197,7 +214,11 @@ impl Moves {
         if self.queue.is_empty() && !self.is_all {
             return Ok(self.status);
         }
-        make_storage(self.target.dir())?;
+        self.storage = self.enter()?;
+        if !self.home.has_catalog() {
+            catalog::write(&self.home, |session| self.keep_storage(session))?;
+            return Ok(self.status);
+        }
         self.begin_progress();
         let ended = self.parts();
         self.signals.release();
@@ -210,28 +231,46 @@ impl Moves {
         })
     }
 
-    /// One part after the other.
+    /// One part after the other. What was moved is told also where a session fails: the next
+    /// one, of whatever program, records it.
     fn parts(&mut self) -> Result<()> {
-        let mut told = Ok(());
+        let (mut told, mut turned) = (Ok(()), Ok(()));
         let mut part = Vec::new();
         for number in 0.. {
-            let next = self.step(&mut part, number == 0)?;
+            let next = turned.and_then(|()| self.step(&mut part, number == 0));
+            let (next, recorded) = match next {
+                Ok(next) => (next, Ok(())),
+                Err(error) => (Vec::new(), Err(error)),
+            };
             for going in std::mem::replace(&mut part, next) {
                 told = told.and(self.tell(going));
             }
             // What is begun is finished, whether anybody can be told or not.
             told = told.and(self.report.flush());
+            recorded?;
             if part.is_empty() && (self.queue.is_empty() || self.signals.caught().is_some()) {
                 break;
             }
             bring(&mut part, &self.target, &self.signals, &self.progress);
-            self.turn(&mut part)?;
+            turned = self.turn(&mut part);
         }
         if self.has_left {
             // Its recovery settles what is left.
             catalog::write(&self.home, |_| Ok(()))?;
         }
         told
+    }
+
+    /// Makes the directory ready for archives.
+    fn enter(&self) -> Result<Option<Storage>> {
+        let dir = self.target.dir();
+        let archives = if self.home.has_catalog() {
+            catalog::read(&self.home, |session| session.archives_in(dir))?
+        } else {
+            Vec::new()
+        };
+        let archives = archives.iter().map(String::as_str);
+        self.home.storages.enter(dir, archives, false)
     }
 
     fn begin_progress(&self) {
@@ -255,8 +294,8 @@ impl Moves {
             if self.signals.caught().is_some() {
                 return Ok((Vec::new(), Vec::new()));
             }
-            if self.is_all && is_first {
-                self.set_storage(session)?;
+            if is_first {
+                self.keep_storage(session)?;
             }
             // Meanwhile others were made in the old place.
             let is_last = self.is_all && next.is_empty() && !is_first;
@@ -277,9 +316,12 @@ impl Moves {
     }
 
     /// First of all, so that whatever ends this program, the next backup goes to the new place.
-    fn set_storage(&self, session: &Session<'_>) -> Result<()> {
+    fn keep_storage(&self, session: &Session<'_>) -> Result<()> {
+        if let Some(storage) = &self.storage {
+            session.keep_storage(storage)?;
+        }
         let (old, new) = (session.storage_dir()?, self.target.text());
-        if old == self.target.dir() {
+        if !self.is_all || old == self.target.dir() {
             return Ok(());
         }
         session.set_setting("storage_dir", new)?;
@@ -291,8 +333,8 @@ impl Moves {
         })
     }
 
-    /// As many as a part takes, those whose new place is taken with the file that is there.
-    fn next_part(&mut self) -> Vec<Ready> {
+    /// As many as a part takes.
+    fn next_part(&mut self) -> Vec<Item> {
         let (most, mut bytes) = (part_len(), 0);
         let mut part = Vec::new();
         while part.len() < most && bytes < PART_BYTES {
@@ -300,18 +342,9 @@ impl Moves {
                 break;
             };
             bytes += weight(&item);
-            let there = self.there(&item);
-            part.push((item, there));
+            part.push(item);
         }
         part
-    }
-
-    fn there(&self, item: &Item) -> Result<There> {
-        if item.way != Way::Taken {
-            return Ok(There::Nothing);
-        }
-        let held = way::take(&item.backup, Path::new(&item.to), &self.signals)?;
-        Ok(held.map_or(There::Nothing, There::Same))
     }
 
     /// Turns the rows to what was copied, then removes the old archives.
@@ -326,9 +359,18 @@ impl Moves {
 
     fn tell(&mut self, going: Going) -> Result<()> {
         self.done_count.fetch_add(1, Ordering::Relaxed);
-        let Going { item, state, .. } = going;
+        let Going {
+            mut item, state, ..
+        } = going;
         match state {
-            State::Moved => return self.report.add(item),
+            State::Moved => {
+                if item.backup.backup_path != item.to {
+                    // It could not be recorded.
+                    item.backup.backup_path.clone_from(&item.to);
+                    item.backup.status = Status::Moving;
+                }
+                return self.report.add(&self.home, item);
+            }
             State::Stays(error) => self.fail(&item.backup, &error),
             State::Left(error) => {
                 self.has_left = true;
@@ -349,13 +391,13 @@ impl Moves {
     }
 }
 
-/// What is to be copied or read of it, in bytes.
+/// What is to be copied of it, in bytes.
 fn weight(item: &Item) -> u64 {
     let size = item.backup.backup_size;
     let size = size.and_then(|size| u64::try_from(size).ok());
     match item.way {
         Way::None | Way::Rename => 0,
-        Way::Copy | Way::Taken => size.unwrap_or_default(),
+        Way::Copy => size.unwrap_or_default(),
     }
 }
 

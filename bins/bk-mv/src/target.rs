@@ -71,7 +71,9 @@ impl Target {
         if count == 0 {
             return Ok(());
         }
-        let space = Space::at(&self.dir)?;
+        let Some(space) = Space::at(&self.dir)? else {
+            return Ok(());
+        };
         let reserve_bytes = self.reserve_bytes;
         let reserve_bytes = reserve_bytes.unwrap_or_else(|| space.default_reserve());
         ensure!(

@@ -1,17 +1,13 @@
-//! How one archive gets to its new place, as far as stat and the bytes tell.
+//! How one archive gets to its new place, as far as stat tells.
 //!
 //! Looks without the catalog; whether the record still allows it, `judge` tells under the lock.
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::hashed;
-use bk_schema::at_work::{Held, hold, is_absent, is_same_name};
-use bk_schema::record::Backup;
+use bk_schema::at_work::{is_absent, is_same_name};
 use bk_schema::recovery::partial_path;
-use bk_schema::signals::Signals;
 use serde::Serialize;
 
 /// How it gets there.
@@ -24,9 +20,6 @@ pub(crate) enum Way {
     Rename,
     /// Into another one.
     Copy,
-    /// A file of that name is there already: only if it has the same bytes, the record may
-    /// turn to it.
-    Taken,
 }
 
 impl Way {
@@ -55,7 +48,13 @@ impl Way {
         if (here.dev(), here.ino()) == (there.dev(), there.ino()) && is_same_name(from, to)? {
             return Ok(Self::None);
         }
-        Ok(Self::Taken)
+        let dir = to.parent().unwrap_or(Path::new("/"));
+        bail!(
+            "'{}' is there already, and bk-mv takes no file for the archive: where it is a copy, 'bk-adopt --relink {}' finds it once '{}' is moved aside",
+            to.display(),
+            dir.display(),
+            from.display()
+        );
     }
 
     /// The word that people read.
@@ -64,7 +63,6 @@ impl Way {
             Self::None => "is there",
             Self::Rename => "rename",
             Self::Copy => "copy",
-            Self::Taken => "taken",
         }
     }
 }
@@ -75,38 +73,4 @@ fn stat(path: &Path) -> Result<Option<std::fs::Metadata>> {
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("'{}'", path.display())),
     }
-}
-
-/// Takes the file that is in the new place, once its bytes are those of the record. `None` where
-/// it is the archive itself by another name, which is taken with that.
-///
-/// # Errors
-/// Another file, one that somebody is at work on, a signal, and those of the file system.
-pub(crate) fn take(backup: &Backup, to: &Path, signals: &Signals) -> Result<Option<Held>> {
-    let shown = to.display();
-    let here = stat(Path::new(&backup.backup_path))?;
-    let there = stat(to)?.with_context(|| format!("'{shown}' was there and is gone"))?;
-    if here.is_some_and(|it| (it.dev(), it.ino()) == (there.dev(), there.ino())) {
-        return Ok(None);
-    }
-    let another = || format!("'{shown}' is there already, and is another file");
-    let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
-    ensure!(there.is_file() && size == Some(there.len()), another());
-    let held = hold(to).with_context(|| format!("'{shown}'"))?;
-    let held = held.with_context(|| format!("'{shown}' was there and is gone"))?;
-    match hash(&held, signals).with_context(|| format!("'{shown}'"))? {
-        None => bail!("interrupted"),
-        Some(hash) => ensure!(Some(hash) == backup.backup_hash, another()),
-    }
-    Ok(Some(held))
-}
-
-/// The SHA-256 of what is held; `None` after a signal.
-///
-/// # Errors
-/// Those of read(2).
-pub(crate) fn hash(held: &Held, signals: &Signals) -> io::Result<Option<String>> {
-    let go_on = &mut |_| signals.caught().is_none();
-    let whole = hashed::whole(held.file().try_clone()?, go_on)?;
-    Ok(whole.map(|whole| whole.hash))
 }

@@ -4,6 +4,7 @@
 
 use bk_schema::listing::{Listed, size};
 use bk_schema::output::{Cell, Tone, visible};
+use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -60,7 +61,7 @@ impl Item {
                 let text = text.to_owned();
                 return Cell { text, tone };
             }
-            Field::Verified => return verified(LastVerified::of(backup), now),
+            Field::Verified => return verified(backup, now),
             Field::Date => self.time.chars().take(DATE_BYTES).collect(),
             Field::Time => self.time.clone(),
             Field::Age => age(backup.created_at, now),
@@ -77,16 +78,15 @@ impl Item {
     }
 }
 
-/// How long ago it was verified, and what came of it.
-fn verified(last: Option<LastVerified>, now: Timestamp) -> Cell {
-    let Some(last) = last else {
-        return "-".to_owned().into();
+/// How long ago it was proved whole or found bad.
+fn verified(backup: &Backup, now: Timestamp) -> Cell {
+    let bad = LastVerified::of(backup).filter(|last| !last.ok);
+    let (outcome, tone, at) = match (bad, LastVerified::proved_at(backup, now)) {
+        (Some(last), _) => ("BAD", Tone::Bad, last.at),
+        (None, Some(at)) => ("ok", Tone::Plain, at),
+        (None, None) => return "-".to_owned().into(),
     };
-    let (outcome, tone) = match last.ok {
-        true => ("ok", Tone::Plain),
-        false => ("BAD", Tone::Bad),
-    };
-    let text = format!("{outcome} {}", age(last.at, now));
+    let text = format!("{outcome} {}", age(at, now));
     Cell { text, tone }
 }
 
@@ -135,8 +135,7 @@ pub(crate) mod tests {
         }))
         .unwrap();
         change(&mut backup);
-        let (mut listed, _) = Listed::look(backup);
-        listed.file_status = bk_schema::listing::FileStatus::Available;
+        let listed = Listed::new(backup, bk_schema::listing::FileStatus::Available);
         Item::new(listed, &TimeZone::UTC)
     }
 

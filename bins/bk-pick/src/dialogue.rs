@@ -67,7 +67,8 @@ impl Dialogue {
         state.resize(width, height);
         let (sender, receiver) = sync_channel(events::QUEUE);
         let keys = sender.clone();
-        std::thread::spawn(move || events::read_keys(&keys));
+        let reading = std::thread::Builder::new().spawn(move || events::read_keys(&keys));
+        reading.context("cannot begin a thread")?;
         Ok(Self {
             home,
             state,

@@ -47,11 +47,13 @@ impl Listing {
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        let child = command.spawn()?;
-        std::thread::spawn(move || {
+        let listing = Self {
+            child: command.spawn()?,
+        };
+        std::thread::Builder::new().spawn(move || {
             read(reader, |part| sender.send(Event::Inside(run, part)).is_ok());
-        });
-        Ok(Self { child })
+        })?;
+        Ok(listing)
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use anyhow::Result;
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
+use bk_schema::clock;
 use bk_schema::home::{self, Home};
 use bk_schema::lines::Line;
 use bk_schema::listing::{self, FileStatus, Listed};
@@ -15,7 +16,6 @@ use bk_schema::operands::{self, Without};
 use bk_schema::output::{Output, is_colour_wanted};
 use bk_schema::record::{Backup, Status};
 use bk_schema::signals::SIGNALLED;
-use jiff::tz::TimeZone;
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Item;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         PROGRAM.warn("there is nothing to choose from");
         return Ok(cli::SOME_FAILED);
     }
-    let zone = TimeZone::system();
+    let zone = bk_schema::zone::local();
     let items = listed.into_iter().map(|one| Item::new(one, &zone));
     let mut state = State::new(items.collect(), now);
     state.header = header.map(str::to_owned);
@@ -61,7 +61,7 @@ fn show(home: Home, tty: File, state: State) -> Result<End> {
     Dialogue::begin(home, tty, state)?.run()
 }
 
-/// What there is to choose from, newest first: what is given, or all that is available.
+/// What there is to choose from, newest first, and what is from the future last: what is given, or all that is available.
 fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     let mut status = cli::DONE;
     let mut listed = Vec::new();
@@ -79,7 +79,7 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         match row {
             Ok((backup, object)) => {
                 if seen.insert(backup.id) {
-                    let (mut one, _) = Listed::look(backup);
+                    let mut one = Listed::look(home, backup);
                     one.pass(object);
                     listed.push(one);
                 }
@@ -93,7 +93,16 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         };
         listed.retain(is_available);
     }
-    listed.sort_by_key(|one| (one.backup.created_at, one.backup.id));
+    // Whose age is unknown is not to be taken for the newest.
+    let age = |one: &Listed| {
+        let created = one.backup.created_at;
+        (
+            !clock::is_to_come(created, home.now),
+            created,
+            one.backup.id,
+        )
+    };
+    listed.sort_by_key(age);
     listed.reverse();
     Ok((listed, status))
 }

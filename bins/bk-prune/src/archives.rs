@@ -5,13 +5,14 @@
 
 use std::collections::btree_map::Entry;
 use std::fs::Metadata;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::record::{Backup, Status};
 use bk_schema::space::Space;
+use bk_schema::storage::Unreachable;
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
@@ -20,21 +21,14 @@ use crate::retention::Archive;
 /// stat(2) counts the space of a file in these, whatever the file system's own blocks.
 const BLOCK_BYTES: u64 = 512;
 
-/// The archive of a completed backup; `None` where there is none, and where that cannot be told.
-pub(crate) fn look(backup: &Backup) -> Option<Archive> {
-    if backup.status != Status::Completed {
-        return None;
-    }
-    let path = &backup.backup_path;
-    match std::fs::metadata(path) {
-        Ok(metadata) => metadata.is_file().then(|| archive(&metadata)),
-        Err(error) => {
-            if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-                PROGRAM.warn(&format!("warning: cannot look at '{path}': {error}"));
-            }
-            None
-        }
-    }
+/// The archive of a completed backup; `None` where there is none.
+///
+/// # Errors
+/// [`Unreachable`], where that cannot be told.
+pub(crate) fn look(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
+    let found = home.storages.stat(backup.backup_path.as_ref())?;
+    let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;
+    Ok(found.filter(is_archive).map(|it| archive(&it)))
 }
 
 fn archive(metadata: &Metadata) -> Archive {
@@ -55,8 +49,14 @@ pub(crate) fn free<'a>(
     for (backup, archive) in all {
         let Some(archive) = archive else { continue };
         if let Entry::Vacant(entry) = free.entry(archive.file_system) {
-            let space = Space::at(Path::new(&backup.backup_path))?;
-            entry.insert(space.available_bytes);
+            match Space::at(Path::new(&backup.backup_path))? {
+                Some(space) => drop(entry.insert(space.available_bytes)),
+                // Nothing says that space is wanted there.
+                None => PROGRAM.warn(&format!(
+                    "warning: --keep-free is not heeded where '{}' is: the file system does not tell its free space",
+                    backup.backup_path
+                )),
+            }
         }
     }
     Ok(free)

@@ -21,6 +21,18 @@ pub(crate) const PROGRAM: Program = Program {
             "print what would stay too, and why; remove nothing",
         ),
         Flag::new(
+            "all",
+            None,
+            None,
+            "all backups are candidates, whatever standard input is",
+        ),
+        Flag::new(
+            "force-clock",
+            None,
+            None,
+            "go on though the clock seems to have jumped",
+        ),
+        Flag::new(
             "expired",
             None,
             None,
@@ -133,7 +145,7 @@ pub(crate) const PROGRAM: Program = Program {
             "group-by",
             None,
             Some("KEYS"),
-            "rules count for each: sources,type (so by default), version, none",
+            "rules count for each: sources,type,host (so by default), version, none",
         ),
         Flag::new(
             "allow-empty",

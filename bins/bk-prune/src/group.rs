@@ -3,6 +3,7 @@
 //! Knows no rule.
 
 use anyhow::{Result, ensure};
+use bk_schema::host::Host;
 use bk_schema::record::{Backup, parse_in};
 use serde_json::Value;
 
@@ -12,12 +13,14 @@ pub(crate) enum Key {
     Sources,
     Type,
     Version,
+    Host,
 }
 
-const KEYS: [(&str, Key); 3] = [
+const KEYS: [(&str, Key); 4] = [
     ("sources", Key::Sources),
     ("type", Key::Type),
     ("version", Key::Version),
+    ("host", Key::Host),
 ];
 
 /// Where a source is not UTF-8, `sources` alone may be the same for several.
@@ -40,16 +43,17 @@ impl Key {
             .collect()
     }
 
-    fn values(self, backup: &Backup) -> Vec<Value> {
+    fn values(self, backup: &Backup, here: &Host) -> Vec<Value> {
         let metadata = |key| backup.backup_metadata.get(key).cloned().unwrap_or_default();
         match self {
             Self::Sources => vec![metadata("sources"), metadata(EXACT_SOURCES)],
             Self::Type => vec![backup.backup_type.name().into()],
             Self::Version => vec![backup.source_version.clone().into()],
+            Self::Host => vec![here.of(backup).into()],
         }
     }
 
-    fn label(self, backup: &Backup) -> String {
+    fn label(self, backup: &Backup, here: &Host) -> String {
         let unknown = || "-".to_owned();
         match self {
             Self::Sources => {
@@ -64,19 +68,20 @@ impl Key {
             }
             Self::Type => backup.backup_type.name().to_owned(),
             Self::Version => backup.source_version.clone().unwrap_or_else(unknown),
+            Self::Host => here.of(backup).map_or_else(unknown, str::to_owned),
         }
     }
 }
 
 /// What tells a group from the others.
-pub(crate) fn id_of(backup: &Backup, keys: &[Key]) -> String {
-    let values = keys.iter().flat_map(|key| key.values(backup));
+pub(crate) fn id_of(backup: &Backup, keys: &[Key], here: &Host) -> String {
+    let values = keys.iter().flat_map(|key| key.values(backup, here));
     Value::Array(values.collect()).to_string()
 }
 
 /// The group for people.
-pub(crate) fn label_of(backup: &Backup, keys: &[Key]) -> String {
-    let labels: Vec<_> = keys.iter().map(|key| key.label(backup)).collect();
+pub(crate) fn label_of(backup: &Backup, keys: &[Key], here: &Host) -> String {
+    let labels: Vec<_> = keys.iter().map(|key| key.label(backup, here)).collect();
     if labels.is_empty() {
         "all".to_owned()
     } else {

@@ -2,8 +2,9 @@
 //!
 //! Knows no backup; what it means for backups, `retention` tells.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bk_schema::cli::{Arguments, UsageError};
+use bk_schema::host::Host;
 use bk_schema::units;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -13,6 +14,8 @@ use bk_schema::period::Period;
 
 /// How old a failed backup gets unless `--failed-after` says otherwise.
 const FAILED_AFTER: &str = "7d";
+/// What makes a group unless `--group-by` says otherwise.
+const GROUP_BY: &str = "sources,type,host";
 
 /// What is to be kept.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ pub(crate) struct Policy {
     pub(crate) caps: Caps,
     /// What makes a group.
     pub(crate) group_by: Vec<Key>,
+    /// Whose catalog it is: it may have had other names.
+    pub(crate) here: Host,
     /// Whether the newest of a group may be removed too.
     pub(crate) allow_empty: bool,
     /// How old failed ones get.
@@ -69,13 +74,7 @@ impl Age {
         };
         let span: Span = text.parse().ok().with_context(wrong)?;
         ensure!(!span.is_negative(), wrong());
-        // Other programs write months so.
-        if text
-            .split(|c: char| !c.is_alphabetic())
-            .any(|word| word == "m")
-        {
-            bail!("'{text}' may mean minutes or months: write them as min or mo");
-        }
+        units::check_no_lone_m(text)?;
         Ok(Self {
             text: text.to_owned(),
             span,
@@ -102,8 +101,9 @@ impl Policy {
         let policy = Self {
             rules: rules(arguments)?,
             caps,
-            group_by: Key::parse_all(arguments.text("group-by")?.unwrap_or("sources,type"))
+            group_by: Key::parse_all(arguments.text("group-by")?.unwrap_or(GROUP_BY))
                 .map_err(|e| bk_schema::cli::usage(&e, "--group-by"))?,
+            here: Host::default(),
             allow_empty: arguments.has("allow-empty"),
             failed_after: failed_after.map_or_else(|| Age::parse(FAILED_AFTER), Ok)?,
             zone: zone(arguments)?,
@@ -157,7 +157,7 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
         })
     };
     let zone = arguments.parsed("time-zone", parse)?;
-    Ok(zone.unwrap_or_else(TimeZone::system))
+    Ok(zone.unwrap_or_else(bk_schema::zone::local))
 }
 
 /// A number of backups, or no limit.

@@ -5,16 +5,21 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments};
+use bk_schema::cli::{self, Arguments, UsageError};
+use bk_schema::clock::{self, Jump};
 use bk_schema::home::{self, Home};
+use bk_schema::host::Host;
+use bk_schema::lines::Line;
 use bk_schema::notices::Notices;
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::record::Backup;
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Unreachable;
 use bk_schema::units::human_size;
+use bk_schema::unread;
 use serde_json::{Map, Value};
 
 use crate::archives;
@@ -23,13 +28,15 @@ use crate::flags::PROGRAM;
 use crate::policy::Policy;
 use crate::removal::{Done, Plan};
 use crate::report::Report;
-use crate::retention::{self, Action, Archive, Candidate, Verdict};
+use crate::retention::{self, Action, Archive, Candidate, Decision, Verdict};
 
 /// A candidate, and the line that it came by.
 pub(crate) struct Item {
     pub(crate) backup: Backup,
     pub(crate) line: Map<String, Value>,
     pub(crate) archive: Option<Archive>,
+    /// Why nobody can tell whether there is one.
+    unreachable: Option<Unreachable>,
 }
 
 /// The whole program.
@@ -46,21 +53,39 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let now = home::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
-    let policy = Policy::new(arguments)?;
+    let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has("dry-run"), arguments.has("explain"));
-    let (items, status) = candidates(&home, arguments)?;
+    let Known {
+        items,
+        status,
+        here,
+        jump,
+    } = Known::read(&home, arguments)?;
+    policy.here = here;
+    if let Some(text) = clock::warning(items.iter().map(|it| &it.backup), now) {
+        PROGRAM.warn(&text);
+    }
     let free = match policy.caps.free_bytes {
         Some(_) => archives::free(items.iter().map(|it| (&it.backup, it.archive)))?,
         None => FreeBytes::new(),
     };
     let all: Vec<_> = items.iter().map(Item::candidate).collect();
-    let verdict = retention::decide(&all, &policy, &free, now);
+    let mut verdict = retention::decide(&all, &policy, &free, now);
+    let status = status.max(leave_unreachable(&home, &items, &mut verdict.decisions));
     for name in &verdict.unmet {
         PROGRAM.warn(&format!(
             "warning: --{name} cannot be met: what is left may not be removed"
         ));
     }
-    let report = Report::new(output, &policy);
+    let removes = |it: &Decision| it.action == Action::Remove;
+    if let Some(jump) = jump.filter(|_| !arguments.has("force-clock"))
+        && verdict.decisions.iter().any(removes)
+    {
+        bail!(
+            "cannot prune: {jump}: if it is right, wait for a day, or go on with --force-clock; nothing is removed"
+        );
+    }
+    let report = Report::new(&home, output, &policy);
     if is_trial || explains {
         tell(report, items, verdict, explains)?;
         return Ok(status);
@@ -83,33 +108,85 @@ impl Item {
     }
 }
 
-/// Each once, and the exit status that the others mean.
-fn candidates(home: &Home, arguments: &Arguments) -> Result<(Vec<Item>, u8)> {
-    let found: Vec<catalog::Found> = match operands::given(arguments, Without::Catalog)? {
-        Some(lines) => catalog::look_up(home, lines)?,
-        None => {
-            let rows = catalog::read(home, |session| session.backups())?;
-            rows.into_iter().map(|row| Ok((row?, Map::new()))).collect()
+/// What is known before anything is decided.
+struct Known {
+    /// The candidates, each once.
+    items: Vec<Item>,
+    /// What the others mean.
+    status: u8,
+    here: Host,
+    jump: Option<Jump>,
+}
+
+impl Known {
+    fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
+        let mut known = Self {
+            items: Vec::new(),
+            status: cli::DONE,
+            here: Host::default(),
+            jump: None,
+        };
+        let lines = given(arguments)?;
+        if lines.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(known);
         }
-    };
-    let mut status = cli::DONE;
-    let (mut items, mut seen) = (Vec::new(), HashSet::new());
-    for one in found {
-        match one {
-            Ok((backup, line)) => {
-                if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                    let archive = archives::look(&backup);
-                    items.push(Item {
-                        backup,
-                        line,
-                        archive,
-                    });
+        let found = catalog::read(home, |session| {
+            known.here = session.host()?;
+            known.jump = session.clock_jump(home.now)?;
+            session.found(lines)
+        })?;
+        let mut seen = HashSet::new();
+        for one in found {
+            match one {
+                Ok((backup, line)) => {
+                    if retention::is_candidate(&backup) && seen.insert(backup.id) {
+                        let looked = archives::look(home, &backup);
+                        let unreachable = looked.as_ref().err().cloned();
+                        known.items.push(Item {
+                            backup,
+                            line,
+                            archive: looked.ok().flatten(),
+                            unreachable,
+                        });
+                    }
                 }
+                Err(error) => known.status = PROGRAM.report(&error),
             }
-            Err(error) => status = PROGRAM.report(&error),
+        }
+        Ok(known)
+    }
+}
+
+/// The lines or operands; `None` where all backups are meant, which must be certain.
+fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
+    if arguments.has("all") {
+        if let Some(operand) = arguments.operands.first() {
+            let operand = operand.display();
+            return Err(UsageError(format!("--all and '{operand}' exclude each other")).into());
+        }
+    } else if arguments.operands.is_empty() {
+        unread::check_no_choice(
+            "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
+        )?;
+    }
+    operands::given(arguments, Without::Catalog)
+}
+
+/// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
+/// that this means.
+fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) -> u8 {
+    let mut status = cli::DONE;
+    for (item, decision) in items.iter().zip(decisions) {
+        if let Some(unreachable) = &item.unreachable
+            && decision.action == Action::Remove
+        {
+            decision.action = Action::Keep;
+            decision.reasons = vec!["offline".to_owned()];
+            home.storages.tell_unreachable(unreachable);
+            status = cli::SOME_FAILED;
         }
     }
-    Ok((items, status))
+    status
 }
 
 /// Prints what would go, or with `explains` all.

@@ -14,6 +14,7 @@ use bk_schema::notices::{Notices, Priority};
 use bk_schema::record::Backup;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::Signals;
+use bk_schema::storage;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -109,12 +110,13 @@ impl<'a> Plan<'a> {
             home,
             event: "prune",
             keep_file: false,
+            offline: false,
             signals,
         };
         let plan = RefCell::new(self);
         let removed = removal.run(
             |session, at_most| plan.borrow_mut().choose(session, at_most),
-            |candidate, outcome| plan.borrow_mut().tell(candidate, outcome),
+            |candidate, outcome| plan.borrow_mut().tell(home, candidate, outcome),
         );
         let mut plan = plan.into_inner();
         // The table, even where something went wrong on the way.
@@ -162,7 +164,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+    fn tell(&mut self, home: &Home, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
         match outcome {
             Ok(freed_bytes) => {
                 self.done.count += 1;
@@ -181,11 +183,15 @@ impl<'a> Plan<'a> {
                     .add(candidate.backup, line, &decision, Some(freed_bytes))
             }
             Err(error) => {
+                self.done.status = cli::SOME_FAILED;
+                if let Some(unreachable) = storage::unreachable(&error) {
+                    home.storages.tell_unreachable(unreachable);
+                    return Ok(());
+                }
                 let name = candidate.backup.backup_name.escape_debug();
                 let text = format!("cannot remove '{name}': {error:#}");
                 PROGRAM.warn(&text);
                 self.notices.tell(Priority::Failed, &text);
-                self.done.status = cli::SOME_FAILED;
                 Ok(())
             }
         }

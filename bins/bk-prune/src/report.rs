@@ -3,6 +3,7 @@
 //! Decides nothing and knows no catalog.
 
 use anyhow::Result;
+use bk_schema::home::Home;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Cell, Column, Output, Tone};
 use bk_schema::record::Backup;
@@ -28,6 +29,7 @@ const COLUMNS: [(&str, bool); 7] = [
 /// Prints lines as they come, and the table at the end: group by group, the oldest first, so
 /// that it can be held against a calendar.
 pub(crate) struct Report<'a> {
+    home: &'a Home,
     output: Output,
     policy: &'a Policy,
     rows: Vec<(Place, Vec<Cell>)>,
@@ -37,8 +39,9 @@ pub(crate) struct Report<'a> {
 type Place = (String, Timestamp, i64);
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(output: Output, policy: &'a Policy) -> Self {
+    pub(crate) fn new(home: &'a Home, output: Output, policy: &'a Policy) -> Self {
         Self {
+            home,
             output,
             policy,
             rows: Vec::new(),
@@ -65,12 +68,12 @@ impl<'a> Report<'a> {
             return Ok(());
         }
         if self.output.is_table() {
-            let group = group::label_of(&backup, &self.policy.group_by);
+            let group = group::label_of(&backup, &self.policy.group_by, &self.policy.here);
             let row = row(&backup, &group, decision, &self.policy.zone);
             self.rows.push(((group, backup.created_at, backup.id), row));
             return Ok(());
         }
-        let (mut listed, _) = Listed::look(backup);
+        let mut listed = Listed::look(self.home, backup);
         let mut own = Map::from_iter([("decision".to_owned(), serde_json::to_value(decision)?)]);
         own.extend(freed_bytes.map(|bytes| ("freed".to_owned(), bytes.into())));
         for key in ["decision", "freed"] {

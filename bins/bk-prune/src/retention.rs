@@ -3,10 +3,14 @@
 //!
 //! The precedence: protected is always kept; else an `expires_at` decides (past: removed,
 //! future: kept); else the rules decide; the newest completed backup of a group is never removed
-//! unless `--allow-empty`. Knows no SQL, no clock and no files.
+//! unless `--allow-empty`, nor is the newest one that lacks nothing of its sources. One from the
+//! future is of unknown age: it stays, and stands in for no other. Knows no SQL, no clock and no
+//! files.
 
 use std::collections::BTreeMap;
 
+use bk_schema::clock;
+use bk_schema::losses;
 use bk_schema::record::{Backup, Status};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -107,6 +111,7 @@ enum Fate {
     Protected,
     Expired,
     Expires,
+    OfUnknownAge,
     ByRules,
 }
 
@@ -116,6 +121,7 @@ impl Fate {
             _ if backup.protected => Self::Protected,
             Some(time) if time <= now => Self::Expired,
             Some(_) => Self::Expires,
+            None if clock::is_to_come(backup.created_at, now) => Self::OfUnknownAge,
             None => Self::ByRules,
         }
     }
@@ -170,7 +176,7 @@ impl<'a> Judgement<'a> {
         for at in (0..self.all.len()).rev() {
             let backup = self.backup(at);
             if backup.status == Status::Completed {
-                let group = group::id_of(backup, &self.policy.group_by);
+                let group = group::id_of(backup, &self.policy.group_by, &self.policy.here);
                 groups.entry(group).or_default().push(at);
             } else {
                 self.judge_failed(at);
@@ -206,28 +212,48 @@ impl<'a> Judgement<'a> {
 
     /// The members come newest first.
     fn judge_group(&mut self, members: &[usize]) {
-        let fate = |at: &usize| Fate::of(self.backup(*at), self.now);
-        let fates: Vec<_> = members.iter().map(fate).collect();
-        // What has a time of its own to go stands in for nothing that would stay.
+        for at in members {
+            self.judge_before_rules(*at, Fate::of(self.backup(*at), self.now));
+        }
+        // What is of unknown age stands in for nothing whose age is known.
+        let is_past = |at: &&usize| !self.is_to_come(**at);
+        let all = members;
+        let members: Vec<_> = all.iter().filter(is_past).copied().collect();
+        // Nor does what has a time of its own to go for what would stay.
         let ruled = |at: &&usize| self.backup(**at).expires_at.is_none();
         let ruled: Vec<_> = members.iter().filter(ruled).copied().collect();
-        for (at, fate) in members.iter().zip(fates) {
-            self.judge_before_rules(*at, fate);
-        }
         let created = |at: &usize| self.backup(*at).created_at;
-        let past = members.iter().map(created).find(|time| *time <= self.now);
         let clock = Clock {
             now: self.now,
-            newest: past.unwrap_or(self.now),
+            newest: members.first().map_or(self.now, created),
         };
         let times: Vec<_> = ruled.iter().map(created).collect();
         for (at, reasons) in ruled.iter().zip(rules::reasons(self.policy, clock, &times)) {
             self.all[*at].keep.extend(reasons);
         }
-        if let Some(newest) = members.first().filter(|_| !self.policy.allow_empty) {
-            self.all[*newest].keep.push("newest in group".to_owned());
-            self.all[*newest].may_go = false;
+        let newest = members.first().or(all.first());
+        let Some(newest) = newest.filter(|_| !self.policy.allow_empty) else {
+            return;
+        };
+        self.hold(*newest, "newest in group");
+        // What has no file at all may be of a place where nothing was mounted.
+        let is_whole = |at: &&usize| {
+            let backup = self.backup(**at);
+            losses::count(backup) == 0 && backup.file_count.is_some_and(|count| count > 0)
+        };
+        if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {
+            self.hold(*whole, "newest that lacks nothing");
         }
+    }
+
+    /// Keeps one, whatever limits say.
+    fn hold(&mut self, at: usize, reason: &str) {
+        self.all[at].keep.push(reason.to_owned());
+        self.all[at].may_go = false;
+    }
+
+    fn is_to_come(&self, at: usize) -> bool {
+        clock::is_to_come(self.backup(at).created_at, self.now)
     }
 
     fn judge_before_rules(&mut self, at: usize, fate: Fate) {
@@ -239,6 +265,7 @@ impl<'a> Judgement<'a> {
         match fate {
             Fate::Protected => self.all[at].keep.push("protected".to_owned()),
             Fate::Expires => self.all[at].keep.push(format!("expires {expiry}")),
+            Fate::OfUnknownAge => self.all[at].keep.push("from the future".to_owned()),
             Fate::Expired => self.all[at].remove.push(format!("expired {expiry}")),
             Fate::ByRules => {
                 self.all[at].may_go = true;
@@ -253,7 +280,7 @@ impl<'a> Judgement<'a> {
 
     fn apply_caps(&mut self, caps: &Caps, free: &FreeBytes) -> Vec<String> {
         let completed: Vec<_> = (0..self.all.len())
-            .filter(|at| self.backup(*at).status == Status::Completed)
+            .filter(|at| self.backup(*at).status == Status::Completed && !self.is_to_come(*at))
             .collect();
         let weight = |at: &usize| Weight {
             size_bytes: self.backup(*at).backup_size.unwrap_or(0).unsigned_abs(),

@@ -15,8 +15,8 @@ use bk_schema::period::Period;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     pub(crate) now: Timestamp,
-    /// The newest backup of the group that does not lie in the future: a group whose backups
-    /// stopped is not emptied by the time that goes by.
+    /// The newest backup of the group: a group whose backups stopped is not emptied by the time
+    /// that goes by.
     pub(crate) newest: Timestamp,
 }
 

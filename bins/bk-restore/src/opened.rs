@@ -4,12 +4,14 @@
 //! changes nothing.
 
 use std::fs::File;
-use std::io::{ErrorKind, Seek};
+use std::io::Seek;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::extract::Observer;
 use bk_archive::hashed::{self, Whole};
+use bk_schema::at_work::is_absent;
+use bk_schema::home::Home;
 use bk_schema::moving;
 use bk_schema::record::{Backup, Status};
 
@@ -49,13 +51,14 @@ impl Written {
 impl Opened {
     /// # Errors
     /// A backup without an archive, and one whose hash is not the recorded one.
-    pub(crate) fn open(backup: &Backup, verify: bool, watch: &Watch) -> Result<Self> {
+    pub(crate) fn open(home: &Home, backup: &Backup, verify: bool, watch: &Watch) -> Result<Self> {
         let path = backup.backup_path.escape_debug().to_string();
         if matches!(backup.status, Status::Creating | Status::Failed) {
             bail!("it has no archive: it is {}", backup.status.name());
         }
         let file = match moving::open(backup, hashed::open) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if is_absent(&error) => {
+                home.storages.check_again(backup.backup_path.as_ref())?;
                 bail!("its archive '{path}' is missing")
             }
             file => file.with_context(|| format!("'{path}'"))?,

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use bk_schema::catalog::{self, Event};
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::home::{self, Home};
@@ -113,7 +113,7 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let (mut listed, _) = Listed::look(backup);
+                    let mut listed = Listed::look(&self.home, backup);
                     listed.pass(object);
                     listed.passed.insert("restore".into(), restore);
                     if output.is_table() {
@@ -124,7 +124,12 @@ impl Restoration {
                     }
                 }
                 let told = || format!("'{name}' was restored, but that cannot be recorded");
-                failure.map_or(Ok(()), Err).with_context(told)
+                failure.map_or(Ok(()), Err).with_context(told)?;
+                ensure!(
+                    !outcome.is_damaged,
+                    "'{name}' is damaged: what is whole of it was restored"
+                );
+                Ok(())
             }
             Err(error) => {
                 let error = match self.signals.caught() {
@@ -165,6 +170,7 @@ impl Restoration {
                 Ok(Outcome {
                     entries: 1,
                     bytes,
+                    is_damaged: false,
                     placed: Vec::new(),
                 })
             }

@@ -41,6 +41,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     Ok(Outcome {
         entries: done.entries,
         bytes: done.bytes,
+        is_damaged: done.is_damaged,
         placed: Vec::new(),
     })
 }

@@ -84,6 +84,10 @@ impl Observer for Watch {
         }
     }
 
+    fn noted(&self, what: &str) {
+        self.warn(&format!("note: {what}"));
+    }
+
     fn not_held(&self, name: &[u8], what: &str, why: &str) {
         let mut left_out = self.left_out.borrow_mut();
         let count = left_out.not_held.entry(what.to_owned()).or_default();

@@ -15,6 +15,7 @@ use bk_schema::catalog;
 use bk_schema::home::Home;
 use bk_schema::mounts::Mounts;
 use bk_schema::record::Backup;
+use bk_schema::space::Space;
 use bk_schema::units::human_size;
 use serde_json::Value;
 
@@ -34,6 +35,8 @@ const HARMLESS_BYTES: u64 = 64 << 20;
 pub(crate) struct Outcome {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
+    /// Whether something was lost, as the archive is damaged.
+    pub(crate) is_damaged: bool,
     pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
@@ -72,6 +75,7 @@ impl Work<'_> {
     /// Into a directory that stays, and into those that something below it leads to.
     fn into(&self, target: Target, opened: &Opened) -> Result<Outcome> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
+        self.settings.selection.forget();
         let routes = RefCell::new(Routes::new(&target.path, self.home.now));
         let rules = target.rules();
         let has_mounts = !Mounts::read().below(&target.path).is_empty();
@@ -152,6 +156,7 @@ impl Work<'_> {
         let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
+        self.settings.selection.forget();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         self.check_selection(&met.into_inner(), done.entries)?;
         stage.make_tree()?;
@@ -168,6 +173,11 @@ impl Work<'_> {
             self.settings.selection.is_all() || entries > 0,
             "the backup holds nothing that is asked for"
         );
+        for glob in self.settings.selection.unmet() {
+            let glob = glob.escape_debug();
+            self.watch
+                .warn(&format!("warning: --path '{glob}' matched nothing"));
+        }
         Ok(())
     }
 
@@ -233,7 +243,7 @@ impl Work<'_> {
     /// # Errors
     /// As [`Opened::open`].
     pub(crate) fn open(&self) -> Result<Opened> {
-        Opened::open(self.backup, self.settings.verify, self.watch)
+        Opened::open(self.home, self.backup, self.settings.verify, self.watch)
     }
 
     /// How the archive is to be restored into this stage.
@@ -249,8 +259,14 @@ impl Work<'_> {
             rights: self.settings.rights(),
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
+            salvages: !self.settings.verify || self.is_damaged(),
             jobs: self.settings.jobs,
         }
+    }
+
+    /// Whether it was adopted though it is damaged.
+    fn is_damaged(&self) -> bool {
+        self.backup.backup_metadata.contains_key("damaged")
     }
 
     fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Done> {
@@ -278,11 +294,12 @@ impl Work<'_> {
         else {
             return Ok(());
         };
-        let stat = rustix::fs::fstatvfs(stage.dir.root())?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let Some(space) = Space::of(stage.dir.root())? else {
+            return Ok(());
+        };
+        let free = space.available_bytes;
         ensure!(
-            // One that has no blocks at all tells no figures.
-            bytes <= free || stat.f_blocks == 0,
+            bytes <= free,
             "it takes {} and '{}' has {} free",
             human_size(bytes),
             stage.path.parent().unwrap_or(&stage.path).display(),
@@ -340,6 +357,7 @@ impl Work<'_> {
         Ok(Outcome {
             entries: staged.iter().map(|(.., done)| done.entries).sum(),
             bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
+            is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
             placed: places
                 .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
                 .collect(),
@@ -398,6 +416,11 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         };
         values.iter().map(Value::as_str).collect()
     };
+    if backup.backup_metadata.contains_key("stdin_filename") {
+        bail!(
+            "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
+        );
+    }
     let unknown = "its record does not tell where it was taken from: name a directory with -C";
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");

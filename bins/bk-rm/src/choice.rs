@@ -8,13 +8,14 @@ use std::vec;
 
 use anyhow::{Context, Result};
 use bk_schema::catalog::Session;
+use bk_schema::home::Home;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
 use bk_schema::removal::Candidate;
 use bk_schema::rows::Unknown;
 use serde_json::{Map, Value};
 
-use crate::judge::judge;
+use crate::judge::{Allowed, judge};
 
 /// A candidate with the line that it came by.
 pub(crate) type Chosen = Candidate<Map<String, Value>>;
@@ -22,7 +23,8 @@ pub(crate) type Chosen = Candidate<Map<String, Value>>;
 /// The lines on their way.
 pub(crate) struct Choice {
     lines: vec::IntoIter<Line>,
-    force_protected: bool,
+    home: Home,
+    allowed: Allowed,
     /// The names of those that were chosen or refused, by their ids: a backup that is given
     /// twice is removed once.
     seen: HashMap<i64, String>,
@@ -31,10 +33,11 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn new(lines: Vec<Line>, force_protected: bool) -> Self {
+    pub(crate) fn new(home: Home, lines: Vec<Line>, allowed: Allowed) -> Self {
         Self {
             lines: lines.into_iter(),
-            force_protected,
+            home,
+            allowed,
             seen: HashMap::new(),
             seen_names: HashSet::new(),
             refused: Vec::new(),
@@ -92,7 +95,7 @@ impl Choice {
             return None;
         }
         self.seen_names.insert(name);
-        let judged = judge(&backup, &line, self.force_protected);
+        let judged = judge(&self.home, &backup, &line, self.allowed);
         let shown = backup.backup_name.escape_debug();
         let judged = judged.with_context(|| format!("cannot remove '{shown}'"));
         match judged {

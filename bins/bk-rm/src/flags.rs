@@ -21,5 +21,11 @@ pub(crate) const PROGRAM: Program = Program {
             None,
             "remove only the record; the archive stays",
         ),
+        Flag::new(
+            "offline",
+            None,
+            None,
+            "remove records too whose storage is not there",
+        ),
     ],
 };

@@ -3,31 +3,46 @@
 //! Knows no catalog; of a removal under way it asks who holds the archive.
 
 use anyhow::{Result, bail};
+use bk_schema::home::Home;
 use bk_schema::record::{Backup, Status};
 use bk_schema::removal;
 use serde_json::{Map, Value};
+
+/// What the flags allow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// The removal of protected ones.
+    pub(crate) protected: bool,
+    /// That of records whose storage is not there.
+    pub(crate) offline: bool,
+}
 
 /// Why it may not go, if it may not.
 ///
 /// # Errors
 /// That reason, to stand after the name.
 pub(crate) fn judge(
+    home: &Home,
     backup: &Backup,
     line: &Map<String, Value>,
-    force_protected: bool,
+    allowed: Allowed,
 ) -> Result<()> {
     if is_kept(line) {
         bail!("its line says that it is to be kept");
     }
+    let is_given_up =
+        || allowed.offline && home.storages.check(backup.backup_path.as_ref()).is_err();
     match backup.status {
+        // Nobody works on a storage that is not there, and no recovery will settle the row.
+        Status::Creating | Status::Moving if is_given_up() => {}
         Status::Creating => bail!("it is being made by another program"),
         Status::Moving => bail!("it is being moved by another program"),
-        Status::Deleting if removal::is_under_way(backup) => {
+        Status::Deleting if removal::is_under_way(home, backup) => {
             bail!("it is gone: another program is removing it")
         }
         Status::Deleting | Status::Completed | Status::Failed => {}
     }
-    if backup.protected && !force_protected {
+    if backup.protected && !allowed.protected {
         bail!("it is protected; --force-protected removes it all the same");
     }
     Ok(())

@@ -9,13 +9,17 @@ use anyhow::{Error, Result};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
 use bk_schema::home::{self, Home};
+use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
+use bk_schema::record::Backup;
 use bk_schema::removal::{self, Removal};
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage;
 
 use crate::choice::{Choice, Chosen};
 use crate::flags::PROGRAM;
+use crate::judge::Allowed;
 use crate::report::Report;
 
 /// The whole program.
@@ -32,11 +36,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
         return Ok(cli::DONE);
     }
+    let allowed = Allowed {
+        protected: arguments.has("force-protected"),
+        offline: arguments.has("offline"),
+    };
     let mut work = Work {
+        choice: Choice::new(home.clone(), lines, allowed),
         home,
         keep_file: arguments.has("keep-file"),
+        offline: allowed.offline,
         signals: Signals::watch()?,
-        choice: Choice::new(lines, arguments.has("force-protected")),
         report: Report::new(output),
         status: cli::DONE,
     };
@@ -58,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 struct Work {
     home: Home,
     keep_file: bool,
+    offline: bool,
     signals: Signals,
     choice: Choice,
     report: Report,
@@ -72,6 +82,7 @@ impl Work {
             home: &home,
             event: "remove",
             keep_file: self.keep_file,
+            offline: self.offline,
             signals: &signals,
         };
         let work = RefCell::new(self);
@@ -87,7 +98,11 @@ impl Work {
             let freed = if self.keep_file {
                 Ok(0)
             } else {
-                removal::would_free(&candidate.backup)
+                removal::would_free(&self.home, &candidate.backup)
+            };
+            let freed = match freed {
+                Err(error) if self.offline && removal::is_unreachable(&error) => Ok(0),
+                freed => freed,
             };
             self.tell(candidate, freed)?;
         }
@@ -97,9 +112,10 @@ impl Work {
     fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
         self.tell_refused();
         match outcome {
-            Ok(freed_bytes) => self
-                .report
-                .add(candidate.backup, candidate.with, freed_bytes),
+            Ok(freed_bytes) => {
+                let listed = self.look(candidate.backup);
+                self.report.add(listed, candidate.with, freed_bytes)
+            }
             Err(error) => {
                 self.fail(&candidate, error);
                 Ok(())
@@ -107,7 +123,21 @@ impl Work {
         }
     }
 
+    /// Why what is given up cannot be reached is no news.
+    fn look(&self, backup: Backup) -> Listed {
+        let reached = self.home.storages.stat(backup.backup_path.as_ref());
+        match reached {
+            Err(_) if self.offline => Listed::new(backup, FileStatus::Offline),
+            _ => Listed::look(&self.home, backup),
+        }
+    }
+
     fn fail(&mut self, candidate: &Chosen, error: Error) {
+        self.status = cli::SOME_FAILED;
+        if let Some(unreachable) = storage::unreachable(&error) {
+            self.home.storages.tell_unreachable(unreachable);
+            return;
+        }
         let name = candidate.backup.backup_name.escape_debug();
         let remedy = if removal::is_no_archive(&error) {
             "; --keep-file removes only the record"
@@ -115,7 +145,6 @@ impl Work {
             ""
         };
         PROGRAM.warn(&format!("cannot remove '{name}': {error:#}{remedy}"));
-        self.status = cli::SOME_FAILED;
     }
 
     fn tell_refused(&mut self) {

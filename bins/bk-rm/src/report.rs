@@ -5,7 +5,6 @@
 use anyhow::Result;
 use bk_schema::listing::Listed;
 use bk_schema::output::{Cell, Column, Output};
-use bk_schema::record::Backup;
 use bk_schema::units::human_size;
 use serde_json::{Map, Value};
 
@@ -36,14 +35,13 @@ impl Report {
     /// Those of the output.
     pub(crate) fn add(
         &mut self,
-        backup: Backup,
+        mut listed: Listed,
         line: Map<String, Value>,
         freed_bytes: u64,
     ) -> Result<()> {
         if self.output.is_gone() {
             return Ok(());
         }
-        let (mut listed, _) = Listed::look(backup);
         if self.output.is_table() {
             self.rows.push(row(&listed, freed_bytes));
             return Ok(());

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     for (outcome, line) in outcomes.into_iter().zip(lines) {
         match outcome {
             Ok(backup) => {
-                let (mut listed, _) = Listed::look(backup);
+                let mut listed = Listed::look(&home, backup);
                 listed.pass(line.object);
                 changed.push(listed);
             }

@@ -52,7 +52,7 @@ impl Round {
     /// were longest ago. A verification that was less thorough counts as none.
     pub(crate) fn choose(&self, all: Vec<Backup>) -> Vec<Backup> {
         let levels = self.level.and_deeper();
-        let verified_at = |backup: &Backup| LastVerified::time_at(backup, &levels);
+        let verified_at = |backup: &Backup| LastVerified::time_at(backup, levels);
         let is_due = |backup: &Backup| {
             let at = verified_at(backup);
             backup.status == Status::Completed

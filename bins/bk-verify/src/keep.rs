@@ -1,12 +1,16 @@
-//! What came of a verification goes to the ledger and into the record, if that is still the one
-//! that was verified.
+//! What came of verifications goes to the ledger and into the records, if those are still the ones
+//! that were verified: all in one session, whatever they are called by now.
 //!
 //! Knows no archive and prints nothing.
 
-use anyhow::Result;
-use bk_schema::catalog::{self, Event, Session};
+use std::collections::BTreeMap;
+
+use anyhow::{Error, Result};
+use bk_schema::catalog::{self, Event};
 use bk_schema::home::Home;
+use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
+use bk_schema::rows::Unknown;
 use bk_schema::verified::LastVerified;
 use serde_json::json;
 
@@ -20,28 +24,46 @@ pub(crate) enum Fate {
     Gone,
     /// It tells of another place or another content now.
     Changed(Backup),
+    /// It cannot be read.
+    Bad(Error),
 }
 
-/// Keeps verdicts, all in one session.
+/// Keeps verdicts.
 ///
 /// # Errors
 /// As [`catalog::write`].
 pub(crate) fn keep(home: &Home, verdicts: &[(&Backup, &Verdict)]) -> Result<Vec<Fate>> {
     catalog::write(home, |session| {
-        let keep = |(backup, verdict): &(&Backup, &Verdict)| keep_one(session, backup, verdict);
-        verdicts.iter().map(keep).collect()
+        let identity = |(backup, _): &(&Backup, _)| Identity {
+            id: Some(backup.id),
+            name: None,
+        };
+        let rows = session.find(&verdicts.iter().map(identity).collect::<Vec<_>>())?;
+        // One that was given twice is changed once.
+        let mut kept = BTreeMap::new();
+        let mut fates = Vec::new();
+        for ((checked, verdict), row) in verdicts.iter().zip(rows) {
+            let row = row.map(|row| kept.get(&row.id).cloned().unwrap_or(row));
+            let fate = fate(checked, verdict, row)?;
+            if let Fate::Kept(backup) = &fate {
+                kept.insert(backup.id, backup.clone());
+            }
+            fates.push(fate);
+        }
+        session.update_all(&kept.into_values().collect::<Vec<_>>())?;
+        let all = verdicts.iter().zip(&fates);
+        let events = all.filter_map(|((checked, verdict), fate)| event(checked, verdict, fate));
+        session.log_all(&events.collect::<Vec<_>>())?;
+        Ok(fates)
     })
 }
 
-fn keep_one(session: &Session<'_>, checked: &Backup, verdict: &Verdict) -> Result<Fate> {
-    let now = session.named(&checked.backup_name)?;
-    let is_gone = |it: &Backup| it.id != checked.id || it.status == Status::Deleting;
-    let Some(mut backup) = now.filter(|it| !is_gone(it)) else {
-        // That it is missing is what removal means.
-        if !verdict.is_missing() {
-            log(session, checked, verdict)?;
-        }
-        return Ok(Fate::Gone);
+fn fate(checked: &Backup, verdict: &Verdict, row: Result<Backup>) -> Result<Fate> {
+    let mut backup = match row {
+        Ok(backup) if backup.status == Status::Deleting => return Ok(Fate::Gone),
+        Ok(backup) => backup,
+        Err(error) if error.is::<Unknown>() => return Ok(Fate::Gone),
+        Err(error) => return Ok(Fate::Bad(error)),
     };
     let bytes = |it: &Backup| (it.backup_size, it.backup_hash.clone());
     let place = |it: &Backup| (it.status, it.backup_path.clone());
@@ -56,14 +78,18 @@ fn keep_one(session: &Session<'_>, checked: &Backup, verdict: &Verdict) -> Resul
         ok: verdict.ok,
     };
     last.put(&mut backup)?;
-    session.update(&backup)?;
-    log(session, checked, verdict)?;
     Ok(Fate::Kept(backup))
 }
 
-fn log(session: &Session<'_>, checked: &Backup, verdict: &Verdict) -> Result<()> {
-    session.log(&Event {
-        backup: Some((checked.id, &checked.backup_name)),
+fn event<'a>(checked: &'a Backup, verdict: &Verdict, fate: &'a Fate) -> Option<Event<'a>> {
+    let backup = match fate {
+        Fate::Kept(backup) => backup,
+        // That it is missing is what removal means.
+        Fate::Gone if !verdict.is_missing() => checked,
+        Fate::Gone | Fate::Changed(_) | Fate::Bad(_) => return None,
+    };
+    Some(Event {
+        backup: Some((backup.id, &backup.backup_name)),
         event: "verify",
         ok: verdict.ok,
         details: json!({

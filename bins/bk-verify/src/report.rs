@@ -3,7 +3,8 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
-use bk_schema::listing::Listed;
+use bk_schema::home::Home;
+use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::output::{Cell, Column, Output, Tone};
 use bk_schema::record::Backup;
 use bk_schema::units::human_size;
@@ -40,11 +41,17 @@ impl Report {
     /// Those of the output.
     pub(crate) fn add(
         &mut self,
+        home: &Home,
         backup: Backup,
         line: Map<String, Value>,
         verdict: &Verdict,
     ) -> Result<()> {
-        let (mut listed, _) = Listed::look(backup);
+        let reached = home.storages.stat(backup.backup_path.as_ref());
+        let mut listed = match reached {
+            // Why, the verdict tells.
+            Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
+            _ => Listed::look(home, backup),
+        };
         if self.output.is_table() {
             self.rows.push(row(&listed, verdict));
             return Ok(());

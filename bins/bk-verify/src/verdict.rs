@@ -12,13 +12,14 @@ use bk_archive::hashed::{self, Whole};
 use bk_schema::cli::{Arguments, UsageError, one_line};
 use bk_schema::moving;
 use bk_schema::record::Backup;
+use bk_schema::verified::LEVELS;
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// So many of the entries that are hit are named in a sentence.
 const NAMED_ENTRIES: usize = 3;
 
-/// How thoroughly an archive is checked.
+/// How thoroughly an archive is checked, in the order of [`LEVELS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -32,12 +33,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const ALL: [(&'static str, Self); 3] = [
-        ("quick", Self::Quick),
-        ("sha256", Self::Sha256),
-        ("deep", Self::Deep),
-    ];
-
     /// # Errors
     /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
@@ -50,15 +45,12 @@ impl Level {
     }
 
     pub(crate) fn name(self) -> &'static str {
-        let mut all = Self::ALL.iter();
-        all.find(|(_, level)| *level == self)
-            .map_or("", |(name, _)| name)
+        LEVELS[self as usize]
     }
 
     /// The names of it and of those that prove more.
-    pub(crate) fn and_deeper(self) -> Vec<&'static str> {
-        let all = Self::ALL.iter().filter(|(_, level)| *level >= self);
-        all.map(|(name, _)| *name).collect()
+    pub(crate) fn and_deeper(self) -> &'static [&'static str] {
+        &LEVELS[self as usize..]
     }
 }
 
@@ -72,6 +64,9 @@ pub(crate) struct Verdict {
     /// Of the archive, where it could be read.
     pub(crate) bytes: Option<u64>,
     pub(crate) problems: Vec<Problem>,
+    /// What is odd and not wrong, in an archive of another program.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 /// One thing that is wrong.
@@ -90,32 +85,47 @@ pub(crate) struct Problem {
 
 impl Verdict {
     /// Checks the archive of a record. `None` where `go_on` says no.
+    ///
+    /// # Errors
+    /// What is no fault of the archive: no more threads to be had.
     pub(crate) fn of(
         backup: &Backup,
         level: Level,
         now: Timestamp,
         go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> Option<Self> {
+    ) -> io::Result<Option<Self>> {
         let began = Instant::now();
+        let mut notes = Vec::new();
         let (bytes, problems) = match open(backup) {
-            Ok((file, bytes)) => look(backup, file, bytes, level, go_on)?,
+            Ok((file, bytes)) => match look(backup, file, bytes, level, &mut notes, go_on)? {
+                Some(seen) => seen,
+                None => return Ok(None),
+            },
             Err(problem) => (None, vec![problem]),
         };
-        Some(Self {
+        Ok(Some(Self {
             level,
             ok: problems.is_empty(),
             checked_at: now,
             seconds: (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             bytes,
             problems,
-        })
+            notes,
+        }))
     }
 
     /// Whether all that is wrong is that no archive is there.
     pub(crate) fn is_missing(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.code == "missing")
+        self.has_problem("missing")
+    }
+
+    /// Whether the archive cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.has_problem("unreadable")
+    }
+
+    fn has_problem(&self, code: &str) -> bool {
+        self.problems.iter().any(|problem| problem.code == code)
     }
 }
 
@@ -199,18 +209,23 @@ fn look(
     file: File,
     bytes: u64,
     level: Level,
+    notes: &mut Vec<String>,
     go_on: &mut dyn FnMut(u64) -> bool,
-) -> Option<(Option<u64>, Vec<Problem>)> {
+) -> io::Result<Option<(Option<u64>, Vec<Problem>)>> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let (whole, file_count, found) = match level {
-        Level::Quick => return Some((Some(bytes), size_problem(backup, bytes))),
+        Level::Quick => return Ok(Some((Some(bytes), size_problem(backup, bytes)))),
         Level::Sha256 => match hashed::whole(file, go_on) {
-            Ok(whole) => (Some(whole?), None, Vec::new()),
+            Ok(None) => return Ok(None),
+            Ok(whole) => (whole, None, Vec::new()),
             Err(error) => (None, None, vec![unreadable(backup, &error)]),
         },
         Level::Deep => {
-            let checked = check::check(file, jobs, go_on)?;
+            let Some(checked) = check::check(file, jobs, go_on)? else {
+                return Ok(None);
+            };
             let found = checked.findings.iter().map(Problem::of).collect();
+            *notes = checked.notes;
             (checked.whole, checked.file_count, found)
         }
     };
@@ -218,7 +233,7 @@ fn look(
     problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));
     problems.extend(found);
     problems.extend(file_count.and_then(|count| count_problem(backup, count)));
-    Some((whole.map(|whole| whole.bytes), problems))
+    Ok(Some((whole.map(|whole| whole.bytes), problems)))
 }
 
 fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {

@@ -3,7 +3,8 @@
 //! No catalog is open while an archive is. A signal ends the check that is under way; what was
 //! found before it is kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use bk_schema::output::Output;
 use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
 use bk_schema::signals::{SIGNALLED, Signals};
+use bk_schema::storage::Unreachable;
 use serde_json::{Map, Value};
 
 use crate::choice::Round;
@@ -83,7 +85,16 @@ fn find(home: &Home, arguments: &Arguments, round: Option<Round>) -> Result<Vec<
             Err(bad) => found.push(Err(bad.into())),
         }
     }
-    let chosen = round.choose(whole).into_iter();
+    // What cannot be reached takes no place of a limit from what can.
+    let reach = |backup: &Backup| home.storages.check(backup.backup_path.as_ref());
+    let (there, away) = whole.into_iter().partition(|it| reach(it).is_ok());
+    let away: BTreeSet<_> = round
+        .choose(away)
+        .iter()
+        .filter_map(|it| reach(it).err())
+        .collect();
+    found.extend(away.into_iter().map(|unreachable| Err(unreachable.into())));
+    let chosen = round.choose(there).into_iter();
     found.extend(chosen.map(|backup| Ok((backup, Map::new()))));
     Ok(found)
 }
@@ -162,6 +173,13 @@ impl Verification {
             self.fail(&item.backup, &anyhow!(why));
             return true;
         }
+        let archive = Path::new(&item.backup.backup_path);
+        // What is on a move has two places.
+        let is_settled = item.backup.status == Status::Completed;
+        if is_settled && let Err(unreachable) = self.home.storages.check(archive) {
+            self.leave(&unreachable);
+            return true;
+        }
         let (signals, progress) = (&self.signals, &self.progress);
         signals.hold();
         let verdict = Verdict::of(&item.backup, self.level, self.home.now, &mut |bytes| {
@@ -169,10 +187,32 @@ impl Verification {
             signals.caught().is_none()
         });
         signals.release();
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.fail(&item.backup, &error.into());
+                return true;
+            }
+        };
+        if is_settled
+            && verdict.as_ref().is_some_and(Verdict::is_missing)
+            && let Err(unreachable) = self.home.storages.check_again(archive)
+        {
+            self.leave(&unreachable);
+            return true;
+        }
         self.done_count.fetch_add(1, Ordering::Relaxed);
         let is_whole = verdict.is_some();
         self.done.extend(verdict.map(|verdict| (item, verdict)));
         is_whole && self.signals.caught().is_none()
+    }
+
+    /// Its record stays as it is.
+    fn leave(&mut self, unreachable: &Unreachable) {
+        self.home.storages.tell_unreachable(unreachable);
+        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.status = cli::SOME_FAILED;
     }
 
     /// Keeps the verdicts, then tells them; returns what is to be checked again, as the record
@@ -210,6 +250,10 @@ impl Verification {
                 Fate::Changed(backup) => {
                     self.fail(&backup, &anyhow!("it changes while it is verified"));
                 }
+                Fate::Bad(error) => {
+                    self.fail(&item.backup, &error);
+                    self.tell(item, &verdict)?;
+                }
             }
         }
         self.report.flush()?;
@@ -230,12 +274,15 @@ impl Verification {
 
     fn tell(&mut self, item: Item, verdict: &Verdict) -> Result<()> {
         let name = item.backup.backup_name.escape_debug().to_string();
+        for note in &verdict.notes {
+            self.progress.warn(&format!("note: '{name}': {note}"));
+        }
         for problem in &verdict.problems {
             self.progress
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
             self.status = cli::SOME_FAILED;
         }
-        self.report.add(item.backup, item.line, verdict)
+        self.report.add(&self.home, item.backup, item.line, verdict)
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {

@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 /// The kernel takes no longer path in one call (PATH_MAX), a name may be longer.
@@ -106,6 +108,18 @@ impl Beneath {
     pub fn look(&self, name: &[u8]) -> io::Result<Stat> {
         let (dir, last) = self.parent(name)?;
         Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Removes what is at a place and is no directory, if anything is.
+    ///
+    /// # Errors
+    /// Those of unlink(2), and a link on the way.
+    pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
+        let (dir, last) = self.parent(name)?;
+        match unlinkat(&dir, last, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     fn step(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {

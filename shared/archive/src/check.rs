@@ -5,6 +5,7 @@
 //! caller to compare.
 
 use std::fs::File;
+use std::io;
 
 use anyhow::Result;
 
@@ -12,6 +13,7 @@ use crate::damage::DamageKind;
 use crate::entry::{Entry, Kind};
 use crate::hashed::Whole;
 use crate::inflate::Inflate;
+use crate::last::Names;
 use crate::pieces::Pieces;
 use crate::reader::Reader;
 
@@ -27,6 +29,8 @@ pub struct Checked {
     pub file_count: Option<u64>,
     /// What is wrong, in the order of the file.
     pub findings: Vec<Finding>,
+    /// What is odd and not wrong, as the archive is another program's.
+    pub notes: Vec<String>,
 }
 
 /// One thing that is wrong with an archive.
@@ -112,11 +116,19 @@ impl Finding {
 
 /// Reads the whole of `file`, inflating with so many threads. `go_on` is told of the bytes of
 /// the file that were read; `None` where it says no.
-pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Checked> {
-    let pieces = Pieces::new(Inflate::strict(file, jobs), go_on);
+///
+/// # Errors
+/// No more threads to be had; what is wrong with the file is found, and no error.
+pub fn check(
+    file: File,
+    jobs: usize,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Option<Checked>> {
+    let pieces = Pieces::new(Inflate::strict(file, jobs)?, go_on);
     let mut check = Check {
         reader: Reader::new(pieces),
         entry: None,
+        names: Names::default(),
         entry_count: 0,
         file_count: 0,
         is_gap: false,
@@ -128,9 +140,8 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
             break;
         }
         check.is_gap = true;
-        let mut pieces = check.reader.into_input();
-        let is_found = pieces.find_entry();
-        check.reader = Reader::new(pieces);
+        let is_found = check.reader.input().find_entry();
+        check.reader.restart();
         // Until the next one begins, it is the last one that goes on.
         check.hit();
         check.entry = None;
@@ -140,22 +151,34 @@ pub fn check(file: File, jobs: usize, go_on: &mut dyn FnMut(u64) -> bool) -> Opt
     }
     let Check {
         reader,
+        names,
         file_count,
         is_gap,
         ..
     } = check;
-    let (whole, findings) = reader.into_input().finish()?;
-    Some(Checked {
+    let is_own = reader.is_own();
+    let mut notes = reader.notes().texts();
+    notes.extend(names.superseded().note());
+    let Some((whole, mut findings)) = reader.into_input().finish() else {
+        return Ok(None);
+    };
+    if !is_own {
+        // What gzip(1) warns of, and the reader has a note of.
+        findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
+    }
+    Ok(Some(Checked {
         whole,
         file_count: (!is_gap).then_some(file_count),
         findings,
-    })
+        notes,
+    }))
 }
 
 struct Check<'a> {
     reader: Reader<Pieces<'a>>,
     /// The name of the one that is being read.
     entry: Option<Vec<u8>>,
+    names: Names,
     entry_count: u64,
     file_count: u64,
     /// Whether some entries could not be read.
@@ -176,6 +199,7 @@ impl Check<'_> {
     }
 
     fn count(&mut self, entry: &Entry) {
+        self.names.add(entry);
         self.entry_count += 1;
         self.file_count += u64::from(entry.kind != Kind::Directory);
     }
@@ -225,7 +249,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        super::check(file, 2, &mut |_| true).unwrap()
+        super::check(file, 2, &mut |_| true).unwrap().unwrap()
     }
 
     fn entry(stream: &mut Vec<u8>, name: &str, content: &[u8]) {
@@ -318,6 +342,6 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&archive().concat()).unwrap();
         file.rewind().unwrap();
-        assert_eq!(super::check(file, 1, &mut |_| false), None);
+        assert_eq!(super::check(file, 1, &mut |_| false).unwrap(), None);
     }
 }

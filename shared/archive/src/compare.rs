@@ -18,11 +18,11 @@ use rustix::io::Errno;
 
 use crate::attributes::{Attributes, by_proc, is_refusal};
 use crate::beneath::Beneath;
+use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::extract::{Observer, Plan};
 use crate::names::plain;
 use crate::probe::Probe;
-use crate::seek;
 
 /// FAT keeps every other second.
 const COARSEST_SECS: u64 = 2;
@@ -42,7 +42,8 @@ pub fn compare(
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
-    let mut reader = seek::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    let mut reader = Entries::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    reader.salvage(plan.salvages);
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");

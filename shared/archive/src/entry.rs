@@ -3,7 +3,7 @@
 //! Knows no bytes of the format.
 
 /// A point in time as a file system keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileTime {
     /// Whole seconds since 1970, rounded down.
     pub secs: i64,

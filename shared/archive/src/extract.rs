@@ -20,13 +20,13 @@ use rustix::io::Errno;
 
 use crate::attributes::{Attributes, LeftOut, Made, Rights, is_refusal};
 use crate::beneath::Beneath;
+use crate::entries::Entries;
 use crate::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::late::Late;
 use crate::likeness::copy_file;
 use crate::names::{Sought, plain};
 use crate::room::Room;
-use crate::seek;
 
 /// In which content is copied.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -47,6 +47,8 @@ pub struct Plan<'a> {
     pub limit: (u64, String),
     /// Permissions of directories that the archive does not tell.
     pub dir_mode: u32,
+    /// Whether what is whole of a damaged archive is restored, rather than nothing.
+    pub salvages: bool,
     /// Inflating threads.
     pub jobs: usize,
 }
@@ -60,6 +62,8 @@ pub struct Done {
     pub bytes: u64,
     /// Whether the archive told of the first directory itself.
     pub has_root: bool,
+    /// Whether something of it was lost, as the archive is damaged.
+    pub is_damaged: bool,
     /// Places of directories that the archive did not tell of.
     pub implied: BTreeSet<Vec<u8>>,
     /// Length and hash of the archive as it was read, where all of it was.
@@ -72,6 +76,8 @@ pub trait Observer {
     fn restored_bytes(&self, bytes: u64);
     /// An entry, or something of it, was left out, and why.
     fn left_out(&self, name: &[u8], what: &str);
+    /// Something in the archive is odd, or lost.
+    fn noted(&self, what: &str);
     /// The file system does not hold this of an entry, and most likely not of others either.
     fn not_held(&self, name: &[u8], what: &str, why: &str);
     /// Whether to give up.
@@ -95,6 +101,7 @@ pub fn extract(
         observer,
         done: Done::default(),
         late: Late::default(),
+        is_own: false,
         room: Room::new(&plan.limit),
         buffer: vec![0; BUFFER_BYTES],
     };
@@ -116,6 +123,8 @@ struct Extraction<'a> {
     observer: &'a dyn Observer,
     done: Done,
     late: Late,
+    /// Whether the archive is one of bk's.
+    is_own: bool,
     room: Room<'a>,
     buffer: Vec<u8>,
 }
@@ -128,7 +137,8 @@ impl Extraction<'_> {
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = seek::read(archive, sought, self.plan.jobs, &is_stopped)?;
+        let mut reader = Entries::read(archive, sought, self.plan.jobs, &is_stopped)?;
+        reader.salvage(self.plan.salvages);
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -138,9 +148,21 @@ impl Extraction<'_> {
             self.room
                 .take(bytes, self.target.root())
                 .with_context(shown)?;
-            self.entry(&entry, to, place, &mut reader.content())
-                .with_context(shown)?;
+            let made = self.entry(&entry, to.clone(), place, &mut reader.content());
+            match made {
+                Err(error) if reader.is_cut() => {
+                    self.target.remove_file(&to).with_context(shown)?;
+                    let what = format!("it is damaged: {error:#}");
+                    self.observer.left_out(&entry.path, &what);
+                    self.done.is_damaged = true;
+                }
+                made => made.with_context(shown)?,
+            }
         }
+        self.done.is_damaged |= reader.is_damaged();
+        self.is_own |= reader.is_own();
+        let notes = reader.notes();
+        notes.iter().for_each(|note| self.observer.noted(note));
         Ok(reader.into_input().whole())
     }
 
@@ -156,18 +178,27 @@ impl Extraction<'_> {
         self.pass(archive, self.plan.sought.map(|_| &sought[..]), &place)?;
         for (first, places) in apart {
             if !met.borrow().contains(first) {
-                return Err(not_held(first));
+                self.leads_nowhere(first, places)?;
+                continue;
             }
-            for further in &places[1..] {
-                let linked = (places[0].clone(), further.clone());
-                self.late.hard_links.push((None, linked));
-            }
+            let linked = |to: &Vec<u8>| (None, (places[0].clone(), to.clone()));
+            self.late.hard_links.extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let left = self.late.take_apart();
-        left.keys()
-            .next()
-            .map_or(Ok(()), |first| Err(not_held(first)))
+        let mut left = self.late.take_apart().into_iter();
+        left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
+    }
+
+    /// Hard links to what the archive does not hold: in one of bk's that is damage.
+    fn leads_nowhere(&self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
+        let error = not_held(first);
+        if self.is_own {
+            return Err(error);
+        }
+        for to in places {
+            self.observer.left_out(below_first(to), &error.to_string());
+        }
+        Ok(())
     }
 
     fn check_stop(&self) -> Result<()> {
@@ -196,11 +227,6 @@ impl Extraction<'_> {
             self.observer.left_out(&entry.path, what);
             return Ok(());
         }
-        if let Kind::Unknown(flag) = entry.kind {
-            let what = format!("of the unknown type '{}'", flag.escape_ascii());
-            self.observer.left_out(&entry.path, &what);
-            return Ok(());
-        }
         self.left_out(&entry.path, left_out);
         match &entry.kind {
             Kind::File { extents } => {
@@ -208,9 +234,7 @@ impl Extraction<'_> {
                 self.left_out(&entry.path, left_out);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => {
-                self.late.hold_symlink(to, target.clone(), attributes)?;
-            }
+            Kind::Symlink(target) => self.late.hold_symlink(to, target.clone(), attributes)?,
             Kind::Fifo => self.node(entry, &to, FileType::Fifo, 0, &attributes)?,
             Kind::CharDevice(major, minor) => {
                 let device = makedev(*major, *minor);

@@ -49,7 +49,23 @@ pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
 /// Appends the headers of one entry, and for a file with holes its map: what follows is the
 /// [`Entry::data_bytes`] of its content, padded.
 pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
+    push_after(stream, Vec::new(), entry);
+}
+
+/// The same, of a length that does not depend on the size: for a place that is reserved before
+/// the size is known.
+pub(crate) fn push_reserved(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
+    // The largest size has twenty digits.
+    pax::push(
+        &mut records,
+        "size",
+        format!("{:020}", entry.size).as_bytes(),
+    );
+    push_after(stream, records, entry);
+}
+
+fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
     let mut header = tar::Header::new_ustar();
     let (path, map) = match &entry.kind {
         Kind::File {
@@ -253,10 +269,10 @@ pub(crate) fn number(field: &[u8]) -> Result<i64> {
             .ok()
             .context("a number in a header is out of range");
     }
-    let is_filler = |byte: &u8| *byte == b' ' || *byte == 0;
-    let digits = field.iter().skip_while(|byte| is_filler(byte));
+    let digits = field.iter().skip_while(|byte| **byte == b' ');
+    // One that begins with NUL is 0, whatever follows: so all others read it.
     let digits: Vec<u8> = digits
-        .take_while(|byte| !is_filler(byte))
+        .take_while(|byte| **byte != b' ' && **byte != 0)
         .copied()
         .collect();
     digits.iter().try_fold(0i64, |value, byte| {
@@ -352,6 +368,8 @@ mod tests {
             (&b"0000644\0"[..], 0o644),
             (b"   17 \0", 0o17),
             (b"\0\0\0", 0),
+            (b"\0\05\0", 0),
+            (b"17\0 5", 0o17),
             (b"\x80\0\x01\0", 256),
             (b"\xff\xff\xff\xfe", -2),
         ] {

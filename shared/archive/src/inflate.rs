@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread::Builder;
 
 use anyhow::{Result, ensure};
 
@@ -19,6 +20,7 @@ pub use crate::damage::{Damage, DamageKind, Salvage};
 use crate::gunzip::{Streamed, stream};
 use crate::hashed::{self, Hashed, Whole};
 use crate::member::{HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, told_length};
+use crate::threads::{begin_some, needed};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
@@ -44,8 +46,8 @@ pub struct Inflate {
     current: Option<Awaited>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
-    piece: Vec<u8>,
-    at: usize,
+    pub(crate) piece: Vec<u8>,
+    pub(crate) at: usize,
 }
 
 /// A member, and where its content is awaited.
@@ -63,37 +65,42 @@ impl Inflate {
     pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
         let file = hashed::open(archive)?;
         ensure!(file.metadata()?.is_file(), "it is no regular file");
-        Ok(Self::new(file, jobs))
+        Ok(Self::new(file, jobs)?)
     }
 
     /// Begins to read a file from where it is.
-    #[must_use]
-    pub fn new(file: File, jobs: usize) -> Self {
+    ///
+    /// # Errors
+    /// No more threads to be had.
+    pub fn new(file: File, jobs: usize) -> io::Result<Self> {
         Self::begin(file, None, jobs, false)
     }
 
     /// Reads some parts of a file, each of which begins and ends with a member, one after the
     /// other as if nothing were between them.
-    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> Self {
+    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> io::Result<Self> {
         Self::begin(file, Some(parts), jobs, false)
     }
 
     /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
     /// archive of bk's.
-    #[must_use]
-    pub fn strict(file: File, jobs: usize) -> Self {
+    ///
+    /// # Errors
+    /// No more threads to be had.
+    pub fn strict(file: File, jobs: usize) -> io::Result<Self> {
         Self::begin(file, None, jobs, true)
     }
 
-    fn begin(file: File, parts: Option<Vec<Range<u64>>>, jobs: usize, is_strict: bool) -> Self {
+    fn begin(
+        file: File,
+        parts: Option<Vec<Range<u64>>>,
+        jobs: usize,
+        is_strict: bool,
+    ) -> io::Result<Self> {
         let jobs = jobs.clamp(1, JOBS_MAX);
         let (job_in, job_out) = sync_channel::<Job>(1);
         let (order_in, order) = sync_channel(jobs + 2);
         let job_out = Arc::new(Mutex::new(job_out));
-        for _ in 0..jobs {
-            let job_out = job_out.clone();
-            std::thread::spawn(move || inflate(&job_out, is_strict));
-        }
         let read_bytes = Arc::<AtomicU64>::default();
         let reading = Reading {
             input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
@@ -106,14 +113,20 @@ impl Inflate {
             has_own: false,
             foreign: None,
         };
-        Self {
+        // The one that cannot be done without comes first.
+        let reading = needed(Builder::new().spawn(move || reading.run()))?;
+        begin_some(jobs, || {
+            let job_out = job_out.clone();
+            Builder::new().spawn(move || inflate(&job_out, is_strict))
+        })?;
+        Ok(Self {
             order,
             current: None,
-            reading: Some(std::thread::spawn(move || reading.run())),
+            reading: Some(reading),
             read_bytes,
             piece: Vec::new(),
             at: 0,
-        }
+        })
     }
 
     /// The next part of the content; `None` at the end of the file.
@@ -385,7 +398,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         io::Seek::rewind(&mut file).unwrap();
-        Inflate::new(file, 3)
+        Inflate::new(file, 3).unwrap()
     }
 
     fn members() -> (Vec<Vec<u8>>, Vec<u8>) {

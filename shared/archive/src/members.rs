@@ -4,13 +4,12 @@
 //! start: an added or changed file changes its own member and leaves the others' bytes alone.
 //! Knows no compression.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 
+use crate::content::Content;
 use crate::entry::{Entry, Extent, Kind};
 use crate::header;
 
@@ -29,6 +28,12 @@ pub(crate) enum Read {
     Short,
     /// It failed: the rest is zeros.
     Failed(String),
+}
+
+/// How the reading of a file went, and how many bytes of it were read.
+pub(crate) struct Outcome {
+    pub(crate) read: Read,
+    pub(crate) bytes: u64,
 }
 
 /// Collects the stream and hands on the content of each member as it is complete.
@@ -56,19 +61,22 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
     pub(crate) fn entry(
         &mut self,
         entry: &Entry,
-        file: Option<&File>,
+        content: Option<&Content>,
         mut read_bytes: impl FnMut(u64) -> Result<()>,
-    ) -> Result<Read> {
+    ) -> Result<Outcome> {
         let is_large = entry.data_bytes() >= PIECE_BYTES;
         if is_large {
             self.cut()?;
         }
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
-        let mut outcome = Read::Whole;
-        if let Some(file) = file {
+        let mut outcome = Outcome {
+            read: Read::Whole,
+            bytes: 0,
+        };
+        if let Some(content) = content {
             for extent in extents_of(entry) {
-                self.extent(file, extent, &mut outcome, &mut read_bytes)?;
+                self.extent(content, extent, &mut outcome, &mut read_bytes)?;
             }
         }
         header::pad(&mut self.content);
@@ -81,9 +89,9 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
 
     fn extent(
         &mut self,
-        file: &File,
+        content: &Content,
         extent: Extent,
-        outcome: &mut Read,
+        outcome: &mut Outcome,
         read_bytes: &mut impl FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let mut at = extent.offset;
@@ -98,8 +106,10 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
             // A piece is at most 1.25 MiB.
             let from = self.content.len();
             self.content.resize(from + piece as usize, 0);
-            if *outcome == Read::Whole {
-                *outcome = read_full(file, at, &mut self.content[from..]);
+            if outcome.read == Read::Whole {
+                let (read, bytes) = read_full(content, at, &mut self.content[from..]);
+                outcome.read = read;
+                outcome.bytes += bytes;
             }
             at += piece;
             if at < end {
@@ -150,18 +160,22 @@ fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     first < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
 }
 
-/// Fills `piece` from the file; what it lacks stays as it is.
-fn read_full(file: &File, mut at: u64, mut piece: &mut [u8]) -> Read {
-    while !piece.is_empty() {
-        match file.read_at(piece, at) {
-            Ok(0) => return Read::Short,
+/// Fills `piece` from the file; what it lacks stays as it is. How many bytes it got, too.
+fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
+    let mut at = begin;
+    let read = loop {
+        if piece.is_empty() {
+            break Read::Whole;
+        }
+        match content.read_at(piece, at) {
+            Ok(0) => break Read::Short,
             Ok(count) => {
                 at += count as u64;
                 piece = &mut piece[count..];
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Read::Failed(error.to_string()),
+            Err(error) => break Read::Failed(error.to_string()),
         }
-    }
-    Read::Whole
+    };
+    (read, at - begin)
 }

@@ -2,10 +2,9 @@
 //!
 //! Pure functions of bytes; knows no file system and no entry.
 
-use anyhow::{Context, Result, bail, ensure};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use anyhow::{Result, bail, ensure};
+
+use crate::globs::Globs;
 
 /// A name of more parts is refused: the archive may be hostile.
 pub const DEPTH_MAX: usize = 4096;
@@ -64,9 +63,7 @@ pub struct Sought {
 #[derive(Debug, Default)]
 pub struct Selection {
     paths: Vec<Vec<u8>>,
-    /// Without a slash: for a name anywhere.
-    names: GlobSet,
-    wholes: GlobSet,
+    globs: Globs,
     is_all: bool,
     sought: Vec<Sought>,
 }
@@ -77,31 +74,21 @@ impl Selection {
     /// # Errors
     /// A path that leads up, a malformed glob.
     pub fn new(paths: &[&[u8]], globs: &[&str]) -> Result<Self> {
-        let (mut names, mut wholes) = (GlobSetBuilder::new(), GlobSetBuilder::new());
-        for glob in globs {
-            let text = glob.trim_matches('/');
-            let built = GlobBuilder::new(text).literal_separator(true).build();
-            let built = built
-                .ok()
-                .with_context(|| format!("'{}' is no glob", glob.escape_debug()))?;
-            let set = if glob.trim_end_matches('/').contains('/') {
-                &mut wholes
-            } else {
-                &mut names
-            };
-            set.add(built);
-        }
+        let all = Globs::new(globs.iter().copied())?;
         let paths: Vec<_> = paths
             .iter()
             .map(|path| plain(path))
             .collect::<Result<_>>()?;
         let sought = paths.iter().cloned().map(Sought::path);
-        let sought = sought.chain(globs.iter().map(|glob| Sought::glob(glob)));
+        let by_glob = all.begins().map(|(name, is_whole)| Sought {
+            name,
+            is_begin: !is_whole,
+        });
+        let sought = sought.chain(by_glob);
         Ok(Self {
-            names: names.build()?,
-            wholes: wholes.build()?,
-            is_all: paths.is_empty() && globs.is_empty(),
+            is_all: paths.is_empty() && all.is_empty(),
             sought: sought.collect(),
+            globs: all,
             paths,
         })
     }
@@ -132,22 +119,29 @@ impl Selection {
                 is_taken = true;
             }
         }
-        is_taken || self.is_matched(name)
+        // Asked in any case: each glob that meets something is to know.
+        self.is_matched(name) || is_taken
     }
 
     /// Whether a glob matches the name or a directory above it.
     fn is_matched(&self, name: &[u8]) -> bool {
-        if self.names.is_empty() && self.wholes.is_empty() {
+        if self.globs.is_empty() {
             return false;
         }
         let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         let ends = ends.map(|(at, _)| at).chain([name.len()]);
-        ends.into_iter().any(|end| {
-            let whole = &name[..end];
-            let last = whole.rsplit(|byte| *byte == b'/').next();
-            self.wholes.is_match(OsStr::from_bytes(whole))
-                || last.is_some_and(|last| self.names.is_match(OsStr::from_bytes(last)))
-        })
+        let matched = ends.filter(|end| self.globs.matches(&name[..*end], true));
+        matched.count() > 0
+    }
+
+    /// From here on no glob has met anything.
+    pub fn forget(&self) {
+        self.globs.forget();
+    }
+
+    /// The globs that met nothing since.
+    pub fn unmet(&self) -> impl Iterator<Item = &str> {
+        self.globs.unmet().map(|number| self.globs.text(number))
     }
 }
 
@@ -158,17 +152,6 @@ impl Sought {
         Self {
             name,
             is_begin: false,
-        }
-    }
-
-    fn glob(glob: &str) -> Self {
-        let text = glob.trim_matches('/');
-        let is_anywhere = !glob.trim_end_matches('/').contains('/');
-        let literal = text.find(['*', '?', '[', '{', '\\']);
-        let literal = if is_anywhere { Some(0) } else { literal };
-        Self {
-            name: text[..literal.unwrap_or(text.len())].into(),
-            is_begin: literal.is_some(),
         }
     }
 
@@ -255,7 +238,7 @@ mod tests {
             ("a*/c", "a", true),
             ("a/**", "a/", true),
             ("a/{b,c}", "a/", true),
-            ("a/b\\*", "a/b", true),
+            ("a/b\\*", "a/b*", false),
         ] {
             let told = sought(&[b"./x/"], &[glob]);
             let path = ("x".to_owned(), false);

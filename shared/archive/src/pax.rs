@@ -3,10 +3,15 @@
 //!
 //! Read by their length, so that a value may hold any byte, newlines too. Knows no keyword.
 
-use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow, ensure};
 
 /// A longer extended header is refused: the archive may be hostile.
 pub const HEADER_MAX_BYTES: usize = 1 << 20;
+
+/// Global headers that tell more facts are refused.
+const GLOBAL_MAX: usize = 1000;
 
 /// Appends one record. The keyword holds no `=`.
 pub fn push(records: &mut Vec<u8>, keyword: impl AsRef<[u8]>, value: &[u8]) {
@@ -36,16 +41,25 @@ pub fn parse(header: &[u8]) -> Result<Vec<Record<'_>>> {
         header.len() <= HEADER_MAX_BYTES,
         "an extended header is longer than {HEADER_MAX_BYTES} bytes"
     );
+    match parse_until_malformed(header) {
+        (records, None) => Ok(records),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+fn parse_until_malformed(header: &[u8]) -> (Vec<Record<'_>>, Option<anyhow::Error>) {
     let mut records = Vec::new();
     let mut rest = header;
     while !rest.is_empty() {
         let offset = header.len() - rest.len();
-        let (record, after) = split_record(rest)
-            .with_context(|| format!("the extended header is malformed at byte {offset}"))?;
+        let Some((record, after)) = split_record(rest) else {
+            let error = anyhow!("the extended header is malformed at byte {offset}");
+            return (records, Some(error));
+        };
         records.push(record);
         rest = after;
     }
-    Ok(records)
+    (records, None)
 }
 
 /// Keyword and value; a keyword is text but where it ends in the name of an attribute.
@@ -56,11 +70,12 @@ pub type Record<'a> = (&'a [u8], &'a [u8]);
 pub struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
-    /// # Errors
-    /// As [`parse`].
-    pub fn new(header: &[u8]) -> Result<Self> {
+    /// The records as far as they are well-formed, and what is wrong with the next one.
+    #[must_use]
+    pub fn read(header: &[u8]) -> (Self, Option<anyhow::Error>) {
+        let (records, error) = parse_until_malformed(header);
         let owned = |(keyword, value): Record<'_>| (keyword.to_vec(), value.to_vec());
-        Ok(Self(parse(header)?.into_iter().map(owned).collect()))
+        (Self(records.into_iter().map(owned).collect()), error)
     }
 
     /// In their order.
@@ -76,10 +91,81 @@ impl Records {
         let mut same = self.iter().filter(|(name, _)| *name == keyword.as_bytes());
         same.next_back().map(|(_, value)| value)
     }
+}
 
-    /// Adds records that count where both tell the same.
-    pub fn extend(&mut self, later: Self) {
-        self.0.extend(later.0);
+/// Records that count for all entries that follow, by their keywords.
+#[derive(Debug, Default)]
+pub(crate) struct Global(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Global {
+    /// Adds records that count where both tell the same; an empty one takes the other away. What
+    /// tells nothing of an entry is left out.
+    ///
+    /// # Errors
+    /// More than any honest archive has: each is looked at for each entry.
+    pub(crate) fn extend(&mut self, later: Records) -> Result<()> {
+        let told = later.0.into_iter().filter(|(keyword, _)| is_known(keyword));
+        for (keyword, value) in told {
+            match value.is_empty() {
+                true => self.0.remove(&keyword),
+                false => self.0.insert(keyword, value),
+            };
+        }
+        ensure!(
+            self.0.len() <= GLOBAL_MAX,
+            "the global headers tell more than {GLOBAL_MAX} facts"
+        );
+        // Whoever tells more than one header may hold tells it to fill the memory.
+        let bytes = self
+            .0
+            .iter()
+            .map(|(keyword, value)| keyword.len() + value.len());
+        ensure!(
+            bytes.sum::<usize>() <= HEADER_MAX_BYTES,
+            "the global headers are longer than {HEADER_MAX_BYTES} bytes"
+        );
+        Ok(())
+    }
+}
+
+/// Whether a global record of this keyword tells something of each entry.
+fn is_known(keyword: &[u8]) -> bool {
+    const PLAIN: [&[u8]; 8] = [
+        b"path",
+        b"linkpath",
+        b"size",
+        b"uid",
+        b"gid",
+        b"uname",
+        b"gname",
+        b"mtime",
+    ];
+    PLAIN.contains(&keyword) || keyword.starts_with(b"SCHILY.")
+}
+
+/// What extended headers tell of one entry: its own, and before that the global ones.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) own: &'a Records,
+    pub(crate) global: &'a Global,
+}
+
+impl<'a> Told<'a> {
+    /// The value of a keyword. An empty one is none, and takes away what a global header tells:
+    /// the entry's own header block counts (POSIX).
+    pub(crate) fn last(self, keyword: &str) -> Option<&'a [u8]> {
+        let own = self.own.last(keyword);
+        let told = own.or_else(|| self.global.0.get(keyword.as_bytes()).map(Vec::as_slice));
+        told.filter(|value| !value.is_empty())
+    }
+
+    /// All of them whose keywords begin so, those that count last.
+    pub(crate) fn beginning(self, with: &'a [u8]) -> impl Iterator<Item = Record<'a>> {
+        let global = self.global.0.range(with.to_vec()..);
+        let global = global.map(|(keyword, value)| (keyword.as_slice(), value.as_slice()));
+        let global = global.take_while(move |(keyword, _)| keyword.starts_with(with));
+        let own = self.own.iter();
+        global.chain(own.filter(move |(keyword, _)| keyword.starts_with(with)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use crate::check::{Finding, FindingKind};
 use crate::damage::{Damage, DamageKind};
-use crate::decode::{Block, check_sum};
+use crate::decode::begins_entry;
 use crate::hashed::Whole;
 use crate::header::BLOCK_BYTES;
 use crate::inflate::Inflate;
@@ -25,8 +25,8 @@ pub(crate) struct Pieces<'a> {
     offset: u64,
     /// The finding that the piece is the salvage of.
     damaged: Option<usize>,
-    /// Whether what follows the piece is not there.
-    is_lost: bool,
+    /// Why what follows the piece is not there.
+    lost: Option<Damage>,
     is_at_end: bool,
     /// Whether something was found since entries were last found to begin.
     is_suspect: bool,
@@ -46,7 +46,7 @@ impl<'a> Pieces<'a> {
             at: 0,
             offset: 0,
             damaged: None,
-            is_lost: false,
+            lost: None,
             is_at_end: false,
             is_suspect: false,
             met: Vec::new(),
@@ -105,7 +105,7 @@ impl<'a> Pieces<'a> {
         self.piece.clear();
         self.at = 0;
         let was_damaged = self.damaged.take().is_some();
-        self.is_lost = false;
+        self.lost = None;
         let piece = self.inflate.next_piece();
         let read_bytes = self.inflate.read_bytes();
         if self.is_stopped || !(self.go_on)(read_bytes - self.told_bytes) {
@@ -133,7 +133,8 @@ impl<'a> Pieces<'a> {
                 last.reason
                     .push_str("; no member follows where it should end");
             }
-            self.is_lost = true;
+            let kind = DamageKind::Corrupt;
+            self.lost = Some(Damage { kind, ..damage });
             return;
         }
         let finding = Finding::new(damage.kind.into(), damage.offset, &damage.reason);
@@ -142,22 +143,22 @@ impl<'a> Pieces<'a> {
             self.findings.push(finding);
         }
         self.damaged = Some(self.findings.len() - 1);
-        self.is_lost = match damage.salvage {
-            Some(salvage) => {
-                self.piece = salvage.content;
-                !salvage.is_complete
-            }
+        let is_lost = match &damage.salvage {
+            Some(salvage) => !salvage.is_complete,
             None => damage.kind != DamageKind::Odd,
         };
+        let Damage { salvage, .. } = damage.clone();
+        self.piece = salvage.map(|salvage| salvage.content).unwrap_or_default();
+        self.lost = is_lost.then_some(damage);
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
-            if self.is_lost {
+            if let Some(damage) = &self.lost {
                 self.met.extend(self.damaged);
-                return Err(io::Error::other("what follows is lost"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
             }
             if !self.next() {
                 return match self.is_stopped {
@@ -174,13 +175,6 @@ impl Read for Pieces<'_> {
         self.at += count;
         Ok(count)
     }
-}
-
-/// Whether it begins with a header as the writer makes it. A file that is a tar archive itself
-/// may hold one where a member begins; then its entries are read in the place of the file's.
-fn begins_entry(piece: &[u8]) -> bool {
-    let block: Option<&Block> = piece.first_chunk();
-    block.is_some_and(|block| &block[257..265] == b"ustar\x0000" && check_sum(block).is_ok())
 }
 
 /// The last member holds the end of the archive alone.

@@ -30,6 +30,8 @@ pub enum ProblemKind {
     Changed,
     /// It was removed before it could be read.
     Vanished,
+    /// Nothing came through a pipe.
+    Empty,
     /// A socket, which no archive can hold.
     Socket,
 }
@@ -45,6 +47,7 @@ impl ProblemKind {
             Self::Grew => "grew",
             Self::Changed => "changed",
             Self::Vanished => "vanished",
+            Self::Empty => "empty",
             Self::Socket => "socket",
         }
     }

@@ -1,35 +1,42 @@
 //! The entries of any `.tar.gz`, one after the other, with their content: ustar, pax and GNU tar.
 //!
 //! Takes the archive for hostile: what it tells is limited and checked before it is believed.
-//! Knows no place to unpack to, and no rule of what a name may be but that it is one.
+//! In an archive of bk's whatever is odd is damage; in one of another program it is a note, where
+//! GNU tar, bsdtar and Python's tarfile read on, too. Knows no place to unpack to.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::blocks::{Blocks, Content, cut_short};
 use crate::decode::{
-    Before, Block, NAME_MAX_BYTES, attributes, check_sum, device_of, flag, is_file, link_of,
-    name_of, real_size_of, size_of, trimmed, until_nul,
+    Before, Block, NAME_MAX_BYTES, attributes, check_name, check_sum, flag, has_data, is_remark,
+    is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
-use crate::entry::{Entry, Extent, Kind};
-use crate::header::BLOCK_BYTES;
+use crate::entry::{Entry, Kind};
+use crate::holes;
 use crate::inflate::Inflate;
-use crate::pax::{HEADER_MAX_BYTES, Records};
-use crate::sparse::{self, Told};
+use crate::names::plain;
+use crate::notes::{Notes, Oddity};
+use crate::pax::{Global, HEADER_MAX_BYTES, Records, Told};
+
+/// So many damaged places are told.
+const LOST_MAX: usize = 20;
 
 /// Reads the entries of a tar stream.
 pub struct Reader<R> {
-    input: R,
-    /// Bytes of the stream that were read.
-    position: u64,
-    /// Of the entry's content, that were not read yet.
-    content_left: u64,
-    /// That follow it.
-    padding: u64,
-    global: Records,
+    blocks: Blocks<R>,
+    global: Global,
+    has_global: bool,
     comment: Option<Vec<u8>>,
+    is_own: bool,
+    /// Whether an extended header was met: a hard link may have data then.
+    is_pax: bool,
+    is_begun: bool,
     is_over: bool,
+    notes: Notes,
+    lost: Vec<String>,
 }
 
 impl Reader<Inflate> {
@@ -46,13 +53,16 @@ impl<R: Read> Reader<R> {
     /// Reads from a tar stream.
     pub fn new(input: R) -> Self {
         Self {
-            input,
-            position: 0,
-            content_left: 0,
-            padding: 0,
-            global: Records::default(),
+            blocks: Blocks::new(input),
+            global: Global::default(),
+            has_global: false,
             comment: None,
+            is_own: false,
+            is_pax: false,
+            is_begun: false,
             is_over: false,
+            notes: Notes::default(),
+            lost: Vec::new(),
         }
     }
 
@@ -63,12 +73,12 @@ impl<R: Read> Reader<R> {
 
     /// Whether a global header was met.
     pub(crate) fn has_global(&self) -> bool {
-        self.global != Records::default()
+        self.has_global
     }
 
     /// Where the last entry ends in the stream, with what fills its last block.
     pub(crate) fn entry_end(&self) -> u64 {
-        self.position + self.content_left + self.padding
+        self.blocks.end()
     }
 
     /// Whether all of the stream is one global header that tells of no entry.
@@ -76,19 +86,19 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Those of the input, and what is no header.
     pub(crate) fn is_comment_alone(&mut self) -> Result<bool> {
-        let block = self.block()?;
+        let block = self.blocks.block()?;
         check_sum(&block)?;
         if flag(&block) != b'g' {
             return Ok(false);
         }
         let records = self.records(&block)?;
         let is_comment = records.iter().all(|(keyword, _)| keyword == b"comment");
-        Ok(is_comment && self.input.read(&mut [0])? == 0)
+        Ok(is_comment && self.blocks.input.read(&mut [0])? == 0)
     }
 
     /// What it reads from.
     pub(crate) fn input(&mut self) -> &mut R {
-        &mut self.input
+        &mut self.blocks.input
     }
 
     /// The `comment` of the global header, which in an own archive is the record's birth facts;
@@ -98,10 +108,54 @@ impl<R: Read> Reader<R> {
         self.comment.as_deref()
     }
 
+    /// Whether the archive begins by telling its birth: it is one of bk's; known from the first
+    /// entry on.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// What was odd so far, and read all the same.
+    #[must_use]
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Why entries were lost that were passed over with what is damaged.
+    #[must_use]
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    pub(crate) fn lose(&mut self, error: anyhow::Error) {
+        if self.lost.len() < LOST_MAX {
+            self.lost.push(format!("{error:#}"));
+        }
+    }
+
+    pub(crate) fn peek(&mut self) -> Result<Option<Block>> {
+        self.blocks.peek()
+    }
+
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        self.blocks.block().map(|_| ())
+    }
+
+    /// Reads on from where the input is now: an entry begins there, or the end of the archive.
+    pub(crate) fn restart(&mut self) {
+        self.blocks.give_up();
+        self.is_begun = true;
+    }
+
+    /// Whether content of the last entry could not be read.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.blocks.is_cut
+    }
+
     /// What it reads from, where it is.
     #[must_use]
     pub fn into_input(self) -> R {
-        self.input
+        self.blocks.input
     }
 
     /// The next entry; `None` when the archive is over and whole. What was not read of the
@@ -111,251 +165,251 @@ impl<R: Read> Reader<R> {
     /// Where the archive is damaged, cut short, or not one; those of the input.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         self.pass_over()?;
-        let begin = self.position;
-        self.parse_entry()
-            .with_context(|| format!("at byte {begin} of the tar stream"))
+        loop {
+            let begin = self.blocks.position;
+            let parsed = self
+                .parse_entry()
+                .with_context(|| format!("at byte {begin} of the tar stream"))?;
+            match parsed {
+                Parsed::Entry(entry) => return Ok(Some(*entry)),
+                Parsed::Nothing => self.pass_over()?,
+                Parsed::End => return Ok(None),
+            }
+        }
     }
 
     /// Reads what is left of the last entry.
     pub(crate) fn pass_over(&mut self) -> Result<()> {
-        io::copy(&mut self.content(), &mut io::sink())?;
-        self.skip_padding()
+        self.blocks.pass_over()
     }
 
     /// The content of the last entry: of a file with holes, the data alone.
     pub fn content(&mut self) -> impl Read + '_ {
-        Content(self)
+        Content(&mut self.blocks)
     }
 
-    fn parse_entry(&mut self) -> Result<Option<Entry>> {
+    fn parse_entry(&mut self) -> Result<Parsed> {
         let mut before = Before::default();
         loop {
-            let block = self.block()?;
-            if block.iter().all(|byte| *byte == 0) {
-                self.is_over = true;
-                self.check_end()?;
-                return Ok(None);
-            }
+            let is_first = !std::mem::replace(&mut self.is_begun, true);
+            let block = match self.blocks.header()? {
+                Some(block) if block.iter().any(|byte| *byte != 0) => block,
+                Some(_) => return self.end().map(|()| Parsed::End),
+                None if is_first || self.is_own => {
+                    self.note_trailing()?;
+                    return Err(cut_short().into());
+                }
+                None => {
+                    let text = || "the end of the archive is missing; what is there is read".into();
+                    self.odd(Oddity::NoEnd, text)?;
+                    self.note_trailing()?;
+                    return Ok(Parsed::End);
+                }
+            };
             check_sum(&block)?;
             match flag(&block) {
                 b'g' => {
                     let records = self.records(&block)?;
                     let comment = records.last("comment").map(<[u8]>::to_vec);
+                    self.is_own |= is_first && comment.as_ref().is_some_and(|it| is_birth(it));
                     self.comment = self.comment.take().or(comment);
-                    self.global.extend(records);
-                    // Whoever tells more than one header may hold tells it to fill the memory.
-                    let bytes = self
-                        .global
-                        .iter()
-                        .map(|(key, value)| key.len() + value.len());
-                    let limit = bytes.sum::<usize>() <= HEADER_MAX_BYTES;
-                    ensure!(
-                        limit,
-                        "the global headers are longer than {HEADER_MAX_BYTES} bytes"
-                    );
+                    self.has_global = true;
+                    self.is_pax = true;
+                    self.global.extend(records)?;
                 }
-                b'x' | b'X' => before.records = self.records(&block)?,
+                b'x' | b'X' => {
+                    self.is_pax = true;
+                    before.records = self.records(&block)?;
+                }
                 b'L' => before.name = Some(self.long_name(&block)?),
                 b'K' => before.link = Some(self.long_name(&block)?),
-                _ => return self.entry(&block, &before).map(Some),
+                _ => return self.entry(&block, &before),
             }
         }
     }
 
-    fn entry(&mut self, block: &Block, before: &Before) -> Result<Entry> {
-        let mut records = self.global.clone();
-        records.extend(before.records.clone());
-        let path = name_of(block, &records, before)?;
-        let is_dir = flag(block) == b'5' || (is_file(block) && path.ends_with(b"/"));
-        let mut size = size_of(block, &records)?;
-        let mut kind = match flag(block) {
-            _ if is_dir => Kind::Directory,
-            b'1' => Kind::HardLink(link_of(block, &records, before)?),
-            b'2' => Kind::Symlink(link_of(block, &records, before)?),
-            b'3' | b'4' => device_of(block, &records)?,
-            b'6' => Kind::Fifo,
-            b'S' => Kind::File {
-                extents: Some(self.old_sparse_map(block)?),
-            },
-            _ if is_file(block) => Kind::File { extents: None },
-            other => Kind::Unknown(other),
+    fn entry(&mut self, block: &Block, before: &Before) -> Result<Parsed> {
+        let told = Told {
+            own: &before.records,
+            global: &self.global,
         };
-        // Some write the size of the file that is linked to; nothing follows all the same.
-        if let Kind::HardLink(_) = kind {
-            size = 0;
+        let name = name_of(block, told, before);
+        let shown = || format!("'{}'", name.escape_ascii());
+        let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
+        let mut size = size_of(block, told);
+        let tells_size = !matches!(size, Ok(0));
+        if tells_size
+            && (!has_data(block, &name)
+                || (flag(block) == b'1' && !link_has_data(&mut self.blocks, block, self.is_pax)?))
+        {
+            size = Ok(0);
+            let text = || format!("{} tells a size, and no data follows it", shown());
+            self.notes.add(Oddity::Size, text);
         }
-        self.set_content(size)?;
-        let mut real_size = size;
+        self.blocks.set_content(size?)?;
+        let mut notes = std::mem::take(&mut self.notes);
+        let entry = self.usable_entry(block, before, old_map, &name, &mut notes);
+        self.notes = notes;
+        let parsed = match entry {
+            Ok(Some(entry)) => Parsed::Entry(Box::new(entry)),
+            Ok(None) => {
+                let text = || "a label or an ACL of Solaris is not restored".into();
+                self.notes.add(Oddity::Extension, text);
+                Parsed::Nothing
+            }
+            Err(error) if error.chain().any(|it| it.is::<io::Error>()) => return Err(error),
+            Err(error) => {
+                let text = || format!("nothing can be made of {}: {error:#}", shown());
+                self.notes.add(Oddity::Unusable, text);
+                Parsed::Nothing
+            }
+        };
+        self.check_own()?;
+        Ok(parsed)
+    }
+
+    /// What the header tells where it can be made; `None` where it tells of no entry.
+    fn usable_entry(
+        &mut self,
+        block: &Block,
+        before: &Before,
+        old_map: Option<Result<Vec<crate::entry::Extent>>>,
+        name: &[u8],
+        notes: &mut Notes,
+    ) -> Result<Option<Entry>> {
+        if is_remark(block) {
+            return Ok(None);
+        }
+        let told = Told {
+            own: &before.records,
+            global: &self.global,
+        };
+        check_name(name)?;
+        plain(name)?;
+        let mut kind = kind_of(block, told, before, name, notes)?;
+        let mut size = 0;
         if let Kind::File { extents } = &mut kind {
-            if let Some(told) = self.pax_sparse_map(&records)? {
-                *extents = Some(told);
-            }
-            if let Some(extents) = extents {
-                real_size = real_size_of(block, &records)?;
-                sparse::check(extents, real_size, self.content_left)?;
+            size = self.blocks.content_left;
+            let map = holes::map(&mut self.blocks, block, told, old_map.transpose()?)?;
+            if let Some((map, real_size)) = map {
+                (*extents, size) = (Some(map), real_size);
             }
         }
-        Ok(Entry {
-            path: trimmed(path),
-            size: if let Kind::File { .. } = kind {
-                real_size
-            } else {
-                0
-            },
+        let is_dir = kind == Kind::Directory;
+        let entry = attributes(block, told, trimmed(name.to_vec()), is_dir, notes);
+        Ok(Some(Entry {
             kind,
-            ..attributes(block, &records)?
-        })
+            size,
+            ..entry
+        }))
     }
 
-    fn set_content(&mut self, size: u64) -> Result<()> {
-        let padded = size.checked_next_multiple_of(BLOCK_BYTES as u64);
-        let padded = padded.filter(|padded| i64::try_from(*padded).is_ok());
-        self.padding = padded.context("a size is out of range")? - size;
-        self.content_left = size;
-        Ok(())
+    /// Notes what is odd; in an archive of bk's it is damage.
+    fn odd(&mut self, oddity: Oddity, text: impl FnOnce() -> String) -> Result<()> {
+        self.notes.add(oddity, text);
+        self.check_own()
     }
 
-    fn pax_sparse_map(&mut self, records: &Records) -> Result<Option<Vec<Extent>>> {
-        match sparse::told(records)? {
-            Told::Nothing => Ok(None),
-            Told::Map(extents) => Ok(Some(extents)),
-            Told::BeforeData => {
-                let mut lines = MapLines {
-                    reader: self,
-                    block: [0; BLOCK_BYTES],
-                    at: BLOCK_BYTES,
-                };
-                let count = usize::try_from(lines.next()?)?;
-                sparse::check_count(count)?;
-                let numbers: Result<Vec<u64>> = (0..count * 2).map(|_| lines.next()).collect();
-                sparse::pair(&numbers?).map(Some)
-            }
+    fn check_own(&self) -> Result<()> {
+        if !self.is_own {
+            return Ok(());
         }
-    }
-
-    fn old_sparse_map(&mut self, block: &Block) -> Result<Vec<Extent>> {
-        let (mut extents, mut more) = sparse::old_in_header(block)?;
-        while more {
-            let (further, still_more) = sparse::old_in_block(&self.block()?)?;
-            extents.extend(further);
-            sparse::check_count(extents.len())?;
-            more = still_more;
+        match self.notes.texts().first() {
+            Some(text) => bail!("{text}"),
+            None => Ok(()),
         }
-        Ok(extents)
     }
 
     fn records(&mut self, block: &Block) -> Result<Records> {
-        let header = self.extension(block, HEADER_MAX_BYTES, "an extended header")?;
-        Records::new(&header)
+        let Some(header) = self.extension(block, HEADER_MAX_BYTES, "an extended header")? else {
+            return Ok(Records::default());
+        };
+        let (records, error) = Records::read(&header);
+        if let Some(error) = error {
+            self.odd(Oddity::Value, || error.to_string())?;
+        }
+        Ok(records)
     }
 
     fn long_name(&mut self, block: &Block) -> Result<Vec<u8>> {
         let name = self.extension(block, NAME_MAX_BYTES, "a long name")?;
-        Ok(until_nul(&name).to_vec())
+        Ok(until_nul(&name.unwrap_or_default()).to_vec())
     }
 
-    /// The content of a header that belongs to the one after it.
-    fn extension(&mut self, block: &Block, max_bytes: usize, what: &str) -> Result<Vec<u8>> {
-        let size = size_of(block, &Records::default())?;
-        ensure!(
-            size <= max_bytes as u64,
-            "{what} is longer than {max_bytes} bytes"
-        );
-        self.set_content(size)?;
+    /// The content of a header that belongs to the one after it; `None` where it is too long.
+    fn extension(
+        &mut self,
+        block: &Block,
+        max_bytes: usize,
+        what: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let nothing = (&Records::default(), &Global::default());
+        let size = size_of(
+            block,
+            Told {
+                own: nothing.0,
+                global: nothing.1,
+            },
+        )?;
+        self.blocks.set_content(size)?;
+        if size > max_bytes as u64 {
+            let text = || format!("{what} is longer than {max_bytes} bytes, and not read");
+            self.odd(Oddity::Value, text)?;
+            self.pass_over()?;
+            return Ok(None);
+        }
         let mut content = Vec::new();
         self.content().read_to_end(&mut content)?;
-        self.skip_padding()?;
-        Ok(content)
-    }
-
-    fn skip_padding(&mut self) -> Result<()> {
-        // Padding is less than a block.
-        let mut rest = [0; BLOCK_BYTES];
-        let padding = std::mem::take(&mut self.padding);
-        self.read_exact(&mut rest[..padding as usize])
-    }
-
-    fn block(&mut self) -> Result<Block> {
-        let mut block = [0; BLOCK_BYTES];
-        self.read_exact(&mut block)?;
-        Ok(block)
-    }
-
-    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.input
-            .read_exact(bytes)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => cut_short(),
-                _ => error,
-            })?;
-        self.position += bytes.len() as u64;
-        Ok(())
+        self.pass_over()?;
+        Ok(Some(content))
     }
 
     /// After the first block of zeros come only zeros, to the end of the file.
-    fn check_end(&mut self) -> Result<()> {
-        let mut rest = [0; 16 * BLOCK_BYTES];
-        loop {
-            match self.input.read(&mut rest) {
-                Ok(0) => return Ok(()),
-                Ok(count) if rest[..count].iter().all(|byte| *byte == 0) => {}
-                Ok(_) => bail!("something follows the end of the archive"),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+    fn end(&mut self) -> Result<()> {
+        self.is_over = true;
+        if !self.blocks.is_zeros_to_end()? {
+            ensure!(!self.is_own, "something follows the end of the archive");
+            let text = || "what follows the end of the archive is not read".into();
+            self.notes.add(Oddity::AfterEnd, text);
+            self.blocks.drain()?;
+        }
+        self.note_trailing()
+    }
+
+    fn note_trailing(&mut self) -> Result<()> {
+        match self.blocks.trailing().cloned() {
+            None => Ok(()),
+            Some(damage) if self.is_own => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, damage).into())
+            }
+            Some(damage) => {
+                let text = || format!("{damage}; they are not read");
+                self.odd(Oddity::AfterLast, text)
             }
         }
     }
 }
 
-struct Content<'a, R>(&'a mut Reader<R>);
+/// What a header began.
+enum Parsed {
+    Entry(Box<Entry>),
+    /// Something that nothing is made of.
+    Nothing,
+    End,
+}
 
-impl<R: Read> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let reader = &mut *self.0;
-        let wanted = usize::try_from(reader.content_left).unwrap_or(usize::MAX);
-        let wanted = wanted.min(buffer.len());
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let count = reader.input.read(&mut buffer[..wanted])?;
-        if count == 0 {
-            return Err(cut_short());
-        }
-        reader.content_left -= count as u64;
-        reader.position += count as u64;
-        Ok(count)
+/// The birth facts are one line of JSON; other programs have other comments.
+fn is_birth(comment: &[u8]) -> bool {
+    comment.starts_with(b"{")
+}
+
+/// Whether data follows a hard link that tells a size: in the pax format it does, in older ones
+/// it does not, and where the format is not known a header in its place says that it does not. So
+/// bsdtar has it.
+fn link_has_data<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -> Result<bool> {
+    if is_pax || !is_ustar(block) {
+        return Ok(is_pax);
     }
-}
-
-fn cut_short() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut short")
-}
-
-/// The numbers of a sparse map of format 1.0, each on a line, in whole blocks before the data.
-struct MapLines<'a, R> {
-    reader: &'a mut Reader<R>,
-    block: Block,
-    at: usize,
-}
-
-impl<R: Read> MapLines<'_, R> {
-    fn next(&mut self) -> Result<u64> {
-        let mut digits = String::new();
-        loop {
-            if self.at == BLOCK_BYTES {
-                let mut content = self.reader.content();
-                content
-                    .read_exact(&mut self.block)
-                    .context("a sparse map is cut short")?;
-                self.at = 0;
-            }
-            let byte = self.block[self.at];
-            self.at += 1;
-            match byte {
-                b'\n' => return sparse::parse(&digits),
-                b'0'..=b'9' if digits.len() < 20 => digits.push(char::from(byte)),
-                _ => bail!("a sparse map is malformed"),
-            }
-        }
-    }
+    let next = blocks.peek()?;
+    Ok(next.is_some_and(|next| check_sum(&next).is_err() && next.iter().any(|byte| *byte != 0)))
 }

@@ -41,12 +41,29 @@ pub fn read(
     ensure!(!is_stopped(), "interrupted");
     let mut file = archive.try_clone()?;
     Ok(Reader::new(match parts {
-        Some(parts) => Inflate::parts(file, parts, jobs),
+        Some(parts) => Inflate::parts(file, parts, jobs)?,
         None => {
             file.rewind()?;
-            Inflate::new(file, jobs)
+            Inflate::new(file, jobs)?
         }
     }))
+}
+
+/// Whether the archive begins by telling its birth, read without moving the place of readers.
+#[must_use]
+pub fn is_own(archive: &File) -> bool {
+    let Ok(metadata) = archive.metadata() else {
+        return false;
+    };
+    let bytes = Within {
+        archive,
+        at: 0,
+        end: metadata.len(),
+    };
+    let mut reader = Reader::new(Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
+    // The global header is read before whatever comes after it.
+    let _ = reader.next_entry();
+    reader.is_own()
 }
 
 /// The parts of the file, in their order, that make a whole tar stream of their own; `None`

@@ -3,29 +3,27 @@
 //! Knows nothing of the archive but the names that hard links refer to.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{OFlags, SeekFrom, major, minor, seek};
+use rustix::fs::FileType;
 use xattr::FileExt;
 
 use crate::accounts::Names;
-use crate::entry::{Entry, Extent, FileTime, Kind, Xattrs};
+use crate::content::{Content, extents, untold};
+use crate::entry::{Entry, FileTime, Kind, Xattrs};
+use crate::place::Status;
 use crate::problem::{Problem, ProblemKind};
 use crate::walk::Found;
 
 /// Together they stay below the longest extended header that a reader takes.
 const XATTRS_MAX_BYTES: usize = 768 << 10;
-/// A file in more pieces is stored without its holes, as every reader has a limit.
-const EXTENTS_MAX: usize = 100_000;
 
 /// An entry, and for a regular file what to read its content from.
 pub(crate) struct Opened {
     pub(crate) entry: Entry,
-    pub(crate) content: Option<File>,
+    pub(crate) content: Option<Content>,
 }
 
 /// Turns what the walk found into entries, one after the other.
@@ -35,18 +33,12 @@ pub(crate) struct Opener {
     stored: HashMap<Version, Vec<u8>>,
 }
 
-/// A file as it was at one time: device, inode, size, mtime in seconds and nanoseconds. An
-/// inode alone may be that of a removed file, and now another's.
-type Version = (u64, u64, u64, i64, i64);
+/// A file as it was at one time: device and inode, size, mtime. An inode alone may be that of a
+/// removed file, and now another's.
+type Version = ((u64, u64), u64, FileTime);
 
-fn version(metadata: &Metadata) -> Version {
-    (
-        metadata.dev(),
-        metadata.ino(),
-        metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-    )
+fn version(status: &Status) -> Version {
+    (status.id(), status.size(), status.mtime())
 }
 
 impl Opener {
@@ -59,26 +51,26 @@ impl Opener {
 
     /// The entry of `found`; `None`, and the problem told, where it can have none.
     pub(crate) fn open(&mut self, found: &Found, tell: &mut dyn FnMut(Problem)) -> Option<Opened> {
-        let file_type = found.metadata.file_type();
-        if file_type.is_socket() {
+        let kind = found.status.kind();
+        if kind == FileType::Socket {
             tell(problem(
-                &found.path,
+                &found.place.path,
                 ProblemKind::Socket,
                 "a socket is not backed up",
             ));
             return None;
         }
-        let has_more_names = found.metadata.nlink() > 1 && !file_type.is_dir();
-        let first = self.stored.get(&version(&found.metadata));
+        let has_more_names = found.status.has_more_names();
+        let first = self.stored.get(&version(&found.status));
         if let Some(first) = first.filter(|_| has_more_names) {
             let kind = Kind::HardLink(first.clone());
-            let entry = self.entry(found, &found.metadata, kind, Vec::new());
+            let entry = self.entry(found, &found.status, kind, Vec::new());
             return Some(Opened {
                 entry,
                 content: None,
             });
         }
-        let opened = if file_type.is_file() {
+        let opened = if kind == FileType::RegularFile {
             self.open_file(found, tell)
         } else {
             self.open_special(found, tell)
@@ -86,7 +78,7 @@ impl Opener {
         match opened {
             Ok(opened) => {
                 if has_more_names {
-                    let version = version(&found.metadata);
+                    let version = version(&found.status);
                     self.stored.insert(version, opened.entry.path.clone());
                 }
                 Some(opened)
@@ -99,31 +91,33 @@ impl Opener {
     }
 
     fn open_file(&self, found: &Found, tell: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits() as i32)
-            .open(&found.path)
-            .map_err(|error| failed(&found.path, &error))?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| failed(&found.path, &error))?;
-        let is_same = metadata.is_file()
-            && (metadata.dev(), metadata.ino()) == (found.metadata.dev(), found.metadata.ino());
-        if !is_same {
-            return Err(replaced(&found.path));
+        let path = &found.place.path;
+        let failed = |error| failed(path, &error);
+        let file = found.place.open().map_err(failed)?;
+        let status = Status::of(&file).map_err(failed)?;
+        if !status.is_file() || status.id() != found.status.id() {
+            return Err(replaced(path));
         }
-        let xattrs = xattrs(
-            &found.path,
-            file.list_xattr(),
-            |name| file.get_xattr(name),
-            tell,
-        )?;
-        let extents = extents(&file, &metadata).unwrap_or_default();
-        let entry = self.entry(found, &metadata, Kind::File { extents }, xattrs);
+        let xattrs = xattrs(path, file.list_xattr(), |name| file.get_xattr(name), tell)?;
+        let untold = untold(&file, &status).map_err(failed)?;
+        let extents = match &untold {
+            Some(_) => None,
+            None => extents(&file, &status),
+        };
+        let mut entry = self.entry(found, &status, Kind::File { extents }, xattrs);
+        let content = match untold {
+            Some(untold) => {
+                if let Some(reason) = untold.lacks {
+                    tell(problem(path, ProblemKind::Unreadable, &reason));
+                }
+                entry.size = untold.bytes.len() as u64;
+                Content::Read(untold.bytes)
+            }
+            None => Content::File(file),
+        };
         Ok(Opened {
             entry,
-            content: Some(file),
+            content: Some(content),
         })
     }
 
@@ -132,50 +126,53 @@ impl Opener {
         found: &Found,
         tell: &mut dyn FnMut(Problem),
     ) -> Result<Opened, Problem> {
-        let (path, metadata) = (&found.path, &found.metadata);
-        let file_type = metadata.file_type();
-        let device = || (major(metadata.rdev() as _), minor(metadata.rdev() as _));
-        let kind = if file_type.is_dir() {
-            Kind::Directory
-        } else if file_type.is_symlink() {
-            let target = std::fs::read_link(path).map_err(|error| failed(path, &error))?;
-            Kind::Symlink(target.into_os_string().into_vec())
-        } else if file_type.is_fifo() {
-            Kind::Fifo
-        } else if file_type.is_char_device() {
-            let (major, minor) = device();
-            Kind::CharDevice(major, minor)
-        } else {
-            let (major, minor) = device();
-            Kind::BlockDevice(major, minor)
+        let (path, status) = (&found.place.path, &found.status);
+        let kind = match status.kind() {
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => {
+                let target = found.place.target();
+                Kind::Symlink(target.map_err(|error| failed(path, &error))?)
+            }
+            FileType::Fifo => Kind::Fifo,
+            kind => {
+                let (major, minor) = status.device();
+                match kind {
+                    FileType::CharacterDevice => Kind::CharDevice(major, minor),
+                    _ => Kind::BlockDevice(major, minor),
+                }
+            }
         };
-        let xattrs = xattrs(path, xattr::list(path), |name| xattr::get(path, name), tell)?;
-        let entry = self.entry(found, metadata, kind, xattrs);
+        let xattrs = match &found.dir {
+            Some(dir) => xattrs(path, dir.list_xattr(), |name| dir.get_xattr(name), tell)?,
+            None => {
+                let at = found.place.path_for_calls();
+                xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), tell)?
+            }
+        };
+        let entry = self.entry(found, status, kind, xattrs);
         Ok(Opened {
             entry,
             content: None,
         })
     }
 
-    fn entry(&self, found: &Found, metadata: &Metadata, kind: Kind, xattrs: Xattrs) -> Entry {
+    fn entry(&self, found: &Found, status: &Status, kind: Kind, xattrs: Xattrs) -> Entry {
         let name = |names: &HashMap<u32, Vec<u8>>, id| names.get(&id).cloned().unwrap_or_default();
+        let (uid, gid) = status.owner();
         Entry {
             path: found.name.as_os_str().as_bytes().to_owned(),
             size: if matches!(kind, Kind::File { .. }) {
-                metadata.size()
+                status.size()
             } else {
                 0
             },
             kind,
-            mode: metadata.mode() & 0o7777,
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            uname: name(&self.names.users, metadata.uid()),
-            gname: name(&self.names.groups, metadata.gid()),
-            mtime: FileTime {
-                secs: metadata.mtime(),
-                nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or_default(),
-            },
+            mode: status.mode(),
+            uid,
+            gid,
+            uname: name(&self.names.users, uid),
+            gname: name(&self.names.groups, gid),
+            mtime: status.mtime(),
             xattrs,
             acl_texts: Vec::new(),
         }
@@ -223,49 +220,6 @@ fn xattrs(
     }
     all.sort_unstable();
     Ok(all)
-}
-
-/// Where the data lies in a file that takes less of the disk than its size; `None` where that
-/// is everywhere, or cannot be told.
-fn extents(file: &File, metadata: &Metadata) -> Option<Option<Vec<Extent>>> {
-    let size = metadata.size();
-    if metadata.blocks() * 512 >= size {
-        return None;
-    }
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let data = match seek(file, SeekFrom::Data(at)) {
-            Ok(data) => data.min(size),
-            Err(rustix::io::Errno::NXIO) => size,
-            Err(_) => return None,
-        };
-        if data == size {
-            break;
-        }
-        let hole = seek(file, SeekFrom::Hole(data)).ok()?.clamp(data, size);
-        if hole == data || extents.len() == EXTENTS_MAX {
-            return None;
-        }
-        extents.push(Extent {
-            offset: data,
-            length: hole - data,
-        });
-        at = hole;
-    }
-    let end = extents.last().map_or(0, |last| last.offset + last.length);
-    let is_whole = extents.len() == 1 && extents.first().is_some_and(|first| first.length == size);
-    if is_whole {
-        return None;
-    }
-    if end < size {
-        // GNU tar tells a hole at the end by an empty extent there.
-        extents.push(Extent {
-            offset: size,
-            length: 0,
-        });
-    }
-    Some(Some(extents))
 }
 
 pub(crate) fn problem(path: &Path, kind: ProblemKind, reason: &str) -> Problem {

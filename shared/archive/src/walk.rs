@@ -2,18 +2,29 @@
 //!
 //! Knows what is to be left out and why; reads no file's content but that of CACHEDIR.TAG.
 
-use std::collections::HashSet;
-use std::fs::Metadata;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use walkdir::WalkDir;
+use anyhow::Result;
+use rustix::io::Errno;
+
+use crate::decode::NAME_MAX_BYTES;
+use crate::globs::Globs;
+use crate::names::DEPTH_MAX;
+use crate::place::{Place, Status, above, below, has_file, names_in};
 
 /// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// So many directories on the way down stay open; those above are opened again on the way back.
+const OPEN_MAX: usize = 64;
+/// Something that is exchanged again and again is taken as it is at last.
+const LOOKS_MAX: usize = 8;
 
 /// One thing to back up: where it is, and its name in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,34 +38,31 @@ pub struct Source {
 /// What is left out.
 #[derive(Debug, Default)]
 pub struct Filter {
-    excludes: Excludes,
+    excludes: Globs,
     /// Leave out what is in directories with a CACHEDIR.TAG.
     pub caches: bool,
     /// Do not go into other file systems.
     pub one_file_system: bool,
     /// Directories that are left out whole, by device and inode: bk's own.
     pub own: HashSet<(u64, u64)>,
+    /// Names that are left out of directories, by device and inode of these: bk's archives.
+    pub own_files: HashMap<(u64, u64), HashSet<OsString>>,
     /// Names of all sources: one that lies within another is left out there and walked by
     /// itself, so that nothing is stored twice.
     pub apart: HashSet<PathBuf>,
-}
-
-/// Globs as people write them: without a slash for a name anywhere, with one for a whole path.
-#[derive(Debug, Default)]
-struct Excludes {
-    names: GlobSet,
-    paths: GlobSet,
 }
 
 /// Something that the walk came by.
 #[derive(Debug)]
 pub struct Found {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// Its name in the archive.
     pub name: PathBuf,
     /// As lstat told it.
-    pub metadata: Metadata,
+    pub status: Status,
+    /// The directory, where it is one that can be opened and is gone into.
+    pub(crate) dir: Option<Arc<File>>,
 }
 
 /// A place that could not be looked at.
@@ -72,38 +80,22 @@ impl Filter {
     /// # Errors
     /// The glob that is malformed.
     pub fn exclude<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
-        for glob in globs {
-            let text = glob.trim_matches('/');
-            let built = GlobBuilder::new(text).literal_separator(true).build();
-            let built = built.with_context(|| format!("'{}' is no glob", glob.escape_debug()))?;
-            let set = if glob.trim_end_matches('/').contains('/') {
-                &mut paths
-            } else {
-                &mut names
-            };
-            set.add(built);
-        }
-        self.excludes = Excludes {
-            names: names.build()?,
-            paths: paths.build()?,
-        };
+        self.excludes = Globs::new(globs)?;
         Ok(())
     }
 
-    /// Whether what was found below a source is left out. A source itself was asked for.
-    fn leaves_out(&self, name: &Path) -> bool {
-        // Globs are meant for what is stored under the source `.`, not for its dot.
-        let name = name.strip_prefix(".").unwrap_or(name);
-        self.apart.contains(name)
-            || self.excludes.paths.is_match(name)
-            || name
-                .file_name()
-                .is_some_and(|last| self.excludes.names.is_match(last))
+    /// The globs.
+    #[must_use]
+    pub fn excludes(&self) -> &Globs {
+        &self.excludes
     }
 
-    fn is_own(&self, metadata: &Metadata) -> bool {
-        self.own.contains(&(metadata.dev(), metadata.ino()))
+    /// Whether what was found below a source is left out. A source itself was asked for.
+    fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
+        // Globs are meant for what is stored under the source `.`, not for its dot.
+        let name = name.strip_prefix(b"./").unwrap_or(name);
+        self.apart.contains(Path::new(OsStr::from_bytes(name)))
+            || self.excludes.matches(name, is_dir)
     }
 }
 
@@ -113,23 +105,38 @@ pub fn walk<'a>(
     filter: &'a Filter,
 ) -> impl Iterator<Item = Result<Found, Unreadable>> + 'a {
     Walk {
-        source,
         filter,
         device: None,
         is_begun: false,
-        listings: Vec::new(),
+        path: source.path.as_os_str().as_bytes().to_owned(),
+        name: source.name.as_os_str().as_bytes().to_owned(),
+        levels: Vec::new(),
+        lost: None,
     }
 }
 
-/// WalkDir lists one directory at a time and no more: it would go down by what a listing told
-/// of an entry long before that is looked at.
 struct Walk<'a> {
-    source: &'a Source,
     filter: &'a Filter,
     device: Option<u64>,
     is_begun: bool,
-    /// The directories from the source down, each with what is still to come of it.
-    listings: Vec<(PathBuf, walkdir::IntoIter)>,
+    /// Of the directory that is being read, at first of the source.
+    path: Vec<u8>,
+    name: Vec<u8>,
+    /// The directories from the source down.
+    levels: Vec<Level>,
+    /// What is to be told next: the rest of a directory that cannot be listed.
+    lost: Option<Unreadable>,
+}
+
+/// A directory that is being read.
+struct Level {
+    /// `None` once too many below it are open.
+    dir: Option<Arc<File>>,
+    id: (u64, u64),
+    /// What is still to come of it.
+    names: std::vec::IntoIter<OsString>,
+    path_bytes: usize,
+    name_bytes: usize,
 }
 
 impl Iterator for Walk<'_> {
@@ -138,20 +145,30 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         if !self.is_begun {
             self.is_begun = true;
-            return self.visit(self.source.path.clone());
+            let place = Place::given(Path::new(OsStr::from_bytes(&self.path)));
+            return self.visit(place, false);
         }
         loop {
-            let (dir, listing) = self.listings.last_mut()?;
-            match listing.next() {
-                None => {
-                    self.listings.pop();
-                }
-                Some(Err(error)) => return Some(Err(unreadable(error, dir))),
-                Some(Ok(entry)) => {
-                    if let Some(item) = self.visit(entry.into_path()) {
-                        return Some(item);
-                    }
-                }
+            if let Some(lost) = self.lost.take() {
+                return Some(Err(lost));
+            }
+            let level = self.levels.last_mut()?;
+            self.path.truncate(level.path_bytes);
+            self.name.truncate(level.name_bytes);
+            let next = level.dir.clone().zip(level.names.next());
+            let Some((dir, name)) = next else {
+                self.go_up();
+                continue;
+            };
+            let own = self.filter.own_files.get(&level.id);
+            if own.is_some_and(|own| own.contains(&name)) {
+                continue;
+            }
+            push(&mut self.path, &name);
+            push(&mut self.name, &name);
+            let place = Place::within(&dir, name, path_of(&self.path));
+            if let Some(item) = self.visit(place, true) {
+                return Some(item);
             }
         }
     }
@@ -159,72 +176,137 @@ impl Iterator for Walk<'_> {
 
 impl Walk<'_> {
     /// Looks at one place; `None` where it is left out.
-    fn visit(&mut self, path: PathBuf) -> Option<Result<Found, Unreadable>> {
-        let metadata = match path.symlink_metadata() {
-            Ok(metadata) => metadata,
-            Err(error) => return Some(Err(Unreadable { path, error })),
+    fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Unreadable>> {
+        let depth = self.name.iter().filter(|byte| **byte == b'/').count();
+        if self.name.len() > NAME_MAX_BYTES || depth >= DEPTH_MAX {
+            let error = io::Error::other(format!(
+                "its name has more than {NAME_MAX_BYTES} bytes or {DEPTH_MAX} parts"
+            ));
+            return Some(Err(unreadable(place, error)));
+        }
+        let mut looks = 0;
+        let (status, dir) = loop {
+            looks += 1;
+            let status = match place.status() {
+                Ok(status) => status,
+                Err(error) => return Some(Err(unreadable(place, error))),
+            };
+            let is_left_out = is_below && self.filter.leaves_out(&self.name, status.is_dir());
+            if is_left_out || self.filter.own.contains(&status.id()) {
+                return None;
+            }
+            if !status.is_dir() || self.is_other_fs(&status) {
+                break (status, None);
+            }
+            match place
+                .open_dir()
+                .and_then(|dir| Ok((Status::of(&dir)?, dir)))
+            {
+                // The status of what was opened: a mount may have come with that.
+                Ok((status, _)) if self.filter.own.contains(&status.id()) => return None,
+                Ok((status, dir)) => break (status, Some(Arc::new(dir))),
+                Err(error) => match Errno::from_io_error(&error) {
+                    // It was exchanged for something else just now.
+                    Some(Errno::NOTDIR | Errno::LOOP) if looks < LOOKS_MAX => {}
+                    Some(Errno::NOENT) => return Some(Err(unreadable(place, error))),
+                    _ => {
+                        self.lost = Some(unreadable(place.clone(), error));
+                        break (status, None);
+                    }
+                },
+            }
         };
-        let name = self.name(&path);
-        let is_below = name != self.source.name;
-        if self.filter.is_own(&metadata) || (is_below && self.filter.leaves_out(&name)) {
-            return None;
+        if let Some(dir) = &dir {
+            self.go_into(dir, &status);
         }
-        let device = *self.device.get_or_insert(metadata.dev());
-        // A mount point and a cache stay as empty directories, as with tar.
-        let is_other_fs = self.filter.one_file_system && metadata.dev() != device;
-        let is_empty = || is_other_fs || (self.filter.caches && is_cache(&path));
-        if metadata.is_dir() && !is_empty() {
-            let listing = WalkDir::new(&path)
-                .min_depth(1)
-                .max_depth(1)
-                .follow_root_links(false)
-                .sort_by_file_name();
-            self.listings.push((path.clone(), listing.into_iter()));
-        }
+        let name = path_of(&self.name);
         Some(Ok(Found {
-            path,
+            place,
             name,
-            metadata,
+            status,
+            dir,
         }))
     }
 
-    fn name(&self, path: &Path) -> PathBuf {
-        let below = path.strip_prefix(&self.source.path);
-        match below.unwrap_or(Path::new("")) {
-            below if below.as_os_str().is_empty() => self.source.name.clone(),
-            below => self.source.name.join(below),
+    /// A mount point stays as an empty directory, as with tar.
+    fn is_other_fs(&mut self, status: &Status) -> bool {
+        let device = *self.device.get_or_insert(status.id().0);
+        self.filter.one_file_system && status.id().0 != device
+    }
+
+    fn go_into(&mut self, dir: &Arc<File>, status: &Status) {
+        // A cache stays as an empty directory, as with tar.
+        if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
+            return;
+        }
+        let (names, error) = names_in(dir);
+        self.lost = error.map(|error| Unreadable {
+            path: path_of(&self.path),
+            error,
+        });
+        self.levels.push(Level {
+            dir: Some(dir.clone()),
+            id: status.id(),
+            names: names.into_iter(),
+            path_bytes: self.path.len(),
+            name_bytes: self.name.len(),
+        });
+        // The source itself stays open.
+        if let Some(at) = self.levels.len().checked_sub(OPEN_MAX).filter(|at| *at > 0) {
+            self.levels[at].dir = None;
+        }
+    }
+
+    /// Leaves a directory, and opens the one above it again where that was closed.
+    fn go_up(&mut self) {
+        let left = self.levels.pop();
+        let (Some(left), Some(level)) = (left, self.levels.last()) else {
+            return;
+        };
+        if level.dir.is_some() {
+            return;
+        }
+        let by_parent = left.dir.and_then(|left| above(&left, level.id));
+        let reopened = by_parent.or_else(|| {
+            let source = self.levels.first()?;
+            let way = &self.path[source.path_bytes..level.path_bytes];
+            below(source.dir.as_ref()?, way, level.id)
+        });
+        let path_bytes = level.path_bytes;
+        if let (Some(dir), Some(level)) = (reopened, self.levels.last_mut()) {
+            level.dir = Some(Arc::new(dir));
+        } else {
+            self.lost = Some(Unreadable {
+                path: path_of(&self.path[..path_bytes]),
+                error: io::Error::other("it was moved while it was read"),
+            });
         }
     }
 }
 
-/// A directory of which the rest cannot be listed.
-fn unreadable(error: walkdir::Error, dir: &Path) -> Unreadable {
-    let plain = error.into_io_error();
-    Unreadable {
-        path: dir.to_owned(),
-        error: plain.unwrap_or_else(|| io::Error::other("it cannot be listed")),
+fn push(path: &mut Vec<u8>, name: &OsStr) {
+    if path.last().is_some_and(|last| *last != b'/') {
+        path.push(b'/');
     }
+    path.extend_from_slice(name.as_bytes());
 }
 
-fn is_cache(dir: &Path) -> bool {
-    let tag = dir.join("CACHEDIR.TAG");
-    if !tag
-        .symlink_metadata()
-        .is_ok_and(|metadata| metadata.is_file())
-    {
-        return false;
+fn path_of(bytes: &[u8]) -> PathBuf {
+    OsString::from_vec(bytes.to_owned()).into()
+}
+
+fn unreadable(place: Place, error: io::Error) -> Unreadable {
+    Unreadable {
+        path: place.path,
+        error,
     }
-    let mut begin = Vec::new();
-    let read = std::fs::File::open(tag).and_then(|file| {
-        file.take(CACHE_SIGNATURE.len() as u64)
-            .read_to_end(&mut begin)
-    });
-    read.is_ok() && begin == CACHE_SIGNATURE
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn names(dir: &Path, filter: &Filter) -> Vec<String> {

@@ -57,6 +57,13 @@ fn ended(mut stream: Vec<u8>) -> Vec<u8> {
     stream
 }
 
+/// As an archive of ours begins, in which nothing may be odd.
+fn own(rest: &[u8]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    header::push_global(&mut stream, "{}");
+    [&stream, rest].concat()
+}
+
 fn one_file() -> Vec<u8> {
     let mut stream = Vec::new();
     header::push_entry(&mut stream, &entry("a", Kind::File { extents: None }, 3));
@@ -85,7 +92,6 @@ fn what_the_headers_tell_is_read_back() {
         Kind::Fifo,
         Kind::CharDevice(1, 3),
         Kind::BlockDevice(3_000_000, 4_000_000),
-        Kind::Unknown(b'V'),
     ];
     let mut given: Vec<Entry> = kinds.map(|kind| entry(&long, kind, 0)).to_vec();
     given.push(entry("holes", Kind::File { extents }, HOLE_BYTES));
@@ -194,8 +200,8 @@ fn check_holes(entry: &Entry, content: &[u8], program: &str) {
 }
 
 #[test]
-fn an_archive_cut_anywhere_is_no_archive() {
-    let stream = one_file();
+fn an_archive_of_ours_cut_anywhere_is_no_archive() {
+    let stream = own(&one_file());
     for length in 0..=stream.len() {
         assert!(
             error_of(&stream[..length]).contains("the archive is cut short"),
@@ -217,27 +223,26 @@ fn an_archive_cut_anywhere_is_no_archive() {
 }
 
 #[test]
-fn what_follows_the_end_is_refused() {
-    let mut stream = ended(one_file());
+fn what_follows_the_end_of_one_of_ours_is_refused() {
+    let mut stream = ended(own(&one_file()));
     stream.extend_from_slice(&ended(one_file()));
     assert_eq!(
         error_of(&stream),
-        "at byte 2048 of the tar stream: something follows the end of the archive"
+        "at byte 3072 of the tar stream: something follows the end of the archive"
     );
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("a.tar.gz");
     let member = Deflater::new(6)
         .unwrap()
-        .member(&ended(one_file()))
+        .member(&ended(own(&one_file())))
         .unwrap();
     let mut file = File::create(&archive).unwrap();
     file.write_all(&[&member[..], b"junk"].concat()).unwrap();
     let mut reader = Reader::open(&archive, 2).unwrap();
     reader.next_entry().unwrap();
-    assert_eq!(
-        format!("{:#}", reader.next_entry().unwrap_err()),
-        "at byte 2048 of the tar stream: bytes that are no gzip member follow the last one (at byte 250 of the file)"
-    );
+    let error = format!("{:#}", reader.next_entry().unwrap_err());
+    let expected = "at byte 3072 of the tar stream: bytes that are no gzip member follow the last one (at byte";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]
@@ -255,24 +260,24 @@ fn what_would_fill_the_memory_or_deceive_is_refused() {
         stream.extend_from_slice(&all);
         header::pad(&mut stream);
         stream.extend_from_slice(&one_file()[2 * header::BLOCK_BYTES..]);
-        ended(stream)
+        own(&ended(stream))
     };
     let long = "x".repeat(70_000);
     let huge = "x".repeat(1 << 20);
     for (records, error) in [
         (
             &[("path", long.as_str())][..],
-            "a name is longer than 65536 bytes",
+            "its name is longer than 65536 bytes",
         ),
-        (&[("path", "a\0b")], "a name holds a NUL"),
+        (&[("path", "a\0b")], "its name holds a NUL"),
         (
             &[("comment", &huge)],
-            "an extended header is longer than 1048576 bytes",
+            "an extended header is longer than 1048576 bytes, and not read",
         ),
         (&[("size", "-1")], "a size is negative"),
         (&[("size", "9223372036854775807")], "a size is out of range"),
-        (&[("mtime", "soon")], "an mtime is no time"),
-        (&[("uid", "4294967296")], "a uid is out of range"),
+        (&[("mtime", "soon")], "the mtime of 'a' is out of range"),
+        (&[("uid", "4294967296")], "the uid of 'a' is out of range"),
         (
             &[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,2,1,1")],
             "the extents of a sparse map overlap or leave the file",

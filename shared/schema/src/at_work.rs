@@ -100,7 +100,8 @@ pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
+/// Whether a file that is open is at a place, by its metadata.
+pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(now) => Ok((now.dev(), now.ino()) == (metadata.dev(), metadata.ino())),
         Err(error) if is_absent(&error) => Ok(false),

@@ -7,23 +7,32 @@
 mod history;
 mod ledger;
 mod records;
+mod storages;
+mod trust;
+mod version;
+mod working_copy;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::durable::{make_dir, sync_dir};
+use crate::clock;
+use crate::durable::{make_dir, privately, sync_dir};
 use crate::home::Home;
 use crate::lines::{Identity, Line};
 use crate::lock::{Access, Backoff, Lock};
-use crate::migrations::{MIGRATIONS, NEWEST};
+use crate::migrations::NEWEST;
 use crate::record::Backup;
+use crate::storage::exposed;
 use crate::{recovery, spare};
+use working_copy::WorkingCopy;
 
 pub use history::{BadEntry, Entry, Wanted};
 pub use ledger::{EVENTS, Event, Removed};
+pub use trust::GAP;
 
 /// Between the items of a list that is one parameter: no name holds it.
 const SEPARATOR: &str = "\n";
@@ -32,29 +41,46 @@ const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))
 /// What a name is in, where the parameter is a list of them.
 const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
 
+/// In DuckDB's words: why a catalog does not open that is not damaged.
+const OUTSIDE: [&str; 8] = [
+    "No space left",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
 /// One open transaction. Lives only inside [`read`] and [`write`].
 pub struct Session<'a> {
     connection: Connection,
     home: &'a Home,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    at: Timestamp,
+    /// What is open instead of the catalog, where DuckDB does not take its path.
+    working_copy: Option<WorkingCopy>,
 }
 
-/// Runs one read transaction.
+/// Runs one read transaction, after it has upgraded the catalog where that is an older one.
 ///
 /// # Errors
-/// No catalog, an older or newer one, one that does not open, a lock that is not to be had.
+/// No catalog, a newer one, one that cannot be upgraded or does not open, a lock that is not to be had.
 pub fn read<T>(home: &Home, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
     check_there(home)?;
     let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = Lock::take(
-        &home.dir,
-        Access::Read,
-        home.program,
-        home.now,
-        &mut backoff,
-    )?;
-    let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
-    session.check_version()?;
-    work(&session)
+    loop {
+        let lock = Lock::take(&home.dir, Access::Read, home.program, &mut backoff)?;
+        let session = Session::open(home, &home.catalog(), Access::Read, &mut backoff)?;
+        if session.version()? == NEWEST {
+            home.storages.set(session.storages()?);
+            return work(&session);
+        }
+        drop(session);
+        drop(lock);
+        version::upgrade_first(home, &mut backoff)?;
+    }
 }
 
 /// For a program that writes and is to make no catalog.
@@ -82,14 +108,11 @@ pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: Vec<Identity> = lines.iter().map(|line| line.identity.clone()).collect();
-    let rows = read(home, |session| session.find(&wanted))?;
-    let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
-    Ok(rows.into_iter().zip(lines).map(pair).collect())
+    read(home, |session| session.found(Some(lines)))
 }
 
-/// Runs one write transaction, after it has made the catalog where it is missing and failed the
-/// creations that dead processes left.
+/// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
+/// where it is an older one, and failed the creations that dead processes left.
 ///
 /// # Errors
 /// As [`read`], and those of the disk. Nothing of `work` is kept where an error is returned.
@@ -107,13 +130,17 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    then(transact(home, &mut backoff, &[], work)?)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        let value = transact(home, &mut backoff, &[], work)?;
+        spare::lay_by(home);
+        then(value)
+    })
 }
 
-/// As [`write`], for a removal, which makes no catalog: on a full disk the spare is given up for it, and recovery leaves
-/// to this process the rows that are its `own` work.
+/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
+/// may be full, and recovery leaves to this process the rows that are its `own` work.
 ///
 /// # Errors
 /// As [`write`].
@@ -123,16 +150,26 @@ pub fn write_removal<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     check_there(home)?;
-    let mut backoff = Backoff::new(home.lock_timeout);
-    let _lock = lock_to_write(home, &mut backoff)?;
-    spare::give_up(home);
-    transact(home, &mut backoff, own, work)
+    privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        spare::give_up(home);
+        transact(home, &mut backoff, own, work)
+    })
 }
 
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     make_dir(&home.dir)
         .with_context(|| format!("cannot make the home '{}'", home.dir.display()))?;
-    Lock::take(&home.dir, Access::Write, home.program, home.now, backoff)
+    let lock = Lock::take(&home.dir, Access::Write, home.program, backoff)?;
+    home.storages.set_writes();
+    if let Some(exposed) = exposed(&home.dir) {
+        let dir = home.dir.display();
+        let text = format!("warning: the home '{dir}' {exposed}");
+        home.storages.tell(&text);
+    }
+    version::close_to_others(home)?;
+    Ok(lock)
 }
 
 fn transact<T>(
@@ -142,72 +179,56 @@ fn transact<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     if !home.has_catalog() {
-        create_catalog(home, backoff)?;
+        version::create(home, backoff)?;
     }
-    let session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
-    session.check_version()?;
+    let mut session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
+    if session.version()? < NEWEST {
+        drop(session);
+        version::upgrade(home, backoff)?;
+        session = Session::open(home, &home.catalog(), Access::Write, backoff)?;
+    }
+    home.storages.set(session.storages()?);
     recovery::run(&session, own)?;
-    let value = session.transaction(|| work(&session))?;
-    drop(session);
-    sync_dir(&home.dir)?;
-    spare::lay_by(home);
-    Ok(value)
-}
-
-/// A half-made catalog is never seen: it is made under another name, then renamed.
-fn create_catalog(home: &Home, backoff: &mut Backoff) -> Result<()> {
-    let fresh = home.dir.join("catalog.duckdb.new");
-    let cannot = || format!("cannot make the catalog in '{}'", home.dir.display());
-    let orphan = home.dir.join("catalog.duckdb.wal");
-    // DuckDB would refuse the new catalog for it.
-    ensure!(
-        orphan.symlink_metadata().is_err(),
-        "{}: '{}' is left of the catalog that was there: move it aside too",
-        cannot(),
-        orphan.display()
-    );
-    for leftover in [fresh.clone(), home.dir.join("catalog.duckdb.new.wal")] {
-        match std::fs::remove_file(leftover) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(cannot);
-            }
-            _ => {}
+    let value = session.transaction(|| {
+        session.settle_host()?;
+        let value = work(&session)?;
+        // Not in each part of a long removal, which brings no archive anywhere.
+        if own.is_empty() {
+            session.mark_storages()?;
         }
-    }
-    let session = Session::open(home, &fresh, Access::Write, backoff).with_context(cannot)?;
-    session
-        .transaction(|| {
-            for (_, sql) in MIGRATIONS {
-                session.connection.execute_batch(sql)?;
-            }
-            session.set_setting("schema_version", &NEWEST.to_string())
-        })
-        .with_context(cannot)?;
-    session
-        .connection
-        .execute_batch("CHECKPOINT")
-        .with_context(cannot)?;
-    drop(session);
-    std::fs::File::open(&fresh)
-        .and_then(|file| file.sync_all())
-        .with_context(cannot)?;
-    std::fs::rename(&fresh, home.catalog()).with_context(cannot)?;
-    sync_dir(&home.dir)
+        Ok(value)
+    })?;
+    session.close()?;
+    sync_dir(&home.dir)?;
+    Ok(value)
 }
 
 impl<'a> Session<'a> {
     fn open(home: &'a Home, path: &Path, access: Access, backoff: &mut Backoff) -> Result<Self> {
+        let working_copy = match working_copy::is_needed(path) {
+            true => Some(WorkingCopy::of(path)?),
+            false => None,
+        };
+        let opened = working_copy
+            .as_ref()
+            .map_or_else(|| path.to_owned(), WorkingCopy::path);
         loop {
-            match Connection::open_with_flags(path, config(access)?) {
-                Ok(connection) => return Ok(Self { connection, home }),
+            match Connection::open_with_flags(&opened, config(access)?) {
+                Ok(connection) => {
+                    return Ok(Self {
+                        connection,
+                        home,
+                        at: clock::now(),
+                        working_copy,
+                    });
+                }
                 Err(error) if is_lock_conflict(&error) => {
                     backoff.sleep(|| foreign_holder(&error))?
                 }
                 Err(error) => {
                     let path = path.display();
                     let reason = plain(&error);
-                    let is_outside = ["No space left", "Permission denied", "Read-only"];
-                    if is_outside.iter().any(|word| reason.contains(word)) {
+                    if OUTSIDE.iter().any(|word| reason.contains(word)) {
                         bail!("cannot open the catalog '{path}': {reason}");
                     }
                     bail!(
@@ -216,6 +237,22 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// What was written is in the catalog from here on, also where a copy was written to.
+    fn close(self) -> Result<()> {
+        let Some(copy) = self.working_copy else {
+            return Ok(());
+        };
+        let written = self.connection.execute_batch("CHECKPOINT");
+        written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
+        drop(self.connection);
+        copy.put_back()
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home
     }
 
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -240,7 +277,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn check_version(&self) -> Result<()> {
+    /// The version of the catalog, which is not newer than what this program knows.
+    fn version(&self) -> Result<i64> {
         let version = self
             .setting("schema_version")?
             .context("the catalog has no schema_version")?;
@@ -252,10 +290,10 @@ impl<'a> Session<'a> {
             "the catalog is of version {version}, newer than this program, which knows {NEWEST}: install the newer bk"
         );
         ensure!(
-            version == NEWEST,
-            "the catalog is of version {version}, older than this program, which knows {NEWEST}: use the bk that made it"
+            version >= 1,
+            "the catalog is of version {version}, which there never was"
         );
-        Ok(())
+        Ok(version)
     }
 
     /// The value of a setting.
@@ -313,7 +351,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// As many as are wanted, for a list.
 /// Any number of ids as the one parameter of [`IDS`]: a placeholder for each takes longer to
 /// plan than all the rest of a query.
 fn id_list(ids: &[i64]) -> String {

@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 
 use crate::completions;
 use crate::lock;
-use crate::output::visible;
+use crate::visible::visible;
+use crate::zone;
 
 /// All done.
 pub const DONE: u8 = 0;
@@ -89,6 +90,8 @@ pub enum Operands {
     Backups,
     /// The same, and a directory last.
     BackupsThenDirectory,
+    /// Names of jobs, and after `--` what they back up.
+    Jobs,
     /// There are none, and one is a mistake.
     None,
 }
@@ -283,6 +286,7 @@ impl Program {
                 if let Some(shell) = arguments.text("completions")? {
                     return print(&completions::script(self, shell)?);
                 }
+                zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
                 work(&arguments)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
@@ -296,9 +300,14 @@ impl Program {
 
     /// Tells people something on stderr, on one line.
     pub fn warn(&self, text: &str) {
-        // With standard error gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{}: {}", self.name, one_line(text));
+        warn(self.name, text);
     }
+}
+
+/// Tells people something on stderr, on one line, in the name of a program.
+pub(crate) fn warn(program: &str, text: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
 /// Text without line breaks, control characters and the numbers of system errors, which say

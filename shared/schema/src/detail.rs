@@ -3,7 +3,7 @@
 //! Knows no terminal and no catalog.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+
 use serde_json::Value;
 
 use crate::listing::Listed;
@@ -11,6 +11,7 @@ use crate::output::visible;
 use crate::record::Backup;
 use crate::units::human_size;
 use crate::verified::LastVerified;
+use crate::zone;
 
 /// Names of fields are at most this wide, but for metadata of the user's.
 pub const NAME_WIDTH: usize = 16;
@@ -93,6 +94,6 @@ fn verified(last: &LastVerified) -> String {
 }
 
 fn time(time: Timestamp) -> String {
-    let local = time.to_zoned(TimeZone::system());
+    let local = time.to_zoned(zone::local());
     format!("{time} ({})", local.strftime("%Y-%m-%d %H:%M:%S %Z"))
 }

@@ -3,13 +3,28 @@
 //! What is made in a directory lasts once the directory itself is synced (fsync(2)). Knows no
 //! catalog and no archive.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
+use rustix::fs::{Access, CWD, Mode, RenameFlags, access, renameat_with, syncfs};
+use rustix::io::Errno;
+use rustix::process::umask;
+
+/// Does something while what is made is closed to others, whatever the user's umask. Not while
+/// other threads of this process make files.
+pub fn privately<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(Mode);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            umask(self.0);
+        }
+    }
+    let _restore = Restore(umask(Mode::RWXG | Mode::RWXO));
+    work()
+}
 
 /// Makes a directory with mode 0700 and those above it, where they are missing, to last.
 ///
@@ -37,13 +52,15 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 /// Makes a directory for archives where it is missing.
 ///
 /// # Errors
-/// Those of the file system, and a directory that cannot be written to.
+/// Those of the file system, and a directory that cannot be written to or synced.
 pub fn make_storage(dir: &Path) -> Result<()> {
-    make_dir(dir)
+    privately(|| make_dir(dir))
         .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
     access(dir, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(io::Error::from)
-        .with_context(|| format!("cannot write to the storage directory '{}'", dir.display()))
+        .with_context(|| format!("cannot write to the storage directory '{}'", dir.display()))?;
+    // What would fail after the work is tried before it.
+    sync_dir(dir)
 }
 
 /// Renames a file and never replaces another. It lasts once both directories are synced.
@@ -54,15 +71,45 @@ pub fn make_storage(dir: &Path) -> Result<()> {
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Not every file system can do it; a link never replaces either.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from).inspect_err(|_| {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match std::fs::hard_link(from, to) {
+            Ok(()) => std::fs::remove_file(from).inspect_err(|_| {
                 // As it was; where even that fails, both names are good.
                 let _ = std::fs::remove_file(to);
-            })
-        }
+            }),
+            Err(error) if has_no_links(&error) => rename_reserved(from, to),
+            Err(error) => Err(error),
+        },
         renamed => Ok(renamed?),
     }
+}
+
+/// As link(2) has it, and some drivers.
+fn has_no_links(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    [
+        Errno::PERM,
+        Errno::OPNOTSUPP,
+        Errno::NOSYS,
+        Errno::MLINK,
+        Errno::INVAL,
+    ]
+    .iter()
+    .any(|it| errno == Some(*it))
+}
+
+/// Renames over an empty file that was made for that, and that nobody else can make or, between
+/// programs of bk, replace. A crash in between leaves it, and recovery removes it.
+fn rename_reserved(from: &Path, to: &Path) -> io::Result<()> {
+    let options = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .to_owned();
+    options.open(to)?;
+    std::fs::rename(from, to).inspect_err(|_| {
+        // The first error is the one to tell; what stays is empty.
+        let _ = std::fs::remove_file(to);
+    })
 }
 
 /// Makes the names in a directory last.
@@ -74,5 +121,13 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 }
 
 fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    let dir = File::open(dir)?;
+    match dir
+        .sync_all()
+        .map_err(|error| (Errno::from_io_error(&error), error))
+    {
+        // Where a directory cannot be synced (vboxsf, 9p2000, some FUSE), its file system is.
+        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP), _)) => Ok(syncfs(&dir)?),
+        synced => synced.map_err(|(_, error)| error),
+    }
 }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
 use crate::cli::{Arguments, Program, usage};
-use crate::units;
+use crate::storage::Storages;
+use crate::{host, units};
+
+pub use crate::clock::now;
 
 /// How long the lock is waited for unless `--lock-timeout` says otherwise.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,22 +26,20 @@ pub struct Home {
     pub lock_timeout: Duration,
     /// The program that asks, as those who wait will see it.
     pub program: &'static str,
-    /// The one reading of the clock.
+    /// The one reading of the clock by which is decided.
     pub now: Timestamp,
-}
-
-/// The one reading of the clock, as precise as the catalog keeps it.
-#[must_use]
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
+    /// What its catalog tells of the storages.
+    pub storages: Storages,
+    /// The host that the user says this is; `None` for that of the setting.
+    pub host: Option<String>,
 }
 
 impl Home {
     /// By `--home`, `$BK_HOME` or the default of the user; by `--lock-timeout`.
     ///
     /// # Errors
-    /// A time-out that is no span of time, a user without a home directory.
+    /// A time-out that is no span of time, a user without a home directory, a `BK_HOST` that is no
+    /// name.
     pub fn new(program: &'static Program, arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let lock_timeout = match arguments.text("lock-timeout")? {
             Some(span) => units::parse_duration(span).map_err(|e| usage(&e, "--lock-timeout"))?,
@@ -59,6 +60,10 @@ impl Home {
                 }
             },
         };
+        let host = env(host::VARIABLE).map(|name| {
+            let name = name.to_string_lossy();
+            host::parse(&name).map_err(|e| usage(&e, host::VARIABLE))
+        });
         let dir = std::path::absolute(&dir)
             .with_context(|| format!("cannot find the home '{}'", dir.display()))?;
         Ok(Self {
@@ -66,6 +71,8 @@ impl Home {
             lock_timeout,
             program: program.name,
             now,
+            storages: Storages::new(program.name),
+            host: host.transpose()?,
         })
     }
 

@@ -7,7 +7,10 @@ use std::io::{self, BufRead, Read, Write};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
+
+use crate::visible::is_hidden;
 
 /// A longer line is refused before it fills the memory.
 pub const LINE_MAX_BYTES: u64 = 16 << 20;
@@ -158,8 +161,31 @@ fn identify(value: Value) -> Result<Line> {
 /// # Errors
 /// Those of the output.
 pub fn write(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut output, value)?;
+    value.serialize(&mut Serializer::with_formatter(&mut output, Visible))?;
     output.write_all(b"\n")
+}
+
+/// JSON may hold characters as they are that a terminal takes for commands; as escapes they mean
+/// the same.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| is_hidden(*c)) {
+            // None of them needs a surrogate.
+            write!(writer, "{}\\u{:04x}", &rest[..at], u32::from(hidden))?;
+            rest = &rest[at + hidden.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }
 
 /// Bytes that are no UTF-8, such as a path, as JSON can hold them (RFC 4648, section 4).
@@ -186,6 +212,16 @@ mod tests {
         let ids: Vec<_> = lines.iter().map(|l| l.identity.to_string()).collect();
         assert_eq!(ids, ["7", "8", "'nightly'", "'a'"]);
         assert_eq!(lines[0].object["x"], 1);
+    }
+
+    #[test]
+    fn what_plays_tricks_on_a_terminal_is_an_escape() {
+        let mut written = Vec::new();
+        let value = "a\u{9b}2J\x7f\x1b é\u{202e}b\\";
+        write(&mut written, &value).unwrap();
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(text, "\"a\\u009b2J\\u007f\\u001b é\\u202eb\\\\\"\n");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
     }
 
     #[test]

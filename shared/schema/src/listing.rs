@@ -3,7 +3,6 @@
 //!
 //! Looks at archives by stat alone, never while the catalog is held.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,18 +10,23 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::home::Home;
+use crate::moving::Move;
 use crate::output::{Cell, Column, Output, Tone};
 use crate::record::{Backup, Status};
 use crate::units::human_size;
+use crate::zone;
 
 /// Whether the archive of a record is where the record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
-    /// A regular file is there.
+    /// A regular file is there, or where a move has brought it.
     Available,
     /// None is.
     Missing,
+    /// It cannot be told: its storage is not there, or the file system fails.
+    Offline,
 }
 
 /// A record with the state of its archive, and what came with it on its line.
@@ -41,27 +45,35 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Looks at the archive. A place that cannot be looked at counts as missing, with the
-    /// reason.
-    pub fn look(backup: Backup) -> (Self, Option<io::Error>) {
-        let (file_status, error) = match std::fs::metadata(&backup.backup_path) {
-            Ok(metadata) if metadata.is_file() => (FileStatus::Available, None),
-            Ok(_) => (FileStatus::Missing, None),
-            Err(error) => {
-                use io::ErrorKind::{NotADirectory, NotFound};
-                let is_gone = matches!(error.kind(), NotFound | NotADirectory);
-                (FileStatus::Missing, (!is_gone).then_some(error))
+    /// Looks at the archive. Why a place cannot be reached is told on stderr.
+    pub fn look(home: &Home, backup: Backup) -> Self {
+        let stat = |path: &str| home.storages.stat(path.as_ref());
+        let found = match (stat(&backup.backup_path), Move::of(&backup)) {
+            (Ok(None), Some(Move::To(other) | Move::From(other))) => stat(&other),
+            (found, _) => found,
+        };
+        let file_status = match found {
+            Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
+            Ok(_) => FileStatus::Missing,
+            Err(unreachable) => {
+                home.storages.tell_unreachable(&unreachable);
+                FileStatus::Offline
             }
         };
+        Self::new(backup, file_status)
+    }
+
+    /// With a state that is known.
+    #[must_use]
+    pub fn new(backup: Backup, file_status: FileStatus) -> Self {
         let name = Path::new(&backup.backup_path).file_name();
         let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
-        let listed = Self {
+        Self {
             backup,
             file_status,
             file_name,
             passed: Map::new(),
-        };
-        (listed, error)
+        }
     }
 
     /// Takes over the keys of a line that the record itself does not have.
@@ -76,12 +88,13 @@ impl Listed {
         self.passed.extend(unknown_keys(object));
     }
 
-    /// `available`, `missing`, or the state of a record that is not completed.
+    /// `available`, `missing`, `offline`, or the state of a record that is not completed.
     #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
             (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
             (Status::Completed, FileStatus::Missing) => ("missing", Tone::Bad),
+            (Status::Completed, FileStatus::Offline) => ("offline", Tone::Warn),
             (Status::Failed, _) => ("failed", Tone::Bad),
             (status, _) => (status.name(), Tone::Warn),
         }
@@ -147,7 +160,7 @@ pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Resu
         ("FILE", false),
     ]
     .map(column);
-    let zone = TimeZone::system();
+    let zone = zone::local();
     let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
     output.table(&columns, &rows)?;
     output.flush()

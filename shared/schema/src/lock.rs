@@ -11,8 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::clock;
 
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -103,7 +104,6 @@ impl Lock {
         home: &Path,
         access: Access,
         program: &str,
-        now: Timestamp,
         backoff: &mut Backoff,
     ) -> Result<Self> {
         let path = home.join("catalog.lock");
@@ -122,7 +122,7 @@ impl Lock {
         if access == Access::Write {
             note(
                 &mut file,
-                &format!("{} {program} {now}\n", std::process::id()),
+                &format!("{} {program} {}\n", std::process::id(), clock::now()),
             )
             .with_context(cannot)?;
         }
@@ -145,10 +145,14 @@ fn open(path: &Path, access: Access) -> io::Result<File> {
         .read(true)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    if access == Access::Write {
-        options.write(true).create(true);
+    if access == Access::Read {
+        match options.open(path) {
+            // The catalog was put there alone, as a copy of it is.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
     }
-    options.open(path)
+    options.write(true).create(true).open(path)
 }
 
 fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {

@@ -2,11 +2,11 @@
 //!
 //! Knows no connection; `catalog` applies them.
 
-/// Name and text of each migration. A catalog of version N has had the first N.
-pub(crate) const MIGRATIONS: &[(&str, &str)] = &[(
-    "0001_create_catalog",
+/// Text of each migration. A catalog of version N has had the first N.
+pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_create_catalog.sql"),
-)];
+    include_str!("../../../migrations/0002_create_storages.sql"),
+];
 
 /// The version of a catalog that has had every migration.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -3,12 +3,13 @@
 //! bk-mv writes it; recovery reads it after a crash, and who opens an archive meanwhile. Knows
 //! no file.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Backup;
+use crate::at_work::is_absent;
+use crate::record::{Backup, Status};
 
 const KEY: &str = "moving";
 
@@ -23,10 +24,12 @@ pub enum Move {
 }
 
 impl Move {
-    /// That of a record; `None` where it is on none, or where that cannot be told.
+    /// That of a record; `None` where it is on none, whatever its metadata tells, or where that
+    /// cannot be told.
     #[must_use]
     pub fn of(backup: &Backup) -> Option<Self> {
-        Self::deserialize(backup.backup_metadata.get(KEY)?).ok()
+        let is_moving = backup.status == Status::Moving;
+        Self::deserialize(backup.backup_metadata.get(KEY).filter(|_| is_moving)?).ok()
     }
 
     /// Puts it into a record.
@@ -50,8 +53,6 @@ impl Move {
 /// # Errors
 /// Those of `open`.
 pub fn open<T>(backup: &Backup, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-    let is_absent =
-        |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
     match (open(backup.backup_path.as_ref()), Move::of(backup)) {
         (Err(error), Some(Move::To(other) | Move::From(other))) if is_absent(&error) => {
             open(other.as_ref())

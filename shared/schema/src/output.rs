@@ -13,6 +13,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::{Arguments, UsageError};
 use crate::lines;
+pub use crate::visible::visible;
 
 /// Standard output.
 pub struct Output {
@@ -214,22 +215,6 @@ impl Output {
 #[must_use]
 pub fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Text without control characters, which could play tricks on a terminal.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(escape).collect()
 }
 
 fn paint(text: &str, tone: Tone, is_colour: bool) -> String {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use crate::durable::{rename_new, sync_dir};
+use crate::at_work::is_at;
+use crate::durable::{privately, rename_new, sync_dir};
 use crate::recovery::partial_path;
 
 /// An archive that is being written; locked as long as this lives, so that recovery knows that
@@ -33,14 +34,14 @@ impl Partial {
     pub fn make(archive: &Path) -> Result<Self> {
         let partial = partial_path(archive);
         let cannot = || format!("cannot make '{}'", partial.display());
-        let file = OpenOptions::new()
+        let mut options = OpenOptions::new();
+        options
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(&partial)
-            .with_context(cannot)?;
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let file = privately(|| options.open(&partial)).with_context(cannot)?;
         let made = Self {
             file,
             place: partial.clone(),
@@ -66,6 +67,14 @@ impl Partial {
         sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
         self.is_kept = true;
         Ok(())
+    }
+
+    /// Whether it is still where it was put.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        is_at(&self.place, &self.file.metadata()?)
     }
 
     /// Gives back the space of an archive that will not be finished: without it, there may be

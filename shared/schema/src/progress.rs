@@ -2,6 +2,7 @@
 //!
 //! Knows no record; bytes and a text of the program's own are all that it shows.
 
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -43,7 +44,39 @@ impl Progress {
             self.bar.set_style(style.with_key("text", show));
         }
         self.bar.set_length(total_bytes);
+        self.keep_ticking();
+    }
+
+    /// Draws the bar also while nothing is done. Where no thread is to be had for that, it is
+    /// drawn as something is; where there is no bar, none is wanted.
+    fn keep_ticking(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let bar = self.bar.downgrade();
+        let tick = move || {
+            while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.tick();
+                drop(bar);
+                std::thread::sleep(TICK);
+            }
+        };
+        let _ = std::thread::Builder::new().spawn(tick);
+    }
+
+    /// As [`Progress::begin`], where it is not known how many bytes there are.
+    pub fn begin_endless(&self) {
+        let style = "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.bar.set_style(style);
+        }
         self.bar.enable_steady_tick(TICK);
+    }
+
+    /// Passes on what another program tells people, above the bar.
+    pub fn pass_on(&self, bytes: &[u8]) {
+        // Where stderr is gone there is nobody to be told.
+        let _ = self.bar.suspend(|| std::io::stderr().write_all(bytes));
     }
 
     /// So many more bytes are done.

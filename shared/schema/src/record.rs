@@ -10,24 +10,6 @@ use serde_json::{Map, Value};
 /// Longest name in bytes: `NAME.tar.gz.partial` must be a file name of at most 255.
 pub const NAME_MAX_BYTES: usize = 200;
 
-/// Keys of the metadata that the programs write themselves.
-pub const OWN_METADATA: &[&str] = &[
-    "sources",
-    "sources_base64",
-    "source_entries",
-    "content_bytes",
-    "excludes",
-    "host",
-    "problems",
-    "problem_count",
-    "failure",
-    "damaged",
-    "moving",
-    "last_verified",
-    "last_checks",
-    "last_restored_test",
-];
-
 /// One row of `backup_records`, keys in column order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::json;
 
-use crate::at_work::{Held, hold, is_same_name};
+use crate::apart::prove_apart;
+use crate::at_work::{Held, hold, is_absent};
 use crate::catalog::{Event, Session};
 use crate::durable::sync_dir;
+use crate::home::Home;
 use crate::moving::Move;
 use crate::record::{Backup, Status};
 
@@ -52,7 +54,7 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     ] {
         let rows = session.with_status(status)?.into_iter().flatten();
         let rows = rows.filter(|it| own.binary_search(&it.id).is_err());
-        let rows: Vec<_> = rows.collect();
+        let rows: Vec<_> = rows.filter(|it| is_reached(session.home(), it)).collect();
         if rows.is_empty() {
             continue;
         }
@@ -92,6 +94,19 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     })
 }
 
+/// Whether all storages that may hold a file of it are there; else its row stays as it is.
+fn is_reached(home: &Home, backup: &Backup) -> bool {
+    let all = std::iter::once(backup.backup_path.clone()).chain(places(backup));
+    all.into_iter()
+        .all(|path| match home.storages.check_again(Path::new(&path)) {
+            Ok(()) => true,
+            Err(unreachable) => {
+                home.storages.tell_unreachable(&unreachable);
+                false
+            }
+        })
+}
+
 /// The state of one place.
 enum Place {
     Empty,
@@ -114,7 +129,8 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     let partial = partial_path(archive);
     let reason = match (look(&partial), look(archive)) {
         (Place::Busy, _) | (_, Place::Busy) => return None,
-        (Place::Abandoned(held), _) => match held.unlink() {
+        (Place::Abandoned(held), other) => match held.unlink().and_then(|()| drop_reserved(&other))
+        {
             Ok(()) => "interrupted: its partial archive was removed".to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => "interrupted".to_owned(),
             Err(error) => format!(
@@ -133,6 +149,14 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     let metadata = &mut failed.backup_metadata;
     metadata.insert("failure".into(), reason.clone().into());
     Some(Fate::Becomes(Box::new(failed), reason))
+}
+
+/// Removes the empty file that kept the name of an archive whose rename did not come.
+fn drop_reserved(place: &Place) -> std::io::Result<()> {
+    match place {
+        Place::Abandoned(held) if held.size_bytes() == 0 => held.unlink(),
+        _ => Ok(()),
+    }
 }
 
 fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
@@ -160,7 +184,7 @@ fn moving(backup: &Backup, taken: &Taken) -> Option<Fate> {
     let partial = matches!(other, Move::To(_)).then(|| partial_path(there));
     let rest = |whole: &Held, copy: Option<&Path>| {
         let paths = partial.as_deref().into_iter().chain(copy);
-        remove_rest(backup, taken, &other, whole, paths)
+        remove_rest(backup, taken, whole, paths)
     };
     match look(here) {
         Place::Busy => None,
@@ -207,41 +231,43 @@ fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
     Some(Fate::Becomes(Box::new(settled), reason))
 }
 
-/// Removes what a move left beside the whole archive, and tells what cannot be removed. A file
-/// that somebody else put there stays: only a partial, another name of the archive, and what
-/// has its size and time can come from the move. Where that has arrived, the size is enough: the
-/// new place may have had a file with the same bytes and another time.
+/// Removes what a move left beside the whole archive, and tells what stays. Only a partial,
+/// another name of the archive, and what has its size and time can come from the move, whose
+/// copies were compared when they were made; and of these only a partial goes without proof that
+/// the archive is another file.
 fn remove_rest<'a>(
     backup: &Backup,
     taken: &Taken,
-    other: &Move,
     whole: &Held,
     paths: impl Iterator<Item = &'a Path>,
 ) -> Option<Vec<String>> {
     let mut stays = Vec::new();
     for path in paths.filter(|path| !is_anothers(backup, taken, path)) {
-        let removed = if whole.is_at(path).ok()? {
-            if is_same_name(whole.path(), path).unwrap_or(true) {
-                continue;
+        if matches!(path.symlink_metadata(), Err(error) if is_absent(&error)) {
+            continue;
+        }
+        let remove = || {
+            // Before it is held: it may be the file that is held already.
+            if !is_partial(path) {
+                prove_apart(path, whole.path())?;
             }
-            std::fs::remove_file(path)
-        } else {
-            match look(path) {
-                Place::Busy => return None,
-                Place::Empty => continue,
-                Place::Abandoned(held)
-                    if is_partial(path)
-                        || matches!(other, Move::From(_))
-                            && is_its_archive(backup, taken, &held)
-                        || held.looks_like(whole).ok()? =>
+            if whole.is_at(path)? {
+                return std::fs::remove_file(path);
+            }
+            match hold(path)? {
+                // An empty one kept the name for a rename that did not come.
+                Some(held)
+                    if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
                 {
                     held.unlink()
                 }
-                Place::Abandoned(_) => continue,
+                Some(_) => Err(std::io::Error::other("it has another size or time")),
+                None => Ok(()),
             }
         };
-        match removed {
+        match remove() {
             Ok(()) => drop(sync_dir(path.parent()?)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             // Were it left for the next session, the backup could not be used until then.
             Err(error) => stays.push(format!("'{}' stays: {error}", path.display())),
         }

@@ -21,6 +21,7 @@ use crate::record::{Backup, Status};
 use crate::recovery::partial_path;
 use crate::signals::Signals;
 use crate::spare;
+use crate::storage::unreachable;
 
 /// Most records in one part.
 const PART_MAX: usize = 4000;
@@ -47,6 +48,8 @@ pub struct Removal<'a> {
     pub event: &'static str,
     /// Whether only the record goes.
     pub keep_file: bool,
+    /// Whether the record goes also where its archive cannot be reached.
+    pub offline: bool,
     /// A signal ends it after the archive that is being removed.
     pub signals: &'a Signals,
 }
@@ -112,7 +115,7 @@ impl Removal<'_> {
             if self.signals.caught().is_some() {
                 return Ok(Vec::new());
             }
-            let chosen = choose(session, most)?;
+            let chosen = choose(session, most.min(spare::row_count(self.home)))?;
             self.begin(session, chosen)
         })
     }
@@ -120,11 +123,11 @@ impl Removal<'_> {
     /// Takes the archives and marks their rows. A missing one is done, and what cannot be taken
     /// stays.
     fn begin<T>(&self, session: &Session<'_>, chosen: Vec<Candidate<T>>) -> Result<Vec<Going<T>>> {
-        let take = |candidate: Candidate<T>| {
+        let take = |mut candidate: Candidate<T>| {
             let held = if self.keep_file {
                 Ok(Vec::new())
             } else {
-                hold_all(&candidate.backup)
+                self.take(&mut candidate)
             };
             let (held, outcome) = match held {
                 Ok(held) if held.is_empty() => (held, Some(Ok(0))),
@@ -142,6 +145,17 @@ impl Removal<'_> {
         session.set_status(&marked.map(id).collect::<Vec<_>>(), Status::Deleting)?;
         self.record(session, part.iter().filter(|it| it.held.is_empty()))?;
         Ok(part)
+    }
+
+    /// The files of a backup. None is missing where that cannot be told.
+    fn take<T>(&self, candidate: &mut Candidate<T>) -> Result<Vec<Held>> {
+        match reach(self.home, &candidate.backup, hold) {
+            Err(error) if self.offline && is_unreachable(&error) => {
+                candidate.details.insert("offline".into(), true.into());
+                Ok(Vec::new())
+            }
+            held => held,
+        }
     }
 
     fn unlink<T>(&self, part: &mut [Going<T>]) {
@@ -195,6 +209,10 @@ impl Removal<'_> {
         let mut details = going.candidate.details.clone();
         details.insert("path".into(), backup.backup_path.clone().into());
         let outcome = going.outcome.as_ref()?;
+        if outcome.as_ref().is_err_and(|it| unreachable(it).is_some()) {
+            // Left alone, night after night: it is told, and nothing happened.
+            return None;
+        }
         match outcome {
             Ok(bytes) => details.insert("freed".into(), (*bytes).into()),
             Err(error) => details.insert("reason".into(), format!("{error:#}").into()),
@@ -221,8 +239,8 @@ fn is_whole<T>(going: &Going<T>) -> bool {
 /// Whether a living process is removing a backup whose row says so: it holds the archive, or
 /// has just unlinked it. What it cannot tell, the removal will.
 #[must_use]
-pub fn is_under_way(backup: &Backup) -> bool {
-    match hold_all(backup) {
+pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
+    match reach(home, backup, hold) {
         Ok(held) => held.is_empty(),
         Err(error) => io_error(&error).is_some_and(|it| it.kind() == ErrorKind::WouldBlock),
     }
@@ -231,9 +249,31 @@ pub fn is_under_way(backup: &Backup) -> bool {
 /// The bytes that a removal would free.
 ///
 /// # Errors
-/// What is no regular file, and those of the file system.
-pub fn would_free(backup: &Backup) -> Result<u64> {
-    Ok(each_file(backup, look)?.into_iter().sum())
+/// What is no regular file, a storage that is not there, and those of the file system.
+pub fn would_free(home: &Home, backup: &Backup) -> Result<u64> {
+    Ok(reach(home, backup, look)?.into_iter().sum())
+}
+
+/// Whether a removal failed as nobody can tell whether there is an archive.
+#[must_use]
+pub fn is_unreachable(error: &Error) -> bool {
+    // What is no answer of the system is ours: somebody is at work on it, or it is no file.
+    unreachable(error).is_some() || io_error(error).is_some_and(|it| it.raw_os_error().is_some())
+}
+
+/// As [`each_file`], where the storage is there: before the look and after one that found none.
+fn reach<T>(
+    home: &Home,
+    backup: &Backup,
+    ask: impl Fn(&Path) -> io::Result<Option<T>>,
+) -> Result<Vec<T>> {
+    let archive = Path::new(&backup.backup_path);
+    home.storages.check(archive)?;
+    let all = each_file(backup, ask)?;
+    if all.is_empty() {
+        home.storages.check_again(archive)?;
+    }
+    Ok(all)
 }
 
 /// Whether a removal failed as what is in the archive's place is none.
@@ -244,10 +284,6 @@ pub fn is_no_archive(error: &Error) -> bool {
 
 fn io_error(error: &Error) -> Option<&io::Error> {
     error.root_cause().downcast_ref()
-}
-
-fn hold_all(backup: &Backup) -> Result<Vec<Held>> {
-    each_file(backup, hold)
 }
 
 /// Of the archive, and of what is left of a failed attempt.

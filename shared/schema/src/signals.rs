@@ -22,6 +22,7 @@ pub const SIGNALLED: u8 = 128;
 #[derive(Clone)]
 pub struct Signals {
     last: Arc<AtomicUsize>,
+    unheard: Arc<AtomicUsize>,
     ends_process: Arc<AtomicBool>,
     taken: Vec<c_int>,
 }
@@ -39,6 +40,7 @@ impl Signals {
     pub fn watch() -> Result<Self> {
         let mut signals = Self {
             last: Arc::new(AtomicUsize::new(0)),
+            unheard: Arc::new(AtomicUsize::new(0)),
             ends_process: Arc::new(AtomicBool::new(true)),
             taken: Vec::new(),
         };
@@ -55,7 +57,9 @@ impl Signals {
     }
 
     fn take_over(&self, signal: c_int) -> Result<()> {
-        register_usize(signal, self.last.clone(), usize::try_from(signal)?)?;
+        for kept in [&self.last, &self.unheard] {
+            register_usize(signal, kept.clone(), usize::try_from(signal)?)?;
+        }
         register_conditional_default(signal, self.ends_process.clone())?;
         Ok(())
     }
@@ -87,9 +91,18 @@ impl Signals {
     /// The number of the signal that came, if one did.
     #[must_use]
     pub fn caught(&self) -> Option<u8> {
-        let number = self.last.load(Ordering::Relaxed);
-        u8::try_from(number).ok().filter(|number| *number > 0)
+        signal(self.last.load(Ordering::Relaxed))
     }
+
+    /// The number of a signal that came since this was last asked.
+    #[must_use]
+    pub fn next(&self) -> Option<u8> {
+        signal(self.unheard.swap(0, Ordering::Relaxed))
+    }
+}
+
+fn signal(number: usize) -> Option<u8> {
+    u8::try_from(number).ok().filter(|number| *number > 0)
 }
 
 impl Wakeups {

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jiff::{SignedDuration, Span, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil};
+
+use crate::zone;
 
 const SIZE_UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -95,12 +97,24 @@ fn parse_absolute(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
-    let local = TimeZone::system();
+    let local = zone::local();
     let time = match text.parse::<civil::DateTime>() {
         Ok(time) => time,
         Err(_) => text.parse::<civil::Date>().ok()?.at(0, 0, 0, 0),
     };
     local.to_timestamp(time).ok()
+}
+
+/// Other programs write months so.
+///
+/// # Errors
+/// A span with `m` alone.
+pub fn check_no_lone_m(text: &str) -> Result<()> {
+    let mut words = text.split(|c: char| !c.is_alphabetic());
+    if words.any(|word| word == "m") {
+        bail!("'{text}' may mean minutes or months: write them as min or mo");
+    }
+    Ok(())
 }
 
 fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
@@ -113,7 +127,8 @@ fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
     if span.is_negative() {
         bail!(wrong());
     }
-    let zoned = now.to_zoned(TimeZone::system());
+    check_no_lone_m(text)?;
+    let zoned = now.to_zoned(zone::local());
     let shifted = zoned.checked_add(span * sign).ok().with_context(wrong)?;
     Ok(shifted.timestamp())
 }
@@ -174,6 +189,16 @@ mod tests {
         );
         assert_eq!(parse_duration("10m").unwrap(), Duration::from_secs(600));
         assert!(parse_duration("-1s").is_err() && parse_duration("10").is_err());
+        assert_eq!(
+            parse_future("90min", now).unwrap().to_string(),
+            "2026-11-24T13:30:00Z"
+        );
+        for text in ["6m", "1y 6m", "1h30m"] {
+            for error in [parse_past(text, now), parse_future(text, now)].map(Result::unwrap_err) {
+                let said = format!("'{text}' may mean minutes or months: write them as min or mo");
+                assert_eq!(error.to_string(), said);
+            }
+        }
         for text in ["", "soon", "-3d", "99999999y"] {
             assert!(parse_past(text, now).is_err(), "{text}");
         }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock;
 use crate::record::Backup;
 
 /// Its key in the metadata.
@@ -14,7 +15,10 @@ const KEY: &str = "last_verified";
 /// last deep one was.
 const LEVELS_KEY: &str = "last_checks";
 
-/// The newest verification of an archive.
+/// The levels of a verification, each more thorough than the one before.
+pub static LEVELS: [&str; 3] = ["quick", "sha256", "deep"];
+
+/// The verification of an archive that tells most of it: see [`LastVerified::put`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastVerified {
     /// When.
@@ -33,6 +37,16 @@ impl LastVerified {
         Self::deserialize(value).ok()
     }
 
+    /// When an archive was proved whole, if it was and nothing was found wrong since, as far as
+    /// that time can be believed. That it is there and as large as it was, which is all that a
+    /// quick verification sees, proves nothing.
+    #[must_use]
+    pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+        let is_proof = |last: &Self| last.ok && last.rank() > 0;
+        let last = Self::of(backup).filter(is_proof)?;
+        (!clock::is_to_come(last.at, now)).then_some(last.at)
+    }
+
     /// When a record was last verified at one of these levels, whatever came of it.
     #[must_use]
     pub fn time_at(backup: &Backup, levels: &[&str]) -> Option<Timestamp> {
@@ -43,17 +57,73 @@ impl LastVerified {
         all.chain(newest.map(|last| last.at)).max()
     }
 
-    /// Puts it into a record.
+    /// Of an unknown level, as a quick one.
+    fn rank(&self) -> usize {
+        let known = LEVELS.iter().position(|level| *level == self.level);
+        known.unwrap_or(0)
+    }
+
+    /// Whether it tells more than an earlier one. What was found wrong, only a verification that
+    /// is as thorough can take back, and a quick one never can; nor does a quick one that passes
+    /// hide when the archive was proved.
+    fn replaces(&self, earlier: &Self) -> bool {
+        let (rank, earlier_rank) = (self.rank(), earlier.rank());
+        match (earlier.ok, self.ok) {
+            (true, false) => true,
+            (true, true) => rank > 0 || earlier_rank == 0,
+            (false, false) => rank >= earlier_rank,
+            (false, true) => rank > 0 && rank >= earlier_rank,
+        }
+    }
+
+    /// Puts it into a record: its time, and itself where it tells more than what is there.
     ///
     /// # Errors
     /// None that a value of this type can bring about.
     pub fn put(&self, backup: &mut Backup) -> anyhow::Result<()> {
+        let is_newest = Self::of(backup).is_none_or(|earlier| self.replaces(&earlier));
         let metadata = &mut backup.backup_metadata;
         let times = metadata.get(LEVELS_KEY).and_then(Value::as_object);
         let mut times = times.cloned().unwrap_or_default();
         times.insert(self.level.clone(), serde_json::to_value(self.at)?);
-        metadata.insert(KEY.into(), serde_json::to_value(self)?);
+        if is_newest {
+            metadata.insert(KEY.into(), serde_json::to_value(self)?);
+        }
         metadata.insert(LEVELS_KEY.into(), times.into());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_taken_back_by_one_as_thorough() {
+        let one = |level: &str, ok| LastVerified {
+            at: Timestamp::UNIX_EPOCH,
+            level: level.to_owned(),
+            ok,
+        };
+        for (earlier, was_ok, later, ok, replaces) in [
+            ("quick", false, "quick", true, false),
+            ("quick", false, "sha256", true, true),
+            ("sha256", false, "quick", true, false),
+            ("sha256", false, "sha256", true, true),
+            ("sha256", false, "deep", true, true),
+            ("deep", false, "sha256", true, false),
+            ("deep", false, "deep", true, true),
+            ("deep", false, "sha256", false, false),
+            ("sha256", false, "deep", false, true),
+            ("deep", true, "quick", true, false),
+            ("deep", true, "sha256", true, true),
+            ("deep", true, "quick", false, true),
+            ("quick", true, "quick", true, true),
+            ("nonsense", false, "quick", true, false),
+            ("nonsense", true, "quick", true, true),
+        ] {
+            let is = one(later, ok).replaces(&one(earlier, was_ok));
+            assert_eq!(is, replaces, "{earlier} {was_ok}, {later} {ok}");
+        }
     }
 }

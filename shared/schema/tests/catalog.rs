@@ -9,6 +9,7 @@ use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::lock;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::storage::Storages;
 use jiff::Timestamp;
 
 fn home(dir: &Path) -> Home {
@@ -18,6 +19,8 @@ fn home(dir: &Path) -> Home {
         lock_timeout: Duration::from_secs(20),
         program: "test",
         now,
+        storages: Storages::new("test"),
+        host: None,
     }
 }
 
@@ -117,7 +120,13 @@ fn a_lock_that_stays_is_named_and_a_timeout() {
         lock_timeout: Duration::from_millis(50),
         ..home.clone()
     };
+    let began = Timestamp::now();
     catalog::write(&home, |_| {
+        // Since when it is held, not since when the program runs.
+        let note = std::fs::read_to_string(dir.path().join("catalog.lock"))?;
+        let since: Timestamp = note.split_whitespace().nth(2).unwrap().parse()?;
+        assert!(since >= began.round(jiff::Unit::Second)? - jiff::SignedDuration::from_secs(1));
+        assert!(since <= Timestamp::now(), "{note}");
         let error = catalog::write(&hasty, |_| Ok(())).unwrap_err();
         assert!(error.is::<lock::Timeout>(), "{error:#}");
         assert!(
@@ -177,4 +186,18 @@ fn a_missing_and_a_damaged_catalog_are_errors_that_name_the_remedy() {
     let error = catalog::read(&home, |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("bk-adopt"), "{error:#}");
     assert_eq!(error.to_string().lines().count(), 1);
+}
+
+#[test]
+fn of_many_that_are_changed_the_one_that_is_gone_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let all: Vec<_> = ["a", "b", "c"]
+        .map(|it| backup(&home, it, Status::Failed))
+        .into();
+    let all: Vec<_> =
+        catalog::write(&home, |s| all.iter().map(|it| s.insert(it)).collect()).unwrap();
+    catalog::write(&home, |s| s.remove(&[all[1].id])).unwrap();
+    let told = catalog::write(&home, |s| s.update_all(&all)).unwrap_err();
+    assert_eq!(told.to_string(), "the record 2 was removed in the meantime");
 }

@@ -18,11 +18,11 @@ fuzz_target!(|data: &[u8]| {
         }
         None => return,
     };
-    let reader = Reader::new(Inflate::new(bk_fuzz::file(&bytes), 2));
+    let reader = Reader::new(Inflate::new(bk_fuzz::file(&bytes), 2).expect("threads"));
     let entries = bk_fuzz::read_all(reader);
-    let checked = check(bk_fuzz::file(&bytes), 2, &mut |_| true).expect("nobody stops it");
+    let checked = check(bk_fuzz::file(&bytes), 2, &mut |_| true).expect("threads").expect("nobody stops it");
     if checked.findings.is_empty() {
-        let mut reader = Reader::new(Inflate::new(bk_fuzz::file(&bytes), 2));
+        let mut reader = Reader::new(Inflate::new(bk_fuzz::file(&bytes), 2).expect("threads"));
         let mut count = 0;
         while reader.next_entry().expect("it was checked").is_some() {
             count += 1;

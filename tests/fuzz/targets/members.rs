@@ -25,8 +25,8 @@ fuzz_target!(|data: &[u8]| {
     for is_strict in [false, true] {
         let file = bk_fuzz::file(&members);
         let inflate = match is_strict {
-            true => Inflate::strict(file, 2),
-            false => Inflate::new(file, 2),
+            true => Inflate::strict(file, 2).expect("threads"),
+            false => Inflate::new(file, 2).expect("threads"),
         };
         let mut content = Vec::new();
         let read = inflate.take(CONTENT_MAX_BYTES).read_to_end(&mut content);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bk_schema::clock;
 use bk_schema::record::{BackupType, Status};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -237,10 +238,13 @@ proptest! {
     ) {
         policy.allow_empty = false;
         let gone = removed(&all, &policy, &free);
-        let is_there = |it: &&Stored| it.backup.status == Status::Completed && it.archive.is_some();
+        let is_there = |it: &&Stored| {
+            let is_to_come = clock::is_to_come(it.backup.created_at, now());
+            it.backup.status == Status::Completed && it.archive.is_some() && !is_to_come
+        };
         let mut newest = BTreeMap::new();
         for it in all.iter().filter(is_there) {
-            let group = group::id_of(&it.backup, &policy.group_by);
+            let group = group::id_of(&it.backup, &policy.group_by, &policy.here);
             let best = newest.entry(group).or_insert((it.backup.created_at, it.backup.id));
             *best = (*best).max((it.backup.created_at, it.backup.id));
         }
@@ -259,8 +263,11 @@ proptest! {
         all in any_store(), (mut policy, free) in any_policy(),
     ) {
         policy.caps.free_bytes = None;
-        // A missing archive is no weight.
-        let all: Vec<_> = all.into_iter().filter(|it| it.archive.is_some()).collect();
+        // A missing archive is no weight, nor is one of unknown age.
+        let weighs = |it: &Stored| {
+            it.archive.is_some() && !clock::is_to_come(it.backup.created_at, now())
+        };
+        let all: Vec<_> = all.into_iter().filter(weighs).collect();
         let verdict = judge(&all, &policy, &free, now());
         let kept = |actions: &[Action]| -> Vec<_> {
             let kept = all.iter().zip(actions).filter(|(_, it)| **it == Action::Keep);
@@ -282,6 +289,21 @@ proptest! {
         if let Some((at, _)) = youngest {
             actions[*at] = Action::Keep;
             prop_assert!(!fits(&kept(&actions)));
+        }
+    }
+
+    #[test]
+    fn what_is_from_the_future_changes_nothing(all in any_store(), (mut policy, mut free) in any_policy()) {
+        // What is free is what it is.
+        policy.caps.free_bytes = None;
+        free.clear();
+        let is_past = |it: &Stored| !clock::is_to_come(it.backup.created_at, now());
+        let past: Vec<_> = all.iter().filter(|it| is_past(it)).cloned().collect();
+        let gone = removed(&all, &policy, &free);
+        let of_past: BTreeSet<_> = past.iter().map(|it| it.backup.id).filter(|id| gone.contains(id)).collect();
+        prop_assert_eq!(of_past, removed(&past, &policy, &free));
+        for it in all.iter().filter(|it| !is_past(it) && gone.contains(&it.backup.id)) {
+            prop_assert!(it.backup.expires_at.is_some_and(|time| time <= now()));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::rows::{BadRow, Unknown};
 pub struct Entry {
     /// From a sequence, so in the order in which they were written.
     pub id: i64,
-    /// When the program began.
+    /// When it was recorded.
     pub happened_at: Timestamp,
     /// Which program.
     pub program: String,

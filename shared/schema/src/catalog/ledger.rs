@@ -13,9 +13,9 @@ use super::{IDS, NAMES, Session, lists};
 use crate::lines::Identity;
 
 /// Every event that programs log: what [`Event::event`] is one of.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
-    "storage",
+    "storage", "upgrade",
 ];
 
 /// A row of the ledger.
@@ -40,7 +40,7 @@ pub struct Removed {
     pub name: String,
     /// Which program removed it.
     pub program: String,
-    /// When that program began.
+    /// When.
     pub at: Timestamp,
 }
 
@@ -128,7 +128,7 @@ impl Session<'_> {
         let outcome = if event.ok { "ok" } else { "failed" };
         [
             Value::BigInt(id),
-            Value::Timestamp(TimeUnit::Microsecond, self.home.now.as_microsecond()),
+            Value::Timestamp(TimeUnit::Microsecond, self.at.as_microsecond()),
             text(self.home.program),
             event
                 .backup

@@ -3,20 +3,20 @@
 //! Knows the columns; what a session is, its parent tells.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{IDS, NAMES, Session, id_list, lists};
-use crate::lines::Identity;
+use super::{Found, IDS, NAMES, Session, id_list, lists};
+use crate::lines::{Identity, Line};
 use crate::moving::Move;
 use crate::record::{Backup, Status, check_name};
-use crate::rows::{BadRow, backup_from, match_rows};
-use crate::space::Space;
+use crate::rows::{BadRow, Unknown, backup_from, match_rows};
+use crate::spare;
 
 /// Columns of `backup_records` in their order, times as microseconds since 1970.
 const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
@@ -28,9 +28,7 @@ const LOOKUP_CHUNK: usize = 10_000;
 /// Records in one update.
 const UPDATE_CHUNK: usize = 1000;
 
-/// Free space that a new name needs. DuckDB writes less; but where the commit of a row that was
-/// replaced in an index fails, it ends the process (seen in 1.5.6: "Failed to append to PRIMARY").
-const RENAME_SPACE_BYTES: u64 = 1 << 20;
+type Strings = HashSet<String>;
 
 impl Session<'_> {
     /// Every backup, oldest first.
@@ -58,6 +56,21 @@ impl Session<'_> {
             rows.extend(self.select(&condition, &[names.into()])?);
         }
         Ok(match_rows(wanted, &rows))
+    }
+
+    /// What lines name, in their order, or every backup, oldest first.
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub fn found(&self, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+        let Some(lines) = lines else {
+            let rows = self.backups()?.into_iter();
+            return Ok(rows.map(|row| Ok((row?, Map::new()))).collect());
+        };
+        let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
+        let rows = self.find(&wanted)?.into_iter();
+        let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+        Ok(rows.zip(lines).map(pair).collect())
     }
 
     fn select(&self, condition: &str, values: &[Value]) -> Result<Vec<Result<Backup, BadRow>>> {
@@ -132,13 +145,29 @@ impl Session<'_> {
             let changed = self
                 .connection
                 .execute(&sql, duckdb::params_from_iter(values))?;
-            ensure!(
-                changed == chunk.len(),
-                "the record {} was removed in the meantime",
-                chunk[0].borrow().id
-            );
+            if changed != chunk.len() {
+                return Err(self.gone_of(chunk));
+            }
         }
         Ok(())
+    }
+
+    /// Which of these records is no longer there.
+    fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
+        let identity = |it: &Backup| Identity {
+            id: Some(it.id),
+            name: None,
+        };
+        let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
+        let found = match self.find(&wanted) {
+            Ok(found) => found,
+            Err(error) => return error,
+        };
+        let is_gone = |row: &Result<Backup>| matches!(row, Err(error) if error.is::<Unknown>());
+        match wanted.iter().zip(found).find(|(_, row)| is_gone(row)) {
+            Some((gone, _)) => anyhow!("the record {gone} was removed in the meantime"),
+            None => anyhow!("a record was to be changed twice at once"),
+        }
     }
 
     /// The record of this name.
@@ -150,13 +179,16 @@ impl Session<'_> {
         Ok(rows.into_iter().next().transpose()?)
     }
 
-    /// The records whose archive is at this path, or was: the path of one that is missing is
-    /// taken too, as its removal would remove what is there.
+    /// The names and the paths of all records that begin so.
     ///
     /// # Errors
-    /// Those of the query; a bad row is none.
-    pub fn at_path(&self, path: &str) -> Result<Vec<Result<Backup, BadRow>>> {
-        self.select("WHERE backup_path = ?", &[Value::from(path.to_owned())])
+    /// Those of the query.
+    pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
+        let sql = "SELECT backup_name, backup_path FROM backup_records \
+             WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive
@@ -204,11 +236,7 @@ impl Session<'_> {
     /// A name that is taken or breaks the rules; a disk that is all but full.
     pub fn rename(&self, id: i64, name: &str) -> Result<()> {
         check_name(name)?;
-        ensure!(
-            Space::at(&self.home.dir)?.available_bytes >= RENAME_SPACE_BYTES,
-            "the disk of the catalog '{}' is full",
-            self.home.catalog().display()
-        );
+        self.check_room()?;
         ensure!(
             self.named(name)?.is_none_or(|it| it.id == id),
             "the name '{name}' is taken"
@@ -216,6 +244,19 @@ impl Session<'_> {
         let sql = "UPDATE backup_records SET backup_name = ? WHERE id = ?";
         self.connection.execute(sql, params![name, id])?;
         Ok(())
+    }
+
+    /// Whether the disk takes what is to be written. Asked before a row is replaced in an index:
+    /// where the commit of that fails, DuckDB ends the process (1.5.6: "Failed to append to
+    /// PRIMARY").
+    ///
+    /// # Errors
+    /// A disk that is full, has no inode left or lets nothing be made.
+    pub fn check_room(&self) -> Result<()> {
+        spare::check_room(self.home).with_context(|| {
+            let catalog = self.home.catalog();
+            format!("cannot write the catalog '{}'", catalog.display())
+        })
     }
 
     /// Removes records. The ledger keeps their history.

@@ -1,0 +1,265 @@
+//! One glob as the patterns that it stands for, part by part, compared with a name.
+//!
+//! A character is one of UTF-8, or a byte that is none. Pure functions of bytes; knows no set of
+//! globs.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// `{a,b}` multiplies: more patterns of one glob are refused.
+const ALTERNATIVES_MAX: usize = 1000;
+/// A byte that is no UTF-8 counts as this and its value, which no character has.
+const NO_CHARACTER: u32 = 0x11_0000;
+
+/// What one part of a name is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// `**`: any number of parts.
+    Many,
+    /// Exactly this.
+    Literal(Vec<u8>),
+    Wild(Vec<Token>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Token {
+    Char(char),
+    /// `?`
+    One,
+    /// `*`
+    Star,
+    /// `[a-z]`, or with true `[!a-z]`.
+    Set(bool, Vec<(char, char)>),
+    Slash,
+}
+
+/// The patterns of a glob, each a list of parts.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn patterns(glob: &str) -> Result<Vec<Vec<Part>>> {
+    let all = parse(&mut glob.chars().peekable(), false)?;
+    Ok(all.iter().map(|tokens| parts(tokens)).collect())
+}
+
+/// What the names begin with that a pattern can match, and whether that is all of it.
+pub(crate) fn begin_of(pattern: &[Part]) -> (Vec<u8>, bool) {
+    let mut begin = Vec::new();
+    for (number, part) in pattern.iter().enumerate() {
+        if number > 0 {
+            begin.push(b'/');
+        }
+        let tokens = match part {
+            Part::Literal(name) => {
+                begin.extend_from_slice(name);
+                continue;
+            }
+            Part::Many => return (begin, false),
+            Part::Wild(tokens) => tokens,
+        };
+        let literal = tokens.iter().map_while(|token| match token {
+            Token::Char(c) => Some(*c),
+            _ => None,
+        });
+        begin.extend_from_slice(literal.collect::<String>().as_bytes());
+        return (begin, false);
+    }
+    (begin, true)
+}
+
+/// Reads tokens up to the end, or up to what ends an alternative; each alternative is a list.
+fn parse(chars: &mut Peekable<Chars<'_>>, is_within: bool) -> Result<Vec<Vec<Token>>> {
+    let mut all = vec![Vec::new()];
+    while let Some(c) = chars.next_if(|c| !is_within || !matches!(c, ',' | '}')) {
+        let more = match c {
+            '*' => vec![vec![Token::Star]],
+            '?' => vec![vec![Token::One]],
+            '/' => vec![vec![Token::Slash]],
+            '[' => vec![vec![set(chars)?]],
+            '{' => alternatives(chars)?,
+            '}' => bail!("a '}}' has no '{{'"),
+            '\\' => {
+                let escaped = chars.next().context("it ends with a backslash")?;
+                vec![vec![Token::Char(escaped)]]
+            }
+            c => vec![vec![Token::Char(c)]],
+        };
+        ensure!(
+            all.len() * more.len() <= ALTERNATIVES_MAX,
+            "it has more than {ALTERNATIVES_MAX} alternatives"
+        );
+        let joined = all.iter().flat_map(|begin| {
+            let join = move |end: &Vec<Token>| [&begin[..], end].concat();
+            more.iter().map(join)
+        });
+        all = joined.collect();
+    }
+    Ok(all)
+}
+
+/// The alternatives after a `{`, up to their `}`.
+fn alternatives(chars: &mut Peekable<Chars<'_>>) -> Result<Vec<Vec<Token>>> {
+    let mut all = Vec::new();
+    loop {
+        all.extend(parse(chars, true)?);
+        match chars.next() {
+            Some(',') => {}
+            Some(_) => return Ok(all),
+            None => bail!("a '{{' has no '}}'"),
+        }
+    }
+}
+
+/// The set after a `[`, up to its `]`, which comes first where it is one of the set.
+fn set(chars: &mut Peekable<Chars<'_>>) -> Result<Token> {
+    let unclosed = "a '[' has no ']'";
+    let is_negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
+    let mut ranges = Vec::new();
+    loop {
+        let from = match chars.next().context(unclosed)? {
+            ']' if !ranges.is_empty() => return Ok(Token::Set(is_negated, ranges)),
+            from => from,
+        };
+        let mut ahead = chars.clone();
+        let is_range = ahead.next() == Some('-') && ahead.next().is_some_and(|to| to != ']');
+        let to = if is_range {
+            chars.next();
+            chars.next().context(unclosed)?
+        } else {
+            from
+        };
+        ensure!(from <= to, "its set '{from}-{to}' is empty");
+        ranges.push((from, to));
+    }
+}
+
+fn parts(tokens: &[Token]) -> Vec<Part> {
+    let part = |tokens: &[Token]| {
+        if tokens == [Token::Star, Token::Star] {
+            return Part::Many;
+        }
+        let literal = tokens.iter().map(|token| match token {
+            Token::Char(c) => Some(*c),
+            _ => None,
+        });
+        match literal.collect::<Option<String>>() {
+            Some(name) => Part::Literal(name.into_bytes()),
+            None => Part::Wild(tokens.to_owned()),
+        }
+    };
+    let split = tokens.split(|token| *token == Token::Slash);
+    let mut parts: Vec<_> = split.map(part).collect();
+    // What is below a directory is not the directory itself.
+    if parts.len() > 1 && parts.last() == Some(&Part::Many) {
+        let at = parts.len() - 1;
+        parts.insert(at, Part::Wild(vec![Token::Star]));
+    }
+    parts
+}
+
+/// Whether a plain name is as the pattern has it.
+pub(crate) fn is_path(pattern: &[Part], name: &[u8]) -> bool {
+    if let [Part::Literal(literal)] = pattern {
+        return literal == name;
+    }
+    let end = |at: usize| {
+        let slash = name[at..].iter().position(|byte| *byte == b'/');
+        slash.map_or(name.len(), |slash| at + slash)
+    };
+    // Past the last part is past the end of the name.
+    let next = |at: usize| (at <= name.len()).then(|| end(at) + 1);
+    let takes = |part: &Part, at: usize| {
+        let next = next(at)?;
+        let here = &name[at..next - 1];
+        let is_taken = match part {
+            Part::Many => false,
+            Part::Literal(literal) => literal == here,
+            Part::Wild(tokens) => is_name(tokens, here),
+        };
+        is_taken.then_some(next)
+    };
+    let is_many = |part: &Part| *part == Part::Many;
+    is_all(pattern, name.len() + 1, is_many, takes, next)
+}
+
+fn is_name(tokens: &[Token], name: &[u8]) -> bool {
+    let next = |at: usize| character(&name[at..]).map(|(_, bytes)| at + bytes);
+    let takes = |token: &Token, at: usize| {
+        let (character, bytes) = character(&name[at..])?;
+        let is_taken = match token {
+            Token::Char(c) => u32::from(*c) == character,
+            Token::One => true,
+            Token::Set(is_negated, ranges) => {
+                let is_within = |(from, to): &(char, char)| {
+                    (u32::from(*from)..=u32::from(*to)).contains(&character)
+                };
+                ranges.iter().any(is_within) != *is_negated
+            }
+            Token::Star | Token::Slash => false,
+        };
+        is_taken.then_some(at + bytes)
+    };
+    is_all(tokens, name.len(), |it| *it == Token::Star, takes, next)
+}
+
+/// Whether a pattern takes all up to `end`: what takes one thing, and stars that take any
+/// number. Only the last star that was met is ever tried again, so that the time is bounded by
+/// the product of both lengths.
+fn is_all<T>(
+    pattern: &[T],
+    end: usize,
+    is_star: impl Fn(&T) -> bool,
+    takes: impl Fn(&T, usize) -> Option<usize>,
+    next: impl Fn(usize) -> Option<usize>,
+) -> bool {
+    let (mut number, mut at) = (0, 0);
+    let mut star = None;
+    loop {
+        match pattern.get(number) {
+            Some(one) if is_star(one) => {
+                star = Some((number, at));
+                number += 1;
+                continue;
+            }
+            Some(one) => {
+                if let Some(after) = takes(one, at) {
+                    (number, at) = (number + 1, after);
+                    continue;
+                }
+            }
+            None if at == end => return true,
+            None => {}
+        }
+        let Some((star_number, from)) = star else {
+            return false;
+        };
+        let Some(after) = next(from) else {
+            return false;
+        };
+        star = Some((star_number, after));
+        (number, at) = (star_number + 1, after);
+    }
+}
+
+/// The first character, and how many bytes it takes.
+fn character(bytes: &[u8]) -> Option<(u32, usize)> {
+    let first = *bytes.first()?;
+    let length = match first {
+        0..0x80 => return Some((first.into(), 1)),
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    };
+    let text = bytes.get(..length).map(str::from_utf8);
+    Some(
+        match text
+            .and_then(Result::ok)
+            .and_then(|text| text.chars().next())
+        {
+            Some(c) => (c.into(), length),
+            None => (NO_CHARACTER + u32::from(first), 1),
+        },
+    )
+}

@@ -1,0 +1,31 @@
+//! Threads, as many as are to be had: a limit (`ulimit -u`, `pids.max`) may leave fewer than are
+//! wanted.
+//!
+//! Does not know what they do.
+
+use std::io;
+
+/// Begins so many, or fewer, but at least one.
+///
+/// # Errors
+/// Not one to be had.
+pub(crate) fn begin_some<T>(
+    count: usize,
+    mut begin: impl FnMut() -> io::Result<T>,
+) -> io::Result<()> {
+    needed(begin())?;
+    // Those that there are do the work of the others.
+    let _ = (1..count).map_while(|_| begin().ok()).count();
+    Ok(())
+}
+
+/// One without which nothing goes on.
+///
+/// # Errors
+/// Not one to be had, in words.
+pub(crate) fn needed<T>(begun: io::Result<T>) -> io::Result<T> {
+    begun.map_err(|error| {
+        let text = format!("cannot begin a thread: {error}: see ulimit -u and pids.max");
+        io::Error::new(error.kind(), text)
+    })
+}

@@ -1,0 +1,89 @@
+//! Which host a home is of, and which backups are that host's own: those of others were adopted.
+//!
+//! Knows no catalog.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::record::Backup;
+
+/// The environment variable that says otherwise.
+pub const VARIABLE: &str = "BK_HOST";
+/// The key of the metadata that tells on which host a backup was made.
+pub const KEY: &str = "host";
+const NAME_MAX_BYTES: usize = 255;
+
+/// The host of a home.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, which new backups get.
+    pub name: String,
+    /// What the machine was called while the home had no name of its own.
+    pub earlier: Vec<String>,
+}
+
+impl Host {
+    /// The host that a backup is of, by the name that this home has for it; `None` where nothing
+    /// tells it.
+    #[must_use]
+    pub fn of<'a>(&'a self, backup: &'a Backup) -> Option<&'a str> {
+        let name = backup.backup_metadata.get(KEY).and_then(Value::as_str)?;
+        let is_earlier = self.earlier.iter().any(|it| it == name);
+        Some(if is_earlier { &self.name } else { name })
+    }
+
+    /// Whether a backup was made on this host.
+    #[must_use]
+    pub fn has(&self, backup: &Backup) -> bool {
+        self.of(backup) == Some(&self.name)
+    }
+}
+
+/// The name that the machine has now.
+#[must_use]
+pub fn of_machine() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+/// # Errors
+/// What is no name of a host.
+pub fn parse(text: &str) -> Result<String> {
+    let is_name = !text.is_empty() && text.len() <= NAME_MAX_BYTES;
+    ensure!(
+        is_name && !text.chars().any(|c| c.is_control() || c.is_whitespace()),
+        "'{}' is no name of a host",
+        text.escape_debug()
+    );
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_knows_its_own_backups_by_each_name_that_it_had() {
+        let host = Host {
+            name: "db1".into(),
+            earlier: vec!["c0ffee".into()],
+        };
+        let of = |metadata: &str| {
+            let line = format!(
+                r#"{{"id":1,"backup_name":"a","backup_type":"manual","status":"completed","source_version":null,"backup_path":"/a","backup_size":1,"file_count":1,"compression_type":"gzip","backup_hash":null,"description":null,"backup_metadata":{metadata},"protected":false,"created_at":"2026-01-01T00:00:00Z","expires_at":null}}"#
+            );
+            let backup: Backup = serde_json::from_str(&line).unwrap();
+            (host.of(&backup).map(str::to_owned), host.has(&backup))
+        };
+        assert_eq!(of(r#"{"host":"db1"}"#), (Some("db1".into()), true));
+        assert_eq!(of(r#"{"host":"c0ffee"}"#), (Some("db1".into()), true));
+        assert_eq!(of(r#"{"host":"web2"}"#), (Some("web2".into()), false));
+        assert_eq!(of("{}"), (None, false));
+        assert_eq!(of(r#"{"host":7}"#), (None, false));
+        for bad in ["", "a b", "a\n", &"x".repeat(256)] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(parse("db1.example.org").unwrap(), "db1.example.org");
+    }
+}

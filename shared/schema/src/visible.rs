@@ -1,0 +1,50 @@
+//! Characters that play tricks on a terminal or on whoever reads it, and what is shown in their
+//! place.
+//!
+//! Knows neither tables nor lines.
+
+/// Whether it moves the cursor, begins a sequence of commands, breaks the line or turns round what
+/// stands after it.
+#[must_use]
+pub(crate) fn is_hidden(c: char) -> bool {
+    let is_break = matches!(c, '\u{2028}' | '\u{2029}');
+    let is_turn = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || is_break || is_turn
+}
+
+/// Text without such characters: they are written as escapes.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    if !text.chars().any(is_hidden) {
+        return text.to_owned();
+    }
+    let escape = |c: char| {
+        if is_hidden(c) {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_plays_tricks_is_an_escape() {
+        for (text, shown) in [
+            ("日本 é 👩\u{200d}🔧", "日本 é 👩\u{200d}🔧"),
+            ("a\x1b[2J\r\n", "a\\u{1b}[2J\\r\\n"),
+            ("\u{9b}2J\x7f", "\\u{9b}2J\\u{7f}"),
+            ("a\u{202e}gz.rat", "a\\u{202e}gz.rat"),
+            ("a\u{2028}b", "a\\u{2028}b"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+}
