@@ -58,7 +58,7 @@ impl std::fmt::Display for Unreachable {
         match self {
             Self::Storage { dir, reason } => write!(
                 f,
-                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage",
+                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where it is gone for good, give them up with bk-rm --offline, or begin it anew with bk-create --init-storage",
                 dir.display()
             ),
             Self::File { path, reason } => {
@@ -255,7 +255,7 @@ impl Storages {
     ) -> Result<()> {
         let refuse = |reason: &str| -> Result<()> {
             bail!(
-                "cannot write to the storage '{}': it is not there: {reason}; mount it, or begin it anew with bk-create --init-storage",
+                "cannot write to the storage '{}': it is not there: {reason}; mount it, or name another --storage; only where it is gone for good, begin it anew with --init-storage",
                 dir.display()
             )
         };
