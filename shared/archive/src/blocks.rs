@@ -105,13 +105,20 @@ impl<R: Read> Blocks<R> {
     /// Whether only zeros follow, to the end of the file.
     pub(crate) fn is_zeros_to_end(&mut self) -> Result<bool> {
         let mut rest = [0; 16 * BLOCK_BYTES];
-        let mut is_zeros = true;
         loop {
             match self.fill(&mut rest)? {
-                0 => return Ok(is_zeros),
-                count => is_zeros &= rest[..count].iter().all(|byte| *byte == 0),
+                0 => return Ok(true),
+                count if rest[..count].iter().all(|byte| *byte == 0) => {}
+                _ => return Ok(false),
             }
         }
+    }
+
+    /// Reads what is left, whatever it is.
+    pub(crate) fn drain(&mut self) -> Result<()> {
+        let mut rest = [0; 16 * BLOCK_BYTES];
+        while self.fill(&mut rest)? > 0 {}
+        Ok(())
     }
 
     /// Reads until the bytes are full or the stream ends.

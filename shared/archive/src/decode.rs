@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::entry::{Entry, FileTime, Kind, Xattrs};
 use crate::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::names::plain;
 use crate::notes::{Notes, Oddity};
 use crate::pax::{Records, Told};
 
@@ -284,7 +285,11 @@ pub(crate) fn kind_of(
         _ if is_file(block) && name.ends_with(b"/") => Kind::Directory,
         // The latter of an incremental archive of GNU tar: what follows are the names in it.
         b'5' | b'D' => Kind::Directory,
-        b'1' => Kind::HardLink(link_of(block, told, before)?),
+        b'1' => {
+            let first = link_of(block, told, before)?;
+            plain(&first).context("it is a hard link")?;
+            Kind::HardLink(first)
+        }
         b'2' => Kind::Symlink(link_of(block, told, before)?),
         b'3' | b'4' => device_of(block, told)?,
         b'6' => Kind::Fifo,

@@ -161,9 +161,8 @@ impl Extraction<'_> {
         }
         self.done.is_damaged |= reader.is_damaged();
         self.is_own |= reader.is_own();
-        for note in reader.notes() {
-            self.observer.noted(&note);
-        }
+        let notes = reader.notes();
+        notes.iter().for_each(|note| self.observer.noted(note));
         Ok(reader.into_input().whole())
     }
 
@@ -182,19 +181,15 @@ impl Extraction<'_> {
                 self.leads_nowhere(first, places)?;
                 continue;
             }
-            for further in &places[1..] {
-                let linked = (places[0].clone(), further.clone());
-                self.late.hard_links.push((None, linked));
-            }
+            let linked = |to: &Vec<u8>| (None, (places[0].clone(), to.clone()));
+            self.late.hard_links.extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let left = self.late.take_apart();
-        let mut left = left.iter();
-        left.try_for_each(|(first, places)| self.leads_nowhere(first, places))
+        let mut left = self.late.take_apart().into_iter();
+        left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
-    /// Hard links to what the archive does not hold: the others are restored all the same, unless
-    /// it is one of bk's.
+    /// Hard links to what the archive does not hold: in one of bk's that is damage.
     fn leads_nowhere(&self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
         let error = not_held(first);
         if self.is_own {
@@ -239,9 +234,7 @@ impl Extraction<'_> {
                 self.left_out(&entry.path, left_out);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => {
-                self.late.hold_symlink(to, target.clone(), attributes)?;
-            }
+            Kind::Symlink(target) => self.late.hold_symlink(to, target.clone(), attributes)?,
             Kind::Fifo => self.node(entry, &to, FileType::Fifo, 0, &attributes)?,
             Kind::CharDevice(major, minor) => {
                 let device = makedev(*major, *minor);

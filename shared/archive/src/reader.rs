@@ -371,6 +371,7 @@ impl<R: Read> Reader<R> {
             ensure!(!self.is_own, "something follows the end of the archive");
             let text = || "what follows the end of the archive is not read".into();
             self.notes.add(Oddity::AfterEnd, text);
+            self.blocks.drain()?;
         }
         self.note_trailing()
     }
