@@ -104,7 +104,7 @@ fn some_unread_is_a_success_with_a_warning() {
         return;
     }
     let sandbox = sandbox("true", "true", "app");
-    sandbox.ok("chmod 000 app/log/app.log; chmod -R a+rwX . && chmod 000 app/log/app.log");
+    sandbox.ok("chmod 000 app/log/app.log; chmod -R a+rX . && chmod 000 app/log/app.log");
     let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
     sandbox.ok(&format!(
         "chown -R 65534:65534 . && chown 0 app/log/app.log && {user} bk-auto --now a 2>err >out"
@@ -116,6 +116,6 @@ fn some_unread_is_a_success_with_a_warning() {
     let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
     let sql = "SELECT details FROM backup_events WHERE event = 'auto'";
     let details: String = catalog.query_row(sql, [], |row| row.get(0)).unwrap();
-    let warning = "\"warning\":\"something of the sources could not be read\"";
+    let warning = "\"warning\":\"1 place of the sources could not be read\"";
     assert!(details.contains(warning), "{details}");
 }

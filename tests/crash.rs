@@ -316,7 +316,8 @@ fn an_archive_whose_directory_cannot_be_synced_is_not_left_behind() {
     if can_check() {
         let start = Start::with_catalog();
         let dir = start.sandbox.path("store").display().to_string();
-        let fault = "-e trace=fsync -e inject=fsync:error=EIO";
+        // The first one is tried before the work.
+        let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=2";
         let strace = format!("strace -o /dev/null -P {dir} {fault}");
         let ran = start.sandbox.run(&format!("{strace} {CREATE}"));
         let reason = format!("cannot sync '{dir}': Input/output error");

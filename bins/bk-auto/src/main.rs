@@ -3,6 +3,7 @@
 mod auto;
 mod change;
 mod child;
+mod due;
 mod flags;
 mod hold;
 mod hook;

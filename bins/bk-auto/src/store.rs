@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::change::Change;
+use crate::due::Begun;
 use crate::job::{Job, PREFIX, Settings, split_name};
-use crate::schedule::Begun;
 
 /// The event of a run in the ledger; the first of its details is `job`.
 pub(crate) const EVENT: &str = "auto";

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyhow::Result;
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags, chmodat,
     chownat, fchmod, fchown, fsetxattr, fstat, futimens, setxattr, utimensat,
 };
 use rustix::io::Errno;
@@ -264,9 +264,10 @@ pub(crate) fn by_proc(fd: impl AsFd) -> String {
 
 fn times(mtime: FileTime) -> Timestamps {
     Timestamps {
+        // As it is in what was just made. Many of FUSE pass over a time that comes alone.
         last_access: Timespec {
             tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
+            tv_nsec: UTIME_NOW,
         },
         last_modification: Timespec {
             tv_sec: mtime.secs,

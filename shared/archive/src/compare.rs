@@ -24,6 +24,8 @@ use crate::extract::{Observer, Plan};
 use crate::names::plain;
 use crate::probe::Probe;
 
+/// FAT keeps every other second.
+const COARSEST_SECS: u64 = 2;
 const BUFFER_BYTES: usize = 64 << 10;
 const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -215,7 +217,11 @@ impl Comparison<'_> {
             let is_held = match odd {
                 Odd::Mode(_) => self::mode(&probe.stat) != mode,
                 Odd::Owner(_) => self::owner(&probe.stat) != owner(stat),
-                Odd::Time => mtime(&probe.stat) != mtime(stat),
+                Odd::Time => {
+                    let probed = mtime(&probe.stat);
+                    let is_ignored = probed.0.abs_diff(wanted.mtime.secs) > COARSEST_SECS;
+                    probed != mtime(stat) && !is_ignored
+                }
                 Odd::Attribute(name, length) => {
                     xattr(&probe.opened, name, length)? != xattr(found, name, length)?
                 }

@@ -21,9 +21,10 @@ use crate::space::Space;
 const SPARE_BYTES: u64 = 4 << 20;
 /// Of a small disk the spare takes such a part.
 const PART_OF_DISK: u64 = 16;
-/// Less would be no help: one removal takes two pages of the log (measured with DuckDB 1.5.6);
-/// what it cannot write when it closes stays in the log.
-const LEAST_BYTES: u64 = 64 << 10;
+/// Less would be no help: one removal takes two pages of the log (measured with DuckDB 1.5.6).
+/// When it closes, DuckDB takes what else is free, up to 1.3 MB; what it cannot write stays in
+/// the log.
+const LEAST_BYTES: u64 = 16 << 10;
 /// The spare is laid by where so many times that is free.
 const PLENTY: u64 = 4;
 /// What the removal of a record takes of the log: 140 bytes and its path, twice.

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Error, Result, bail};
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use serde::{Deserialize, Serialize};
 
 use crate::at_work::is_absent;
@@ -58,7 +59,7 @@ impl std::fmt::Display for Unreachable {
         match self {
             Self::Storage { dir, reason } => write!(
                 f,
-                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage",
+                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage",
                 dir.display()
             ),
             Self::File { path, reason } => {
@@ -255,7 +256,7 @@ impl Storages {
     ) -> Result<()> {
         let refuse = |reason: &str| -> Result<()> {
             bail!(
-                "cannot write to the storage '{}': it is not there: {reason}; mount it, or begin it anew with bk-create --init-storage",
+                "cannot write to the storage '{}': it is not there: {reason}; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage",
                 dir.display()
             )
         };
@@ -325,36 +326,59 @@ fn read(dir: &Path) -> io::Result<Option<String>> {
 /// Leaves a new marker, to last. Where another process is faster, its marker counts.
 fn leave(dir: &Path, replaces: bool) -> io::Result<String> {
     let id = new_id();
-    let fresh = dir.join(format!("{MARKER}.{}.new", std::process::id()));
-    let made = privately(|| write(&fresh, &id)).and_then(|()| {
-        if replaces {
-            std::fs::rename(&fresh, dir.join(MARKER))
-        } else {
-            rename_new(&fresh, &dir.join(MARKER))
-        }
+    let marker = dir.join(MARKER);
+    let made = privately(|| match (replaces, write_nameless(dir, &id)) {
+        // A name of its own would stay where the process is killed.
+        (false, Ok(file)) => give_name(&file, &marker),
+        _ => write_and_rename(dir, &id, replaces),
     });
-    if let Err(error) = made {
-        // A part of a marker is to nobody's use.
-        let _ = std::fs::remove_file(&fresh);
-        return match read(dir) {
-            Ok(Some(id)) if error.kind() == ErrorKind::AlreadyExists => Ok(id),
-            _ => Err(error),
-        };
+    match (made, read(dir)) {
+        (Err(error), Ok(Some(id))) if error.kind() == ErrorKind::AlreadyExists => return Ok(id),
+        (made, _) => made?,
     }
     sync_dir(dir).map_err(io::Error::other)?;
     Ok(id)
 }
 
-fn write(path: &Path, id: &str) -> io::Result<()> {
-    let mut file: File = OpenOptions::new()
+/// A file without a name, where the file system has such.
+fn write_nameless(dir: &Path, id: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .mode(0o600)
+        .custom_flags(OFlags::TMPFILE.bits() as i32);
+    write(options.open(dir)?, id)
+}
+
+fn give_name(file: &File, name: &Path) -> io::Result<()> {
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn write_and_rename(dir: &Path, id: &str, replaces: bool) -> io::Result<()> {
+    let fresh = dir.join(format!("{MARKER}.{}.new", std::process::id()));
+    let mut options = OpenOptions::new();
+    options
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(path)?;
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    let written = options.open(&fresh).and_then(|file| write(file, id));
+    let made = written.and_then(|_| match replaces {
+        true => std::fs::rename(&fresh, dir.join(MARKER)),
+        false => rename_new(&fresh, &dir.join(MARKER)),
+    });
+    made.inspect_err(|_| {
+        // A part of a marker is to nobody's use.
+        let _ = std::fs::remove_file(&fresh);
+    })
+}
+
+fn write(mut file: File, id: &str) -> io::Result<File> {
     let marker = serde_json::to_string(&Marker { id: id.to_owned() })?;
     file.write_all(format!("{marker}\n").as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// Random: the keys of a hasher come from the system.

@@ -5,8 +5,12 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
-use schedule::{Begun, Schedule};
+use due::Begun;
+use schedule::Schedule;
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../bins/bk-auto/src/due.rs"]
+mod due;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../bins/bk-auto/src/schedule.rs"]
 mod schedule;

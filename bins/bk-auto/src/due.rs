@@ -1,0 +1,234 @@
+//! When a job is due: its schedule, the last run and the time, as a pure function.
+//!
+//! Knows no cron and no catalog, and reads no clock.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::schedule::Schedule;
+
+/// A time that lies further ahead of the clock was written by a clock that was wrong.
+const BELIEVED: SignedDuration = SignedDuration::from_hours(1);
+
+/// From when on the times of a job count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// When it was made, enabled or got its schedule.
+    pub(crate) since: Option<Timestamp>,
+    /// When it last ran.
+    pub(crate) last_run: Option<Timestamp>,
+}
+
+impl Begun {
+    fn believed(self, now: Timestamp) -> Option<Timestamp> {
+        let all = [self.since, self.last_run].into_iter().flatten();
+        let latest = now.checked_add(BELIEVED).unwrap_or(Timestamp::MAX);
+        all.filter(|time| *time <= latest).max()
+    }
+}
+
+impl Schedule {
+    /// The time for which a job is to run now, which did nothing for the times after `begun`:
+    /// the last one, however many were missed.
+    pub(crate) fn due(&self, begun: Begun, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let last = self.previous(now, zone)?;
+        let Some(after) = begun.believed(now) else {
+            return Some(last);
+        };
+        let first = self.next(after, zone).filter(|first| *first <= now)?;
+        Some(last.max(first))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn berlin() -> TimeZone {
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// The times at which bk-auto, started once a minute, runs a job, in local time.
+    fn runs(cron: &str, from: &str, until: &str) -> Vec<String> {
+        let (schedule, zone) = (Schedule::parse(cron).unwrap(), berlin());
+        let mut begun = Begun {
+            since: Some(time(from)),
+            last_run: None,
+        };
+        let (mut now, mut all) = (time(from), Vec::new());
+        while now < time(until) {
+            // A timer is never quite on time.
+            let started = now + SignedDuration::from_millis(1234);
+            if let Some(scheduled) = schedule.due(begun, started, &zone) {
+                assert_eq!(scheduled, now, "{cron}");
+                all.push(
+                    now.to_zoned(zone.clone())
+                        .strftime("%d %H:%M%:z")
+                        .to_string(),
+                );
+                begun.last_run = Some(started);
+            }
+            now += SignedDuration::from_mins(1);
+        }
+        all
+    }
+
+    /// Every second hour, but for the one that there is not.
+    const NIGHT_OF_THE_STAR: [&str; 11] = [
+        "29 00:30+01:00",
+        "29 04:30+02:00",
+        "29 06:30+02:00",
+        "29 08:30+02:00",
+        "29 10:30+02:00",
+        "29 12:30+02:00",
+        "29 14:30+02:00",
+        "29 16:30+02:00",
+        "29 18:30+02:00",
+        "29 20:30+02:00",
+        "29 22:30+02:00",
+    ];
+
+    #[test]
+    fn the_night_that_lacks_an_hour_has_its_run() {
+        // 2026-03-29: 02:00+01:00 is followed by 03:00+02:00.
+        let night = ("2026-03-28T12:00:00+01:00", "2026-03-30T12:00:00+02:00");
+        for (cron, expected) in [
+            ("30 1 * * *", &["29 01:30+01:00", "30 01:30+02:00"][..]),
+            ("30 2 * * *", &["29 03:00+02:00", "30 02:30+02:00"]),
+            ("0 3 * * *", &["29 03:00+02:00", "30 03:00+02:00"]),
+            ("0 2,14 29 * *", &["29 03:00+02:00", "29 14:00+02:00"]),
+            // cron starts it once for all that was skipped.
+            (
+                "0,30 1-3 29 * *",
+                &[
+                    "29 01:00+01:00",
+                    "29 01:30+01:00",
+                    "29 03:00+02:00",
+                    "29 03:30+02:00",
+                ],
+            ),
+            ("30 2 29 3 *", &["29 03:00+02:00"]),
+            // A star in the hour or the minute follows the clock.
+            ("*/30 2 * * *", &["30 02:00+02:00", "30 02:30+02:00"]),
+            ("30 */2 29 * *", &NIGHT_OF_THE_STAR),
+            ("@daily", &["29 00:00+01:00", "30 00:00+02:00"]),
+        ] {
+            assert_eq!(runs(cron, night.0, night.1), expected, "{cron}");
+        }
+        let hourly = runs(
+            "@hourly",
+            "2026-03-29T00:30:00+01:00",
+            "2026-03-29T04:30:00+02:00",
+        );
+        assert_eq!(
+            hourly,
+            ["29 01:00+01:00", "29 03:00+02:00", "29 04:00+02:00"]
+        );
+    }
+
+    #[test]
+    fn the_night_that_has_an_hour_twice_has_one_run() {
+        // 2026-10-25: 02:59+02:00 is followed by 02:00+01:00.
+        let night = ("2026-10-24T12:00:00+02:00", "2026-10-26T12:00:00+01:00");
+        for (cron, expected) in [
+            ("30 1 * * *", &["25 01:30+02:00", "26 01:30+01:00"][..]),
+            ("30 2 * * *", &["25 02:30+02:00", "26 02:30+01:00"]),
+            ("0 2 * * *", &["25 02:00+02:00", "26 02:00+01:00"]),
+            ("0 3 * * *", &["25 03:00+01:00", "26 03:00+01:00"]),
+            ("30 2 * * 0", &["25 02:30+02:00"]),
+            ("0 2,14 25 * *", &["25 02:00+02:00", "25 14:00+01:00"]),
+            (
+                "0,30 1-3 25 * *",
+                &[
+                    "25 01:00+02:00",
+                    "25 01:30+02:00",
+                    "25 02:00+02:00",
+                    "25 02:30+02:00",
+                    "25 03:00+01:00",
+                    "25 03:30+01:00",
+                ],
+            ),
+            (
+                "*/30 2 25 * *",
+                &[
+                    "25 02:00+02:00",
+                    "25 02:30+02:00",
+                    "25 02:00+01:00",
+                    "25 02:30+01:00",
+                ],
+            ),
+        ] {
+            assert_eq!(runs(cron, night.0, night.1), expected, "{cron}");
+        }
+        // What runs every hour runs in both.
+        let hourly = runs(
+            "0 * * * *",
+            "2026-10-25T01:30:00+02:00",
+            "2026-10-25T03:30:00+01:00",
+        );
+        assert_eq!(
+            hourly,
+            ["25 02:00+02:00", "25 02:00+01:00", "25 03:00+01:00"]
+        );
+    }
+
+    #[test]
+    fn a_machine_that_was_off_makes_up_for_one_run_once() {
+        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), berlin());
+        let mut begun = Begun {
+            since: Some(time("2026-11-01T12:00:00Z")),
+            last_run: Some(time("2026-11-20T02:00:01Z")),
+        };
+        let now = time("2026-11-24T08:00:00Z");
+        assert_eq!(
+            daily.due(begun, now, &zone),
+            Some(time("2026-11-24T02:00:00Z"))
+        );
+        begun.last_run = Some(now);
+        assert_eq!(daily.due(begun, now, &zone), None);
+        assert_eq!(daily.due(begun, time("2026-11-25T01:59:59Z"), &zone), None);
+        assert_eq!(
+            daily.due(begun, time("2026-11-25T02:00:00Z"), &zone),
+            Some(time("2026-11-25T02:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn what_passed_before_a_job_was_enabled_does_not_count() {
+        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
+        let begun = Begun {
+            since: Some(time("2026-11-24T08:00:00Z")),
+            last_run: Some(time("2026-01-01T03:00:00Z")),
+        };
+        assert_eq!(daily.due(begun, time("2026-11-24T09:00:00Z"), &zone), None);
+        assert!(
+            daily
+                .due(begun, time("2026-11-25T03:00:00Z"), &zone)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_run_in_the_future_does_not_stop_a_job_for_ever() {
+        let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
+        let now = time("2026-11-24T09:00:00Z");
+        let mut begun = Begun {
+            since: Some(time("2026-11-01T00:00:00Z")),
+            last_run: Some(time("2099-01-01T00:00:00Z")),
+        };
+        assert!(daily.due(begun, now, &zone).is_some());
+        // Half an hour is what a clock is set back by, and no reason to run twice.
+        begun.last_run = Some(time("2026-11-24T09:30:00Z"));
+        assert_eq!(daily.due(begun, now, &zone), None);
+        let nothing = Begun::default();
+        assert_eq!(
+            daily.due(nothing, now, &zone),
+            Some(time("2026-11-24T03:00:00Z"))
+        );
+    }
+}
