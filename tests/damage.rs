@@ -48,8 +48,13 @@ impl Store {
     /// Puts archives into the store, each with a record that agrees with it, or with `whole`.
     fn fill(&self, archives: &[Vec<u8>], file_count: u64, whole: Option<&[u8]>) {
         let dir = self.0.path("store");
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).unwrap();
+        fs::create_dir_all(&dir).unwrap();
+        // All but the marker of the storage.
+        for file in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            if file.file_name().to_string_lossy().starts_with('v') {
+                fs::remove_file(file.path()).unwrap();
+            }
+        }
         for (number, bytes) in archives.iter().enumerate() {
             fs::write(dir.join(format!("v{number:05}.tar.gz")), bytes).unwrap();
         }

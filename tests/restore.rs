@@ -176,7 +176,7 @@ fn some_paths_come_back_by_name_by_glob_and_without_their_first_parts() {
     let ran = sandbox.run("bk-restore -C out a --path '*.x'");
     ran.fails(
         1,
-        "bk-restore: cannot restore 'a': the backup holds nothing that is asked for\n",
+        "bk-restore: cannot restore 'a': the backup holds nothing that is asked for: bk-ls --files lists what it holds\n",
     );
     assert!(!sandbox.path("out").exists());
     assert_tidy(&sandbox);
@@ -362,7 +362,7 @@ fn mistakes_on_the_command_line_do_nothing() {
         ),
         (
             "-C out a 2",
-            "several backups cannot be restored to one place: give one, or --into-existing",
+            "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'",
         ),
         (
             "-C out --strip-components x a",

@@ -24,7 +24,7 @@ fn back(disk: &SmallDisk) {
 fn told(disk: &SmallDisk, program: &str, reason: &str) -> String {
     let dir = disk.sandbox.path("disk");
     format!(
-        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage\n",
+        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage\n",
         dir.display()
     )
 }
@@ -101,7 +101,7 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     let dir = disk.sandbox.path("disk");
     let refused = |program: &str, reason: &str| {
         format!(
-            "{program}: cannot write to the storage '{}': it is not there: {reason}; mount it, or begin it anew with bk-create --init-storage\n",
+            "{program}: cannot write to the storage '{}': it is not there: {reason}; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage\n",
             dir.display()
         )
     };
@@ -216,7 +216,7 @@ fn a_storage_of_the_first_version_is_marked_at_the_first_write_that_finds_it() {
     // Nothing tells yet what it is, but it is empty where archives should be.
     let ran = disk.run("bk-create -n third app");
     ran.fails(1, &format!(
-        "bk-create: cannot write to the storage '{}': it is not there: it has no '.bk-storage' and none of its archives; mount it, or begin it anew with bk-create --init-storage\n",
+        "bk-create: cannot write to the storage '{}': it is not there: it has no '.bk-storage' and none of its archives; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage\n",
         dir.display()
     ));
     assert_eq!(disk.ok("ls -A disk").stdout, "");
@@ -238,7 +238,7 @@ fn a_storage_that_was_removed_by_hand_is_told_of_with_the_remedy() {
     let dir = sandbox.home().join("archives");
     let dir = dir.display();
     sandbox.run("bk-create -n b app").fails(1, &format!(
-        "bk-create: cannot write to the storage '{dir}': it is not there: there is no such directory; mount it, or begin it anew with bk-create --init-storage\n"
+        "bk-create: cannot write to the storage '{dir}': it is not there: there is no such directory; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage\n"
     ));
     sandbox.ok("bk-create --init-storage -n b app; bk-rm a");
     assert_eq!(sandbox.records().len(), 1);
@@ -349,7 +349,7 @@ fn a_directory_that_may_not_be_searched_is_offline() {
     let store = sandbox.path("store");
     let ran = sandbox.run(&format!("{user} bk-rm a"));
     ran.fails(1, &format!(
-        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage\n",
+        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage\n",
         store.display()
     ));
     sandbox.ok("chown 65534 store");

@@ -88,7 +88,7 @@ fn what_lists_all_refuses_lines_that_would_choose() {
         ),
         (
             "bk-ls | bk-df",
-            "bk-df: there are lines on standard input, which are not read: all backups are told of, as </dev/null says",
+            "bk-df: there are lines on standard input, which are not read: it tells of all backups, whatever is piped in; </dev/null says that none are meant",
         ),
         (
             "bk-auto --list | bk-auto --remove",

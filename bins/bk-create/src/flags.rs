@@ -17,7 +17,7 @@ const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-create",
-    summary: "make a backup of directories or files",
+    summary: "make a backup of directories, files, or what a command prints",
     usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS  or  bk-create [flags] --stdin-from-command -- CMD...",
     operands: Operands::Paths,
     flags: &[

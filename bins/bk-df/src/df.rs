@@ -39,7 +39,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         let text = "--prometheus excludes --json and --table";
         return Err(UsageError(text.into()).into());
     }
-    unread::check_no_record("all backups are told of, as </dev/null says")?;
+    unread::check_no_record(
+        "it tells of all backups, whatever is piped in; </dev/null says that none are meant",
+    )?;
 
     let known = Known::read(&home, now)?;
     if let Some(text) = clock::warning(&known.backups, now) {

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let signals = Signals::watch()?;
     let lines = operands::given(&ids, Without::Stdin)?.unwrap_or_default();
     if lines.len() > 1 && takes_one(&settings.to) {
-        let text = "several backups cannot be restored to one place: give one, or --into-existing";
+        let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());
     }
     let mut restoration = Restoration {

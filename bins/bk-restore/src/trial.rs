@@ -36,7 +36,12 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     compare(&opened.file, &stage.dir, &plan, work.watch, differs)
         .context("cannot compare what was restored")?;
     if count > 0 {
-        bail!("{count} entries are not as the archive has them");
+        let entries = if count == 1 {
+            "entry is"
+        } else {
+            "entries are"
+        };
+        bail!("{count} {entries} not as the archive has them");
     }
     Ok(Outcome {
         entries: done.entries,

@@ -171,7 +171,7 @@ impl Work<'_> {
         }
         ensure!(
             self.settings.selection.is_all() || entries > 0,
-            "the backup holds nothing that is asked for"
+            "the backup holds nothing that is asked for: bk-ls --files lists what it holds"
         );
         for glob in self.settings.selection.unmet() {
             let glob = glob.escape_debug();

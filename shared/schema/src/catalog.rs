@@ -168,7 +168,7 @@ fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
         let text = format!("warning: the home '{dir}' {exposed}");
         home.storages.tell(&text);
     }
-    version::close_to_others(home)?;
+    version::close_to_others(home);
     Ok(lock)
 }
 

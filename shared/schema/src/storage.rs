@@ -59,7 +59,7 @@ impl std::fmt::Display for Unreachable {
         match self {
             Self::Storage { dir, reason } => write!(
                 f,
-                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; or give them up with bk-rm --offline, or begin it anew with bk-create --init-storage",
+                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage",
                 dir.display()
             ),
             Self::File { path, reason } => {
@@ -254,7 +254,7 @@ impl Storages {
     ) -> Result<()> {
         let refuse = |reason: &str| -> Result<()> {
             bail!(
-                "cannot write to the storage '{}': it is not there: {reason}; mount it, or begin it anew with bk-create --init-storage",
+                "cannot write to the storage '{}': it is not there: {reason}; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage",
                 dir.display()
             )
         };

@@ -45,11 +45,9 @@ pub(super) fn create(home: &Home, backoff: &mut Backoff) -> Result<()> {
     made().with_context(cannot)
 }
 
-/// Closes to others what was made before this was done to all that DuckDB makes.
-///
-/// # Errors
-/// Those of chmod(2).
-pub(super) fn close_to_others(home: &Home) -> Result<()> {
+/// Closes to others what was made before this was done to all that DuckDB makes. Where that is
+/// not to be had, as on a share that gives all files one mode, it is a warning.
+pub(super) fn close_to_others(home: &Home) {
     let catalog = home.catalog();
     let wals = WALS.map(|suffix| with_suffix(&catalog, suffix));
     for file in std::iter::once(&catalog).chain(&wals) {
@@ -58,12 +56,15 @@ pub(super) fn close_to_others(home: &Home) -> Result<()> {
             continue;
         };
         if metadata.mode() & 0o077 != 0 {
-            std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).with_context(
-                || format!("cannot close '{}' to others with chmod 600", file.display()),
-            )?;
+            let closed = std::fs::set_permissions(file, PermissionsExt::from_mode(0o600));
+            if let Err(error) = closed {
+                let file = file.display();
+                home.storages.tell(&format!(
+                    "warning: cannot close '{file}' to others with chmod 600: {error}"
+                ));
+            }
         }
     }
-    Ok(())
 }
 
 /// For a reader that found an older catalog: upgrades it, unless somebody else was faster.
