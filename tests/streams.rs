@@ -156,8 +156,7 @@ fn a_signal_ends_the_command_with_all_of_its_group_and_keeps_nothing() {
         let line = format!("exec bk-create -n a --stdin-from-command -- sh -c '{command}'");
         let child = sandbox.start(&line);
         let began = Instant::now();
-        while fs::read_to_string(sandbox.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) == false
-        {
+        while !fs::read_to_string(sandbox.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
             assert!(began.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -10,9 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bk_archive::threads::needed;
 use bk_archive::writer::Observer;
 use bk_schema::cli::one_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -91,13 +93,22 @@ pub(crate) fn run<T>(
     };
     let (is_unwanted, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let telling = scope.spawn(|| pass_on(stderr.into(), &has_ended, watch));
-        let reaping = scope.spawn(|| {
+        let tell = || pass_on(stderr.into(), &has_ended, watch);
+        let wait = || {
             let is_unwanted = || is_unwanted.load(Ordering::Relaxed) || watch.is_stopped();
             let ended = reap(group, &is_unwanted);
             has_ended.store(true, Ordering::Relaxed);
             ended
-        });
+        };
+        let telling = Builder::new().spawn_scoped(scope, tell);
+        let threads =
+            telling.and_then(|telling| Ok((telling, Builder::new().spawn_scoped(scope, wait)?)));
+        if threads.is_err() {
+            is_unwanted.store(true, Ordering::Relaxed);
+            // That there are no threads is the error to tell.
+            let _ = wait();
+        }
+        let (telling, reaping) = needed(threads).with_context(cannot)?;
         let is_stopped = || watch.is_stopped();
         let mut input = Input::new(stdout.into(), &is_stopped);
         let done = read(&mut input);

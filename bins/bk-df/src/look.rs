@@ -4,7 +4,6 @@
 //! Opens no archive.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -115,39 +114,32 @@ impl Look {
         }
         // On a mount point that shows through is another file system.
         let reached = self.storages.check(&dir.join(MARKER));
-        let found = match reached.map_err(Error::other).and_then(|()| dir.metadata()) {
+        let cannot = |error| format!("cannot look at '{}': {error}", dir.display());
+        let looked = reached.map_err(|it| it.to_string());
+        let found = match looked.and_then(|()| dir.metadata().map_err(cannot)) {
             Ok(metadata) => Ok((dir.to_owned(), metadata.dev())),
-            Err(error) if self.needed.contains(dir) => Err(error),
-            Err(error) => nearest(dir).ok_or(error),
+            Err(reason) if self.needed.contains(dir) => Err(reason),
+            Err(reason) => nearest(dir).ok_or(reason),
         };
         let new = self.all.len();
         let (place, found) = match found {
             Ok((there, device)) => (*self.by_device.entry(device).or_insert(new), Ok(there)),
-            Err(error) => (new, Err(error)),
+            Err(reason) => (new, Err(reason)),
         };
         if place == new {
             self.all.push(match found {
                 Ok(there) => self.reached(&there),
-                Err(error) => unreached(dir, &error),
+                Err(reason) => FileSystem {
+                    mountpoint: None,
+                    directories: Vec::new(),
+                    space: Err(reason),
+                },
             });
         }
         let text = dir.to_string_lossy().into_owned();
         self.all[place].directories.push(text);
         self.by_dir.insert(dir.to_owned(), place);
         place
-    }
-}
-
-fn unreached(dir: &Path, error: &Error) -> FileSystem {
-    let is_away = error.kind() == ErrorKind::Other;
-    FileSystem {
-        mountpoint: None,
-        directories: Vec::new(),
-        space: Err(if is_away {
-            error.to_string()
-        } else {
-            format!("cannot look at '{}': {error}", dir.display())
-        }),
     }
 }
 

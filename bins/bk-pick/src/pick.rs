@@ -61,7 +61,8 @@ fn show(home: Home, tty: File, state: State) -> Result<End> {
     Dialogue::begin(home, tty, state)?.run()
 }
 
-/// What there is to choose from, newest first, and what is from the future last: what is given, or all that is available.
+/// What there is to choose from, newest first, and what is from the future last: what is given,
+/// or all that is available.
 fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     let mut status = cli::DONE;
     let mut listed = Vec::new();

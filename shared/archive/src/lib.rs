@@ -57,6 +57,6 @@ pub mod seek;
 mod source;
 mod sparse;
 pub mod stream;
-mod threads;
+pub mod threads;
 pub mod walk;
 pub mod writer;

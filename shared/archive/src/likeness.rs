@@ -1,5 +1,5 @@
-//! What a file or a directory has, to be given to another one: owner, mode, time, attributes; and copies a
-//! file with all of these, where there is no hard link to be had.
+//! What a file or a directory has, to be given to another one: owner, mode, time, attributes; and
+//! copies a file with all of these, where there is no hard link to be had.
 //!
 //! Knows no archive.
 

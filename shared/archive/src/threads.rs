@@ -23,7 +23,7 @@ pub(crate) fn begin_some<T>(
 ///
 /// # Errors
 /// Not one to be had, in words.
-pub(crate) fn needed<T>(begun: io::Result<T>) -> io::Result<T> {
+pub fn needed<T>(begun: io::Result<T>) -> io::Result<T> {
     begun.map_err(|error| {
         let text = format!("cannot begin a thread: {error}: see ulimit -u and pids.max");
         io::Error::new(error.kind(), text)

@@ -1,4 +1,4 @@
-//! Directories that are still there after a loss of power.
+//! Directories and names that are still there after a loss of power, and closed to others.
 //!
 //! What is made in a directory lasts once the directory itself is synced (fsync(2)). Knows no
 //! catalog and no archive.

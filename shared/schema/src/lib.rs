@@ -1,19 +1,19 @@
 //! What the programs of bk must agree on.
 //!
 //! `record` is the one type that is serialised, `birth` what an archive keeps of it, `metadata`
-//! facts as people write them, `lines` carries it through pipes. `catalog` keeps it in the
-//! `home`, as `rows`, `lock` guards it there, `recovery` tidies after the dead, as `at_work`
-//! tells them from the living, `apart` two files from one and `moving` where an archive went.
-//! `partial` is an archive that is being written, `removal` removes archives with their records,
-//! on a full disk by the `spare`, `durable` makes directories last. `cli` is the command line,
-//! `completions` what shells are taught of it, `operands` which backups are meant, `output` what
-//! is printed, `visible` what a terminal is spared, `listing` records in it, `detail` one in full,
-//! `progress` the bar, `notices` the journal, `signals` what ends a program in good order, `space`
-//! what a file system has, `mounts` where, `units` sizes and times, `period` those of the calendar, `zone` the
-//! local time, `clock` which times are believed, `host` whose backups they are, `verified` what
-//! was proved of an archive, `losses` what it lacks, `unread` what is piped in and not read,
-//! `storage` whether what holds archives is there. This crate opens no archive but to ask whether
-//! somebody is at work on it, or to hold it.
+//! facts as people write them, `lines` carries it through pipes. `catalog` keeps it in the `home`,
+//! as `rows`, `lock` guards it there, `recovery` tidies after the dead, as `at_work` tells them
+//! from the living, `apart` two files from one and `moving` where an archive went. `partial` is an
+//! archive that is being written, `removal` removes archives with their records, on a full disk by
+//! the `spare`, `durable` makes directories last. `cli` is the command line, `completions` what
+//! shells are taught of it, `operands` which backups are meant, `output` what is printed,
+//! `visible` what a terminal is spared, `listing` records in it, `detail` one in full, `progress`
+//! the bar, `notices` the journal, `signals` what ends a program in good order, `space` what a
+//! file system has, `mounts` where, `units` sizes and times, `period` those of the calendar,
+//! `zone` the local time, `clock` which times are believed, `host` whose backups they are,
+//! `verified` what was proved of an archive, `losses` what it lacks, `unread` what is piped in and
+//! not read, `storage` whether what holds archives is there. This crate opens no archive but to
+//! ask whether somebody is at work on it, or to hold it.
 
 pub mod apart;
 pub mod at_work;

@@ -10,11 +10,15 @@ use crate::record::Backup;
 /// archive.
 const LOSSES: [&str; 3] = ["unreadable", "shrank", "replaced"];
 
-/// How many places of its sources a backup has not, or not right. Where more problems are counted
-/// than listed, and all of those are losses, so are the others.
+/// How many places of its sources a backup has not, or not right. A record from before that was
+/// counted lists problems: where more are counted than listed, and all of those are losses, so
+/// are the others.
 #[must_use]
 pub fn count(backup: &Backup) -> u64 {
     let metadata = &backup.backup_metadata;
+    if let Some(count) = metadata.get("loss_count").and_then(Value::as_u64) {
+        return count;
+    }
     let listed = metadata.get("problems").and_then(Value::as_array);
     let Some(listed) = listed else { return 0 };
     let is_loss = |it: &&Value| {
@@ -27,5 +31,36 @@ pub fn count(backup: &Backup) -> u64 {
         all.unwrap_or_default().max(losses as u64)
     } else {
         losses as u64
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_counted_is_told_and_of_older_records_what_is_listed() {
+        let of = |metadata: Value| {
+            let backup = serde_json::from_value(json!({
+                "id": 1, "backup_name": "a", "backup_type": "manual", "status": "completed",
+                "source_version": null, "backup_path": "/a", "backup_size": 1, "file_count": 1,
+                "compression_type": "gzip", "backup_hash": null, "description": null,
+                "backup_metadata": metadata, "protected": false,
+                "created_at": "2026-11-01T00:00:00Z", "expires_at": null
+            }));
+            count(&backup.unwrap())
+        };
+        let lost = json!({"kind": "shrank"});
+        let grew = json!({"kind": "grew"});
+        // Of three hundred problems the list holds the losses first, and nothing else.
+        let listed = json!({"problem_count": 300, "problems": [lost]});
+        assert_eq!(of(listed.clone()), 300);
+        let mut counted = listed;
+        counted["loss_count"] = 120.into();
+        assert_eq!(of(counted), 120);
+        assert_eq!(of(json!({"problem_count": 2, "problems": [lost, grew]})), 1);
+        assert_eq!(of(json!({})), 0);
     }
 }

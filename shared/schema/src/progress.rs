@@ -70,7 +70,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(style) {
             self.bar.set_style(style);
         }
-        self.bar.enable_steady_tick(TICK);
+        self.keep_ticking();
     }
 
     /// Passes on what another program tells people, above the bar.

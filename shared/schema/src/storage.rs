@@ -150,7 +150,15 @@ impl Storages {
         }
     }
 
-    /// Whether the storage that holds the file is there, or known to none. One look for all files of a storage.
+    fn tell_exposed(&self, dir: &Path, exposed: Option<String>) {
+        if let Some(exposed) = exposed {
+            let dir = dir.display();
+            self.tell(&format!("warning: the storage '{dir}' {exposed}"));
+        }
+    }
+
+    /// Whether the storage that holds the file is there, or none that is known. One look for all
+    /// files of a storage.
     ///
     /// # Errors
     /// [`Unreachable::Storage`].
@@ -164,12 +172,7 @@ impl Storages {
         known.found.insert(dir.to_owned(), found.clone());
         let exposed = known.writes.then(|| exposed(dir)).flatten();
         drop(known);
-        if let Some(exposed) = exposed {
-            self.tell(&format!(
-                "warning: the storage '{}' {exposed}",
-                dir.display()
-            ));
-        }
+        self.tell_exposed(dir, exposed);
         found.map_or(Ok(()), Err)
     }
 
@@ -221,12 +224,7 @@ impl Storages {
             self.check_before(dir, known.as_deref(), archives)?;
         }
         make_storage(dir)?;
-        if let Some(exposed) = exposed(dir) {
-            self.tell(&format!(
-                "warning: the storage '{}' {exposed}",
-                dir.display()
-            ));
-        }
+        self.tell_exposed(dir, exposed(dir));
         let cannot = || format!("cannot mark the storage '{}'", dir.display());
         let id = match read(dir) {
             Ok(Some(id)) => id,
@@ -356,7 +354,8 @@ fn give_name(file: &File, name: &Path) -> io::Result<()> {
 }
 
 fn write_and_rename(dir: &Path, id: &str, replaces: bool) -> io::Result<()> {
-    let fresh = dir.join(format!("{MARKER}.{}.new", std::process::id()));
+    // No number of a process: in containers these come again, and what a killed one left is there.
+    let fresh = dir.join(format!("{MARKER}.{id}.new"));
     let mut options = OpenOptions::new();
     options
         .write(true)

@@ -239,7 +239,7 @@ fn wal_of(file: &Path) -> Option<PathBuf> {
     wals.into_iter().find(|wal| wal.symlink_metadata().is_ok())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -8,12 +8,13 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::OFlags;
 
+use super::version::with_suffix;
 use crate::durable::sync_dir;
 
 /// Whether DuckDB would take the path for another one.
@@ -23,7 +24,7 @@ pub(super) fn is_needed(path: &Path) -> bool {
 
 /// A WAL beside a catalog that was moved there with it would not be read.
 fn check_wal(catalog: &Path) -> Result<()> {
-    let wal = beside(catalog, ".wal");
+    let wal = with_suffix(catalog, ".wal");
     ensure!(
         wal.symlink_metadata().is_err(),
         "'{}' cannot be read where the path holds a '?': move the home to another path, run bk-ls there, and move it back",
@@ -70,11 +71,16 @@ impl WorkingCopy {
     /// Those of the file system; the original is then as it was.
     pub(super) fn put_back(&self) -> Result<()> {
         let cannot = || format!("cannot write the catalog '{}'", self.original.display());
-        let fresh = beside(&self.original, ".changed");
+        let fresh = with_suffix(&self.original, ".changed");
         let put = || -> io::Result<()> {
             // Left by a process that was killed.
             let _ = std::fs::remove_file(&fresh);
-            fill(&mut File::open(self.path())?, &fresh)?.sync_all()?;
+            let file = fill(&mut File::open(self.path())?, &fresh)?;
+            // Root may write to the catalog of another user, who is to have it still.
+            if let Ok(owner) = self.original.metadata() {
+                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+            file.sync_all()?;
             std::fs::rename(&fresh, &self.original)
         };
         put()
@@ -122,10 +128,4 @@ fn make_dir() -> io::Result<PathBuf> {
         }
     }
     Err(last)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
