@@ -121,7 +121,7 @@ fn a_test_fails_where_the_disk_has_another_acl() {
             test_of_tampered(&sandbox, change),
             format!(
                 "bk-restore: '{place}': its attribute 'system.posix_acl_{kind}' differs\n\
-                 bk-restore: cannot restore 'x' as a test: 1 entry is not as the archive has them\n"
+                 bk-restore: cannot restore 'x' as a test: 1 entry is not as the archive has it\n"
             ),
             "{change}"
         );

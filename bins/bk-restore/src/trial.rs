@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bk_archive::compare::compare;
 
 use crate::stage::Stage;
@@ -36,12 +36,8 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     compare(&opened.file, &stage.dir, &plan, work.watch, differs)
         .context("cannot compare what was restored")?;
     if count > 0 {
-        let entries = if count == 1 {
-            "entry is"
-        } else {
-            "entries are"
-        };
-        bail!("{count} {entries} not as the archive has them");
+        ensure!(count > 1, "1 entry is not as the archive has it");
+        bail!("{count} entries are not as the archive has them");
     }
     Ok(Outcome {
         entries: done.entries,

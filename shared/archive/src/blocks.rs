@@ -106,7 +106,8 @@ impl<R: Read> Blocks<R> {
     pub(crate) fn is_zeros_to_end(&mut self) -> Result<bool> {
         let mut rest = [0; 16 * BLOCK_BYTES];
         loop {
-            match self.fill(&mut rest)? {
+            // No further than the piece that the input has: where the rest begins is told.
+            match self.read(&mut rest)? {
                 0 => return Ok(true),
                 count if rest[..count].iter().all(|byte| *byte == 0) => {}
                 _ => return Ok(false),
