@@ -138,7 +138,7 @@ fn numbers_are_read_as_the_judges_read_them() {
     let odd = vec!["the uid of 'f' is out of range".to_owned()];
     let none = Vec::new();
     for (field, expected, notes) in [
-        (&b"\0\0\0\0\x0005 "[..], 0, &none),
+        (&b"\0\0\0\0\x00005 "[..], 0, &none),
         (b"     17\0", 0o17, &none),
         (b"17\0zzzzz", 0o17, &none),
         (b"        ", 0, &none),
