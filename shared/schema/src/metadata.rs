@@ -214,7 +214,12 @@ mod tests {
         });
         let is_later = |key: &&Key| key.told == Told::Later;
         for key in KEYS.iter().filter(is_later) {
-            let values = [1.into(), "x".into(), serde_json::json!({}), serde_json::json!([])];
+            let values = [
+                1.into(),
+                "x".into(),
+                serde_json::json!({}),
+                serde_json::json!([]),
+            ];
             bad[key.name] = values.into_iter().find(|it| (key.is_one)(it)).unwrap();
         }
         assert_eq!(bad["moving"], serde_json::json!({}));
