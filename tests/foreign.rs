@@ -38,6 +38,29 @@ fn no_data_follows_links_devices_directories_and_fifos() {
 }
 
 #[test]
+fn a_directory_of_the_type_of_files_has_the_data_that_it_tells() {
+    let data = &b"what no header is\n".repeat(40)[..];
+    let named = |flag| sized(flag, "d/", data.len() as u64);
+    let pax: &[(&str, &[u8])] = &[("path", b"d/")];
+    let note = "'d/' tells a size, and no data follows it";
+    let new = Tarball::new;
+    for (tar, expected) in [
+        (new().add(&named(b'0'), data), &[][..]),
+        (new().add(&named(b'7'), data), &[]),
+        (new().add(&named(0), data), &[]),
+        (new().add(&named(0), b""), &[note]),
+        (new().pax(pax).add(&sized(b'0', "f", 720), data), &[]),
+        (new().pax(pax).add(&sized(0, "f", 720), data), &[]),
+    ] {
+        let sandbox = put(&tar.file("after", "x\n").finish());
+        assert_eq!(notes(&sandbox), expected);
+        assert_eq!(listed(&sandbox)[0]["type"], "directory");
+        assert_eq!(restored(&sandbox), ["after", "d"]);
+        sandbox.ok("bk-verify --deep a && bk-restore --test a");
+    }
+}
+
+#[test]
 fn a_hard_link_has_data_in_the_pax_format_alone() {
     let link = |magic: &[u8]| {
         let mut header = sized(b'1', "b", 6);
@@ -235,6 +258,14 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
                 Header::new(b'3', b"n", 0).put(329, b"\x80\0\0\x01\0\0\0\0"),
                 b"",
             ),
+        ),
+        (
+            "its name is that of the directory which all are relative to",
+            new().file("./", "").file(".", "x"),
+        ),
+        (
+            "its name is that of the directory which all are relative to",
+            new().hardlink(".", "before"),
         ),
         (
             "a sparse map",

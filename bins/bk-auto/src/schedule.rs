@@ -70,7 +70,9 @@ impl Schedule {
             .year(Year::Disallowed)
             .dom_and_dow(is_star(2) || is_star(4))
             .build();
-        let cron = match parser.parse(text) {
+        // The one word of cron(8) that the parser does not know.
+        let known = if text == "@midnight" { "@daily" } else { text };
+        let cron = match parser.parse(known) {
             Ok(cron) => cron,
             Err(_) if text.starts_with('@') => bail!(
                 "'{shown}' is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"
@@ -286,6 +288,14 @@ mod tests {
             at += minute;
         }
         all
+    }
+
+    #[test]
+    fn midnight_is_a_word_for_daily() {
+        let midnight = Schedule::parse("@midnight").unwrap();
+        let daily = Schedule::parse("@daily").unwrap();
+        assert!(midnight.cron == daily.cron);
+        assert_eq!(midnight.text, "@midnight");
     }
 
     /// Berlin; half an hour; two hours at once; at midnight; a day before; the south; none.

@@ -256,11 +256,16 @@ fn unquoted(mut name: &[u8]) -> Vec<u8> {
 }
 
 /// Whether data follows the header of a file, or of what POSIX does not know and has as a file.
-/// None does after links, devices, directories and FIFOs, whatever they tell; after a hard link it
-/// may.
-pub(crate) fn has_data(block: &Block, name: &[u8]) -> bool {
-    let is_dir = is_file(block) && name.ends_with(b"/");
-    !is_dir && !matches!(flag(block), b'2'..=b'6')
+/// None does after links, devices, directories and FIFOs, whatever they tell; after a hard link and
+/// an old directory it may.
+pub(crate) fn has_data(block: &Block) -> bool {
+    !matches!(flag(block), b'2'..=b'6')
+}
+
+/// A directory as tar wrote it before it had a type for them: what tells a size has data all the
+/// same where its type is that of a file.
+pub(crate) fn is_old_dir(block: &Block) -> bool {
+    flag(block) == 0 && until_nul(&block[..100]).ends_with(b"/")
 }
 
 /// Whether nothing can be made of it, as it tells of another entry or of the whole archive: a

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::blocks::{Blocks, Content, cut_short};
 use crate::decode::{
-    Before, Block, NAME_MAX_BYTES, attributes, check_name, check_sum, flag, has_data, is_remark,
-    is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
+    Before, Block, NAME_MAX_BYTES, attributes, check_name, check_sum, flag, has_data, is_old_dir,
+    is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
 use crate::entry::{Entry, Kind};
 use crate::holes;
@@ -238,10 +238,7 @@ impl<R: Read> Reader<R> {
         let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
         let mut size = size_of(block, told);
         let tells_size = !matches!(size, Ok(0));
-        if tells_size
-            && (!has_data(block, &name)
-                || (flag(block) == b'1' && !link_has_data(&mut self.blocks, block, self.is_pax)?))
-        {
+        if tells_size && !self.has_data(block)? {
             size = Ok(0);
             let text = || format!("{} tells a size, and no data follows it", shown());
             self.notes.add(Oddity::Size, text);
@@ -268,6 +265,15 @@ impl<R: Read> Reader<R> {
         Ok(parsed)
     }
 
+    /// Whether data follows a header that tells a size.
+    fn has_data(&mut self, block: &Block) -> Result<bool> {
+        match flag(block) {
+            b'1' => link_has_data(&mut self.blocks, block, self.is_pax),
+            _ if is_old_dir(block) => Ok(!is_header_next(&mut self.blocks)?),
+            _ => Ok(has_data(block)),
+        }
+    }
+
     /// What the header tells where it can be made; `None` where it tells of no entry.
     fn usable_entry(
         &mut self,
@@ -285,8 +291,12 @@ impl<R: Read> Reader<R> {
             global: &self.global,
         };
         check_name(name)?;
-        plain(name)?;
+        let is_root = plain(name)?.is_empty();
         let mut kind = kind_of(block, told, before, name, notes)?;
+        ensure!(
+            !is_root || kind == Kind::Directory,
+            "its name is that of the directory which all are relative to"
+        );
         let mut size = 0;
         if let Kind::File { extents } = &mut kind {
             size = self.blocks.content_left;
@@ -410,6 +420,11 @@ fn link_has_data<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -
     if is_pax || !is_ustar(block) {
         return Ok(is_pax);
     }
+    Ok(!is_header_next(blocks)?)
+}
+
+/// Whether a header follows, or the end.
+fn is_header_next<R: Read>(blocks: &mut Blocks<R>) -> Result<bool> {
     let next = blocks.peek()?;
-    Ok(next.is_some_and(|next| check_sum(&next).is_err() && next.iter().any(|byte| *byte != 0)))
+    Ok(next.is_none_or(|next| check_sum(&next).is_ok() || next.iter().all(|byte| *byte == 0)))
 }
