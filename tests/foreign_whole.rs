@@ -97,6 +97,36 @@ fn the_last_of_a_name_counts_for_all_that_read() {
 }
 
 #[test]
+fn a_hard_link_means_what_had_the_name_when_it_came() {
+    let stream = Tarball::new()
+        .file("a", "first\n")
+        .hardlink("b", "a")
+        .hardlink("c", "a")
+        .hardlink("d", "b")
+        .file("a", "second\n")
+        .hardlink("e", "a");
+    let sandbox = put(&stream.finish());
+    assert_eq!(notes(&sandbox), ["a name comes twice: the last one counts"]);
+    for line in [
+        "bk-restore -C out a >/dev/null",
+        "mkdir out; tar -xzf a.tar.gz -C out",
+    ] {
+        sandbox.ok(&format!("rm -rf out; {line}"));
+        let facts =
+            sandbox.ok("cd out; cat a b c d e; test a -ef e && test b -ef c && test b -ef d");
+        assert_eq!(
+            facts.stdout, "second\nfirst\nfirst\nfirst\nsecond\n",
+            "{line}"
+        );
+    }
+    for (name, content) in [("b", "first\n"), ("d", "first\n"), ("e", "second\n")] {
+        let ran = sandbox.ok(&format!("bk-restore --stdout {name} a"));
+        assert_eq!(ran.stdout, content);
+    }
+    sandbox.ok("mkdir test; bk-restore --test -C test a");
+}
+
+#[test]
 fn tar_r_and_tar_u_and_a_directory_given_twice() {
     for line in [
         "tar -C src -cf a.tar d; echo second > src/d/f; tar -C src -rf a.tar d/f; gzip -n a.tar",

@@ -59,10 +59,13 @@ impl Entries {
                 true => self.reader.next_whole(),
                 false => self.reader.next_entry()?,
             };
+            let Some(entry) = entry else {
+                return Ok(None);
+            };
             let number = self.number;
             self.number += 1;
-            if entry.is_none() || !self.superseded.has(number) {
-                return Ok(entry);
+            if let Some(entry) = self.superseded.resolve(number, entry) {
+                return Ok(Some(entry));
             }
         }
     }
