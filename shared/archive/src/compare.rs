@@ -114,9 +114,14 @@ impl Comparison<'_> {
     fn is_left_out(&self, wanted: &Attributes) -> Result<bool> {
         match &self.entry.kind {
             Kind::HardLink(first) => {
-                let at = (self.plan.place)(&plain(first)?);
-                let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-                Ok(at.is_some_and(|at| self.target.look(&at).is_err_and(missing)))
+                let Some(at) = (self.plan.place)(&plain(first)?) else {
+                    return Ok(false);
+                };
+                Ok(match self.target.look(&at) {
+                    // A directory has one name: there is no such link.
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+                    Err(error) => error.kind() == io::ErrorKind::NotFound,
+                })
             }
             Kind::File { .. } | Kind::Directory => Ok(false),
             kind => {
