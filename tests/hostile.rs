@@ -63,16 +63,10 @@ fn names_that_lead_out_do_not() {
             ),
             harmless("three dots are a name", new().file(".../x", "x")),
             harmless("the target as a file", new().file("./", "x").file(".", "x")),
-            harmless(
-                "the target as a link",
-                new().symlink("./.", "outside"),
-                TWICE_OR_ROOT,
-            ),
+            harmless("the target as a link", new().symlink("./.", "outside")),
         ],
     );
 }
-
-const TWICE_OR_ROOT: &str = "bk-restore: cannot";
 
 #[test]
 fn links_are_never_gone_through() {
