@@ -70,7 +70,7 @@ impl Store {
                 '{dir}/' || name || '.tar.gz', told.size, {file_count}, compression_type, told.hash, description,
                 '{{}}', protected, created_at, expires_at
              FROM backup_records,
-                (SELECT regexp_extract(file, 'v[0-9]+') AS name FROM glob('{dir}/v*.tar.gz') it(file)) files
+                (SELECT regexp_extract(file, 'v[0-9]{{5}}') AS name FROM glob('{dir}/v*.tar.gz') it(file)) files
                 JOIN (SELECT filename, size, sha256(content) AS hash FROM read_blob({told})) told
                 ON {} WHERE backup_name = 'own'",
             if whole.is_some() { "true" } else { "contains(told.filename, files.name)" }
@@ -188,7 +188,8 @@ fn check_set(flips: usize, block_step: usize) {
         assert!(bytes.len() > 50_000, "{name}: {}", bytes.len());
         store.fill(std::slice::from_ref(&bytes), file_count, None);
         for flags in ["", "--quick", "--deep"] {
-            assert_eq!(store.verdicts(flags)[0]["ok"], true, "{name} {flags}");
+            let verdict = &store.verdicts(flags)[0];
+            assert_eq!(verdict["ok"], true, "{name} {flags}: {verdict}");
         }
         let ends = (0..bytes.len()).step_by(512 * block_step);
         let cut: Vec<_> = ends.map(|end| bytes[..end].to_vec()).collect();
