@@ -292,10 +292,11 @@ fn others_find_the_archive_while_it_moves() {
     let Some(start) = Start::new() else { return };
     let sandbox = &start.sandbox;
     for dir in start.dirs() {
-        // Stopped once the archive has its new name and the row not yet.
+        // Stopped once the archive has its new name and the row not yet; the first one is tried
+        // before the work.
         let ran = sandbox.run(&format!(
             "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
-             strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=1 bk-mv a {dir} >moved 2>err & strace=$!
+             strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=2 bk-mv a {dir} >moved 2>err & strace=$!
              until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
              bk-ls --json | jq -r .status
              bk-verify a >/dev/null && bk-restore -C out a >/dev/null && ls out
