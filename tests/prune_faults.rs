@@ -121,7 +121,7 @@ fn a_signal_ends_it_after_the_archive_under_way() {
     }
     let sandbox = six();
     let ran = sandbox.run(
-        "strace -o /dev/null -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=SIGINT:when=2 \
+        "strace -o /dev/null -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=SIGINT:when=4 \
              bk-prune --keep-last 1",
     );
     assert_eq!(ran.status, 130, "{ran:#?}");

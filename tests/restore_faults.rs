@@ -237,20 +237,22 @@ fn a_full_disk_is_told_before_anything_is_written() {
 }
 
 #[test]
-fn a_damaged_archive_restores_nothing() {
+fn a_damaged_archive_restores_nothing_unless_that_is_wanted() {
     let sandbox = sandbox();
     let archive = sandbox.archive("a");
     let bytes = fs::read(&archive).unwrap();
-    for (damaged, no_verify) in [
+    for (damaged, no_verify, is_restored) in [
         (
-            bytes[..bytes.len() - 100].to_vec(),
-            "bk-restore: cannot restore 'a': ",
+            bytes[..200].to_vec(),
+            "bk-restore: cannot restore 'a': it is damaged, and nothing of it is whole",
+            false,
         ),
         (
             [&bytes[..], b"junk"].concat(),
-            "bk-restore: cannot restore 'a': ",
+            "bk-restore: 'a' is damaged: what is whole of it was restored",
+            true,
         ),
-        (Vec::new(), "it is no gzip file"),
+        (Vec::new(), "it is no gzip file", false),
     ] {
         fs::write(&archive, damaged).unwrap();
         let ran = sandbox.run("bk-restore -C out a");
@@ -262,8 +264,10 @@ fn a_damaged_archive_restores_nothing() {
         let ran = sandbox.run("bk-restore --no-verify -C out a");
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(ran.stderr.contains(no_verify), "{ran:#?}");
-        assert!(!sandbox.path("out").exists());
+        assert_eq!(sandbox.path("out/config").exists(), is_restored, "{ran:#?}");
+        assert_eq!(sandbox.path("out").exists(), is_restored, "{ran:#?}");
         no_stage(&sandbox, &ran);
+        sandbox.ok("rm -rf out");
     }
     let test = sandbox.run("bk-restore --test -C . a");
     assert_eq!(test.status, 1, "{test:#?}");

@@ -274,6 +274,10 @@ impl Work<'_> {
             .begin(self.content_bytes().unwrap_or(opened.bytes), "restored");
         let mut done = extract(&opened.file, &stage.dir, plan, self.watch)?;
         opened.check_again(done.whole.take(), self.watch)?;
+        ensure!(
+            done.entries > 0 || !done.is_damaged,
+            "it is damaged, and nothing of it is whole"
+        );
         Ok(done)
     }
 
