@@ -42,7 +42,7 @@ fn a_backup_without_content_where_files_could_not_be_read_is_none() {
         assert_eq!(record["backup_metadata"]["problems"][0], problem);
         let event = sandbox.ok("bk-log --json | tail -n 1").record();
         assert_eq!(event["outcome"], "failed");
-        assert_eq!(event["details"]["problems"][0], problem);
+        assert_eq!(event["details"]["unread"][0], problem);
         assert_eq!(event["details"]["reason"], reason);
         assert_eq!(sandbox.ok("ls home/archives").stdout, "");
     }

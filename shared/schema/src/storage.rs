@@ -293,8 +293,13 @@ fn away(dir: &Path, id: &str) -> Option<Unreachable> {
         Ok(Some(_)) => format!("its '{MARKER}' is that of another storage"),
         Ok(None) if dir.exists() => format!("it has no '{MARKER}'"),
         Ok(None) => "there is no such directory".to_owned(),
-        // That of another user, who lets the archives be read, or of none: then those say so.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+        // It is there, but another user's, who may let the archives be read all the same.
+        Err(error)
+            if error.kind() == ErrorKind::PermissionDenied
+                && dir.join(MARKER).symlink_metadata().is_ok() =>
+        {
+            return None;
+        }
         Err(error) => format!("cannot read its '{MARKER}': {error}"),
     };
     Some(Unreachable::Storage {
