@@ -46,6 +46,9 @@ FISH := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system
 UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 
+# Tests wait for disks and locks more than for cores.
+export RUST_TEST_THREADS ?= 4
+
 .PHONY: all build libduckdb tools test test-long check bench install uninstall clean demo help
 all: build
 
