@@ -330,10 +330,18 @@ fn read(dir: &Path) -> io::Result<Option<String>> {
 fn leave(dir: &Path, replaces: bool) -> io::Result<String> {
     let id = new_id();
     let marker = dir.join(MARKER);
-    let made = privately(|| match (replaces, write_nameless(dir, &id)) {
-        // A name of its own would stay where the process is killed.
-        (false, Ok(file)) => give_name(&file, &marker),
-        _ => write_and_rename(dir, &id, replaces),
+    let made = privately(|| {
+        // A name of its own would stay where the process is killed; not every place can do without.
+        let named = write_nameless(dir, &id).and_then(|file| match replaces {
+            true => Err(ErrorKind::Unsupported.into()),
+            false => give_name(&file, &marker),
+        });
+        match named {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                write_and_rename(dir, &id, replaces)
+            }
+            named => named,
+        }
     });
     match (made, read(dir)) {
         (Err(error), Ok(Some(id))) if error.kind() == ErrorKind::AlreadyExists => return Ok(id),
