@@ -114,6 +114,23 @@ fn every_module_opens_with_what_it_is_for() {
 }
 
 #[test]
+fn no_file_of_tests_is_forgotten() {
+    let main = read(Path::new("tests/main.rs"));
+    let named: Vec<_> = main
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    for (file, _) in rust("tests") {
+        let folder = file.iter().nth(1).unwrap().to_str().unwrap();
+        if matches!(folder, "main.rs" | "support" | "fuzz") {
+            continue;
+        }
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        assert!(named.contains(&name), "{file:?} is not in tests/main.rs");
+    }
+}
+
+#[test]
 fn files_are_no_longer_than_500_lines() {
     for (file, text) in rust("") {
         assert!(

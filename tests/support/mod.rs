@@ -38,11 +38,11 @@ pub fn programs() -> PathBuf {
 }
 
 /// A test is skipped for want of something that `.ci/run` installs: a word of that is printed;
-/// where all is to be there, as `.ci/run` says with `BK_TESTS_ALL`, the test fails.
+/// where `CI` is set, all is to be there, and the test fails.
 pub fn lacks(what: &str) {
     assert!(
-        std::env::var_os("BK_TESTS_ALL").is_none(),
-        "{what}, and BK_TESTS_ALL is set: add it to .ci/run"
+        std::env::var_os("CI").is_none(),
+        "{what}, and CI is set: add it to .ci/run"
     );
     println!("skipped: {what}");
 }
