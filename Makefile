@@ -7,7 +7,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 OUT     := $(TARGET)/release
 # BUNDLED=1 builds DuckDB from source into each program: 45 minutes on two cores.
 BUNDLED ?=
-FEATURES := $(if $(BUNDLED),--features bk-schema/bundled)
+FEATURES := $(if $(BUNDLED),--features bk-store/bundled)
 
 # DuckDB's official shared library, from the npm package of its Node.js binding.
 # The registry this was pinned from has 1.5.6 for Linux x86-64 alone; the others

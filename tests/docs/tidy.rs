@@ -165,90 +165,214 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
     }
 }
 
+/// The modules of the store that know DuckDB.
+const QUERIES: [&str; 9] = [
+    "backups",
+    "history",
+    "ledger",
+    "rows",
+    "session",
+    "storage_table",
+    "trust",
+    "version",
+    "working_copy",
+];
+
 #[test]
-fn sql_stands_in_the_catalog_and_in_migrations_alone() {
+fn sql_stands_in_sessions_and_in_migrations_alone() {
     for (file, text) in rust("bins").into_iter().chain(rust("shared")) {
         let sql = ["SELECT ", "INSERT ", "UPDATE backup", "DELETE FROM"];
         let has_sql = sql.iter().any(|word| product(&text).contains(word));
-        let is_catalog = file.ends_with("shared/schema/src/catalog.rs")
-            || file.starts_with("shared/schema/src/catalog");
-        assert!(is_catalog || !has_sql, "{file:?}");
-        let is_rows = file.ends_with("shared/schema/src/rows.rs");
-        assert!(
-            is_catalog || is_rows || !product(&text).contains("duckdb::"),
-            "{file:?}"
-        );
+        let knows_duckdb = product(&text).contains("duckdb::");
+        let module = file.file_stem().unwrap().to_str().unwrap();
+        let is_query = file.starts_with("shared/store/src") && QUERIES.contains(&module);
+        assert!(is_query || !has_sql && !knows_duckdb, "{file:?}");
     }
+    let migrations = read(Path::new("shared/schema/src/migrations.rs"));
     for file in files().iter().filter(|file| file.starts_with("migrations")) {
-        let text = read(file);
-        assert!(
-            !text
-                .to_uppercase()
-                .replace("NO CREATE INDEX", "")
-                .contains("CREATE INDEX"),
-            "{file:?}"
-        );
+        let text = read(file).to_uppercase();
+        let text = text.replace("NO CREATE INDEX", "");
+        assert!(!text.contains("CREATE INDEX"), "{file:?}");
         let name = file.file_name().unwrap().to_str().unwrap();
         let (number, rest) = name.split_once('_').unwrap();
         assert!(number.len() == 4 && number.parse::<u32>().is_ok() && rest.ends_with(".sql"));
-        assert!(
-            read(Path::new("shared/schema/src/migrations.rs")).contains(name),
-            "{name}"
-        );
+        assert!(migrations.contains(name), "{name}");
     }
 }
 
+/// What a crate's manifest names as its dependencies, but those of its tests.
+fn dependencies(folder: &str) -> Vec<String> {
+    let text = read(Path::new(&format!("{folder}/Cargo.toml")));
+    let begin = text.find("[dependencies]").unwrap();
+    let lines = text[begin..].lines().skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split(['.', ' ']).next());
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
-fn the_crates_depend_as_the_design_says() {
-    let manifest = |crate_name: &str| read(Path::new(&format!("{crate_name}/Cargo.toml")));
-    let dependencies = |crate_name: &str| {
-        let text = manifest(crate_name);
-        let begin = text.find("[dependencies]").unwrap();
-        let end = text[begin + 1..]
-            .find("\n[")
-            .map_or(text.len(), |end| begin + 1 + end);
-        text[begin..end].to_owned()
+fn the_crates_depend_one_way() {
+    let ours = |folder: &str| {
+        let all = dependencies(folder).into_iter();
+        all.filter(|name| name.starts_with("bk-"))
+            .collect::<Vec<_>>()
     };
-    assert!(!manifest("shared/archive").contains("bk-schema"));
-    assert!(!manifest("shared/schema").contains("bk-archive"));
-    for product in ["bk-schema", "bk-archive", "bk-create"] {
-        assert!(
-            !manifest("tests").contains(product),
-            "tests link no product code"
-        );
-    }
+    assert_eq!(
+        dependencies("shared/schema"),
+        ["anyhow", "jiff", "serde", "serde_json"]
+    );
+    assert_eq!(ours("shared/store"), ["bk-schema"]);
+    assert_eq!(ours("shared/cli"), ["bk-schema", "bk-store"]);
+    assert_eq!(ours("shared/archive"), Vec::<String>::new());
+    assert_eq!(
+        ours("tests"),
+        Vec::<String>::new(),
+        "tests link no product code"
+    );
     for bin in fs::read_dir(checkout().join("bins")).unwrap() {
         let name = bin.unwrap().file_name().into_string().unwrap();
-        let told = dependencies(&format!("bins/{name}"));
-        assert!(
-            !told.contains("duckdb"),
-            "{name}: the catalog is the schema crate's"
-        );
-        let opens_archives = rust(&format!("bins/{name}"))
-            .iter()
-            .any(|(_, text)| text.contains("bk_archive::"));
-        assert_eq!(told.contains("bk-archive"), opens_archives, "{name}");
+        let folder = format!("bins/{name}");
+        let told = dependencies(&folder);
+        for heavy in ["duckdb", "tar", "lexopt"] {
+            assert!(
+                !told.contains(&heavy.to_owned()),
+                "{name}: {heavy} is of the shared crates"
+            );
+        }
+        for ours in ["bk-archive", "bk-cli", "bk-schema", "bk-store"] {
+            let path = format!("{}::", ours.replace('-', "_"));
+            let uses_it = rust(&folder).iter().any(|(_, text)| text.contains(&path));
+            assert_eq!(told.contains(&ours.to_owned()), uses_it, "{name}: {ours}");
+        }
     }
     let root = read(Path::new("Cargo.toml"));
-    assert_eq!(
-        root.matches("[profile").count(),
-        1,
-        "one profile for tests and for use"
-    );
+    let profiles = root.matches("[profile").count();
+    assert_eq!(profiles, 1, "one profile for tests and for use");
+}
+
+/// The modules of a crate, as paths (`read::check`), each with its text.
+fn modules(folder: &str) -> Vec<(String, String)> {
+    let source = format!("{folder}/src");
+    let all = rust(&source).into_iter().map(|(file, text)| {
+        let path = file.strip_prefix(&source).unwrap().with_extension("");
+        (
+            path.to_str().unwrap().replace('/', "::"),
+            product(&text).to_owned(),
+        )
+    });
+    all.collect()
+}
+
+fn crates() -> Vec<String> {
+    let names = |folder: &str| {
+        let entries = fs::read_dir(checkout().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names
+            .map(|name| format!("{folder}/{name}"))
+            .collect::<Vec<_>>()
+    };
+    let mut all = names("bins");
+    all.extend(names("shared"));
+    all
+}
+
+/// The module that each path in the text begins with, as `use crate::a::{b, c::D};` and
+/// `super::e::f()` have them.
+fn used_modules(module: &str, text: &str, all: &[String]) -> Vec<String> {
+    let path =
+        regex::Regex::new(r"\b(crate|super|self)((?:::[a-z_0-9]+)*)(::\{[^;]*?\})?").unwrap();
+    let item = regex::Regex::new(r"[{,]\s*([a-z_0-9]+(?:::[a-z_0-9]+)*)").unwrap();
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let mut used = Vec::new();
+    for found in path.captures_iter(&code) {
+        let own: Vec<_> = module.split("::").collect();
+        let mut base: Vec<_> = match &found[1] {
+            "crate" => Vec::new(),
+            "super" => own[..own.len() - 1].to_vec(),
+            _ => own,
+        };
+        base.extend(found[2].split("::").filter(|part| !part.is_empty()));
+        let items: Vec<_> = match found.get(3) {
+            Some(group) => item
+                .captures_iter(group.as_str())
+                .map(|it| it.extract::<1>().1[0])
+                .collect(),
+            None => vec![""],
+        };
+        for item in items {
+            let mut full = base.clone();
+            full.extend(item.split("::").filter(|part| !part.is_empty()));
+            let named = (1..=full.len()).rev().map(|count| full[..count].join("::"));
+            used.extend(
+                named
+                    .into_iter()
+                    .find(|name| all.contains(name) && name != module),
+            );
+        }
+    }
+    // A module of its own folder, as the file above it names it.
+    let below = all.iter().filter(|name| {
+        let rest = name
+            .strip_prefix(module)
+            .and_then(|rest| rest.strip_prefix("::"));
+        let is_used = |rest: &str| {
+            code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+                .any(|word| word.starts_with(&format!("{rest}::")))
+        };
+        rest.is_some_and(is_used)
+    });
+    used.extend(below.cloned());
+    used
 }
 
 #[test]
-fn the_code_map_names_every_module() {
-    let map = read(Path::new("README.md"));
-    for (file, _) in rust("shared").into_iter().chain(rust("bins")) {
-        if !file.iter().any(|part| part == "src") {
-            continue;
+fn no_files_import_in_a_circle() {
+    for folder in crates() {
+        let modules = modules(&folder);
+        let names: Vec<_> = modules.iter().map(|(name, _)| name.clone()).collect();
+        assert!(names.len() > 1, "{folder}");
+        let mut left: Vec<(String, Vec<String>)> = modules
+            .iter()
+            .filter(|(name, _)| name != "lib" && name != "main")
+            .map(|(name, text)| (name.clone(), used_modules(name, text, &names)))
+            .collect();
+        // Whoever imports none that is left is in no circle.
+        loop {
+            let names: Vec<_> = left.iter().map(|(name, _)| name.clone()).collect();
+            let before = left.len();
+            left.retain(|(_, used)| used.iter().any(|one| names.contains(one)));
+            if left.len() == before {
+                break;
+            }
         }
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let is_plain = matches!(name, "lib.rs" | "main.rs" | "flags.rs");
-        assert!(
-            is_plain || map.contains(name),
-            "{file:?} is not in the README's code map"
-        );
+        assert!(left.is_empty(), "{folder}: {left:#?}");
+    }
+}
+
+#[test]
+fn each_lib_has_the_map_of_its_files() {
+    for folder in crates()
+        .iter()
+        .filter(|folder| folder.starts_with("shared"))
+    {
+        let map = read(Path::new(&format!("{folder}/src/lib.rs")));
+        let map: String = map
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
+        for (module, _) in modules(folder) {
+            let name = module.split("::").last().unwrap();
+            let is_named = name == "lib" || map.contains(&format!("`{name}`"));
+            assert!(
+                is_named,
+                "{module} is not in the map of {folder}/src/lib.rs"
+            );
+        }
     }
 }

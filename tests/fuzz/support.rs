@@ -5,8 +5,8 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 
-use bk_archive::entry::{Entry, Kind};
-use bk_archive::reader::Reader;
+use bk_archive::format::entry::{Entry, Kind};
+use bk_archive::read::reader::Reader;
 
 /// A tar stream is made of these.
 pub const BLOCK_BYTES: usize = 512;

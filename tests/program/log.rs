@@ -419,7 +419,7 @@ fn any_flags_print_what_a_filter_would() {
 
 #[test]
 fn programs_log_only_events_that_are_known() {
-    let ledger = checkout().join("shared/schema/src/catalog/ledger.rs");
+    let ledger = checkout().join("shared/schema/src/event.rs");
     let ledger = fs::read_to_string(ledger).unwrap();
     let list = ledger
         .split("pub const EVENTS")

@@ -5,51 +5,38 @@
 //! session that does it, so that two of this program adopt each archive once.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use bk_schema::catalog::{self, Event, Session};
-use bk_schema::cli::{Arguments, UsageError};
-use bk_schema::home::{self, Home};
-use bk_schema::output::Output;
+use bk_cli::home;
+use bk_cli::output::Output;
+use bk_cli::{Arguments, UsageError};
+use bk_schema::clock;
+use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
-use bk_schema::rows::BadRow;
-use bk_schema::signals::{SIGNALLED, Signals};
+use bk_store::catalog;
+use bk_store::session::Session;
+use bk_store::signals::SIGNALLED;
 use serde_json::json;
 
 use crate::archive::{self, Archive};
-use crate::done::{Action, Done, Report};
-use crate::find::{Found, Inode, Search};
+use crate::done::{Action, Done};
+use crate::find::{Found, Search};
 use crate::flags::PROGRAM;
 use crate::plan::{Decision, Known};
 use crate::relink;
-
-/// The records as they are in the catalog.
-pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
-
-/// What was read is recorded and told together, at least so often.
-const RECORD_EVERY: Duration = Duration::from_secs(2);
-/// Before a larger archive is read, what came before it is recorded and told.
-const LARGE_BYTES: u64 = 64 << 20;
+use crate::work::{Work, by_inode, is_unfinished, log};
 
 /// The whole program.
 ///
 /// # Errors
 /// Mistakes on the command line, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
     check(arguments)?;
-    let mut work = Work {
-        home: &home,
-        is_dry: arguments.has("dry-run"),
-        signals: Signals::watch()?,
-        report: Report::new(&home, output),
-        recorded_at: Instant::now(),
-    };
+    let mut work = Work::new(&home, arguments.has("dry-run"), output)?;
     let ended = match arguments.value("relink") {
         Some(dir) => relink::relink(&mut work, dir),
         None => adopt(&mut work, arguments),
@@ -61,43 +48,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         Some(signal) => SIGNALLED + signal,
         None => work.report.status,
     })
-}
-
-/// What adoption and relinking share: archives are read one after the other, and now and then
-/// what was found is recorded and told.
-pub(crate) struct Work<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) is_dry: bool,
-    pub(crate) signals: Signals,
-    pub(crate) report: Report,
-    recorded_at: Instant,
-}
-
-impl Work<'_> {
-    /// Whether what was found is to be recorded before an archive of so many bytes is read.
-    pub(crate) fn is_time_to_record(&self, next_bytes: u64) -> bool {
-        !self.is_dry && (next_bytes > LARGE_BYTES || self.recorded_at.elapsed() >= RECORD_EVERY)
-    }
-
-    /// Records in one session, then tells.
-    ///
-    /// # Errors
-    /// Those of the catalog and of the output.
-    pub(crate) fn record(
-        &mut self,
-        record: impl FnOnce(&Session<'_>) -> Result<Vec<Result<Done>>>,
-    ) -> Result<()> {
-        if self.signals.caught().is_none() {
-            // It ends the wait for the catalog.
-            self.signals.release();
-        }
-        let all = catalog::write(self.home, |session| {
-            self.signals.hold();
-            record(session)
-        });
-        self.recorded_at = Instant::now();
-        self.report.add_all(all?)
-    }
 }
 
 fn check(arguments: &Arguments) -> Result<()> {
@@ -169,26 +119,6 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
         work.report.add_all(plan.map(would))?;
     }
     Ok(())
-}
-
-/// Its archive may be whole all the same.
-fn is_unfinished(backup: &Backup) -> bool {
-    matches!(backup.status, Status::Creating | Status::Failed)
-}
-
-/// The records by the files that they point to. A record whose archive is whole comes before
-/// one that has none.
-pub(crate) fn by_inode(rows: &Rows) -> HashMap<Inode, Backup> {
-    let mut known = HashMap::new();
-    for backup in rows.iter().flatten() {
-        if let Ok(file) = std::fs::metadata(&backup.backup_path) {
-            let inode = (file.dev(), file.ino());
-            if !is_unfinished(backup) || !known.contains_key(&inode) {
-                known.insert(inode, backup.clone());
-            }
-        }
-    }
-    known
 }
 
 /// Reads archives one after the other, each on all cores, until a signal comes; what was read
@@ -293,15 +223,6 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
         all.push(Ok(done));
     }
     Ok(all)
-}
-
-pub(crate) fn log(session: &Session<'_>, done: &Done) -> Result<()> {
-    session.log(&Event {
-        backup: Some((done.record.id, &done.record.backup_name)),
-        event: "adopt",
-        ok: true,
-        details: done.details(),
-    })
 }
 
 /// Two records of one path would be removed with one archive. The ledger keeps the attempt.

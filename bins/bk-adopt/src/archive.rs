@@ -7,20 +7,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::entry::Kind;
-use bk_archive::inflate::Inflate;
-use bk_archive::last::Names;
-use bk_archive::reader::Reader;
+use bk_archive::format::entry::Kind;
+use bk_archive::read::inflate::Inflate;
+use bk_archive::read::last::Names;
+use bk_archive::read::reader::Reader;
+use bk_cli::one_line;
 use bk_schema::birth::Birth;
-use bk_schema::cli::one_line;
 use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
-use bk_schema::signals::Signals;
+use bk_store::signals::Signals;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::find::{self, Found};
-use crate::plan::name_for;
+use crate::names::name_for;
 
 /// Between two looks for a signal.
 const READ_BYTES: usize = 1 << 20;

@@ -4,13 +4,13 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
-use bk_schema::cli;
-use bk_schema::home::Home;
-use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::output::{Cell, Column, Output};
-use bk_schema::progress::Progress;
+use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::output::Output;
+use bk_cli::progress::Progress;
+use bk_cli::table::{Cell, Column};
+use bk_cli::units::human_size;
 use bk_schema::record::Backup;
-use bk_schema::units::human_size;
+use bk_store::home::Home;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -130,9 +130,9 @@ impl Report {
             home: home.clone(),
             output,
             rows: Vec::new(),
-            zone: bk_schema::zone::local(),
+            zone: bk_cli::zone::local(),
             progress: Progress::new(&PROGRAM),
-            status: cli::DONE,
+            status: bk_cli::DONE,
         }
     }
 
@@ -152,7 +152,7 @@ impl Report {
 
     pub(crate) fn fail(&mut self, error: &anyhow::Error) {
         self.progress.warn(&format!("{error:#}"));
-        self.status = cli::SOME_FAILED;
+        self.status = bk_cli::SOME_FAILED;
     }
 
     /// As each ended; what was told before it goes out first.
@@ -174,7 +174,7 @@ impl Report {
     pub(crate) fn end(&mut self) -> Result<()> {
         self.progress.end();
         if self.output.is_table() && self.rows.is_empty() {
-            if self.status == cli::DONE {
+            if self.status == bk_cli::DONE {
                 PROGRAM.warn("there is nothing to do");
             }
             return self.output.flush();

@@ -5,8 +5,10 @@ mod archive;
 mod done;
 mod find;
 mod flags;
+mod names;
 mod plan;
 mod relink;
+mod work;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(adopt::run)

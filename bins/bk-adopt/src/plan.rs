@@ -6,13 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-use bk_schema::record::{Backup, NAME_MAX_BYTES, Status};
-use bk_schema::rows::BadRow;
+use bk_schema::record::{Backup, Status};
+use bk_store::rows::BadRow;
 
 use crate::archive::Archive;
-
-/// What a name is without a number, at most: as long as `_99999` may follow.
-const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
+use crate::names::numbered;
 
 /// What is to be done with one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,69 +157,4 @@ fn completed(attempt: &Backup, archive: &Backup) -> Backup {
         }
     }
     record
-}
-
-fn numbered(name: &str, number: u64) -> String {
-    match number {
-        1 => name.to_owned(),
-        _ => format!("{}_{number}", cut(name)),
-    }
-}
-
-fn cut(name: &str) -> &str {
-    let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
-    let end = ends.take_while(|end| *end <= BASE_MAX_BYTES).last();
-    &name[..end.unwrap_or(0)]
-}
-
-/// A name that a backup can have, from that of a file.
-pub(crate) fn name_for(file_name: &str) -> String {
-    let endings = [".tar.gz", ".tgz"];
-    let bare = endings.iter().find_map(|it| file_name.strip_suffix(it));
-    let bare = bare.unwrap_or(file_name);
-    let plain: String = bare
-        .chars()
-        .map(|c| if c == '/' || c.is_control() { '-' } else { c })
-        .collect();
-    let name = cut(plain.trim_start_matches(['.', '-']));
-    if name.is_empty() {
-        "backup".to_owned()
-    } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        // It would be taken for an id.
-        format!("backup-{}", &name[..name.len().min(BASE_MAX_BYTES - 7)])
-    } else {
-        name.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bk_schema::record::check_name;
-
-    #[test]
-    fn every_file_name_makes_a_name() {
-        let long = format!("{}.tar.gz", "é".repeat(120));
-        for (file, name) in [
-            ("app.tar.gz", "app"),
-            ("app.tgz", "app"),
-            ("app.tar.gz.old", "app.tar.gz.old"),
-            (".tar.gz", "backup"),
-            (".hidden.tar.gz", "hidden"),
-            ("-rf.tar.gz", "rf"),
-            ("..-.tar.gz", "backup"),
-            ("2026.tar.gz", "backup-2026"),
-            ("a\nb\x1b.tar.gz", "a-b-"),
-            ("a b.tar.gz", "a b"),
-            (&*long, &*"é".repeat(97)),
-        ] {
-            assert_eq!(name_for(file), name, "{file}");
-        }
-        for file in ["7".repeat(255), "é".repeat(127), ".".repeat(9)] {
-            let name = name_for(&file);
-            for number in [1, 2, 99_999] {
-                assert!(check_name(&numbered(&name, number)).is_ok(), "{name}");
-            }
-        }
-    }
 }

@@ -9,18 +9,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bk_archive::hashed;
-use bk_schema::apart::prove_apart;
-use bk_schema::catalog;
-use bk_schema::catalog::Session;
-use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
-use bk_schema::signals::Signals;
-use bk_schema::storage::Unreachable;
+use bk_store::archives::distinct::prove_apart;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::session::Session;
+use bk_store::signals::Signals;
+use bk_store::storage::Unreachable;
 
-use crate::adopt::{self, Rows, Work, by_inode};
 use crate::done::{Action, Done};
 use crate::find::{self, Found, Search};
+use crate::work::{Rows, Work, by_inode, log};
 
 /// A record, and where its archive is.
 struct Match {
@@ -213,7 +213,7 @@ fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Done>
             Ok(backup) => {
                 let done = done(Match { backup, ..found }, Action::Relinked);
                 session.update(&done.record)?;
-                adopt::log(session, &done)?;
+                log(session, &done)?;
                 all.push(Ok(done));
             }
             Err(error) => all.push(Err(error.context(format!("cannot relink '{name}'")))),

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::home::{self, Home};
+use bk_cli::home;
+use bk_cli::listing::{self, Listed};
+use bk_cli::operands::check_no_terminal;
+use bk_cli::output::Output;
+use bk_cli::unread;
+use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::clock;
 use bk_schema::lines;
-use bk_schema::listing::{self, Listed};
-use bk_schema::operands::check_no_terminal;
-use bk_schema::output::Output;
 use bk_schema::record::Backup;
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage;
-use bk_schema::unread;
+use bk_store::home::Home;
+use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::storage;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
@@ -56,8 +58,8 @@ const OF_SET: [&str; 6] = [
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let action = action(arguments)?;
     let (names, sources) = operands(arguments);
@@ -76,14 +78,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
-            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
-            Ok(cli::DONE)
+            list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
+            Ok(bk_cli::DONE)
         }
         Some("clock-gap") => {
             check_none(names)?;
             let days = arguments.parsed("clock-gap", parse_gap)?;
             days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
-            Ok(cli::DONE)
+            Ok(bk_cli::DONE)
         }
         Some("list") => {
             check_none(names)?;
@@ -104,8 +106,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 "remove" => store::remove(&home, &names)?,
                 _ => store::switch(&home, &names, change == "enable")?,
             };
-            list::print(&mut output, &jobs, now, &bk_schema::zone::local())?;
-            Ok(cli::DONE)
+            list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
+            Ok(bk_cli::DONE)
         }
     }
 }
@@ -236,9 +238,9 @@ fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
 }
 
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     let jobs = readable(home, &mut status)?;
-    list::print(output, &jobs, home.now, &bk_schema::zone::local())?;
+    list::print(output, &jobs, home.now, &bk_cli::zone::local())?;
     Ok(status)
 }
 
@@ -261,7 +263,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
         // Before its lock is made.
@@ -284,9 +286,9 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
 /// Runs what is due; returns when something is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     // Its files may go while bk-auto waits.
-    bk_schema::zone::check()?;
-    let (now, zone) = (runner.home.now, bk_schema::zone::local());
-    let mut status = cli::DONE;
+    bk_cli::zone::check()?;
+    let (now, zone) = (runner.home.now, bk_cli::zone::local());
+    let mut status = bk_cli::DONE;
     let jobs = readable(&runner.home, &mut status)?;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
@@ -309,7 +311,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
 /// Runs jobs as they come due, until a signal ends it.
 fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    bk_schema::catalog::check_there(&runner.home)?;
+    bk_store::catalog::check_there(&runner.home)?;
     while runner.watch.signals.caught().is_none() {
         let next = match round(&mut runner) {
             Ok((next, _)) => next,
@@ -319,13 +321,13 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
             }
         };
         print_made(&mut runner)?;
-        let now = home::now();
+        let now = clock::now();
         let until = next.map_or(LOOK_EVERY, |next| next.duration_since(now));
         let until = until.clamp(SignedDuration::ZERO, LOOK_EVERY);
         pause(&runner, Duration::try_from(until)?)?;
-        runner.home.now = home::now();
+        runner.home.now = clock::now();
     }
-    end(runner, cli::DONE)
+    end(runner, bk_cli::DONE)
 }
 
 fn pause(runner: &Runner, duration: Duration) -> Result<()> {

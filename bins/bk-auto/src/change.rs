@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_schema::cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, UsageError, usage};
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};

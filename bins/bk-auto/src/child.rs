@@ -12,8 +12,8 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_schema::cli::one_line;
-use bk_schema::signals::{Signals, Wakeups};
+use bk_cli::one_line;
+use bk_store::signals::{Signals, Wakeups};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 

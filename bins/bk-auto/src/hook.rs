@@ -16,7 +16,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_schema::cli::one_line;
+use bk_cli::one_line;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
 use rustix::termios::tcgetpgrp;
 

@@ -192,7 +192,7 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
     }
     if let Some(text) = request.get("expires_at").and_then(Value::as_str) {
         // Only whether it is a time at all: each backup has its own now.
-        bk_schema::units::parse_future(text, Timestamp::UNIX_EPOCH)?;
+        bk_cli::units::parse_future(text, Timestamp::UNIX_EPOCH)?;
     }
     if let Some(Value::Object(metadata)) = request.get("backup_metadata") {
         let mut keys = metadata.keys();

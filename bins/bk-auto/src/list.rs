@@ -3,7 +3,8 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_schema::output::{Cell, Column, Output, Tone};
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column, Tone};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;

@@ -5,9 +5,9 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use bk_schema::catalog;
-use bk_schema::home::Home;
 use bk_schema::record::{Backup, BackupType};
+use bk_store::catalog;
+use bk_store::home::Home;
 use serde_json::Value;
 
 use crate::child::{self, Watch};

@@ -3,9 +3,10 @@
 //! What that means is in bk-schema's clock module.
 
 use anyhow::{Context, Result};
-use bk_schema::catalog::{self, GAP};
 use bk_schema::clock::{self, Jump, Rounds};
-use bk_schema::home::Home;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::trust::GAP;
 
 use crate::flags::PROGRAM;
 

@@ -7,14 +7,15 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bk_schema::catalog::{self, Event};
-use bk_schema::cli::{self, Arguments, one_line};
+use bk_cli::notices::{Notices, Priority};
+use bk_cli::output::Output;
+use bk_cli::{Arguments, one_line};
 use bk_schema::clock::Jump;
-use bk_schema::home::Home;
+use bk_schema::event::Event;
 use bk_schema::losses;
-use bk_schema::notices::{Notices, Priority};
-use bk_schema::output::Output;
 use bk_schema::record::Backup;
+use bk_store::catalog;
+use bk_store::home::Home;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -90,13 +91,13 @@ impl Runner {
                 let name = name.escape_debug();
                 bail!("cannot run the job '{name}': another bk-auto runs it");
             }
-            return Ok(cli::DONE);
+            return Ok(bk_cli::DONE);
         };
         // As it is now: another process may just have run it.
         let known = store::read_one(&self.home, name)?;
-        let due = known.due(self.home.now, &bk_schema::zone::local());
+        let due = known.due(self.home.now, &bk_cli::zone::local());
         if due.is_none() && !at_once {
-            return Ok(cli::DONE);
+            return Ok(bk_cli::DONE);
         }
         let began = Instant::now();
         let mut outcome = self.perform(&known.job);
@@ -222,9 +223,9 @@ impl Runner {
         catalog::write(&self.home, |session| session.log(&event))
             .with_context(|| format!("cannot record the run of the job '{name}'"))?;
         Ok(if outcome.reasons.is_empty() {
-            cli::DONE
+            bk_cli::DONE
         } else {
-            cli::SOME_FAILED
+            bk_cli::SOME_FAILED
         })
     }
 }

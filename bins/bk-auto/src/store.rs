@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use bk_schema::catalog::{self, Entry, Session};
-use bk_schema::home::Home;
+use bk_schema::event::Entry;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::session::Session;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bk_archive::threads::needed;
-use bk_archive::writer::Observer;
-use bk_schema::cli::one_line;
+use bk_archive::write::writer::Observer;
+use bk_cli::one_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, waitpid};
 

@@ -8,23 +8,27 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bk_archive::header::COMMENT_MAX_BYTES;
-use bk_archive::writer::Summary;
+use bk_archive::format::header::COMMENT_MAX_BYTES;
+use bk_archive::write::writer::Summary;
+use bk_cli::home;
+use bk_cli::listing::{self, Listed};
+use bk_cli::notices::{Notices, Priority};
+use bk_cli::operands::check_no_terminal;
+use bk_cli::output::Output;
+use bk_cli::{Arguments, UsageError, usage};
 use bk_schema::birth::Birth;
-use bk_schema::catalog::{self, Event, Session};
-use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::event::Event;
 use bk_schema::host;
 use bk_schema::lines;
-use bk_schema::listing::{self, Listed};
-use bk_schema::lock::Timeout;
-use bk_schema::notices::{Notices, Priority};
-use bk_schema::operands::check_no_terminal;
-use bk_schema::output::Output;
-use bk_schema::partial::Partial;
 use bk_schema::record::{Backup, BackupType, Status};
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage::Storage;
+use bk_store::archives::partial::Partial;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::lock::Timeout;
+use bk_store::session::Session;
+use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::storage::Storage;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -44,8 +48,8 @@ const SOME_UNREAD: u8 = 3;
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is told and counted.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut creation = Creation {
         settings: Settings::new(arguments)?,
@@ -60,11 +64,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let (mut made, mut status) = (Vec::new(), cli::DONE);
+    let (mut made, mut status) = (Vec::new(), bk_cli::DONE);
     for request in requests {
         let done = if arguments.has("estimate") {
             let told = creation.estimate(&request, &mut output);
-            told.map(|()| cli::DONE)
+            told.map(|()| bk_cli::DONE)
         } else {
             let created = notices.tell_error(creation.create(&request));
             created.and_then(|(listed, is_loss)| {
@@ -75,11 +79,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                     output.line(&listed)?;
                     output.flush()?;
                 }
-                Ok(if is_loss { SOME_UNREAD } else { cli::DONE })
+                Ok(if is_loss { SOME_UNREAD } else { bk_cli::DONE })
             })
         };
         match done {
-            Ok(unread) if status == cli::DONE => status = unread,
+            Ok(unread) if status == bk_cli::DONE => status = unread,
             Ok(_) => {}
             Err(error) => {
                 status = PROGRAM.report(&error);
@@ -407,7 +411,7 @@ impl Creation {
         if let Some(partial) = &partial {
             partial.abandon();
         }
-        let reason = cli::one_line(&format!("{error:#}"));
+        let reason = bk_cli::one_line(&format!("{error:#}"));
         backup.status = Status::Failed;
         backup
             .backup_metadata
@@ -436,7 +440,7 @@ impl Creation {
 
     fn log_refusal(&self, request: &Request, error: &anyhow::Error) {
         let details = json!({
-            "reason": cli::one_line(&format!("{error:#}")),
+            "reason": bk_cli::one_line(&format!("{error:#}")),
             "sources": lossy(request.sources.iter().map(PathBuf::as_path)),
         });
         let event = Event {

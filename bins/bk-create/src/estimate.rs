@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 
 use anyhow::Result;
-use bk_archive::member::Deflater;
-use bk_archive::place::Place;
-use bk_archive::walk::{Filter, Source, walk};
+use bk_archive::format::member::Deflater;
+use bk_archive::write::place::Place;
+use bk_archive::write::walk::{Filter, Source, walk};
 use bk_schema::record::{Backup, Status};
 use serde::Serialize;
 use serde_json::{Map, Value};

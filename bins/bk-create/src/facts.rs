@@ -5,9 +5,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use bk_archive::writer::Summary;
+use bk_archive::write::writer::Summary;
+use bk_cli::output::base64;
 use bk_schema::host;
-use bk_schema::lines::base64;
 use bk_schema::record::{Backup, Status};
 use serde_json::{Map, Value, json};
 

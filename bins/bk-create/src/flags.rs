@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bk_archive::member::{DEFAULT_LEVEL, Deflater};
-use bk_archive::walk::Filter;
-use bk_schema::cli::{Arguments, Flag, Operands, Program, usage};
+use bk_archive::format::member::{DEFAULT_LEVEL, Deflater};
+use bk_archive::write::walk::Filter;
+use bk_cli::units;
+use bk_cli::{Arguments, Flag, Operands, Program, usage};
 use bk_schema::record::parse_in;
-use bk_schema::units;
 
 /// How long a pause for want of space may last unless the user says otherwise.
 const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);

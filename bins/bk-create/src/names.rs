@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use bk_schema::catalog::{Event, Session};
+use bk_schema::event::Event;
 use bk_schema::record::Status;
-use bk_schema::recovery::partial_path;
+use bk_store::archives::partial::partial_path;
+use bk_store::session::Session;
 use jiff::Timestamp;
 use serde_json::json;
 

@@ -8,15 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bk_archive::walk::Source;
-use bk_schema::catalog;
-use bk_schema::home::Home;
+use bk_archive::write::walk::Source;
+use bk_cli::units::human_size;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
-use bk_schema::recovery::partial_path;
-use bk_schema::space::Space;
-use bk_schema::storage::MARKER;
-use bk_schema::units::human_size;
+use bk_store::archives::partial::partial_path;
+use bk_store::archives::space::Space;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::storage::MARKER;
 use serde_json::{Value, json};
 
 use crate::estimate::{Earlier, Estimate, Totals};

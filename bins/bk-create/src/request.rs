@@ -7,11 +7,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::names::plain;
-use bk_schema::cli::{Arguments, UsageError, usage};
+use bk_archive::restore::names::plain;
+use bk_cli::units;
+use bk_cli::{Arguments, UsageError, usage};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
-use bk_schema::units;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 

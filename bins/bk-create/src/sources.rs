@@ -9,8 +9,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bk_archive::place::Place;
-use bk_archive::walk::{Filter, Source};
+use bk_archive::write::place::Place;
+use bk_archive::write::walk::{Filter, Source};
 
 /// A source, and its place as the record tells it.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bk_schema::space::Space;
-use bk_schema::units::human_size;
+use bk_cli::units::human_size;
+use bk_store::archives::space::Space;
 
 use crate::flags::OnLowSpace;
 use crate::watch::Watch;

@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bk_archive::problem::Problem;
-use bk_archive::writer::Observer;
-use bk_schema::cli::Program;
-use bk_schema::lines::base64;
-use bk_schema::progress::Progress;
-use bk_schema::signals::Signals;
+use bk_archive::write::problem::Problem;
+use bk_archive::write::writer::Observer;
+use bk_cli::Program;
+use bk_cli::output::base64;
+use bk_cli::progress::Progress;
+use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
 
 /// So many problems are listed in the record; all are told on stderr.
@@ -110,7 +110,7 @@ impl Problems {
             let mut value = json!({
                 "path": problem.path.to_string_lossy(),
                 "kind": problem.kind.name(),
-                "reason": bk_schema::cli::one_line(&problem.reason),
+                "reason": bk_cli::one_line(&problem.reason),
             });
             if problem.path.to_str().is_none() {
                 value["path_base64"] = base64(problem.path.as_os_str().as_bytes()).into();

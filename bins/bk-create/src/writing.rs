@@ -6,11 +6,11 @@
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
-use bk_archive::stream;
-use bk_archive::writer::{self, Observer, Plan, Summary};
+use bk_archive::write::stream;
+use bk_archive::write::writer::{self, Observer, Plan, Summary};
 use bk_schema::birth::Birth;
-use bk_schema::partial::Partial;
 use bk_schema::record::Backup;
+use bk_store::archives::partial::Partial;
 
 use crate::command::{self, Input};
 use crate::flags::{PROGRAM, Settings};

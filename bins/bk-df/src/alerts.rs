@@ -3,24 +3,13 @@
 //! Free space and days are judged for each file system; age, verification, failures, problems and
 //! missing archives for all backups together, as an old disk is to have no new backups.
 
-use bk_schema::cli;
-use bk_schema::units::human_size;
-use serde::Serialize;
+use bk_cli::units::human_size;
 
 use crate::summary::Summary;
-use crate::threshold::{Level, Limit, Threshold};
+use crate::threshold::{Alert, Level, Limit, Threshold};
 
 /// The exit status where a failure holds.
 const FAILURE: u8 = 4;
-
-/// A threshold that holds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Alert {
-    pub(crate) level: Level,
-    pub(crate) spec: String,
-    /// What is so.
-    pub(crate) text: String,
-}
 
 /// A threshold, held against one file system or against all.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +68,7 @@ pub(crate) fn status(judged: &[Judged<'_>], status: u8) -> u8 {
     let held = judged.iter().filter(|it| it.held.is_some());
     match held.map(|it| it.threshold.level).max() {
         Some(Level::Failure) => FAILURE,
-        Some(Level::Warning) => cli::SOME_FAILED,
+        Some(Level::Warning) => bk_cli::SOME_FAILED,
         None => status,
     }
 }

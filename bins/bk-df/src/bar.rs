@@ -2,7 +2,7 @@
 //!
 //! The cells differ as characters, not only as colours.
 
-use bk_schema::output::Tone;
+use bk_cli::table::Tone;
 
 use crate::summary::Summary;
 

@@ -6,15 +6,19 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_schema::catalog::{self, Entry, Wanted};
-use bk_schema::cli::{self, Arguments, UsageError};
+use bk_cli::home;
+use bk_cli::output::Output;
+use bk_cli::units;
+use bk_cli::unread;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
+use bk_schema::event::Entry;
 use bk_schema::host::Host;
-use bk_schema::output::{Output, visible};
 use bk_schema::record::Backup;
-use bk_schema::units;
-use bk_schema::unread;
+use bk_schema::visible::visible;
+use bk_store::catalog;
+use bk_store::history::Wanted;
+use bk_store::home::Home;
 use jiff::Timestamp;
 
 use crate::flags::PROGRAM;
@@ -29,8 +33,8 @@ use crate::{alerts, prometheus, table};
 /// # Errors
 /// Mistakes on the command line, a catalog that cannot be read, those of the output.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let thresholds = Threshold::given(arguments, now)?;
     let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
@@ -117,7 +121,7 @@ impl Known {
                 events: session.events(&wanted)?.into_iter().flatten().collect(),
                 ledger_since: session.ledger_since()?,
                 here: session.host()?,
-                status: cli::DONE,
+                status: bk_cli::DONE,
             };
             Ok((session.backups()?, known))
         })?;

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use bk_schema::catalog::Entry;
 use bk_schema::clock;
+use bk_schema::event::Entry;
 use bk_schema::record::Backup;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;

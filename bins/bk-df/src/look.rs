@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use bk_schema::home::Home;
-use bk_schema::mounts::Mounts;
 use bk_schema::record::{Backup, Status};
-use bk_schema::removal::would_free;
-use bk_schema::space::Space;
-use bk_schema::storage::{MARKER, Storages};
+use bk_store::archives::mounts::Mounts;
+use bk_store::archives::space::Space;
+use bk_store::home::Home;
+use bk_store::removal::would_free;
+use bk_store::storage::{MARKER, Storages};
 
 use crate::flags::PROGRAM;
 

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::alerts::Alert;
 use crate::growth::{self, Growth};
 use crate::look::{FileSystem, Stored, has_archive};
+use crate::threshold::Alert;
 
 /// All that is known.
 pub(crate) struct Facts<'a> {
@@ -292,7 +292,7 @@ impl Summary {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use bk_schema::space::Space;
+    use bk_store::archives::space::Space;
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -3,8 +3,10 @@
 //! Knows the width of the terminal, and nothing else of it.
 
 use anyhow::Result;
-use bk_schema::output::{Cell, Column, Output, Tone, visible};
-use bk_schema::units::human_size;
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::units::human_size;
+use bk_schema::visible::visible;
 
 use crate::bar::{self, PARTS};
 use crate::summary::{Brief, Summary};
@@ -110,7 +112,7 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
 }
 
 fn of_time(brief: &Brief) -> String {
-    let local = brief.created_at.to_zoned(bk_schema::zone::local());
+    let local = brief.created_at.to_zoned(bk_cli::zone::local());
     let time = local.strftime("%Y-%m-%d %H:%M:%S");
     format!("{time}  {}", visible(&brief.backup_name))
 }

@@ -3,8 +3,8 @@
 //! Knows no backup and no file system.
 
 use anyhow::{Context, Result, ensure};
-use bk_schema::cli::{Arguments, usage};
-use bk_schema::units::{check_no_lone_m, parse_past, parse_size};
+use bk_cli::units::{check_no_lone_m, parse_past, parse_size};
+use bk_cli::{Arguments, usage};
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
@@ -116,6 +116,15 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         _ => None,
     };
     limit.with_context(wrong)
+}
+
+/// A threshold that holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Alert {
+    pub(crate) level: Level,
+    pub(crate) spec: String,
+    /// What is so.
+    pub(crate) text: String,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The flags of bk-log.
 
-use bk_schema::cli::{Flag, Operands, Program};
+use bk_cli::{Flag, Operands, Program};
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-log",
@@ -48,6 +48,6 @@ mod tests {
 
     #[test]
     fn the_table_lists_the_events_that_there_are() {
-        assert_eq!(EVENTS, bk_schema::catalog::EVENTS.join("|"));
+        assert_eq!(EVENTS, bk_schema::event::EVENTS.join("|"));
     }
 }

@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use anyhow::Result;
-use bk_schema::home::Home;
-use bk_schema::lock::Timeout;
-use bk_schema::output::Output;
+use bk_cli::output::Output;
+use bk_store::home::Home;
+use bk_store::lock::Timeout;
 
 use crate::ledger::{Ledger, Page};
 

@@ -4,9 +4,12 @@
 //! Rows are only added, and their ids only grow, so that a page begins after the last one.
 
 use anyhow::{Error, Result};
-use bk_schema::catalog::{self, BadEntry, Entry, Session, Wanted};
-use bk_schema::home::Home;
+use bk_schema::event::{BadEntry, Entry};
 use bk_schema::lines::{Identity, Line};
+use bk_store::catalog;
+use bk_store::history::Wanted;
+use bk_store::home::Home;
+use bk_store::session::Session;
 
 /// Rows in one session: to open a catalog takes as long as to read so many.
 const PAGE: usize = 50_000;

@@ -4,13 +4,14 @@
 //! ends it as it ends any program.
 
 use anyhow::Result;
-use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
-use bk_schema::period::Period;
+use bk_cli::home;
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_cli::period::Period;
+use bk_cli::unread;
+use bk_cli::{Arguments, UsageError};
+use bk_schema::clock;
 use bk_schema::record::parse_in;
-use bk_schema::unread;
 
 use crate::flags::PROGRAM;
 use crate::follow::{self, Stamp};
@@ -30,8 +31,8 @@ const PERIODS: [(&str, Period); 3] = [
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let wanted = wanted::from_flags(arguments, now)?;
     let period = arguments.parsed("stats", |text| parse_in(&PERIODS, text, "period"))?;
@@ -44,12 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         unread::check_no_record("'bk-log -' reads them, </dev/null says that none are meant")?;
     }
     if backups.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(cli::DONE);
+        return Ok(bk_cli::DONE);
     }
 
     let stamp = is_follower.then(|| Stamp::take(&home));
     let begun = Ledger::open(home, wanted, backups)?;
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     for error in begun.unknown {
         status = PROGRAM.report(&error);
     }
@@ -95,8 +96,8 @@ fn list(
 }
 
 fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output) -> Result<u8> {
-    let mut statistics = Statistics::new(period, bk_schema::zone::local());
-    let mut status = cli::DONE;
+    let mut statistics = Statistics::new(period, bk_cli::zone::local());
+    let mut status = bk_cli::DONE;
     loop {
         let is_full = ledger::is_full(&page);
         for row in page {

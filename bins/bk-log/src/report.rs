@@ -3,10 +3,10 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_schema::catalog::Entry;
-use bk_schema::cli;
-use bk_schema::output::{Cell, Column, Output, Table, Tone};
-use bk_schema::units::human_size;
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column, Table, Tone};
+use bk_cli::units::human_size;
+use bk_schema::event::Entry;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -62,9 +62,9 @@ impl<'a> Report<'a> {
     pub(crate) fn new(output: &'a mut Output) -> Self {
         Self {
             output,
-            status: cli::DONE,
+            status: bk_cli::DONE,
             table: Table::new(&EVENT_COLUMNS),
-            zone: bk_schema::zone::local(),
+            zone: bk_cli::zone::local(),
             is_empty: true,
         }
     }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::catalog::Entry;
-use bk_schema::period::Period;
+use bk_cli::period::Period;
+use bk_schema::event::Entry;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;

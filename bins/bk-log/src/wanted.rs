@@ -3,10 +3,11 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_schema::catalog::{EVENTS, Wanted};
-use bk_schema::cli::{Arguments, usage};
+use bk_cli::units;
+use bk_cli::{Arguments, usage};
+use bk_schema::event::EVENTS;
 use bk_schema::record::parse_in;
-use bk_schema::units;
+use bk_store::history::Wanted;
 use jiff::Timestamp;
 
 const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];

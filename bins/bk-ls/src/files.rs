@@ -3,14 +3,16 @@
 //! Reads archives as a stream and prints as it goes. Knows no catalog.
 
 use anyhow::{Context, Result, bail};
-use bk_archive::entries::Entries;
-use bk_archive::entry::{Entry, FileTime, Kind};
+use bk_archive::format::entry::{Entry, FileTime, Kind};
 use bk_archive::hashed;
-use bk_schema::lines::base64;
-use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::moving;
-use bk_schema::output::{Output, Tone, visible};
+use bk_archive::read::entries::Entries;
+use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::output::Output;
+use bk_cli::output::base64;
+use bk_cli::table::Tone;
 use bk_schema::record::{Backup, Status};
+use bk_schema::visible::visible;
+use bk_store::archives;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -94,7 +96,7 @@ fn open(listed: &Listed) -> Result<Entries> {
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-            let file = moving::open(backup, hashed::open).and_then(|file| {
+            let file = archives::open::open(backup, hashed::open).and_then(|file| {
                 let is_file = file.metadata()?.is_file();
                 let wrong = || std::io::Error::other("it is no regular file");
                 is_file.then_some(file).ok_or_else(wrong)
@@ -113,7 +115,7 @@ fn print_entries(
     backup: &Backup,
     mut next: impl FnMut() -> Result<Option<Entry>>,
 ) -> Result<Result<()>> {
-    let zone = bk_schema::zone::local();
+    let zone = bk_cli::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
     while !output.is_gone() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());

@@ -7,12 +7,12 @@ use std::cmp::Ordering;
 
 use anyhow::Result;
 use bk_archive::globs::Globs;
-use bk_schema::cli::{Arguments, UsageError};
+use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::units;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::clock::is_to_come;
 use bk_schema::host::Host;
-use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::record::{Backup, BackupType, Status, parse_in};
-use bk_schema::units;
 use bk_schema::verified::LastVerified;
 use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
@@ -274,7 +274,7 @@ fn compare(a: &Backup, b: &Backup, key: Key) -> Ordering {
 
 fn all<T>(arguments: &Arguments, long: &str, parse: fn(&str) -> Result<T>) -> Result<Vec<T>> {
     let texts = arguments.texts(long)?;
-    let parse = |text| parse(text).map_err(|e| bk_schema::cli::usage(&e, &format!("--{long}")));
+    let parse = |text| parse(text).map_err(|e| bk_cli::usage(&e, &format!("--{long}")));
     texts.into_iter().map(parse).collect()
 }
 

@@ -5,15 +5,16 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments, UsageError};
+use bk_cli::home;
+use bk_cli::listing::{self, Listed};
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_cli::unread;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
-use bk_schema::listing::{self, Listed};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
 use bk_schema::record::Backup;
-use bk_schema::unread;
+use bk_store::catalog;
+use bk_store::home::Home;
 use serde_json::{Map, Value};
 
 use crate::files;
@@ -26,8 +27,8 @@ use crate::long;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut criteria = Criteria::new(arguments, now)?;
     if arguments.has("long") && arguments.has("files") {
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     let is_stdin = arguments.operands == ["-"];
 
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     let mut jump = None;
     let found: Vec<_> = match given {
         Some(lines) if lines.is_empty() => Vec::new(),

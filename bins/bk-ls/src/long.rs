@@ -1,9 +1,11 @@
 //! One backup in full, for people: every field on a line of its own.
 
 use anyhow::Result;
-use bk_schema::detail::{NAME_WIDTH, fields};
-use bk_schema::listing::Listed;
-use bk_schema::output::{Output, Tone, visible};
+use bk_cli::detail::{NAME_WIDTH, fields};
+use bk_cli::listing::Listed;
+use bk_cli::output::Output;
+use bk_cli::table::Tone;
+use bk_schema::visible::visible;
 
 /// Prints each in full, with an empty line between two.
 ///

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed;
-use bk_schema::at_work::Held;
-use bk_schema::partial::Partial;
-use bk_schema::progress::Progress;
+use bk_cli::progress::Progress;
 use bk_schema::record::Backup;
-use bk_schema::recovery::partial_path;
-use bk_schema::signals::Signals;
+use bk_store::archives::advisory_lock::Held;
+use bk_store::archives::partial::Partial;
+use bk_store::archives::partial::partial_path;
+use bk_store::signals::Signals;
 use rustix::fs::{Advice, Gid, Mode, Uid, copy_file_range, fadvise, fchmod, fchown, ioctl_ficlone};
 
 /// Between two looks for a signal.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail, ensure};
 use bk_schema::record::{Backup, Status};
 
-use crate::part::Item;
+use crate::item::Item;
 
 /// A record that changes each time it is looked at is given up.
 const TRIES: u32 = 3;

@@ -2,6 +2,7 @@
 
 mod copy;
 mod flags;
+mod item;
 mod judge;
 mod part;
 mod relocate;

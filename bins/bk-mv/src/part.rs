@@ -7,32 +7,19 @@
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow};
-use bk_schema::at_work::{Held, hold};
-use bk_schema::catalog::{Event, Session};
-use bk_schema::cli::one_line;
+use bk_cli::one_line;
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use bk_schema::moving::Move;
-use bk_schema::partial::Partial;
 use bk_schema::record::{Backup, Status};
-use serde_json::{Map, Value, json};
+use bk_store::archives::advisory_lock::{Held, hold};
+use bk_store::archives::partial::Partial;
+use bk_store::session::Session;
+use serde_json::json;
 
+use crate::item::Item;
 use crate::judge::{Judgement, Taken, judge};
 use crate::way::Way;
-
-/// One backup that is to move.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// As it was when its archive was looked at; once it has moved, as it is now.
-    pub(crate) backup: Backup,
-    /// The line that it came by.
-    pub(crate) line: Map<String, Value>,
-    /// Where its archive is to be, and was.
-    pub(crate) to: String,
-    pub(crate) from: String,
-    pub(crate) way: Way,
-    /// How often it was another one.
-    pub(crate) tries: u32,
-}
 
 /// How far one backup has come.
 pub(crate) enum State {

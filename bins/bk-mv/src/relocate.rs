@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use bk_schema::apart::prove_apart;
-use bk_schema::at_work::Held;
-use bk_schema::durable::sync_dir;
-use bk_schema::partial::Partial;
-use bk_schema::progress::Progress;
-use bk_schema::signals::Signals;
+use bk_cli::progress::Progress;
+use bk_store::archives::advisory_lock::Held;
+use bk_store::archives::distinct::prove_apart;
+use bk_store::archives::durable::sync_dir;
+use bk_store::archives::partial::Partial;
+use bk_store::signals::Signals;
 
 use crate::copy::copy;
 use crate::part::{Going, State};

@@ -3,13 +3,14 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
-use bk_schema::home::Home;
-use bk_schema::listing::Listed;
-use bk_schema::output::{Column, Output};
-use bk_schema::units::human_size;
+use bk_cli::listing::Listed;
+use bk_cli::output::Output;
+use bk_cli::table::Column;
+use bk_cli::units::human_size;
+use bk_store::home::Home;
 use serde_json::json;
 
-use crate::part::Item;
+use crate::item::Item;
 
 const COLUMNS: [(&str, bool); 5] = [
     ("ID", true),
@@ -22,7 +23,7 @@ const COLUMNS: [(&str, bool); 5] = [
 /// Prints lines at once and the table at the end, when its widths are known.
 pub(crate) struct Report {
     output: Output,
-    rows: Vec<Vec<bk_schema::output::Cell>>,
+    rows: Vec<Vec<bk_cli::table::Cell>>,
 }
 
 impl Report {

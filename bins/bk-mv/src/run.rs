@@ -9,23 +9,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
-use bk_schema::catalog::{self, Event, Session};
-use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_cli::home;
+use bk_cli::operands;
+use bk_cli::output::Output;
+use bk_cli::progress::Progress;
+use bk_cli::units;
+use bk_cli::{Arguments, UsageError};
+use bk_schema::clock;
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
-use bk_schema::operands;
-use bk_schema::output::Output;
-use bk_schema::progress::Progress;
 use bk_schema::record::{Backup, Status};
-use bk_schema::removal::part_len;
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage::Storage;
-use bk_schema::units;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::removal::part_len;
+use bk_store::session::Session;
+use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
 use crate::flags::PROGRAM;
+use crate::item::Item;
 use crate::judge::{Judgement, judge};
-use crate::part::{self, Going, Item, State};
+use crate::part::{self, Going, State};
 use crate::relocate::{bring, remove_old};
 use crate::report::Report;
 use crate::target::Target;
@@ -39,7 +44,7 @@ const PART_BYTES: u64 = 64 << 20;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let report = Report::new(Output::new(arguments)?);
     let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
     let is_all = arguments.has("all");
@@ -61,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
         report,
-        status: cli::DONE,
+        status: bk_cli::DONE,
         queue: VecDeque::new(),
         seen: HashSet::new(),
         done_count: Arc::default(),
@@ -131,7 +136,7 @@ impl Moves {
         Ok(())
     }
 
-    fn add_found(&mut self, found: catalog::Found) {
+    fn add_found(&mut self, found: bk_store::backups::Found) {
         match found {
             Ok((backup, line)) => self.add(backup, line, 0),
             Err(error) => self.status = PROGRAM.report(&error),
@@ -147,7 +152,7 @@ impl Moves {
         let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
         if let Err(unreachable) = self.home.storages.check(Path::new(&from)) {
             self.home.storages.tell_unreachable(&unreachable);
-            self.status = cli::SOME_FAILED;
+            self.status = bk_cli::SOME_FAILED;
             return;
         }
         let device = self.target.device().unwrap_or_default();
@@ -387,7 +392,7 @@ impl Moves {
         let name = backup.backup_name.escape_debug();
         self.progress
             .warn(&format!("cannot move '{name}': {error:#}"));
-        self.status = cli::SOME_FAILED;
+        self.status = bk_cli::SOME_FAILED;
     }
 }
 

@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bk_schema::cli::{UsageError, usage};
+use bk_cli::units::human_size;
+use bk_cli::{UsageError, usage};
 use bk_schema::record::Backup;
-use bk_schema::space::Space;
-use bk_schema::units::human_size;
+use bk_store::archives::space::Space;
 
 /// An absolute directory, which may not be there yet.
 pub(crate) struct Target {

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_schema::at_work::{is_absent, is_same_name};
-use bk_schema::recovery::partial_path;
+use bk_store::archives::advisory_lock::{is_absent, is_same_name};
+use bk_store::archives::partial::partial_path;
 use serde::Serialize;
 
 /// How it gets there.

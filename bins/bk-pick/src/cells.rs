@@ -2,10 +2,11 @@
 //!
 //! Knows no screen and no catalog; what is relative is relative to the `now` that it is given.
 
-use bk_schema::listing::{Listed, size};
-use bk_schema::output::{Cell, Tone, visible};
+use bk_cli::listing::{Listed, size};
+use bk_cli::table::{Cell, Tone};
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
+use bk_schema::visible::visible;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -135,7 +136,7 @@ pub(crate) mod tests {
         }))
         .unwrap();
         change(&mut backup);
-        let listed = Listed::new(backup, bk_schema::listing::FileStatus::Available);
+        let listed = Listed::new(backup, bk_cli::listing::FileStatus::Available);
         Item::new(listed, &TimeZone::UTC)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A pure function; knows no screen.
 
-use bk_schema::output::visible;
+use bk_schema::visible::visible;
 
 use crate::cells::{Field, Item};
 use crate::text::width_of;

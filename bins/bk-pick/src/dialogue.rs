@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_schema::home::Home;
-use bk_schema::listing::Listed;
-use bk_schema::signals::Signals;
+use bk_cli::listing::Listed;
+use bk_store::home::Home;
+use bk_store::signals::Signals;
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::flag;

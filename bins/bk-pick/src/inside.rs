@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::SyncSender;
 
-use bk_schema::home::Home;
+use bk_store::home::Home;
 
 use crate::events::{Event, Inside};
 

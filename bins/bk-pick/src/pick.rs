@@ -6,16 +6,17 @@ use std::collections::HashSet;
 use std::fs::File;
 
 use anyhow::Result;
-use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments};
+use bk_cli::Arguments;
+use bk_cli::home;
+use bk_cli::listing::{self, FileStatus, Listed};
+use bk_cli::operands::{self, Without};
+use bk_cli::output::{Output, is_colour_wanted};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
 use bk_schema::lines::Line;
-use bk_schema::listing::{self, FileStatus, Listed};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::{Output, is_colour_wanted};
 use bk_schema::record::{Backup, Status};
-use bk_schema::signals::SIGNALLED;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::signals::SIGNALLED;
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Item;
@@ -29,8 +30,8 @@ use crate::terminal;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let header = arguments.text("header")?;
     let tty = terminal::open()?;
@@ -39,9 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let (listed, status) = look_up(&home, given)?;
     if listed.is_empty() {
         PROGRAM.warn("there is nothing to choose from");
-        return Ok(cli::SOME_FAILED);
+        return Ok(bk_cli::SOME_FAILED);
     }
-    let zone = bk_schema::zone::local();
+    let zone = bk_cli::zone::local();
     let items = listed.into_iter().map(|one| Item::new(one, &zone));
     let mut state = State::new(items.collect(), now);
     state.header = header.map(str::to_owned);
@@ -64,10 +65,10 @@ fn show(home: Home, tty: File, state: State) -> Result<End> {
 /// What there is to choose from, newest first, and what is from the future last: what is given,
 /// or all that is available.
 fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     let mut listed = Vec::new();
     let is_given = given.is_some();
-    let found: Vec<catalog::Found> = match given {
+    let found: Vec<bk_store::backups::Found> = match given {
         None => {
             let rows = catalog::read(home, |session| session.backups())?;
             let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));

@@ -2,7 +2,8 @@
 //!
 //! Knows no terminal and no keys but their names.
 
-use bk_schema::output::{Tone, visible};
+use bk_cli::table::Tone;
+use bk_schema::visible::visible;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Position;

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use bk_schema::detail::{NAME_WIDTH, fields};
-use bk_schema::listing::Listed;
-use bk_schema::output::visible;
+use bk_cli::detail::{NAME_WIDTH, fields};
+use bk_cli::listing::Listed;
+use bk_schema::visible::visible;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 

@@ -9,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
-use bk_schema::home::Home;
 use bk_schema::record::{Backup, Status};
-use bk_schema::space::Space;
-use bk_schema::storage::Unreachable;
+use bk_store::archives::space::Space;
+use bk_store::home::Home;
+use bk_store::storage::Unreachable;
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;

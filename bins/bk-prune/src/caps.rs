@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::units::human_size;
+use bk_cli::units::human_size;
 
 use crate::policy::Caps;
 

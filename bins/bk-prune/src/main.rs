@@ -4,6 +4,7 @@ mod archives;
 mod caps;
 mod flags;
 mod group;
+mod item;
 mod policy;
 mod prune;
 mod removal;

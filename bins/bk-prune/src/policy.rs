@@ -3,14 +3,14 @@
 //! Knows no backup; what it means for backups, `retention` tells.
 
 use anyhow::{Context, Result, ensure};
-use bk_schema::cli::{Arguments, UsageError};
+use bk_cli::period::Period;
+use bk_cli::units;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::host::Host;
-use bk_schema::units;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use crate::group::Key;
-use bk_schema::period::Period;
 
 /// How old a failed backup gets unless `--failed-after` says otherwise.
 const FAILED_AFTER: &str = "7d";
@@ -102,7 +102,7 @@ impl Policy {
             rules: rules(arguments)?,
             caps,
             group_by: Key::parse_all(arguments.text("group-by")?.unwrap_or(GROUP_BY))
-                .map_err(|e| bk_schema::cli::usage(&e, "--group-by"))?,
+                .map_err(|e| bk_cli::usage(&e, "--group-by"))?,
             here: Host::default(),
             allow_empty: arguments.has("allow-empty"),
             failed_after: failed_after.map_or_else(|| Age::parse(FAILED_AFTER), Ok)?,
@@ -157,7 +157,7 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
         })
     };
     let zone = arguments.parsed("time-zone", parse)?;
-    Ok(zone.unwrap_or_else(bk_schema::zone::local))
+    Ok(zone.unwrap_or_else(bk_cli::zone::local))
 }
 
 /// A number of backups, or no limit.

@@ -6,38 +6,28 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments, UsageError};
+use bk_cli::home;
+use bk_cli::notices::Notices;
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_cli::units::human_size;
+use bk_cli::unread;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::clock::{self, Jump};
-use bk_schema::home::{self, Home};
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
-use bk_schema::notices::Notices;
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
-use bk_schema::record::Backup;
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage::Unreachable;
-use bk_schema::units::human_size;
-use bk_schema::unread;
-use serde_json::{Map, Value};
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::signals::{SIGNALLED, Signals};
 
 use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
+use crate::item::Item;
 use crate::policy::Policy;
 use crate::removal::{Done, Plan};
 use crate::report::Report;
-use crate::retention::{self, Action, Archive, Candidate, Decision, Verdict};
-
-/// A candidate, and the line that it came by.
-pub(crate) struct Item {
-    pub(crate) backup: Backup,
-    pub(crate) line: Map<String, Value>,
-    pub(crate) archive: Option<Archive>,
-    /// Why nobody can tell whether there is one.
-    unreachable: Option<Unreachable>,
-}
+use crate::retention::{self, Action, Decision, Verdict};
 
 /// The whole program.
 ///
@@ -50,8 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has("dry-run"), arguments.has("explain"));
@@ -99,15 +89,6 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     Ok(end(all, is_table, &signals, &done, status))
 }
 
-impl Item {
-    pub(crate) fn candidate(&self) -> Candidate<'_> {
-        Candidate {
-            backup: &self.backup,
-            archive: self.archive,
-        }
-    }
-}
-
 /// What is known before anything is decided.
 struct Known {
     /// The candidates, each once.
@@ -122,7 +103,7 @@ impl Known {
     fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
         let mut known = Self {
             items: Vec::new(),
-            status: cli::DONE,
+            status: bk_cli::DONE,
             here: Host::default(),
             jump: None,
         };
@@ -175,7 +156,7 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
 /// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
 /// that this means.
 fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) -> u8 {
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     for (item, decision) in items.iter().zip(decisions) {
         if let Some(unreachable) = &item.unreachable
             && decision.action == Action::Remove
@@ -183,7 +164,7 @@ fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) ->
             decision.action = Action::Keep;
             decision.reasons = vec!["offline".to_owned()];
             home.storages.tell_unreachable(unreachable);
-            status = cli::SOME_FAILED;
+            status = bk_cli::SOME_FAILED;
         }
     }
     status

@@ -7,21 +7,20 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use anyhow::Result;
-use bk_schema::catalog::Session;
-use bk_schema::cli;
-use bk_schema::home::Home;
-use bk_schema::notices::{Notices, Priority};
+use bk_cli::notices::{Notices, Priority};
 use bk_schema::record::Backup;
-use bk_schema::removal::{self, Removal};
-use bk_schema::signals::Signals;
-use bk_schema::storage;
+use bk_store::home::Home;
+use bk_store::removal::{self, Removal};
+use bk_store::session::Session;
+use bk_store::signals::Signals;
+use bk_store::storage;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
+use crate::item::Item;
 use crate::policy::Policy;
-use crate::prune::Item;
 use crate::report::Report;
 use crate::retention::{self, Action, Candidate, Decision};
 
@@ -183,7 +182,7 @@ impl<'a> Plan<'a> {
                     .add(candidate.backup, line, &decision, Some(freed_bytes))
             }
             Err(error) => {
-                self.done.status = cli::SOME_FAILED;
+                self.done.status = bk_cli::SOME_FAILED;
                 if let Some(unreachable) = storage::unreachable(&error) {
                     home.storages.tell_unreachable(unreachable);
                     return Ok(());

@@ -3,11 +3,12 @@
 //! Decides nothing and knows no catalog.
 
 use anyhow::Result;
-use bk_schema::home::Home;
-use bk_schema::listing::Listed;
-use bk_schema::output::{Cell, Column, Output, Tone};
+use bk_cli::listing::Listed;
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::units::human_size;
 use bk_schema::record::Backup;
-use bk_schema::units::human_size;
+use bk_store::home::Home;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};

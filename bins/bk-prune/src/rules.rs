@@ -5,11 +5,11 @@
 
 use std::collections::HashSet;
 
+use bk_cli::period::Period;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 
 use crate::policy::{Policy, Rule};
-use bk_schema::period::Period;
 
 /// The times against which the rules measure.
 #[derive(Debug, Clone, Copy)]

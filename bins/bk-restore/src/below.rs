@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use bk_archive::names::{Selection, plain};
-use bk_archive::remove::names_in;
-use bk_schema::mounts::Mounts;
+use bk_archive::restore::names::{Selection, plain};
+use bk_archive::restore::remove::names_in;
 use bk_schema::record::Backup;
+use bk_store::archives::mounts::Mounts;
 use serde_json::Value;
 
 use crate::rename::open_dir;

@@ -8,10 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use bk_archive::attributes::LeftOut;
-use bk_archive::beneath::Beneath;
-use bk_archive::likeness::Likeness;
-use bk_archive::remove::names_in;
+use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::beneath::Beneath;
+use bk_archive::restore::likeness::Likeness;
+use bk_archive::restore::remove::names_in;
 use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 

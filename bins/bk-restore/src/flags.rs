@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bk_archive::accounts::Ids;
-use bk_archive::attributes::{Owners, Rights};
-use bk_archive::names::Selection;
-use bk_schema::cli::{Arguments, Flag, Operands, Program, UsageError, usage};
-use bk_schema::units;
+use bk_archive::restore::attributes::{Owners, Rights};
+use bk_archive::restore::names::Selection;
+use bk_cli::units;
+use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
 
 /// Source code takes a fifth of its size, a log a twentieth: more than this is hardly honest.
 const MAX_RATIO: u64 = 200;

@@ -12,10 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bk_archive::attributes::LeftOut;
-use bk_archive::beneath::{Beneath, split_last};
-use bk_archive::likeness::Likeness;
-use bk_archive::remove::{names_in, open_own};
+use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::beneath::{Beneath, split_last};
+use bk_archive::restore::likeness::Likeness;
+use bk_archive::restore::remove::{names_in, open_own};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;

@@ -8,12 +8,12 @@ use std::io::Seek;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::extract::Observer;
 use bk_archive::hashed::{self, Whole};
-use bk_schema::at_work::is_absent;
-use bk_schema::home::Home;
-use bk_schema::moving;
+use bk_archive::restore::extract::Observer;
 use bk_schema::record::{Backup, Status};
+use bk_store::archives;
+use bk_store::archives::advisory_lock::is_absent;
+use bk_store::home::Home;
 
 use crate::watch::Watch;
 
@@ -56,7 +56,7 @@ impl Opened {
         if matches!(backup.status, Status::Creating | Status::Failed) {
             bail!("it has no archive: it is {}", backup.status.name());
         }
-        let file = match moving::open(backup, hashed::open) {
+        let file = match archives::open::open(backup, hashed::open) {
             Err(error) if is_absent(&error) => {
                 home.storages.check_again(backup.backup_path.as_ref())?;
                 bail!("its archive '{path}' is missing")

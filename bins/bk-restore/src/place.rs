@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bk_archive::remove::names_in;
+use bk_archive::restore::remove::names_in;
 use rustix::fs::{
     Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat, openat2, statfs, statvfs,
 };

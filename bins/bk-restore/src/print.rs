@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::entry::Kind;
-use bk_archive::extract::Observer;
-use bk_archive::names::{Sought, plain};
-use bk_archive::seek;
+use bk_archive::format::entry::Kind;
+use bk_archive::read::seek;
+use bk_archive::restore::extract::Observer;
+use bk_archive::restore::names::{Sought, plain};
 
 use crate::watch::Watch;
 

@@ -7,17 +7,21 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use bk_schema::catalog::{self, Event};
-use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_cli::home;
+use bk_cli::listing::Listed;
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_cli::table::Column;
+use bk_cli::units::human_size;
+use bk_cli::{Arguments, UsageError};
+use bk_schema::clock;
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
-use bk_schema::listing::Listed;
-use bk_schema::lock::Timeout;
-use bk_schema::operands::{self, Without};
-use bk_schema::output::{Column, Output};
 use bk_schema::record::Backup;
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::units::human_size;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::lock::Timeout;
+use bk_store::signals::{SIGNALLED, Signals};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{Existing, PROGRAM, Settings, To};
@@ -31,8 +35,8 @@ use crate::work::{Outcome, Work, is_in_order};
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is told and counted.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
@@ -50,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
         restored: Vec::new(),
     };
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     for found in catalog::look_up(&restoration.home, lines)? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
@@ -136,7 +140,7 @@ impl Restoration {
                     Some(signal) => anyhow!("interrupted by signal {signal}"),
                     None => error,
                 };
-                let reason = cli::one_line(&format!("{error:#}"));
+                let reason = bk_cli::one_line(&format!("{error:#}"));
                 let recorded = self.record(&backup, false, &json!({ "reason": reason }));
                 if let Err(error) = recorded {
                     PROGRAM.warn(&format!("cannot record the failure: {error:#}"));

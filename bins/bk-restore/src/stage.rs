@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_archive::beneath::Beneath;
-use bk_archive::remove::{empty_dir, names_in};
+use bk_archive::restore::beneath::Beneath;
+use bk_archive::restore::remove::{empty_dir, names_in};
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fremovexattr, fstat, mkdirat,
     openat, statat, unlinkat,

@@ -10,8 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::attributes::LeftOut;
-use bk_archive::beneath::Beneath;
+use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::beneath::Beneath;
 use jiff::Timestamp;
 use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, openat, renameat, renameat_with};
 use rustix::io::Errno;

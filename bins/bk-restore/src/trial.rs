@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::compare::compare;
+use bk_archive::restore::compare::compare;
 
 use crate::stage::Stage;
 use crate::work::{Outcome, Work, in_tree};

@@ -5,10 +5,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use bk_archive::extract::Observer;
-use bk_schema::lines::base64;
-use bk_schema::progress::Progress;
-use bk_schema::signals::Signals;
+use bk_archive::restore::extract::Observer;
+use bk_cli::output::base64;
+use bk_cli::progress::Progress;
+use bk_store::signals::Signals;
 use serde_json::{Value, json};
 
 use crate::flags::PROGRAM;
@@ -76,7 +76,7 @@ impl Observer for Watch {
         let mut left_out = self.left_out.borrow_mut();
         left_out.count += 1;
         if left_out.listed.len() < LISTED {
-            let mut value = json!({ "path": shown, "reason": bk_schema::cli::one_line(what) });
+            let mut value = json!({ "path": shown, "reason": bk_cli::one_line(what) });
             if str::from_utf8(name).is_err() {
                 value["path_base64"] = base64(name).into();
             }

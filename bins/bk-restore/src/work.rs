@@ -8,15 +8,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::attributes::LeftOut;
-use bk_archive::extract::{Done, Observer, Plan, extract};
-use bk_archive::names::{Sought, below, plain, strip};
-use bk_schema::catalog;
-use bk_schema::home::Home;
-use bk_schema::mounts::Mounts;
+use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::extract::{Done, Observer, Plan, extract};
+use bk_archive::restore::names::{Sought, below, plain, strip};
+use bk_cli::units::human_size;
 use bk_schema::record::Backup;
-use bk_schema::space::Space;
-use bk_schema::units::human_size;
+use bk_store::archives::mounts::Mounts;
+use bk_store::archives::space::Space;
+use bk_store::catalog;
+use bk_store::home::Home;
 use serde_json::Value;
 
 use crate::below::{self, Own};

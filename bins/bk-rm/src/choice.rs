@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::vec;
 
 use anyhow::{Context, Result};
-use bk_schema::catalog::Session;
-use bk_schema::home::Home;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
-use bk_schema::removal::Candidate;
-use bk_schema::rows::Unknown;
+use bk_store::home::Home;
+use bk_store::removal::Candidate;
+use bk_store::rows::Unknown;
+use bk_store::session::Session;
 use serde_json::{Map, Value};
 
 use crate::judge::{Allowed, judge};

@@ -3,9 +3,9 @@
 //! Knows no catalog; of a removal under way it asks who holds the archive.
 
 use anyhow::{Result, bail};
-use bk_schema::home::Home;
 use bk_schema::record::{Backup, Status};
-use bk_schema::removal;
+use bk_store::home::Home;
+use bk_store::removal;
 use serde_json::{Map, Value};
 
 /// What the flags allow.

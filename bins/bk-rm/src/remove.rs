@@ -6,16 +6,18 @@
 use std::cell::RefCell;
 
 use anyhow::{Error, Result};
-use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
-use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
+use bk_cli::Arguments;
+use bk_cli::home;
+use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_schema::clock;
 use bk_schema::record::Backup;
-use bk_schema::removal::{self, Removal};
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::removal::{self, Removal};
+use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::storage;
 
 use crate::choice::{Choice, Chosen};
 use crate::flags::PROGRAM;
@@ -27,14 +29,14 @@ use crate::report::Report;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
     let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
     if lines.is_empty() {
         if output.is_table() {
             PROGRAM.warn("there is nothing to remove");
         }
-        return Ok(cli::DONE);
+        return Ok(bk_cli::DONE);
     }
     let allowed = Allowed {
         protected: arguments.has("force-protected"),
@@ -47,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         offline: allowed.offline,
         signals: Signals::watch()?,
         report: Report::new(output),
-        status: cli::DONE,
+        status: bk_cli::DONE,
     };
     let done = if arguments.has("dry-run") {
         work.preview()
@@ -93,7 +95,8 @@ impl Work {
     }
 
     fn preview(&mut self) -> Result<()> {
-        let choose = |session: &catalog::Session<'_>| self.choice.next(session, usize::MAX);
+        let choose =
+            |session: &bk_store::session::Session<'_>| self.choice.next(session, usize::MAX);
         for candidate in catalog::read(&self.home, choose)? {
             let freed = if self.keep_file {
                 Ok(0)
@@ -133,7 +136,7 @@ impl Work {
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {
-        self.status = cli::SOME_FAILED;
+        self.status = bk_cli::SOME_FAILED;
         if let Some(unreachable) = storage::unreachable(&error) {
             self.home.storages.tell_unreachable(unreachable);
             return;

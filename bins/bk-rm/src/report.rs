@@ -3,9 +3,10 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_schema::listing::Listed;
-use bk_schema::output::{Cell, Column, Output};
-use bk_schema::units::human_size;
+use bk_cli::listing::Listed;
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column};
+use bk_cli::units::human_size;
 use serde_json::{Map, Value};
 
 const COLUMNS: [(&str, bool); 4] = [

@@ -1,6 +1,6 @@
 //! The flags of bk-set.
 
-use bk_schema::cli::{Flag, Operands, Program};
+use bk_cli::{Flag, Operands, Program};
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-set",

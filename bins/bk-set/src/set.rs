@@ -7,14 +7,17 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use bk_schema::catalog::{self, Event, Session};
-use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
+use bk_cli::Arguments;
+use bk_cli::home;
+use bk_cli::listing::{self, Listed};
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_schema::clock;
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
-use bk_schema::listing::{self, Listed};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
 use bk_schema::record::Backup;
+use bk_store::catalog;
+use bk_store::session::Session;
 
 use crate::change::{Change, difference};
 use crate::flags::PROGRAM;
@@ -25,20 +28,20 @@ use crate::flags::PROGRAM;
 /// Mistakes on the command line, bad input, a catalog that cannot be written, a name that is
 /// taken.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let change = Change::new(arguments, now)?;
     let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
     change.check_count(lines.len())?;
     if lines.is_empty() {
-        return Ok(cli::DONE);
+        return Ok(bk_cli::DONE);
     }
     catalog::check_there(&home)?;
     let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
     let outcomes = catalog::write(&home, |session| set_all(session, &change, &wanted))?;
 
-    let (mut changed, mut status) = (Vec::new(), cli::DONE);
+    let (mut changed, mut status) = (Vec::new(), bk_cli::DONE);
     for (outcome, line) in outcomes.into_iter().zip(lines) {
         match outcome {
             Ok(backup) => {

@@ -4,9 +4,9 @@
 //! Knows no catalog and no archive.
 
 use anyhow::{Context, Result};
-use bk_schema::cli::{Arguments, UsageError};
+use bk_cli::units;
+use bk_cli::{Arguments, UsageError};
 use bk_schema::record::{Backup, Status};
-use bk_schema::units;
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 

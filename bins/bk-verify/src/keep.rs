@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
-use bk_schema::catalog::{self, Event};
-use bk_schema::home::Home;
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
-use bk_schema::rows::Unknown;
 use bk_schema::verified::LastVerified;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::rows::Unknown;
 use serde_json::json;
 
 use crate::verdict::Verdict;

@@ -3,11 +3,12 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
-use bk_schema::home::Home;
-use bk_schema::listing::{FileStatus, Listed};
-use bk_schema::output::{Cell, Column, Output, Tone};
+use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::output::Output;
+use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::units::human_size;
 use bk_schema::record::Backup;
-use bk_schema::units::human_size;
+use bk_store::home::Home;
 use serde_json::{Map, Value};
 
 use crate::verdict::Verdict;

@@ -7,12 +7,13 @@ use std::io;
 use std::time::Instant;
 
 use anyhow::Result;
-use bk_archive::check::{self, Finding};
 use bk_archive::hashed::{self, Whole};
-use bk_schema::cli::{Arguments, UsageError, one_line};
-use bk_schema::moving;
+use bk_archive::read::check;
+use bk_archive::read::finding::Finding;
+use bk_cli::{Arguments, UsageError, one_line};
 use bk_schema::record::Backup;
 use bk_schema::verified::LEVELS;
+use bk_store::archives;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -175,7 +176,7 @@ fn hits(finding: &Finding, entries: &[String]) -> String {
 /// The archive and its size, opened once for whatever follows.
 fn open(backup: &Backup) -> Result<(File, u64), Problem> {
     let path = &backup.backup_path;
-    let opened = moving::open(backup, hashed::open).and_then(|file| {
+    let opened = archives::open::open(backup, hashed::open).and_then(|file| {
         let metadata = file.metadata()?;
         Ok((file, metadata))
     });

@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use bk_schema::catalog;
-use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
-use bk_schema::operands::{self, Without};
-use bk_schema::output::Output;
-use bk_schema::progress::Progress;
+use bk_cli::Arguments;
+use bk_cli::home;
+use bk_cli::operands::{self, Without};
+use bk_cli::output::Output;
+use bk_cli::progress::Progress;
+use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
-use bk_schema::signals::{SIGNALLED, Signals};
-use bk_schema::storage::Unreachable;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::storage::Unreachable;
 use serde_json::{Map, Value};
 
 use crate::choice::Round;
@@ -40,12 +42,12 @@ const TRIES: u32 = 3;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
-    let home = Home::new(&PROGRAM, arguments, now)?;
+    let now = clock::now();
+    let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
-    let mut status = cli::DONE;
+    let mut status = bk_cli::DONE;
     let mut meant = Vec::new();
     for found in find(&home, arguments, round)? {
         match found {
@@ -54,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     let is_table = output.is_table();
-    let is_none = meant.is_empty() && status == cli::DONE;
+    let is_none = meant.is_empty() && status == bk_cli::DONE;
     if is_table && is_none {
         PROGRAM.warn("there is nothing to verify");
     }
@@ -73,7 +75,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 /// The given backups, or those of the round.
-fn find(home: &Home, arguments: &Arguments, round: Option<Round>) -> Result<Vec<catalog::Found>> {
+fn find(
+    home: &Home,
+    arguments: &Arguments,
+    round: Option<Round>,
+) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
         let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
         return catalog::look_up(home, given);
@@ -139,7 +145,7 @@ impl Verification {
             if queue.is_empty() || self.kept_at.elapsed() >= KEEP_EVERY {
                 queue.extend(self.keep()?);
             }
-            if self.status == cli::LOCKED {
+            if self.status == bk_cli::LOCKED {
                 break;
             }
         }
@@ -212,7 +218,7 @@ impl Verification {
     fn leave(&mut self, unreachable: &Unreachable) {
         self.home.storages.tell_unreachable(unreachable);
         self.done_count.fetch_add(1, Ordering::Relaxed);
-        self.status = cli::SOME_FAILED;
+        self.status = bk_cli::SOME_FAILED;
     }
 
     /// Keeps the verdicts, then tells them; returns what is to be checked again, as the record
@@ -268,7 +274,7 @@ impl Verification {
         self.report.flush()?;
         self.progress
             .warn(&format!("cannot record what was found: {error:#}"));
-        self.status = cli::status_of(error);
+        self.status = bk_cli::status_of(error);
         Ok(())
     }
 
@@ -280,7 +286,7 @@ impl Verification {
         for problem in &verdict.problems {
             self.progress
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
-            self.status = cli::SOME_FAILED;
+            self.status = bk_cli::SOME_FAILED;
         }
         self.report.add(&self.home, item.backup, item.line, verdict)
     }
@@ -289,6 +295,6 @@ impl Verification {
         let name = backup.backup_name.escape_debug();
         self.progress
             .warn(&format!("cannot verify '{name}': {error:#}"));
-        self.status = cli::SOME_FAILED;
+        self.status = bk_cli::SOME_FAILED;
     }
 }

@@ -4,9 +4,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use bk_archive::entry::{Entry, Extent, FileTime, Kind};
-use bk_archive::header;
-use bk_archive::member::Deflater;
+use bk_archive::format::entry::{Entry, Extent, FileTime, Kind};
+use bk_archive::format::header;
+use bk_archive::format::member::Deflater;
 
 fn entry(path: &str, kind: Kind, size: u64) -> Entry {
     Entry {

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use bk_archive::entry::{Entry, Extent, FileTime, Kind};
-use bk_archive::header;
-use bk_archive::member::Deflater;
-use bk_archive::pax;
-use bk_archive::reader::Reader;
+use bk_archive::format::entry::{Entry, Extent, FileTime, Kind};
+use bk_archive::format::header;
+use bk_archive::format::member::Deflater;
+use bk_archive::format::pax;
+use bk_archive::read::reader::Reader;
 use proptest::prelude::*;
 
 const HOLE_BYTES: u64 = 1 << 20;

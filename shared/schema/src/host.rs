@@ -39,13 +39,6 @@ impl Host {
     }
 }
 
-/// The name that the machine has now.
-#[must_use]
-pub fn of_machine() -> String {
-    let name = rustix::system::uname();
-    name.nodename().to_string_lossy().into_owned()
-}
-
 /// # Errors
 /// What is no name of a host.
 pub fn parse(text: &str) -> Result<String> {

@@ -5,7 +5,6 @@
 use std::io::{self, BufRead, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use base64::Engine;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
@@ -186,12 +185,6 @@ impl Formatter for Visible {
         }
         writer.write_all(rest.as_bytes())
     }
-}
-
-/// Bytes that are no UTF-8, such as a path, as JSON can hold them (RFC 4648, section 4).
-#[must_use]
-pub fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The migrations/ folder as data: forward only, each applied once, in this order.
 //!
-//! Knows no connection; `catalog` applies them.
+//! Knows no connection; the store applies them.
 
 /// Text of each migration. A catalog of version N has had the first N.
-pub(crate) const MIGRATIONS: &[&str] = &[
+pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_create_catalog.sql"),
     include_str!("../../../migrations/0002_create_storages.sql"),
 ];
 
 /// The version of a catalog that has had every migration.
-pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+pub const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -3,12 +3,8 @@
 //! bk-mv writes it; recovery reads it after a crash, and who opens an archive meanwhile. Knows
 //! no file.
 
-use std::io;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use crate::at_work::is_absent;
 use crate::record::{Backup, Status};
 
 const KEY: &str = "moving";
@@ -45,18 +41,5 @@ impl Move {
     /// Takes it out of a record, whose move is over.
     pub fn end(backup: &mut Backup) {
         backup.backup_metadata.shift_remove(KEY);
-    }
-}
-
-/// Opens the archive of a record: where it is on a move, at either end of that.
-///
-/// # Errors
-/// Those of `open`.
-pub fn open<T>(backup: &Backup, open: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-    match (open(backup.backup_path.as_ref()), Move::of(backup)) {
-        (Err(error), Some(Move::To(other) | Move::From(other))) if is_absent(&error) => {
-            open(other.as_ref())
-        }
-        (opened, _) => opened,
     }
 }

@@ -1,9 +1,9 @@
 //! A whole gzip archive: read, and checked in depth. What the check finds whole can be read.
 #![no_main]
 
-use bk_archive::check::check;
-use bk_archive::inflate::Inflate;
-use bk_archive::reader::Reader;
+use bk_archive::read::check::check;
+use bk_archive::read::inflate::Inflate;
+use bk_archive::read::reader::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

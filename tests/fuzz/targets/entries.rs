@@ -1,7 +1,7 @@
 //! Any bytes as a tar stream: its entries, their content, and what follows.
 #![no_main]
 
-use bk_archive::reader::Reader;
+use bk_archive::read::reader::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

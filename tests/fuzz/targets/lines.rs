@@ -4,7 +4,8 @@
 
 use bk_schema::birth::Birth;
 use bk_schema::lines::{Identity, read_identities};
-use bk_schema::{metadata, units};
+use bk_schema::metadata;
+use bk_cli::units;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 

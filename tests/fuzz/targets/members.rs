@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use bk_archive::inflate::Inflate;
+use bk_archive::read::inflate::Inflate;
 use flate2::read::MultiGzDecoder;
 use libfuzzer_sys::fuzz_target;
 

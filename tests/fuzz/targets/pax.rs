@@ -1,8 +1,8 @@
 //! Bytes as the records of an extended header: those that are parsed make the same bytes again.
 #![no_main]
 
-use bk_archive::pax;
-use bk_archive::reader::Reader;
+use bk_archive::format::pax;
+use bk_archive::read::reader::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

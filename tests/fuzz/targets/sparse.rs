@@ -2,8 +2,8 @@
 //! their order within the file.
 #![no_main]
 
-use bk_archive::pax;
-use bk_archive::reader::Reader;
+use bk_archive::format::pax;
+use bk_archive::read::reader::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

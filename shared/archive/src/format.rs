@@ -1,0 +1,14 @@
+//! The format: entries, their headers, and the gzip members that hold them.
+//!
+//! As bytes: touches no file.
+
+pub(crate) mod acl;
+pub mod damage;
+pub(crate) mod decode;
+pub mod entry;
+pub(crate) mod gunzip;
+pub mod header;
+pub mod member;
+pub mod notes;
+pub mod pax;
+pub(crate) mod sparse;

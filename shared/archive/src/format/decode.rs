@@ -1,0 +1,324 @@
+//! One header block, and what the extended headers before it tell, as the facts of an entry.
+//!
+//! Each fact is checked before it is believed; one that cannot be believed costs the fact, not the
+//! entry. Knows no stream.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
+use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::format::notes::{Notes, Oddity};
+use crate::format::pax::{Records, Told};
+use crate::restore::names::plain;
+
+/// A longer name is refused: the archive may be hostile.
+pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
+
+/// The owner of what has one that no system can have: to chown(2) it means to leave the owner as
+/// it is.
+const NO_OWNER: u32 = u32::MAX;
+
+pub(crate) type Block = [u8; BLOCK_BYTES];
+
+/// What stands before the header of an entry and tells more of it.
+#[derive(Default)]
+pub(crate) struct Before {
+    pub(crate) records: Records,
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+}
+
+pub(crate) fn flag(block: &Block) -> u8 {
+    block[156]
+}
+
+pub(crate) fn is_file(block: &Block) -> bool {
+    matches!(flag(block), b'0' | 0 | b'7')
+}
+
+/// Whether it is a header of ustar or pax, rather than of an older tar or GNU tar.
+pub(crate) fn is_ustar(block: &Block) -> bool {
+    &block[257..263] == b"ustar\0"
+}
+
+/// Whether it begins with a header as bk writes it. A file that is a tar archive itself
+/// may hold one where a member begins; then its entries are read in the place of the file's.
+pub(crate) fn begins_entry(piece: &[u8]) -> bool {
+    let block: Option<&Block> = piece.first_chunk();
+    block.is_some_and(|block| &block[257..265] == b"ustar\x0000" && check_sum(block).is_ok())
+}
+
+/// The sum of a header's bytes, its own field taken as spaces; some old programs added signed
+/// bytes.
+pub(crate) fn check_sum(block: &Block) -> Result<()> {
+    let told = number(&block[148..156]).context("it is no tar header")?;
+    let bytes = || {
+        let field = 148..156;
+        let plain = block.iter().enumerate();
+        plain.map(move |(at, byte)| if field.contains(&at) { b' ' } else { *byte })
+    };
+    let unsigned: i64 = bytes().map(i64::from).sum();
+    let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
+    ensure!(
+        told == unsigned || told == signed,
+        "it is no tar header: its checksum is wrong"
+    );
+    Ok(())
+}
+
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+pub(crate) fn name_of(block: &Block, told: Told<'_>, before: &Before) -> Vec<u8> {
+    let path = told.last("GNU.sparse.name").or(told.last("path"));
+    match (path, &before.name) {
+        (Some(path), _) => path.to_vec(),
+        (None, Some(path)) => path.clone(),
+        (None, None) => {
+            let name = until_nul(&block[..100]);
+            // GNU tar has other things where ustar has the prefix.
+            match until_nul(&block[345..500]) {
+                prefix @ [_, ..] if is_ustar(block) => [prefix, b"/", name].concat(),
+                _ => name.to_vec(),
+            }
+        }
+    }
+}
+
+fn link_of(block: &Block, told: Told<'_>, before: &Before) -> Result<Vec<u8>> {
+    let link = told.last("linkpath").or(before.link.as_deref());
+    let link = link.unwrap_or_else(|| until_nul(&block[157..257]));
+    ensure!(!link.is_empty(), "it leads nowhere");
+    ensure!(!link.contains(&0), "what it leads to holds a NUL");
+    ensure!(
+        link.len() <= NAME_MAX_BYTES,
+        "what it leads to is longer than {NAME_MAX_BYTES} bytes"
+    );
+    Ok(link.to_vec())
+}
+
+/// # Errors
+/// What no file system takes as a name.
+pub(crate) fn check_name(name: &[u8]) -> Result<()> {
+    ensure!(!name.is_empty(), "its name is empty");
+    ensure!(!name.contains(&0), "its name holds a NUL");
+    ensure!(
+        name.len() <= NAME_MAX_BYTES,
+        "its name is longer than {NAME_MAX_BYTES} bytes"
+    );
+    Ok(())
+}
+
+/// Without slashes at its end, unless it is nothing else.
+pub(crate) fn trimmed(mut path: Vec<u8>) -> Vec<u8> {
+    while path.len() > 1 && path.ends_with(b"/") {
+        path.pop();
+    }
+    path
+}
+
+/// A number from the records where they tell one, else from the header.
+fn told_number(told: Told<'_>, keyword: &str, field: &[u8]) -> Result<i64> {
+    match told.last(keyword) {
+        None => number(field),
+        Some(value) => {
+            let text = str::from_utf8(value).ok();
+            let told = text.and_then(|text| text.parse().ok());
+            told.with_context(|| format!("the {keyword} of an extended header is no number"))
+        }
+    }
+}
+
+pub(crate) fn size_of(block: &Block, told: Told<'_>) -> Result<u64> {
+    let size = told_number(told, "size", &block[124..136])?;
+    u64::try_from(size).ok().context("a size is negative")
+}
+
+pub(crate) fn real_size_of(block: &Block, told: Told<'_>) -> Result<u64> {
+    let keyword = ["GNU.sparse.realsize", "GNU.sparse.size"]
+        .into_iter()
+        .find(|keyword| told.last(keyword).is_some());
+    let size = told_number(told, keyword.unwrap_or_default(), &block[483..495])?;
+    u64::try_from(size).ok().context("a size is negative")
+}
+
+fn device_of(block: &Block, told: Told<'_>) -> Result<Kind> {
+    let part = |keyword, field| {
+        let told = told_number(told, keyword, field)?;
+        u32::try_from(told)
+            .ok()
+            .context("its device number is out of range")
+    };
+    let major = part("SCHILY.devmajor", &block[329..337])?;
+    let minor = part("SCHILY.devminor", &block[337..345])?;
+    Ok(match flag(block) {
+        b'3' => Kind::CharDevice(major, minor),
+        _ => Kind::BlockDevice(major, minor),
+    })
+}
+
+/// An entry of which all is told but its kind and size. What cannot be believed is noted, and is
+/// as little as can be in its place.
+pub(crate) fn attributes(
+    block: &Block,
+    told: Told<'_>,
+    path: Vec<u8>,
+    is_dir: bool,
+    notes: &mut Notes,
+) -> Entry {
+    let mut odd = |what: &str| {
+        let text = || format!("the {what} of '{}' is out of range", path.escape_ascii());
+        notes.add(Oddity::Value, text);
+    };
+    let mut id = |keyword, field: &[u8]| {
+        let id = told_number(told, keyword, field).ok().and_then(as_owner);
+        id.unwrap_or_else(|| {
+            odd(keyword);
+            number(field).ok().and_then(as_owner).unwrap_or(NO_OWNER)
+        })
+    };
+    let (uid, gid) = (id("uid", &block[108..116]), id("gid", &block[116..124]));
+    let header_time = number(&block[136..148]);
+    let mtime = match (told.last("mtime"), header_time) {
+        (None, Ok(secs)) => FileTime { secs, nanos: 0 },
+        (told, header_time) => {
+            let told = told.and_then(parse_pax_time);
+            told.unwrap_or_else(|| {
+                odd("mtime");
+                let secs = header_time.unwrap_or(0);
+                FileTime { secs, nanos: 0 }
+            })
+        }
+    };
+    let mode = number(&block[100..108]).unwrap_or_else(|_| {
+        odd("mode");
+        if is_dir { 0o700 } else { 0o600 }
+    });
+    let owner = |keyword, field| told.last(keyword).unwrap_or(until_nul(field)).to_vec();
+    let xattrs = told.beginning(XATTR_PREFIX.as_bytes());
+    let xattrs = xattrs.map(|(keyword, value)| {
+        let name = unquoted(&keyword[XATTR_PREFIX.len()..]);
+        (name, value.to_vec())
+    });
+    let xattrs = xattrs.collect();
+    Entry {
+        path,
+        kind: Kind::Directory,
+        size: 0,
+        mode: (mode & 0o7777) as u32,
+        uid,
+        gid,
+        uname: owner("uname", &block[265..297]),
+        gname: owner("gname", &block[297..329]),
+        mtime,
+        acl_texts: acl_texts(told, &xattrs),
+        xattrs,
+    }
+}
+
+fn as_owner(number: i64) -> Option<u32> {
+    u32::try_from(number).ok().filter(|id| *id != NO_OWNER)
+}
+
+/// Those that do not stand as attributes too, which tell the same without names.
+fn acl_texts(told: Told<'_>, xattrs: &Xattrs) -> Xattrs {
+    let alone = ACL_KEYWORDS
+        .into_iter()
+        .filter(|(attribute, _)| xattrs.iter().all(|(name, _)| name != attribute));
+    let text = |(attribute, keyword): (&[u8], &str)| {
+        let text = told.last(keyword)?;
+        Some((attribute.to_vec(), text.to_vec()))
+    };
+    alone.filter_map(text).collect()
+}
+
+/// The name of an attribute, in which `=` and `%` are written as `%3D` and `%25`.
+fn unquoted(mut name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    loop {
+        name = match name {
+            [b'%', b'3', b'D', rest @ ..] => {
+                plain.push(b'=');
+                rest
+            }
+            [b'%', b'2', b'5', rest @ ..] => {
+                plain.push(b'%');
+                rest
+            }
+            [byte, rest @ ..] => {
+                plain.push(*byte);
+                rest
+            }
+            [] => return plain,
+        };
+    }
+}
+
+/// Whether data follows the header of a file, or of what POSIX does not know and has as a file.
+/// None does after links, devices, directories and FIFOs, whatever they tell; after a hard link and
+/// an old directory it may.
+pub(crate) fn has_data(block: &Block) -> bool {
+    !matches!(flag(block), b'2'..=b'6')
+}
+
+/// A directory as tar wrote it before it had a type for them: what tells a size has data all the
+/// same where its type is that of a file.
+pub(crate) fn is_old_dir(block: &Block) -> bool {
+    flag(block) == 0 && until_nul(&block[..100]).ends_with(b"/")
+}
+
+/// Whether nothing can be made of it, as it tells of another entry or of the whole archive: a
+/// label of GNU tar, an ACL of Solaris.
+pub(crate) fn is_remark(block: &Block) -> bool {
+    matches!(flag(block), b'V' | b'A')
+}
+
+/// What an entry is, of which the holes are not known yet.
+///
+/// # Errors
+/// What cannot be made as it is told.
+pub(crate) fn kind_of(
+    block: &Block,
+    told: Told<'_>,
+    before: &Before,
+    name: &[u8],
+    notes: &mut Notes,
+) -> Result<Kind> {
+    let shown = || name.escape_ascii();
+    Ok(match flag(block) {
+        _ if is_file(block) && name.ends_with(b"/") => Kind::Directory,
+        // The latter of an incremental archive of GNU tar: what follows are the names in it.
+        b'5' | b'D' => Kind::Directory,
+        b'1' => {
+            let first = link_of(block, told, before)?;
+            plain(&first).context("it is a hard link")?;
+            Kind::HardLink(first)
+        }
+        b'2' => Kind::Symlink(link_of(block, told, before)?),
+        b'3' | b'4' => device_of(block, told)?,
+        b'6' => Kind::Fifo,
+        _ if is_file(block) || flag(block) == b'S' => Kind::File { extents: None },
+        b'M' => {
+            let text = || {
+                format!(
+                    "'{}' is the rest of a file whose begin is elsewhere",
+                    shown()
+                )
+            };
+            notes.add(Oddity::Part, text);
+            Kind::File { extents: None }
+        }
+        other => {
+            let flag = other.escape_ascii();
+            let text = || {
+                format!(
+                    "'{}' is of the unknown type '{flag}': it is taken for a file",
+                    shown()
+                )
+            };
+            notes.add(Oddity::Type, text);
+            Kind::File { extents: None }
+        }
+    })
+}

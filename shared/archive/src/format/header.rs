@@ -1,0 +1,399 @@
+//! An entry as header blocks: ustar (POSIX.1-2017, pax, "ustar Interchange Format"), with a
+//! pax extended header before it for what ustar cannot hold.
+//!
+//! Files with holes are written as GNU tar's sparse format 1.0 ("Storing Sparse Files, PAX
+//! Format" in its manual). Knows no file system.
+
+use anyhow::{Context, Result};
+
+use crate::format::acl;
+use crate::format::entry::{Entry, Extent, FileTime, Kind};
+use crate::format::pax;
+
+/// Everything in a tar stream is padded to this.
+pub const BLOCK_BYTES: usize = 512;
+
+const NAME_BYTES: usize = 100;
+const PREFIX_BYTES: usize = 155;
+const OWNER_BYTES: usize = 32;
+const ID_MAX: u32 = 0o7_777_777;
+const SIZE_MAX: u64 = 0o77_777_777_777;
+const TIME_MAX: i64 = 0o77_777_777_777;
+
+/// The keyword of an extended attribute is this and its name.
+pub(crate) const XATTR_PREFIX: &str = "SCHILY.xattr.";
+
+/// The attributes of ACLs, and the keywords under which they stand as text.
+pub(crate) const ACL_KEYWORDS: [(&[u8], &str); 2] = [
+    (acl::ACCESS, "SCHILY.acl.access"),
+    (acl::DEFAULT, "SCHILY.acl.default"),
+];
+
+/// A longer comment would make a global header that readers refuse.
+pub const COMMENT_MAX_BYTES: usize = pax::HEADER_MAX_BYTES - 32;
+
+/// Pads `stream` with zeros to a whole number of blocks.
+pub fn pad(stream: &mut Vec<u8>) {
+    stream.resize(stream.len().next_multiple_of(BLOCK_BYTES), 0);
+}
+
+/// Appends the global header whose `comment` is one line of JSON, of at most
+/// [`COMMENT_MAX_BYTES`].
+pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
+    assert!(comment.len() <= COMMENT_MAX_BYTES, "checked by the caller");
+    let mut records = Vec::new();
+    pax::push(&mut records, "comment", comment.as_bytes());
+    push_extended(stream, b'g', b"pax_global_header", &records);
+}
+
+/// Appends the headers of one entry, and for a file with holes its map: what follows is the
+/// [`Entry::data_bytes`] of its content, padded.
+pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
+    push_after(stream, Vec::new(), entry);
+}
+
+/// The same, of a length that does not depend on the size: for a place that is reserved before
+/// the size is known.
+pub(crate) fn push_reserved(stream: &mut Vec<u8>, entry: &Entry) {
+    let mut records = Vec::new();
+    // The largest size has twenty digits.
+    pax::push(
+        &mut records,
+        "size",
+        format!("{:020}", entry.size).as_bytes(),
+    );
+    push_after(stream, records, entry);
+}
+
+fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
+    let mut header = tar::Header::new_ustar();
+    let (path, map) = match &entry.kind {
+        Kind::File {
+            extents: Some(extents),
+        } => (sparse_path(&entry.path), sparse_map(extents)),
+        Kind::Directory => ([&entry.path[..], b"/"].concat(), Vec::new()),
+        _ => (entry.path.clone(), Vec::new()),
+    };
+    set_path(&mut header, &mut records, &path);
+    if !map.is_empty() {
+        // After the path: Python takes whichever of the two names comes last.
+        push_sparse_records(&mut records, entry);
+    }
+    set_kind(&mut header, &mut records, &entry.kind);
+    set_numbers(&mut header, &mut records, entry, map.len() as u64);
+    let ustar = header.as_ustar_mut();
+    if let Some(ustar) = ustar {
+        set_owner(&mut ustar.uname, &mut records, "uname", &entry.uname);
+        set_owner(&mut ustar.gname, &mut records, "gname", &entry.gname);
+    }
+    for (name, value) in &entry.xattrs {
+        pax::push(&mut records, xattr_keyword(name), value);
+        push_acl(&mut records, name, value);
+    }
+    header.set_cksum();
+    if !records.is_empty() {
+        push_extended(stream, b'x', b"pax_header", &records);
+    }
+    stream.extend_from_slice(header.as_bytes());
+    stream.extend_from_slice(&map);
+}
+
+fn push_extended(stream: &mut Vec<u8>, flag: u8, name: &[u8], records: &[u8]) {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_entry_type(tar::EntryType::new(flag));
+    header.set_size(records.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    stream.extend_from_slice(header.as_bytes());
+    stream.extend_from_slice(records);
+    pad(stream);
+}
+
+/// Names go into the header as they are where they fit: a reader passes those on byte by byte,
+/// while the names in pax records are meant to be UTF-8.
+fn set_path(header: &mut tar::Header, records: &mut Vec<u8>, path: &[u8]) {
+    let Some(ustar) = header.as_ustar_mut() else {
+        return;
+    };
+    if path.len() <= NAME_BYTES {
+        ustar.name[..path.len()].copy_from_slice(path);
+    } else if let Some(slash) = prefix_end(path) {
+        ustar.prefix[..slash].copy_from_slice(&path[..slash]);
+        let name = &path[slash + 1..];
+        ustar.name[..name.len()].copy_from_slice(name);
+    } else {
+        ustar.name.copy_from_slice(&path[..NAME_BYTES]);
+        pax::push(records, "path", path);
+    }
+}
+
+/// Where the slash is that splits `path` into a prefix and a name that both fit.
+fn prefix_end(path: &[u8]) -> Option<usize> {
+    let from = path.len() - NAME_BYTES - 1;
+    let until = PREFIX_BYTES.min(path.len() - 2);
+    (from.max(1)..=until).find(|at| path[*at] == b'/')
+}
+
+fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
+    let (flag, link) = match kind {
+        Kind::File { .. } => (b'0', None),
+        Kind::HardLink(to) => (b'1', Some(to)),
+        Kind::Symlink(to) => (b'2', Some(to)),
+        Kind::CharDevice(..) => (b'3', None),
+        Kind::BlockDevice(..) => (b'4', None),
+        Kind::Directory => (b'5', None),
+        Kind::Fifo => (b'6', None),
+        Kind::Unknown(flag) => (*flag, None),
+    };
+    header.set_entry_type(tar::EntryType::new(flag));
+    if let Some(to) = link {
+        let fits = to.len().min(NAME_BYTES);
+        header.as_old_mut().linkname[..fits].copy_from_slice(&to[..fits]);
+        if to.len() > NAME_BYTES {
+            pax::push(records, "linkpath", to);
+        }
+    }
+    let (major, minor) = match kind {
+        Kind::CharDevice(major, minor) | Kind::BlockDevice(major, minor) => (*major, *minor),
+        _ => (0, 0),
+    };
+    if let Some(ustar) = header.as_ustar_mut() {
+        set_octal(&mut ustar.dev_major, u64::from(major.min(ID_MAX)));
+        set_octal(&mut ustar.dev_minor, u64::from(minor.min(ID_MAX)));
+    }
+    if major > ID_MAX || minor > ID_MAX {
+        pax::push(records, "SCHILY.devmajor", major.to_string().as_bytes());
+        pax::push(records, "SCHILY.devminor", minor.to_string().as_bytes());
+    }
+}
+
+fn set_numbers(header: &mut tar::Header, records: &mut Vec<u8>, entry: &Entry, map_bytes: u64) {
+    let size = entry.data_bytes() + map_bytes;
+    let old = header.as_old_mut();
+    set_octal(&mut old.mode, u64::from(entry.mode & 0o7777));
+    set_octal(&mut old.uid, u64::from(entry.uid.min(ID_MAX)));
+    set_octal(&mut old.gid, u64::from(entry.gid.min(ID_MAX)));
+    set_octal(&mut old.size, size.min(SIZE_MAX));
+    set_octal(
+        &mut old.mtime,
+        entry.mtime.secs.clamp(0, TIME_MAX).unsigned_abs(),
+    );
+    if entry.uid > ID_MAX {
+        pax::push(records, "uid", entry.uid.to_string().as_bytes());
+    }
+    if entry.gid > ID_MAX {
+        pax::push(records, "gid", entry.gid.to_string().as_bytes());
+    }
+    if size > SIZE_MAX {
+        pax::push(records, "size", size.to_string().as_bytes());
+    }
+    if entry.mtime.nanos != 0 || !(0..=TIME_MAX).contains(&entry.mtime.secs) {
+        pax::push(records, "mtime", pax_time(entry.mtime).as_bytes());
+    }
+}
+
+/// The digits fill the field but for a last NUL, which every old tar wants.
+fn set_octal(field: &mut [u8], number: u64) {
+    let digits = field.len() - 1;
+    let text = format!("{number:0digits$o}");
+    field[..digits].copy_from_slice(&text.as_bytes()[text.len() - digits..]);
+    field[digits] = 0;
+}
+
+fn set_owner(field: &mut [u8; OWNER_BYTES], records: &mut Vec<u8>, keyword: &str, name: &[u8]) {
+    if name.len() < OWNER_BYTES {
+        field[..name.len()].copy_from_slice(name);
+    } else {
+        pax::push(records, keyword, name);
+    }
+}
+
+/// A time as a decimal number of seconds; the fraction of a negative one counts away from zero.
+fn pax_time(time: FileTime) -> String {
+    let fraction = |nanos: u32| {
+        format!(".{nanos:09}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned()
+    };
+    match (time.secs < 0, time.nanos) {
+        (true, nanos) if nanos > 0 => format!(
+            "-{}{}",
+            (time.secs + 1).unsigned_abs(),
+            fraction(1_000_000_000 - nanos)
+        ),
+        (_, nanos) => format!("{}{}", time.secs, fraction(nanos)),
+    }
+}
+
+/// The time that a decimal number of seconds means; digits after the ninth are dropped.
+pub(crate) fn parse_pax_time(text: &[u8]) -> Option<FileTime> {
+    let text = str::from_utf8(text).ok()?;
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let secs: i64 = whole.parse().ok()?;
+    let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
+    Some(match (is_negative, nanos) {
+        (false, nanos) => FileTime { secs, nanos },
+        (true, 0) => FileTime { secs: -secs, nanos },
+        (true, nanos) => FileTime {
+            secs: -secs - 1,
+            nanos: 1_000_000_000 - nanos,
+        },
+    })
+}
+
+/// A number of a header: octal digits, or base 256 as GNU tar writes large and negative ones.
+///
+/// # Errors
+/// What is neither, or does not fit.
+pub(crate) fn number(field: &[u8]) -> Result<i64> {
+    if let [first @ 0x80..=0xff, rest @ ..] = field {
+        let sign = if first & 0x40 == 0 { 0 } else { -1i128 };
+        let high = (sign << 6) | i128::from(first & 0x3f);
+        let value = rest
+            .iter()
+            .fold(high, |value, byte| value << 8 | i128::from(*byte));
+        return i64::try_from(value)
+            .ok()
+            .context("a number in a header is out of range");
+    }
+    let digits = field.iter().skip_while(|byte| **byte == b' ');
+    // One that begins with NUL is 0, whatever follows: so all others read it.
+    let digits: Vec<u8> = digits
+        .take_while(|byte| **byte != b' ' && **byte != 0)
+        .copied()
+        .collect();
+    digits.iter().try_fold(0i64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 8);
+        let digit = digit.context("a number in a header is not octal")?;
+        let value = value
+            .checked_mul(8)
+            .context("a number in a header is out of range")?;
+        Ok(value + i64::from(digit))
+    })
+}
+
+/// GNU tar writes `=` and `%` in the name of an attribute like this, and reads it so.
+fn xattr_keyword(name: &[u8]) -> Vec<u8> {
+    let mut keyword = XATTR_PREFIX.as_bytes().to_vec();
+    for byte in name {
+        match byte {
+            b'%' => keyword.extend_from_slice(b"%25"),
+            b'=' => keyword.extend_from_slice(b"%3D"),
+            byte => keyword.push(*byte),
+        }
+    }
+    keyword
+}
+
+/// ACLs stand as text too: `tar --acls` and bsdtar restore them from that alone.
+fn push_acl(records: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let mut acls = ACL_KEYWORDS.into_iter();
+    let keyword = acls.find(|(attribute, _)| *attribute == name);
+    if let Some((_, keyword)) = keyword
+        && let Some(text) = acl::text(value)
+    {
+        pax::push(records, keyword, text.as_bytes());
+    }
+}
+
+fn push_sparse_records(records: &mut Vec<u8>, entry: &Entry) {
+    pax::push(records, "GNU.sparse.major", b"1");
+    pax::push(records, "GNU.sparse.minor", b"0");
+    pax::push(records, "GNU.sparse.name", &entry.path);
+    pax::push(
+        records,
+        "GNU.sparse.realsize",
+        entry.size.to_string().as_bytes(),
+    );
+}
+
+/// A tar that knows no holes unpacks the map and the data under this name.
+fn sparse_path(path: &[u8]) -> Vec<u8> {
+    let name_at = path
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    [&path[..name_at], b"GNUSparseFile.0/", &path[name_at..]].concat()
+}
+
+fn sparse_map(extents: &[Extent]) -> Vec<u8> {
+    let mut map = format!("{}\n", extents.len()).into_bytes();
+    for extent in extents {
+        map.extend_from_slice(format!("{}\n{}\n", extent.offset, extent.length).as_bytes());
+    }
+    pad(&mut map);
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_count_away_from_zero() {
+        for (secs, nanos, text) in [
+            (0, 1, "0.000000001"),
+            (5, 0, "5"),
+            (-1, 500_000_000, "-0.5"),
+            (-2, 750_000_000, "-1.25"),
+            (-3, 0, "-3"),
+        ] {
+            assert_eq!(pax_time(FileTime { secs, nanos }), text);
+            assert_eq!(
+                parse_pax_time(text.as_bytes()),
+                Some(FileTime { secs, nanos })
+            );
+        }
+        for bad in ["", "x", "1.x", "--1", "+1", "1.-2", "99999999999999999999"] {
+            assert_eq!(parse_pax_time(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_octal_or_base_256() {
+        for (field, value) in [
+            (&b"0000644\0"[..], 0o644),
+            (b"   17 \0", 0o17),
+            (b"\0\0\0", 0),
+            (b"\x0005\0", 0),
+            (b"17\0 5", 0o17),
+            (b"\x80\0\x01\0", 256),
+            (b"\xff\xff\xff\xfe", -2),
+        ] {
+            assert_eq!(number(field).ok(), Some(value), "{field:?}");
+        }
+        assert!(number(b"8").is_err() && number(b"-1").is_err());
+        assert!(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").is_err());
+    }
+
+    #[test]
+    fn a_path_is_split_only_where_both_parts_fit() {
+        let path = |lengths: &[usize]| {
+            lengths
+                .iter()
+                .map(|n| "x".repeat(*n))
+                .collect::<Vec<_>>()
+                .join("/")
+                .into_bytes()
+        };
+        assert_eq!(prefix_end(&path(&[60, 60])), Some(60));
+        assert_eq!(prefix_end(&path(&[155, 100])), Some(155));
+        assert_eq!(prefix_end(&path(&[156, 100])), None);
+        assert_eq!(prefix_end(&path(&[155, 101])), None);
+        assert_eq!(prefix_end(&path(&[101])), None);
+        assert_eq!(prefix_end(b"/".repeat(101).as_slice()), Some(1));
+    }
+}

@@ -1,0 +1,246 @@
+//! One gzip member (RFC 1952) whose header tells the member's own length.
+//!
+//! The extra field carries the subfield `BK` with the length of the whole member as four bytes,
+//! least significant first, so that a reader can walk an archive without inflating it. Knows
+//! nothing of what a member holds.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, ensure};
+use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
+
+use crate::format::damage::Salvage;
+use crate::format::gunzip::Gunzip;
+
+/// Header with the extra field, before the deflated bytes.
+pub(crate) const HEADER_BYTES: usize = 20;
+/// CRC-32 and length, after them.
+pub(crate) const TRAILER_BYTES: usize = 8;
+const LENGTH_AT: usize = 16;
+/// FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
+const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
+
+/// The level unless another is asked for.
+pub const DEFAULT_LEVEL: i32 = 6;
+
+/// Compresses members, one after the other, independently of each other.
+pub struct Deflater(Compressor);
+
+impl Deflater {
+    /// # Errors
+    /// A level that is not from 0 to 12.
+    pub fn new(level: i32) -> Result<Self> {
+        let level = CompressionLvl::new(level).ok();
+        let level = level.with_context(|| "the compression level is a number from 0 to 12")?;
+        Ok(Self(Compressor::new(level)))
+    }
+
+    /// The member that holds `content`.
+    ///
+    /// # Errors
+    /// A content that makes a member of more than 4 GiB.
+    pub fn member(&mut self, content: &[u8]) -> Result<Vec<u8>> {
+        let bound = self.0.deflate_compress_bound(content.len());
+        let mut member = vec![0; HEADER_BYTES + bound + TRAILER_BYTES];
+        member[..LENGTH_AT].copy_from_slice(BEGIN);
+        let deflated = self
+            .0
+            .deflate_compress(content, &mut member[HEADER_BYTES..]);
+        let deflated_bytes = deflated.context("a member does not fit its bound")?;
+        let length = HEADER_BYTES + deflated_bytes + TRAILER_BYTES;
+        let length_u32 = u32::try_from(length).context("a member is longer than 4 GiB")?;
+        let content_u32 = u32::try_from(content.len()).context("a member holds more than 4 GiB")?;
+        member[LENGTH_AT..HEADER_BYTES].copy_from_slice(&length_u32.to_le_bytes());
+        let trailer = HEADER_BYTES + deflated_bytes;
+        member[trailer..trailer + 4].copy_from_slice(&libdeflater::crc32(content).to_le_bytes());
+        member[trailer + 4..length].copy_from_slice(&content_u32.to_le_bytes());
+        member.truncate(length);
+        Ok(member)
+    }
+}
+
+/// The length that the member at the start of `bytes` tells of itself; `None` where the member
+/// is another program's and tells none.
+///
+/// # Errors
+/// A length that cannot be one.
+pub fn told_length(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(header) = bytes.get(..HEADER_BYTES) else {
+        return Ok(None);
+    };
+    if &header[..4] != b"\x1f\x8b\x08\x04" || &header[10..LENGTH_AT] != b"\x08\0BK\x04\0" {
+        return Ok(None);
+    }
+    let mut length = [0; 4];
+    length.copy_from_slice(&header[LENGTH_AT..]);
+    let length = u32::from_le_bytes(length) as usize;
+    ensure!(
+        length > HEADER_BYTES + TRAILER_BYTES,
+        "a member tells a length of {length} bytes, less than its own header"
+    );
+    Ok(Some(length))
+}
+
+/// Whether a header that tells a length is the writer's to the last byte.
+pub(crate) fn is_as_written(header: &[u8]) -> bool {
+    header.starts_with(BEGIN)
+}
+
+/// Inflates members that tell their length, one after the other.
+pub(crate) enum Inflater {
+    /// Twice as fast. Takes some deflated data that gzip(1) refuses, such as an incomplete code
+    /// for distances, and does not tell whether it used all of its input.
+    Fast(Decompressor),
+    /// Refuses all that gzip(1) does, and unused bytes.
+    Strict(Decompress),
+}
+
+impl Inflater {
+    pub(crate) fn new(is_strict: bool) -> Self {
+        if is_strict {
+            Self::Strict(Decompress::new(false))
+        } else {
+            Self::Fast(Decompressor::new())
+        }
+    }
+
+    /// What a member holds.
+    ///
+    /// # Errors
+    /// Why it is corrupt.
+    pub(crate) fn member(&mut self, member: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let mut content = vec![0; content_bytes(member)];
+        let deflated = &member[HEADER_BYTES..member.len() - TRAILER_BYTES];
+        match self {
+            Self::Fast(decompressor) => inflate_fast(decompressor, deflated, &mut content)?,
+            Self::Strict(decompress) => inflate_strictly(decompress, deflated, &mut content)?,
+        }
+        let trailer = &member[member.len() - TRAILER_BYTES..];
+        if trailer[..4] != libdeflater::crc32(&content).to_le_bytes() {
+            return Err("the checksum of a member is wrong");
+        }
+        Ok(content)
+    }
+}
+
+const UNLIKE_TOLD: &str = "a member holds another number of bytes than it tells";
+const NOT_DEFLATED: &str = "a member cannot be inflated";
+
+fn inflate_fast(
+    decompressor: &mut Decompressor,
+    deflated: &[u8],
+    content: &mut [u8],
+) -> Result<(), &'static str> {
+    match decompressor.deflate_decompress(deflated, content) {
+        Ok(count) if count == content.len() => Ok(()),
+        Ok(_) | Err(DecompressionError::InsufficientSpace) => Err(UNLIKE_TOLD),
+        Err(DecompressionError::BadData) => Err(NOT_DEFLATED),
+    }
+}
+
+fn inflate_strictly(
+    decompress: &mut Decompress,
+    deflated: &[u8],
+    content: &mut [u8],
+) -> Result<(), &'static str> {
+    decompress.reset(false);
+    let status = decompress.decompress(deflated, content, FlushDecompress::Finish);
+    let is_full = decompress.total_out() == content.len() as u64;
+    match status {
+        Err(_) => Err(NOT_DEFLATED),
+        Ok(Status::StreamEnd) if !is_full => Err(UNLIKE_TOLD),
+        Ok(Status::StreamEnd) if decompress.total_in() == deflated.len() as u64 => Ok(()),
+        Ok(Status::StreamEnd) => Err("a member has bytes after its end"),
+        Ok(_) if is_full => Err(UNLIKE_TOLD),
+        Ok(_) => Err(NOT_DEFLATED),
+    }
+}
+
+/// What can be inflated of a corrupt member, up to so many bytes.
+pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
+    let mut content = Vec::new();
+    let mut gunzip = Gunzip::new(member);
+    // In small steps: what the failing one inflated is not handed out.
+    let mut step = [0; 64];
+    while let Ok(count @ 1..) = gunzip.read(&mut step) {
+        content.extend_from_slice(&step[..count]);
+        if content.len() >= max_bytes {
+            break;
+        }
+    }
+    Salvage {
+        is_complete: content.len() == content_bytes(member),
+        content,
+    }
+}
+
+/// What a member tells that it holds: its last four bytes.
+pub(crate) fn content_bytes(member: &[u8]) -> usize {
+    let told = member.last_chunk().copied().unwrap_or_default();
+    u32::from_le_bytes(told) as usize
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_impossible_length_or_level_is_refused() {
+        let mut member = Deflater::new(1).unwrap().member(b"x").unwrap();
+        member[LENGTH_AT..HEADER_BYTES].copy_from_slice(&28u32.to_le_bytes());
+        assert!(told_length(&member).is_err());
+        assert!(Deflater::new(13).is_err());
+        assert_eq!(told_length(b"\x1f\x8b\x08\0").unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_strict_reading_refuses() {
+        let whole = Deflater::new(6).unwrap().member(&[7; 5000]).unwrap();
+        let with = |at: usize, more: &[u8]| {
+            let mut member = whole.clone();
+            member.splice(at..at, more.iter().copied());
+            member
+        };
+        let read = |member: &[u8]| Inflater::new(true).member(member);
+        assert_eq!(read(&whole).unwrap(), [7; 5000]);
+        let end = whole.len() - TRAILER_BYTES;
+        let hidden = "a member has bytes after its end";
+        assert_eq!(read(&with(end, b"\0")), Err(hidden));
+        assert_eq!(read(&with(end, &whole[end..])), Err(hidden));
+        assert_eq!(read(&with(HEADER_BYTES, b"\xff")), Err(NOT_DEFLATED));
+        let mut longer = whole.clone();
+        longer[end + 4] += 1;
+        assert_eq!(read(&longer), Err(UNLIKE_TOLD));
+        longer[end + 4] -= 2;
+        assert_eq!(read(&longer), Err(UNLIKE_TOLD));
+        let mut other = whole.clone();
+        other[end] ^= 1;
+        assert_eq!(read(&other), Err("the checksum of a member is wrong"));
+    }
+
+    proptest! {
+        #[test]
+        fn members_joined_are_walked_by_length_and_read_by_any_gunzip(
+            contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..5000), 1..5),
+            level in 0..=12,
+        ) {
+            let mut deflater = Deflater::new(level).unwrap();
+            let members: Vec<_> = contents.iter().map(|c| deflater.member(c).unwrap()).collect();
+            let joined = members.concat();
+            let mut at = 0;
+            for member in &members {
+                prop_assert_eq!(told_length(&joined[at..]).unwrap(), Some(member.len()));
+                let fast = Inflater::new(false).member(member);
+                prop_assert_eq!(&fast, &Inflater::new(true).member(member));
+                prop_assert!(contents.contains(&fast.unwrap()));
+                at += member.len();
+            }
+            let mut read = Vec::new();
+            flate2::read::MultiGzDecoder::new(&joined[..]).read_to_end(&mut read).unwrap();
+            prop_assert_eq!(read, contents.concat());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Where the data of a file with holes lies, as foreign and own archives tell it: the four ways
+//! of GNU tar (its manual, "Storing Sparse Files" and "Basic Tar Format").
+//!
+//! Knows no stream: a caller brings the records and blocks.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::format::entry::Extent;
+use crate::format::header::{BLOCK_BYTES, number};
+use crate::format::pax::{Record, Records};
+
+/// A file in more pieces is refused: the archive may be hostile.
+pub(crate) const EXTENTS_MAX: usize = 1_000_000;
+
+/// Offset and length of one extent in the old format, and how many its header has room for.
+const OLD_EXTENT_BYTES: usize = 24;
+const OLD_IN_HEADER: std::ops::Range<usize> = 386..482;
+const OLD_IN_BLOCK: std::ops::Range<usize> = 0..504;
+
+/// What the records of an extended header tell of holes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing: the file is all data.
+    Nothing,
+    /// Formats 0.0 and 0.1: the records are the map.
+    Map(Vec<Extent>),
+    /// Format 1.0: the map stands before the data.
+    BeforeData,
+}
+
+/// # Errors
+/// A format that is none of GNU tar's, a map that is malformed.
+pub(crate) fn told(records: &Records) -> Result<Told> {
+    let text = |keyword| {
+        let value = records.last(keyword).map(str::from_utf8).transpose();
+        value.context("a sparse map is not UTF-8")
+    };
+    match (text("GNU.sparse.major")?, text("GNU.sparse.minor")?) {
+        (Some("1"), Some("0")) => return Ok(Told::BeforeData),
+        (None | Some("0"), _) => {}
+        (Some(major), minor) => bail!(
+            "the sparse format {}.{} is unknown",
+            major.escape_debug(),
+            minor.unwrap_or("?").escape_debug()
+        ),
+    }
+    let numbers: Vec<u64> = if let Some(map) = text("GNU.sparse.map")? {
+        let parts = map.split(',').filter(|part| !part.is_empty());
+        parts.map(parse).collect::<Result<_>>()?
+    } else {
+        let is_number = |(keyword, _): &Record<'_>| {
+            [&b"GNU.sparse.offset"[..], b"GNU.sparse.numbytes"].contains(keyword)
+        };
+        let pieces = records.iter().filter(is_number);
+        pieces
+            .map(|(_, value)| parse(str::from_utf8(value)?))
+            .collect::<Result<_>>()?
+    };
+    if numbers.is_empty() && records.last("GNU.sparse.size").is_none() {
+        return Ok(Told::Nothing);
+    }
+    Ok(Told::Map(pair(&numbers)?))
+}
+
+/// A number of a sparse map.
+pub(crate) fn parse(text: &str) -> Result<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_number);
+    number.with_context(|| format!("'{}' is no number of a sparse map", text.escape_debug()))
+}
+
+/// Offsets and lengths in turn as extents.
+pub(crate) fn pair(numbers: &[u64]) -> Result<Vec<Extent>> {
+    ensure!(numbers.len().is_multiple_of(2), "a sparse map is cut short");
+    check_count(numbers.len() / 2)?;
+    let extent = |pair: &[u64]| Extent {
+        offset: pair[0],
+        length: pair[1],
+    };
+    Ok(numbers.chunks_exact(2).map(extent).collect())
+}
+
+pub(crate) fn check_count(count: usize) -> Result<()> {
+    ensure!(
+        count <= EXTENTS_MAX,
+        "a sparse map has more than {EXTENTS_MAX} extents"
+    );
+    Ok(())
+}
+
+/// The extents that a header of the old format has room for, and whether more blocks follow.
+pub(crate) fn old_in_header(block: &[u8; BLOCK_BYTES]) -> Result<(Vec<Extent>, bool)> {
+    Ok((
+        old_extents(&block[OLD_IN_HEADER])?,
+        block[OLD_IN_HEADER.end] != 0,
+    ))
+}
+
+/// The same of a block that follows such a header.
+pub(crate) fn old_in_block(block: &[u8; BLOCK_BYTES]) -> Result<(Vec<Extent>, bool)> {
+    Ok((
+        old_extents(&block[OLD_IN_BLOCK])?,
+        block[OLD_IN_BLOCK.end] != 0,
+    ))
+}
+
+fn old_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
+    let (records, _) = bytes.as_chunks::<OLD_EXTENT_BYTES>();
+    let used = records.iter().take_while(|record| record[12] != 0);
+    used.map(|record| {
+        let number = |field| {
+            u64::try_from(number(field)?)
+                .ok()
+                .context("a sparse map is malformed")
+        };
+        Ok(Extent {
+            offset: number(&record[..12])?,
+            length: number(&record[12..])?,
+        })
+    })
+    .collect()
+}
+
+/// Extents in ascending order and within the file, of so many bytes together.
+///
+/// # Errors
+/// The rule that they break.
+pub(crate) fn check(extents: &[Extent], size: u64, data_bytes: u64) -> Result<()> {
+    let (mut end, mut sum) = (0, 0u64);
+    for extent in extents {
+        let until = extent.offset.checked_add(extent.length);
+        let until = until.filter(|until| extent.offset >= end && *until <= size);
+        end = until.context("the extents of a sparse map overlap or leave the file")?;
+        sum += extent.length;
+    }
+    ensure!(
+        sum == data_bytes,
+        "a sparse map tells {sum} bytes of data, the header {data_bytes}"
+    );
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Reading: members inflated, entries out of them, and what is wrong with either.
+//!
+//! Knows no catalog.
+
+pub(crate) mod blocks;
+pub mod check;
+pub mod entries;
+pub mod finding;
+pub(crate) mod holes;
+pub mod inflate;
+pub mod last;
+pub(crate) mod pieces;
+pub mod reader;
+pub(crate) mod salvage;
+pub mod seek;
+pub(crate) mod streamed;

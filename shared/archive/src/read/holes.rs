@@ -1,0 +1,98 @@
+//! The map of a file with holes, as it is read from the stream and from the records before it.
+//!
+//! Knows where maps stand; what they mean is sparse.rs'.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+
+use crate::format::decode::{Block, flag, real_size_of};
+use crate::format::entry::Extent;
+use crate::format::header::BLOCK_BYTES;
+use crate::format::pax::Told;
+use crate::format::sparse;
+use crate::read::blocks::{Blocks, Content};
+
+/// The map in the header of GNU tar's old format, and in the blocks between it and the content.
+pub(crate) fn old_map<R: Read>(blocks: &mut Blocks<R>, block: &Block) -> Result<Vec<Extent>> {
+    let (mut extents, mut more) = sparse::old_in_header(block)?;
+    while more {
+        let (further, still_more) = sparse::old_in_block(&blocks.block()?)?;
+        extents.extend(further);
+        sparse::check_count(extents.len())?;
+        more = still_more;
+    }
+    Ok(extents)
+}
+
+/// The map of a file and the size of it with its holes; `None` where it has none. The content is
+/// left at the begin of the data.
+///
+/// # Errors
+/// A map that cannot be one, those of the input.
+pub(crate) fn map<R: Read>(
+    blocks: &mut Blocks<R>,
+    block: &Block,
+    told: Told<'_>,
+    old: Option<Vec<Extent>>,
+) -> Result<Option<(Vec<Extent>, u64)>> {
+    // One that tells no extent and has data is a file like others.
+    let old = old.filter(|extents| !extents.is_empty() || blocks.content_left == 0);
+    let extents = match sparse::told(told.own)? {
+        sparse::Told::Nothing => old,
+        sparse::Told::Map(extents) => Some(extents),
+        sparse::Told::BeforeData => Some(before_data(blocks)?),
+    };
+    let Some(extents) = extents else {
+        return Ok(None);
+    };
+    let size = real_size_of(block, told)?;
+    sparse::check(&extents, size, blocks.content_left)?;
+    Ok(Some((extents, size)))
+}
+
+/// Whether the map of an entry stands before its content.
+pub(crate) fn is_old(block: &Block) -> bool {
+    flag(block) == b'S'
+}
+
+fn before_data<R: Read>(blocks: &mut Blocks<R>) -> Result<Vec<Extent>> {
+    let mut lines = Lines {
+        blocks,
+        block: [0; BLOCK_BYTES],
+        at: BLOCK_BYTES,
+    };
+    let count = usize::try_from(lines.next()?)?;
+    sparse::check_count(count)?;
+    let numbers: Result<Vec<u64>> = (0..count * 2).map(|_| lines.next()).collect();
+    sparse::pair(&numbers?)
+}
+
+/// The numbers of a sparse map of format 1.0, each on a line, in whole blocks before the data.
+struct Lines<'a, R> {
+    blocks: &'a mut Blocks<R>,
+    block: Block,
+    at: usize,
+}
+
+impl<R: Read> Lines<'_, R> {
+    fn next(&mut self) -> Result<u64> {
+        let mut digits = String::new();
+        loop {
+            if self.at == BLOCK_BYTES {
+                let mut content = Content(self.blocks);
+                content
+                    .read_exact(&mut self.block)
+                    .context("a sparse map is cut short")?;
+                self.at = 0;
+            }
+            let byte = self.block[self.at];
+            self.at += 1;
+            match byte {
+                b'\n' => return sparse::parse(&digits),
+                b'0'..=b'9' if digits.len() < 20 => digits.push(char::from(byte)),
+                _ => bail!("a sparse map is malformed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! An archive's content, inflated on all cores where its members tell their length, and the
+//! hash of the file, taken on the way.
+//!
+//! Members of other programs, and those too large to be held whole, are inflated one after the
+//! other as a stream. Bounded queues bound the memory, however the archive was made. Knows
+//! nothing of tar.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::Builder;
+
+use anyhow::{Result, ensure};
+
+pub use crate::format::damage::{Damage, DamageKind, Salvage};
+use crate::format::member::{
+    HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, told_length,
+};
+use crate::hashed::{self, Hashed, Whole};
+use crate::read::streamed::{Awaited, Piece, Streamed, stream};
+use crate::threads::{begin_some, needed};
+
+/// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
+/// smaller.
+const MEMBER_MAX_BYTES: usize = 8 << 20;
+/// More would multiply the memory and not the speed.
+const JOBS_MAX: usize = 6;
+
+/// Reads the content of an archive.
+pub struct Inflate {
+    order: Receiver<Awaited>,
+    /// The stream piece by piece, as its chunks come.
+    current: Option<Awaited>,
+    reading: Option<std::thread::JoinHandle<Option<Whole>>>,
+    read_bytes: Arc<AtomicU64>,
+    pub(crate) piece: Vec<u8>,
+    pub(crate) at: usize,
+}
+
+/// A member, and where its content is awaited.
+struct Job {
+    offset: u64,
+    member: Vec<u8>,
+    result: SyncSender<Result<Piece, Damage>>,
+}
+
+impl Inflate {
+    /// Opens an archive and begins to read it.
+    ///
+    /// # Errors
+    /// Those of opening it, and what is no regular file.
+    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
+        let file = hashed::open(archive)?;
+        ensure!(file.metadata()?.is_file(), "it is no regular file");
+        Ok(Self::new(file, jobs)?)
+    }
+
+    /// Begins to read a file from where it is.
+    ///
+    /// # Errors
+    /// No more threads to be had.
+    pub fn new(file: File, jobs: usize) -> io::Result<Self> {
+        Self::begin(file, None, jobs, false)
+    }
+
+    /// Reads some parts of a file, each of which begins and ends with a member, one after the
+    /// other as if nothing were between them.
+    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> io::Result<Self> {
+        Self::begin(file, Some(parts), jobs, false)
+    }
+
+    /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
+    /// archive of bk's.
+    ///
+    /// # Errors
+    /// No more threads to be had.
+    pub fn strict(file: File, jobs: usize) -> io::Result<Self> {
+        Self::begin(file, None, jobs, true)
+    }
+
+    fn begin(
+        file: File,
+        parts: Option<Vec<Range<u64>>>,
+        jobs: usize,
+        is_strict: bool,
+    ) -> io::Result<Self> {
+        let jobs = jobs.clamp(1, JOBS_MAX);
+        let (job_in, job_out) = sync_channel::<Job>(1);
+        let (order_in, order) = sync_channel(jobs + 2);
+        let job_out = Arc::new(Mutex::new(job_out));
+        let read_bytes = Arc::<AtomicU64>::default();
+        let reading = Reading {
+            input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
+            jobs: job_in,
+            order: order_in,
+            offset: 0,
+            parts: parts.map(Vec::into_iter),
+            part_end: 0,
+            is_strict,
+            has_own: false,
+            foreign: None,
+        };
+        // The one that cannot be done without comes first.
+        let reading = needed(Builder::new().spawn(move || reading.run()))?;
+        begin_some(jobs, || {
+            let job_out = job_out.clone();
+            Builder::new().spawn(move || inflate(&job_out, is_strict))
+        })?;
+        Ok(Self {
+            order,
+            current: None,
+            reading: Some(reading),
+            read_bytes,
+            piece: Vec::new(),
+            at: 0,
+        })
+    }
+
+    /// The next part of the content; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// Damage. What comes after a corrupt member follows all the same, where the members tell
+    /// their length.
+    pub fn next_piece(&mut self) -> Option<Result<Piece, Damage>> {
+        loop {
+            if let Some(awaited) = &self.current {
+                if let Ok(piece) = awaited.recv() {
+                    return Some(piece);
+                }
+                self.current = None;
+            }
+            self.current = Some(self.order.recv().ok()?);
+        }
+    }
+
+    /// How much of the file was read so far.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Length and hash of the file, once it was read to its end; `None` where it could not be.
+    pub fn whole(mut self) -> Option<Whole> {
+        while self.next_piece().is_some() {}
+        self.reading.take()?.join().ok()?
+    }
+}
+
+impl Read for Inflate {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.next_piece() {
+                None => return Ok(0),
+                Some(Err(damage)) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+                }
+                Some(Ok(piece)) => (self.piece, self.at) = (piece.content, 0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len() - self.at);
+        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+fn inflate(jobs: &Mutex<Receiver<Job>>, is_strict: bool) {
+    let mut inflater = Inflater::new(is_strict);
+    loop {
+        let job = jobs.lock().map(|jobs| jobs.recv());
+        let Ok(Ok(job)) = job else {
+            return;
+        };
+        let offset = job.offset;
+        let piece = match inflater.member(&job.member) {
+            Ok(content) => Ok(Piece { offset, content }),
+            Err(reason) => Err(Damage {
+                salvage: Some(salvage(&job.member, MEMBER_MAX_BYTES)),
+                ..Damage::new(DamageKind::Corrupt, offset, reason)
+            }),
+        };
+        // Nobody waits for it once the reader was dropped.
+        let _ = job.result.send(piece);
+    }
+}
+
+/// Cuts the file into members and hands them on.
+struct Reading {
+    input: BufReader<Hashed>,
+    jobs: SyncSender<Job>,
+    order: SyncSender<Awaited>,
+    offset: u64,
+    /// What is still to be read, where that is not all.
+    parts: Option<std::vec::IntoIter<Range<u64>>>,
+    /// Of the part that is being read.
+    part_end: u64,
+    /// Whether headers are held against those that bk writes.
+    is_strict: bool,
+    /// Whether a member of bk's was seen.
+    has_own: bool,
+    /// The first member that is none.
+    foreign: Option<u64>,
+}
+
+impl Reading {
+    /// To the end of the file, or until nobody listens.
+    fn run(mut self) -> Option<Whole> {
+        loop {
+            match self.next_part().and_then(|is_more| match is_more {
+                true => self.next_member(),
+                false => Ok(false),
+            }) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(damage) => {
+                    self.tell(damage);
+                    break;
+                }
+            }
+        }
+        if self.parts.is_none() {
+            // The hash is of the whole file, whatever is wrong with what it holds.
+            io::copy(&mut self.input, &mut io::sink()).ok()?;
+        }
+        self.input.into_inner().whole()
+    }
+
+    /// Goes to the next part where one is over. Whether there is more to read.
+    fn next_part(&mut self) -> Result<bool, Damage> {
+        let Some(parts) = &mut self.parts else {
+            return Ok(true);
+        };
+        if self.offset < self.part_end {
+            return Ok(true);
+        }
+        if self.offset > self.part_end {
+            return Err(self.damage(DamageKind::Corrupt, "it was written to meanwhile"));
+        }
+        let Some(part) = parts.next() else {
+            return Ok(false);
+        };
+        (self.offset, self.part_end) = (part.start, part.end);
+        let sought = self.input.seek(SeekFrom::Start(part.start));
+        sought.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+        Ok(true)
+    }
+
+    /// Whether anybody listens.
+    fn tell(&self, damage: Damage) -> bool {
+        let (result, awaited) = sync_channel(1);
+        result.send(Err(damage)).is_ok() && self.order.send(awaited).is_ok()
+    }
+
+    /// Whether another may follow.
+    fn next_member(&mut self) -> Result<bool, Damage> {
+        let mut member = Vec::new();
+        self.read(HEADER_BYTES, &mut member)?;
+        if member.is_empty() && self.offset > 0 {
+            return Ok(false);
+        }
+        let begin = &member[..member.len().min(2)];
+        if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
+            return Err(match self.offset {
+                0 => self.damage(DamageKind::NotGzip, "it is no gzip file"),
+                _ => self.damage(
+                    DamageKind::Trailing,
+                    "bytes that are no gzip member follow the last one",
+                ),
+            });
+        }
+        if member.len() < HEADER_BYTES {
+            // The shortest member of any program is as long as a header of bk's.
+            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+        }
+        let told = told_length(&member);
+        let told = told.map_err(|error| self.damage(DamageKind::Corrupt, &error.to_string()))?;
+        if self.is_strict && !self.check_header(&member, told.is_some()) {
+            return Ok(false);
+        }
+        match told {
+            Some(length) if length <= MEMBER_MAX_BYTES => self.hand_on(length, member),
+            Some(length) => self.stream_own(length, member),
+            None => {
+                let input = io::Cursor::new(member).chain(&mut self.input);
+                match stream(&self.order, self.offset, input) {
+                    Streamed::Whole(bytes) => self.offset += bytes,
+                    Streamed::Damaged(damage) => return Err(damage),
+                    Streamed::Gone => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Tells of a header that bk does not write beside those that it does. Whether anybody
+    /// listens.
+    fn check_header(&mut self, header: &[u8], is_own: bool) -> bool {
+        const REASON: &str = "the header of a member is not as bk writes it";
+        let odd = |offset| Damage::new(DamageKind::Odd, offset, REASON);
+        self.has_own |= is_own;
+        if !is_own && self.foreign.is_none() {
+            self.foreign = Some(self.offset);
+        }
+        match self.foreign {
+            // Told once, and then for each that comes.
+            Some(offset) if self.has_own => {
+                self.foreign = None;
+                self.tell(odd(offset))
+            }
+            _ if is_own && !is_as_written(header) => self.tell(odd(self.offset)),
+            _ => true,
+        }
+    }
+
+    fn hand_on(&mut self, length: usize, mut member: Vec<u8>) -> Result<bool, Damage> {
+        self.read(length - HEADER_BYTES, &mut member)?;
+        if member.len() < length {
+            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+        }
+        let offset = self.offset;
+        self.offset += length as u64;
+        if content_bytes(&member) > MEMBER_MAX_BYTES {
+            // A file of a great many holes has such a map; or the length is damaged.
+            return Ok(match stream(&self.order, offset, &member[..]) {
+                Streamed::Whole(bytes) if bytes == length as u64 => true,
+                Streamed::Whole(_) => self.tell(Damage::new(
+                    DamageKind::Corrupt,
+                    offset,
+                    "a member has bytes after its end",
+                )),
+                Streamed::Damaged(damage) => self.tell(Damage {
+                    kind: DamageKind::Corrupt,
+                    ..damage
+                }),
+                Streamed::Gone => false,
+            });
+        }
+        let (result, awaited) = sync_channel(1);
+        let job = Job {
+            offset,
+            member,
+            result,
+        };
+        Ok(self.order.send(awaited).is_ok() && self.jobs.send(job).is_ok())
+    }
+
+    /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.
+    fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
+        let offset = self.offset;
+        let input = io::Cursor::new(begin).chain(&mut self.input);
+        match stream(&self.order, offset, input) {
+            Streamed::Whole(bytes) => {
+                self.offset += bytes;
+                let is_wrong = self.is_strict && bytes != told as u64;
+                let reason = "a member is of another length than it tells";
+                Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
+            }
+            Streamed::Damaged(damage) => Err(damage),
+            Streamed::Gone => Ok(false),
+        }
+    }
+
+    /// Reads up to so many bytes onto the end of `bytes`.
+    fn read(&mut self, count: usize, bytes: &mut Vec<u8>) -> Result<(), Damage> {
+        let read = self.input.by_ref().take(count as u64).read_to_end(bytes);
+        read.map(|_| ())
+            .map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))
+    }
+
+    fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
+        Damage::new(kind, self.offset, reason)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::format::member::Deflater;
+    use crate::hashed::hex;
+    use sha2::{Digest, Sha256};
+    use std::io::Write;
+
+    fn open(bytes: &[u8]) -> Inflate {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        Inflate::new(file, 3).unwrap()
+    }
+
+    fn members() -> (Vec<Vec<u8>>, Vec<u8>) {
+        let contents: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 5000 * usize::from(n)]).collect();
+        let mut deflater = Deflater::new(6).unwrap();
+        let joined = contents.iter().map(|it| deflater.member(it).unwrap());
+        (contents.clone(), joined.collect::<Vec<_>>().concat())
+    }
+
+    #[test]
+    fn own_and_foreign_members_are_joined_in_their_order_and_hashed() {
+        let (contents, own) = members();
+        let foreign = |bytes: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let all = contents.concat();
+        // As the map of a file of a great many holes.
+        let large = vec![7; MEMBER_MAX_BYTES + 1];
+        let large_member = Deflater::new(6).unwrap().member(&large).unwrap();
+        for (bytes, content) in [
+            (
+                [&own[..], &large_member, &own].concat(),
+                [&all[..], &large, &all].concat(),
+            ),
+            (own.clone(), all.clone()),
+            (foreign(&all), all.clone()),
+            (
+                [own.clone(), foreign(b"more")].concat(),
+                [&all[..], b"more"].concat(),
+            ),
+            (
+                [foreign(b"first"), own.clone()].concat(),
+                [b"first", &all[..]].concat(),
+            ),
+        ] {
+            let mut inflate = open(&bytes);
+            let mut read = Vec::new();
+            inflate.read_to_end(&mut read).unwrap();
+            assert_eq!(read, content);
+            let whole = inflate.whole().unwrap();
+            assert_eq!(whole.bytes, bytes.len() as u64);
+            assert_eq!(whole.hash, hex(Sha256::new_with_prefix(&bytes)));
+        }
+    }
+
+    #[test]
+    fn damage_is_told_by_its_kind_and_member_and_the_rest_follows() {
+        let (contents, own) = members();
+        let damages = |bytes: &[u8]| {
+            let mut inflate = open(bytes);
+            let (mut pieces, mut damages) = (0, Vec::new());
+            while let Some(piece) = inflate.next_piece() {
+                match piece {
+                    Ok(_) => pieces += 1,
+                    Err(damage) => damages.push((damage.kind, damage.offset)),
+                }
+            }
+            (pieces, damages)
+        };
+        let first = told_length(&own).unwrap().unwrap() as u64;
+        let mut flipped = own.clone();
+        let at = first as usize + HEADER_BYTES + 3;
+        flipped[at] ^= 0xff;
+        assert_eq!(damages(&flipped), (39, vec![(DamageKind::Corrupt, first)]));
+        let cut = &own[..own.len() - 1];
+        let (pieces, damage) = damages(cut);
+        assert_eq!(
+            (pieces, damage[0].0),
+            (contents.len() - 1, DamageKind::Truncated)
+        );
+        let trailing = [&own[..], b"junk"].concat();
+        let (_, damage) = damages(&trailing);
+        assert_eq!(damage, [(DamageKind::Trailing, own.len() as u64)]);
+        assert_eq!(damages(b"junk"), (0, vec![(DamageKind::NotGzip, 0)]));
+        assert_eq!(damages(b""), (0, vec![(DamageKind::NotGzip, 0)]));
+    }
+
+    #[test]
+    fn a_reader_that_is_dropped_ends_its_threads() {
+        let (_, own) = members();
+        let mut inflate = open(&own.repeat(20));
+        assert!(inflate.next_piece().is_some());
+        let reading = inflate.reading.take().unwrap();
+        drop(inflate);
+        reading.join().unwrap();
+    }
+}

@@ -1,0 +1,183 @@
+//! The content of an archive for its check: what is damaged is noted, and passed on as far as it
+//! could be saved.
+//!
+//! Knows where bk's members begin an entry; reads no entry.
+
+use std::io::{self, Read};
+
+use crate::format::damage::{Damage, DamageKind};
+use crate::format::decode::begins_entry;
+use crate::format::header::BLOCK_BYTES;
+use crate::hashed::Whole;
+use crate::read::finding::{Finding, FindingKind};
+use crate::read::inflate::Inflate;
+
+/// A tar stream that remembers what is wrong with it.
+pub(crate) struct Pieces<'a> {
+    inflate: Inflate,
+    go_on: &'a mut dyn FnMut(u64) -> bool,
+    told_bytes: u64,
+    is_stopped: bool,
+    findings: Vec<Finding>,
+    piece: Vec<u8>,
+    at: usize,
+    /// Of the member that the piece is from.
+    offset: u64,
+    /// The finding that the piece is the salvage of.
+    damaged: Option<usize>,
+    /// Why what follows the piece is not there.
+    lost: Option<Damage>,
+    is_at_end: bool,
+    /// Whether something was found since entries were last found to begin.
+    is_suspect: bool,
+    /// Findings whose bytes were read since they were last asked for.
+    met: Vec<usize>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn new(inflate: Inflate, go_on: &'a mut dyn FnMut(u64) -> bool) -> Self {
+        Self {
+            inflate,
+            go_on,
+            told_bytes: 0,
+            is_stopped: false,
+            findings: Vec::new(),
+            piece: Vec::new(),
+            at: 0,
+            offset: 0,
+            damaged: None,
+            lost: None,
+            is_at_end: false,
+            is_suspect: false,
+            met: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
+    /// Notes what is wrong with what was read last.
+    pub(crate) fn find(&mut self, kind: FindingKind, reason: &str) {
+        self.findings.push(Finding::new(kind, self.offset, reason));
+    }
+
+    /// The findings that were met since the last time.
+    pub(crate) fn take_met(&mut self) -> impl Iterator<Item = &mut Finding> {
+        let met = std::mem::take(&mut self.met);
+        let findings = self.findings.iter_mut().enumerate();
+        findings
+            .filter(move |(at, _)| met.contains(at))
+            .map(|(_, finding)| finding)
+    }
+
+    /// Goes to where the next member begins an entry, or ends the archive. Whether there is
+    /// one.
+    pub(crate) fn find_entry(&mut self) -> bool {
+        while self.next() {
+            if begins_entry(&self.piece) || is_end(&self.piece) {
+                self.is_suspect = self.damaged.is_some();
+                return true;
+            }
+            self.met.extend(self.damaged);
+        }
+        false
+    }
+
+    /// Reads what is left; the file, and what is wrong with it. `None` where it was stopped.
+    pub(crate) fn finish(mut self) -> Option<(Option<Whole>, Vec<Finding>)> {
+        while self.next() {}
+        let whole = if self.is_stopped {
+            return None;
+        } else {
+            self.inflate.whole()
+        };
+        self.findings.sort_by_key(|finding| finding.offset);
+        Some((whole, self.findings))
+    }
+
+    /// Fetches the next piece; whether there is one.
+    fn next(&mut self) -> bool {
+        self.piece.clear();
+        self.at = 0;
+        let was_damaged = self.damaged.take().is_some();
+        self.lost = None;
+        let piece = self.inflate.next_piece();
+        let read_bytes = self.inflate.read_bytes();
+        if self.is_stopped || !(self.go_on)(read_bytes - self.told_bytes) {
+            self.is_stopped = true;
+            return false;
+        }
+        self.told_bytes = read_bytes;
+        match piece {
+            None => {
+                self.is_at_end = true;
+                return false;
+            }
+            Some(Ok(piece)) => (self.piece, self.offset) = (piece.content, piece.offset),
+            Some(Err(damage)) => self.damage(damage, was_damaged),
+        }
+        true
+    }
+
+    fn damage(&mut self, damage: Damage, was_damaged: bool) {
+        self.is_suspect |= damage.kind != DamageKind::Odd;
+        self.offset = damage.offset;
+        if was_damaged && damage.kind == DamageKind::Trailing {
+            // Where the length of a member is damaged, the next one cannot be found.
+            if let Some(last) = self.findings.last_mut() {
+                last.reason
+                    .push_str("; no member follows where it should end");
+            }
+            let kind = DamageKind::Corrupt;
+            self.lost = Some(Damage { kind, ..damage });
+            return;
+        }
+        let finding = Finding::new(damage.kind.into(), damage.offset, &damage.reason);
+        let is_same = |last: &Finding| (last.kind, last.offset) == (finding.kind, finding.offset);
+        if !self.findings.last().is_some_and(is_same) {
+            self.findings.push(finding);
+        }
+        self.damaged = Some(self.findings.len() - 1);
+        let is_lost = match &damage.salvage {
+            Some(salvage) => !salvage.is_complete,
+            None => damage.kind != DamageKind::Odd,
+        };
+        let Damage { salvage, .. } = damage.clone();
+        self.piece = salvage.map(|salvage| salvage.content).unwrap_or_default();
+        self.lost = is_lost.then_some(damage);
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            if let Some(damage) = &self.lost {
+                self.met.extend(self.damaged);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
+            }
+            if !self.next() {
+                return match self.is_stopped {
+                    true => Err(io::Error::other("stopped")),
+                    false => Ok(0),
+                };
+            }
+        }
+        if let Some(finding) = self.damaged.filter(|it| self.met.last() != Some(it)) {
+            self.met.push(finding);
+        }
+        let count = buffer.len().min(self.piece.len() - self.at);
+        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// The last member holds the end of the archive alone.
+fn is_end(piece: &[u8]) -> bool {
+    piece.len() == 2 * BLOCK_BYTES && piece.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,81 @@
+//! What is whole of a damaged archive: the entries before the damage, and those after it where it
+//! can be told where one begins.
+//!
+//! Knows that members of bk's begin with an entry or go on with one. In an archive of another
+//! program a header is looked for in each block.
+
+use anyhow::{Error, Result};
+
+use crate::format::decode::{begins_entry, check_sum};
+use crate::format::entry::Entry;
+use crate::read::blocks::cut_short;
+use crate::read::inflate::Inflate;
+use crate::read::reader::Reader;
+
+impl Reader<Inflate> {
+    /// The next entry that has a header; `None` at the end of all that can be read. Why others were
+    /// lost is in [`Reader::lost`].
+    pub fn next_whole(&mut self) -> Option<Entry> {
+        loop {
+            // Whoever read the content knows that; what is left of it is nobody's.
+            let was_cut = self.is_cut();
+            let next = match was_cut {
+                true => Err(cut_short().into()),
+                false => self.next_entry(),
+            };
+            let error = match next {
+                Ok(entry) => return entry,
+                Err(error) => error,
+            };
+            let is_found = self.go_on(&error);
+            if !was_cut {
+                self.lose(error);
+            }
+            if !is_found {
+                return None;
+            }
+        }
+    }
+
+    /// Goes to where an entry begins, if there is one.
+    fn go_on(&mut self, error: &Error) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let is_input = error.chain().any(|it| it.is::<std::io::Error>());
+        if self.is_own() {
+            let is_found = self.input().skip_to(begins_entry);
+            self.restart();
+            return is_found;
+        }
+        !is_input && self.find_header().unwrap_or(false)
+    }
+
+    /// As GNU tar does: "Skipping to next header".
+    fn find_header(&mut self) -> Result<bool> {
+        self.restart();
+        while let Some(block) = self.peek()? {
+            if check_sum(&block).is_ok() {
+                return Ok(true);
+            }
+            self.skip_block()?;
+        }
+        Ok(false)
+    }
+}
+
+impl Inflate {
+    /// Goes to the next piece that begins so, if there is one.
+    pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
+        (self.piece, self.at) = (Vec::new(), 0);
+        while let Some(piece) = self.next_piece() {
+            if let Ok(piece) = piece
+                && is_begin(&piece.content)
+            {
+                self.piece = piece.content;
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,272 @@
+//! Where in an archive of bk's the entries of some names stand, found without inflating the rest.
+//!
+//! A member tells its own length and how much it holds, it begins with an entry unless it is a
+//! further piece of a large file, and entries come in one order: so the first names of the
+//! members tell which of these can hold a name, and no more than their first headers is inflated
+//! for it. Whatever is not as bk writes it is no archive to seek in, and is read whole. Knows no
+//! place to unpack to, and reads nothing into a name.
+
+use std::cmp::Ordering;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Result, ensure};
+
+use crate::format::gunzip::Gunzip;
+use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, told_length};
+use crate::read::inflate::Inflate;
+use crate::read::reader::Reader;
+use crate::restore::names::{Sought, plain};
+
+/// What a first header takes, compressed, in all but a few members.
+const HEAD_BYTES: usize = 2 << 10;
+/// An archive of more parts is read whole: to keep them in mind would take the memory.
+const PARTS_MAX: usize = 1 << 20;
+
+/// Reads an archive from its begin, once the caller is done with other readers of the file. Of
+/// one whose entries are in the order of bk's, only the parts that can hold one of the names
+/// that are sought, where they are given.
+///
+/// # Errors
+/// Those of the file, and having been stopped.
+pub fn read(
+    archive: &File,
+    sought: Option<&[Sought]>,
+    jobs: usize,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Reader<Inflate>> {
+    let parts = sought.and_then(|sought| parts(archive, sought, is_stopped));
+    ensure!(!is_stopped(), "interrupted");
+    let mut file = archive.try_clone()?;
+    Ok(Reader::new(match parts {
+        Some(parts) => Inflate::parts(file, parts, jobs)?,
+        None => {
+            file.rewind()?;
+            Inflate::new(file, jobs)?
+        }
+    }))
+}
+
+/// Whether the archive begins by telling its birth, read without moving the place of readers.
+#[must_use]
+pub fn is_own(archive: &File) -> bool {
+    let Ok(metadata) = archive.metadata() else {
+        return false;
+    };
+    let bytes = Within {
+        archive,
+        at: 0,
+        end: metadata.len(),
+    };
+    let mut reader = Reader::new(Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
+    // The global header is read before whatever comes after it.
+    let _ = reader.next_entry();
+    reader.is_own()
+}
+
+/// The parts of the file, in their order, that make a whole tar stream of their own; `None`
+/// where something is not as bk writes it.
+fn parts(
+    archive: &File,
+    sought: &[Sought],
+    is_stopped: &dyn Fn() -> bool,
+) -> Option<Vec<Range<u64>>> {
+    let file_bytes = archive.metadata().ok()?.len();
+    let member = Member::at(archive, 0, file_bytes)?;
+    let mut global = Reader::new(member.content(archive));
+    global.is_comment_alone().ok().filter(|is_it| *is_it)?;
+    let mut parts = Parts::default();
+    parts.add(0..member.end)?;
+    // Where in the stream we are, and where the next member begins that begins with an entry.
+    let (mut position, mut boundary) = (0u64, 0u64);
+    let mut last: Option<(Name, u64)> = None;
+    let mut offset = member.end;
+    while !is_stopped() {
+        let member = Member::at(archive, offset, file_bytes)?;
+        if position == boundary {
+            let mut reader = Reader::new(member.content(archive));
+            let first = reader.next_entry().ok()?;
+            if reader.has_global() {
+                return None;
+            }
+            let name = match &first {
+                Some(entry) => Some(Name::new(&entry.path)?),
+                None => None,
+            };
+            if let Some((from, begin)) = last {
+                if name.as_ref().is_some_and(|name| *name <= from) {
+                    return None;
+                }
+                if from.can_precede(sought, name.as_ref()) {
+                    parts.add(begin..offset)?;
+                }
+            }
+            let Some(name) = name else {
+                // The end of the stream; what follows it in the file is looked at, too.
+                parts.add(offset..file_bytes)?;
+                return Some(parts.0);
+            };
+            last = Some((name, offset));
+            boundary = position.checked_add(reader.entry_end().max(member.content_bytes))?;
+        }
+        position += member.content_bytes;
+        offset = member.end;
+        if position > boundary {
+            return None;
+        }
+    }
+    None
+}
+
+/// Parts of the file, joined where one follows the other.
+#[derive(Default)]
+struct Parts(Vec<Range<u64>>);
+
+impl Parts {
+    fn add(&mut self, part: Range<u64>) -> Option<()> {
+        match self.0.last_mut() {
+            Some(last) if last.end == part.start => last.end = part.end,
+            _ => self.0.push(part),
+        }
+        (self.0.len() <= PARTS_MAX).then_some(())
+    }
+}
+
+/// A member by what it tells of itself, which nobody has checked.
+struct Member {
+    begin: u64,
+    end: u64,
+    content_bytes: u64,
+}
+
+impl Member {
+    /// `None` where there is none of bk's, or not all of it.
+    fn at(archive: &File, begin: u64, file_bytes: u64) -> Option<Self> {
+        let mut header = [0; HEADER_BYTES];
+        archive.read_exact_at(&mut header, begin).ok()?;
+        let end = begin.checked_add(told_length(&header).ok()?? as u64)?;
+        if end > file_bytes {
+            return None;
+        }
+        let mut trailer = [0; TRAILER_BYTES];
+        let at = end - TRAILER_BYTES as u64;
+        archive.read_exact_at(&mut trailer, at).ok()?;
+        Some(Self {
+            begin,
+            end,
+            content_bytes: content_bytes(&trailer) as u64,
+        })
+    }
+
+    /// What it holds, inflated as far as it is read, and no more than it tells.
+    fn content<'a>(&self, archive: &'a File) -> impl Read + use<'a> {
+        let bytes = Within {
+            archive,
+            at: self.begin,
+            end: self.end,
+        };
+        Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)).take(self.content_bytes)
+    }
+}
+
+/// A part of the file, read where it is, without moving the place of other readers.
+struct Within<'a> {
+    archive: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        let count = self.archive.read_at(&mut buffer[..wanted], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// A name as entries are ordered by it: those below the source `.` first, then part by part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    is_below_dot: bool,
+    plain: Vec<u8>,
+}
+
+impl Name {
+    fn new(stored: &[u8]) -> Option<Self> {
+        Some(Self {
+            is_below_dot: stored == b"." || stored.starts_with(b"./"),
+            plain: plain(stored).ok()?,
+        })
+    }
+
+    /// Whether one of the names that are sought can stand between the entry of this name and the
+    /// one of the next that is known.
+    fn can_precede(&self, sought: &[Sought], next: Option<&Self>) -> bool {
+        sought.iter().any(|sought| {
+            let is_between = [true, false].into_iter().any(|is_below_dot| {
+                let first = Self {
+                    is_below_dot,
+                    plain: sought.first().to_owned(),
+                };
+                *self <= first && next.is_none_or(|next| first < *next)
+            });
+            is_between || sought.holds(&self.plain)
+        })
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let is_slash = |byte: &u8| *byte == b'/';
+        let dots = other.is_below_dot.cmp(&self.is_below_dot);
+        dots.then_with(|| self.plain.split(is_slash).cmp(other.plain.split(is_slash)))
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(stored: &str) -> Name {
+        let plain = plain(stored.as_bytes()).unwrap_or_default();
+        Name {
+            is_below_dot: stored.starts_with('.'),
+            plain,
+        }
+    }
+
+    #[test]
+    fn names_are_ordered_as_entries_are() {
+        let ordered = [
+            ".", "./a", "./a/b", "./a-", "./z", "a", "a/b", "a/b/c", "a/b-", "a/b.c", "a/c", "a ",
+            "a-", "a.", "aa", "b",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(name(pair[0]) < name(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_sought_where_it_can_stand() {
+        let can = |from: &str, next: &str, wanted: &str| {
+            let next = (!next.is_empty()).then(|| name(next));
+            name(from).can_precede(&[Sought::path(wanted.into())], next.as_ref())
+        };
+        assert!(can("a", "c", "b") && can("b", "c", "b") && can("b/x", "c", "b"));
+        assert!(can("a", "", "b") && can("a/z", "b/c", "b/a") && can("a/b", "a/b-", "a/b/c"));
+        assert!(!can("a", "b", "b") && !can("b-", "c", "b") && !can("c", "", "b"));
+        assert!(!can("a/b", "a/b-", "a/b.") && !can("b.c", "b.d", "b"));
+        assert!(can("./a", "./c", "b") && can("./z", "a", "zz") && can("./z", "c", "b"));
+        assert!(!can("./a", "./b", "b") && !can("./c", "./d", "b"));
+    }
+}

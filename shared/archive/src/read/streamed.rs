@@ -1,0 +1,56 @@
+//! A member inflated as a stream, chunk by chunk, for whoever awaits it.
+//!
+//! Knows nothing of what it holds.
+
+use std::io::{BufRead, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::format::damage::Damage;
+use crate::format::gunzip::Gunzip;
+
+/// In which a stream is handed on.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A part of the content, in the order of the file.
+#[derive(Debug)]
+pub struct Piece {
+    /// Of the member that it is from, in the file.
+    pub offset: u64,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+pub(crate) type Awaited = Receiver<Result<Piece, Damage>>;
+
+/// How the inflating of a member as a stream ended.
+pub(crate) enum Streamed {
+    /// The member is so long.
+    Whole(u64),
+    Damaged(Damage),
+    /// Nobody listens any more.
+    Gone,
+}
+
+/// Hands on what the member at the start of `input` holds, in chunks.
+pub(crate) fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
+    let (result, awaited) = sync_channel(1);
+    if order.send(awaited).is_err() {
+        return Streamed::Gone;
+    }
+    let mut gunzip = Gunzip::new(input);
+    loop {
+        let mut content = Vec::new();
+        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let read = chunk.read_to_end(&mut content);
+        let is_over = content.is_empty();
+        if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
+            return Streamed::Gone;
+        }
+        if let Err(error) = read {
+            return Streamed::Damaged(Damage::of(&error, offset));
+        }
+        if is_over {
+            return Streamed::Whole(gunzip.taken_bytes());
+        }
+    }
+}

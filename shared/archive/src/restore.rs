@@ -1,0 +1,14 @@
+//! Restoring: entries as files below a directory, and nowhere else.
+//!
+//! Knows no catalog.
+
+pub mod attributes;
+pub mod beneath;
+pub mod compare;
+pub mod extract;
+pub(crate) mod late;
+pub mod likeness;
+pub mod names;
+pub(crate) mod probe;
+pub mod remove;
+pub(crate) mod room;

@@ -1,0 +1,383 @@
+//! What was restored, read back and compared with what the archive tells.
+//!
+//! Reads the archive again from its begin. Meant for a directory that was just restored to and
+//! that nobody else needs: what this user may not read is opened up to him once its mode was
+//! looked at.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Result, ensure};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, chmodat, fadvise, getxattr,
+    major, minor, openat, readlinkat, seek as seek_to, statat,
+};
+use rustix::io::Errno;
+
+use crate::format::entry::{Entry, Extent, Kind};
+use crate::read::entries::Entries;
+use crate::restore::attributes::{Attributes, by_proc, is_refusal};
+use crate::restore::beneath::Beneath;
+use crate::restore::extract::{Observer, Plan};
+use crate::restore::names::plain;
+use crate::restore::probe::Probe;
+
+/// FAT keeps every other second.
+const COARSEST_SECS: u64 = 2;
+const BUFFER_BYTES: usize = 64 << 10;
+const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Tells `differs` of every entry that is not as the archive has it, and how, and the observer of
+/// what the file system cannot hold; returns how many entries were compared.
+///
+/// # Errors
+/// A damaged archive, and having been stopped.
+pub fn compare(
+    archive: &File,
+    target: &Beneath,
+    plan: &Plan<'_>,
+    observer: &dyn Observer,
+    mut differs: impl FnMut(&[u8], &str),
+) -> Result<u64> {
+    let is_stopped = || observer.is_stopped();
+    let mut reader = Entries::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    reader.salvage(plan.salvages);
+    let mut count = 0;
+    while let Some(entry) = reader.next_entry()? {
+        ensure!(!observer.is_stopped(), "interrupted");
+        let Some(at) = (plan.place)(&plain(&entry.path)?) else {
+            continue;
+        };
+        let comparison = Comparison {
+            target,
+            plan,
+            observer,
+            entry: &entry,
+            at: &at,
+        };
+        match comparison.difference(&mut reader.content()) {
+            Ok(None) => {}
+            Ok(Some(what)) => differs(&entry.path, &what),
+            // The archive's own errors come again at the next entry.
+            Err(error) => differs(&entry.path, &format!("{error:#}")),
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+struct Comparison<'a> {
+    target: &'a Beneath,
+    plan: &'a Plan<'a>,
+    observer: &'a dyn Observer,
+    entry: &'a Entry,
+    at: &'a [u8],
+}
+
+impl Comparison<'_> {
+    /// The first difference.
+    fn difference(&self, content: &mut dyn Read) -> Result<Option<String>> {
+        let is_device = matches!(
+            self.entry.kind,
+            Kind::CharDevice(..) | Kind::BlockDevice(..)
+        );
+        if matches!(self.entry.kind, Kind::Unknown(_)) || (is_device && !self.plan.rights.devices) {
+            return Ok(None);
+        }
+        let (dir, name) = self.target.parent(self.at)?;
+        let (wanted, _) = self.plan.rights.attributes(self.entry);
+        let stat = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if self.is_left_out(&wanted)? => return Ok(None),
+            stat => stat.map_err(io::Error::from)?,
+        };
+        if let Kind::HardLink(first) = &self.entry.kind {
+            return self.hard_link(&stat, first, &wanted);
+        }
+        let special = openat(&dir, name, OPEN_PATH, Mode::empty())?;
+        if let Some(what) = self.kind(&stat, &dir, name)? {
+            return Ok(Some(what));
+        }
+        if let Some(what) = self.facts(&stat, &special, &wanted)? {
+            return Ok(Some(what));
+        }
+        self.open_up(&stat, &special)?;
+        match &self.entry.kind {
+            Kind::File { extents } => self.content(&dir, name, extents.as_deref(), content),
+            _ => Ok(None),
+        }
+    }
+
+    /// What is not there is to be missing where restoring left it out: of a kind that the file
+    /// system does not hold, or a further name of such a one.
+    fn is_left_out(&self, wanted: &Attributes) -> Result<bool> {
+        match &self.entry.kind {
+            Kind::HardLink(first) => {
+                let Some(at) = (self.plan.place)(&plain(first)?) else {
+                    return Ok(false);
+                };
+                Ok(match self.target.look(&at) {
+                    // A directory has one name: there is no such link.
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+                    Err(error) => error.kind() == io::ErrorKind::NotFound,
+                })
+            }
+            Kind::File { .. } | Kind::Directory => Ok(false),
+            kind => {
+                let made = Probe::make(self.target, kind, wanted);
+                let refused =
+                    |error: io::Error| Errno::from_io_error(&error).is_some_and(is_refusal);
+                Ok(made.is_err_and(refused))
+            }
+        }
+    }
+
+    fn hard_link(&self, stat: &Stat, first: &[u8], wanted: &Attributes) -> Result<Option<String>> {
+        let Some(at) = (self.plan.place)(&plain(first)?) else {
+            return Ok(None);
+        };
+        let there = self.target.look(&at)?;
+        if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
+            return Ok(None);
+        }
+        let differs = format!("it is no hard link to '{}'", first.escape_ascii());
+        let probe = Probe::make(self.target, &Kind::File { extents: None }, wanted)?;
+        if probe.can_link() || !self.is_copy(&at, stat)? {
+            return Ok(Some(differs));
+        }
+        let what = "hard link";
+        self.observer
+            .not_held(&self.entry.path, what, "it has none");
+        Ok(None)
+    }
+
+    fn is_copy(&self, of: &[u8], stat: &Stat) -> Result<bool> {
+        let open = |at: &[u8]| -> Result<File> {
+            let (dir, name) = self.target.parent(at)?;
+            Ok(open_file(&dir, name)?)
+        };
+        let size = u64::try_from(stat.st_size)?;
+        let (mut one, other) = (open(of)?, open(self.at)?);
+        Ok(one.metadata()?.len() == size && self.is_same(&mut one, &other, 0, size)?)
+    }
+
+    fn kind(&self, stat: &Stat, dir: &OwnedFd, name: &[u8]) -> Result<Option<String>> {
+        let found = FileType::from_raw_mode(stat.st_mode);
+        let device = (major(stat.st_rdev), minor(stat.st_rdev));
+        let is_same = match &self.entry.kind {
+            Kind::File { .. } => found == FileType::RegularFile,
+            Kind::Directory => found == FileType::Directory,
+            Kind::Fifo => found == FileType::Fifo,
+            Kind::CharDevice(major, minor) => {
+                found == FileType::CharacterDevice && device == (*major, *minor)
+            }
+            Kind::BlockDevice(major, minor) => {
+                found == FileType::BlockDevice && device == (*major, *minor)
+            }
+            Kind::Symlink(target) => {
+                found == FileType::Symlink
+                    && readlinkat(dir, name, Vec::new())?.to_bytes() == &target[..]
+            }
+            Kind::HardLink(_) | Kind::Unknown(_) => true,
+        };
+        Ok((!is_same).then(|| "it is something else, or leads elsewhere".to_owned()))
+    }
+
+    /// Mode, owner, time, size and attributes. What the file system makes the same of in
+    /// something fresh is what it holds of it.
+    fn facts(&self, stat: &Stat, found: &OwnedFd, wanted: &Attributes) -> Result<Option<String>> {
+        if let Kind::File { .. } = self.entry.kind {
+            let size = u64::try_from(stat.st_size)?;
+            if size != self.entry.size {
+                return Ok(Some(format!("its size is {size}, not {}", self.entry.size)));
+            }
+        }
+        let mut all = Vec::new();
+        let is_link = matches!(self.entry.kind, Kind::Symlink(_));
+        let (mode, wanted_mode) = (mode(stat), wanted.mode_with_acl());
+        if !is_link && mode != wanted_mode {
+            all.push(Odd::Mode(format!(
+                "its mode is {mode:04o}, not {wanted_mode:04o}"
+            )));
+        }
+        if let Some(owner) = wanted.owner.filter(|it| *it != owner(stat)) {
+            let (uid, gid) = self::owner(stat);
+            let text = format!("its owner is {uid}:{gid}, not {}:{}", owner.0, owner.1);
+            all.push(Odd::Owner(text));
+        }
+        if mtime(stat) != (wanted.mtime.secs, i64::from(wanted.mtime.nanos)) {
+            all.push(Odd::Time);
+        }
+        for (name, value) in &wanted.xattrs {
+            if xattr(found, name, value.len())?.as_deref() != Some(value) {
+                all.push(Odd::Attribute(name, value.len()));
+            }
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let probe = Probe::make(self.target, &self.entry.kind, wanted)?;
+        for odd in all {
+            let is_held = match odd {
+                Odd::Mode(_) => self::mode(&probe.stat) != mode,
+                Odd::Owner(_) => self::owner(&probe.stat) != owner(stat),
+                Odd::Time => {
+                    let probed = mtime(&probe.stat);
+                    let is_ignored = probed.0.abs_diff(wanted.mtime.secs) > COARSEST_SECS;
+                    probed != mtime(stat) && !is_ignored
+                }
+                Odd::Attribute(name, length) => {
+                    xattr(&probe.opened, name, length)? != xattr(found, name, length)?
+                }
+            };
+            if is_held {
+                return Ok(Some(odd.text()));
+            }
+            let why = "this file system does not hold it as it is in the archive";
+            self.observer.not_held(&self.entry.path, &odd.what(), why);
+        }
+        Ok(None)
+    }
+
+    /// What root can read, others can only with permission.
+    fn open_up(&self, stat: &Stat, special: &OwnedFd) -> io::Result<()> {
+        let wanted = match self.entry.kind {
+            Kind::Directory => 0o700,
+            Kind::File { .. } => 0o400,
+            _ => return Ok(()),
+        };
+        if stat.st_mode & wanted != wanted && !rustix::process::geteuid().is_root() {
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 | wanted);
+            chmodat(CWD, by_proc(special), mode, AtFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    fn content(
+        &self,
+        dir: &OwnedFd,
+        name: &[u8],
+        extents: Option<&[Extent]>,
+        content: &mut dyn Read,
+    ) -> Result<Option<String>> {
+        let file = open_file(dir, name)?;
+        let whole = [Extent {
+            offset: 0,
+            length: self.entry.size,
+        }];
+        let mut at = 0;
+        let mut is_same = true;
+        for extent in extents.unwrap_or(&whole) {
+            is_same = is_same
+                && self.is_zero(&file, at, extent.offset)?
+                && self.is_same(content, &file, extent.offset, extent.length)?;
+            at = extent.offset + extent.length;
+        }
+        is_same = is_same && self.is_zero(&file, at, self.entry.size)?;
+        Ok((!is_same).then(|| "its content differs".to_owned()))
+    }
+
+    /// Whether a file reads as zeros from one place to another. Only its data are read: a hole of
+    /// many gigabytes takes no time.
+    fn is_zero(&self, file: &File, from: u64, to: u64) -> Result<bool> {
+        let mut at = from;
+        while at < to {
+            let data = match seek_to(file, SeekFrom::Data(at)) {
+                Err(Errno::NXIO) => return Ok(true),
+                // It does not tell: all may be data.
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+                data => data.map_err(io::Error::from)?.min(to),
+            };
+            let hole = seek_to(file, SeekFrom::Hole(data)).map_or(to, |hole| hole.min(to));
+            if !self.is_same(&mut io::repeat(0), file, data, hole.saturating_sub(data))? {
+                return Ok(false);
+            }
+            at = hole.max(data);
+        }
+        Ok(true)
+    }
+
+    /// Whether so many bytes of a file at a place are those that come next.
+    fn is_same(&self, one: &mut dyn Read, file: &File, at: u64, count: u64) -> Result<bool> {
+        let mut buffers = [vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]];
+        let mut done = 0;
+        while done < count {
+            ensure!(!self.observer.is_stopped(), "interrupted");
+            let piece = usize::try_from(count - done).unwrap_or(usize::MAX);
+            let piece = piece.min(BUFFER_BYTES);
+            let [a, b] = &mut buffers;
+            one.read_exact(&mut a[..piece])?;
+            match file.read_exact_at(&mut b[..piece], at + done) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                read => read?,
+            }
+            if a[..piece] != b[..piece] {
+                return Ok(false);
+            }
+            done += piece as u64;
+        }
+        Ok(true)
+    }
+}
+
+/// Something that is not as the archive has it.
+enum Odd<'a> {
+    Mode(String),
+    Owner(String),
+    Time,
+    /// With the length of the value.
+    Attribute(&'a [u8], usize),
+}
+
+impl Odd<'_> {
+    fn what(&self) -> String {
+        match self {
+            Self::Mode(_) => "mode".to_owned(),
+            Self::Owner(_) => "owner".to_owned(),
+            Self::Time => "time of modification".to_owned(),
+            Self::Attribute(name, _) => format!("attribute '{}'", name.escape_ascii()),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Mode(text) | Self::Owner(text) => text,
+            other => format!("its {} differs", other.what()),
+        }
+    }
+}
+
+fn mode(stat: &Stat) -> u32 {
+    stat.st_mode & 0o7777
+}
+
+fn owner(stat: &Stat) -> (u32, u32) {
+    (stat.st_uid, stat.st_gid)
+}
+
+fn mtime(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime, stat.st_mtime_nsec.cast_signed())
+}
+
+/// Its value; none where there is none, or none of that length.
+fn xattr(opened: &OwnedFd, name: &[u8], length: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; length + 1];
+    match getxattr(&by_proc(opened)[..], name, &mut value[..]) {
+        Ok(found) => {
+            value.truncate(found);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::RANGE | Errno::PERM | Errno::ACCESS) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// From the disk, not from memory; where that cannot be asked for, it is still the file.
+fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::empty())?;
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    Ok(File::from(file))
+}

@@ -1,0 +1,102 @@
+//! What a file or a directory has, to be given to another one: owner, mode, time, attributes; and
+//! copies a file with all of these, where there is no hard link to be had.
+//!
+//! Knows no archive.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fremovexattr, fstat, openat, unlinkat};
+use xattr::FileExt as _;
+
+use crate::format::entry::FileTime;
+use crate::restore::attributes::{Attributes, LeftOut, Made};
+
+const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
+
+/// What a file or a directory has.
+#[derive(Debug)]
+pub struct Likeness(Attributes);
+
+impl Likeness {
+    /// Of something that is open, by what was told of it before that.
+    ///
+    /// # Errors
+    /// Those of reading its attributes.
+    pub fn of(opened: impl AsFd, stat: &Stat) -> io::Result<Self> {
+        Ok(Self(Attributes {
+            mode: stat.st_mode & 0o7777,
+            owner: Some((stat.st_uid, stat.st_gid)),
+            mtime: FileTime {
+                secs: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+            },
+            xattrs: xattrs(opened.as_fd())?,
+        }))
+    }
+
+    /// Gives it to something that is open.
+    ///
+    /// # Errors
+    /// Those of the file system; what it refuses is left out.
+    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<LeftOut>> {
+        let to = to.as_fd();
+        let found = fstat(to)?;
+        let mut attributes = self.0.clone();
+        // Others cannot, and what they restore is their own.
+        let is_root = rustix::process::geteuid().is_root();
+        let is_given = |owner: &(u32, u32)| is_root && *owner != (found.st_uid, found.st_gid);
+        attributes.owner = attributes.owner.filter(is_given);
+        for name in ACLS {
+            let is_kept = |(kept, _): &(Vec<u8>, Vec<u8>)| kept == name.as_bytes();
+            if !attributes.xattrs.iter().any(is_kept) {
+                // There is none in most cases, and where it stays the mode tells of it.
+                let _ = fremovexattr(to, name);
+            }
+        }
+        attributes.give(&Made::Open(to))
+    }
+}
+
+fn xattrs(of: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let file = File::from(of.try_clone_to_owned()?);
+    let names = match file.list_xattr() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut all = Vec::new();
+    for name in names {
+        if let Some(value) = file.get_xattr(&name)? {
+            all.push((name.into_vec(), value));
+        }
+    }
+    Ok(all)
+}
+
+/// Copies a regular file under a new name.
+///
+/// # Errors
+/// Those of the file system; nothing is left of it then.
+pub(crate) fn copy_file(
+    (from_dir, from): (BorrowedFd<'_>, &[u8]),
+    (to_dir, to): (BorrowedFd<'_>, &[u8]),
+) -> io::Result<Vec<LeftOut>> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut source = File::from(openat(
+        from_dir,
+        from,
+        flags | OFlags::RDONLY,
+        Mode::empty(),
+    )?);
+    let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let mut copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
+    let copied = io::copy(&mut source, &mut copy)
+        .and_then(|_| Likeness::of(&source, &fstat(&source)?)?.give(&copy));
+    if copied.is_err() {
+        // The first error is the one to tell; the whole stage goes with it.
+        let _ = unlinkat(to_dir, to, AtFlags::empty());
+    }
+    copied
+}

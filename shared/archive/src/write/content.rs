@@ -1,0 +1,173 @@
+//! The content of a regular file: where its data lies, and its bytes.
+//!
+//! Some file systems make content up when it is read, and tell a size that is none: files of
+//! /proc tell 0, those of /sys a page. Knows no entry.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek};
+
+use crate::format::entry::Extent;
+use crate::write::place::Status;
+
+/// A file in more pieces loses its smallest holes, as every reader has a limit.
+pub(crate) const EXTENTS_MAX: usize = 250_000;
+/// A larger file that has no blocks on the disk is one with a hole.
+const UNSURE_MAX_BYTES: u64 = 64 << 10;
+/// More than this is not read of a file that tells less: it may have no end.
+const UNTOLD_MAX_BYTES: u64 = 8 << 20;
+
+/// What a file's content is read from.
+pub(crate) enum Content {
+    File(File),
+    /// All of it, read at once, of a file that tells another size.
+    Read(Vec<u8>),
+}
+
+/// What a file holds that tells another size.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub(crate) bytes: Vec<u8>,
+    /// Why that is not all.
+    pub(crate) lacks: Option<String>,
+}
+
+impl Content {
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read_at(buffer, at),
+            Self::Read(bytes) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                (&bytes[at..]).read(buffer)
+            }
+        }
+    }
+}
+
+/// Reads a file that tells a size of 0, or a small one without blocks on the disk; `None` where
+/// its size is true, which costs an empty file one read(2).
+///
+/// # Errors
+/// A file of which nothing can be read.
+pub(crate) fn untold(file: &File, status: &Status) -> io::Result<Option<Untold>> {
+    let has_blocks = status.size() > 0 && status.disk_bytes() > 0;
+    if has_blocks || status.size() > UNSURE_MAX_BYTES {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(UNTOLD_MAX_BYTES + 1).read_to_end(&mut bytes);
+    let lacks = match read {
+        Err(error) if bytes.is_empty() => return Err(error),
+        Err(error) => Some(format!("{error}: the archive has what was read before")),
+        Ok(_) if bytes.len() as u64 > UNTOLD_MAX_BYTES => {
+            bytes.truncate(UNTOLD_MAX_BYTES as usize);
+            let told = status.size();
+            Some(format!(
+                "it tells a size of {told} and has more than {UNTOLD_MAX_BYTES} bytes: the archive has no more of it"
+            ))
+        }
+        Ok(_) => None,
+    };
+    let is_as_told = lacks.is_none() && bytes.len() as u64 == status.size();
+    Ok((!is_as_told).then_some(Untold { bytes, lacks }))
+}
+
+/// Where the data lies in a file that takes less of the disk than its size; `None` where that
+/// is everywhere, or cannot be told.
+pub(crate) fn extents(file: &File, status: &Status) -> Option<Vec<Extent>> {
+    let size = status.size();
+    if status.disk_bytes() >= size {
+        return None;
+    }
+    let mut extents: Vec<Extent> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let data = match seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data.min(size),
+            Err(rustix::io::Errno::NXIO) => size,
+            Err(_) => return None,
+        };
+        if data == size {
+            break;
+        }
+        let hole = seek(file, SeekFrom::Hole(data)).ok()?.clamp(data, size);
+        if hole == data {
+            return None;
+        }
+        if extents.len() == 2 * EXTENTS_MAX {
+            fill_smallest(&mut extents);
+        }
+        extents.push(Extent {
+            offset: data,
+            length: hole - data,
+        });
+        at = hole;
+    }
+    fill_smallest(&mut extents);
+    let end = extents.last().map_or(0, |last| last.offset + last.length);
+    let is_whole = extents.len() == 1 && extents.first().is_some_and(|first| first.length == size);
+    if is_whole {
+        return None;
+    }
+    if end < size {
+        // GNU tar tells a hole at the end by an empty extent there.
+        extents.push(Extent {
+            offset: size,
+            length: 0,
+        });
+    }
+    Some(extents)
+}
+
+/// Joins extents over the smallest holes, until there are few enough.
+fn fill_smallest(extents: &mut Vec<Extent>) {
+    let Some(surplus) = extents.len().checked_sub(EXTENTS_MAX).filter(|it| *it > 0) else {
+        return;
+    };
+    let hole = |pair: &[Extent]| pair[1].offset - pair[0].offset - pair[0].length;
+    let mut holes: Vec<u64> = extents.windows(2).map(hole).collect();
+    let (_, &mut largest, _) = holes.select_nth_unstable(surplus - 1);
+    let smaller = holes[..surplus].iter().filter(|it| **it < largest).count();
+    // Of those that are as large as the largest one, no more than it takes.
+    let mut as_large = surplus - smaller;
+    extents.dedup_by(|next, last| {
+        let hole = next.offset - last.offset - last.length;
+        let is_filled = hole < largest || (hole == largest && as_large > 0);
+        if is_filled {
+            as_large -= usize::from(hole == largest);
+            last.length = next.offset + next.length - last.offset;
+        }
+        is_filled
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_holes_are_filled_and_no_more_than_need_be() {
+        let extent = |number: u64| Extent {
+            // Every tenth hole is of 5 bytes, the others are of 10.
+            offset: number * 20 - number.div_ceil(10) * 5,
+            length: 10,
+        };
+        let max = EXTENTS_MAX as u64;
+        for surplus in [0, 1, 7, max / 10, max / 5] {
+            let mut extents: Vec<_> = (0..max + surplus).map(extent).collect();
+            let (first, last) = (extents[0], extents[extents.len() - 1]);
+            let data = |all: &[Extent]| all.iter().map(|it| it.length).sum::<u64>();
+            let before = data(&extents);
+            let small = (max + surplus - 1).div_ceil(10);
+            fill_smallest(&mut extents);
+            assert_eq!(extents.len(), EXTENTS_MAX);
+            let filled = surplus.min(small) * 5 + surplus.saturating_sub(small) * 10;
+            assert_eq!(data(&extents), before + filled, "{surplus}");
+            let end = extents[EXTENTS_MAX - 1];
+            assert_eq!(extents[0].offset, first.offset);
+            assert_eq!(end.offset + end.length, last.offset + last.length);
+        }
+    }
+}

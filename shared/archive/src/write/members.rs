@@ -1,0 +1,181 @@
+//! The tar stream cut into the contents of members.
+//!
+//! Where a member ends is decided by the entries themselves, never by their distance from the
+//! start: an added or changed file changes its own member and leaves the others' bytes alone.
+//! Knows no compression.
+
+use std::io;
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+
+use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::header;
+use crate::write::content::Content;
+
+/// What a member holds on average, and the piece in which a large file is cut.
+pub(crate) const PIECE_BYTES: u64 = 1 << 20;
+/// A last piece may be this much longer, so that no member holds next to nothing.
+const PIECE_SLACK_BYTES: u64 = PIECE_BYTES / 4;
+/// Small files whose names end no member for so long are cut all the same.
+const MEMBER_MAX_BYTES: usize = 4 << 20;
+
+/// How the reading of a file went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Whole,
+    /// It ended early: the rest is zeros.
+    Short,
+    /// It failed: the rest is zeros.
+    Failed(String),
+}
+
+/// How the reading of a file went, and how many bytes of it were read.
+pub(crate) struct Outcome {
+    pub(crate) read: Read,
+    pub(crate) bytes: u64,
+}
+
+/// Collects the stream and hands on the content of each member as it is complete.
+pub(crate) struct Members<F> {
+    content: Vec<u8>,
+    hand_on: F,
+}
+
+impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
+    pub(crate) fn new(hand_on: F) -> Self {
+        Self {
+            content: Vec::new(),
+            hand_on,
+        }
+    }
+
+    /// The first member holds the global header alone.
+    pub(crate) fn global(&mut self, comment: &str) -> Result<()> {
+        header::push_global(&mut self.content, comment);
+        self.cut()
+    }
+
+    /// Adds an entry and its content. A file's header is a promise of its size: whatever the
+    /// reading brings, so many bytes follow.
+    pub(crate) fn entry(
+        &mut self,
+        entry: &Entry,
+        content: Option<&Content>,
+        mut read_bytes: impl FnMut(u64) -> Result<()>,
+    ) -> Result<Outcome> {
+        let is_large = entry.data_bytes() >= PIECE_BYTES;
+        if is_large {
+            self.cut()?;
+        }
+        let begin = self.content.len();
+        header::push_entry(&mut self.content, entry);
+        let mut outcome = Outcome {
+            read: Read::Whole,
+            bytes: 0,
+        };
+        if let Some(content) = content {
+            for extent in extents_of(entry) {
+                self.extent(content, extent, &mut outcome, &mut read_bytes)?;
+            }
+        }
+        header::pad(&mut self.content);
+        let is_end = is_large || ends_member(&entry.path, self.content.len() - begin);
+        if is_end || self.content.len() >= MEMBER_MAX_BYTES {
+            self.cut()?;
+        }
+        Ok(outcome)
+    }
+
+    fn extent(
+        &mut self,
+        content: &Content,
+        extent: Extent,
+        outcome: &mut Outcome,
+        read_bytes: &mut impl FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut at = extent.offset;
+        let end = extent.offset + extent.length;
+        while at < end {
+            let rest = end - at;
+            let piece = if rest <= PIECE_BYTES + PIECE_SLACK_BYTES {
+                rest
+            } else {
+                PIECE_BYTES
+            };
+            // A piece is at most 1.25 MiB.
+            let from = self.content.len();
+            self.content.resize(from + piece as usize, 0);
+            if outcome.read == Read::Whole {
+                let (read, bytes) = read_full(content, at, &mut self.content[from..]);
+                outcome.read = read;
+                outcome.bytes += bytes;
+            }
+            at += piece;
+            if at < end {
+                self.cut()?;
+            }
+            read_bytes(piece)?;
+        }
+        Ok(())
+    }
+
+    /// The last member holds the end-of-archive blocks alone.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.cut()?;
+        self.content.resize(2 * header::BLOCK_BYTES, 0);
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        if self.content.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(PIECE_BYTES as usize);
+        (self.hand_on)(std::mem::replace(&mut self.content, next))
+    }
+}
+
+fn extents_of(entry: &Entry) -> Vec<Extent> {
+    match &entry.kind {
+        Kind::File {
+            extents: Some(extents),
+        } => extents.clone(),
+        Kind::File { extents: None } => vec![Extent {
+            offset: 0,
+            length: entry.size,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+/// True for so many names that the members between are of [`PIECE_BYTES`] on average: an entry
+/// ends one with the chance of its own part of that.
+fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
+    let digest = Sha256::digest(path);
+    let first = digest
+        .iter()
+        .take(4)
+        .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    first < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
+}
+
+/// Fills `piece` from the file; what it lacks stays as it is. How many bytes it got, too.
+fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
+    let mut at = begin;
+    let read = loop {
+        if piece.is_empty() {
+            break Read::Whole;
+        }
+        match content.read_at(piece, at) {
+            Ok(0) => break Read::Short,
+            Ok(count) => {
+                at += count as u64;
+                piece = &mut piece[count..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Read::Failed(error.to_string()),
+        }
+    };
+    (read, at - begin)
+}

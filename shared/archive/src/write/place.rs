@@ -1,0 +1,246 @@
+//! A place of the source tree, reached from the open directory that holds it: no path is too
+//! long for that, and no link that somebody puts on the way leads elsewhere.
+//!
+//! Knows system calls alone: neither what is left out, nor what an entry is.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, readlinkat, statat,
+};
+
+use crate::format::entry::FileTime;
+
+/// Nothing is waited for, and no link followed.
+const READ_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+const LISTING_BYTES: usize = 32 << 10;
+
+/// Whether places can be named by the descriptor of their directory.
+static HAS_PROC: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").exists());
+
+/// Something in an open directory.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// As people know it.
+    pub path: PathBuf,
+    /// `None`: the path is all there is, as somebody gave it.
+    within: Option<(Arc<File>, OsString)>,
+}
+
+/// What lstat(2) tells of a place.
+#[derive(Clone)]
+pub struct Status(Stat);
+
+impl Place {
+    /// What somebody named; a slash at the end of it follows a link.
+    #[must_use]
+    pub fn given(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            within: None,
+        }
+    }
+
+    pub(crate) fn within(dir: &Arc<File>, name: OsString, path: PathBuf) -> Self {
+        Self {
+            path,
+            within: Some((dir.clone(), name)),
+        }
+    }
+
+    fn at(&self) -> (BorrowedFd<'_>, &OsStr) {
+        match &self.within {
+            Some((dir, name)) => (dir.as_fd(), name),
+            None => (CWD, self.path.as_os_str()),
+        }
+    }
+
+    /// # Errors
+    /// Those of lstat(2).
+    pub fn status(&self) -> io::Result<Status> {
+        let (dir, name) = self.at();
+        Ok(Status(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// Opens it to be read, without waiting and without following a link.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open(&self) -> io::Result<File> {
+        self.open_with(OFlags::empty())
+    }
+
+    pub(crate) fn open_dir(&self) -> io::Result<File> {
+        self.open_with(OFlags::DIRECTORY)
+    }
+
+    fn open_with(&self, flags: OFlags) -> io::Result<File> {
+        let (dir, name) = self.at();
+        Ok(openat(dir, name, READ_FLAGS | flags, Mode::empty())?.into())
+    }
+
+    /// Where a symbolic link points.
+    pub(crate) fn target(&self) -> io::Result<Vec<u8>> {
+        let (dir, name) = self.at();
+        Ok(readlinkat(dir, name, Vec::new())?.into_bytes())
+    }
+
+    /// A path for calls that take no descriptor of a directory.
+    pub(crate) fn path_for_calls(&self) -> PathBuf {
+        match &self.within {
+            Some((dir, name)) if *HAS_PROC => {
+                let dir = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+                dir.join(name)
+            }
+            _ => self.path.clone(),
+        }
+    }
+}
+
+impl Status {
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn of(file: &impl AsFd) -> io::Result<Self> {
+        Ok(Self(fstat(file)?))
+    }
+
+    /// The device and the inode, which no other place has.
+    #[must_use]
+    #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
+    pub fn id(&self) -> (u64, u64) {
+        (self.0.st_dev as u64, self.0.st_ino as u64)
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.0.st_mode)
+    }
+
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Whether it is a regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// Whether it may have further names.
+    #[must_use]
+    pub fn has_more_names(&self) -> bool {
+        self.0.st_nlink > 1 && !self.is_dir()
+    }
+
+    /// Bytes as it tells them.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.st_size.try_into().unwrap_or_default()
+    }
+
+    /// Bytes that it takes on the disk.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        u64::try_from(self.0.st_blocks).unwrap_or_default() * 512
+    }
+
+    pub(crate) fn mode(&self) -> u32 {
+        self.0.st_mode & 0o7777
+    }
+
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.0.st_uid, self.0.st_gid)
+    }
+
+    pub(crate) fn device(&self) -> (u32, u32) {
+        let device = self.0.st_rdev;
+        (rustix::fs::major(device), rustix::fs::minor(device))
+    }
+
+    #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
+    pub(crate) fn mtime(&self) -> FileTime {
+        FileTime {
+            secs: self.0.st_mtime as i64,
+            nanos: u32::try_from(self.0.st_mtime_nsec).unwrap_or_default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Status({:?} {:?})", self.kind(), self.id())
+    }
+}
+
+/// The names in a directory in their order, and what kept the rest of them from being read.
+pub(crate) fn names_in(dir: &File) -> (Vec<OsString>, Option<io::Error>) {
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
+    let mut listing = RawDir::new(dir, &mut buffer);
+    let (mut names, mut error) = (Vec::new(), None);
+    while let Some(entry) = listing.next() {
+        match entry {
+            Ok(entry) => match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(OsString::from_vec(name.to_owned())),
+            },
+            Err(errno) => {
+                error = Some(errno.into());
+                break;
+            }
+        }
+    }
+    names.sort_unstable();
+    (names, error)
+}
+
+/// Whether a directory has a file that begins so.
+pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
+    let place = Place::within(dir, name.into(), PathBuf::new());
+    let Ok(file) = place.open() else {
+        return false;
+    };
+    if !Status::of(&file).is_ok_and(|status| status.is_file()) {
+        return false;
+    }
+    let mut read = Vec::new();
+    let done = file.take(begin.len() as u64).read_to_end(&mut read);
+    done.is_ok() && read == begin
+}
+
+/// The directory above another, if it is still this one.
+pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
+    let flags = READ_FLAGS | OFlags::DIRECTORY;
+    let above: File = openat(dir, "..", flags, Mode::empty()).ok()?.into();
+    Status::of(&above)
+        .is_ok_and(|status| status.id() == id)
+        .then_some(above)
+}
+
+/// The directory below another by the names on the way, if it is still this one.
+pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<File> {
+    let mut below = dir.clone();
+    for name in names
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        let name = OsStr::from_bytes(name).to_owned();
+        let place = Place::within(&below, name, PathBuf::new());
+        below = Arc::new(place.open_dir().ok()?);
+    }
+    let is_same = Status::of(&*below).is_ok_and(|status| status.id() == id);
+    is_same.then(|| Arc::into_inner(below)).flatten()
+}

@@ -1,0 +1,152 @@
+//! An archive of one file whose size is known at its end alone: what comes through a pipe.
+//!
+//! The entry's header stands before the content and tells its size. It gets a member of its own
+//! whose length does not depend on that: it is written first to keep the place, and again over
+//! itself when all is read. So nothing is kept anywhere else. Knows no process.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::format::entry::{Entry, FileTime, Kind};
+use crate::format::header::{BLOCK_BYTES, pad, push_global, push_reserved};
+use crate::format::member::Deflater;
+use crate::hashed::whole;
+use crate::write::members::PIECE_BYTES;
+use crate::write::problem::ProblemKind;
+use crate::write::source::problem;
+use crate::write::writer::{Observer, Out, Summary, check_stop, run};
+
+/// What is to be archived, and how.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Name in the archive, plain.
+    pub name: &'a [u8],
+    /// When it was begun: seconds since 1970, and nanoseconds.
+    pub mtime: (i64, u32),
+    /// User and group.
+    pub owner: (u32, u32),
+    /// One line of JSON for the global header.
+    pub comment: &'a str,
+    /// Compression level, 0 to 12.
+    pub level: i32,
+    /// Compressing threads.
+    pub jobs: usize,
+}
+
+/// Writes what `input` holds to `sink`, which writes to the end of `archive`.
+///
+/// # Errors
+/// Those of the input, of the sink and of the file, a level out of range, having been stopped.
+pub fn write(
+    plan: &Plan<'_>,
+    input: &mut (dyn Read + Send),
+    sink: &mut dyn Write,
+    archive: &File,
+    observer: &dyn Observer,
+) -> Result<Summary> {
+    let mut entry = entry(plan);
+    let global = global(plan)?;
+    let place = global.len() as u64;
+    let reserved = header(&entry)?;
+    let length = reserved.len();
+    let read_all = |out: Out| {
+        out.member(global)?;
+        out.member(reserved)?;
+        let bytes = read(input, &out, observer)?;
+        if bytes == 0 {
+            let name = OsStr::from_bytes(plan.name);
+            let nothing = "nothing came: it is an empty file in the archive";
+            observer.problem(problem(name.as_ref(), ProblemKind::Empty, nothing));
+        }
+        out.content(vec![0; 2 * BLOCK_BYTES])?;
+        Ok(bytes)
+    };
+    let write = &mut |member: &[u8]| sink.write_all(member);
+    let (content_bytes, archive_bytes) = run(plan.level, plan.jobs, read_all, write)?;
+    entry.size = content_bytes;
+    let header = header(&entry)?;
+    ensure!(header.len() == length, "the header does not fit its place");
+    archive.write_all_at(&header, place)?;
+    // The hash is that of the file in its order, which begins with what was written last. Just
+    // written, it is read from memory as far as that goes.
+    let mut again = archive.try_clone()?;
+    again.rewind()?;
+    let hashed = whole(again, &mut |_| !observer.is_stopped())?;
+    let hashed = hashed.context("interrupted")?;
+    ensure!(
+        hashed.bytes == archive_bytes,
+        "it was changed while it was written"
+    );
+    Ok(Summary {
+        archive_bytes,
+        hash: hashed.hash,
+        file_count: 1,
+        content_bytes,
+    })
+}
+
+fn entry(plan: &Plan<'_>) -> Entry {
+    let names = crate::accounts::Names::of_this_machine();
+    let (uid, gid) = plan.owner;
+    let name = |names: &std::collections::HashMap<u32, Vec<u8>>, id| {
+        names.get(&id).cloned().unwrap_or_default()
+    };
+    Entry {
+        path: plan.name.to_owned(),
+        kind: Kind::File { extents: None },
+        size: 0,
+        mode: 0o600,
+        uid,
+        gid,
+        uname: name(&names.users, uid),
+        gname: name(&names.groups, gid),
+        mtime: FileTime {
+            secs: plan.mtime.0,
+            nanos: plan.mtime.1,
+        },
+        xattrs: Vec::new(),
+        acl_texts: Vec::new(),
+    }
+}
+
+fn global(plan: &Plan<'_>) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    push_global(&mut content, plan.comment);
+    Deflater::new(plan.level)?.member(&content)
+}
+
+/// Stored, not compressed: then its length depends on nothing but that of its content.
+fn header(entry: &Entry) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    push_reserved(&mut content, entry);
+    Deflater::new(0)?.member(&content)
+}
+
+/// Hands on the content in pieces, the last one padded; returns its length.
+fn read(input: &mut (dyn Read + Send), out: &Out, observer: &dyn Observer) -> Result<u64> {
+    let mut content_bytes = 0;
+    loop {
+        let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
+        let read = input.take(PIECE_BYTES).read_to_end(&mut piece);
+        check_stop(observer)?;
+        read.map_err(|error: io::Error| {
+            anyhow::anyhow!("cannot read what is to be backed up: {error}")
+        })?;
+        let bytes = piece.len() as u64;
+        content_bytes += bytes;
+        if bytes > 0 {
+            pad(&mut piece);
+            out.content(piece)?;
+            observer.read_bytes(bytes);
+        }
+        if bytes < PIECE_BYTES {
+            observer.read_file();
+            return Ok(content_bytes);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The source tree in the one fixed order of an archive: by name, parents first.
+//!
+//! Knows what is to be left out and why; reads no file's content but that of CACHEDIR.TAG.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use rustix::io::Errno;
+
+use crate::format::decode::NAME_MAX_BYTES;
+use crate::globs::Globs;
+use crate::restore::names::DEPTH_MAX;
+use crate::write::place::{Place, Status, above, below, has_file, names_in};
+
+/// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
+const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// So many directories on the way down stay open; those above are opened again on the way back.
+const OPEN_MAX: usize = 64;
+/// Something that is exchanged again and again is taken as it is at last.
+const LOOKS_MAX: usize = 8;
+
+/// One thing to back up: where it is, and its name in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name in the archive, relative; `.` for the directory that the names are relative to.
+    pub name: PathBuf,
+}
+
+/// What is left out.
+#[derive(Debug, Default)]
+pub struct Filter {
+    excludes: Globs,
+    /// Leave out what is in directories with a CACHEDIR.TAG.
+    pub caches: bool,
+    /// Do not go into other file systems.
+    pub one_file_system: bool,
+    /// Directories that are left out whole, by device and inode: bk's own.
+    pub own: HashSet<(u64, u64)>,
+    /// Names that are left out of directories, by device and inode of these: bk's archives.
+    pub own_files: HashMap<(u64, u64), HashSet<OsString>>,
+    /// Names of all sources: one that lies within another is left out there and walked by
+    /// itself, so that nothing is stored twice.
+    pub apart: HashSet<PathBuf>,
+}
+
+/// Something that the walk came by.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub place: Place,
+    /// Its name in the archive.
+    pub name: PathBuf,
+    /// As lstat told it.
+    pub status: Status,
+    /// The directory, where it is one that can be opened and is gone into.
+    pub(crate) dir: Option<Arc<File>>,
+}
+
+/// A place that could not be looked at.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl Filter {
+    /// Leaves out what matches one of the globs.
+    ///
+    /// # Errors
+    /// The glob that is malformed.
+    pub fn exclude<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.excludes = Globs::new(globs)?;
+        Ok(())
+    }
+
+    /// The globs.
+    #[must_use]
+    pub fn excludes(&self) -> &Globs {
+        &self.excludes
+    }
+
+    /// Whether what was found below a source is left out. A source itself was asked for.
+    fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
+        // Globs are meant for what is stored under the source `.`, not for its dot.
+        let name = name.strip_prefix(b"./").unwrap_or(name);
+        self.apart.contains(Path::new(OsStr::from_bytes(name)))
+            || self.excludes.matches(name, is_dir)
+    }
+}
+
+/// Walks one source. Errors of single places come as items and do not end the walk.
+pub fn walk<'a>(
+    source: &'a Source,
+    filter: &'a Filter,
+) -> impl Iterator<Item = Result<Found, Unreadable>> + 'a {
+    Walk {
+        filter,
+        device: None,
+        is_begun: false,
+        path: source.path.as_os_str().as_bytes().to_owned(),
+        name: source.name.as_os_str().as_bytes().to_owned(),
+        levels: Vec::new(),
+        lost: None,
+    }
+}
+
+struct Walk<'a> {
+    filter: &'a Filter,
+    device: Option<u64>,
+    is_begun: bool,
+    /// Of the directory that is being read, at first of the source.
+    path: Vec<u8>,
+    name: Vec<u8>,
+    /// The directories from the source down.
+    levels: Vec<Level>,
+    /// What is to be told next: the rest of a directory that cannot be listed.
+    lost: Option<Unreadable>,
+}
+
+/// A directory that is being read.
+struct Level {
+    /// `None` once too many below it are open.
+    dir: Option<Arc<File>>,
+    id: (u64, u64),
+    /// What is still to come of it.
+    names: std::vec::IntoIter<OsString>,
+    path_bytes: usize,
+    name_bytes: usize,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Found, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.is_begun {
+            self.is_begun = true;
+            let place = Place::given(Path::new(OsStr::from_bytes(&self.path)));
+            return self.visit(place, false);
+        }
+        loop {
+            if let Some(lost) = self.lost.take() {
+                return Some(Err(lost));
+            }
+            let level = self.levels.last_mut()?;
+            self.path.truncate(level.path_bytes);
+            self.name.truncate(level.name_bytes);
+            let next = level.dir.clone().zip(level.names.next());
+            let Some((dir, name)) = next else {
+                self.go_up();
+                continue;
+            };
+            let own = self.filter.own_files.get(&level.id);
+            if own.is_some_and(|own| own.contains(&name)) {
+                continue;
+            }
+            push(&mut self.path, &name);
+            push(&mut self.name, &name);
+            let place = Place::within(&dir, name, path_of(&self.path));
+            if let Some(item) = self.visit(place, true) {
+                return Some(item);
+            }
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Looks at one place; `None` where it is left out.
+    fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Unreadable>> {
+        let depth = self.name.iter().filter(|byte| **byte == b'/').count();
+        if self.name.len() > NAME_MAX_BYTES || depth >= DEPTH_MAX {
+            let error = io::Error::other(format!(
+                "its name has more than {NAME_MAX_BYTES} bytes or {DEPTH_MAX} parts"
+            ));
+            return Some(Err(unreadable(place, error)));
+        }
+        let mut looks = 0;
+        let (status, dir) = loop {
+            looks += 1;
+            let status = match place.status() {
+                Ok(status) => status,
+                Err(error) => return Some(Err(unreadable(place, error))),
+            };
+            let is_left_out = is_below && self.filter.leaves_out(&self.name, status.is_dir());
+            if is_left_out || self.filter.own.contains(&status.id()) {
+                return None;
+            }
+            if !status.is_dir() || self.is_other_fs(&status) {
+                break (status, None);
+            }
+            match place
+                .open_dir()
+                .and_then(|dir| Ok((Status::of(&dir)?, dir)))
+            {
+                // The status of what was opened: a mount may have come with that.
+                Ok((status, _)) if self.filter.own.contains(&status.id()) => return None,
+                Ok((status, dir)) => break (status, Some(Arc::new(dir))),
+                Err(error) => match Errno::from_io_error(&error) {
+                    // It was exchanged for something else just now.
+                    Some(Errno::NOTDIR | Errno::LOOP) if looks < LOOKS_MAX => {}
+                    Some(Errno::NOENT) => return Some(Err(unreadable(place, error))),
+                    _ => {
+                        self.lost = Some(unreadable(place.clone(), error));
+                        break (status, None);
+                    }
+                },
+            }
+        };
+        if let Some(dir) = &dir {
+            self.go_into(dir, &status);
+        }
+        let name = path_of(&self.name);
+        Some(Ok(Found {
+            place,
+            name,
+            status,
+            dir,
+        }))
+    }
+
+    /// A mount point stays as an empty directory, as with tar.
+    fn is_other_fs(&mut self, status: &Status) -> bool {
+        let device = *self.device.get_or_insert(status.id().0);
+        self.filter.one_file_system && status.id().0 != device
+    }
+
+    fn go_into(&mut self, dir: &Arc<File>, status: &Status) {
+        // A cache stays as an empty directory, as with tar.
+        if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
+            return;
+        }
+        let (names, error) = names_in(dir);
+        self.lost = error.map(|error| Unreadable {
+            path: path_of(&self.path),
+            error,
+        });
+        self.levels.push(Level {
+            dir: Some(dir.clone()),
+            id: status.id(),
+            names: names.into_iter(),
+            path_bytes: self.path.len(),
+            name_bytes: self.name.len(),
+        });
+        // The source itself stays open.
+        if let Some(at) = self.levels.len().checked_sub(OPEN_MAX).filter(|at| *at > 0) {
+            self.levels[at].dir = None;
+        }
+    }
+
+    /// Leaves a directory, and opens the one above it again where that was closed.
+    fn go_up(&mut self) {
+        let left = self.levels.pop();
+        let (Some(left), Some(level)) = (left, self.levels.last()) else {
+            return;
+        };
+        if level.dir.is_some() {
+            return;
+        }
+        let by_parent = left.dir.and_then(|left| above(&left, level.id));
+        let reopened = by_parent.or_else(|| {
+            let source = self.levels.first()?;
+            let way = &self.path[source.path_bytes..level.path_bytes];
+            below(source.dir.as_ref()?, way, level.id)
+        });
+        let path_bytes = level.path_bytes;
+        if let (Some(dir), Some(level)) = (reopened, self.levels.last_mut()) {
+            level.dir = Some(Arc::new(dir));
+        } else {
+            self.lost = Some(Unreadable {
+                path: path_of(&self.path[..path_bytes]),
+                error: io::Error::other("it was moved while it was read"),
+            });
+        }
+    }
+}
+
+fn push(path: &mut Vec<u8>, name: &OsStr) {
+    if path.last().is_some_and(|last| *last != b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    OsString::from_vec(bytes.to_owned()).into()
+}
+
+fn unreadable(place: Place, error: io::Error) -> Unreadable {
+    Unreadable {
+        path: place.path,
+        error,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn names(dir: &Path, filter: &Filter) -> Vec<String> {
+        let source = Source {
+            path: dir.to_owned(),
+            name: "s".into(),
+        };
+        walk(&source, filter)
+            .map(|found| found.unwrap().name.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_order_is_by_name_with_parents_first() {
+        let dir = tree(&["b/a", "b.c", "a/z", "B"]);
+        assert_eq!(
+            names(dir.path(), &Filter::default()),
+            ["s", "s/B", "s/a", "s/a/z", "s/b", "s/b/a", "s/b.c"]
+        );
+    }
+
+    #[test]
+    fn globs_match_a_name_anywhere_or_a_whole_path() {
+        let dir = tree(&["a.o", "d/b.o", "d/keep", "t/x", "u/t/y", "u/v/w"]);
+        let mut filter = Filter::default();
+        filter.exclude(["*.o", "s/t", "/s/u/**/w"]).unwrap();
+        assert_eq!(
+            names(dir.path(), &filter),
+            ["s", "s/d", "s/d/keep", "s/u", "s/u/t", "s/u/t/y", "s/u/v"]
+        );
+        assert!(filter.exclude(["a[b"]).is_err());
+    }
+
+    #[test]
+    fn globs_match_below_the_source_dot_and_never_a_source_itself() {
+        let dir = tree(&["a.o", "t/x"]);
+        let mut filter = Filter::default();
+        filter.exclude(["t/x", "s"]).unwrap();
+        let source = Source {
+            path: dir.path().to_owned(),
+            name: ".".into(),
+        };
+        let found: Vec<_> = walk(&source, &filter)
+            .map(|found| found.unwrap().name)
+            .collect();
+        assert_eq!(found, [".", "./a.o", "./t"].map(PathBuf::from));
+        assert_eq!(names(dir.path(), &filter), ["s", "s/a.o", "s/t", "s/t/x"]);
+    }
+
+    #[test]
+    fn a_source_within_another_is_walked_by_itself() {
+        let dir = tree(&["in/x", "y"]);
+        let filter = Filter {
+            apart: ["s".into(), "s/in".into()].into(),
+            ..Filter::default()
+        };
+        assert_eq!(names(dir.path(), &filter), ["s", "s/y"]);
+    }
+
+    #[test]
+    fn caches_stay_as_empty_directories_and_own_directories_do_not_stay() {
+        let dir = tree(&["cache/x", "own/y", "z"]);
+        std::fs::write(
+            dir.path().join("cache/CACHEDIR.TAG"),
+            [CACHE_SIGNATURE, b"\n"].concat(),
+        )
+        .unwrap();
+        let own = std::fs::metadata(dir.path().join("own")).unwrap();
+        let filter = Filter {
+            caches: true,
+            own: [(own.dev(), own.ino())].into(),
+            ..Filter::default()
+        };
+        assert_eq!(names(dir.path(), &filter), ["s", "s/cache", "s/z"]);
+    }
+
+    #[test]
+    fn a_missing_source_is_an_item_that_names_it() {
+        let source = Source {
+            path: "/nonexistent/x".into(),
+            name: "x".into(),
+        };
+        let found: Vec<_> = walk(&source, &Filter::default()).collect();
+        let [Err(unreadable)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            (unreadable.path.to_str().unwrap(), unreadable.error.kind()),
+            ("/nonexistent/x", io::ErrorKind::NotFound)
+        );
+    }
+}

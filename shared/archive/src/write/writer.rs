@@ -1,0 +1,338 @@
+//! The writer: one thread reads the sources, N compress members, one hashes and writes them in
+//! their order.
+//!
+//! Bounded queues between them bound the memory, however large the source. Knows no catalog,
+//! and of the disk only what it is given to write to.
+
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::format::entry::Kind;
+use crate::format::member::Deflater;
+use crate::hashed::hex;
+use crate::threads::{begin_some, needed};
+use crate::write::content::Content;
+use crate::write::members::{Members, Read};
+use crate::write::place::Status;
+use crate::write::problem::{Problem, ProblemKind};
+use crate::write::source::{Opened, Opener, failed, problem};
+use crate::write::walk::{Filter, Found, Source, walk};
+
+/// What is to be archived, and how.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// In the order in which they go into the archive.
+    pub sources: &'a [Source],
+    /// What is left out of them.
+    pub filter: &'a Filter,
+    /// One line of JSON for the global header.
+    pub comment: &'a str,
+    /// Compression level, 0 to 12.
+    pub level: i32,
+    /// Compressing threads.
+    pub jobs: usize,
+}
+
+/// What the archive came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// SHA-256 of the archive in lower-case hex.
+    pub hash: String,
+    /// Entries that are no directories.
+    pub file_count: u64,
+    /// Bytes of all files' content, holes left out.
+    pub content_bytes: u64,
+}
+
+/// Looks on while the archive is written; asked from the reading thread.
+pub trait Observer: Sync {
+    /// A place of the source has a problem.
+    fn problem(&self, problem: Problem);
+    /// So many more bytes of content were read.
+    fn read_bytes(&self, bytes: u64);
+    /// One more entry that is no directory was read.
+    fn read_file(&self);
+    /// Whether to give up.
+    fn is_stopped(&self) -> bool;
+}
+
+/// The content of one member, and where its compressed form is awaited.
+struct Job {
+    content: Vec<u8>,
+    result: SyncSender<Result<Vec<u8>>>,
+}
+
+/// Takes members in the order of the archive.
+pub(crate) struct Out {
+    jobs: SyncSender<Job>,
+    order: SyncSender<Receiver<Result<Vec<u8>>>>,
+}
+
+impl Out {
+    /// One that is to be compressed.
+    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
+        let (result, awaited) = sync_channel(1);
+        self.order.send(awaited).ok().context(STOPPED)?;
+        let job = Job { content, result };
+        self.jobs.send(job).ok().context(STOPPED)
+    }
+
+    /// One as it is to be written.
+    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
+        let (result, awaited) = sync_channel(1);
+        result.send(Ok(member)).ok().context(STOPPED)?;
+        self.order.send(awaited).ok().context(STOPPED)
+    }
+}
+
+const STOPPED: &str = "the archive can no longer be written";
+
+/// Writes the archive of `plan` to `sink`, in the order of its members.
+///
+/// # Errors
+/// Those of the sink, a level out of range, having been stopped, and sources of which nothing
+/// could be read. Single places that cannot be read are no errors: they are told to the
+/// observer.
+pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> Result<Summary> {
+    let mut hash = Sha256::new();
+    let read_all = |out: Out| read(plan, observer, |content| out.content(content));
+    let (tally, archive_bytes) = run(plan.level, plan.jobs, read_all, &mut |member| {
+        hash.update(member);
+        sink.write_all(member)
+    })?;
+    Ok(Summary {
+        archive_bytes,
+        hash: hex(hash),
+        file_count: tally.file_count,
+        content_bytes: tally.content_bytes,
+    })
+}
+
+/// Runs the threads: what `read` comes to, and the bytes of the archive.
+pub(crate) fn run<T: Send>(
+    level: i32,
+    jobs: usize,
+    read: impl FnOnce(Out) -> Result<T> + Send,
+    sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<(T, u64)> {
+    Deflater::new(level)?;
+    std::thread::scope(|scope| {
+        let jobs = jobs.max(1);
+        let (job_in, job_out) = sync_channel::<Job>(1);
+        let (order_in, order_out) = sync_channel(jobs * 2);
+        let job_out = std::sync::Arc::new(Mutex::new(job_out));
+        let out = Out {
+            jobs: job_in,
+            order: order_in,
+        };
+        // The one that cannot be done without comes first.
+        let reader = needed(Builder::new().spawn_scoped(scope, move || read(out)))?;
+        begin_some(jobs, || {
+            let job_out = job_out.clone();
+            Builder::new().spawn_scoped(scope, move || compress(&job_out, level))
+        })?;
+        // The compressors hold the only receivers, so that a reader never waits for the dead.
+        drop(job_out);
+        let written = write_in_order(order_out, sink);
+        let read = reader.join();
+        // A sink that fails ends the reading, so its error is the one to tell.
+        let archive_bytes = written?;
+        match read {
+            Ok(read) => Ok((read?, archive_bytes)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn compress(jobs: &Mutex<Receiver<Job>>, level: i32) {
+    let Ok(mut deflater) = Deflater::new(level) else {
+        return;
+    };
+    loop {
+        let job = jobs.lock().map(|jobs| jobs.recv());
+        let Ok(Ok(job)) = job else {
+            return;
+        };
+        // Nobody waits for it once the sink has failed.
+        let _ = job.result.send(deflater.member(&job.content));
+    }
+}
+
+fn write_in_order(
+    order: Receiver<Receiver<Result<Vec<u8>>>>,
+    sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<u64> {
+    let mut archive_bytes = 0;
+    for awaited in order {
+        let member = awaited.recv().context("a compressing thread died")??;
+        sink(&member)?;
+        archive_bytes += member.len() as u64;
+    }
+    Ok(archive_bytes)
+}
+
+/// What was read of the sources.
+#[derive(Default)]
+struct Tally {
+    file_count: u64,
+    content_bytes: u64,
+    /// Files that the archive has, or has a part of.
+    kept_count: u64,
+    /// Places of which it has nothing, and the first of them.
+    lost_count: u64,
+    first_lost: Option<String>,
+}
+
+impl Tally {
+    fn lose(&mut self, problem: &Problem) {
+        if problem.kind.is_loss() {
+            self.lost_count += 1;
+            let (path, reason) = (problem.path.display(), &problem.reason);
+            self.first_lost
+                .get_or_insert_with(|| format!("'{path}': {reason}"));
+        }
+    }
+
+    /// An archive without content, where all that there was could not be read, is no backup.
+    fn check(&self) -> Result<()> {
+        if let Some(first) = self.first_lost.as_ref().filter(|_| self.kept_count == 0) {
+            let more = match self.lost_count - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            bail!("nothing of it can be read: {first}{more}");
+        }
+        Ok(())
+    }
+}
+
+/// Reads all sources.
+fn read(
+    plan: &Plan<'_>,
+    observer: &dyn Observer,
+    hand_on: impl FnMut(Vec<u8>) -> Result<()>,
+) -> Result<Tally> {
+    let mut members = Members::new(hand_on);
+    members.global(plan.comment)?;
+    let mut opener = Opener::new();
+    let mut tally = Tally::default();
+    let mut told_last = None;
+    for source in plan.sources {
+        for found in walk(source, plan.filter) {
+            check_stop(observer)?;
+            let found = match found {
+                Ok(found) => found,
+                Err(lost) => {
+                    // A directory that vanished was told already; now it cannot be listed.
+                    let problem = failed(&lost.path, &lost.error);
+                    if told_last != Some((problem.path.clone(), problem.kind)) {
+                        tally.lose(&problem);
+                        observer.problem(problem);
+                    }
+                    continue;
+                }
+            };
+            let mut last = None;
+            let opened = opener.open(&found, &mut |problem| {
+                told_last = Some((problem.path.clone(), problem.kind));
+                last = Some(problem.clone());
+                observer.problem(problem);
+            });
+            let Some(opened) = opened else {
+                last.iter().for_each(|problem| tally.lose(problem));
+                continue;
+            };
+            add(&mut members, &found, &opened, observer, &mut tally)?;
+            if opened.entry.kind != Kind::Directory {
+                tally.file_count += 1;
+                observer.read_file();
+            }
+            tally.content_bytes += opened.entry.data_bytes();
+        }
+    }
+    tally.check()?;
+    members.finish()?;
+    Ok(tally)
+}
+
+pub(crate) fn check_stop(observer: &dyn Observer) -> Result<()> {
+    if observer.is_stopped() {
+        bail!("interrupted");
+    }
+    Ok(())
+}
+
+fn add<F: FnMut(Vec<u8>) -> Result<()>>(
+    members: &mut Members<F>,
+    found: &Found,
+    opened: &Opened,
+    observer: &dyn Observer,
+    tally: &mut Tally,
+) -> Result<()> {
+    let outcome = members.entry(&opened.entry, opened.content.as_ref(), |bytes| {
+        observer.read_bytes(bytes);
+        check_stop(observer)
+    })?;
+    let Some(content) = &opened.content else {
+        return Ok(());
+    };
+    let is_kept = outcome.read == Read::Whole || outcome.bytes > 0;
+    let change = match outcome.read {
+        Read::Failed(reason) => Some((
+            ProblemKind::Unreadable,
+            format!("{reason}: the rest is zeros in the archive"),
+        )),
+        Read::Short => Some((
+            ProblemKind::Shrank,
+            "it became shorter while it was read: the rest is zeros in the archive".to_owned(),
+        )),
+        Read::Whole => changed(content, opened),
+    };
+    tally.kept_count += u64::from(is_kept);
+    if let Some((kind, reason)) = change {
+        let problem = problem(&found.place.path, kind, &reason);
+        if !is_kept {
+            tally.lose(&problem);
+        }
+        observer.problem(problem);
+    }
+    Ok(())
+}
+
+/// What happened to a file since its header was made. What was read at once is as it was then.
+fn changed(content: &Content, opened: &Opened) -> Option<(ProblemKind, String)> {
+    let Content::File(file) = content else {
+        return None;
+    };
+    let now = Status::of(file).ok()?;
+    let entry = &opened.entry;
+    // One that is made up as it is read may have more than it tells, all the time.
+    let has_untold = || {
+        now.disk_bytes() == 0
+            && file
+                .read_at(&mut [0], entry.size)
+                .is_ok_and(|read| read > 0)
+    };
+    if now.size() > entry.size || has_untold() {
+        let cut = format!(
+            "it grew while it was read: the archive has its first {} bytes",
+            entry.size
+        );
+        return Some((ProblemKind::Grew, cut));
+    }
+    let is_changed = now.mtime() != entry.mtime || now.size() < entry.size;
+    is_changed.then(|| {
+        (
+            ProblemKind::Changed,
+            "it was written to while it was read".to_owned(),
+        )
+    })
+}

@@ -1,0 +1,66 @@
+//! Completions for zsh.
+//!
+//! Knows no program but by its table.
+
+use super::words::{BACKUPS, JOBS, Names, Values, values};
+use crate::flags::{Operands, Program};
+
+const ZSH_HELPERS: &str = include_str!("helpers.zsh");
+
+pub(crate) fn script(program: &Program) -> String {
+    let name = program.name;
+    let quoted = |text: &str| {
+        text.replace('\'', r"'\''")
+            .replace('[', r"\[")
+            .replace(']', r"\]")
+    };
+    let mut specs = String::new();
+    for flag in program.all_flags() {
+        let value = flag.value.unwrap_or_default();
+        let action = match values(flag) {
+            Values::None => String::new(),
+            Values::Directories => ":DIR:_directories".to_owned(),
+            Values::Files => ":FILE:_files".to_owned(),
+            Values::Of(all) => {
+                let colons = flag.optional_values().map_or(":", |_| "::");
+                format!("{colons}value:({})", all.join(" "))
+            }
+            Values::Any => format!(":{value}:"),
+        };
+        let equals = if flag.value.is_some() { "=" } else { "" };
+        let help = quoted(flag.help);
+        specs.push_str(&format!(
+            "    '*--{}{equals}[{help}]{action}' \\\n",
+            flag.long
+        ));
+        if let Some(letter) = flag.short {
+            let plus = if flag.value.is_some() { "+" } else { "" };
+            specs.push_str(&format!("    '*-{letter}{plus}[{help}]{action}' \\\n"));
+        }
+    }
+    let function = |names: Names, first: &str| {
+        let (word, printed) = (names.word, names.printed("$bk_home"));
+        format!(
+            "_bk_{word}s() {{\n{first}    local -a bk_home\n    _bk_home\n    {printed} | _bk_offer_lines \"$@\"\n}}\n\n"
+        )
+    };
+    let (functions, operands) = match program.operands {
+        Operands::Paths => (String::new(), "'*:path:_files'"),
+        Operands::Backups => (function(BACKUPS, ""), "'*:backup:_bk_backups'"),
+        Operands::BackupsThenDirectory => (
+            function(BACKUPS, ""),
+            r#""*:backup or directory:{_alternative 'backups:backup:_bk_backups' 'dirs:directory:_directories'}""#,
+        ),
+        Operands::Jobs => (
+            function(
+                JOBS,
+                "    (( ${words[(i)--]} < CURRENT )) && { _files; return }\n",
+            ),
+            "'*:job:_bk_jobs'",
+        ),
+        Operands::None => (String::new(), ""),
+    };
+    format!(
+        "#compdef {name}\n# made by '{name} --completions zsh'\n\n{ZSH_HELPERS}\n{functions}_arguments -S \\\n{specs}    {operands}\n"
+    )
+}

@@ -1,0 +1,98 @@
+//! One backup in full, for people: every field of its record with what it says.
+//!
+//! Knows no terminal and no catalog.
+
+use bk_schema::record::Backup;
+use bk_schema::verified::LastVerified;
+use bk_schema::visible::visible;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::listing::Listed;
+use crate::units::human_size;
+use crate::zone;
+
+/// Names of fields are at most this wide, but for metadata of the user's.
+pub const NAME_WIDTH: usize = 16;
+
+/// The fields, names and values, in the order in which they are shown. Control characters are
+/// still in the values.
+#[must_use]
+pub fn fields(listed: &Listed) -> Vec<(String, String)> {
+    let backup = &listed.backup;
+    let text = |text: &Option<String>| text.clone().unwrap_or("-".into());
+    let mut fields: Vec<(&str, String)> = vec![
+        ("id", backup.id.to_string()),
+        ("name", backup.backup_name.clone()),
+        ("type", backup.backup_type.name().into()),
+        ("status", listed.state().0.into()),
+        ("source version", text(&backup.source_version)),
+        ("path", backup.backup_path.clone()),
+        ("size", size(backup)),
+        (
+            "files",
+            backup
+                .file_count
+                .map_or("-".into(), |count| count.to_string()),
+        ),
+        ("compression", backup.compression_type.clone()),
+        ("sha256", text(&backup.backup_hash)),
+        ("description", text(&backup.description)),
+        (
+            "protected",
+            if backup.protected { "yes" } else { "no" }.into(),
+        ),
+        ("created", time(backup.created_at)),
+        ("expires", backup.expires_at.map_or("never".into(), time)),
+    ];
+    let mut metadata = backup.backup_metadata.clone();
+    if let Some(last) = LastVerified::of(backup) {
+        metadata.shift_remove("last_verified");
+        fields.push(("verified", verified(&last)));
+    }
+    if let Some(Value::Array(sources)) = metadata.shift_remove("sources") {
+        fields.extend(sources.iter().map(|source| ("source", plain(source))));
+    }
+    if let Some(Value::Array(problems)) = metadata.shift_remove("problems") {
+        fields.extend(problems.iter().map(|it| ("problem", problem(it))));
+    }
+    let mut fields: Vec<(String, String)> = fields
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    fields.extend(
+        metadata
+            .iter()
+            .map(|(key, value)| (visible(key), plain(value))),
+    );
+    fields
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What went wrong with one place of the source: `unreadable /etc/shadow: Permission denied`.
+fn problem(problem: &Value) -> String {
+    let text = |key: &str| problem.get(key).map(plain).unwrap_or_default();
+    format!("{} {}: {}", text("kind"), text("path"), text("reason"))
+}
+
+fn size(backup: &Backup) -> String {
+    let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    known.map_or("-".into(), |bytes| {
+        format!("{bytes} ({})", human_size(bytes))
+    })
+}
+
+fn verified(last: &LastVerified) -> String {
+    let outcome = if last.ok { "ok" } else { "BAD" };
+    format!("{outcome}, {}, {}", last.level, time(last.at))
+}
+
+fn time(time: Timestamp) -> String {
+    let local = time.to_zoned(zone::local());
+    format!("{time} ({})", local.strftime("%Y-%m-%d %H:%M:%S %Z"))
+}

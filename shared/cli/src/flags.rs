@@ -1,0 +1,308 @@
+//! The flags of a program as one const table, and what was typed by it.
+//!
+//! The table drives the parsing, `--help` and the completions. Knows no record.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::message::{UsageError, usage};
+
+/// One flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Without its dashes.
+    pub long: &'static str,
+    /// Without its dash.
+    pub short: Option<char>,
+    /// The placeholder of its value, or all values as `a|b`; `None` where it takes none. In
+    /// brackets, as `[a|b]`, it may be left out: it is what stands behind `=`, or the next word
+    /// where that is one of the values.
+    pub value: Option<&'static str>,
+    /// One line for `--help`.
+    pub help: &'static str,
+}
+
+impl Flag {
+    /// A flag of its long and short name, its value's placeholder and its help.
+    #[must_use]
+    pub const fn new(
+        long: &'static str,
+        short: Option<char>,
+        value: Option<&'static str>,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            long,
+            short,
+            value,
+            help,
+        }
+    }
+
+    /// The values of which one may be given or none, where it is so.
+    #[must_use]
+    pub fn optional_values(&self) -> Option<impl Iterator<Item = &'static str>> {
+        let inner = self.value?.strip_prefix('[')?.strip_suffix(']')?;
+        Some(inner.split('|'))
+    }
+}
+
+/// One program.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// As it is typed.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// What follows the name in a usage line.
+    pub usage: &'static str,
+    /// Its own flags, beside [`COMMON`].
+    pub flags: &'static [Flag],
+    /// What completes its operands.
+    pub operands: Operands,
+}
+
+/// What the operands of a program are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operands {
+    /// Files and directories.
+    Paths,
+    /// Ids and names of backups.
+    Backups,
+    /// The same, and a directory last.
+    BackupsThenDirectory,
+    /// Names of jobs, and after `--` what they back up.
+    Jobs,
+    /// There are none, and one is a mistake.
+    None,
+}
+
+/// The flags of every program.
+pub const COMMON: &[Flag] = &[
+    Flag::new("home", None, Some("DIR"), "where the catalog is"),
+    Flag::new(
+        "lock-timeout",
+        None,
+        Some("SPAN"),
+        "how long to wait for the catalog (60s)",
+    ),
+    Flag::new("json", None, None, "print JSON lines, on a terminal too"),
+    Flag::new("table", None, None, "print a table, into a pipe too"),
+    Flag::new(
+        "completions",
+        None,
+        Some("bash|zsh|fish"),
+        "print the completions for a shell",
+    ),
+    Flag::new("help", Some('h'), None, "print this help"),
+    Flag::new("version", Some('V'), None, "print the version"),
+];
+
+/// What was typed, each flag known and with its value.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Arguments {
+    flags: Vec<(&'static str, Option<OsString>)>,
+    /// What is no flag, in its order.
+    pub operands: Vec<OsString>,
+    /// How many of the operands stand before `--`, where that was typed.
+    pub before_dashes: Option<usize>,
+}
+
+impl Arguments {
+    /// Whether the flag was given.
+    #[must_use]
+    pub fn has(&self, long: &str) -> bool {
+        self.flags.iter().any(|(name, _)| *name == long)
+    }
+
+    /// The last value that was given to the flag.
+    #[must_use]
+    pub fn value(&self, long: &str) -> Option<&OsString> {
+        self.values(long).last()
+    }
+
+    /// The last value that was given to the flag, as text.
+    ///
+    /// # Errors
+    /// [`UsageError`], where it is not UTF-8.
+    pub fn text(&self, long: &str) -> Result<Option<&str>> {
+        self.value(long).map(|value| utf8(long, value)).transpose()
+    }
+
+    /// Every value that was given to the flag, as text.
+    ///
+    /// # Errors
+    /// [`UsageError`], where one is not UTF-8.
+    pub fn texts(&self, long: &str) -> Result<Vec<&str>> {
+        self.values(long).map(|value| utf8(long, value)).collect()
+    }
+
+    /// The last value that was given to the flag, as `parse` reads it.
+    ///
+    /// # Errors
+    /// [`UsageError`], that names the flag.
+    pub fn parsed<T>(
+        &self,
+        long: &str,
+        parse: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let parse = |text| parse(text).map_err(|e| usage(&e, &format!("--{long}")));
+        self.text(long)?.map(parse).transpose()
+    }
+
+    /// Every value that was given to the flag, in order.
+    pub fn values(&self, long: &str) -> impl Iterator<Item = &OsString> {
+        self.flags
+            .iter()
+            .filter(move |(name, _)| *name == long)
+            .filter_map(|(_, value)| value.as_ref())
+    }
+}
+
+impl Program {
+    /// Its own flags, then those of every program.
+    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.flags.iter().chain(COMMON)
+    }
+
+    /// What was typed, by the table.
+    ///
+    /// # Errors
+    /// [`UsageError`]: an unknown flag, a missing value, a value where none belongs.
+    pub fn parse(&self, typed: impl IntoIterator<Item = OsString>) -> Result<Arguments> {
+        use lexopt::Arg::{Long, Short, Value};
+        let usage =
+            |error: lexopt::Error| UsageError(format!("{error}; try '{} --help'", self.name));
+        let mut parser = lexopt::Parser::from_args(typed);
+        let mut arguments = Arguments::default();
+        loop {
+            let is_dashes = |raw: lexopt::RawArgs<'_>| raw.peek().is_some_and(|it| it == "--");
+            if arguments.before_dashes.is_none() && parser.try_raw_args().is_some_and(is_dashes) {
+                arguments.before_dashes = Some(arguments.operands.len());
+            }
+            let Some(argument) = parser.next().map_err(usage)? else {
+                break;
+            };
+            let flag = match &argument {
+                Long(name) => self.all_flags().find(|flag| flag.long == *name),
+                Short(letter) => self.all_flags().find(|flag| flag.short == Some(*letter)),
+                Value(_) if self.operands == Operands::None => {
+                    return Err(usage(argument.unexpected()).into());
+                }
+                Value(operand) => {
+                    arguments.operands.push(operand.clone());
+                    continue;
+                }
+            };
+            let Some(flag) = flag else {
+                return Err(usage(argument.unexpected()).into());
+            };
+            let value = match (flag.value, flag.optional_values()) {
+                (None, _) => None,
+                (_, Some(values)) => optional_value(&mut parser, values),
+                (Some(_), None) => Some(parser.value().map_err(usage)?),
+            };
+            arguments.flags.push((flag.long, value));
+        }
+        Ok(arguments)
+    }
+}
+
+/// What stands behind `=`, or the next word where it is one of the values.
+fn optional_value(
+    parser: &mut lexopt::Parser,
+    mut values: impl Iterator<Item = &'static str>,
+) -> Option<OsString> {
+    if let Some(value) = parser.optional_value() {
+        return Some(value);
+    }
+    let mut rest = parser.try_raw_args()?;
+    rest.next_if(|word| values.any(|value| word == value))
+}
+
+fn utf8<'a>(long: &str, value: &'a OsString) -> Result<&'a str> {
+    let text = value.to_str();
+    text.ok_or_else(|| UsageError(format!("--{long}: '{}' is not UTF-8", value.display())).into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::message::{USAGE, status_of};
+
+    const PROGRAM: Program = Program {
+        name: "bk-test",
+        summary: "tests",
+        usage: "[flags] [NAME...]",
+        operands: Operands::Backups,
+        flags: &[
+            Flag::new("type", Some('t'), Some("TYPE"), "of what type"),
+            Flag::new("all", None, None, "all"),
+            Flag::new("by", Some('b'), Some("[day|week]"), "by which"),
+        ],
+    };
+
+    fn parse(typed: &[&str]) -> Result<Arguments> {
+        PROGRAM.parse(typed.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_values_and_operands_are_told_apart() {
+        let arguments = parse(&["a", "-tx", "--type=y", "--all", "-", "--", "--all"]).unwrap();
+        assert!(arguments.has("all") && !arguments.has("home"));
+        assert_eq!(arguments.value("type").unwrap(), "y");
+        assert_eq!(arguments.values("type").count(), 2);
+        assert_eq!(arguments.operands, ["a", "-", "--all"]);
+        assert_eq!(arguments.before_dashes, Some(2));
+        assert_eq!(parse(&["--type", "--", "a"]).unwrap().before_dashes, None);
+    }
+
+    #[test]
+    fn a_value_may_be_left_out_where_the_table_says_so() {
+        for (typed, value, operands) in [
+            (&["--by"][..], None, &[][..]),
+            (&["--by=week"], Some("week"), &[]),
+            (&["--by", "week", "week"], Some("week"), &["week"]),
+            (&["-b", "day"], Some("day"), &[]),
+            (&["-bday", "x"], Some("day"), &["x"]),
+            (&["--by", "x"], None, &["x"]),
+            (&["--by", "--", "week"], None, &["week"]),
+            (&["--by", "--all"], None, &[]),
+            // What it may not be is for the program to say.
+            (&["--by=x"], Some("x"), &[]),
+        ] {
+            let arguments = parse(typed).unwrap();
+            assert!(arguments.has("by"), "{typed:?}");
+            let given = arguments.text("by").unwrap();
+            assert_eq!(given, value, "{typed:?}");
+            assert_eq!(arguments.operands, operands, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_a_usage_error_that_names_the_help() {
+        for typed in [&["--nope"][..], &["-x"], &["--type"], &["--all=1"]] {
+            let error = parse(typed).unwrap_err();
+            assert_eq!(status_of(&error), USAGE, "{error}");
+            assert!(
+                error.to_string().ends_with("; try 'bk-test --help'"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_has_every_flag() {
+        let help = PROGRAM.help();
+        for flag in PROGRAM.all_flags() {
+            assert!(help.contains(&format!("--{}", flag.long)), "{help}");
+        }
+        assert!(
+            help.contains("      --completions bash|zsh|fish\n                           print")
+                && help.contains("  -t, --type TYPE          of what type\n"),
+            "{help}"
+        );
+    }
+}

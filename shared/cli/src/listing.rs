@@ -1,0 +1,168 @@
+//! Records as programs list them: with the state of their archive, as a line or a row of the
+//! table that every program prints.
+//!
+//! Looks at archives by stat alone, never while the catalog is held.
+
+use std::path::Path;
+
+use anyhow::Result;
+use bk_schema::moving::Move;
+use bk_schema::record::{Backup, Status};
+use bk_store::home::Home;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::output::Output;
+use crate::table::{Cell, Column, Tone};
+use crate::units::human_size;
+use crate::zone;
+
+/// Whether the archive of a record is where the record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileStatus {
+    /// A regular file is there, or where a move has brought it.
+    Available,
+    /// None is.
+    Missing,
+    /// It cannot be told: its storage is not there, or the file system fails.
+    Offline,
+}
+
+/// A record with the state of its archive, and what came with it on its line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// The record.
+    #[serde(flatten)]
+    pub backup: Backup,
+    /// Whether its archive is there.
+    pub file_status: FileStatus,
+    /// The last part of its path.
+    pub file_name: String,
+    /// Keys of the line that it came by which are no key of a listed record.
+    #[serde(flatten)]
+    pub passed: Map<String, Value>,
+}
+
+impl Listed {
+    /// Looks at the archive. Why a place cannot be reached is told on stderr.
+    pub fn look(home: &Home, backup: Backup) -> Self {
+        let stat = |path: &str| home.storages.stat(path.as_ref());
+        let found = match (stat(&backup.backup_path), Move::of(&backup)) {
+            (Ok(None), Some(Move::To(other) | Move::From(other))) => stat(&other),
+            (found, _) => found,
+        };
+        let file_status = match found {
+            Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
+            Ok(_) => FileStatus::Missing,
+            Err(unreachable) => {
+                home.storages.tell_unreachable(&unreachable);
+                FileStatus::Offline
+            }
+        };
+        Self::new(backup, file_status)
+    }
+
+    /// With a state that is known.
+    #[must_use]
+    pub fn new(backup: Backup, file_status: FileStatus) -> Self {
+        let name = Path::new(&backup.backup_path).file_name();
+        let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            backup,
+            file_status,
+            file_name,
+            passed: Map::new(),
+        }
+    }
+
+    /// Takes over the keys of a line that the record itself does not have.
+    pub fn pass(&mut self, object: Map<String, Value>) {
+        self.passed = unknown_keys(object);
+    }
+
+    /// The same, after a key that the program adds.
+    pub fn add(&mut self, key: &str, value: Value, mut object: Map<String, Value>) {
+        object.shift_remove(key);
+        self.passed.insert(key.to_owned(), value);
+        self.passed.extend(unknown_keys(object));
+    }
+
+    /// `available`, `missing`, `offline`, or the state of a record that is not completed.
+    #[must_use]
+    pub fn state(&self) -> (&'static str, Tone) {
+        match (self.backup.status, self.file_status) {
+            (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
+            (Status::Completed, FileStatus::Missing) => ("missing", Tone::Bad),
+            (Status::Completed, FileStatus::Offline) => ("offline", Tone::Warn),
+            (Status::Failed, _) => ("failed", Tone::Bad),
+            (status, _) => (status.name(), Tone::Warn),
+        }
+    }
+
+    fn row(&self, zone: &TimeZone) -> Vec<Cell> {
+        let backup = &self.backup;
+        let created = backup.created_at.to_zoned(zone.clone());
+        let (state, tone) = self.state();
+        vec![
+            backup.id.to_string().into(),
+            backup.backup_type.name().to_owned().into(),
+            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            backup.source_version.clone().unwrap_or("-".into()).into(),
+            size(backup).into(),
+            Cell {
+                text: state.to_owned(),
+                tone,
+            },
+            self.file_name.clone().into(),
+        ]
+    }
+}
+
+/// The size for people, `-` where it is not known.
+#[must_use]
+pub fn size(backup: &Backup) -> String {
+    let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    known.map_or("-".to_owned(), human_size)
+}
+
+/// The keys of a line that are none of a listed record.
+fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
+    let known = Backup::KEYS.iter().chain(&["file_status", "file_name"]);
+    for key in known {
+        object.shift_remove(*key);
+    }
+    object
+}
+
+/// Prints records, as lines or as the table.
+///
+/// # Errors
+/// Those of the output.
+pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Result<()> {
+    if !output.is_table() {
+        for listed in all {
+            output.line(&listed)?;
+            if output.is_gone() {
+                break;
+            }
+        }
+        return output.flush();
+    }
+    let column = |(title, is_right)| Column { title, is_right };
+    let columns = [
+        ("ID", true),
+        ("TYPE", false),
+        ("CREATED", false),
+        ("VERSION", false),
+        ("SIZE", true),
+        ("STATUS", false),
+        ("FILE", false),
+    ]
+    .map(column);
+    let zone = zone::local();
+    let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
+    output.table(&columns, &rows)?;
+    output.flush()
+}

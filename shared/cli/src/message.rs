@@ -1,0 +1,93 @@
+//! What a program tells people on stderr, and the exit status that goes with it.
+//!
+//! Knows no flag and no record.
+
+use std::io::{self, Write};
+
+use bk_schema::visible::visible;
+use bk_store::lock;
+
+/// All done.
+pub const DONE: u8 = 0;
+/// Some records failed, the rest were done.
+pub const SOME_FAILED: u8 = 1;
+/// Usage or bad input; nothing done.
+pub const USAGE: u8 = 2;
+/// The catalog stayed locked (EX_TEMPFAIL of sysexits.h).
+pub const LOCKED: u8 = 75;
+
+/// A mistake on the command line: exit status 2.
+#[derive(Debug)]
+pub struct UsageError(pub String);
+
+impl std::error::Error for UsageError {}
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Tells people something on stderr, on one line, in the name of a program.
+pub fn warn(program: &str, text: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
+}
+
+/// Text without line breaks, control characters and the numbers of system errors, which say
+/// nothing that their names do not.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain.push_str(rest);
+    visible(plain.trim_end())
+}
+
+/// An error as a mistake on the command line: exit status 2.
+#[must_use]
+pub fn usage(error: &anyhow::Error, what: &str) -> anyhow::Error {
+    UsageError(format!("{what}: {error:#}")).into()
+}
+
+/// The exit status that an error means.
+#[must_use]
+pub fn status_of(error: &anyhow::Error) -> u8 {
+    if error.is::<UsageError>() {
+        USAGE
+    } else if error.is::<lock::Timeout>() {
+        LOCKED
+    } else {
+        SOME_FAILED
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_keeps_its_status_under_context() {
+        let timeout = lock::Timeout {
+            holder: "bk-ls".into(),
+            waited_secs: 1,
+        };
+        let error = anyhow::Error::from(timeout).context("cannot list");
+        assert_eq!(status_of(&error), LOCKED);
+        assert_eq!(status_of(&anyhow::anyhow!("other")), SOME_FAILED);
+    }
+
+    #[test]
+    fn an_error_is_one_line_without_the_numbers_of_the_system() {
+        assert_eq!(
+            one_line("cannot open 'a\nb': No such file (os error 2)"),
+            "cannot open 'a\\nb': No such file"
+        );
+        assert_eq!(one_line("x (os error 1) y (os error 2"), "x y");
+    }
+}

@@ -1,0 +1,167 @@
+//! An aligned table for people.
+//!
+//! Knows no record and prints nothing.
+
+use bk_schema::visible::visible;
+use unicode_width::UnicodeWidthStr;
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its head.
+    pub title: &'static str,
+    /// Numbers stand to the right.
+    pub is_right: bool,
+}
+
+/// A table that is printed in parts: later ones keep the columns of the earlier ones, or widen
+/// them.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    /// Empty before the head is printed.
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// A table of columns with these titles; numbers stand to the right.
+    #[must_use]
+    pub fn new(columns: &[Column]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            widths: Vec::new(),
+        }
+    }
+}
+
+/// A field of a table.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    /// Control characters are shown escaped.
+    pub text: String,
+    /// How it is to catch the eye.
+    pub tone: Tone,
+}
+
+/// How a field catches the eye, where there is colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// Bold: a head.
+    Head,
+    /// Green: right.
+    Good,
+    /// Yellow: in between.
+    Warn,
+    /// Red: wrong.
+    Bad,
+}
+
+impl Tone {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Head => "\x1b[1m",
+            Self::Good => "\x1b[32m",
+            Self::Warn => "\x1b[33m",
+            Self::Bad => "\x1b[31m",
+        }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            tone: Tone::Plain,
+        }
+    }
+}
+
+pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
+    if is_colour && tone != Tone::Plain {
+        format!("{}{text}\x1b[0m", tone.code())
+    } else {
+        text.to_owned()
+    }
+}
+
+pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
+    let mut all = Vec::new();
+    if table.widths.is_empty() {
+        let head = table.columns.iter().map(|column| Cell {
+            text: column.title.to_owned(),
+            tone: Tone::Head,
+        });
+        all.push(head.collect::<Vec<_>>());
+        table.widths = vec![0; table.columns.len()];
+    }
+    all.extend(rows.iter().map(|row| {
+        let shown = |cell: &Cell| Cell {
+            text: visible(&cell.text),
+            tone: cell.tone,
+        };
+        row.iter().map(shown).collect()
+    }));
+    for row in &all {
+        for (cell, width) in row.iter().zip(&mut table.widths) {
+            *width = cell.text.width().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for ((cell, column), width) in row.iter().zip(&table.columns).zip(&table.widths) {
+            let space = " ".repeat(width - cell.text.width());
+            let painted = paint(&cell.text, cell.tone, is_colour);
+            if column.is_right {
+                line.push_str(&format!("{space}{painted}  "));
+            } else {
+                line.push_str(&format!("{painted}{space}  "));
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_shown_in_them() {
+        let columns = [
+            Column {
+                title: "N",
+                is_right: true,
+            },
+            Column {
+                title: "NAME",
+                is_right: false,
+            },
+            Column {
+                title: "X",
+                is_right: false,
+            },
+        ];
+        let row = |texts: [&str; 3]| texts.map(|text| text.to_owned().into()).to_vec();
+        let rows = [row(["1", "日本", "x"]), row(["100", "a\x1b[31m\n", ""])];
+        let mut table = Table::new(&columns);
+        assert_eq!(
+            render(&mut table, &rows, false),
+            concat!(
+                "  N  NAME           X\n",
+                "  1  日本           x\n",
+                "100  a\\u{1b}[31m\\n\n"
+            )
+        );
+        assert_eq!(
+            render(&mut table, &[row(["1", "b", "y"])], false),
+            "  1  b              y\n"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! An archive that is being written: partial, synced, renamed, its directory synced. Order of
+//! writes as the design's section 8 has it.
+//!
+//! Knows no catalog and no format. A partial that is dropped before it is kept is removed.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::archives::advisory_lock::is_at;
+use crate::archives::durable::{privately, rename_new, sync_dir};
+
+/// Where an archive is while it is written.
+#[must_use]
+pub fn partial_path(archive: &Path) -> PathBuf {
+    let mut name = archive.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+/// An archive that is being written; locked as long as this lives, so that recovery knows that
+/// somebody is at work.
+pub struct Partial {
+    /// Open to be written, and to be read back.
+    pub file: File,
+    /// Where it is now: the partial, then the archive.
+    place: PathBuf,
+    archive: PathBuf,
+    is_kept: bool,
+}
+
+impl Partial {
+    /// Makes the partial of `archive` and locks it.
+    ///
+    /// # Errors
+    /// One that is there already, and those of the file system.
+    pub fn make(archive: &Path) -> Result<Self> {
+        let partial = partial_path(archive);
+        let cannot = || format!("cannot make '{}'", partial.display());
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let file = privately(|| options.open(&partial)).with_context(cannot)?;
+        let made = Self {
+            file,
+            place: partial.clone(),
+            archive: archive.to_owned(),
+            is_kept: false,
+        };
+        flock(&made.file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
+            .with_context(cannot)?;
+        Ok(made)
+    }
+
+    /// Gives the archive its name; it lasts from here on.
+    ///
+    /// # Errors
+    /// A file that has the name already, and those of the file system.
+    pub fn keep(&mut self) -> Result<()> {
+        let (partial, archive) = (&self.place, &self.archive);
+        let cannot = || format!("cannot finish '{}'", archive.display());
+        self.file.sync_all().with_context(cannot)?;
+        rename_new(partial, archive).with_context(cannot)?;
+        self.place.clone_from(archive);
+        sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
+        self.is_kept = true;
+        Ok(())
+    }
+
+    /// Whether it is still where it was put.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        is_at(&self.place, &self.file.metadata()?)
+    }
+
+    /// Gives back the space of an archive that will not be finished: without it, there may be
+    /// none for the record of that. The lock stays, so that recovery leaves the row to us.
+    pub fn abandon(&self) {
+        // Best effort: the file is removed when this is dropped.
+        let _ = self.file.set_len(0);
+    }
+
+    /// Removes the file, in the session that records why: what a crash leaves in between is a
+    /// row without a file, and not a file without a row, which nobody would look for.
+    pub fn remove(&self) {
+        // Where that fails, it is tried again when this is dropped.
+        let _ = std::fs::remove_file(&self.place);
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Locked by us and to nobody's use; what stays, recovery removes.
+            self.remove();
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The queries of `backup_records`.
+//!
+//! Knows the columns; what a session is, its parent tells.
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use bk_schema::lines::{Identity, Line};
+use bk_schema::moving::Move;
+use bk_schema::record::{Backup, Status, check_name};
+use duckdb::params;
+use duckdb::types::Value;
+use jiff::Timestamp;
+use serde_json::Map;
+
+use crate::archives::spare;
+use crate::rows::{BadRow, Unknown, backup_from, match_rows};
+use crate::session::{IDS, NAMES, Session, id_list, lists};
+
+/// Columns of `backup_records` in their order, times as microseconds since 1970.
+const COLUMNS: &str = "id, backup_name, backup_type, status, source_version, backup_path, backup_size, \
+     file_count, compression_type, backup_hash, description, backup_metadata, protected, \
+     epoch_us(created_at), epoch_us(expires_at)";
+
+/// Placeholders in one query: a longer list of identities is looked up in parts.
+const LOOKUP_CHUNK: usize = 10_000;
+/// Records in one update.
+const UPDATE_CHUNK: usize = 1000;
+
+type Strings = HashSet<String>;
+
+/// A record with the line that it was asked for by.
+pub type Found = Result<(Backup, Map<String, serde_json::Value>)>;
+
+impl Session<'_> {
+    /// Every backup, oldest first.
+    ///
+    /// # Errors
+    /// Those of the query; a bad row is none.
+    pub fn backups(&self) -> Result<Vec<Result<Backup, BadRow>>> {
+        self.select("", &[])
+    }
+
+    /// The backups that are meant, in the order in which they are.
+    ///
+    /// # Errors
+    /// Those of the query. Each that is unknown, damaged, or named otherwise than its id says
+    /// is an error of its own.
+    pub fn find(&self, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
+        let (ids, names) = lists(wanted);
+        let mut rows = Vec::new();
+        // In two queries: DuckDB passes over the rows that one of them does not ask for.
+        if !ids.is_empty() {
+            rows.extend(self.select(&format!("WHERE id IN {IDS}"), &[ids.into()])?);
+        }
+        if !names.is_empty() {
+            let condition = format!("WHERE backup_name IN {NAMES}");
+            rows.extend(self.select(&condition, &[names.into()])?);
+        }
+        Ok(match_rows(wanted, &rows))
+    }
+
+    /// What lines name, in their order, or every backup, oldest first.
+    ///
+    /// # Errors
+    /// As [`Session::find`].
+    pub fn found(&self, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+        let Some(lines) = lines else {
+            let rows = self.backups()?.into_iter();
+            return Ok(rows.map(|row| Ok((row?, Map::new()))).collect());
+        };
+        let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
+        let rows = self.find(&wanted)?.into_iter();
+        let pair = |(row, line): (Result<Backup>, Line)| Ok((row?, line.object));
+        Ok(rows.zip(lines).map(pair).collect())
+    }
+
+    fn select(&self, condition: &str, values: &[Value]) -> Result<Vec<Result<Backup, BadRow>>> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM backup_records {condition} ORDER BY created_at, id");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(duckdb::params_from_iter(values))?;
+        let mut backups = Vec::new();
+        while let Some(row) = rows.next()? {
+            backups.push(backup_from(row).map_err(|error| BadRow {
+                id: row.get(0).unwrap_or_default(),
+                name: row.get(1).unwrap_or_default(),
+                reason: format!("{error:#}"),
+            }));
+        }
+        Ok(backups)
+    }
+
+    /// Adds a record and returns it with its id. The `id` that it comes with is not used.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, a name that is taken.
+    pub fn insert(&self, backup: &Backup) -> Result<Backup> {
+        let id: i64 = self
+            .connection
+            .query_row("SELECT nextval('backup_id')", [], |row| row.get(0))?;
+        let backup = Backup {
+            id,
+            ..backup.clone()
+        };
+        backup.check()?;
+        self.connection.execute(
+            "INSERT INTO backup_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
+            params![
+                backup.id, backup.backup_name, backup.backup_type.name(), backup.status.name(), backup.source_version,
+                backup.backup_path, backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash,
+                backup.description, json_text(&backup.backup_metadata), backup.protected,
+                backup.created_at.as_microsecond(), backup.expires_at.map(Timestamp::as_microsecond)
+            ],
+        )?;
+        Ok(backup)
+    }
+
+    /// Writes all of a record but its id, its name and its creation.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, or that is no longer there.
+    pub fn update(&self, backup: &Backup) -> Result<()> {
+        self.update_all(std::slice::from_ref(backup))
+    }
+
+    /// As [`Session::update`], each record once; a thousand cost little more than one.
+    ///
+    /// # Errors
+    /// A record that breaks its rules, or that is no longer there.
+    pub fn update_all(&self, backups: &[impl Borrow<Backup>]) -> Result<()> {
+        for chunk in backups.chunks(UPDATE_CHUNK) {
+            let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+            let sql = format!(
+                "UPDATE backup_records SET backup_type = t.type, status = t.status, source_version = t.version, \
+                 backup_path = t.path, backup_size = t.size, file_count = t.files, compression_type = t.compression, \
+                 backup_hash = t.hash, description = t.description, backup_metadata = t.metadata, \
+                 protected = t.protected, expires_at = make_timestamp(t.expires) \
+                 FROM (VALUES {rows}) AS t(id, type, status, version, path, size, files, compression, hash, \
+                 description, metadata, protected, expires) WHERE backup_records.id = t.id"
+            );
+            let mut values = Vec::new();
+            for backup in chunk.iter().map(Borrow::borrow) {
+                backup.check()?;
+                values.extend(changeable(backup));
+            }
+            let changed = self
+                .connection
+                .execute(&sql, duckdb::params_from_iter(values))?;
+            if changed != chunk.len() {
+                return Err(self.gone_of(chunk));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these records is no longer there.
+    fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
+        let identity = |it: &Backup| Identity {
+            id: Some(it.id),
+            name: None,
+        };
+        let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
+        let found = match self.find(&wanted) {
+            Ok(found) => found,
+            Err(error) => return error,
+        };
+        let is_gone = |row: &Result<Backup>| matches!(row, Err(error) if error.is::<Unknown>());
+        match wanted.iter().zip(found).find(|(_, row)| is_gone(row)) {
+            Some((gone, _)) => anyhow!("the record {gone} was removed in the meantime"),
+            None => anyhow!("a record was to be changed twice at once"),
+        }
+    }
+
+    /// The record of this name.
+    ///
+    /// # Errors
+    /// Those of the query, and a record that breaks its rules.
+    pub fn named(&self, name: &str) -> Result<Option<Backup>> {
+        let rows = self.select("WHERE backup_name = ?", &[Value::from(name.to_owned())])?;
+        Ok(rows.into_iter().next().transpose()?)
+    }
+
+    /// The names and the paths of all records that begin so.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
+        let sql = "SELECT backup_name, backup_path FROM backup_records \
+             WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Which of these paths are taken, each with the id and the name of the record whose archive
+    /// is there, was, or is on its way there.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn taken(&self, paths: &[String]) -> Result<HashMap<String, (i64, String)>> {
+        let mut taken = HashMap::new();
+        for moving in self.with_status(Status::Moving)?.into_iter().flatten() {
+            if let Some(Move::To(path) | Move::From(path)) = Move::of(&moving) {
+                taken.insert(path, (moving.id, moving.backup_name));
+            }
+        }
+        for chunk in paths.chunks(LOOKUP_CHUNK) {
+            let sql = format!(
+                "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
+                vec!["?"; chunk.len()].join(", ")
+            );
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
+            while let Some(row) = rows.next()? {
+                taken.insert(row.get(2)?, (row.get(0)?, row.get(1)?));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Gives records a status, and leaves the rest of them as it is.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn set_status(&self, ids: &[i64], status: Status) -> Result<()> {
+        if !ids.is_empty() {
+            let sql = format!("UPDATE backup_records SET status = ? WHERE id IN {IDS}");
+            self.connection
+                .execute(&sql, params![status.name(), id_list(ids)])?;
+        }
+        Ok(())
+    }
+
+    /// Gives a record another name.
+    ///
+    /// # Errors
+    /// A name that is taken or breaks the rules; a disk that is all but full.
+    pub fn rename(&self, id: i64, name: &str) -> Result<()> {
+        check_name(name)?;
+        self.check_room()?;
+        ensure!(
+            self.named(name)?.is_none_or(|it| it.id == id),
+            "the name '{name}' is taken"
+        );
+        let sql = "UPDATE backup_records SET backup_name = ? WHERE id = ?";
+        self.connection.execute(sql, params![name, id])?;
+        Ok(())
+    }
+
+    /// Whether the disk takes what is to be written. Asked before a row is replaced in an index:
+    /// where the commit of that fails, DuckDB ends the process (1.5.6: "Failed to append to
+    /// PRIMARY").
+    ///
+    /// # Errors
+    /// A disk that is full, has no inode left or lets nothing be made.
+    pub fn check_room(&self) -> Result<()> {
+        spare::check_room(self.home).with_context(|| {
+            let catalog = self.home.catalog();
+            format!("cannot write the catalog '{}'", catalog.display())
+        })
+    }
+
+    /// Removes records. The ledger keeps their history.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn remove(&self, ids: &[i64]) -> Result<()> {
+        if !ids.is_empty() {
+            let sql = format!("DELETE FROM backup_records WHERE id IN {IDS}");
+            self.connection.execute(&sql, params![id_list(ids)])?;
+        }
+        Ok(())
+    }
+
+    /// Every record of this status, oldest first.
+    ///
+    /// # Errors
+    /// Those of the query; a bad row is none.
+    pub(crate) fn with_status(&self, status: Status) -> Result<Vec<Result<Backup, BadRow>>> {
+        let status = Value::from(status.name().to_owned());
+        self.select("WHERE status = ?", &[status])
+    }
+}
+
+/// The id, and what can change.
+fn changeable(backup: &Backup) -> [Value; 13] {
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    [
+        Value::BigInt(backup.id),
+        Value::Text(backup.backup_type.name().to_owned()),
+        Value::Text(backup.status.name().to_owned()),
+        text(&backup.source_version),
+        Value::Text(backup.backup_path.clone()),
+        number(backup.backup_size),
+        number(backup.file_count),
+        Value::Text(backup.compression_type.clone()),
+        text(&backup.backup_hash),
+        text(&backup.description),
+        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Boolean(backup.protected),
+        number(backup.expires_at.map(Timestamp::as_microsecond)),
+    ]
+}
+
+fn json_text(object: &Map<String, serde_json::Value>) -> String {
+    serde_json::Value::Object(object.clone()).to_string()
+}

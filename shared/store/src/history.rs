@@ -1,0 +1,234 @@
+//! The ledger as it is read: what happened, to which backup, and how it went.
+//!
+//! Only reads; what adds to it is in the ledger module. Knows no record.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use bk_schema::event::{BadEntry, Entry};
+use bk_schema::lines::Identity;
+use duckdb::types::Value;
+use jiff::Timestamp;
+
+use crate::rows::{BadRow, Unknown};
+use crate::session::{IDS, NAMES, Session, lists};
+
+/// Which rows of the ledger; all that is not given is no condition.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// From then on.
+    pub since: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+    /// One of these events.
+    pub events: Vec<String>,
+    /// How it went.
+    pub is_ok: Option<bool>,
+    /// Of one of these backups, by the id, else by the name that it had; of all where it is empty.
+    pub backups: Vec<Identity>,
+    /// Written after this row.
+    pub after_id: Option<i64>,
+    /// Only so many, the newest.
+    pub limit: Option<usize>,
+    /// Of those that are left, only so many, the oldest: a page, after which the next one begins.
+    pub page: Option<usize>,
+}
+
+impl Session<'_> {
+    /// Rows of the ledger, oldest first, each that is damaged as an error.
+    ///
+    /// # Errors
+    /// Those of the query; a bad row is none.
+    pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<Entry, BadEntry>>> {
+        let (condition, values) = wanted.condition();
+        let limit = wanted.limit.map_or(String::new(), |count| {
+            format!("ORDER BY id DESC LIMIT {count}")
+        });
+        let from = format!("(SELECT * FROM backup_events WHERE {condition} {limit})");
+        let Some(count) = wanted.page else {
+            return self.entries(&format!("{from} ORDER BY id"), values);
+        };
+        // The end of the page first: to sort ids alone takes no memory for all that is told.
+        let end = format!("SELECT max(id) FROM (SELECT id FROM {from} ORDER BY id LIMIT {count})");
+        let mut statement = self.connection.prepare(&end)?;
+        let end = statement.query_row(duckdb::params_from_iter(&values), |row| row.get(0))?;
+        match end {
+            None::<i64> => Ok(Vec::new()),
+            Some(end) => self.entries(&format!("{from} WHERE id <= {end} ORDER BY id"), values),
+        }
+    }
+
+    /// Of an event whose details begin with what it was about (`{"job":"nightly"}`), the last row
+    /// for each of those; a bad row is as none.
+    ///
+    /// # Errors
+    /// As [`Session::events`].
+    pub fn last_events(&self, event: &str) -> Result<Vec<Entry>> {
+        // The beginning of an object whose first value is a string, which is JSON's own.
+        let about = r#"regexp_extract(details, '^\{"[a-z]+":"(?:[^"\\]|\\.)*"')"#;
+        let from = format!(
+            "(SELECT * FROM backup_events WHERE id IN \
+             (SELECT max(id) FROM backup_events WHERE event = ? GROUP BY {about})) ORDER BY id"
+        );
+        let entries = self.entries(&from, vec![Value::Text(event.to_owned())])?;
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    fn entries(&self, from: &str, values: Vec<Value>) -> Result<Vec<Result<Entry, BadEntry>>> {
+        let sql = format!(
+            "SELECT id, epoch_us(happened_at), program, backup_id, backup_name, event, outcome, details \
+             FROM {from}"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(duckdb::params_from_iter(values))?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(entry_from(row).map_err(|error| BadEntry {
+                id: row.get(0).unwrap_or_default(),
+                reason: format!("{error:#}"),
+            }));
+        }
+        Ok(entries)
+    }
+
+    /// The row before the newest ones that `limit` asks for: all that are meant and come after
+    /// it are those. `None` where there are no more than that.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn before_newest(&self, wanted: &Wanted, limit: usize) -> Result<Option<i64>> {
+        let (condition, values) = wanted.condition();
+        let sql = format!(
+            "SELECT id FROM backup_events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit}"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(duckdb::params_from_iter(values))?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Which backups each of these means, by their ids, also those that are gone: every one that
+    /// ever had the name.
+    ///
+    /// # Errors
+    /// Those of the queries. Each that neither the catalog nor the ledger knows, or whose id and
+    /// name never belonged together, is an error of its own.
+    pub fn histories(&self, wanted: &[Identity]) -> Result<Vec<Result<Vec<i64>>>> {
+        let (ids, names) = lists(wanted);
+        let sql = format!(
+            "SELECT DISTINCT backup_id, backup_name FROM backup_events \
+             WHERE backup_id IS NOT NULL AND backup_name IS NOT NULL \
+             AND (backup_id IN {IDS} OR backup_name IN {NAMES})"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([ids, names])?;
+        let (mut names_of, mut ids_of) = (HashMap::new(), HashMap::new());
+        while let Some(row) = rows.next()? {
+            let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+            ids_of.entry(name.clone()).or_insert_with(Vec::new).push(id);
+            names_of.entry(id).or_insert_with(Vec::new).push(name);
+        }
+        let known = |one: &Identity| match (one.id, &one.name) {
+            (Some(id), Some(name)) => names_of
+                .get(&id)
+                .filter(|names| names.contains(name))
+                .map_or(Vec::new(), |_| vec![id]),
+            (Some(id), None) => names_of.get(&id).map_or(Vec::new(), |_| vec![id]),
+            (None, name) => {
+                let ids = name.as_ref().and_then(|name| ids_of.get(name));
+                ids.cloned().unwrap_or_default()
+            }
+        };
+        let in_catalog = self.find(wanted)?.into_iter();
+        let all = in_catalog.zip(wanted).map(|(found, one)| {
+            let mut ids = known(one);
+            match found {
+                Ok(backup) => ids.push(backup.id),
+                Err(error) => match error.downcast::<BadRow>() {
+                    Ok(bad) => ids.push(bad.id),
+                    Err(error) if ids.is_empty() => {
+                        return Err(if error.is::<Unknown>() {
+                            anyhow::anyhow!("{error}, nor was there one")
+                        } else {
+                            error
+                        });
+                    }
+                    Err(_) => {}
+                },
+            }
+            Ok(ids)
+        });
+        Ok(all.collect())
+    }
+}
+
+/// The entry that a row holds.
+fn entry_from(row: &duckdb::Row<'_>) -> Result<Entry> {
+    let details: String = row.get(7)?;
+    Ok(Entry {
+        id: row.get(0)?,
+        // DuckDB's infinity has no microseconds.
+        happened_at: row
+            .get::<_, Option<i64>>(1)?
+            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
+            .context("its time is out of range")?,
+        program: row.get(2)?,
+        backup_id: row.get(3)?,
+        backup_name: row.get(4)?,
+        event: row.get(5)?,
+        outcome: row.get(6)?,
+        details: serde_json::from_str(&details)
+            .ok()
+            .context("its details are no JSON object")?,
+    })
+}
+
+impl Session<'_> {
+    /// When the first of all events happened; `None` of an empty ledger.
+    ///
+    /// # Errors
+    /// Those of the query, a time that is out of range.
+    pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT epoch_us(min(happened_at)) FROM backup_events";
+        let micros: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
+        let since = micros.map(Timestamp::from_microsecond).transpose();
+        since.context("a time in the ledger is out of range")
+    }
+}
+
+impl Wanted {
+    fn condition(&self) -> (String, Vec<Value>) {
+        let mut terms = vec!["true".to_owned()];
+        let mut values = Vec::new();
+        let mut add = |term: String, given: Vec<Value>| {
+            terms.push(term);
+            values.extend(given);
+        };
+        let micros = |time: Timestamp| vec![Value::BigInt(time.as_microsecond())];
+        if let Some(since) = self.since {
+            add("happened_at >= make_timestamp(?)".into(), micros(since));
+        }
+        if let Some(until) = self.until {
+            add("happened_at < make_timestamp(?)".into(), micros(until));
+        }
+        if let Some(after) = self.after_id {
+            add("id > ?".into(), vec![Value::BigInt(after)]);
+        }
+        if let Some(is_ok) = self.is_ok {
+            add(format!("(outcome = 'ok') = {is_ok}"), Vec::new());
+        }
+        if !self.events.is_empty() {
+            let events = self.events.iter().cloned().map(Value::Text).collect();
+            add(any("event = ?", self.events.len()), events);
+        }
+        if !self.backups.is_empty() {
+            let (ids, names) = lists(&self.backups);
+            let term = format!("(backup_id IN {IDS} OR backup_name IN {NAMES})");
+            add(term, vec![Value::Text(ids), Value::Text(names)]);
+        }
+        (terms.join(" AND "), values)
+    }
+}
+
+fn any(term: &str, count: usize) -> String {
+    format!("({})", vec![term; count].join(" OR "))
+}

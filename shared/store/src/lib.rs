@@ -1,0 +1,42 @@
+//! The home: the catalog, the archive files, and what keeps both true.
+//!
+//! - `home`: where the catalog is; `lock`: many readers or one writer
+//! - `catalog`: reads and writes it, one session at a time
+//! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
+//!   `storage_table`, `trust`
+//! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
+//! - `recovery`: finishes or undoes what dead processes left
+//! - `removal`: removes archives, then records, in parts
+//! - `storage`: whether what holds archives is there
+//! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
+//!   `space`, `spare`, `mounts`
+//! - `signals`: what ends a program in good order
+//!
+//! Knows no archive format, no command line and no terminal.
+//!
+//! ```
+//! use bk_store::{catalog, home::Home};
+//!
+//! let dir = std::env::temp_dir().join("bk-no-such-home");
+//! let home = Home::new(dir, "example", bk_schema::clock::now(), |_, _| {});
+//! let error = catalog::read(&home, |session| session.backups()).unwrap_err();
+//! assert!(error.to_string().starts_with("there is no catalog"));
+//! ```
+
+pub mod archives;
+pub mod backups;
+pub mod catalog;
+pub mod history;
+pub mod home;
+mod ledger;
+pub mod lock;
+mod recovery;
+pub mod removal;
+pub mod rows;
+pub mod session;
+pub mod signals;
+pub mod storage;
+mod storage_table;
+pub mod trust;
+mod version;
+mod working_copy;

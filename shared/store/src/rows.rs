@@ -1,0 +1,106 @@
+//! Rows of `backup_records` as records, each checked on its way out, and matched with the
+//! backups that were asked for.
+//!
+//! Knows the order of the columns; knows no SQL and no session.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail};
+use bk_schema::lines::Identity;
+use bk_schema::record::{Backup, BackupType, Status};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// A row that breaks the rules of the record, named so that it does not hide the others.
+#[derive(Debug, Clone)]
+pub struct BadRow {
+    /// As far as it can be read.
+    pub id: i64,
+    /// As far as it can be read.
+    pub name: String,
+    /// The rule that it breaks.
+    pub reason: String,
+}
+
+impl std::error::Error for BadRow {}
+
+impl std::fmt::Display for BadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, name, reason } = self;
+        write!(
+            f,
+            "the record {id} '{name}' in the catalog is damaged: {reason}"
+        )
+    }
+}
+
+/// A backup that was asked for and is not in the catalog.
+#[derive(Debug, Clone)]
+pub struct Unknown(pub Identity);
+
+impl std::error::Error for Unknown {}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no backup {}", self.0)
+    }
+}
+
+/// The record that a row holds.
+pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
+    let time = |micros: i64| Timestamp::from_microsecond(micros).context("a time is out of range");
+    let metadata: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(11)?)
+        .context("its metadata is no JSON object")?;
+    let backup = Backup {
+        id: row.get(0)?,
+        backup_name: row.get(1)?,
+        backup_type: BackupType::parse(&row.get::<_, String>(2)?)?,
+        status: Status::parse(&row.get::<_, String>(3)?)?,
+        source_version: row.get(4)?,
+        backup_path: row.get(5)?,
+        backup_size: row.get(6)?,
+        file_count: row.get(7)?,
+        compression_type: row.get(8)?,
+        backup_hash: row.get(9)?,
+        description: row.get(10)?,
+        backup_metadata: metadata,
+        protected: row.get(12)?,
+        created_at: time(row.get(13)?)?,
+        expires_at: row.get::<_, Option<i64>>(14)?.map(time).transpose()?,
+    };
+    backup.check()?;
+    Ok(backup)
+}
+
+/// What was asked for, in its order, each that is unknown or damaged as an error of its own.
+pub(crate) fn match_rows(
+    wanted: &[Identity],
+    rows: &[Result<Backup, BadRow>],
+) -> Vec<Result<Backup>> {
+    let key = |row: &Result<Backup, BadRow>| match row {
+        Ok(backup) => (backup.id, backup.backup_name.clone()),
+        Err(bad) => (bad.id, bad.name.clone()),
+    };
+    let mut by_id = HashMap::new();
+    let mut by_name = HashMap::new();
+    for row in rows {
+        let (id, name) = key(row);
+        by_id.insert(id, row);
+        by_name.insert(name, row);
+    }
+    let found = |one: &Identity| {
+        let row = match (one.id, &one.name) {
+            (Some(id), _) => by_id.get(&id),
+            (None, name) => name.as_ref().and_then(|name| by_name.get(name)),
+        };
+        let row = *row.ok_or_else(|| Unknown(one.clone()))?;
+        let (id, name) = key(row);
+        if let Some(given) = one.name.as_ref().filter(|given| **given != name) {
+            bail!(
+                "the backup {id} is named '{name}', not '{given}': the line is from another catalog"
+            );
+        }
+        Ok(row.clone()?)
+    };
+    wanted.iter().map(found).collect()
+}

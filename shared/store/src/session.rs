@@ -1,0 +1,256 @@
+//! A session: the catalog open, one transaction, closed.
+//!
+//! Its queries stand in the modules beside this one; these files and `rows` are the only ones that
+//! know DuckDB. Takes no lock of its own and knows no archive: that is for who opens it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use bk_schema::clock;
+use bk_schema::lines::Identity;
+use bk_schema::migrations::NEWEST;
+use duckdb::{AccessMode, Config, Connection};
+use jiff::Timestamp;
+
+use crate::home::Home;
+use crate::lock::{Access, Backoff};
+use crate::working_copy::{self, WorkingCopy};
+
+/// Between the items of a list that is one parameter: no name holds it.
+const SEPARATOR: &str = "\n";
+/// What an id is in, where the parameter is an [`id_list`]; of an empty one, nothing.
+pub(crate) const IDS: &str = "(SELECT TRY_CAST(unnest(string_split(?, chr(10))) AS BIGINT))";
+/// What a name is in, where the parameter is a list of them.
+pub(crate) const NAMES: &str = "(SELECT unnest(string_split(?, chr(10))))";
+
+/// In DuckDB's words: why a catalog does not open that is not damaged.
+const OUTSIDE: [&str; 8] = [
+    "No space left",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Operation not permitted",
+    "Read-only",
+    "Input/output error",
+    "Too many open files",
+    "Cannot allocate memory",
+];
+
+/// One open transaction. Lives only inside `catalog::read` and `catalog::write`.
+pub struct Session<'a> {
+    pub(crate) connection: Connection,
+    pub(crate) home: &'a Home,
+    /// When it began, which is what the ledger tells: the process may have begun hours before.
+    pub(crate) at: Timestamp,
+    /// What is open instead of the catalog, where DuckDB does not take its path.
+    working_copy: Option<WorkingCopy>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn open(
+        home: &'a Home,
+        path: &Path,
+        access: Access,
+        backoff: &mut Backoff,
+    ) -> Result<Self> {
+        let working_copy = match working_copy::is_needed(path) {
+            true => Some(WorkingCopy::of(path)?),
+            false => None,
+        };
+        let opened = working_copy
+            .as_ref()
+            .map_or_else(|| path.to_owned(), WorkingCopy::path);
+        loop {
+            match Connection::open_with_flags(&opened, config(access)?) {
+                Ok(connection) => {
+                    return Ok(Self {
+                        connection,
+                        home,
+                        at: clock::now(),
+                        working_copy,
+                    });
+                }
+                Err(error) if is_lock_conflict(&error) => {
+                    backoff.sleep(|| foreign_holder(&error))?
+                }
+                Err(error) => {
+                    let path = path.display();
+                    let reason = plain(&error);
+                    if OUTSIDE.iter().any(|word| reason.contains(word)) {
+                        bail!("cannot open the catalog '{path}': {reason}");
+                    }
+                    bail!(
+                        "the catalog '{path}' does not open: {reason}; if it is damaged, move it and its .wal aside and build it again from the archives with bk-adopt"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was written is in the catalog from here on, also where a copy was written to.
+    pub(crate) fn close(self) -> Result<()> {
+        let Some(copy) = self.working_copy else {
+            return Ok(());
+        };
+        let written = self.connection.execute_batch("CHECKPOINT");
+        written.map_err(|error| anyhow!("cannot write the catalog: {}", plain(&error)))?;
+        drop(self.connection);
+        copy.put_back()
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home
+    }
+
+    pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.connection.execute_batch("BEGIN")?;
+        match work() {
+            Ok(value) => {
+                let committed = self.connection.execute_batch("COMMIT");
+                let cannot = || {
+                    format!(
+                        "cannot write the catalog '{}'",
+                        self.home.catalog().display()
+                    )
+                };
+                committed.map_err(|e| anyhow!("{}: {}", cannot(), plain(&e)))?;
+                Ok(value)
+            }
+            Err(error) => {
+                // The first error is the one to tell; a failed rollback ends with the close.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// The version of the catalog, which is not newer than what this program knows.
+    pub(crate) fn version(&self) -> Result<i64> {
+        let version = self
+            .setting("schema_version")?
+            .context("the catalog has no schema_version")?;
+        let version: i64 = version
+            .parse()
+            .context("the catalog's schema_version is no number")?;
+        ensure!(
+            version <= NEWEST,
+            "the catalog is of version {version}, newer than this program, which knows {NEWEST}: install the newer bk"
+        );
+        ensure!(
+            version >= 1,
+            "the catalog is of version {version}, which there never was"
+        );
+        Ok(version)
+    }
+
+    /// The value of a setting.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT value FROM settings WHERE name = ?")?;
+        let mut rows = statement.query([name])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Sets a setting.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
+        self.connection.execute(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+            [name, value],
+        )?;
+        Ok(())
+    }
+
+    /// Every setting whose name begins so, by name.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT name, value FROM settings WHERE starts_with(name, ?) ORDER BY name";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes a setting away.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn remove_setting(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM settings WHERE name = ?";
+        self.connection.execute(sql, [name])?;
+        Ok(())
+    }
+
+    /// Where new archives are put: what the setting says, else `archives/` in the home.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn storage_dir(&self) -> Result<PathBuf> {
+        let setting = self.setting("storage_dir")?;
+        Ok(setting.map_or_else(|| self.home.archives(), PathBuf::from))
+    }
+}
+
+/// Any number of ids as the one parameter of [`IDS`]: a placeholder for each takes longer to
+/// plan than all the rest of a query.
+pub(crate) fn id_list(ids: &[i64]) -> String {
+    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+    ids.join(SEPARATOR)
+}
+
+/// The parameters of [`IDS`] and of [`NAMES`]: each identity is in one of them, by its id where
+/// it has one.
+pub(crate) fn lists(wanted: &[Identity]) -> (String, String) {
+    let ids: Vec<_> = wanted.iter().filter_map(|one| one.id).collect();
+    let unnumbered = wanted.iter().filter(|one| one.id.is_none());
+    let names: Vec<_> = unnumbered.filter_map(|one| one.name.as_deref()).collect();
+    (id_list(&ids), names.join(SEPARATOR))
+}
+
+fn config(access: Access) -> Result<Config> {
+    let mode = if access == Access::Read {
+        AccessMode::ReadOnly
+    } else {
+        AccessMode::ReadWrite
+    };
+    Ok(Config::default()
+        .access_mode(mode)?
+        .threads(1)?
+        .max_memory("256MB")?
+        .enable_autoload_extension(false)?
+        // Before enable_external_access, after which it can no longer be set.
+        .with("temp_directory", "")?
+        .enable_external_access(false)?
+        .with("storage_compatibility_version", "v1.5.0")?
+        .with("lock_configuration", "true")?)
+}
+
+fn is_lock_conflict(error: &duckdb::Error) -> bool {
+    error.to_string().contains("Could not set lock")
+}
+
+/// The first line of DuckDB's words, without what tells people nothing.
+fn plain(error: &duckdb::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first
+        .replace("TransactionContext Error: Failed to commit: ", "")
+        .replace("FATAL Error: ", "")
+        .replace(": Error code 1: Unknown error code", "")
+}
+
+/// DuckDB's words name the program and the pid: `Conflicting lock is held in /usr/bin/duckdb (PID 7)`.
+fn foreign_holder(error: &duckdb::Error) -> String {
+    let text = error.to_string();
+    let held = text.split_once("lock is held in ").map(|(_, rest)| rest);
+    let end = |rest: &str| rest.find(')').map(|at| rest[..=at].to_owned());
+    held.and_then(end)
+        .unwrap_or_else(|| "another program that has it open in DuckDB".to_owned())
+}
