@@ -291,6 +291,9 @@ fn used_modules(module: &str, text: &str, all: &[String]) -> Vec<String> {
     let code = code.collect::<Vec<_>>().join("\n");
     let mut used = Vec::new();
     for found in path.captures_iter(&code) {
+        if found[2].is_empty() && found.get(3).is_none() {
+            continue;
+        }
         let own: Vec<_> = module.split("::").collect();
         let mut base: Vec<_> = match &found[1] {
             "crate" => Vec::new(),

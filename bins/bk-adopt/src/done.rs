@@ -7,6 +7,7 @@ use anyhow::Result;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
+use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
@@ -84,7 +85,7 @@ impl Done {
                 self.from, self.record.backup_name
             )
         });
-        listed.pass(Map::from_iter([("adopt".to_owned(), self.details())]));
+        listed.add([("adopt", self.details())], Map::new());
         let mut line = serde_json::to_value(&listed)?;
         if self.record.id == 0 {
             line["id"] = Value::Null;
@@ -113,23 +114,32 @@ impl Done {
     }
 }
 
+const COLUMNS: [Column; 6] = [
+    Column::left("ACTION"),
+    Column::right("ID"),
+    Column::left("CREATED"),
+    Column::right("SIZE"),
+    Column::left("NAME"),
+    Column::left("ARCHIVE"),
+];
+
 /// Tells what was done, above the bar of the progress.
-pub(crate) struct Report {
+pub(crate) struct Outcomes {
     home: Home,
-    output: Output,
-    rows: Vec<Vec<Cell>>,
+    report: Report,
+    is_empty: bool,
     zone: TimeZone,
     pub(crate) progress: Progress,
     /// How the program ends.
     pub(crate) status: u8,
 }
 
-impl Report {
+impl Outcomes {
     pub(crate) fn new(home: &Home, output: Output) -> Self {
         Self {
             home: home.clone(),
-            output,
-            rows: Vec::new(),
+            report: Report::new(output, &COLUMNS),
+            is_empty: true,
             zone: bk_cli::zone::local(),
             progress: Progress::new(&PROGRAM),
             status: bk_cli::DONE,
@@ -143,11 +153,12 @@ impl Report {
         if let Some(warning) = warning {
             self.progress.warn(&warning);
         }
-        if self.output.is_table() {
-            self.rows.push(done.row(&self.zone));
+        self.is_empty = false;
+        if self.report.is_table() {
+            self.report.row(done.row(&self.zone));
             return Ok(());
         }
-        self.output.line(&line)
+        self.report.line(&line)
     }
 
     pub(crate) fn fail(&mut self, error: &anyhow::Error) {
@@ -155,7 +166,7 @@ impl Report {
         self.status = bk_cli::SOME_FAILED;
     }
 
-    /// As each ended; what was told before it goes out first.
+    /// As each ended.
     ///
     /// # Errors
     /// Those of the output.
@@ -166,32 +177,16 @@ impl Report {
                 Err(error) => self.fail(&error),
             }
         }
-        self.output.flush()
+        Ok(())
     }
 
     /// # Errors
     /// Those of the output.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.progress.end();
-        if self.output.is_table() && self.rows.is_empty() {
-            if self.status == bk_cli::DONE {
-                PROGRAM.warn("there is nothing to do");
-            }
-            return self.output.flush();
+        if self.report.is_table() && self.is_empty && self.status == bk_cli::DONE {
+            PROGRAM.warn("there is nothing to do");
         }
-        let column = |(title, is_right)| Column { title, is_right };
-        let columns = [
-            ("ACTION", false),
-            ("ID", true),
-            ("CREATED", false),
-            ("SIZE", true),
-            ("NAME", false),
-            ("ARCHIVE", false),
-        ]
-        .map(column);
-        if self.output.is_table() {
-            self.output.table(&columns, &self.rows)?;
-        }
-        self.output.flush()
+        self.report.end()
     }
 }

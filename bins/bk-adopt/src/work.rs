@@ -16,7 +16,7 @@ use bk_store::rows::BadRow;
 use bk_store::session::Session;
 use bk_store::signals::Signals;
 
-use crate::done::{Done, Report};
+use crate::done::{Done, Outcomes};
 use crate::find::Inode;
 
 /// The records as they are in the catalog.
@@ -33,7 +33,7 @@ pub(crate) struct Work<'a> {
     pub(crate) home: &'a Home,
     pub(crate) is_dry: bool,
     pub(crate) signals: Signals,
-    pub(crate) report: Report,
+    pub(crate) report: Outcomes,
     recorded_at: Instant,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Work<'a> {
             home,
             is_dry,
             signals: Signals::watch()?,
-            report: Report::new(home, output),
+            report: Outcomes::new(home, output),
             recorded_at: Instant::now(),
         })
     }

@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 
 use crate::store::Known;
 
-const COLUMNS: [(&str, bool); 8] = [
-    ("JOB", false),
-    ("ENABLED", false),
-    ("SCHEDULE", false),
-    ("DAYS", true),
-    ("LAST RUN", false),
-    ("OUTCOME", false),
-    ("NEXT DUE", false),
-    ("SOURCES", false),
+const COLUMNS: [Column; 8] = [
+    Column::left("JOB"),
+    Column::left("ENABLED"),
+    Column::left("SCHEDULE"),
+    Column::right("DAYS"),
+    Column::left("LAST RUN"),
+    Column::left("OUTCOME"),
+    Column::left("NEXT DUE"),
+    Column::left("SOURCES"),
 ];
 
 /// One job. The keys up to `after` are those that `--set -` takes.
@@ -51,8 +51,7 @@ pub(crate) fn print(
 ) -> Result<()> {
     if output.is_table() && !jobs.is_empty() {
         let rows: Vec<_> = jobs.iter().map(|it| row(it, now, zone)).collect();
-        let column = |(title, is_right)| Column { title, is_right };
-        output.table(&COLUMNS.map(column), &rows)?;
+        output.table(&COLUMNS, &rows)?;
     } else {
         for known in jobs {
             output.line(&line(known, now, zone))?;

@@ -16,27 +16,26 @@ const COLUMNS: usize = 80;
 /// A bar of fewer cells tells nothing.
 const COLUMNS_MIN: usize = 20;
 
+const FILE_SYSTEMS: [Column; 10] = [
+    Column::left("MOUNT"),
+    Column::right("BACKUPS"),
+    Column::right("SIZE"),
+    Column::right("EXPIRED"),
+    Column::right("MISSING"),
+    Column::right("FAILED"),
+    Column::right("PROBLEMS"),
+    Column::right("FREE"),
+    Column::right("A DAY"),
+    Column::right("DAYS"),
+];
+
 /// Prints all.
 ///
 /// # Errors
 /// Those of the output.
 pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
-    let column = |(title, is_right)| Column { title, is_right };
-    let columns = [
-        ("MOUNT", false),
-        ("BACKUPS", true),
-        ("SIZE", true),
-        ("EXPIRED", true),
-        ("MISSING", true),
-        ("FAILED", true),
-        ("PROBLEMS", true),
-        ("FREE", true),
-        ("A DAY", true),
-        ("DAYS", true),
-    ]
-    .map(column);
     let rows: Vec<_> = summaries.iter().map(row).collect();
-    output.table(&columns, &rows)?;
+    output.table(&FILE_SYSTEMS, &rows)?;
     let width = columns_of_terminal();
     for summary in summaries.iter().filter(|it| !it.total) {
         let text = picture(output, summary, width);

@@ -15,38 +15,24 @@ use crate::ledger::Page;
 use crate::statistics::Row;
 
 const EVENT_COLUMNS: [Column; 6] = [
-    left("TIME"),
-    left("PROGRAM"),
-    left("EVENT"),
-    left("OUTCOME"),
-    left("BACKUP"),
-    left("DETAILS"),
+    Column::left("TIME"),
+    Column::left("PROGRAM"),
+    Column::left("EVENT"),
+    Column::left("OUTCOME"),
+    Column::left("BACKUP"),
+    Column::left("DETAILS"),
 ];
 
 const COUNT_COLUMNS: [Column; 8] = [
-    left("PERIOD"),
-    left("EVENT"),
-    right("OK"),
-    right("FAILED"),
-    right("RATE"),
-    right("TIME"),
-    right("SIZE"),
-    right("TOTAL"),
+    Column::left("PERIOD"),
+    Column::left("EVENT"),
+    Column::right("OK"),
+    Column::right("FAILED"),
+    Column::right("RATE"),
+    Column::right("TIME"),
+    Column::right("SIZE"),
+    Column::right("TOTAL"),
 ];
-
-const fn left(title: &'static str) -> Column {
-    Column {
-        title,
-        is_right: false,
-    }
-}
-
-const fn right(title: &'static str) -> Column {
-    Column {
-        title,
-        is_right: true,
-    }
-}
 
 /// Prints pages, as lines or as one table.
 pub(crate) struct Report<'a> {

@@ -13,6 +13,7 @@ use bk_cli::home;
 use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
+use bk_cli::report::Report;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
@@ -32,7 +33,7 @@ use crate::item::Item;
 use crate::judge::{Judgement, judge};
 use crate::part::{self, Going, State};
 use crate::relocate::{bring, remove_old};
-use crate::report::Report;
+use crate::report;
 use crate::target::Target;
 use crate::way::Way;
 
@@ -45,7 +46,7 @@ const PART_BYTES: u64 = 64 << 20;
 /// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let report = Report::new(Output::new(arguments)?);
+    let report = Report::new(Output::new(arguments)?, &report::COLUMNS);
     let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
     let is_all = arguments.has("all");
     let (lines, dir) = if is_all {
@@ -207,7 +208,7 @@ impl Moves {
                 Judgement::May(_) => Ok(()),
             });
             match checked {
-                Ok(()) => self.report.add(&self.home, item)?,
+                Ok(()) => report::add(&mut self.report, &self.home, item)?,
                 Err(error) => self.fail(&item.backup, &error),
             }
         }
@@ -248,10 +249,9 @@ impl Moves {
                 Err(error) => (Vec::new(), Err(error)),
             };
             for going in std::mem::replace(&mut part, next) {
+                // What is begun is finished, whether anybody can be told or not.
                 told = told.and(self.tell(going));
             }
-            // What is begun is finished, whether anybody can be told or not.
-            told = told.and(self.report.flush());
             recorded?;
             if part.is_empty() && (self.queue.is_empty() || self.signals.caught().is_some()) {
                 break;
@@ -374,7 +374,7 @@ impl Moves {
                     item.backup.backup_path.clone_from(&item.to);
                     item.backup.status = Status::Moving;
                 }
-                return self.report.add(&self.home, item);
+                return report::add(&mut self.report, &self.home, item);
             }
             State::Stays(error) => self.fail(&item.backup, &error),
             State::Left(error) => {

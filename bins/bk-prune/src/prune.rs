@@ -26,7 +26,7 @@ use crate::flags::PROGRAM;
 use crate::item::Item;
 use crate::policy::Policy;
 use crate::removal::{Done, Plan};
-use crate::report::Report;
+use crate::report::Decisions;
 use crate::retention::{self, Action, Decision, Verdict};
 
 /// The whole program.
@@ -75,7 +75,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
             "cannot prune: {jump}: if it is right, wait for a day, or go on with --force-clock; nothing is removed"
         );
     }
-    let report = Report::new(&home, output, &policy);
+    let report = Decisions::new(&home, output, &policy);
     if is_trial || explains {
         tell(report, items, verdict, explains)?;
         return Ok(status);
@@ -171,7 +171,12 @@ fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) ->
 }
 
 /// Prints what would go, or with `explains` all.
-fn tell(mut report: Report<'_>, items: Vec<Item>, verdict: Verdict, explains: bool) -> Result<()> {
+fn tell(
+    mut report: Decisions<'_>,
+    items: Vec<Item>,
+    verdict: Verdict,
+    explains: bool,
+) -> Result<()> {
     let (mut count, mut bytes, all) = (0_usize, 0, items.len());
     for (item, decision) in items.into_iter().zip(verdict.decisions) {
         let goes = decision.action == Action::Remove;

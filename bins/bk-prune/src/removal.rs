@@ -21,7 +21,7 @@ use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
 use crate::item::Item;
 use crate::policy::Policy;
-use crate::report::Report;
+use crate::report::Decisions;
 use crate::retention::{self, Action, Candidate, Decision};
 
 /// A candidate as it was first judged.
@@ -46,7 +46,7 @@ pub(crate) struct Plan<'a> {
     free: FreeBytes,
     now: Timestamp,
     all: Vec<Planned>,
-    report: Report<'a>,
+    report: Decisions<'a>,
     notices: &'a mut Notices,
     done: Done,
 }
@@ -78,7 +78,7 @@ impl<'a> Plan<'a> {
         free: FreeBytes,
         now: Timestamp,
         items: impl Iterator<Item = (Item, Decision)>,
-        report: Report<'a>,
+        report: Decisions<'a>,
         notices: &'a mut Notices,
     ) -> Self {
         let planned = |(item, decision): (Item, Decision)| Planned {

@@ -2,9 +2,12 @@
 //!
 //! Decides nothing and knows no catalog.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use bk_cli::listing::Listed;
 use bk_cli::output::Output;
+use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
@@ -17,40 +20,40 @@ use crate::group;
 use crate::policy::Policy;
 use crate::retention::{Action, Decision};
 
-const COLUMNS: [(&str, bool); 7] = [
-    ("ID", true),
-    ("CREATED", false),
-    ("GROUP", false),
-    ("SIZE", true),
-    ("DECISION", false),
-    ("REASONS", false),
-    ("FILE", false),
+const COLUMNS: [Column; 7] = [
+    Column::right("ID"),
+    Column::left("CREATED"),
+    Column::left("GROUP"),
+    Column::right("SIZE"),
+    Column::left("DECISION"),
+    Column::left("REASONS"),
+    Column::left("FILE"),
 ];
 
-/// Prints lines as they come, and the table at the end: group by group, the oldest first, so
-/// that it can be held against a calendar.
-pub(crate) struct Report<'a> {
+/// Lines as they come; the table at the end group by group, the oldest first, so that it can be
+/// held against a calendar.
+pub(crate) struct Decisions<'a> {
     home: &'a Home,
-    output: Output,
+    report: Report,
     policy: &'a Policy,
-    rows: Vec<(Place, Vec<Cell>)>,
+    rows: BTreeMap<Place, Vec<Cell>>,
 }
 
 /// Where a row stands in the table.
 type Place = (String, Timestamp, i64);
 
-impl<'a> Report<'a> {
+impl<'a> Decisions<'a> {
     pub(crate) fn new(home: &'a Home, output: Output, policy: &'a Policy) -> Self {
         Self {
             home,
-            output,
+            report: Report::new(output, &COLUMNS),
             policy,
-            rows: Vec::new(),
+            rows: BTreeMap::new(),
         }
     }
 
     pub(crate) fn is_table(&self) -> bool {
-        self.output.is_table()
+        self.report.is_table()
     }
 
     /// Adds one backup, with the line that it came by, and with the bytes that were freed where
@@ -61,41 +64,32 @@ impl<'a> Report<'a> {
     pub(crate) fn add(
         &mut self,
         backup: Backup,
-        mut line: Map<String, Value>,
+        line: Map<String, Value>,
         decision: &Decision,
         freed_bytes: Option<u64>,
     ) -> Result<()> {
-        if self.output.is_gone() {
-            return Ok(());
-        }
-        if self.output.is_table() {
+        if self.report.is_table() {
             let group = group::label_of(&backup, &self.policy.group_by, &self.policy.here);
             let row = row(&backup, &group, decision, &self.policy.zone);
-            self.rows.push(((group, backup.created_at, backup.id), row));
+            self.rows.insert((group, backup.created_at, backup.id), row);
+            return Ok(());
+        }
+        if self.report.is_gone() {
             return Ok(());
         }
         let mut listed = Listed::look(self.home, backup);
-        let mut own = Map::from_iter([("decision".to_owned(), serde_json::to_value(decision)?)]);
-        own.extend(freed_bytes.map(|bytes| ("freed".to_owned(), bytes.into())));
-        for key in ["decision", "freed"] {
-            line.shift_remove(key);
-        }
-        listed.pass(line);
-        own.extend(std::mem::take(&mut listed.passed));
-        listed.passed = own;
-        self.output.line(&listed)
+        let freed = freed_bytes.map(|bytes| ("freed", bytes.into()));
+        let decision = ("decision", serde_json::to_value(decision)?);
+        listed.add(std::iter::once(decision).chain(freed), line);
+        self.report.line(&listed)
     }
 
     /// # Errors
     /// Those of the output.
     pub(crate) fn end(&mut self) -> Result<()> {
-        let column = |(title, is_right)| Column { title, is_right };
-        self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let rows: Vec<_> = self.rows.drain(..).map(|(_, row)| row).collect();
-        if !rows.is_empty() {
-            self.output.table(&COLUMNS.map(column), &rows)?;
-        }
-        self.output.flush()
+        let rows = std::mem::take(&mut self.rows);
+        rows.into_values().for_each(|row| self.report.row(row));
+        self.report.end()
     }
 }
 

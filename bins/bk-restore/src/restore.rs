@@ -11,7 +11,8 @@ use bk_cli::home;
 use bk_cli::listing::Listed;
 use bk_cli::operands::{self, Without};
 use bk_cli::output::Output;
-use bk_cli::table::Column;
+use bk_cli::report::Report;
+use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
@@ -30,6 +31,15 @@ use crate::trial;
 use crate::watch::{LeftOut, Watch};
 use crate::work::{Outcome, Work, is_in_order};
 
+const COLUMNS: [Column; 6] = [
+    Column::right("ID"),
+    Column::left("NAME"),
+    Column::right("ENTRIES"),
+    Column::right("SIZE"),
+    Column::right("SKIPPED"),
+    Column::left("TARGET"),
+];
+
 /// The whole program.
 ///
 /// # Errors
@@ -37,7 +47,7 @@ use crate::work::{Outcome, Work, is_in_order};
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+    let mut report = Report::new(Output::new(arguments)?, &COLUMNS);
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
@@ -52,13 +62,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         settings,
         signals,
         home,
-        restored: Vec::new(),
     };
     let mut status = bk_cli::DONE;
     for found in catalog::look_up(&restoration.home, lines)? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
-            let done = restoration.one(backup, object, &mut output);
+            let done = restoration.one(backup, object, &mut report);
             restoration.signals.release();
             done
         });
@@ -73,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             break;
         }
     }
-    restoration.print_table(&mut output)?;
+    report.end()?;
     Ok(status)
 }
 
@@ -87,8 +96,6 @@ struct Restoration {
     settings: Settings,
     signals: Signals,
     home: Home,
-    /// For the table.
-    restored: Vec<Listed>,
 }
 
 impl Restoration {
@@ -96,7 +103,7 @@ impl Restoration {
         &mut self,
         backup: Backup,
         object: Map<String, Value>,
-        output: &mut Output,
+        report: &mut Report,
     ) -> Result<()> {
         let name = backup.backup_name.clone();
         let began = Instant::now();
@@ -118,13 +125,11 @@ impl Restoration {
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
                     let mut listed = Listed::look(&self.home, backup);
-                    listed.pass(object);
-                    listed.passed.insert("restore".into(), restore);
-                    if output.is_table() {
-                        self.restored.push(listed);
+                    listed.add([("restore", restore)], object);
+                    if report.is_table() {
+                        report.row(row(&listed));
                     } else {
-                        output.line(&listed)?;
-                        output.flush()?;
+                        report.line(&listed)?;
                     }
                 }
                 let told = || format!("'{name}' was restored, but that cannot be recorded");
@@ -242,43 +247,24 @@ impl Restoration {
             Ok(current)
         })
     }
+}
 
-    fn print_table(&self, output: &mut Output) -> Result<()> {
-        if self.restored.is_empty() {
-            return Ok(());
-        }
-        let columns = [
-            ("ID", true),
-            ("NAME", false),
-            ("ENTRIES", true),
-            ("SIZE", true),
-            ("SKIPPED", true),
-            ("TARGET", false),
-        ]
-        .map(|(title, is_right)| Column { title, is_right });
-        let row = |listed: &Listed| {
-            let restore = &listed.passed["restore"];
-            let number = |key: &str| restore[key].to_string();
-            let targets = restore["places"].as_array().cloned().unwrap_or_default();
-            let targets = targets.iter().filter_map(|it| it["path"].as_str());
-            let targets = targets.collect::<Vec<_>>().join(", ");
-            let is_test = !restore["test"].is_null();
-            vec![
-                listed.backup.id.to_string().into(),
-                listed.backup.backup_name.clone().into(),
-                number("entries").into(),
-                human_size(restore["bytes"].as_u64().unwrap_or_default()).into(),
-                number("skipped").into(),
-                if is_test {
-                    "test passed".to_owned()
-                } else {
-                    targets
-                }
-                .into(),
-            ]
-        };
-        let rows: Vec<_> = self.restored.iter().map(row).collect();
-        output.table(&columns, &rows)?;
-        output.flush()
-    }
+fn row(listed: &Listed) -> Vec<Cell> {
+    let restore = &listed.passed["restore"];
+    let number = |key: &str| restore[key].to_string();
+    let targets = restore["places"].as_array().cloned().unwrap_or_default();
+    let targets = targets.iter().filter_map(|it| it["path"].as_str());
+    let is_test = !restore["test"].is_null();
+    let target = match is_test {
+        true => "test passed".to_owned(),
+        false => targets.collect::<Vec<_>>().join(", "),
+    };
+    vec![
+        listed.backup.id.to_string().into(),
+        listed.backup.backup_name.clone().into(),
+        number("entries").into(),
+        human_size(restore["bytes"].as_u64().unwrap_or_default()).into(),
+        number("skipped").into(),
+        target.into(),
+    ]
 }

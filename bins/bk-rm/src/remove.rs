@@ -11,6 +11,7 @@ use bk_cli::home;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::operands::{self, Without};
 use bk_cli::output::Output;
+use bk_cli::report::Report;
 use bk_schema::clock;
 use bk_schema::record::Backup;
 use bk_store::catalog;
@@ -22,7 +23,7 @@ use bk_store::storage;
 use crate::choice::{Choice, Chosen};
 use crate::flags::PROGRAM;
 use crate::judge::Allowed;
-use crate::report::Report;
+use crate::report;
 
 /// The whole program.
 ///
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         keep_file: arguments.has("keep-file"),
         offline: allowed.offline,
         signals: Signals::watch()?,
-        report: Report::new(output),
+        report: Report::new(output, &report::COLUMNS),
         status: bk_cli::DONE,
     };
     let done = if arguments.has("dry-run") {
@@ -117,7 +118,7 @@ impl Work {
         match outcome {
             Ok(freed_bytes) => {
                 let listed = self.look(candidate.backup);
-                self.report.add(listed, candidate.with, freed_bytes)
+                report::add(&mut self.report, listed, candidate.with, freed_bytes)
             }
             Err(error) => {
                 self.fail(&candidate, error);

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::output::Output;
+use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
@@ -13,71 +13,38 @@ use serde_json::{Map, Value};
 
 use crate::verdict::Verdict;
 
-const COLUMNS: [(&str, bool); 6] = [
-    ("ID", true),
-    ("LEVEL", false),
-    ("SIZE", true),
-    ("SECONDS", true),
-    ("RESULT", false),
-    ("FILE", false),
+pub(crate) const COLUMNS: [Column; 6] = [
+    Column::right("ID"),
+    Column::left("LEVEL"),
+    Column::right("SIZE"),
+    Column::right("SECONDS"),
+    Column::left("RESULT"),
+    Column::left("FILE"),
 ];
 
-/// Prints lines at once and the table at the end, when its widths are known.
-pub(crate) struct Report {
-    output: Output,
-    rows: Vec<Vec<Cell>>,
-}
-
-impl Report {
-    pub(crate) fn new(output: Output) -> Self {
-        Self {
-            output,
-            rows: Vec::new(),
-        }
+/// Adds one backup, with the line that it came by.
+///
+/// # Errors
+/// Those of the output.
+pub(crate) fn add(
+    report: &mut Report,
+    home: &Home,
+    backup: Backup,
+    line: Map<String, Value>,
+    verdict: &Verdict,
+) -> Result<()> {
+    let reached = home.storages.stat(backup.backup_path.as_ref());
+    let mut listed = match reached {
+        // Why, the verdict tells.
+        Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
+        _ => Listed::look(home, backup),
+    };
+    if report.is_table() {
+        report.row(row(&listed, verdict));
+        return Ok(());
     }
-
-    /// Adds one backup, with the line that it came by.
-    ///
-    /// # Errors
-    /// Those of the output.
-    pub(crate) fn add(
-        &mut self,
-        home: &Home,
-        backup: Backup,
-        line: Map<String, Value>,
-        verdict: &Verdict,
-    ) -> Result<()> {
-        let reached = home.storages.stat(backup.backup_path.as_ref());
-        let mut listed = match reached {
-            // Why, the verdict tells.
-            Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::look(home, backup),
-        };
-        if self.output.is_table() {
-            self.rows.push(row(&listed, verdict));
-            return Ok(());
-        }
-        listed.add("verify", serde_json::to_value(verdict)?, line);
-        self.output.line(&listed)
-    }
-
-    /// Sends on what was added.
-    ///
-    /// # Errors
-    /// Those of the output.
-    pub(crate) fn flush(&mut self) -> Result<()> {
-        self.output.flush()
-    }
-
-    /// # Errors
-    /// Those of the output.
-    pub(crate) fn end(mut self) -> Result<()> {
-        let column = |(title, is_right)| Column { title, is_right };
-        if !self.rows.is_empty() {
-            self.output.table(&COLUMNS.map(column), &self.rows)?;
-        }
-        self.output.flush()
-    }
+    listed.add([("verify", serde_json::to_value(verdict)?)], line);
+    report.line(&listed)
 }
 
 fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {

@@ -15,6 +15,7 @@ use bk_cli::home;
 use bk_cli::operands::{self, Without};
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
+use bk_cli::report::Report;
 use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
@@ -26,7 +27,7 @@ use serde_json::{Map, Value};
 use crate::choice::Round;
 use crate::flags::PROGRAM;
 use crate::keep::{Fate, keep};
-use crate::report::Report;
+use crate::report;
 use crate::verdict::{Level, Verdict};
 
 /// Verdicts are kept together where they come faster than that: a session costs more than a
@@ -65,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         level,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
-        report: Report::new(output),
+        report: Report::new(output, &report::COLUMNS),
         status,
         done: Vec::new(),
         kept_at: Instant::now(),
@@ -262,7 +263,6 @@ impl Verification {
                 }
             }
         }
-        self.report.flush()?;
         Ok(again)
     }
 
@@ -271,7 +271,6 @@ impl Verification {
         for (item, verdict) in done {
             self.tell(item, &verdict)?;
         }
-        self.report.flush()?;
         self.progress
             .warn(&format!("cannot record what was found: {error:#}"));
         self.status = bk_cli::status_of(error);
@@ -288,7 +287,13 @@ impl Verification {
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
             self.status = bk_cli::SOME_FAILED;
         }
-        self.report.add(&self.home, item.backup, item.line, verdict)
+        report::add(
+            &mut self.report,
+            &self.home,
+            item.backup,
+            item.line,
+            verdict,
+        )
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {

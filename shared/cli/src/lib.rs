@@ -5,7 +5,8 @@
 //! - `run`: a program from its command line to its exit status; `message`: what it tells on stderr
 //! - `home`: which home it works on
 //! - `operands`: which backups are meant; `unread`: what is piped in and not read
-//! - `output`: lines for programs, a `table` for people; `listing`: records in it; `detail`: one in full
+//! - `output`: lines for programs, a `table` for people; `report`: either, backup by backup;
+//!   `listing`: records in it; `detail`: one in full
 //! - `progress`: the bar; `notices`: the journal
 //! - `units`: sizes and times as people write them; `period`: those of the calendar; `zone`: the
 //!   local time
@@ -40,6 +41,7 @@ pub mod operands;
 pub mod output;
 pub mod period;
 pub mod progress;
+pub mod report;
 mod run;
 pub mod table;
 pub mod units;

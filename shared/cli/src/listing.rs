@@ -82,11 +82,17 @@ impl Listed {
         self.passed = unknown_keys(object);
     }
 
-    /// The same, after a key that the program adds.
-    pub fn add(&mut self, key: &str, value: Value, mut object: Map<String, Value>) {
-        object.shift_remove(key);
-        self.passed.insert(key.to_owned(), value);
-        self.passed.extend(unknown_keys(object));
+    /// The same, after keys that the program adds: its own come first, whatever was passed.
+    pub fn add(
+        &mut self,
+        own: impl IntoIterator<Item = (&'static str, Value)>,
+        object: Map<String, Value>,
+    ) {
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
+        self.passed.extend(own);
+        for (key, value) in unknown_keys(object) {
+            self.passed.entry(key).or_insert(value);
+        }
     }
 
     /// `available`, `missing`, `offline`, or the state of a record that is not completed.
@@ -136,6 +142,16 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
     object
 }
 
+const COLUMNS: [Column; 7] = [
+    Column::right("ID"),
+    Column::left("TYPE"),
+    Column::left("CREATED"),
+    Column::left("VERSION"),
+    Column::right("SIZE"),
+    Column::left("STATUS"),
+    Column::left("FILE"),
+];
+
 /// Prints records, as lines or as the table.
 ///
 /// # Errors
@@ -150,19 +166,8 @@ pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Resu
         }
         return output.flush();
     }
-    let column = |(title, is_right)| Column { title, is_right };
-    let columns = [
-        ("ID", true),
-        ("TYPE", false),
-        ("CREATED", false),
-        ("VERSION", false),
-        ("SIZE", true),
-        ("STATUS", false),
-        ("FILE", false),
-    ]
-    .map(column);
     let zone = zone::local();
     let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
-    output.table(&columns, &rows)?;
+    output.table(&COLUMNS, &rows)?;
     output.flush()
 }

@@ -14,6 +14,26 @@ pub struct Column {
     pub is_right: bool,
 }
 
+impl Column {
+    /// A column of text.
+    #[must_use]
+    pub const fn left(title: &'static str) -> Self {
+        Self {
+            title,
+            is_right: false,
+        }
+    }
+
+    /// A column of numbers.
+    #[must_use]
+    pub const fn right(title: &'static str) -> Self {
+        Self {
+            title,
+            is_right: true,
+        }
+    }
+}
+
 /// A table that is printed in parts: later ones keep the columns of the earlier ones, or widen
 /// them.
 #[derive(Debug, Clone)]
@@ -134,20 +154,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_shown_in_them() {
-        let columns = [
-            Column {
-                title: "N",
-                is_right: true,
-            },
-            Column {
-                title: "NAME",
-                is_right: false,
-            },
-            Column {
-                title: "X",
-                is_right: false,
-            },
-        ];
+        let columns = [Column::right("N"), Column::left("NAME"), Column::left("X")];
         let row = |texts: [&str; 3]| texts.map(|text| text.to_owned().into()).to_vec();
         let rows = [row(["1", "日本", "x"]), row(["100", "a\x1b[31m\n", ""])];
         let mut table = Table::new(&columns);
