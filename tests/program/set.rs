@@ -216,9 +216,9 @@ fn a_backup_that_somebody_is_at_work_on_is_left_alone() {
     let sandbox = two();
     sandbox.ok("cp home/archives/a.tar.gz home/archives/a.tar.gz.partial");
     for (status, work) in [
-        ("creating", "created"),
-        ("deleting", "removed"),
-        ("moving", "moved"),
+        ("creating", "creating"),
+        ("deleting", "removing"),
+        ("moving", "moving"),
     ] {
         sandbox.sql(&format!(
             "UPDATE backup_records SET status = '{status}', backup_metadata = '{{\"moving\":{{\"to\":\"/nowhere/a.tar.gz\"}}}}' WHERE id = 1"
@@ -230,7 +230,7 @@ fn a_backup_that_somebody_is_at_work_on_is_left_alone() {
         );
         ran.fails(
             1,
-            &format!("bk-set: cannot change 'a': it is being {work}\n"),
+            &format!("bk-set: cannot change 'a': another program is {work} it\n"),
         );
         assert_eq!(ran.record()["id"], 2);
         assert_eq!(sandbox.records()[0], before);

@@ -233,7 +233,7 @@ fn only_completed_backups_are_verified() {
     let ran = sandbox.run("bk-verify a b c");
     ran.fails(
         1,
-        "bk-verify: cannot verify 'b': it is failed\nbk-verify: cannot verify 'c': it is creating\n",
+        "bk-verify: cannot verify 'b': it failed and has no archive\nbk-verify: cannot verify 'c': another program is creating it\n",
     );
     assert_eq!(ran.record()["backup_name"], "a");
     let ran = sandbox.ok("bk-verify --all");

@@ -87,8 +87,8 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
         None => of_file(path, &before)?,
     };
     record.backup_path = found.path.clone();
-    record.backup_size = Some(i64::try_from(whole.bytes)?);
-    record.file_count = Some(i64::try_from(counts.files)?);
+    record.backup_size = Some(whole.bytes);
+    record.file_count = Some(counts.files);
     record.backup_hash = Some(whole.hash);
     let metadata = &mut record.backup_metadata;
     metadata.insert("content_bytes".into(), counts.content_bytes.into());

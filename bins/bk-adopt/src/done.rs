@@ -4,12 +4,11 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
-use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::listing::{self, FileStatus, Listed};
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
-use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
 use jiff::tz::TimeZone;
@@ -96,7 +95,6 @@ impl Done {
     fn row(&self, zone: &TimeZone) -> Vec<Cell> {
         let record = &self.record;
         let created = record.created_at.to_zoned(zone.clone());
-        let size = record.backup_size.and_then(|size| u64::try_from(size).ok());
         let id = match record.id {
             0 => "-".to_owned(),
             id => id.to_string(),
@@ -105,7 +103,7 @@ impl Done {
             self.action.name().to_owned(),
             id,
             created.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            size.map_or("-".to_owned(), human_size),
+            listing::size(record),
             record.backup_name.clone(),
             self.from.clone(),
         ]

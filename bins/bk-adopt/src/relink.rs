@@ -186,7 +186,7 @@ impl Records {
 }
 
 fn content(backup: &Backup) -> Option<(u64, String)> {
-    let bytes = u64::try_from(backup.backup_size?).ok()?;
+    let bytes = backup.backup_size?;
     Some((bytes, backup.backup_hash.clone()?))
 }
 

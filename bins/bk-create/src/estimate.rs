@@ -66,7 +66,7 @@ impl Earlier {
         });
         same.into_iter().find_map(|backup| {
             let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
-            let archive_bytes = u64::try_from(backup.backup_size?).ok()?;
+            let archive_bytes = backup.backup_size?;
             (content_bytes > 0).then_some(Self {
                 content_bytes,
                 archive_bytes,

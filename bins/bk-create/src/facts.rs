@@ -65,10 +65,9 @@ pub(crate) fn metadata(
 /// The record of a backup whose archive is whole.
 pub(crate) fn completed(begun: Backup, summary: &Summary, problems: &Problems) -> Backup {
     let mut backup = begun;
-    let number = |count: u64| i64::try_from(count).ok();
     backup.status = Status::Completed;
-    backup.backup_size = number(summary.archive_bytes);
-    backup.file_count = number(summary.file_count);
+    backup.backup_size = Some(summary.archive_bytes);
+    backup.file_count = Some(summary.file_count);
     backup.backup_hash = Some(summary.hash.clone());
     let metadata = &mut backup.backup_metadata;
     metadata.insert("content_bytes".into(), summary.content_bytes.into());

@@ -54,7 +54,11 @@ pub(crate) fn changes<'a>(
     }
     for backup in backups {
         paths.insert(backup.id, &backup.backup_path);
-        sizes.extend(backup.backup_size.map(|bytes| (backup.id, bytes)));
+        sizes.extend(
+            backup
+                .backup_size
+                .map(|bytes| (backup.id, bytes.cast_signed())),
+        );
     }
     let change = |event: &Entry| {
         let id = event.backup_id;

@@ -259,8 +259,7 @@ impl Tally {
 }
 
 fn size(backup: &Backup) -> u64 {
-    let size = backup.backup_size.unwrap_or_default();
-    u64::try_from(size).unwrap_or_default()
+    backup.backup_size.unwrap_or_default()
 }
 
 fn brief(stored: Option<&&Stored>) -> Option<Brief> {

@@ -90,7 +90,7 @@ fn open(listed: &Listed) -> Result<Entries> {
     let path = backup.backup_path.escape_debug();
     match (backup.status, listed.file_status) {
         (Status::Creating | Status::Failed, _) => {
-            bail!("it has no archive: it is {}", backup.status.name())
+            bail!(backup.status.obstacle().unwrap_or_default())
         }
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),

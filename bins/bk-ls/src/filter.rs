@@ -198,7 +198,7 @@ impl Criteria {
     }
 
     fn is_met_by(&self, backup: &Backup, now: Timestamp) -> bool {
-        let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+        let size = backup.backup_size;
         (self.types.is_empty() || self.types.contains(&backup.backup_type))
             && (self.states.is_empty() || self.states.contains(&backup.status))
             && (!self.expired || backup.expires_at.is_some_and(|time| time <= now))

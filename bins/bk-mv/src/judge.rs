@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail, ensure};
-use bk_schema::record::{Backup, Status};
+use bk_schema::record::Backup;
 
 use crate::item::Item;
 
@@ -28,12 +28,8 @@ pub(crate) type Taken = HashMap<String, (i64, String)>;
 /// # Errors
 /// Why it may not move.
 pub(crate) fn judge(item: &Item, now: Backup, taken: &mut Taken) -> Result<Judgement> {
-    match now.status {
-        Status::Completed => {}
-        Status::Creating => bail!("it is being made"),
-        Status::Deleting => bail!("it is being removed"),
-        Status::Moving => bail!("another program is moving it"),
-        Status::Failed => bail!("it failed and has no archive"),
+    if let Some(obstacle) = now.status.obstacle() {
+        bail!(obstacle);
     }
     let facts = |it: &Backup| {
         let path = it.backup_path.clone();

@@ -3,10 +3,9 @@
 //! Decides nothing; looks at archives by stat alone.
 
 use anyhow::Result;
-use bk_cli::listing::Listed;
+use bk_cli::listing::{self, Listed};
 use bk_cli::report::Report;
 use bk_cli::table::Column;
-use bk_cli::units::human_size;
 use bk_store::home::Home;
 use serde_json::json;
 
@@ -26,11 +25,9 @@ pub(crate) const COLUMNS: [Column; 5] = [
 /// Those of the output.
 pub(crate) fn add(report: &mut Report, home: &Home, item: Item) -> Result<()> {
     if report.is_table() {
-        let size = item.backup.backup_size;
-        let size = size.and_then(|it| u64::try_from(it).ok());
         let row = [
             item.backup.id.to_string(),
-            size.map_or("-".to_owned(), human_size),
+            listing::size(&item.backup),
             item.way.name().to_owned(),
             item.from,
             item.to,

@@ -398,11 +398,9 @@ impl Moves {
 
 /// What is to be copied of it, in bytes.
 fn weight(item: &Item) -> u64 {
-    let size = item.backup.backup_size;
-    let size = size.and_then(|size| u64::try_from(size).ok());
     match item.way {
         Way::None | Way::Rename => 0,
-        Way::Copy => size.unwrap_or_default(),
+        Way::Copy => item.backup.backup_size.unwrap_or_default(),
     }
 }
 

@@ -182,7 +182,7 @@ fn tell(
         let goes = decision.action == Action::Remove;
         if goes {
             count += 1;
-            bytes += item.backup.backup_size.map_or(0, i64::unsigned_abs);
+            bytes += item.backup.backup_size.unwrap_or_default();
         }
         if goes || explains {
             report.add(item.backup, item.line, &decision, None)?;

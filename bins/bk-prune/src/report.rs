@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use bk_cli::listing::Listed;
+use bk_cli::listing::{self, Listed};
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column, Tone};
-use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
 use jiff::Timestamp;
@@ -95,7 +94,6 @@ impl<'a> Decisions<'a> {
 
 fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Vec<Cell> {
     let created = backup.created_at.to_zoned(zone.clone());
-    let size = backup.backup_size.map(i64::unsigned_abs);
     let file_name = backup.backup_path.rsplit('/').next().unwrap_or_default();
     let (word, tone) = match decision.action {
         Action::Keep => ("keep", Tone::Plain),
@@ -105,7 +103,7 @@ fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Ve
         backup.id.to_string().into(),
         created.strftime("%a %Y-%m-%d %H:%M:%S").to_string().into(),
         group.to_owned().into(),
-        size.map_or("-".to_owned(), human_size).into(),
+        listing::size(backup).into(),
         Cell {
             text: word.to_owned(),
             tone,

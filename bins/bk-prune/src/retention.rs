@@ -283,7 +283,7 @@ impl<'a> Judgement<'a> {
             .filter(|at| self.backup(*at).status == Status::Completed && !self.is_to_come(*at))
             .collect();
         let weight = |at: &usize| Weight {
-            size_bytes: self.backup(*at).backup_size.unwrap_or(0).unsigned_abs(),
+            size_bytes: self.backup(*at).backup_size.unwrap_or_default(),
             on_disk: self.all[*at]
                 .it
                 .archive

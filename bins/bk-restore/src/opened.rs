@@ -54,7 +54,7 @@ impl Opened {
     pub(crate) fn open(home: &Home, backup: &Backup, verify: bool, watch: &Watch) -> Result<Self> {
         let path = backup.backup_path.escape_debug().to_string();
         if matches!(backup.status, Status::Creating | Status::Failed) {
-            bail!("it has no archive: it is {}", backup.status.name());
+            bail!(backup.status.obstacle().unwrap_or_default());
         }
         let file = match archives::open::open(backup, hashed::open) {
             Err(error) if is_absent(&error) => {

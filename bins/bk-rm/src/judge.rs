@@ -32,15 +32,16 @@ pub(crate) fn judge(
     }
     let is_given_up =
         || allowed.offline && home.storages.check(backup.backup_path.as_ref()).is_err();
-    match backup.status {
+    let is_free = match backup.status {
         // Nobody works on a storage that is not there, and no recovery will settle the row.
-        Status::Creating | Status::Moving if is_given_up() => {}
-        Status::Creating => bail!("it is being made by another program"),
-        Status::Moving => bail!("it is being moved by another program"),
-        Status::Deleting if removal::is_under_way(home, backup) => {
-            bail!("it is gone: another program is removing it")
-        }
-        Status::Deleting | Status::Completed | Status::Failed => {}
+        Status::Creating | Status::Moving => is_given_up(),
+        Status::Deleting => !removal::is_under_way(home, backup),
+        Status::Completed | Status::Failed => true,
+    };
+    if let Some(obstacle) = backup.status.obstacle()
+        && !is_free
+    {
+        bail!(obstacle);
     }
     if backup.protected && !allowed.protected {
         bail!("it is protected; --force-protected removes it all the same");

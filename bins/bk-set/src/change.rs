@@ -71,11 +71,10 @@ impl Change {
     /// # Errors
     /// A record that another program is at work on, or that would be too long for a line.
     pub(crate) fn of(&self, old: &Backup) -> Result<Backup> {
-        match old.status {
-            Status::Completed | Status::Failed => {}
-            Status::Creating => bail!("it is being created"),
-            Status::Moving => bail!("it is being moved"),
-            Status::Deleting => bail!("it is being removed"),
+        if let Some(obstacle) = old.status.obstacle()
+            && old.status != Status::Failed
+        {
+            bail!(obstacle);
         }
         let mut new = old.clone();
         set(&mut new.backup_name, &self.name);

@@ -238,7 +238,7 @@ fn look(
 }
 
 fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {
-    let told = backup.backup_size.and_then(|size| u64::try_from(size).ok());
+    let told = backup.backup_size;
     let wrong = told.filter(|told| *told != bytes);
     let problem = |told| {
         let reason = format!("its archive has {bytes} bytes, the record says {told}");
@@ -257,9 +257,7 @@ fn hash_problem(backup: &Backup, whole: &Whole) -> Option<Problem> {
 }
 
 fn count_problem(backup: &Backup, count: u64) -> Option<Problem> {
-    let told = backup
-        .file_count
-        .and_then(|told| u64::try_from(told).ok())?;
+    let told = backup.file_count?;
     (told != count).then(|| {
         let reason = format!("its archive holds {count} files, the record says {told}");
         Problem::new("count-mismatch", reason)

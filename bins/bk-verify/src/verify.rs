@@ -34,7 +34,7 @@ use crate::verdict::{Level, Verdict};
 /// quick check.
 const KEEP_EVERY: Duration = Duration::from_millis(500);
 /// Before a larger archive is read, what came before it is kept and told.
-const LARGE_BYTES: i64 = 64 << 20;
+const LARGE_BYTES: u64 = 64 << 20;
 /// A record that is another one each time that its archive was checked is given up.
 const TRIES: u32 = 3;
 
@@ -163,7 +163,7 @@ impl Verification {
     fn begin(&self, meant: &[(Backup, Map<String, Value>)]) {
         let is_read = |backup: &&Backup| backup.status == Status::Completed;
         let all = meant.iter().map(|(backup, _)| backup).filter(is_read);
-        let bytes = all.filter_map(|backup| u64::try_from(backup.backup_size?).ok());
+        let bytes = all.filter_map(|backup| backup.backup_size);
         let (done, count) = (self.done_count.clone(), meant.len());
         let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
         if self.level > Level::Quick {
@@ -176,7 +176,7 @@ impl Verification {
         // What is on a move is whole, at one end of that.
         let has_archive = [Status::Completed, Status::Moving].contains(&item.backup.status);
         if !has_archive {
-            let why = format!("it is {}", item.backup.status.name());
+            let why = item.backup.status.obstacle().unwrap_or_default();
             self.fail(&item.backup, &anyhow!(why));
             return true;
         }

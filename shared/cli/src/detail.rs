@@ -81,8 +81,7 @@ fn problem(problem: &Value) -> String {
 }
 
 fn size(backup: &Backup) -> String {
-    let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
-    known.map_or("-".into(), |bytes| {
+    backup.backup_size.map_or("-".into(), |bytes| {
         format!("{bytes} ({})", human_size(bytes))
     })
 }

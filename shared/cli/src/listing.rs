@@ -129,8 +129,7 @@ impl Listed {
 /// The size for people, `-` where it is not known.
 #[must_use]
 pub fn size(backup: &Backup) -> String {
-    let known = backup.backup_size.and_then(|size| u64::try_from(size).ok());
-    known.map_or("-".to_owned(), human_size)
+    backup.backup_size.map_or("-".to_owned(), human_size)
 }
 
 /// The keys of a line that are none of a listed record.

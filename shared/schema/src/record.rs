@@ -26,9 +26,9 @@ pub struct Backup {
     /// Absolute path of the archive.
     pub backup_path: String,
     /// Bytes of the archive; null until it is completed.
-    pub backup_size: Option<i64>,
+    pub backup_size: Option<u64>,
     /// Entries that are not directories; null until it is completed.
-    pub file_count: Option<i64>,
+    pub file_count: Option<u64>,
     /// `gzip`.
     pub compression_type: String,
     /// SHA-256 of the archive in lower-case hex; null until it is completed.
@@ -108,6 +108,19 @@ impl Status {
     #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
+    }
+
+    /// Why a backup has no archive that may be read, moved, removed or changed now; `None` where it
+    /// is completed.
+    #[must_use]
+    pub fn obstacle(self) -> Option<&'static str> {
+        match self {
+            Self::Completed => None,
+            Self::Creating => Some("another program is creating it"),
+            Self::Failed => Some("it failed and has no archive"),
+            Self::Moving => Some("another program is moving it"),
+            Self::Deleting => Some("another program is removing it"),
+        }
     }
 
     /// # Errors
@@ -197,14 +210,10 @@ impl Backup {
             "its path '{}' is not absolute",
             self.backup_path.escape_debug()
         );
-        ensure!(
-            self.backup_size.is_none_or(|n| n >= 0),
-            "its size is negative"
-        );
-        ensure!(
-            self.file_count.is_none_or(|n| n >= 0),
-            "its file count is negative"
-        );
+        // The catalog holds no larger numbers.
+        let fits = |number: Option<u64>| number.is_none_or(|it| i64::try_from(it).is_ok());
+        ensure!(fits(self.backup_size), "its size is out of range");
+        ensure!(fits(self.file_count), "its file count is out of range");
         if let Some(hash) = &self.backup_hash {
             let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             ensure!(

@@ -287,7 +287,7 @@ impl Session<'_> {
 /// The id, and what can change.
 fn changeable(backup: &Backup) -> [Value; 13] {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
-    let number = |number: Option<i64>| number.map_or(Value::Null, Value::BigInt);
+    let number = |number: Option<u64>| number.map_or(Value::Null, Value::UBigInt);
     [
         Value::BigInt(backup.id),
         Value::Text(backup.backup_type.name().to_owned()),
@@ -301,7 +301,9 @@ fn changeable(backup: &Backup) -> [Value; 13] {
         text(&backup.description),
         Value::Text(json_text(&backup.backup_metadata)),
         Value::Boolean(backup.protected),
-        number(backup.expires_at.map(Timestamp::as_microsecond)),
+        backup
+            .expires_at
+            .map_or(Value::Null, |it| Value::BigInt(it.as_microsecond())),
     ]
 }
 

@@ -274,8 +274,7 @@ fn is_partial(path: &Path) -> bool {
 }
 
 fn is_its_archive(backup: &Backup, taken: &Taken, held: &Held) -> bool {
-    let size = backup.backup_size.and_then(|size| u64::try_from(size).ok());
-    size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
+    backup.backup_size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
 }
 
 /// Whether another record has its archive there.

@@ -46,6 +46,10 @@ impl std::fmt::Display for Unknown {
     }
 }
 
+fn count(number: Option<i64>) -> Result<Option<u64>> {
+    Ok(number.map(u64::try_from).transpose()?)
+}
+
 /// The record that a row holds.
 pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
     let time = |micros: i64| Timestamp::from_microsecond(micros).context("a time is out of range");
@@ -58,8 +62,8 @@ pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
         status: Status::parse(&row.get::<_, String>(3)?)?,
         source_version: row.get(4)?,
         backup_path: row.get(5)?,
-        backup_size: row.get(6)?,
-        file_count: row.get(7)?,
+        backup_size: count(row.get(6)?).context("its size is negative")?,
+        file_count: count(row.get(7)?).context("its file count is negative")?,
         compression_type: row.get(8)?,
         backup_hash: row.get(9)?,
         description: row.get(10)?,
