@@ -1,4 +1,4 @@
-# Builds, tests and installs bk. `make help` lists the targets.
+# Builds, tests, installs and packages bk, for Linux. `make help` lists the targets.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -10,29 +10,22 @@ BUNDLED ?=
 FEATURES := $(if $(BUNDLED),--features bk-store/bundled)
 
 # DuckDB's official shared library, from the npm package of its Node.js binding.
-# The registry this was pinned from has 1.5.6 for Linux x86-64 alone; the others
-# are at 1.5.5, which has the same C interface and the same file format.
-PLATFORM := $(shell uname -s)-$(shell uname -m)
-ifeq ($(PLATFORM),Linux-x86_64)
+# The registry this was pinned from has 1.5.6 for x86-64 alone; that for ARM
+# is at 1.5.5, which has the same C interface and the same file format.
+MACHINE := $(shell uname -m)
+ifeq ($(MACHINE),x86_64)
   NPM_PACKAGE := @duckdb/node-bindings-linux-x64@1.5.6-r.1
   NPM_SHA256  := 1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
-else ifeq ($(PLATFORM),Linux-aarch64)
+else ifeq ($(MACHINE),aarch64)
   NPM_PACKAGE := @duckdb/node-bindings-linux-arm64@1.5.5-r.5
   NPM_SHA256  := 3b85f3ea438f7dc3691d7b5e6e4222ffe9127fd17885f96ca72e0c99925c348e
-else ifeq ($(PLATFORM),Darwin-arm64)
-  NPM_PACKAGE := @duckdb/node-bindings-darwin-arm64@1.5.5-r.5
-  NPM_SHA256  := 08b3cfd7d4d620a5fb67ef49db28551b767107266af3a8e2600e49d99ee59456
-else ifeq ($(PLATFORM),Darwin-x86_64)
-  NPM_PACKAGE := @duckdb/node-bindings-darwin-x64@1.5.5-r.5
-  NPM_SHA256  := 1266f62ac7c02f7971554a2b0b2c4c19923a97258bfdf1b203873e174e7a28c4
 endif
-ifeq ($(shell uname -s),Darwin)
-  LIBDUCKDB := libduckdb.dylib
-  SHA256    := shasum -a 256
-else
-  LIBDUCKDB := libduckdb.so
-  SHA256    := sha256sum
-endif
+LIBDUCKDB := libduckdb.so
+
+VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+PACKAGES := $(abspath target/package)
+NAME     := bk-$(VERSION)-linux-$(MACHINE)
+DEB_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
 
 PROGRAMS := $(notdir $(wildcard bins/*))
 MAN_PAGES := $(notdir $(wildcard man/*))
@@ -44,12 +37,13 @@ BASH := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSH  := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISH := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system
+DOC  := $(DESTDIR)$(PREFIX)/share/doc/bk
 UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 
 # Tests wait for disks and locks more than for cores.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: all build libduckdb tools test test-long check bench install uninstall clean demo help
+.PHONY: all build libduckdb tools test test-long check bench install uninstall package clean demo help
 all: build
 
 help: ## list the targets
@@ -67,11 +61,11 @@ target/libduckdb/$(LIBDUCKDB):
 ifneq ($(DUCKDB_LIB_DIR),)
 	@mkdir -p target/libduckdb && cp "$(DUCKDB_LIB_DIR)/$(LIBDUCKDB)" $@
 else
-	@test -n "$(NPM_PACKAGE)" || { echo "bk: no libduckdb is known for $(PLATFORM): say make DUCKDB_LIB_DIR=DIR or make BUNDLED=1" >&2; exit 1; }
+	@test -n "$(NPM_PACKAGE)" || { echo "bk: no libduckdb is known for $(MACHINE): say make DUCKDB_LIB_DIR=DIR or make BUNDLED=1" >&2; exit 1; }
 	@command -v npm >/dev/null || { echo "bk: npm is missing: install Node.js, or say make DUCKDB_LIB_DIR=DIR with $(LIBDUCKDB) in DIR" >&2; exit 1; }
 	@mkdir -p target/libduckdb/fetch
 	@cd target/libduckdb/fetch && rm -f *.tgz && npm pack --silent $(NPM_PACKAGE) >/dev/null
-	@cd target/libduckdb/fetch && echo "$(NPM_SHA256)  $$(ls *.tgz)" | $(SHA256) -c - >/dev/null \
+	@cd target/libduckdb/fetch && echo "$(NPM_SHA256)  $$(ls *.tgz)" | sha256sum -c - >/dev/null \
 	  || { echo "bk: $(NPM_PACKAGE) is not the file whose SHA-256 stands in the Makefile" >&2; exit 1; }
 	@tar xzf target/libduckdb/fetch/*.tgz -C target/libduckdb/fetch package/$(LIBDUCKDB)
 	@mv target/libduckdb/fetch/package/$(LIBDUCKDB) $@ && touch $@ && rm -r target/libduckdb/fetch
@@ -101,8 +95,9 @@ demo: build ## back this source tree up, list it, unpack it with plain tar
 	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)
 
 install: build ## install under $(DESTDIR)$(PREFIX)
-	install -d $(BIN) $(BASH) $(ZSH) $(FISH) $(UNIT)
-	install -m 755 $(PROGRAMS:%=$(OUT)/%) $(BIN)
+	install -d $(BIN) $(BASH) $(ZSH) $(FISH) $(UNIT) $(DOC)
+	install -m 644 LICENSE $(DOC)/copyright
+	install -s -m 755 $(PROGRAMS:%=$(OUT)/%) $(BIN)
 	@if [ -z "$(BUNDLED)" ]; then \
 	  install -d $(LIB) && install -m 644 target/libduckdb/$(LIBDUCKDB) $(LIB); fi
 	@for page in $(MAN_PAGES); do \
@@ -118,8 +113,25 @@ install: build ## install under $(DESTDIR)$(PREFIX)
 uninstall: ## remove what install put there
 	rm -f $(PROGRAMS:%=$(BIN)/%) $(LIB)/$(LIBDUCKDB) $(PROGRAMS:%=$(BASH)/%) $(PROGRAMS:%=$(ZSH)/_%) $(PROGRAMS:%=$(FISH)/%.fish)
 	rm -f $(foreach page,$(MAN_PAGES),$(MAN)/man$(lastword $(subst ., ,$(page)))/$(page))
-	rm -f $(UNITS:%=$(UNIT)/%)
-	-@rmdir $(LIB) 2>/dev/null || true
+	rm -f $(UNITS:%=$(UNIT)/%) $(DOC)/copyright
+	-@rmdir $(LIB) $(DOC) 2>/dev/null || true
+
+package: build ## make a .deb and a .tar.gz, which need no Rust, in target/package
+	rm -rf $(PACKAGES) && mkdir -p $(PACKAGES)
+	$(MAKE) -s install DESTDIR=$(PACKAGES)/tree PREFIX=/usr/local
+	mv $(PACKAGES)/tree/usr/local $(PACKAGES)/$(NAME)
+	tar --owner=0 --group=0 --numeric-owner -C $(PACKAGES) -czf $(PACKAGES)/$(NAME).tar.gz $(NAME)
+	$(MAKE) -s install DESTDIR=$(PACKAGES)/deb PREFIX=/usr
+	mkdir $(PACKAGES)/deb/DEBIAN
+	@printf '%s\n' 'Package: bk' 'Version: $(VERSION)' 'Architecture: $(DEB_ARCH)' \
+	  'Maintainer: the authors of bk <bk@localhost>' 'Section: admin' 'Priority: optional' \
+	  'Depends: libc6 (>= '"$$(ldd --version | sed -n '1s/.* //p')"'), libgcc-s1, libstdc++6' \
+	  'Description: backups as plain tar.gz files, in pipes' \
+	  ' Small programs that make, list, check, thin, move and restore backups of' \
+	  ' directories, and join with pipes of JSON lines.' >$(PACKAGES)/deb/DEBIAN/control
+	dpkg-deb --root-owner-group --build $(PACKAGES)/deb $(PACKAGES)/bk_$(VERSION)_$(DEB_ARCH).deb >/dev/null
+	rm -r $(PACKAGES)/tree $(PACKAGES)/deb $(PACKAGES)/$(NAME)
+	@ls -l $(PACKAGES)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -131,7 +131,7 @@ fn a_missing_tool_is_one_line_that_says_what_to_install() {
         }
         for tool in there
             .iter()
-            .chain(&["sh", "uname", "make", "dirname", "mkdir", "ln", "sed"])
+            .chain(&["env", "sh", "uname", "make", "dirname", "mkdir", "ln", "sed"])
         {
             let from = Command::new("which").arg(tool).output().unwrap().stdout;
             let from = String::from_utf8(from).unwrap();

@@ -46,8 +46,11 @@ impl std::fmt::Display for Unknown {
     }
 }
 
-fn count(number: Option<i64>) -> Result<Option<u64>> {
-    Ok(number.map(u64::try_from).transpose()?)
+fn count(number: Option<i64>, what: &str) -> Result<Option<u64>> {
+    let count = |number| u64::try_from(number).ok();
+    let checked =
+        number.map(|number| count(number).with_context(|| format!("its {what} is negative")));
+    checked.transpose()
 }
 
 /// The record that a row holds.
@@ -62,8 +65,8 @@ pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
         status: Status::parse(&row.get::<_, String>(3)?)?,
         source_version: row.get(4)?,
         backup_path: row.get(5)?,
-        backup_size: count(row.get(6)?).context("its size is negative")?,
-        file_count: count(row.get(7)?).context("its file count is negative")?,
+        backup_size: count(row.get(6)?, "size")?,
+        file_count: count(row.get(7)?, "file count")?,
         compression_type: row.get(8)?,
         backup_hash: row.get(9)?,
         description: row.get(10)?,
