@@ -8,6 +8,7 @@ It stays in the foreground until it is unmounted. What it can lack:
   nodir     fsync of a directory fails
   small=N   a file takes no more than N bytes: ENOSPC
   nolink    no hard links
+  links=N   a file has no more than N names
   nosymlink no symbolic links
   noxattr   no extended attributes
   nochmod, nochown, notimes   refused, as on a share that maps all to one user
@@ -85,6 +86,8 @@ class PassThrough(Operations):
 
     def link(self, path, first):
         refuse("nolink")
+        if "links" in LACKS and os.lstat(self.root + first).st_nlink >= int(LACKS["links"]):
+            refuse("links", errno.EMLINK)
         os.link(self.root + first, path, follow_symlinks=False)
 
     def chmod(self, path, mode):

@@ -37,7 +37,24 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// Whether something was lost, as the archive is damaged.
     pub(crate) is_damaged: bool,
+    /// Entries that could not be made.
+    pub(crate) unmade: u64,
     pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
+}
+
+impl Outcome {
+    /// What it lacks, for people; `None` where all of the backup was restored.
+    pub(crate) fn lack(&self, name: &str) -> Option<String> {
+        match self.unmade {
+            _ if self.is_damaged => Some(format!(
+                "'{name}' is damaged: what is whole of it was restored"
+            )),
+            0 => None,
+            count => Some(format!(
+                "'{name}' was restored without {count} of its entries, which cannot be made"
+            )),
+        }
+    }
 }
 
 /// What every step of one restoration needs.
@@ -278,6 +295,10 @@ impl Work<'_> {
             done.entries > 0 || !done.is_damaged,
             "it is damaged, and nothing of it is whole"
         );
+        ensure!(
+            done.entries > 0 || done.unmade == 0,
+            "none of its entries can be made"
+        );
         Ok(done)
     }
 
@@ -362,6 +383,7 @@ impl Work<'_> {
             entries: staged.iter().map(|(.., done)| done.entries).sum(),
             bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
             is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
+            unmade: staged.iter().map(|(.., done)| done.unmade).sum(),
             placed: places
                 .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
                 .collect(),

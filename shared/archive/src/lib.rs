@@ -9,8 +9,8 @@
 //! `entries` those that count, `seek` those of some names alone, `check` all of that at once,
 //! from `pieces`. Restoring: `names` is where a name leads, `beneath` places below a directory,
 //! `accounts` whom names mean, `attributes` what an entry is to have, `extract` makes it, in the
-//! `room` there is, with `late` what comes last, `likeness` gives one what another has, `compare`
-//! reads it back, `probe` asks the file system what it holds, `remove` takes a tree away. The
+//! `room` there is, with `late` what comes last, `links` of all kinds, `likeness` gives one what
+//! another has, `compare` reads it back, `probe` asks the file system what it holds, `remove` takes a tree away. The
 //! format: `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax`
 //! the records of an extended header, `sparse` the map of a file with holes, `holes` where it
 //! stands, `acl` an ACL as bytes and text, `member` one gzip member. For all: `globs` what people
@@ -39,6 +39,7 @@ pub mod inflate;
 pub mod last;
 mod late;
 pub mod likeness;
+mod links;
 pub mod member;
 mod members;
 pub mod names;
