@@ -338,6 +338,36 @@ fn what_a_file_system_refuses_is_told_once_and_the_content_restored() {
     assert_eq!(sandbox.ok("ls -A root").stdout, "out\nout.before-1\n");
 }
 
+/// The scratch directory is made in it, and removed at the very end.
+#[test]
+fn a_mount_point_that_is_restored_to_has_the_time_of_the_backup() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir src; echo x >src/f; touch -d @5 src; bk-create -n a -C src .");
+    let Some(_mount) = mounts::image(&sandbox, "mkfs.ext4 -q -F", "8M", "m") else {
+        return;
+    };
+    sandbox.ok("rmdir m/lost+found; bk-restore -C m a");
+    assert_eq!(sandbox.ok("stat -c %Y m").stdout, "5\n");
+    sandbox.ok("bk-restore --swap -C m a");
+    assert_eq!(sandbox.ok("stat -c %Y m").stdout, "5\n");
+}
+
+/// They would be removed with what was there.
+#[test]
+fn archives_of_other_backups_are_not_exchanged() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir -p srv/app srv/old; echo x >srv/app/f; bk-create -n a srv/app; bk-create -n b srv/app; bk-mv a srv/old");
+    let ran = sandbox.run("bk-restore --swap -C srv b");
+    let srv = sandbox.path("srv").canonicalize().unwrap();
+    let srv = srv.display();
+    ran.fails(
+        1,
+        &format!(
+            "bk-restore: cannot restore 'b': '{srv}' cannot be exchanged: bk's archives in '{srv}/old' would go with what was there; '-C {srv} --into-existing --overwrite' leaves them where they are\n"
+        ),
+    );
+}
+
 /// A few bytes of an archive are as much content as it has names for it.
 #[test]
 fn copies_in_the_place_of_hard_links_have_holes_and_count() {

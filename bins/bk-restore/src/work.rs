@@ -129,15 +129,17 @@ impl Work<'_> {
         let Some(kept) = target.kept() else {
             return Ok(());
         };
-        let archive = Path::new(&self.backup.backup_path).parent();
-        let storage = catalog::read(self.home, |session| session.storage_dir())?;
+        let (storage, backups) = catalog::read(self.home, |session| {
+            Ok((session.storage_dir()?, session.backups()?))
+        })?;
+        let archives = backups
+            .iter()
+            .flatten()
+            .map(|it| Path::new(&it.backup_path));
+        let dirs = archives.filter_map(Path::parent).map(Path::to_owned);
         let own = Own {
             home: self.home.dir.clone(),
-            storages: archive
-                .map(Path::to_owned)
-                .into_iter()
-                .chain([storage])
-                .collect(),
+            storages: dirs.chain([storage]).collect(),
         };
         below::check(&target.path, &own, way)?;
         if let Some(excluded) = below::excluded(self.backup, &target.path, entry) {
@@ -367,12 +369,17 @@ impl Work<'_> {
             match target.place(stage, is_told) {
                 Ok(one) => placed.push(one),
                 Err(error) => {
-                    for (one, (target, ..)) in placed.iter_mut().zip(staged).rev() {
-                        let path = target.path.display();
-                        one.undo().with_context(|| {
-                            format!("cannot put '{path}' back after: {error:#}")
-                        })?;
-                    }
+                    let undone = placed
+                        .iter_mut()
+                        .zip(staged)
+                        .rev()
+                        .map(|(one, (target, ..))| {
+                            let path = target.path.display();
+                            let cannot = || format!("cannot put '{path}' back after: {error:#}");
+                            one.undo().with_context(cannot)
+                        });
+                    // All of them, whatever becomes of one.
+                    undone.fold(Ok(()), Result::and)?;
                     return Err(error);
                 }
             }
