@@ -107,6 +107,7 @@ pub fn extract(
         late: Late::default(),
         is_own: false,
         room: Room::new(&plan.limit),
+        notes: Vec::new(),
         buffer: vec![0; BUFFER_BYTES],
     };
     let whole = extraction.pass(archive, plan.sought, plan.place)?;
@@ -130,6 +131,8 @@ pub(crate) struct Extraction<'a> {
     /// Whether the archive is one of bk's.
     is_own: bool,
     pub(crate) room: Room<'a>,
+    /// Those that were told.
+    notes: Vec<String>,
     buffer: Vec<u8>,
 }
 
@@ -156,17 +159,22 @@ impl Extraction<'_> {
             match made {
                 Err(error) if reader.is_cut() => {
                     let what = format!("it is damaged: {error:#}");
-                    self.observer.left_out(&entry.path, &what);
+                    self.observer.left_out(below_first(&to), &what);
                     self.done.is_damaged = true;
+                    self.not_there(to)?;
                 }
-                Err(error) if is_of_entry(&error) => self.unmade(to, &entry.path, &error)?,
+                Err(error) if is_of_entry(&error) => self.unmade(to, &error)?,
                 made => made.with_context(shown)?,
             }
         }
         self.done.is_damaged |= reader.is_damaged();
         self.is_own |= reader.is_own();
-        let notes = reader.notes();
-        notes.iter().for_each(|note| self.observer.noted(note));
+        for note in reader.notes() {
+            if !self.notes.contains(&note) {
+                self.observer.noted(&note);
+                self.notes.push(note);
+            }
+        }
         Ok(reader.into_input().whole())
     }
 
@@ -193,21 +201,23 @@ impl Extraction<'_> {
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
-    /// Hard links to what the archive does not hold: in one of bk's that is damage.
+    /// Hard links to what the archive does not hold: in one of bk's that is damage, which may be
+    /// known already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
         let error = not_held(first);
-        if self.is_own {
+        if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
         for to in places {
-            self.unmade(to.clone(), below_first(to), &error)?;
+            self.unmade(to.clone(), &error)?;
         }
         Ok(())
     }
 
     /// One that cannot be made keeps no other from being restored.
-    pub(crate) fn unmade(&mut self, to: Vec<u8>, name: &[u8], error: &anyhow::Error) -> Result<()> {
-        self.observer.left_out(name, &format!("{error:#}"));
+    pub(crate) fn unmade(&mut self, to: Vec<u8>, error: &anyhow::Error) -> Result<()> {
+        let what = format!("{error:#}");
+        self.observer.left_out(below_first(&to), &what);
         self.done.unmade += 1;
         self.not_there(to)
     }

@@ -84,7 +84,7 @@ impl Extraction<'_> {
                 (Ok(false), Some(first)) => self.late.hold_apart(first, to)?,
                 (Ok(false), None) => {
                     let error = anyhow!("what it is a hard link to is not restored");
-                    self.unmade(to.clone(), below_first(&to), &error)?;
+                    self.unmade(to, &error)?;
                 }
                 (Err(error), _) => self.unmade_link(&to, error, "hard link")?,
             }
@@ -94,7 +94,7 @@ impl Extraction<'_> {
 
     fn unmade_link(&mut self, to: &[u8], error: anyhow::Error, what: &str) -> Result<()> {
         if is_of_entry(&error) {
-            return self.unmade(to.to_owned(), below_first(to), &error);
+            return self.unmade(to.to_owned(), &error);
         }
         Err(error).with_context(|| format!("cannot restore the {what} '{}'", shown(to)))
     }
