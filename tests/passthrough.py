@@ -5,6 +5,7 @@ usage: passthrough.py ROOT MOUNTPOINT [LACK,...]
 It stays in the foreground until it is unmounted. What it can lack:
   zero      every file tells a size of 0, as those of /proc do, and has its content all the same
   noexch    no exchange and no RENAME_NOREPLACE; FUSE 2 never has them
+  noblocks  every file tells that it takes nothing of the disk
   nodir     fsync of a directory fails
   small=N   a file takes no more than N bytes: ENOSPC
   nolink    no hard links
@@ -57,6 +58,8 @@ class PassThrough(Operations):
             told[f"st_{key}"] = getattr(found, f"st_{key}_ns")
         if "zero" in LACKS and stat.S_ISREG(found.st_mode):
             told["st_size"] = 0
+        if "noblocks" in LACKS:
+            told["st_blocks"] = 0
         return told
 
     def readdir(self, path, handle):
