@@ -106,7 +106,7 @@ fn a_call_that_fails_leaves_the_target_as_it_was() {
         "pwrite64:error=ENOSPC:when=2+",
         "mkdirat:error=ENOSPC:when=1",
         "mkdirat:error=ENOSPC:when=3",
-        "linkat:error=EMLINK",
+        "linkat:error=EIO",
         "symlinkat:error=EDQUOT",
         "fchmod:error=EIO:when=3",
         "utimensat:error=EIO:when=1",
