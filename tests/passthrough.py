@@ -5,9 +5,11 @@ usage: passthrough.py ROOT MOUNTPOINT [LACK,...]
 It stays in the foreground until it is unmounted. What it can lack:
   zero      every file tells a size of 0, as those of /proc do, and has its content all the same
   noexch    no exchange and no RENAME_NOREPLACE; FUSE 2 never has them
+  noblocks  every file tells that it takes nothing of the disk
   nodir     fsync of a directory fails
   small=N   a file takes no more than N bytes: ENOSPC
   nolink    no hard links
+  links=N   a file has no more than N names
   nosymlink no symbolic links
   noxattr   no extended attributes
   nochmod, nochown, notimes   refused, as on a share that maps all to one user
@@ -56,6 +58,8 @@ class PassThrough(Operations):
             told[f"st_{key}"] = getattr(found, f"st_{key}_ns")
         if "zero" in LACKS and stat.S_ISREG(found.st_mode):
             told["st_size"] = 0
+        if "noblocks" in LACKS:
+            told["st_blocks"] = 0
         return told
 
     def readdir(self, path, handle):
@@ -85,6 +89,8 @@ class PassThrough(Operations):
 
     def link(self, path, first):
         refuse("nolink")
+        if "links" in LACKS and os.lstat(self.root + first).st_nlink >= int(LACKS["links"]):
+            refuse("links", errno.EMLINK)
         os.link(self.root + first, path, follow_symlinks=False)
 
     def chmod(self, path, mode):

@@ -194,6 +194,34 @@ fn what_a_file_system_cannot_do_is_done_without() {
     }
 }
 
+/// What no archive holds is not counted, and what a file system does not tell of is.
+#[test]
+fn an_estimate_counts_what_the_backup_holds() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir root; seq 100000 >root/a; truncate -s 5M root/b; printf x >>root/b; ln root/a root/c");
+    let socket = std::os::unix::net::UnixListener::bind(sandbox.path("root/socket")).unwrap();
+    let compare = |dir: &str| {
+        let told = sandbox
+            .ok(&format!("bk-create --estimate --json {dir}"))
+            .record();
+        let made = sandbox
+            .ok(&format!("bk-create -n {dir} {dir} 2>/dev/null"))
+            .record();
+        assert_eq!(told["file_count"], made["file_count"], "{dir}");
+        let (told, made) = (
+            &told["content_bytes"],
+            &made["backup_metadata"]["content_bytes"],
+        );
+        assert_eq!(told, made, "{dir}");
+    };
+    compare("root");
+    drop(socket);
+    let Some(_mount) = mounts::fuse(&sandbox, "root", "odd", "noblocks") else {
+        return;
+    };
+    compare("odd");
+}
+
 /// Fewer are used, or there is an error; never a panic.
 #[test]
 fn threads_are_as_many_as_are_to_be_had() {

@@ -106,7 +106,7 @@ fn a_call_that_fails_leaves_the_target_as_it_was() {
         "pwrite64:error=ENOSPC:when=2+",
         "mkdirat:error=ENOSPC:when=1",
         "mkdirat:error=ENOSPC:when=3",
-        "linkat:error=EMLINK",
+        "linkat:error=EIO",
         "symlinkat:error=EDQUOT",
         "fchmod:error=EIO:when=3",
         "utimensat:error=EIO:when=1",
@@ -160,6 +160,36 @@ fn a_move_into_a_directory_that_stays_is_undone() {
         no_stage(&sandbox, &ran);
     }
     sandbox.ok("bk-restore --into-existing --overwrite -C out a && diff -r app out");
+}
+
+/// A disk that fails on and on: what was there is somewhere.
+#[test]
+fn what_was_replaced_and_cannot_be_put_back_is_kept_and_named() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = sandbox();
+    sandbox
+        .ok("mkdir new; for it in a b c; do echo new $it >new/$it; done; bk-create -n b -C new .");
+    for when in 2..=6 {
+        let ran = sandbox.run(&format!(
+            "rm -rf out .bk-restore-*; mkdir out; for it in a b c; do echo old $it >out/$it; done
+             strace -f -o trace -e trace=renameat2 -e inject=renameat2:error=EIO:when={when}+ \
+                 bk-restore --into-existing --overwrite -C out b"
+        ));
+        assert_eq!((ran.status, &*ran.stdout), (1, ""), "{when}: {ran:#?}");
+        assert!(
+            ran.stderr
+                .contains("holds what was being replaced and could not be put back"),
+            "{when}: {ran:#?}"
+        );
+        let left = "cat out/* $(find .bk-restore-* -type f) | grep old | sort";
+        assert_eq!(
+            sandbox.ok(left).stdout,
+            "old a\nold b\nold c\n",
+            "{when}: {ran:#?}"
+        );
+    }
 }
 
 /// SIGINT and SIGTERM in the middle; with job control, as without it a shell's `&` turns SIGINT

@@ -129,10 +129,9 @@ fn a_missing_tool_is_one_line_that_says_what_to_install() {
         for tool in fs::read_dir(&tools).unwrap() {
             fs::remove_file(tool.unwrap().path()).unwrap();
         }
-        for tool in there
-            .iter()
-            .chain(&["env", "sh", "uname", "make", "dirname", "mkdir", "ln", "sed"])
-        {
+        for tool in there.iter().chain(&[
+            "env", "sh", "uname", "make", "dirname", "mkdir", "ln", "sed",
+        ]) {
             let from = Command::new("which").arg(tool).output().unwrap().stdout;
             let from = String::from_utf8(from).unwrap();
             std::os::unix::fs::symlink(from.trim_end(), tools.join(tool)).unwrap();

@@ -222,6 +222,60 @@ fn of_a_damaged_archive_of_ours_what_is_whole_is_restored() {
     assert_eq!(same, left, "one of five is lost");
 }
 
+/// Members of bk's by their own lengths, with the bytes that one of them has as its checksum.
+fn checksums(archive: &[u8]) -> Vec<usize> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    while at < archive.len() {
+        let length = archive[at + 16..at + 20].try_into().unwrap();
+        at += u32::from_le_bytes(length) as usize;
+        all.push(at - 8);
+    }
+    all
+}
+
+#[test]
+fn a_hard_link_to_what_is_damaged_keeps_no_other_from_being_restored() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir src; head -c 3000000 /dev/urandom >src/a; ln src/a src/z; echo b >src/b; bk-create -n a src");
+    let path = sandbox.archive("a");
+    let whole = fs::read(&path).unwrap();
+    // The begin of the file with its header, and a piece of its content.
+    for member in [2, 3] {
+        let mut bytes = whole.clone();
+        bytes[checksums(&whole)[member]] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let ran = sandbox.run("rm -rf out; bk-restore --no-verify -C out a");
+        assert_eq!(ran.status, 1, "{ran:#?}");
+        let left_out = "warning: 'src/z': not restored: ";
+        assert!(ran.stderr.contains(left_out), "{ran:#?}");
+        let damaged = "bk-restore: 'a' is damaged: what is whole of it was restored";
+        assert_eq!(ran.stderr.lines().last(), Some(damaged));
+        assert_eq!(sandbox.ok("ls out/src").stdout, "b\n");
+    }
+}
+
+#[test]
+fn a_damaged_archive_passes_no_test() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir src; for it in $(seq 100 250); do head -c 20000 /dev/urandom >src/$it; done; bk-create -n a src");
+    let path = sandbox.archive("a");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = checksums(&bytes)[2];
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let ran = sandbox.run("bk-restore --no-verify --test a");
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let test = &ran.record()["backup_metadata"]["last_restored_test"];
+    assert_eq!(test["ok"], false, "{ran:#?}");
+    let event = sandbox.ok("bk-log | tail -n1").record();
+    assert_eq!(event["outcome"], "failed");
+    assert_eq!(
+        event["details"]["reason"],
+        "'a' is damaged: what is whole of it was restored"
+    );
+}
+
 #[test]
 fn strict_with_archives_of_ours() {
     let sandbox = Sandbox::with_app();

@@ -338,6 +338,86 @@ fn what_a_file_system_refuses_is_told_once_and_the_content_restored() {
     assert_eq!(sandbox.ok("ls -A root").stdout, "out\nout.before-1\n");
 }
 
+/// The scratch directory is made in it, and removed at the very end.
+#[test]
+fn a_mount_point_that_is_restored_to_has_the_time_of_the_backup() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir src; echo x >src/f; touch -d @5 src; bk-create -n a -C src .");
+    let Some(_mount) = mounts::image(&sandbox, "mkfs.ext4 -q -F", "8M", "m") else {
+        return;
+    };
+    sandbox.ok("rmdir m/lost+found; bk-restore -C m a");
+    assert_eq!(sandbox.ok("stat -c %Y m").stdout, "5\n");
+    sandbox.ok("bk-restore --swap -C m a");
+    assert_eq!(sandbox.ok("stat -c %Y m").stdout, "5\n");
+}
+
+/// They would be removed with what was there.
+#[test]
+fn archives_of_other_backups_are_not_exchanged() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir -p srv/app srv/old; echo x >srv/app/f; bk-create -n a srv/app; bk-create -n b srv/app; bk-mv a srv/old");
+    let ran = sandbox.run("bk-restore --swap -C srv b");
+    let srv = sandbox.path("srv").canonicalize().unwrap();
+    let srv = srv.display();
+    ran.fails(
+        1,
+        &format!(
+            "bk-restore: cannot restore 'b': '{srv}' cannot be exchanged: bk's archives in '{srv}/old' would go with what was there; '-C {srv} --into-existing --overwrite' leaves them where they are\n"
+        ),
+    );
+}
+
+/// A few bytes of an archive are as much content as it has names for it.
+#[test]
+fn copies_in_the_place_of_hard_links_have_holes_and_count() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir src; truncate -s 40M src/a; printf x | dd of=src/a bs=1 seek=30M conv=notrunc status=none; ln src/a src/b; ln src/a src/c; bk-create -n a src");
+    let Some(_mount) = mounts::fuse(&sandbox, "root", "m", "nolink") else {
+        return;
+    };
+    let ran = sandbox.run("bk-restore -C m/out a");
+    let bomb =
+        "the archive holds more than 200 times its size, as a bomb does: --max-ratio allows more";
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert_eq!(
+        ran.stderr.lines().last(),
+        Some(&*format!(
+            "bk-restore: cannot restore 'a': cannot restore 'src/c': {bomb}"
+        ))
+    );
+    assert_eq!(sandbox.ok("ls -A root").stdout, "");
+    let ran = sandbox.ok("bk-restore --max-ratio 1000000 -C m/out a");
+    assert_eq!(ran.record()["restore"]["not_held"]["hard link"], 2);
+    sandbox.ok("for it in b c; do cmp src/a root/out/src/$it; done");
+    let blocks = sandbox
+        .ok("stat -c %b root/out/src/b root/out/src/c")
+        .stdout;
+    assert!(
+        blocks.lines().all(|it| it.parse::<u64>().unwrap() < 1000),
+        "{blocks}"
+    );
+    sandbox.ok("bk-restore --max-ratio 1000000 --test -C m a");
+}
+
+#[test]
+fn names_beyond_those_that_a_file_can_have_are_copies() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(
+        "mkdir src; echo x >src/a; for it in b c d; do ln src/a src/$it; done; bk-create -n a src",
+    );
+    let Some(_mount) = mounts::fuse(&sandbox, "root", "m", "links=2") else {
+        return;
+    };
+    let ran = sandbox.ok("bk-restore -C m/out a");
+    assert_eq!(
+        ran.stderr,
+        "bk-restore: warning: 'src/c': its hard link is not restored: Too many links; others of the kind are counted, not named\n"
+    );
+    assert_eq!(ran.record()["restore"]["not_held"]["hard link"], 2);
+    sandbox.ok("diff -r src m/out/src; bk-restore --test -C m a");
+}
+
 #[test]
 fn a_test_compares_what_the_file_system_can_hold() {
     let sandbox = Sandbox::new();

@@ -46,6 +46,15 @@ fn every_program_leaves_the_records_of_a_storage_alone_that_is_not_mounted() {
     let Some(disk) = away() else { return };
     assert_eq!(states(&disk), OFFLINE);
     let alone = |program: &str| told(&disk, program, NO_MARKER);
+    for line in ["bk-create --estimate", "bk-create -n d"] {
+        let ran = disk.run(&format!("{line} --storage $PWD/disk app"));
+        let told = format!(
+            "bk-create: cannot write to the storage '{}': it is not there: {NO_MARKER}; mount it; ",
+            disk.sandbox.path("disk").display()
+        );
+        assert!(ran.stderr.starts_with(&told), "{ran:#?}");
+        assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
+    }
     let ls = disk.ok("bk-ls --json");
     assert_eq!(ls.stderr, alone("bk-ls"));
     for (program, line, printed) in [

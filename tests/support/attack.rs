@@ -27,13 +27,25 @@ pub struct Attack {
     tar: Vec<u8>,
     /// What stderr says; none where all is restored.
     error: Option<&'static str>,
+    /// Whether the other entries are restored then.
+    is_partly: bool,
 }
 
+/// Nothing is restored.
 pub fn refused(name: &'static str, tar: Tarball, error: &'static str) -> Attack {
     Attack {
         name,
         tar: tar.finish(),
         error: Some(error),
+        is_partly: false,
+    }
+}
+
+/// Something is left out, and the rest restored.
+pub fn partly(name: &'static str, tar: Tarball, error: &'static str) -> Attack {
+    Attack {
+        is_partly: true,
+        ..refused(name, tar.file("kept", "x"), error)
     }
 }
 
@@ -42,6 +54,7 @@ pub fn harmless(name: &'static str, tar: Tarball) -> Attack {
         name,
         tar: tar.finish(),
         error: None,
+        is_partly: false,
     }
 }
 
@@ -68,6 +81,7 @@ pub fn attack(sandbox: &Sandbox, attacks: Vec<Attack>) {
             let ran = sandbox.run(&format!("rm -rf out; {line}"));
             check_outcome(&attack, &ran);
             if ran.status != 0
+                && !attack.is_partly
                 && let Ok(out) = fs::read_dir(sandbox.path("out"))
             {
                 let left: Vec<_> = out.map(|it| it.unwrap().file_name()).collect();
@@ -87,7 +101,8 @@ fn check_outcome(attack: &Attack, ran: &Ran) {
     match attack.error {
         None => assert_eq!(ran.status, 0, "{what}: {ran:#?}"),
         Some(error) => {
-            assert_eq!((ran.status, &*ran.stdout), (1, ""), "{what}: {ran:#?}");
+            assert_eq!(ran.status, 1, "{what}: {ran:#?}");
+            assert_eq!(ran.stdout.is_empty(), !attack.is_partly, "{what}: {ran:#?}");
             assert!(ran.stderr.contains(error), "{what}: {ran:#?}");
             let lines = ran.stderr.lines();
             let is_told = |line: &str| line.starts_with("bk-restore: ");

@@ -217,6 +217,11 @@ impl Creation {
             "cannot estimate what a command prints: it has no size before"
         );
         let prospect = self.look(request)?;
+        if !self.settings.init_storage {
+            let archives = prospect.archives.iter().map(String::as_str);
+            let storages = &self.home.storages;
+            storages.check_before(&prospect.storage, archives)?;
+        }
         let estimate = &prospect.estimate;
         if output.is_table() {
             output.text(&estimate.for_people())?;

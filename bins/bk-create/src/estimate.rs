@@ -11,6 +11,7 @@ use bk_archive::format::member::Deflater;
 use bk_archive::write::place::Place;
 use bk_archive::write::walk::{Filter, Source, walk};
 use bk_schema::record::{Backup, Status};
+use rustix::fs::FileType;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -93,12 +94,15 @@ impl Totals {
         for source in sources {
             for found in walk(source, filter).flatten() {
                 let status = &found.status;
+                // No archive can hold it, which is told when the backup is made.
+                if status.kind() == FileType::Socket {
+                    continue;
+                }
                 totals.entry_count += 1;
                 totals.file_count += u64::from(!status.is_dir());
                 let is_first = !status.has_more_names() || links.insert(status.id());
                 if status.is_file() && is_first {
-                    // A file with holes takes what it has on the disk.
-                    let bytes = status.size().min(status.disk_bytes());
+                    let bytes = found.data_bytes();
                     if let Some(sample) = &mut totals.sample {
                         sample.pass(&found.place, totals.content_bytes, bytes);
                     }

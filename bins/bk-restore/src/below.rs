@@ -3,6 +3,7 @@
 //!
 //! Looks, and changes nothing. Knows no archive.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ const DEPTH_MAX: usize = 1000;
 pub(crate) struct Own {
     pub(crate) home: PathBuf,
     /// Where archives are.
-    pub(crate) storages: Vec<PathBuf>,
+    pub(crate) storages: BTreeSet<PathBuf>,
 }
 
 /// # Errors

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::rename::{move_new, opened_up, replace, sync};
+use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
 use crate::routes::follow;
 use crate::stage::{Stage, TREE};
 
@@ -120,6 +120,9 @@ impl<'a> Merge<'a> {
         let mut failed = None;
         for one in &self.moves {
             if let Err(error) = self.forth(one) {
+                if is_stuck(&error) {
+                    self.stage.keep();
+                }
                 let name = one.name.escape_ascii();
                 failed = Some(
                     anyhow::Error::from(error)
@@ -187,7 +190,9 @@ impl<'a> Merge<'a> {
     /// Those of the file system.
     pub(crate) fn undo(&mut self) -> io::Result<()> {
         while self.done > 0 {
-            self.back(self.done - 1)?;
+            // What was replaced is in the stage.
+            self.back(self.done - 1)
+                .inspect_err(|_| self.stage.keep())?;
             self.done -= 1;
         }
         Ok(())

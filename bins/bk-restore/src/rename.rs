@@ -48,7 +48,7 @@ pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) 
 /// one of them. At once where the file system can exchange names; else there is a moment without.
 ///
 /// # Errors
-/// Those of rename(2); all is as it was then, as far as that could be done.
+/// Those of rename(2); all is as it was then, but for [`Stuck`].
 pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
     new: Place<'_, A>,
     old: Place<'_, B>,
@@ -57,19 +57,37 @@ pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
     let exchange = || renameat_with(new.0, new.1, old.0, old.1, RenameFlags::EXCHANGE);
     match with_own(new.0, new.1, || exchange().or_else(keep_lack)) {
         Ok(()) => {
-            return move_new(new, aside).inspect_err(|_| {
-                // The first error is the one to tell.
-                let _ = exchange();
-            });
+            return move_new(new, aside)
+                .map_err(|error| or_stuck(error, exchange().map_err(io::Error::from)));
         }
         Err(error) if !is_lack(&error) => return Err(error),
         Err(_) => {}
     }
     move_new(old, aside)?;
-    move_new(new, old).inspect_err(|_| {
-        // The first error is the one to tell.
-        let _ = move_new(aside, old);
-    })
+    move_new(new, old).map_err(|error| or_stuck(error, move_new(aside, old)))
+}
+
+/// Something could be moved neither on nor back.
+#[derive(Debug)]
+pub(crate) struct Stuck(io::Error, io::Error);
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; and back: {}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for Stuck {}
+
+fn or_stuck(error: io::Error, back: io::Result<()>) -> io::Error {
+    match back {
+        Ok(()) => error,
+        Err(other) => io::Error::other(Stuck(error, other)),
+    }
+}
+
+pub(crate) fn is_stuck(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|it| it.is::<Stuck>())
 }
 
 fn keep_lack(error: Errno) -> rustix::io::Result<()> {

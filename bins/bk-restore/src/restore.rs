@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use bk_cli::home;
 use bk_cli::listing::Listed;
 use bk_cli::operands::{self, Without};
@@ -118,7 +118,12 @@ impl Restoration {
         match outcome {
             Ok(outcome) => {
                 let restore = self.told(&outcome, &left_out, seconds);
-                let recorded = self.record(&backup, true, &restore);
+                let lack = outcome.lack(&name);
+                let mut details = restore.clone();
+                if let Some(lack) = &lack {
+                    details["reason"] = lack.clone().into();
+                }
+                let recorded = self.record(&backup, lack.is_none(), &details);
                 let (backup, failure) = match recorded {
                     Ok(current) => (current, None),
                     Err(error) => (backup, Some(error)),
@@ -134,11 +139,7 @@ impl Restoration {
                 }
                 let told = || format!("'{name}' was restored, but that cannot be recorded");
                 failure.map_or(Ok(()), Err).with_context(told)?;
-                ensure!(
-                    !outcome.is_damaged,
-                    "'{name}' is damaged: what is whole of it was restored"
-                );
-                Ok(())
+                lack.map_or(Ok(()), |lack| Err(anyhow!(lack)))
             }
             Err(error) => {
                 let error = match self.signals.caught() {
@@ -179,8 +180,7 @@ impl Restoration {
                 Ok(Outcome {
                     entries: 1,
                     bytes,
-                    is_damaged: false,
-                    placed: Vec::new(),
+                    ..Outcome::default()
                 })
             }
         }

@@ -3,6 +3,7 @@
 //! It is nobody else's, is locked as long as this process lives, and goes when it is dropped;
 //! what a killed process left is removed by the next one that restores beside it.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,8 +14,8 @@ use anyhow::{Context, Result};
 use bk_archive::restore::beneath::Beneath;
 use bk_archive::restore::remove::{empty_dir, names_in};
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fremovexattr, fstat, mkdirat,
-    openat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod,
+    flock, fremovexattr, fstat, futimens, mkdirat, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -34,6 +35,8 @@ pub(crate) struct Stage {
     pub(crate) dir: Beneath,
     /// Permissions that this user gives to new directories.
     pub(crate) dir_mode: u32,
+    /// Whether it holds what could not be put back.
+    is_kept: Cell<bool>,
 }
 
 impl Stage {
@@ -69,6 +72,7 @@ impl Stage {
                     name,
                     dir: Beneath::new(dir),
                     dir_mode,
+                    is_kept: Cell::new(false),
                 });
             }
         }
@@ -82,6 +86,11 @@ impl Stage {
     pub(crate) fn hold_replaced(&self) -> io::Result<OwnedFd> {
         mkdirat(self.dir.root(), REPLACED, Mode::RWXU)?;
         Ok(openat(self.dir.root(), REPLACED, DIR_FLAGS, Mode::empty())?)
+    }
+
+    /// What was being replaced could not be put back: it stays here.
+    pub(crate) fn keep(&self) {
+        self.is_kept.set(true);
     }
 
     /// Makes the directory of what is restored where the archive had nothing for it.
@@ -113,13 +122,36 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        let path = self.path.display();
+        if self.is_kept.get() {
+            return PROGRAM.warn(&format!(
+                "warning: '{path}' holds what was being replaced and could not be put back: look, and remove it"
+            ));
+        }
+        let before = fstat(&self.parent);
         let remove =
             || -> io::Result<()> { Ok(unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)?) };
         let removed = empty_dir(self.dir.root()).and_then(|()| opened_up(&self.parent, remove));
+        if let Ok(before) = before {
+            // It may just have been given one; who may not set it has not given it either.
+            let _ = futimens(&self.parent, &modified(&before));
+        }
         if let Err(error) = removed {
-            let path = self.path.display();
             PROGRAM.warn(&format!("cannot remove '{path}': {error}"));
         }
+    }
+}
+
+fn modified(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: stat.st_mtime_nsec.cast_signed(),
+        },
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
             work.watch.warn(&format!("'{name}': {what}"));
         }
     };
-    compare(&opened.file, &stage.dir, &plan, work.watch, differs)
+    compare(&opened.file, &stage.dir, &plan, &done, work.watch, differs)
         .context("cannot compare what was restored")?;
     if count > 0 {
         ensure!(count > 1, "1 entry is not as the archive has it");
@@ -43,6 +43,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
         entries: done.entries,
         bytes: done.bytes,
         is_damaged: done.is_damaged,
+        unmade: done.unmade,
         placed: Vec::new(),
     })
 }

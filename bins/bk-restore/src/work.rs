@@ -37,7 +37,24 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// Whether something was lost, as the archive is damaged.
     pub(crate) is_damaged: bool,
+    /// Entries that could not be made.
+    pub(crate) unmade: u64,
     pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
+}
+
+impl Outcome {
+    /// What it lacks, for people; `None` where all of the backup was restored.
+    pub(crate) fn lack(&self, name: &str) -> Option<String> {
+        match self.unmade {
+            _ if self.is_damaged => Some(format!(
+                "'{name}' is damaged: what is whole of it was restored"
+            )),
+            0 => None,
+            count => Some(format!(
+                "'{name}' was restored without {count} of its entries, which cannot be made"
+            )),
+        }
+    }
 }
 
 /// What every step of one restoration needs.
@@ -112,15 +129,17 @@ impl Work<'_> {
         let Some(kept) = target.kept() else {
             return Ok(());
         };
-        let archive = Path::new(&self.backup.backup_path).parent();
-        let storage = catalog::read(self.home, |session| session.storage_dir())?;
+        let (storage, backups) = catalog::read(self.home, |session| {
+            Ok((session.storage_dir()?, session.backups()?))
+        })?;
+        let archives = backups
+            .iter()
+            .flatten()
+            .map(|it| Path::new(&it.backup_path));
+        let dirs = archives.filter_map(Path::parent).map(Path::to_owned);
         let own = Own {
             home: self.home.dir.clone(),
-            storages: archive
-                .map(Path::to_owned)
-                .into_iter()
-                .chain([storage])
-                .collect(),
+            storages: dirs.chain([storage]).collect(),
         };
         below::check(&target.path, &own, way)?;
         if let Some(excluded) = below::excluded(self.backup, &target.path, entry) {
@@ -278,6 +297,10 @@ impl Work<'_> {
             done.entries > 0 || !done.is_damaged,
             "it is damaged, and nothing of it is whole"
         );
+        ensure!(
+            done.entries > 0 || done.unmade == 0,
+            "none of its entries can be made"
+        );
         Ok(done)
     }
 
@@ -346,12 +369,17 @@ impl Work<'_> {
             match target.place(stage, is_told) {
                 Ok(one) => placed.push(one),
                 Err(error) => {
-                    for (one, (target, ..)) in placed.iter_mut().zip(staged).rev() {
-                        let path = target.path.display();
-                        one.undo().with_context(|| {
-                            format!("cannot put '{path}' back after: {error:#}")
-                        })?;
-                    }
+                    let undone = placed
+                        .iter_mut()
+                        .zip(staged)
+                        .rev()
+                        .map(|(one, (target, ..))| {
+                            let path = target.path.display();
+                            let cannot = || format!("cannot put '{path}' back after: {error:#}");
+                            one.undo().with_context(cannot)
+                        });
+                    // All of them, whatever becomes of one.
+                    undone.fold(Ok(()), Result::and)?;
                     return Err(error);
                 }
             }
@@ -362,6 +390,7 @@ impl Work<'_> {
             entries: staged.iter().map(|(.., done)| done.entries).sum(),
             bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
             is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
+            unmade: staged.iter().map(|(.., done)| done.unmade).sum(),
             placed: places
                 .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
                 .collect(),

@@ -16,7 +16,7 @@
 //! `finding`.
 //!
 //! `restore`: `names` is where a name leads, `beneath` places below a directory, `attributes` what an
-//! entry is to have, `extract` makes it, in the `room` there is, with `late` what comes last,
+//! entry is to have, `extract` makes it, in the `room` there is, with `late` what comes last, `links` of all kinds,
 //! `likeness` gives one what another has, `compare` reads it back, `probe` asks the file system what
 //! it holds, `remove` takes a tree away.
 //!

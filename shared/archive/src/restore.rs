@@ -8,6 +8,7 @@ pub mod compare;
 pub mod extract;
 pub(crate) mod late;
 pub mod likeness;
+pub(crate) mod links;
 pub mod names;
 pub(crate) mod probe;
 pub mod remove;

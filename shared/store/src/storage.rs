@@ -223,10 +223,10 @@ impl Storages {
         archives: impl IntoIterator<Item = &'a str>,
         anew: bool,
     ) -> Result<Option<Storage>> {
-        let known = self.known().ids.get(dir).cloned();
         if !anew {
-            self.check_before(dir, known.as_deref(), archives)?;
+            self.check_before(dir, archives)?;
         }
+        let known = self.known().ids.get(dir).cloned();
         make_storage(dir)?;
         self.tell_exposed(dir, exposed(dir));
         let cannot = || format!("cannot mark the storage '{}'", dir.display());
@@ -250,10 +250,12 @@ impl Storages {
     }
 
     /// Before the directory itself is made: on a mount point, that would be the wrong one.
-    fn check_before<'a>(
+    ///
+    /// # Errors
+    /// A storage that is not there, with the remedy.
+    pub fn check_before<'a>(
         &self,
         dir: &Path,
-        known: Option<&str>,
         archives: impl IntoIterator<Item = &'a str>,
     ) -> Result<()> {
         let refuse = |reason: &str| -> Result<()> {
@@ -262,8 +264,9 @@ impl Storages {
                 dir.display()
             )
         };
+        let known = self.known().ids.get(dir).cloned();
         if let Some(id) = known {
-            return match away(dir, id) {
+            return match away(dir, &id) {
                 Some(Unreachable::Storage { reason, .. }) => refuse(&reason),
                 _ => Ok(()),
             };

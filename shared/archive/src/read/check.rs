@@ -122,11 +122,9 @@ impl Check<'_> {
 
     /// Notes that the entry that is being read is hit by what was met since the last time.
     fn hit(&mut self) {
-        for finding in self.reader.input().take_met() {
-            if let Some(entry) = &self.entry {
-                finding.hits(entry);
-            }
-        }
+        let entry = self.entry.as_deref();
+        let tell = |finding: &mut Finding| entry.iter().for_each(|it| finding.hits(it));
+        self.reader.input().take_met(tell);
     }
 
     /// Why the entries cannot be read on, unless that follows from what was found already.

@@ -66,13 +66,15 @@ impl<'a> Pieces<'a> {
         self.findings.push(Finding::new(kind, self.offset, reason));
     }
 
-    /// The findings that were met since the last time.
-    pub(crate) fn take_met(&mut self) -> impl Iterator<Item = &mut Finding> {
-        let met = std::mem::take(&mut self.met);
-        let findings = self.findings.iter_mut().enumerate();
-        findings
-            .filter(move |(at, _)| met.contains(at))
-            .map(|(_, finding)| finding)
+    /// Each of the findings that were met since the last time, once.
+    pub(crate) fn take_met(&mut self, mut tell: impl FnMut(&mut Finding)) {
+        let mut met = std::mem::take(&mut self.met);
+        met.sort_unstable();
+        met.dedup();
+        // Not all of them: there may be as many as entries.
+        for at in met {
+            self.findings.get_mut(at).map(&mut tell);
+        }
     }
 
     /// Goes to where the next member begins an entry, or ends the archive. Whether there is

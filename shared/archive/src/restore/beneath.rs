@@ -8,9 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::Errno;
 
 /// The kernel takes no longer path in one call (PATH_MAX), a name may be longer.
@@ -110,18 +108,6 @@ impl Beneath {
         Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Removes what is at a place and is no directory, if anything is.
-    ///
-    /// # Errors
-    /// Those of unlink(2), and a link on the way.
-    pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
-        let (dir, last) = self.parent(name)?;
-        match unlinkat(&dir, last, AtFlags::empty()) {
-            Err(Errno::NOENT) => Ok(()),
-            removed => Ok(removed?),
-        }
-    }
-
     fn step(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
         if self.has_openat2.load(Ordering::Relaxed) {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -132,7 +118,10 @@ impl Beneath {
                 }
                 // Something was renamed meanwhile.
                 Err(Errno::AGAIN) => {}
-                Err(Errno::LOOP) => return Err(io::Error::other("a symbolic link is in its way")),
+                Err(Errno::LOOP) => {
+                    let text = "a symbolic link is in its way";
+                    return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+                }
                 opened => return Ok(opened?),
             }
         }

@@ -18,9 +18,9 @@ use rustix::io::Errno;
 
 use crate::format::entry::{Entry, Extent, Kind};
 use crate::read::entries::Entries;
-use crate::restore::attributes::{Attributes, by_proc, is_refusal};
+use crate::restore::attributes::{Attributes, by_proc};
 use crate::restore::beneath::Beneath;
-use crate::restore::extract::{Observer, Plan};
+use crate::restore::extract::{Done, Observer, Plan};
 use crate::restore::names::plain;
 use crate::restore::probe::Probe;
 
@@ -30,7 +30,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Tells `differs` of every entry that is not as the archive has it, and how, and the observer of
-/// what the file system cannot hold; returns how many entries were compared.
+/// what the file system cannot hold; returns how many entries were compared. What `done` tells to
+/// be left out was told then.
 ///
 /// # Errors
 /// A damaged archive, and having been stopped.
@@ -38,6 +39,7 @@ pub fn compare(
     archive: &File,
     target: &Beneath,
     plan: &Plan<'_>,
+    done: &Done,
     observer: &dyn Observer,
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
@@ -50,9 +52,13 @@ pub fn compare(
         let Some(at) = (plan.place)(&plain(&entry.path)?) else {
             continue;
         };
+        if done.left_out.contains(&at) {
+            continue;
+        }
         let comparison = Comparison {
             target,
             plan,
+            done,
             observer,
             entry: &entry,
             at: &at,
@@ -71,6 +77,7 @@ pub fn compare(
 struct Comparison<'a> {
     target: &'a Beneath,
     plan: &'a Plan<'a>,
+    done: &'a Done,
     observer: &'a dyn Observer,
     entry: &'a Entry,
     at: &'a [u8],
@@ -79,21 +86,14 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     /// The first difference.
     fn difference(&self, content: &mut dyn Read) -> Result<Option<String>> {
-        let is_device = matches!(
-            self.entry.kind,
-            Kind::CharDevice(..) | Kind::BlockDevice(..)
-        );
-        if matches!(self.entry.kind, Kind::Unknown(_)) || (is_device && !self.plan.rights.devices) {
+        if matches!(self.entry.kind, Kind::Unknown(_)) {
             return Ok(None);
         }
         let (dir, name) = self.target.parent(self.at)?;
         let (wanted, _) = self.plan.rights.attributes(self.entry);
-        let stat = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) if self.is_left_out(&wanted)? => return Ok(None),
-            stat => stat.map_err(io::Error::from)?,
-        };
+        let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if let Kind::HardLink(first) = &self.entry.kind {
-            return self.hard_link(&stat, first, &wanted);
+            return self.hard_link(&stat, first);
         }
         let special = openat(&dir, name, OPEN_PATH, Mode::empty())?;
         if let Some(what) = self.kind(&stat, &dir, name)? {
@@ -109,31 +109,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What is not there is to be missing where restoring left it out: of a kind that the file
-    /// system does not hold, or a further name of such a one.
-    fn is_left_out(&self, wanted: &Attributes) -> Result<bool> {
-        match &self.entry.kind {
-            Kind::HardLink(first) => {
-                let Some(at) = (self.plan.place)(&plain(first)?) else {
-                    return Ok(false);
-                };
-                Ok(match self.target.look(&at) {
-                    // A directory has one name: there is no such link.
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
-                    Err(error) => error.kind() == io::ErrorKind::NotFound,
-                })
-            }
-            Kind::File { .. } | Kind::Directory => Ok(false),
-            kind => {
-                let made = Probe::make(self.target, kind, wanted);
-                let refused =
-                    |error: io::Error| Errno::from_io_error(&error).is_some_and(is_refusal);
-                Ok(made.is_err_and(refused))
-            }
-        }
-    }
-
-    fn hard_link(&self, stat: &Stat, first: &[u8], wanted: &Attributes) -> Result<Option<String>> {
+    fn hard_link(&self, stat: &Stat, first: &[u8]) -> Result<Option<String>> {
         let Some(at) = (self.plan.place)(&plain(first)?) else {
             return Ok(None);
         };
@@ -141,14 +117,10 @@ impl Comparison<'_> {
         if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(None);
         }
-        let differs = format!("it is no hard link to '{}'", first.escape_ascii());
-        let probe = Probe::make(self.target, &Kind::File { extents: None }, wanted)?;
-        if probe.can_link() || !self.is_copy(&at, stat)? {
-            return Ok(Some(differs));
+        if !self.done.copies.contains(self.at) || !self.is_copy(&at, stat)? {
+            let first = first.escape_ascii();
+            return Ok(Some(format!("it is no hard link to '{first}'")));
         }
-        let what = "hard link";
-        self.observer
-            .not_held(&self.entry.path, what, "it has none");
         Ok(None)
     }
 

@@ -1,21 +1,20 @@
 //! Restores the entries of an archive below a directory, and nothing anywhere else.
 //!
 //! The archive is taken for hostile, and so is whoever swaps directories for links meanwhile:
-//! every place is made new, relative to a descriptor, never through a link. Symbolic links come
-//! after all that has content, the attributes of directories last. Knows no target but the
-//! directory that it is given, which is to be empty.
+//! every place is made new, relative to a descriptor, never through a link. What cannot be made is
+//! left out, and keeps no other from being restored. Symbolic links come after all that has
+//! content, the attributes of directories last. Knows no target but the directory that it is
+//! given, which is to be empty.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::format::entry::{Entry, Extent, Kind};
@@ -24,7 +23,6 @@ use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, LeftOut, Made, Rights, is_refusal};
 use crate::restore::beneath::Beneath;
 use crate::restore::late::Late;
-use crate::restore::likeness::copy_file;
 use crate::restore::names::{Sought, plain};
 use crate::restore::room::Room;
 
@@ -66,6 +64,12 @@ pub struct Done {
     pub is_damaged: bool,
     /// Places of directories that the archive did not tell of.
     pub implied: BTreeSet<Vec<u8>>,
+    /// Entries that could not be made, each told to the observer.
+    pub unmade: u64,
+    /// Places that have nothing: of those, and of what is left out by right.
+    pub left_out: HashSet<Vec<u8>>,
+    /// Places of copies where the archive has a hard link.
+    pub copies: HashSet<Vec<u8>>,
     /// Length and hash of the archive as it was read, where all of it was.
     pub whole: Option<Whole>,
 }
@@ -103,6 +107,7 @@ pub fn extract(
         late: Late::default(),
         is_own: false,
         room: Room::new(&plan.limit),
+        notes: Vec::new(),
         buffer: vec![0; BUFFER_BYTES],
     };
     let whole = extraction.pass(archive, plan.sought, plan.place)?;
@@ -117,15 +122,17 @@ pub fn extract(
     Ok(extraction.done)
 }
 
-struct Extraction<'a> {
-    target: &'a Beneath,
+pub(crate) struct Extraction<'a> {
+    pub(crate) target: &'a Beneath,
     plan: &'a Plan<'a>,
-    observer: &'a dyn Observer,
-    done: Done,
-    late: Late,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) done: Done,
+    pub(crate) late: Late,
     /// Whether the archive is one of bk's.
     is_own: bool,
-    room: Room<'a>,
+    pub(crate) room: Room<'a>,
+    /// Those that were told.
+    notes: Vec<String>,
     buffer: Vec<u8>,
 }
 
@@ -151,18 +158,23 @@ impl Extraction<'_> {
             let made = self.entry(&entry, to.clone(), place, &mut reader.content());
             match made {
                 Err(error) if reader.is_cut() => {
-                    self.target.remove_file(&to).with_context(shown)?;
                     let what = format!("it is damaged: {error:#}");
-                    self.observer.left_out(&entry.path, &what);
+                    self.observer.left_out(below_first(&to), &what);
                     self.done.is_damaged = true;
+                    self.not_there(to)?;
                 }
+                Err(error) if is_of_entry(&error) => self.unmade(to, &error)?,
                 made => made.with_context(shown)?,
             }
         }
         self.done.is_damaged |= reader.is_damaged();
         self.is_own |= reader.is_own();
-        let notes = reader.notes();
-        notes.iter().for_each(|note| self.observer.noted(note));
+        for note in reader.notes() {
+            if !self.notes.contains(&note) {
+                self.observer.noted(&note);
+                self.notes.push(note);
+            }
+        }
         Ok(reader.into_input().whole())
     }
 
@@ -189,19 +201,34 @@ impl Extraction<'_> {
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
-    /// Hard links to what the archive does not hold: in one of bk's that is damage.
-    fn leads_nowhere(&self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
+    /// Hard links to what the archive does not hold: in one of bk's that is damage, which may be
+    /// known already.
+    fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
         let error = not_held(first);
-        if self.is_own {
+        if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
         for to in places {
-            self.observer.left_out(below_first(to), &error.to_string());
+            self.unmade(to.clone(), &error)?;
         }
         Ok(())
     }
 
-    fn check_stop(&self) -> Result<()> {
+    /// One that cannot be made keeps no other from being restored.
+    pub(crate) fn unmade(&mut self, to: Vec<u8>, error: &anyhow::Error) -> Result<()> {
+        let what = format!("{error:#}");
+        self.observer.left_out(below_first(&to), &what);
+        self.done.unmade += 1;
+        self.not_there(to)
+    }
+
+    pub(crate) fn not_there(&mut self, to: Vec<u8>) -> Result<()> {
+        self.late.hold(to.len())?;
+        self.done.left_out.insert(to);
+        Ok(())
+    }
+
+    pub(crate) fn check_stop(&self) -> Result<()> {
         ensure!(!self.observer.is_stopped(), "interrupted");
         Ok(())
     }
@@ -225,7 +252,7 @@ impl Extraction<'_> {
         if is_node && !self.plan.rights.devices {
             let what = "a device: that takes root and --devices";
             self.observer.left_out(&entry.path, what);
-            return Ok(());
+            return self.not_there(to);
         }
         self.left_out(&entry.path, left_out);
         match &entry.kind {
@@ -235,14 +262,14 @@ impl Extraction<'_> {
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
             Kind::Symlink(target) => self.late.hold_symlink(to, target.clone(), attributes)?,
-            Kind::Fifo => self.node(entry, &to, FileType::Fifo, 0, &attributes)?,
+            Kind::Fifo => return self.node(entry, to, FileType::Fifo, 0, &attributes),
             Kind::CharDevice(major, minor) => {
                 let device = makedev(*major, *minor);
-                self.node(entry, &to, FileType::CharacterDevice, device, &attributes)?;
+                return self.node(entry, to, FileType::CharacterDevice, device, &attributes);
             }
             Kind::BlockDevice(major, minor) => {
                 let device = makedev(*major, *minor);
-                self.node(entry, &to, FileType::BlockDevice, device, &attributes)?;
+                return self.node(entry, to, FileType::BlockDevice, device, &attributes);
             }
             Kind::HardLink(_) | Kind::Unknown(_) => {}
         }
@@ -250,7 +277,7 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    fn left_out(&self, name: &[u8], all: impl IntoIterator<Item = LeftOut>) {
+    pub(crate) fn left_out(&self, name: &[u8], all: impl IntoIterator<Item = LeftOut>) {
         for one in all {
             match one {
                 LeftOut::Entry(what) => self.observer.left_out(name, &what),
@@ -263,7 +290,10 @@ impl Extraction<'_> {
 
     /// The directory that a place is to be made in, made itself where the archive did not tell
     /// of it yet.
-    fn parent<'p>(&mut self, to: &'p [u8]) -> Result<crate::restore::beneath::Located<'p>> {
+    pub(crate) fn parent<'p>(
+        &mut self,
+        to: &'p [u8],
+    ) -> Result<crate::restore::beneath::Located<'p>> {
         let mut made = Vec::new();
         let located = self
             .target
@@ -288,17 +318,31 @@ impl Extraction<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(taken)?;
         let file = File::from(file);
+        self.fill(entry, extents, &file, content).inspect_err(|_| {
+            // The first error is the one to tell; what stays goes with the target.
+            let _ = unlinkat(&dir, name, AtFlags::empty());
+        })?;
+        Ok(attributes.give(&Made::Open(file.as_fd()))?)
+    }
+
+    fn fill(
+        &mut self,
+        entry: &Entry,
+        extents: Option<&[Extent]>,
+        file: &File,
+        content: &mut dyn Read,
+    ) -> Result<()> {
         let whole = [Extent {
             offset: 0,
             length: entry.size,
         }];
         for extent in extents.unwrap_or(&whole) {
-            self.copy(content, &file, *extent)?;
+            self.copy(content, file, *extent)?;
         }
         if extents.is_some() {
             file.set_len(entry.size)?;
         }
-        Ok(attributes.give(&Made::Open(file.as_fd()))?)
+        Ok(())
     }
 
     fn copy(&mut self, content: &mut dyn Read, file: &File, extent: Extent) -> Result<()> {
@@ -334,26 +378,27 @@ impl Extraction<'_> {
     fn node(
         &mut self,
         entry: &Entry,
-        to: &[u8],
+        to: Vec<u8>,
         kind: FileType,
         device: u64,
         attributes: &Attributes,
     ) -> Result<()> {
-        let (dir, name) = self.parent(to)?;
+        let (dir, name) = self.parent(&to)?;
         match mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
             Err(error) if is_refusal(error) => {
                 let what = "not to be made on this file system";
                 self.observer.left_out(&entry.path, what);
-                return Ok(());
+                return self.not_there(to);
             }
             made => made.map_err(taken)?,
         }
         let left_out = self.finish_special(&dir, name, kind, attributes)?;
         self.left_out(&entry.path, left_out);
+        self.done.entries += 1;
         Ok(())
     }
 
-    fn finish_special(
+    pub(crate) fn finish_special(
         &self,
         dir: impl AsFd,
         name: &[u8],
@@ -372,83 +417,6 @@ impl Extraction<'_> {
             _ => Made::Special(made.as_fd(), dir.as_fd(), name),
         };
         Ok(attributes.give(&made)?)
-    }
-
-    /// A further name, of what stands at `at` already; else it comes later.
-    fn hard_link(&mut self, first: Vec<u8>, at: Vec<u8>, to: Vec<u8>) -> Result<()> {
-        match self.link(&at, &to)? {
-            true => self.done.entries += 1,
-            false => self.late.hold_hard_link(first, at, to)?,
-        }
-        Ok(())
-    }
-
-    /// Whether there was something to link to.
-    fn link(&mut self, at: &[u8], to: &[u8]) -> Result<bool> {
-        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        let (from_dir, from) = match self.target.parent(at) {
-            Err(error) if missing(&error) => return Ok(false),
-            located => located?,
-        };
-        let kind = match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(false),
-            stat => FileType::from_raw_mode(stat.map_err(io::Error::from)?.st_mode),
-        };
-        ensure!(
-            kind != FileType::Directory,
-            "it is a hard link to a directory"
-        );
-        let (dir, name) = self.parent(to)?;
-        // Without AT_SYMLINK_FOLLOW it is the link itself that gets another name.
-        match linkat(&from_dir, from, &dir, name, AtFlags::empty()) {
-            Err(error) if is_refusal(error) && kind == FileType::RegularFile => {
-                let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name))?;
-                self.left_out(below_first(to), left_out);
-                let what = "hard link";
-                let why = io::Error::from(error).to_string();
-                self.observer.not_held(below_first(to), what, &why);
-            }
-            Err(error) if is_refusal(error) => {
-                let what = "a hard link, which this file system does not hold";
-                self.observer.left_out(below_first(to), what);
-            }
-            linked => linked.map_err(taken)?,
-        }
-        Ok(true)
-    }
-
-    /// Symbolic links, then the hard links that had nothing to lead to yet.
-    fn make_links(&mut self) -> Result<()> {
-        for link in std::mem::take(&mut self.late.symlinks) {
-            self.check_stop()?;
-            let shown = shown(&link.to);
-            let cannot = || format!("cannot restore the link '{shown}'");
-            let (dir, name) = self.parent(&link.to).with_context(cannot)?;
-            match symlinkat(&link.target[..], &dir, name) {
-                Err(error) if is_refusal(error) => {
-                    let what = "a symbolic link, which this file system does not hold";
-                    self.observer.left_out(below_first(&link.to), what);
-                    self.done.entries -= 1;
-                    continue;
-                }
-                made => made.map_err(taken).with_context(cannot)?,
-            }
-            let left_out = self
-                .finish_special(&dir, name, FileType::Symlink, &link.attributes)
-                .with_context(cannot)?;
-            self.left_out(below_first(&link.to), left_out);
-        }
-        for (first, (at, to)) in std::mem::take(&mut self.late.hard_links) {
-            self.check_stop()?;
-            let shown = shown(&to);
-            let cannot = || format!("cannot restore the hard link '{shown}'");
-            if self.link(&at, &to).with_context(cannot)? {
-                self.done.entries += 1;
-            } else if let Some(first) = first {
-                self.late.hold_apart(first, to)?;
-            }
-        }
-        Ok(())
     }
 
     /// Modes and times of directories, what is below first.
@@ -475,13 +443,34 @@ impl Extraction<'_> {
     }
 }
 
+/// Whether it is one entry that cannot be made: its name is taken, leads through what is no
+/// directory, or is one that the file system does not take; or the file is too large for it.
+pub(crate) fn is_of_entry(error: &anyhow::Error) -> bool {
+    let is_of_entry = |error: &io::Error| {
+        let is_name = Errno::from_io_error(error) == Some(Errno::ILSEQ);
+        is_name
+            || matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::InvalidFilename
+                    | ErrorKind::InvalidInput
+                    | ErrorKind::FileTooLarge
+            )
+    };
+    let errno = |it: &Errno| is_of_entry(&io::Error::from(*it));
+    error.chain().any(|it| {
+        it.downcast_ref().is_some_and(is_of_entry) || it.downcast_ref().is_some_and(errno)
+    })
+}
+
 /// A place without the first directory, which is the caller's own.
-fn below_first(to: &[u8]) -> &[u8] {
+pub(crate) fn below_first(to: &[u8]) -> &[u8] {
     let slash = to.iter().position(|byte| *byte == b'/');
     slash.map_or(b".", |slash| &to[slash + 1..])
 }
 
-fn shown(to: &[u8]) -> String {
+pub(crate) fn shown(to: &[u8]) -> String {
     below_first(to).escape_ascii().to_string()
 }
 
@@ -491,9 +480,9 @@ fn not_held(first: &[u8]) -> anyhow::Error {
 }
 
 /// The name is one that is there already: the target was empty.
-fn taken(error: Errno) -> io::Error {
+pub(crate) fn taken(error: Errno) -> io::Error {
     match error {
-        Errno::EXIST => io::Error::other("the archive has the name twice"),
+        Errno::EXIST => io::Error::new(ErrorKind::AlreadyExists, "the archive has the name twice"),
         error => error.into(),
     }
 }

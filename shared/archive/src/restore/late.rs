@@ -41,7 +41,8 @@ pub(crate) struct Late {
 }
 
 impl Late {
-    fn hold(&mut self, bytes: usize) -> Result<()> {
+    /// Counts what is kept in mind elsewhere.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<()> {
         self.held_bytes += bytes + OVERHEAD_BYTES;
         ensure!(
             self.held_bytes <= HELD_MAX_BYTES,

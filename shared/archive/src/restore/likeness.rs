@@ -7,12 +7,20 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fremovexattr, fstat, openat, unlinkat};
+use anyhow::Result;
+use rustix::fs::{
+    AtFlags, Mode, OFlags, SeekFrom, Stat, fremovexattr, fstat, openat, seek, unlinkat,
+};
+use rustix::io::Errno;
 use xattr::FileExt as _;
 
 use crate::format::entry::FileTime;
 use crate::restore::attributes::{Attributes, LeftOut, Made};
+
+/// In which a file is copied.
+const PIECE_BYTES: usize = 64 << 10;
 
 const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
@@ -75,28 +83,54 @@ fn xattrs(of: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(all)
 }
 
-/// Copies a regular file under a new name.
+/// Copies a regular file under a new name, with its holes; `take` is told of the bytes of data that
+/// come next, before they are read.
 ///
 /// # Errors
-/// Those of the file system; nothing is left of it then.
+/// Those of the file system and of `take`; nothing is left of it then.
 pub(crate) fn copy_file(
     (from_dir, from): (BorrowedFd<'_>, &[u8]),
     (to_dir, to): (BorrowedFd<'_>, &[u8]),
-) -> io::Result<Vec<LeftOut>> {
+    take: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Vec<LeftOut>> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut source = File::from(openat(
-        from_dir,
-        from,
-        flags | OFlags::RDONLY,
-        Mode::empty(),
-    )?);
+    let read = flags | OFlags::RDONLY;
+    let source = File::from(openat(from_dir, from, read, Mode::empty())?);
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let mut copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
-    let copied = io::copy(&mut source, &mut copy)
-        .and_then(|_| Likeness::of(&source, &fstat(&source)?)?.give(&copy));
+    let copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
+    let copied = copy_data(&source, &copy, take)
+        .and_then(|()| Ok(Likeness::of(&source, &fstat(&source)?)?.give(&copy)?));
     if copied.is_err() {
         // The first error is the one to tell; the whole stage goes with it.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
     }
     copied
+}
+
+fn copy_data(from: &File, to: &File, take: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    let size = from.metadata()?.len();
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < size {
+        let data = match seek(from, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => break,
+            // It does not tell: all may be data.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+            data => data?,
+        };
+        let hole = seek(from, SeekFrom::Hole(data)).unwrap_or(size).min(size);
+        at = data;
+        while at < hole {
+            let piece = usize::try_from(hole - at).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..piece.min(PIECE_BYTES)];
+            take(piece.len() as u64)?;
+            from.read_exact_at(piece, at)?;
+            // Holes that the file system does not tell of.
+            if piece.iter().any(|byte| *byte != 0) {
+                to.write_all_at(piece, at)?;
+            }
+            at += piece.len() as u64;
+        }
+    }
+    Ok(to.set_len(size)?)
 }

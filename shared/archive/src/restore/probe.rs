@@ -8,8 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, fstat, linkat, mkdirat, mknodat, openat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 
 use crate::format::entry::Kind;
@@ -18,7 +17,6 @@ use crate::restore::beneath::Beneath;
 
 /// Beside the first directory of all that is restored.
 const NAME: &[u8] = b"probe";
-const LINK: &[u8] = b"probe-link";
 
 /// Something of the kind of an entry, with the same attributes as far as it holds them.
 pub(crate) struct Probe<'a> {
@@ -60,13 +58,6 @@ impl<'a> Probe<'a> {
         wanted.give(&made)?;
         probe.stat = fstat(&probe.opened)?;
         Ok(probe)
-    }
-
-    /// Whether it can have a second name.
-    pub(crate) fn can_link(&self) -> bool {
-        let root = self.dir.root();
-        let is_linked = linkat(root, NAME, root, LINK, AtFlags::empty()).is_ok();
-        is_linked && unlinkat(root, LINK, AtFlags::empty()).is_ok()
     }
 }
 

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::format::decode::NAME_MAX_BYTES;
 use crate::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
+use crate::write::content::extents;
 use crate::write::place::{Place, Status, above, below, has_file, names_in};
 
 /// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
@@ -63,6 +64,26 @@ pub struct Found {
     pub status: Status,
     /// The directory, where it is one that can be opened and is gone into.
     pub(crate) dir: Option<Arc<File>>,
+}
+
+impl Found {
+    /// Bytes of content of a file that the archive is to hold, holes left out. One that takes less
+    /// of the disk than its size is asked where its data lies: some file systems tell nothing of
+    /// what it takes, or what it is compressed to.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        let status = &self.status;
+        if status.disk_bytes() >= status.size() {
+            return status.size();
+        }
+        let extents = self.place.open().map(|file| extents(&file, status));
+        match extents {
+            Ok(Some(extents)) => extents.iter().map(|extent| extent.length).sum(),
+            Ok(None) => status.size(),
+            // The backup tells it.
+            Err(_) => 0,
+        }
+    }
 }
 
 /// A place that could not be looked at.

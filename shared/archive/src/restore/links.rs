@@ -1,0 +1,118 @@
+//! The links of an extraction: hard links where there is something to link to, copies where the
+//! file system makes no more of them, symbolic links after all that has content.
+//!
+//! Knows nothing of content and of what an archive holds.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{AtFlags, FileType, linkat, statat, symlinkat};
+use rustix::io::Errno;
+
+use crate::restore::attributes::is_refusal;
+use crate::restore::extract::{Extraction, below_first, is_of_entry, shown, taken};
+use crate::restore::late::Symlink;
+use crate::restore::likeness::copy_file;
+
+impl Extraction<'_> {
+    /// A further name, of what stands at `at` already; else it comes later.
+    pub(crate) fn hard_link(&mut self, first: Vec<u8>, at: Vec<u8>, to: Vec<u8>) -> Result<()> {
+        match self.link(&at, &to)? {
+            true => self.done.entries += 1,
+            false => self.late.hold_hard_link(first, at, to)?,
+        }
+        Ok(())
+    }
+
+    /// Whether there was something to link to.
+    fn link(&mut self, at: &[u8], to: &[u8]) -> Result<bool> {
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let (from_dir, from) = match self.target.parent(at) {
+            Err(error) if missing(&error) => return Ok(false),
+            located => located?,
+        };
+        let kind = match statat(&from_dir, from, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(false),
+            stat => FileType::from_raw_mode(stat.map_err(io::Error::from)?.st_mode),
+        };
+        if kind == FileType::Directory {
+            let text = "it is a hard link to a directory";
+            bail!(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let (dir, name) = self.parent(to)?;
+        // Without AT_SYMLINK_FOLLOW it is the link itself that gets another name.
+        let error = match linkat(&from_dir, from, &dir, name, AtFlags::empty()) {
+            Err(error) if is_refusal(error) || error == Errno::MLINK => error,
+            linked => return Ok(linked.map(|()| true).map_err(taken)?),
+        };
+        if kind != FileType::RegularFile {
+            let what = "a hard link, which this file system does not hold";
+            self.observer.left_out(below_first(to), what);
+            self.not_there(to.to_owned())?;
+            return Ok(true);
+        }
+        let (room, observer, root) = (&mut self.room, self.observer, self.target.root());
+        let take = &mut |bytes| {
+            if observer.is_stopped() {
+                bail!("interrupted");
+            }
+            room.take(bytes, root)
+        };
+        let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name), take)?;
+        self.left_out(below_first(to), left_out);
+        let why = io::Error::from(error).to_string();
+        self.observer.not_held(below_first(to), "hard link", &why);
+        self.late.hold(to.len())?;
+        self.done.copies.insert(to.to_owned());
+        Ok(true)
+    }
+
+    /// Symbolic links, then the hard links that had nothing to lead to yet.
+    pub(crate) fn make_links(&mut self) -> Result<()> {
+        for link in std::mem::take(&mut self.late.symlinks) {
+            self.check_stop()?;
+            if let Err(error) = self.symlink(&link) {
+                self.done.entries -= 1;
+                self.unmade_link(&link.to, error, "link")?;
+            }
+        }
+        for (first, (at, to)) in std::mem::take(&mut self.late.hard_links) {
+            self.check_stop()?;
+            match (self.link(&at, &to), first) {
+                (Ok(true), _) => self.done.entries += 1,
+                (Ok(false), Some(first)) => self.late.hold_apart(first, to)?,
+                (Ok(false), None) => {
+                    let error = anyhow!("what it is a hard link to is not restored");
+                    self.unmade(to, &error)?;
+                }
+                (Err(error), _) => self.unmade_link(&to, error, "hard link")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn unmade_link(&mut self, to: &[u8], error: anyhow::Error, what: &str) -> Result<()> {
+        if is_of_entry(&error) {
+            return self.unmade(to.to_owned(), &error);
+        }
+        Err(error).with_context(|| format!("cannot restore the {what} '{}'", shown(to)))
+    }
+
+    fn symlink(&mut self, link: &Symlink) -> Result<()> {
+        let (dir, name) = self.parent(&link.to)?;
+        match symlinkat(&link.target[..], &dir, name) {
+            Err(error) if is_refusal(error) => {
+                let what = "a symbolic link, which this file system does not hold";
+                self.observer.left_out(below_first(&link.to), what);
+                self.done.entries -= 1;
+                return self.not_there(link.to.clone());
+            }
+            made => made.map_err(taken)?,
+        }
+        let kind = FileType::Symlink;
+        let left_out = self.finish_special(&dir, name, kind, &link.attributes)?;
+        self.left_out(below_first(&link.to), left_out);
+        Ok(())
+    }
+}
