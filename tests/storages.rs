@@ -396,3 +396,47 @@ fn a_marker_is_looked_at_once() {
     sandbox.ok("bk-set --description x seed");
     println!("a write: {:?}", begin.elapsed());
 }
+
+/// A storage that hangs: a program that waits for it holds nobody else up.
+#[test]
+fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app >/dev/null; bk-create --storage $PWD/store -n b app >/dev/null");
+    let store = sandbox.path("store");
+    let store = store.display();
+    let archives = sandbox.home().join("archives");
+    let archives = archives.display();
+    // Where a storage is marked that was none, and where a name is looked for.
+    for (line, place) in [
+        ("bk-set --description x a", format!("{store}/.bk-storage")),
+        ("bk-set --description x a", format!("{store}/b.tar.gz")),
+        ("bk-create -n c app", format!("{archives}/c.tar.gz")),
+    ] {
+        sandbox.sql("DELETE FROM storages WHERE path LIKE '%/store'");
+        let ran = sandbox.run(&format!(
+            "rm -f trace {store}/.bk-storage
+             strace -f -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
+             for n in {{1..1000}}; do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.01; done
+             bk-rm --lock-timeout 300ms no-such 2>&1
+             bk-ls --lock-timeout 300ms a >/dev/null
+             pid=$(cat /proc/$strace/task/$strace/children)
+             while kill -CONT $pid 2>/dev/null; do sleep 0.01; done; wait $strace || cat err"
+        ));
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.as_str()),
+            ("bk-rm: there is no backup 'no-such'\n", ""),
+            "{place}: {ran:#?}"
+        );
+        sandbox.ok(&format!("test -s {store}/.bk-storage"));
+    }
+    sandbox.ok("rm -r store");
+    assert_eq!(
+        sandbox
+            .ok("bk-ls --offline --json 2>/dev/null | jq -r .backup_name")
+            .stdout,
+        "b\n"
+    );
+}
