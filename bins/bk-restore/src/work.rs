@@ -113,13 +113,24 @@ impl Work<'_> {
             return Ok(());
         };
         let archive = Path::new(&self.backup.backup_path).parent();
-        let storage = catalog::read(self.home, |session| session.storage_dir())?;
+        let (current, others) = catalog::read(self.home, |session| {
+            let mut others: Vec<PathBuf> = Vec::new();
+            for storage in session.storages()? {
+                let dir = PathBuf::from(storage.dir);
+                // One that was moved away from is nobody's loss.
+                if !session.archives_in(&dir)?.is_empty() {
+                    others.push(dir);
+                }
+            }
+            Ok((session.storage_dir()?, others))
+        })?;
         let own = Own {
             home: self.home.dir.clone(),
             storages: archive
                 .map(Path::to_owned)
                 .into_iter()
-                .chain([storage])
+                .chain([current])
+                .chain(others)
                 .collect(),
         };
         below::check(&target.path, &own, way)?;

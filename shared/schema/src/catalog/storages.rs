@@ -19,7 +19,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// Those of the query.
-    pub(crate) fn storages(&self) -> Result<Vec<Storage>> {
+    pub fn storages(&self) -> Result<Vec<Storage>> {
         let mut statement = self.connection.prepare("SELECT path, id FROM storages")?;
         let storages = statement.query_map([], |row| {
             Ok(Storage {
