@@ -115,8 +115,22 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     disk.run("bk-create --storage $PWD/disk -n d app")
         .fails(1, &refused("bk-create", none));
     disk.ok("test ! -e disk; mkdir disk");
+    let ran = disk.run("bk-create --storage $PWD/disk --estimate app");
+    ran.fails(1, &refused("bk-create", NO_MARKER));
+    assert_eq!(
+        (ran.stdout.as_str(), &*disk.ok("ls -A disk").stdout),
+        ("", "")
+    );
+    let anew = |count: usize| {
+        format!(
+            "bk-create: warning: the storage '{}' is begun anew without {count} of its archives, which count as missing from now on: 'bk-ls --missing' lists them, bk-rm gives them up; if its disk is only away, mount it and begin it anew there once more\n",
+            dir.display()
+        )
+    };
     // What was begun anew is another storage, to both.
-    disk.ok("bk-create --storage $PWD/disk --init-storage -n d app");
+    let begun = "bk-create --storage $PWD/disk --init-storage";
+    assert_eq!(disk.ok(&format!("{begun} --estimate app")).stderr, "");
+    assert_eq!(disk.ok(&format!("{begun} -n d app")).stderr, anew(3));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed missing") && states_now.contains("d completed available"),
@@ -126,7 +140,7 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     let other = "its '.bk-storage' is that of another storage";
     disk.run("bk-create --storage $PWD/disk -n e app")
         .fails(1, &refused("bk-create", other));
-    disk.ok("bk-create --storage $PWD/disk --init-storage -n e app");
+    assert_eq!(disk.ok(&format!("{begun} -n e app")).stderr, anew(1));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed available") && states_now.contains("d completed missing"),

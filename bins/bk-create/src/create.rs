@@ -14,7 +14,8 @@ use bk_archive::writer::Summary;
 use bk_schema::birth::Birth;
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::host;
 use bk_schema::lines;
 use bk_schema::listing::{self, Listed};
@@ -45,7 +46,7 @@ const SOME_UNREAD: u8 = 3;
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is told and counted.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut creation = Creation {
@@ -214,6 +215,11 @@ impl Creation {
             "cannot estimate what a command prints: it has no size before"
         );
         let prospect = self.look(request)?;
+        if !self.settings.init_storage {
+            let archives = prospect.archives.iter().map(String::as_str);
+            let storages = &self.home.storages;
+            storages.check_before(&prospect.storage, archives)?;
+        }
         let estimate = &prospect.estimate;
         if output.is_table() {
             output.text(&estimate.for_people())?;

@@ -220,8 +220,9 @@ impl Storages {
         anew: bool,
     ) -> Result<Option<Storage>> {
         let known = self.known().ids.get(dir).cloned();
-        if !anew {
-            self.check_before(dir, known.as_deref(), archives)?;
+        match anew {
+            false => self.check_before(dir, archives)?,
+            true => self.tell_lost(dir, archives),
         }
         make_storage(dir)?;
         self.tell_exposed(dir, exposed(dir));
@@ -245,11 +246,26 @@ impl Storages {
         Ok((known.as_deref() != Some(id.as_str())).then_some(Storage { dir, id }))
     }
 
+    /// What was there before and is not, from here on counts as missing.
+    fn tell_lost<'a>(&self, dir: &Path, archives: impl IntoIterator<Item = &'a str>) {
+        let is_lost = |path: &&str| !Path::new(path).exists();
+        let lost = archives.into_iter().filter(is_lost).count();
+        if lost > 0 {
+            self.tell(&format!(
+                "warning: the storage '{}' is begun anew without {lost} of its archives, which count as missing from now on: 'bk-ls --missing' lists them, bk-rm gives them up; if its disk is only away, mount it and begin it anew there once more",
+                dir.display()
+            ));
+        }
+    }
+
     /// Before the directory itself is made: on a mount point, that would be the wrong one.
-    fn check_before<'a>(
+    /// `archives` are those that the catalog has in it.
+    ///
+    /// # Errors
+    /// A storage that is not there, with the remedy.
+    pub fn check_before<'a>(
         &self,
         dir: &Path,
-        known: Option<&str>,
         archives: impl IntoIterator<Item = &'a str>,
     ) -> Result<()> {
         let refuse = |reason: &str| -> Result<()> {
@@ -258,8 +274,9 @@ impl Storages {
                 dir.display()
             )
         };
+        let known = self.known().ids.get(dir).cloned();
         if let Some(id) = known {
-            return match away(dir, id) {
+            return match away(dir, &id) {
                 Some(Unreachable::Storage { reason, .. }) => refuse(&reason),
                 _ => Ok(()),
             };
