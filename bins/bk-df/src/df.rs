@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bk_schema::catalog::{self, Entry, Wanted};
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
+use bk_schema::home::Home;
 use bk_schema::host::Host;
 use bk_schema::output::{Output, visible};
 use bk_schema::record::Backup;
@@ -29,7 +29,7 @@ use crate::{alerts, prometheus, table};
 /// # Errors
 /// Mistakes on the command line, a catalog that cannot be read, those of the output.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let thresholds = Threshold::given(arguments, now)?;
