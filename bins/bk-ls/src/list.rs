@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
+use bk_schema::home::Home;
 use bk_schema::listing::{self, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
@@ -26,7 +26,7 @@ use crate::long;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut criteria = Criteria::new(arguments, now)?;

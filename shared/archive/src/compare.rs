@@ -83,7 +83,7 @@ impl Comparison<'_> {
             self.entry.kind,
             Kind::CharDevice(..) | Kind::BlockDevice(..)
         );
-        if matches!(self.entry.kind, Kind::Unknown(_)) || (is_device && !self.plan.rights.devices) {
+        if is_device && !self.plan.rights.devices {
             return Ok(None);
         }
         let (dir, name) = self.target.parent(self.at)?;
@@ -179,7 +179,7 @@ impl Comparison<'_> {
                 found == FileType::Symlink
                     && readlinkat(dir, name, Vec::new())?.to_bytes() == &target[..]
             }
-            Kind::HardLink(_) | Kind::Unknown(_) => true,
+            Kind::HardLink(_) => true,
         };
         Ok((!is_same).then(|| "it is something else, or leads elsewhere".to_owned()))
     }

@@ -244,7 +244,7 @@ impl Extraction<'_> {
                 let device = makedev(*major, *minor);
                 self.node(entry, &to, FileType::BlockDevice, device, &attributes)?;
             }
-            Kind::HardLink(_) | Kind::Unknown(_) => {}
+            Kind::HardLink(_) => {}
         }
         self.done.entries += 1;
         Ok(())

@@ -12,8 +12,6 @@ use crate::cli::{Arguments, Program, usage};
 use crate::storage::Storages;
 use crate::{host, units};
 
-pub use crate::clock::now;
-
 /// How long the lock is waited for unless `--lock-timeout` says otherwise.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
