@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bk_schema::cli::{self, Arguments, UsageError, usage};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::lines;
 use bk_schema::listing::{self, Listed};
 use bk_schema::operands::check_no_terminal;
@@ -56,7 +57,7 @@ const OF_SET: [&str; 6] = [
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let action = action(arguments)?;
@@ -319,11 +320,11 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
             }
         };
         print_made(&mut runner)?;
-        let now = home::now();
+        let now = clock::now();
         let until = next.map_or(LOOK_EVERY, |next| next.duration_since(now));
         let until = until.clamp(SignedDuration::ZERO, LOOK_EVERY);
         pause(&runner, Duration::try_from(until)?)?;
-        runner.home.now = home::now();
+        runner.home.now = clock::now();
     }
     end(runner, cli::DONE)
 }
