@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::output::Output;
 use bk_schema::record::{Backup, Status};
 use bk_schema::rows::BadRow;
@@ -40,7 +41,7 @@ const LARGE_BYTES: u64 = 64 << 20;
 /// # Errors
 /// Mistakes on the command line, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = Home::new(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
     check(arguments)?;
     let mut work = Work {

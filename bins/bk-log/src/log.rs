@@ -5,7 +5,8 @@
 
 use anyhow::Result;
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::period::Period;
@@ -30,7 +31,7 @@ const PERIODS: [(&str, Period); 3] = [
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let wanted = wanted::from_flags(arguments, now)?;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, anyhow};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::operands;
 use bk_schema::output::Output;
@@ -39,7 +40,7 @@ const PART_BYTES: u64 = 64 << 20;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = Home::new(&PROGRAM, arguments, clock::now())?;
     let report = Report::new(Output::new(arguments)?);
     let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
     let is_all = arguments.has("all");

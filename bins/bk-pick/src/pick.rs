@@ -9,7 +9,7 @@ use anyhow::Result;
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
 use bk_schema::clock;
-use bk_schema::home::{self, Home};
+use bk_schema::home::Home;
 use bk_schema::lines::Line;
 use bk_schema::listing::{self, FileStatus, Listed};
 use bk_schema::operands::{self, Without};
@@ -29,7 +29,7 @@ use crate::terminal;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let header = arguments.text("header")?;

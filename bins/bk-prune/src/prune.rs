@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments, UsageError};
 use bk_schema::clock::{self, Jump};
-use bk_schema::home::{self, Home};
+use bk_schema::home::Home;
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
 use bk_schema::notices::Notices;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
     let mut policy = Policy::new(arguments)?;

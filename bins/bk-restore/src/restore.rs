@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use bk_schema::catalog::{self, Event};
 use bk_schema::cli::{self, Arguments, UsageError};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::listing::Listed;
 use bk_schema::lock::Timeout;
@@ -31,7 +32,7 @@ use crate::work::{Outcome, Work, is_in_order};
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is told and counted.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut ids = arguments.clone();

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use anyhow::{Error, Result};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::listing::{FileStatus, Listed};
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
@@ -27,7 +28,7 @@ use crate::report::Report;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = Home::new(&PROGRAM, arguments, home::now())?;
+    let home = Home::new(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
     let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
     if lines.is_empty() {

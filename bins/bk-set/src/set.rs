@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use anyhow::{Context, Result};
 use bk_schema::catalog::{self, Event, Session};
 use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::lines::Identity;
 use bk_schema::listing::{self, Listed};
 use bk_schema::operands::{self, Without};
@@ -25,7 +26,7 @@ use crate::flags::PROGRAM;
 /// Mistakes on the command line, bad input, a catalog that cannot be written, a name that is
 /// taken.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let change = Change::new(arguments, now)?;

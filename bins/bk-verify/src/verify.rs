@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use bk_schema::catalog;
 use bk_schema::cli::{self, Arguments};
-use bk_schema::home::{self, Home};
+use bk_schema::clock;
+use bk_schema::home::Home;
 use bk_schema::operands::{self, Without};
 use bk_schema::output::Output;
 use bk_schema::progress::Progress;
@@ -40,7 +41,7 @@ const TRIES: u32 = 3;
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = home::now();
+    let now = clock::now();
     let home = Home::new(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
     let level = Level::new(arguments)?;
