@@ -1,0 +1,125 @@
+//! What a dead program left is told from what a living one is doing, and tidied.
+
+use crate::support::{Sandbox, can_trace, has};
+
+const KILLED: i32 = 137;
+
+/// Status and failure of one backup.
+fn fate(sandbox: &Sandbox, name: &str) -> (String, String) {
+    let ran = sandbox.ok(&format!(
+        "bk-ls --json | jq -r 'select(.backup_name == \"{name}\") | .status, .backup_metadata.failure'"
+    ));
+    let (status, failure) = ran.stdout.trim_end().split_once('\n').unwrap();
+    (status.to_owned(), failure.to_owned())
+}
+
+/// A shell's lines that start a creation which takes seconds, and wait until it is in the
+/// middle of its archive. With job control, as without it a shell's `&` turns SIGINT off.
+const START_SLOW: &str = "set -m
+    head -c 24M /dev/urandom >big
+    bk-create -n slow --level 12 --jobs 1 big >slow.out 2>slow.err &
+    until test -s home/archives/slow.tar.gz.partial || ! kill -0 $!; do sleep 0.01; done
+    ";
+
+#[test]
+fn a_killed_creation_is_failed_by_the_next_writer() {
+    if !has("jq") {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    let ran = sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
+    assert_eq!(ran.status, KILLED, "{ran:#?}");
+    let left = sandbox.ok("cat slow.out slow.err; ls home/archives; bk-ls --json | jq -r .status");
+    assert_eq!(left.stdout, "slow.tar.gz.partial\ncreating\n");
+
+    sandbox.ok("bk-create -n next app");
+    assert_eq!(sandbox.ok("ls home/archives").stdout, "next.tar.gz\n");
+    let reason = "interrupted: its partial archive was removed";
+    assert_eq!(
+        fate(&sandbox, "slow"),
+        ("failed".to_owned(), reason.to_owned())
+    );
+    let ledger = sandbox.ledger();
+    assert_eq!(
+        ledger,
+        [
+            format!("slow recover ok {reason}"),
+            "next create ok".to_owned()
+        ]
+    );
+}
+
+#[test]
+fn a_failed_creation_leaves_its_name_to_the_next() {
+    if !has("jq") {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
+    let again = sandbox.ok("bk-create -n slow app");
+    assert_eq!(again.stderr, "");
+    assert_eq!(fate(&sandbox, "slow").0, "completed");
+    assert_eq!(sandbox.records().len(), 1);
+}
+
+#[test]
+fn a_living_creation_is_left_alone_by_other_writers() {
+    if !has("jq") {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    let ran = sandbox.ok(&format!(
+        "{START_SLOW} kill -STOP $!
+         bk-create -n other app >other.out
+         ls home/archives; bk-ls --json | jq -r '.backup_name + \" \" + .status'
+         kill -CONT $!; wait -f $!"
+    ));
+    assert_eq!(
+        ran.stdout,
+        "other.tar.gz\nslow.tar.gz.partial\nslow creating\nother completed\n"
+    );
+    let checked = sandbox.ok(
+        "cat slow.err; cat slow.out other.out | jq -r '.backup_hash + \"  \" + .backup_path' | sha256sum --check --quiet
+         bk-ls --json | jq -r .status; ls home/archives",
+    );
+    let both = "completed\ncompleted\nother.tar.gz\nslow.tar.gz\n";
+    assert_eq!(checked.stdout, both);
+    assert!(
+        !sandbox
+            .ledger()
+            .iter()
+            .any(|event| event.contains("recover"))
+    );
+}
+
+/// Between its row and its locked file a creation has nothing to be told alive by.
+#[test]
+fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
+    if !has("jq") {
+        return;
+    }
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n first app");
+    let partial = sandbox.archive("slow").display().to_string() + ".partial";
+    for call in ["openat", "flock"] {
+        let ran = sandbox.run(&format!(
+            "rm -f trace; strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
+                 bk-create -n slow app >slow.out 2>slow.err & strace=$!
+             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+             bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err
+             test $? = 0 -o $? = 75 || cat other.err
+             kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; cat slow.err
+             jq -r '.backup_hash + \"  \" + .backup_path' slow.out | sha256sum --check --quiet"
+        ));
+        assert_eq!(
+            (ran.status, &*ran.stdout, &*ran.stderr),
+            (0, "", ""),
+            "{ran:#?}"
+        );
+        assert_eq!(fate(&sandbox, "slow").0, "completed");
+        sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create -n first app");
+    }
+}

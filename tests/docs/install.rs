@@ -1,0 +1,168 @@
+//! `make install`: the installed set runs from where it was put, with no environment variable.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Ran, Sandbox, checkout, has};
+
+fn make(sandbox: &Sandbox, target: &str) -> Ran {
+    make_in(
+        target,
+        "/opt/bk",
+        &sandbox.path("root").display().to_string(),
+    )
+}
+
+fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
+    // What cargo sets for a test would make it build half the crates anew (ring watches it).
+    let is_cargos = |(name, _): &(String, String)| {
+        name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MANIFEST")
+    };
+    let cargos = std::env::vars().filter(is_cargos);
+    let mut command = Command::new("make");
+    cargos.for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    let output = command
+        .args(["--no-print-directory", target])
+        .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
+        .current_dir(checkout())
+        .output()
+        .unwrap();
+    let ran = Ran::new(target, output);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    ran
+}
+
+#[test]
+fn the_installed_set_runs_without_an_environment() {
+    let sandbox = Sandbox::with_app();
+    make(&sandbox, "install");
+    let installed = sandbox.ok("cd root/opt/bk && find . -type f | sort").stdout;
+    for program in ["bk-create", "bk-ls"] {
+        for file in [
+            format!("./bin/{program}"),
+            format!("./share/man/man1/{program}.1"),
+            format!("./share/bash-completion/completions/{program}"),
+            format!("./share/zsh/site-functions/_{program}"),
+            format!("./share/fish/vendor_completions.d/{program}.fish"),
+        ] {
+            assert!(
+                installed.lines().any(|line| line == file),
+                "{file}: {installed}"
+            );
+        }
+    }
+    assert!(installed.contains("./share/man/man7/bk.7\n"), "{installed}");
+    assert!(
+        installed.contains("./share/man/man5/bk-record.5\n"),
+        "{installed}"
+    );
+    let units = "cd root/opt/bk/lib/systemd/system && stat -c '%n %a' * && grep ^ExecStart *";
+    assert_eq!(
+        sandbox.ok(units).stdout,
+        "bk-auto.service 644\nbk-auto.timer 644\n\
+         bk-auto.service:ExecStart=/opt/bk/bin/bk-auto --syslog\n"
+    );
+    let made = sandbox.ok("env -i root/opt/bk/bin/bk-create --home here -n a app");
+    assert_eq!(made.record()["status"], "completed");
+    sandbox.ok("env -i root/opt/bk/bin/bk-ls --home here --latest | grep -q available");
+    make(&sandbox, "uninstall");
+    assert_eq!(sandbox.ok("find root -type f").stdout, "");
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    if !has("systemd-analyze") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let prefix = sandbox.path("bk").display().to_string();
+    make_in("install", &prefix, "");
+    // Where systemd does not run, it says so on stdout and stderr, and verifies all the same.
+    let verify = "cd bk/lib/systemd/system && systemd-analyze verify --man=no ./bk-auto.service ./bk-auto.timer 2>&1";
+    let ran = sandbox.ok(verify);
+    assert!(!ran.stdout.contains("bk-auto"), "{ran:#?}");
+    sandbox.ok(
+        "sed -i 's/^ProtectSystem=.*/ProtectSystem=surely/' bk/lib/systemd/system/bk-auto.service",
+    );
+    let broken = sandbox.run(verify).stdout;
+    assert!(broken.contains("bk-auto.service"), "{broken}");
+    let schedule = "systemd-analyze calendar \"$(sed -n s/^OnCalendar=//p bk/lib/systemd/system/bk-auto.timer)\"";
+    sandbox.ok(schedule);
+}
+
+#[test]
+fn the_completions_are_taken_by_their_shells() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n nightly app; bk-create -n 'with space' app");
+    for program in ["bk-create", "bk-ls"] {
+        sandbox.ok(&format!("source <({program} --completions bash)"));
+        for shell in ["zsh", "fish"] {
+            if has(shell) {
+                sandbox.ok(&format!(
+                    "{program} --completions {shell} >script && {shell} -n script"
+                ));
+            }
+        }
+    }
+    let complete = |words: &str| {
+        let line = format!(
+            "source <(bk-ls --completions bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _bk_ls; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        sandbox.ok(&line).stdout
+    };
+    assert_eq!(complete("bk-ls --prot"), "--protected\n");
+    assert_eq!(complete("bk-ls --type pre"), "pre-upgrade\n");
+    assert_eq!(complete("bk-ls night"), "nightly\n");
+    sandbox
+        .run("bk-ls --completions tcsh")
+        .fails(2, "bk-ls: no completions for 'tcsh': bash, zsh or fish\n");
+}
+
+#[test]
+fn a_missing_tool_is_one_line_that_says_what_to_install() {
+    let sandbox = Sandbox::new();
+    let tools = sandbox.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let make_with = |there: &[&str]| {
+        for tool in fs::read_dir(&tools).unwrap() {
+            fs::remove_file(tool.unwrap().path()).unwrap();
+        }
+        for tool in there
+            .iter()
+            .chain(&["sh", "uname", "make", "dirname", "mkdir", "ln", "sed"])
+        {
+            let from = Command::new("which").arg(tool).output().unwrap().stdout;
+            let from = String::from_utf8(from).unwrap();
+            std::os::unix::fs::symlink(from.trim_end(), tools.join(tool)).unwrap();
+        }
+        let copy = sandbox.path("copy");
+        fs::create_dir_all(&copy).unwrap();
+        fs::copy(checkout().join("Makefile"), copy.join("Makefile")).unwrap();
+        let mut command = sandbox.command(tools.join("make"));
+        command
+            .arg("libduckdb")
+            .current_dir(copy)
+            .env("PATH", &tools);
+        Ran::new("make libduckdb", command.output().unwrap())
+    };
+    for (there, error) in [
+        (
+            &["cc"][..],
+            "bk: cargo is missing: install Rust from https://rustup.rs\n",
+        ),
+        (
+            &["cargo"],
+            "bk: a C compiler is missing: install gcc or clang\n",
+        ),
+        (
+            &["cargo", "cc"],
+            "bk: npm is missing: install Node.js, or say make DUCKDB_LIB_DIR=DIR with libduckdb.so in DIR\n",
+        ),
+    ] {
+        let ran = make_with(there);
+        assert_eq!(ran.status, 2, "{ran:#?}");
+        assert!(ran.stderr.starts_with(error), "{ran:#?}");
+    }
+}

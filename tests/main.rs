@@ -1,0 +1,94 @@
+//! The one test program: runs the built programs from outside; links no product code.
+
+mod support;
+
+/// What each program does, and how they join.
+mod program {
+    mod acls;
+    mod adopt;
+    mod archive;
+    mod auto;
+    mod auto_hooks;
+    mod auto_notices;
+    mod auto_terminal;
+    mod auto_wait;
+    mod catalog;
+    mod clocks;
+    mod closed;
+    mod completions;
+    mod df;
+    mod df_alerts;
+    mod excludes;
+    mod hosts;
+    mod log;
+    mod log_follow;
+    mod losses;
+    mod migrations;
+    mod mv;
+    mod odd_lines;
+    mod pick;
+    mod pick_ends;
+    mod pipelines;
+    mod prune;
+    mod prune_restic;
+    mod relink;
+    mod restore;
+    mod restore_places;
+    mod rm;
+    mod seek;
+    mod set;
+    mod sources;
+    mod storages;
+    mod streams;
+    mod terminal;
+    mod unread;
+    mod unreadable;
+    mod verify;
+    mod zones;
+}
+
+/// Kills, failing calls, full disks, signals and crowds.
+mod crash {
+    mod adopt_crash;
+    mod adopt_faults;
+    mod adopt_signals;
+    mod crash;
+    mod faults;
+    mod life_crash;
+    mod life_crowd;
+    mod life_faults;
+    mod mv_alias;
+    mod mv_faults;
+    mod places;
+    mod prune_faults;
+    mod recovery;
+    mod restore_faults;
+    mod rm_faults;
+    mod set_faults;
+    mod verify_races;
+}
+
+/// What others made, by mistake or by intent.
+mod hostile {
+    mod bombs;
+    mod damage;
+    mod foreign;
+    mod foreign_shipped;
+    mod foreign_whole;
+    mod hostile;
+    mod races;
+    mod seek_hostile;
+}
+
+/// Many backups, much memory.
+mod scale {
+    mod rm_scale;
+}
+
+/// The source tree, the documents and the installed set.
+mod docs {
+    mod install;
+    mod man;
+    mod tidy;
+    mod transcripts;
+}

@@ -1,0 +1,178 @@
+//! `--syslog`: one line an event at a real `/dev/log`, whatever the names hold; without one, a
+//! warning.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use crate::support::{Ran, Sandbox, has};
+
+/// Runs a command line where `/dev/log` is a socket of this test, in a mount namespace of its
+/// own; `None` where that is not possible.
+fn with_log(sandbox: &Sandbox, line: &str) -> Option<(Ran, Vec<String>)> {
+    if !has("unshare") {
+        return None;
+    }
+    let flags = ["-m", "-rm"].into_iter().find(|flags| {
+        let tried = format!("unshare {flags} mount -t tmpfs none /mnt");
+        sandbox.run(&tried).status == 0
+    });
+    let Some(flags) = flags else {
+        println!("skipped: unshare may not make a mount namespace here");
+        return None;
+    };
+    sandbox.write("typed", line);
+    sandbox.write(
+        "inside",
+        "mkdir -p old new && mount --rbind /dev old && mount -t tmpfs none new || exit 99\n\
+         for it in null zero urandom random tty; do ln -s \"$PWD/old/$it\" new/; done\n\
+         ln -s \"$PWD/log\" new/log && mount --bind new /dev || exit 99\n\
+         exec bash typed\n",
+    );
+    let path = sandbox.path("log");
+    let _ = std::fs::remove_file(&path);
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let ran = sandbox.run(&format!("unshare {flags} bash inside"));
+    assert_ne!(ran.status, 99, "{ran:#?}");
+    socket
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let mut lines = Vec::new();
+    let mut bytes = [0; 1 << 16];
+    while let Ok(length) = socket.recv(&mut bytes) {
+        lines.push(String::from_utf8(bytes[..length].to_vec()).unwrap());
+    }
+    Some((ran, lines))
+}
+
+/// Priority, program and text of a line `<30>Nov 25 00:00:00 bk-create[7]: text`.
+fn parts(line: &str) -> (u8, String, String) {
+    let (priority, rest) = line.strip_prefix('<').unwrap().split_once('>').unwrap();
+    let stamp = &rest.as_bytes()[..15];
+    assert!(
+        stamp[3] == b' ' && stamp[9] == b':' && stamp[12] == b':',
+        "{line}"
+    );
+    let (tag, text) = rest[16..].split_once("]: ").unwrap();
+    let (program, pid) = tag.split_once('[').unwrap();
+    pid.parse::<u32>().unwrap();
+    (
+        priority.parse().unwrap(),
+        program.to_owned(),
+        text.to_owned(),
+    )
+}
+
+/// The facility `daemon` with the priorities `info`, `warning` and `err`.
+const INFO: u8 = 3 * 8 + 6;
+const WARNING: u8 = 3 * 8 + 4;
+const ERR: u8 = 3 * 8 + 3;
+
+#[test]
+fn each_event_is_a_line_with_its_priority() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-auto --set a -s @daily -r 1 -- app; bk-auto --set gone -s @daily -- gone");
+    sandbox.ok("bk-auto --now a; bk-auto --now a");
+    sandbox.sql("UPDATE backup_records SET created_at = TIMESTAMP '2024-01-01 00:00:00'");
+    let Some((ran, lines)) = with_log(
+        &sandbox,
+        "bk-auto --syslog --now a; bk-auto --syslog --now gone",
+    ) else {
+        return;
+    };
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let told: Vec<_> = lines.iter().map(|line| parts(line)).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|(p, program, text)| (*p, program.as_str(), text.as_str()))
+        .collect();
+    let record = ran.record();
+    let name = record["backup_name"].as_str().unwrap();
+    let created = format!(
+        "created '{name}' (id 3), {} bytes, 6 files",
+        record["backup_size"]
+    );
+    assert_eq!(told[0], (INFO, "bk-create", created.as_str()));
+    for (at, id) in [(1, 1), (2, 2)] {
+        let (priority, program, text) = told[at];
+        assert_eq!((priority, program), (INFO, "bk-prune"));
+        assert!(
+            text.contains(&format!("(id {id}), ")) && text.ends_with(" bytes: older than 1d"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        told[3],
+        (
+            INFO,
+            "bk-auto",
+            format!("job 'a' ok; backup '{name}'; pruned 2").as_str()
+        )
+    );
+    let reason = format!(
+        "cannot back up '{}': No such file or directory",
+        sandbox.path("gone").display()
+    );
+    assert_eq!(told[4], (ERR, "bk-create", reason.as_str()));
+    assert_eq!(
+        told[5],
+        (
+            ERR,
+            "bk-auto",
+            format!("job 'gone' failed; {reason}").as_str()
+        )
+    );
+    assert_eq!(told.len(), 6, "{told:?}");
+}
+
+#[test]
+fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
+    let sandbox = Sandbox::with_app();
+    if !has("setpriv") || !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can become somebody who may not read all");
+        return;
+    }
+    sandbox.ok("chmod 755 .; chmod 600 app/log/app.log; mkdir -m 777 nobody");
+    let line = "bk-create --syslog -n a $'gone\\n<11>evil\\e[2J\\u0085\\u2028x'; chmod 777 log
+        setpriv --reuid 65534 --regid 65534 --clear-groups bk-create --syslog --home nobody -n m app";
+    let Some((ran, lines)) = with_log(&sandbox, line) else {
+        return;
+    };
+    let told: Vec<_> = lines.iter().map(|line| parts(line)).collect();
+    assert_eq!(told[0].0, ERR);
+    assert!(
+        told[0]
+            .2
+            .contains(r"gone\n<11>evil\u{1b}[2J\u{85}\u{2028}x'"),
+        "{told:?}"
+    );
+    assert!(
+        lines.iter().all(|line| !line.chars().any(char::is_control)),
+        "{lines:?}"
+    );
+    assert_eq!((ran.status, told[1].0), (3, WARNING), "{ran:#?} {told:?}");
+    assert!(
+        told[1]
+            .2
+            .ends_with("; something of the sources could not be read"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn without_a_log_there_is_one_warning_and_the_backup() {
+    let sandbox = Sandbox::with_app();
+    if std::path::Path::new("/dev/log").exists() {
+        println!("skipped: there is a /dev/log here");
+        return;
+    }
+    let warning =
+        |program| format!("{program}: warning: cannot log to syslog: there is no /dev/log\n");
+    let ran = sandbox.ok("bk-create --syslog -n a app");
+    assert_eq!(ran.stderr, warning("bk-create"));
+    assert_eq!(ran.record()["status"], "completed");
+    assert_eq!(sandbox.ok("bk-create -n b app").stderr, "");
+    sandbox.ok("bk-auto --set -s @daily -- app");
+    let ran = sandbox.ok("bk-auto --syslog --now");
+    assert_eq!(ran.stderr, warning("bk-auto") + &warning("bk-create"));
+    assert_eq!(ran.records().len(), 1);
+}

@@ -1,0 +1,233 @@
+//! Catalogs of older versions: upgraded by whatever program comes first, with a copy beside them,
+//! and whole at any instant. `fixtures/v1/` is what the first version made.
+
+use std::fs;
+
+use crate::support::disk::SmallDisk;
+use crate::support::{Sandbox, can_trace, checkout, has};
+use duckdb::Connection;
+
+/// What the first version made: two backups, a job, a ledger of six rows.
+fn old(sandbox: &Sandbox) {
+    put_old(sandbox, "home");
+}
+
+fn put_old(sandbox: &Sandbox, home: &str) {
+    let fixtures = checkout().join("tests/fixtures/v1");
+    let fixtures = fixtures.display();
+    sandbox.ok(&format!(
+        "mkdir -p -m 700 {home}/archives && cp {fixtures}/*.tar.gz {home}/archives/ && chmod 600 {home}/archives/*
+         gzip -dc {fixtures}/catalog.duckdb.gz >{home}/catalog.duckdb; chmod 644 {home}/catalog.duckdb; mkdir -p app; echo one >app/a"
+    ));
+    // Wherever it is put: `home` is where it is used.
+    let dir = sandbox.home();
+    sandbox.sql_at(
+        home,
+        &format!(
+            "UPDATE backup_records SET backup_path = replace(backup_path, '/tmp/bk-v1/home', '{}')",
+            dir.display()
+        ),
+    );
+}
+
+fn version(sandbox: &Sandbox, catalog: &str) -> String {
+    let catalog = Connection::open(sandbox.path(catalog)).unwrap();
+    let sql = "SELECT value FROM settings WHERE name = 'schema_version'";
+    catalog.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Command lines, each of which may be the first one after the new version is installed.
+const FIRST: [&str; 13] = [
+    "bk-ls",
+    "bk-ls --files first",
+    "bk-log",
+    "bk-df",
+    "bk-verify first second",
+    "bk-restore -C out first",
+    "bk-create -n third app",
+    "bk-rm first",
+    "bk-prune --keep-last 1 -n </dev/null",
+    "bk-set --description new first",
+    "bk-mv first elsewhere",
+    "bk-adopt",
+    "bk-auto --list",
+];
+
+#[test]
+fn whatever_program_comes_first_upgrades_the_catalog_and_does_its_work() {
+    for line in FIRST {
+        let sandbox = Sandbox::new();
+        old(&sandbox);
+        let before = fs::read(sandbox.path("home/catalog.duckdb")).unwrap();
+        let ran = sandbox.run(line);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+        let copy = fs::read(sandbox.path("home/catalog.duckdb.v1")).unwrap();
+        assert!(copy == before, "{line}");
+        let modes = sandbox.ok("stat -c '%a %n' home/catalog.duckdb*");
+        assert_eq!(
+            modes.stdout, "600 home/catalog.duckdb\n600 home/catalog.duckdb.v1\n",
+            "{line}"
+        );
+        assert_eq!(version(&sandbox, "home/catalog.duckdb"), "2", "{line}");
+        assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1", "{line}");
+        let log = sandbox.ok("bk-log --json --event upgrade").records();
+        assert_eq!(log.len(), 1, "{line}");
+        assert_eq!(log[0]["details"]["from"], 1);
+        assert_eq!(log[0]["details"]["to"], 2);
+        let kept = sandbox.ok("bk-ls --json second").record();
+        assert_eq!(kept["protected"], true, "{line}");
+        assert_eq!(kept["file_status"], "available", "{line}");
+        let jobs = sandbox.ok("bk-auto --list --json").record();
+        assert_eq!(jobs["job"], "nightly", "{line}");
+    }
+}
+
+#[test]
+fn what_is_only_in_the_wal_is_upgraded_too() {
+    let sandbox = Sandbox::new();
+    put_old(&sandbox, "made");
+    let shell = Connection::open(sandbox.path("made/catalog.duckdb")).unwrap();
+    shell
+        .execute_batch("UPDATE backup_records SET description = 'in the wal' WHERE id = 1")
+        .unwrap();
+    // As it was when the machine lost its power.
+    sandbox.ok("test -s made/catalog.duckdb.wal && cp -a made home");
+    drop(shell);
+    assert_eq!(
+        sandbox.ok("bk-ls --json first").record()["description"],
+        "in the wal"
+    );
+    let copy = Connection::open(sandbox.path("home/catalog.duckdb.v1")).unwrap();
+    let sql = "SELECT description FROM backup_records WHERE id = 1";
+    let told: String = copy.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(told, "in the wal");
+    sandbox.ok("test ! -e home/catalog.duckdb.wal");
+}
+
+#[test]
+fn twenty_that_come_first_at_once_upgrade_it_once() {
+    let sandbox = Sandbox::new();
+    old(&sandbox);
+    let line = |n: usize| match n % 2 {
+        0 => format!("bk-create -n b{n} app"),
+        _ => "bk-ls".to_owned(),
+    };
+    let children: Vec<_> = (0..20)
+        .map(|n| (line(n), sandbox.start(&line(n))))
+        .collect();
+    for (line, child) in children {
+        let ran = crate::support::Ran::new(&line, child.wait_with_output().unwrap());
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
+    }
+    let log = sandbox.ok("bk-log --json --event upgrade").records();
+    assert_eq!(log.len(), 1);
+    assert_eq!(sandbox.records().len(), 12);
+}
+
+/// Killed, or failing, at one call after the other: the catalog is then wholly the old one or
+/// wholly the new one, and the next program goes on.
+#[test]
+fn a_crash_at_any_instant_leaves_a_whole_catalog() {
+    if !can_trace() {
+        return;
+    }
+    let calls = "openat write pwrite64 copy_file_range fsync fdatasync rename unlink ftruncate";
+    let sandbox = Sandbox::new();
+    put_old(&sandbox, "start");
+    let home = sandbox.path("home");
+    let paths: String = [
+        "catalog.duckdb",
+        "catalog.duckdb.wal",
+        "catalog.duckdb.new",
+        "catalog.duckdb.new.wal",
+        "catalog.duckdb.v1",
+        "catalog.duckdb.v1.new",
+        ".",
+    ]
+    .iter()
+    .map(|file| format!("-P {} ", home.join(file).display()))
+    .collect();
+    for call in calls.split(' ') {
+        for fault in ["signal=SIGKILL", "error=ENOSPC"] {
+            if fault == "error=ENOSPC" && ["unlink", "rename"].contains(&call) {
+                continue;
+            }
+            let mut number = 1;
+            loop {
+                let ran = sandbox.run(&format!(
+                    "rm -rf home && cp -a start home && exec strace -f -qq -o /dev/null {paths} -e trace={call} -e inject={call}:{fault}:when={number} bk-ls --json"
+                ));
+                if ran.status == 0 {
+                    break;
+                }
+                assert!(
+                    ran.status == 137 || ran.stderr.contains("bk-ls: cannot "),
+                    "{ran:#?}"
+                );
+                let after = sandbox.run("bk-ls --json");
+                assert_eq!(
+                    (after.status, after.records().len()),
+                    (0, 2),
+                    "{call} {fault} {number}: {after:#?}"
+                );
+                sandbox.ok("bk-create -n next app; bk-verify first next; test ! -e home/catalog.duckdb.new -a ! -e home/catalog.duckdb.v1.new");
+                assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1");
+                number += 3;
+                assert!(number < 200);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_leaves_the_old_catalog_as_it_was() {
+    let Some(disk) = SmallDisk::new("24M") else {
+        return;
+    };
+    put_old(&disk.sandbox, "old");
+    disk.ok("cp -a old disk/home; dd if=/dev/zero of=disk/filler bs=1M 2>/dev/null; true");
+    let ran = disk.run("BK_HOME=$PWD/disk/home bk-ls --json");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
+    assert!(
+        ran.stderr
+            .starts_with("bk-ls: cannot upgrade the catalog '")
+            && ran
+                .stderr
+                .contains("from version 1 to 2; it stays as it was: ")
+            && ran.stderr.contains("No space left"),
+        "{ran:#?}"
+    );
+    disk.ok("cmp old/catalog.duckdb disk/home/catalog.duckdb; test ! -e disk/home/catalog.duckdb.new; rm disk/filler");
+    disk.ok("export BK_HOME=$PWD/disk/home; test $(bk-ls --json | wc -l) = 2");
+}
+
+#[test]
+fn a_reader_where_nothing_may_be_written_says_what_to_do() {
+    let Some(disk) = SmallDisk::new("32M") else {
+        return;
+    };
+    put_old(&disk.sandbox, "old");
+    disk.ok("cp -a old disk/home; >disk/home/catalog.lock; mount -o remount,ro disk");
+    let ran = disk.run("BK_HOME=$PWD/disk/home bk-ls --json");
+    let home = disk.sandbox.path("disk/home");
+    let home = home.display();
+    ran.fails(1, &format!(
+        "bk-ls: the catalog is older than this program and cannot be upgraded from here: run any program of bk once where '{home}' may be written to: cannot lock '{home}/catalog.lock': Read-only file system\n"
+    ));
+}
+
+#[test]
+fn the_owner_of_the_catalog_keeps_it_when_root_comes_first() {
+    let sandbox = Sandbox::new();
+    old(&sandbox);
+    if !has("setpriv") || sandbox.run("chown -R 65534:65534 home").status != 0 {
+        println!("skipped: only root gives files to others");
+        return;
+    }
+    sandbox.ok("bk-ls --json >/dev/null");
+    let owners = sandbox.ok("stat -c '%u:%g %n' home/catalog.duckdb*").stdout;
+    assert_eq!(
+        owners,
+        "65534:65534 home/catalog.duckdb\n65534:65534 home/catalog.duckdb.v1\n"
+    );
+}

@@ -1,0 +1,289 @@
+//! What the tests share: a sandbox in which command lines run against the built programs.
+//!
+//! Knows nothing of any one program.
+
+pub mod adopted;
+pub mod attack;
+pub mod disk;
+pub mod life;
+pub mod mounts;
+pub mod oracle;
+pub mod rich;
+pub mod store;
+pub mod tarball;
+pub mod tmux;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use duckdb::{AccessMode, Config, Connection};
+use serde_json::Value;
+
+/// The folder of this checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder of the built programs, beside which this test was built: `make build` fills it.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let programs = test.ancestors().nth(2).unwrap().to_owned();
+    assert!(
+        programs.join("bk-create").exists(),
+        "run 'make build' first"
+    );
+    programs
+}
+
+/// A test is skipped for want of something that `.ci/run` installs: a word of that is printed;
+/// where `CI` is set, all is to be there, and the test fails.
+pub fn lacks(what: &str) {
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{what}, and CI is set: add it to .ci/run"
+    );
+    println!("skipped: {what}");
+}
+
+/// What is in a directory, but the marker of a storage; nothing where there is none.
+pub fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).into_iter().flatten();
+    let all = all.map(|file| file.unwrap().path());
+    all.filter(|path| !path.ends_with(".bk-storage")).collect()
+}
+
+/// Whether a tool is installed; where it is not, a word of that is printed.
+pub fn has(tool: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", tool])
+        .status()
+        .unwrap()
+        .success();
+    if !found {
+        lacks(&format!("{tool} is not installed"));
+    }
+    found
+}
+
+/// Whether strace can be used here; a container may forbid it.
+pub fn can_trace() -> bool {
+    if !has("strace") {
+        return false;
+    }
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let traces = tried.unwrap().status.success();
+    if !traces {
+        println!("skipped: strace may not trace here");
+    }
+    traces
+}
+
+/// A scratch directory with a home of its own; removed when it is dropped.
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+/// How a command line went.
+#[derive(Debug)]
+pub struct Ran {
+    pub line: String,
+    /// As a shell tells it: 128 + n for an end by signal n.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::Builder::new()
+                .prefix("bk-test-")
+                .tempdir()
+                .unwrap(),
+        }
+    }
+
+    /// A sandbox with `app/` in it: something to back up.
+    pub fn with_app() -> Self {
+        let sandbox = Self::new();
+        sandbox.write("app/config.toml", "port = 8080\n");
+        let orders: String = (0..18_000).map(|n| format!("order {n}\n")).collect();
+        sandbox.write("app/data/orders.db", &orders);
+        sandbox.write("app/data/old.log", "long ago\n");
+        sandbox.write("app/log/app.log", "started\n");
+        let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";
+        sandbox.write("app/cache/CACHEDIR.TAG", tag);
+        sandbox.write("app/cache/page", "cached\n");
+        sandbox
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `$BK_HOME`, which is not there until a program makes it.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    pub fn archive(&self, name: &str) -> PathBuf {
+        self.home().join("archives").join(format!("{name}.tar.gz"))
+    }
+
+    /// Writes a file and the directories above it.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A program in the sandbox: its directory, home and time zone, nothing else of the user's.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        // A signal that the caller ignores (nohup, a shell's '&') would stay ignored in what a test starts.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal")
+            .arg(program)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", programs().display()))
+            .env("HOME", self.dir.path())
+            .env("BK_HOME", self.home())
+            .env("TERM", "xterm")
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a command line whose output is kept.
+    pub fn start(&self, line: &str) -> Child {
+        let mut command = self.command("bash");
+        command
+            .args(["-c", line])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Runs a command line in bash, as a user would type it.
+    pub fn run(&self, line: &str) -> Ran {
+        let output = self.command("bash").args(["-c", line]).output().unwrap();
+        Ran::new(line, output)
+    }
+
+    /// Runs a command line that must succeed.
+    pub fn ok(&self, line: &str) -> Ran {
+        let ran = self.run(line);
+        assert_eq!(ran.status, 0, "{ran:#?}");
+        ran
+    }
+
+    /// The ledger: backup, event, outcome and reason of each row, joined.
+    pub fn ledger(&self) -> Vec<String> {
+        let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();
+        let catalog = self.home().join("catalog.duckdb");
+        let catalog = Connection::open_with_flags(catalog, config).unwrap();
+        let sql = "SELECT concat_ws(' ', backup_name, event, outcome, details ->> 'reason')
+                   FROM backup_events ORDER BY id";
+        let mut rows = catalog.prepare(sql).unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// Changes the catalog behind the programs' backs, as somebody's duckdb shell would.
+    pub fn sql(&self, text: &str) {
+        self.sql_at("home", text);
+    }
+
+    /// The same, of another home.
+    pub fn sql_at(&self, home: &str, text: &str) {
+        let catalog = Connection::open(self.path(home).join("catalog.duckdb")).unwrap();
+        catalog.execute_batch(text).unwrap();
+    }
+
+    /// What bk-ls tells, a value a line.
+    pub fn records(&self) -> Vec<Value> {
+        self.ok("bk-ls --json").records()
+    }
+}
+
+impl Ran {
+    /// Whatever else a test looks at: no program panics, nor DuckDB in it.
+    pub fn new(line: &str, output: Output) -> Self {
+        let status = output.status;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let ran = Self {
+            line: line.to_owned(),
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap()),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        for word in ["panicked at", "terminate called"] {
+            assert!(!ran.stderr.contains(word), "{ran:#?}");
+        }
+        assert!(![101, 134].contains(&ran.status), "{ran:#?}");
+        ran
+    }
+
+    /// Asserts the exit status, and stderr to the letter.
+    pub fn fails(&self, status: i32, stderr: &str) {
+        assert_eq!(
+            (self.status, self.stderr.as_str()),
+            (status, stderr),
+            "{self:#?}"
+        );
+    }
+
+    /// The lines of stderr, without the summary that bk-prune ends with.
+    pub fn errors(&self) -> Vec<&str> {
+        let is_error = |line: &&str| !line.starts_with("bk-prune: removed ");
+        self.stderr.lines().filter(is_error).collect()
+    }
+
+    /// Every line of stdout is an object.
+    pub fn records(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{self:#?}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// What bk-adopt did with which name, each as `ACTION NAME`.
+    pub fn actions(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let action = |it: &Value| {
+            let action = text(&it["adopt"]["action"]);
+            format!("{action} {}", text(&it["backup_name"]))
+        };
+        self.records().iter().map(action).collect()
+    }
+
+    /// What bk-df tells of all, and of each file system.
+    pub fn file_systems(&self) -> (Value, Vec<Value>) {
+        let mut all = self.records();
+        let total = all.pop().unwrap();
+        assert_eq!(total["total"], true, "{self:#?}");
+        assert!(all.iter().all(|it| it["total"] == false), "{self:#?}");
+        (total, all)
+    }
+
+    /// The one line of stdout.
+    pub fn record(&self) -> Value {
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{self:#?}");
+        records.into_iter().next().unwrap()
+    }
+}
