@@ -311,3 +311,61 @@ fn a_record_that_cannot_be_read_keeps_its_name() {
         ["adopted x_2"]
     );
 }
+
+/// Its size and its hash are those of the damaged file, and prove nothing.
+#[test]
+fn what_was_damaged_when_it_was_adopted_stays_so() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n whole app; bk-create -n cut app; cp home/archives/cut.tar.gz cut; bk-rm cut; head -c -60 cut >home/archives/cut.tar.gz");
+    let adopted = sandbox.ok("bk-adopt --damaged").record();
+    let damage = adopted["backup_metadata"]["damaged"].as_str().unwrap();
+    for (level, code) in [
+        ("--quick", "damaged"),
+        ("", "damaged"),
+        ("--deep", "truncated"),
+    ] {
+        let ran = sandbox.run(&format!("bk-verify {level} cut"));
+        assert_eq!(ran.status, 1, "{ran:#?}");
+        let verdict = ran.record()["verify"].clone();
+        assert_eq!(
+            (&verdict["ok"], &verdict["problems"][0]["code"]),
+            (&json!(false), &json!(code))
+        );
+        if code == "damaged" {
+            assert_eq!(
+                ran.stderr,
+                format!(
+                    "bk-verify: 'cut' is bad: its archive was damaged when it was adopted: {damage}\n"
+                )
+            );
+        }
+    }
+    // Nor does it stand in for the one that is whole, verified or not.
+    for verified in ["", "bk-verify whole >/dev/null;"] {
+        sandbox.ok(verified);
+        let kept = sandbox.ok("bk-prune --explain --keep-last 1 --json </dev/null");
+        let reasons = |name: &str| {
+            let record = kept
+                .records()
+                .into_iter()
+                .find(|it| it["backup_name"] == name);
+            record.unwrap()["decision"]["reasons"].clone()
+        };
+        assert_eq!(reasons("cut"), json!(["last 1", "newest in group"]));
+        assert_eq!(reasons("whole"), json!(["newest that lacks nothing"]));
+    }
+}
+
+/// What is odd in an archive is kept, also where the record of its creation is there already.
+#[test]
+fn a_creation_that_is_completed_gets_the_notes_on_its_archive() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app >/dev/null; gzip -dc home/archives/a.tar.gz >a.tar; tar --format=posix -rf a.tar app/config.toml; gzip -c a.tar >home/archives/a.tar.gz");
+    sandbox.sql("UPDATE backup_records SET status = 'failed'");
+    let completed = sandbox.ok("bk-adopt --json").record();
+    assert_eq!(completed["adopt"]["action"], "completed");
+    assert_eq!(
+        completed["backup_metadata"]["archive_notes"],
+        json!(["a name comes twice: the last one counts"])
+    );
+}

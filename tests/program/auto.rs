@@ -351,6 +351,10 @@ fn mistakes_are_usage_errors() {
         ),
         ("bk-auto --schedule @daily", "--schedule goes with --set"),
         (
+            "bk-auto --set -s '0 0 L * *' -- app",
+            "--schedule: '0 0 L * *' is no cron expression: crontab(5) has no 'L' in the day of the month",
+        ),
+        (
             "bk-auto a",
             "'a' is not expected; --now runs a job by its name",
         ),

@@ -168,3 +168,43 @@ fn root_is_told_of_a_home_that_is_another_users() {
     let mode = fs::metadata(sandbox.home()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+#[test]
+fn no_job_runs_whose_storage_others_may_write_to() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("mkdir -m 777 open; mkdir -m 700 shut
+                for n in a b c; do bk-auto --set $n -s '0 3 * * *' --before 'touch ran-$BK_JOB' --enable -- $PWD/app; done >/dev/null
+                bk-auto --set b --create-flag=--storage=$PWD/open >/dev/null
+                bk-auto --set c --create-flag=--storage=$PWD/open --create-flag=--storage=$PWD/shut >/dev/null");
+    let open = sandbox.path("open");
+    let exposed = |dir: &std::path::Path, how: &str| {
+        format!(
+            "its storage '{}' may be written to by {how}: chmod go-w closes it",
+            dir.display()
+        )
+    };
+    let told = exposed(&open, "others (mode 777)");
+    let ran = sandbox.run("bk-auto --now a b c");
+    assert_eq!((ran.status, ran.records().len()), (1, 2), "{ran:#?}");
+    assert_eq!(ran.stderr, format!("bk-auto: the job 'b' failed: {told}\n"));
+    sandbox.ok("test -e ran-a; test ! -e ran-b; test -e ran-c; test -z \"$(ls -A open)\"");
+    assert!(
+        sandbox.ledger().contains(&format!("auto failed {told}")),
+        "{:#?}",
+        sandbox.ledger()
+    );
+    let archives = sandbox.home().join("archives");
+    sandbox.ok("chmod 770 home/archives; chmod 1777 open");
+    let ran = sandbox.run("bk-auto --now a b c");
+    assert_eq!((ran.status, ran.records().len()), (1, 2), "{ran:#?}");
+    let told = exposed(&archives, "its group (mode 770)");
+    assert_eq!(ran.stderr, format!("bk-auto: the job 'a' failed: {told}\n"));
+    sandbox.ok("chmod go-w home/archives; bk-auto --now a");
+    if sandbox.run("chown 65534 home/archives").status == 0 {
+        let ran = sandbox.run("bk-auto --now a");
+        ran.fails(1, &format!(
+            "bk-auto: the job 'a' failed: its storage '{}' belongs to the user 65534, who may change what root relies on: give it to root with chown\n",
+            archives.display()
+        ));
+    }
+}

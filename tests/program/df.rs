@@ -104,7 +104,7 @@ fn an_empty_catalog_has_its_storage_directory() {
 #[test]
 fn a_mistake_is_told_before_the_catalog_is_opened() {
     let sandbox = Sandbox::new();
-    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
+    let known = "write free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
     for (flags, said) in [
         (
             "--warn 'free>20G'",
@@ -158,6 +158,8 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
     ran.fails(4, &format!(
         "{gone}bk-df: warning: free<1: '{there}' cannot be looked at\nbk-df: failure: missing>1: 0 missing, 2 offline\n"
     ));
+    let away = sandbox.run("bk-df --warn 'offline>2' --fail 'offline>1'");
+    away.fails(4, &format!("{gone}bk-df: failure: offline>1: 2 offline\n"));
     let (total, each) = ran.file_systems();
     assert_eq!((each.len(), &total["missing_count"]), (2, &json!(0)));
     assert_eq!(total["offline_count"], 2);

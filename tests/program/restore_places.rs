@@ -83,6 +83,20 @@ fn archives_below_are_not_taken_away() {
     ran.fails(1, &format!("bk-restore: cannot restore 'a': '{dir}/src' cannot be exchanged: bk's archives in '{storage}' would go with what was there; '-C / --into-existing --overwrite' leaves them where they are\n"));
 }
 
+/// Also those of other backups, wherever they are; what they were moved away from is nobody's loss.
+#[test]
+fn archives_of_other_backups_below_are_not_taken_away() {
+    let sandbox = Sandbox::new();
+    let dir = dir(&sandbox);
+    sandbox.write("src/f", "one\n");
+    sandbox.ok("bk-create -n a $PWD/src; bk-create --storage src/copies -n b $PWD/src/f");
+    let refused = format!(
+        "bk-restore: cannot restore 'a': '{dir}/src' cannot be exchanged: bk's archives in '{dir}/src/copies' would go with what was there; '-C / --into-existing --overwrite' leaves them where they are\n"
+    );
+    sandbox.run("bk-restore --to-source a").fails(1, &refused);
+    sandbox.ok("test -s src/copies/b.tar.gz; bk-mv b elsewhere; bk-restore --to-source a");
+}
+
 #[test]
 fn what_was_excluded_is_named_before_it_goes() {
     let sandbox = Sandbox::new();

@@ -124,8 +124,22 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     disk.run("bk-create --storage $PWD/disk -n d app")
         .fails(1, &refused("bk-create", none));
     disk.ok("test ! -e disk; mkdir disk");
+    let ran = disk.run("bk-create --storage $PWD/disk --estimate app");
+    ran.fails(1, &refused("bk-create", NO_MARKER));
+    assert_eq!(
+        (ran.stdout.as_str(), &*disk.ok("ls -A disk").stdout),
+        ("", "")
+    );
+    let anew = |count: usize| {
+        format!(
+            "bk-create: warning: the storage '{}' is begun anew without {count} of its archives, which count as missing from now on: 'bk-ls --missing' lists them, bk-rm gives them up; if its disk is only away, mount it and begin it anew there once more\n",
+            dir.display()
+        )
+    };
     // What was begun anew is another storage, to both.
-    disk.ok("bk-create --storage $PWD/disk --init-storage -n d app");
+    let begun = "bk-create --storage $PWD/disk --init-storage";
+    assert_eq!(disk.ok(&format!("{begun} --estimate app")).stderr, "");
+    assert_eq!(disk.ok(&format!("{begun} -n d app")).stderr, anew(3));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed missing") && states_now.contains("d completed available"),
@@ -135,7 +149,7 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     let other = "its '.bk-storage' is that of another storage";
     disk.run("bk-create --storage $PWD/disk -n e app")
         .fails(1, &refused("bk-create", other));
-    disk.ok("bk-create --storage $PWD/disk --init-storage -n e app");
+    assert_eq!(disk.ok(&format!("{begun} -n e app")).stderr, anew(1));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed available") && states_now.contains("d completed missing"),
@@ -404,4 +418,48 @@ fn a_marker_is_looked_at_once() {
     let begin = Instant::now();
     sandbox.ok("bk-set --description x seed");
     println!("a write: {:?}", begin.elapsed());
+}
+
+/// A storage that hangs: a program that waits for it holds nobody else up.
+#[test]
+fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app >/dev/null; bk-create --storage $PWD/store -n b app >/dev/null");
+    let store = sandbox.path("store");
+    let store = store.display();
+    let archives = sandbox.home().join("archives");
+    let archives = archives.display();
+    // Where a storage is marked that was none, and where a name is looked for.
+    for (line, place) in [
+        ("bk-set --description x a", format!("{store}/.bk-storage")),
+        ("bk-set --description x a", format!("{store}/b.tar.gz")),
+        ("bk-create -n c app", format!("{archives}/c.tar.gz")),
+    ] {
+        sandbox.sql("DELETE FROM storages WHERE path LIKE '%/store'");
+        let ran = sandbox.run(&format!(
+            "rm -f trace {store}/.bk-storage
+             strace -f -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
+             for n in {{1..1000}}; do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.01; done
+             bk-rm --lock-timeout 300ms no-such 2>&1
+             bk-ls --lock-timeout 300ms a >/dev/null
+             pid=$(cat /proc/$strace/task/$strace/children)
+             while kill -CONT $pid 2>/dev/null; do sleep 0.01; done; wait $strace || cat err"
+        ));
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.as_str()),
+            ("bk-rm: there is no backup 'no-such'\n", ""),
+            "{place}: {ran:#?}"
+        );
+        sandbox.ok(&format!("test -s {store}/.bk-storage"));
+    }
+    sandbox.ok("rm -r store");
+    assert_eq!(
+        sandbox
+            .ok("bk-ls --offline --json 2>/dev/null | jq -r .backup_name")
+            .stdout,
+        "b\n"
+    );
 }

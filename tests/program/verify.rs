@@ -409,3 +409,21 @@ fn other_metadata_stays() {
     );
     assert_eq!(before, after);
 }
+
+/// Nobody can tell how long ago it was.
+#[test]
+fn a_verification_from_the_future_makes_none_superfluous() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok(
+        "bk-create -n a app >/dev/null; bk-create -n b app >/dev/null; bk-verify a b >/dev/null",
+    );
+    sandbox.sql(
+        r#"UPDATE backup_records SET backup_metadata = json_merge_patch(backup_metadata,
+             '{"last_verified":{"at":"2199-01-01T00:00:00Z","level":"sha256","ok":true},"last_checks":{"sha256":"2199-01-01T00:00:00Z"}}')
+           WHERE backup_name = 'b'"#,
+    );
+    let due = sandbox.ok("bk-verify --older-than-check 30d");
+    assert_eq!(due.record()["backup_name"], "b");
+    // Its time is known again.
+    assert_eq!(sandbox.ok("bk-verify --older-than-check 30d").stdout, "");
+}

@@ -151,7 +151,7 @@ fn completed(attempt: &Backup, archive: &Backup) -> Backup {
     record.file_count = archive.file_count;
     record.backup_hash.clone_from(&archive.backup_hash);
     record.backup_metadata.shift_remove("failure");
-    for key in ["content_bytes", "damaged"] {
+    for key in ["content_bytes", "damaged", "archive_notes"] {
         if let Some(value) = archive.backup_metadata.get(key) {
             record.backup_metadata.insert(key.into(), value.clone());
         }

@@ -129,6 +129,12 @@ impl Job {
         }
     }
 
+    /// The storage that its flags name; the last one counts.
+    pub(crate) fn storage(&self) -> Option<&str> {
+        let mut flags = self.create_flags.iter().rev();
+        flags.find_map(|flag| flag.strip_prefix("--storage="))
+    }
+
     /// The line that bk-create is given: what the job asks for, and which job it is.
     pub(crate) fn to_create(&self) -> Map<String, Value> {
         let mut request = self.request.clone();

@@ -16,6 +16,7 @@ use bk_schema::losses;
 use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
+use bk_store::storage;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -108,7 +109,8 @@ impl Runner {
     fn perform(&self, job: &Job) -> Outcome {
         let mut outcome = Outcome::default();
         let made = self
-            .before(job)
+            .check_storage(job)
+            .and_then(|()| self.before(job))
             .and_then(|()| self.create(job, &mut outcome));
         if let Err(error) = made {
             outcome.reasons.push(one_line(&format!("{error:#}")));
@@ -134,6 +136,18 @@ impl Runner {
             }
         }
         outcome
+    }
+
+    /// What others put in the place of an archive, or take away, the retention would build upon.
+    fn check_storage(&self, job: &Job) -> Result<()> {
+        let dir = match job.storage() {
+            Some(dir) => std::path::absolute(dir)?,
+            None => catalog::read(&self.home, |session| session.storage_dir())?,
+        };
+        match storage::exposed(&dir) {
+            Some(exposed) => bail!("its storage '{}' {exposed}", dir.display()),
+            None => Ok(()),
+        }
     }
 
     fn before(&self, job: &Job) -> Result<()> {

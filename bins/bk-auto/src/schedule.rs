@@ -17,6 +17,23 @@ const CORRECTION_MINUTES: i32 = 3 * 60;
 /// The least that there is.
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
+/// Each field with the names that may stand for its numbers.
+const FIELDS: [(&str, &[&str]); 5] = [
+    ("minute", &[]),
+    ("hour", &[]),
+    ("day of the month", &[]),
+    (
+        "month",
+        &[
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+        ],
+    ),
+    (
+        "day of the week",
+        &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+    ),
+];
+
 /// A cron expression with five fields, or a nickname such as `@daily`.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -60,9 +77,10 @@ impl Schedule {
             count == 5 || text.starts_with('@'),
             "'{shown}' has {count} fields, not five: minute, hour, day of the month, month, day of the week"
         );
+        check_words(text)?;
         let is_star = |number: usize| {
             let field = text.split_whitespace().nth(number);
-            field.is_some_and(|field| field.starts_with(['*', '?']))
+            field.is_some_and(|field| field.starts_with('*'))
         };
         // A star with a step is a star all the same: the day has to meet both fields.
         let parser = CronParser::builder()
@@ -163,6 +181,29 @@ impl Stretch {
     }
 }
 
+/// What the library takes and crontab(5) does not know is refused: it would mean something else
+/// to whoever reads it, or nothing to cron(8).
+fn check_words(text: &str) -> Result<()> {
+    if text.starts_with('@') {
+        return Ok(());
+    }
+    for (field, (name, words)) in text.split_whitespace().zip(FIELDS) {
+        let is_word = |part: &str| {
+            let is_name = words.iter().any(|word| word.eq_ignore_ascii_case(part));
+            part.bytes().all(|byte| byte.is_ascii_digit()) || is_name
+        };
+        let mut parts = field.split([',', '-', '/', '*']);
+        if let Some(part) = parts.find(|part| !is_word(part)) {
+            bail!(
+                "'{}' is no cron expression: crontab(5) has no '{}' in the {name}",
+                text.escape_debug(),
+                part.escape_debug()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The words of the library, without its own terms.
 fn words(error: &CronError) -> String {
     let text = match error {
@@ -218,6 +259,34 @@ mod tests {
                 "'60 0 * * *' is no cron expression: number out of bounds",
             ),
             (
+                "0 0 L * *",
+                "'0 0 L * *' is no cron expression: crontab(5) has no 'L' in the day of the month",
+            ),
+            (
+                "0 0 15W * *",
+                "'0 0 15W * *' is no cron expression: crontab(5) has no '15W' in the day of the month",
+            ),
+            (
+                "0 0 ? * *",
+                "'0 0 ? * *' is no cron expression: crontab(5) has no '?' in the day of the month",
+            ),
+            (
+                "0 0 * * 5#2",
+                "'0 0 * * 5#2' is no cron expression: crontab(5) has no '5#2' in the day of the week",
+            ),
+            (
+                "0 0 * * fril",
+                "'0 0 * * fril' is no cron expression: crontab(5) has no 'fril' in the day of the week",
+            ),
+            (
+                "0 0 * mon *",
+                "'0 0 * mon *' is no cron expression: crontab(5) has no 'mon' in the month",
+            ),
+            (
+                "+5 0 * * *",
+                "'+5 0 * * *' is no cron expression: crontab(5) has no '+5' in the minute",
+            ),
+            (
                 "@reboot",
                 "'@reboot' is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually",
             ),
@@ -228,8 +297,8 @@ mod tests {
             "0 0 29 2 *",
             "*/15 8-18 * * mon-fri",
             "0 0 1,15 * *",
+            "0 0 1 JAN Sun-tue,7",
             "@weekly",
-            "0 0 L * *",
         ] {
             Schedule::parse(text).unwrap();
         }

@@ -3,6 +3,7 @@
 //! The catalog is open twice and briefly for each backup, and never while a source, the archive
 //! or a pipe is touched.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
@@ -34,7 +35,7 @@ use serde_json::json;
 
 use crate::facts::{completed, metadata};
 use crate::flags::{PROGRAM, Settings};
-use crate::names::free_name;
+use crate::names::Names;
 use crate::prospect::{Known, Prospect, lossy, own_directories};
 use crate::request::Request;
 use crate::watch::{Problems, Watch};
@@ -333,14 +334,39 @@ impl Creation {
         }
     }
 
-    /// Chooses the name and adds the row `creating`; its partial is made and locked before
-    /// another process can see the row, which would else take it for one of the dead.
+    /// Chooses the name and adds the row `creating`. Where others take names meanwhile, it looks
+    /// for more.
     fn begin(
         &self,
         request: &Request,
         prospect: &Prospect,
         storage: Option<Storage>,
     ) -> Result<(Backup, Result<Partial>)> {
+        let taken = match &request.name {
+            None => self.known.as_ref().map(Known::taken).unwrap_or_default(),
+            Some(_) => HashSet::new(),
+        };
+        let mut names = Names::new(request, &prospect.storage, self.home.now, taken);
+        loop {
+            let candidates = names.look()?;
+            let begun = self.insert(request, prospect, storage.as_ref(), |session| {
+                names.choose(session, &candidates)
+            })?;
+            if let Some(begun) = begun {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// Adds the row; its partial is made and locked before another process can see the row, which
+    /// would else take it for one of the dead. `None` where there is no name for it.
+    fn insert(
+        &self,
+        request: &Request,
+        prospect: &Prospect,
+        storage: Option<&Storage>,
+        choose: impl FnOnce(&Session<'_>) -> Result<Option<String>>,
+    ) -> Result<Option<(Backup, Result<Partial>)>> {
         let insert = |session: &Session<'_>| {
             self.signals.hold();
             let is_moved = self.settings.storage.is_none()
@@ -348,36 +374,44 @@ impl Creation {
             if is_moved {
                 return Err(Moved.into());
             }
-            let name = free_name(session, request, &prospect.storage, self.home.now)?;
-            let backup = Backup {
-                id: 0,
-                backup_path: format!("{}/{name}.tar.gz", prospect.estimate.storage),
-                backup_name: name,
-                backup_type: request.backup_type,
-                status: Status::Creating,
-                source_version: request.source_version.clone(),
-                backup_size: None,
-                file_count: None,
-                compression_type: "gzip".into(),
-                backup_hash: None,
-                description: request.description.clone(),
-                backup_metadata: metadata(request, prospect, &self.settings, session.host()?.name),
-                protected: request.protected,
-                created_at: self.home.now,
-                expires_at: request.expires_at,
+            let Some(name) = choose(session)? else {
+                return Ok(None);
             };
+            let backup = self.record(request, prospect, name, session.host()?.name);
             ensure!(
                 Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
                 "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
                 backup.backup_name
             );
             storage.iter().try_for_each(|it| session.keep_storage(it))?;
-            session.insert(&backup)
+            session.insert(&backup).map(Some)
         };
         catalog::write_then(&self.home, insert, |backup| {
-            let partial = Partial::make(Path::new(&backup.backup_path));
-            Ok((backup, partial))
+            Ok(backup.map(|backup| {
+                let partial = Partial::make(Path::new(&backup.backup_path));
+                (backup, partial)
+            }))
         })
+    }
+
+    fn record(&self, request: &Request, prospect: &Prospect, name: String, host: String) -> Backup {
+        Backup {
+            id: 0,
+            backup_path: format!("{}/{name}.tar.gz", prospect.estimate.storage),
+            backup_name: name,
+            backup_type: request.backup_type,
+            status: Status::Creating,
+            source_version: request.source_version.clone(),
+            backup_size: None,
+            file_count: None,
+            compression_type: "gzip".into(),
+            backup_hash: None,
+            description: request.description.clone(),
+            backup_metadata: metadata(request, prospect, &self.settings, host),
+            protected: request.protected,
+            created_at: self.home.now,
+            expires_at: request.expires_at,
+        }
     }
 
     fn complete(

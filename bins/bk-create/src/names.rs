@@ -1,10 +1,12 @@
-//! The name of a backup that is to be made, chosen while the catalog is held.
+//! The name of a backup that is to be made: files are looked for before the catalog is held,
+//! records while it is.
 //!
-//! Looks at the storage directory for files that have it.
+//! Knows nothing of what becomes of a name.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use bk_schema::event::Event;
 use bk_schema::record::Status;
 use bk_store::archives::partial::partial_path;
@@ -14,45 +16,101 @@ use serde_json::json;
 
 use crate::request::Request;
 
-/// The name that was asked for, or the default one with `_2` and so on where that is taken. A
-/// failed attempt does not keep its name from the next one.
-pub(crate) fn free_name(
-    session: &Session<'_>,
-    request: &Request,
-    storage: &Path,
-    now: Timestamp,
-) -> Result<String> {
-    let wanted = match &request.name {
-        Some(name) => name.clone(),
-        None => request.default_name(now),
-    };
-    if request.name.is_some() {
-        make_room(session, &wanted)?;
+/// How many numbered names are looked at before a session: others may take some meanwhile.
+const CANDIDATES: usize = 8;
+const NUMBERS: std::ops::Range<u32> = 2..100_000;
+
+/// The name that was asked for, or the default one with `_2` and so on where that is taken.
+pub(crate) struct Names<'a> {
+    storage: &'a Path,
+    wanted: String,
+    is_given: bool,
+    /// Those of records, and the places of their archives.
+    taken: HashSet<String>,
+}
+
+impl<'a> Names<'a> {
+    /// `taken` is what earlier sessions told of records; the others are for a session to find.
+    pub(crate) fn new(
+        request: &Request,
+        storage: &'a Path,
+        now: Timestamp,
+        taken: HashSet<String>,
+    ) -> Self {
+        let given = request.name.clone();
+        Self {
+            storage,
+            is_given: given.is_some(),
+            wanted: given.unwrap_or_else(|| request.default_name(now)),
+            taken,
+        }
     }
-    let archive = |name: &str| storage.join(format!("{name}.tar.gz"));
-    // The archive's own path begins so, and those with a number.
-    let begin = storage.join(&wanted);
-    let (names, paths) = session.taken_beginning(&wanted, &begin.to_string_lossy())?;
-    let is_free = |name: &str| {
-        let archive = archive(name);
-        let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-        !names.contains(name)
-            && !paths.contains(&*archive.to_string_lossy())
-            && !on_disk(&archive)
-            && !on_disk(&partial_path(&archive))
-    };
-    if is_free(&wanted) {
-        return Ok(wanted);
+
+    fn archive(&self, name: &str) -> String {
+        let archive = self.storage.join(format!("{name}.tar.gz"));
+        archive.to_string_lossy().into_owned()
     }
-    ensure!(
-        request.name.is_none(),
-        "cannot create '{wanted}': the name is taken, by a backup or by a file in '{}'",
-        storage.display()
-    );
-    let mut numbered = (2..100_000).map(|number| format!("{wanted}_{number}"));
-    match numbered.find(|name| is_free(name)) {
-        Some(name) => Ok(name),
-        None => bail!("cannot create '{wanted}': the name and all numbers after it are taken"),
+
+    /// Whether neither a record that is known nor its archive has the name.
+    fn is_free(&self, name: &str) -> bool {
+        !self.taken.contains(name) && !self.taken.contains(&self.archive(name))
+    }
+
+    /// The names that no file has, of which a session may take the first that no record has.
+    ///
+    /// # Errors
+    /// None is left.
+    pub(crate) fn look(&self) -> Result<Vec<String>> {
+        let has_no_file = |name: &String| {
+            let archive = self.archive(name);
+            let on_disk = |path: &Path| path.symlink_metadata().is_ok();
+            !on_disk(Path::new(&archive)) && !on_disk(&partial_path(Path::new(&archive)))
+        };
+        // A failed attempt does not keep its name from the next one: a session tells.
+        if self.is_given {
+            ensure!(has_no_file(&self.wanted), self.refusal());
+            return Ok(vec![self.wanted.clone()]);
+        }
+        let numbered = NUMBERS.map(|number| format!("{}_{number}", self.wanted));
+        let names = std::iter::once(self.wanted.clone()).chain(numbered);
+        let free = names.filter(|name| self.is_free(name)).filter(has_no_file);
+        let free: Vec<_> = free.take(CANDIDATES).collect();
+        ensure!(
+            !free.is_empty(),
+            "cannot create '{}': the name and all numbers after it are taken",
+            self.wanted
+        );
+        Ok(free)
+    }
+
+    /// The first of these that no record has; `None` where the names of records are others than
+    /// was known, and files are to be looked for again.
+    ///
+    /// # Errors
+    /// Those of the catalog; a name that was asked for and is taken.
+    pub(crate) fn choose(
+        &mut self,
+        session: &Session<'_>,
+        candidates: &[String],
+    ) -> Result<Option<String>> {
+        if self.is_given {
+            make_room(session, &self.wanted)?;
+        }
+        // The archive's own path begins so, and those with a number.
+        let begin = self.storage.join(&self.wanted);
+        let (names, paths) = session.taken_beginning(&self.wanted, &begin.to_string_lossy())?;
+        self.taken = names.into_iter().chain(paths).collect();
+        let free = candidates.iter().find(|name| self.is_free(name)).cloned();
+        ensure!(free.is_some() || !self.is_given, self.refusal());
+        Ok(free)
+    }
+
+    fn refusal(&self) -> String {
+        format!(
+            "cannot create '{}': the name is taken, by a backup or by a file in '{}'",
+            self.wanted,
+            self.storage.display()
+        )
     }
 }
 

@@ -71,6 +71,12 @@ impl Known {
         self.backups.push(backup.clone());
     }
 
+    /// The names of all records and the places of their archives.
+    pub(crate) fn taken(&self) -> HashSet<String> {
+        let both = |it: &Backup| [it.backup_name.clone(), it.backup_path.clone()];
+        self.backups.iter().flat_map(both).collect()
+    }
+
     /// Whether the newest backup of these sources tells that attributes were hidden.
     fn tells_hidden(&self, sources: &Value) -> bool {
         let mut backups = self.backups.iter().rev();

@@ -1,7 +1,7 @@
 //! Which thresholds hold: a pure function.
 //!
-//! Free space and days are judged for each file system; age, verification, failures, problems and
-//! missing archives for all backups together, as an old disk is to have no new backups.
+//! Free space and days are judged for each file system; age, verification, failures, problems,
+//! missing and offline archives for all backups together, as an old disk is to have no new backups.
 
 use bk_cli::units::human_size;
 
@@ -136,6 +136,10 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
                 0 => format!("{count} missing"),
                 _ => format!("{missing} missing, {offline} offline"),
             }
+        }
+        Limit::Offline(most) => {
+            let count = Some(summary.offline_count).filter(|count| *count > most)?;
+            format!("{count} offline")
         }
         Limit::Problems(most) => {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;

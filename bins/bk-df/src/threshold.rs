@@ -9,8 +9,7 @@ use jiff::{Span, Timestamp};
 use serde::Serialize;
 
 /// What can be said.
-const KNOWN: &str =
-    "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, problems>N";
+const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +40,8 @@ pub(crate) enum Limit {
     Unverified(Timestamp),
     Failed(u64),
     Missing(u64),
+    /// Of those, so many whose storage is not there.
+    Offline(u64),
     /// So many places that the newest backups lack.
     Problems(u64),
 }
@@ -112,6 +113,7 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         ("unverified", ">") => span().map(Limit::Unverified),
         ("failed", ">") => number(value).map(Limit::Failed),
         ("missing", ">") => number(value).map(Limit::Missing),
+        ("offline", ">") => number(value).map(Limit::Offline),
         ("problems", ">") => number(value).map(Limit::Problems),
         _ => None,
     };
@@ -151,6 +153,7 @@ mod tests {
             ("unverified>30h", Limit::Unverified(hours(30))),
             ("failed>0", Limit::Failed(0)),
             ("missing>12", Limit::Missing(12)),
+            ("offline>0", Limit::Offline(0)),
             ("problems>0", Limit::Problems(0)),
         ] {
             assert_eq!(parse(spec, now()).unwrap(), limit, "{spec}");
@@ -202,6 +205,7 @@ mod tests {
             "failed>",
             "missing<1",
             "missing>1k",
+            "offline<1",
             "problems<1",
             "problems>-1",
             "size>1G",
@@ -216,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing|problems)?[<>=]?.{0,8}") {
+        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing|offline|problems)?[<>=]?.{0,8}") {
             let _ = parse(&spec, now());
         }
     }

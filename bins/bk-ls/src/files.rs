@@ -220,7 +220,6 @@ fn kind(kind: &Kind) -> (char, &'static str) {
         Kind::Fifo => ('p', "fifo"),
         Kind::CharDevice(..) => ('c', "char-device"),
         Kind::BlockDevice(..) => ('b', "block-device"),
-        Kind::Unknown(_) => ('?', "unknown"),
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use bk_schema::clock;
 use bk_schema::losses;
 use bk_schema::record::{Backup, Status};
+use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -239,7 +240,9 @@ impl<'a> Judgement<'a> {
         // What has no file at all may be of a place where nothing was mounted.
         let is_whole = |at: &&usize| {
             let backup = self.backup(**at);
-            losses::count(backup) == 0 && backup.file_count.is_some_and(|count| count > 0)
+            !LastVerified::is_bad(backup)
+                && losses::count(backup) == 0
+                && backup.file_count.is_some_and(|count| count > 0)
         };
         if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {
             self.hold(*whole, "newest that lacks nothing");

@@ -19,6 +19,7 @@ pub(crate) struct Round {
     /// Those last verified before it.
     before: Option<Timestamp>,
     limit: Option<usize>,
+    now: Timestamp,
 }
 
 impl Round {
@@ -45,14 +46,16 @@ impl Round {
             level,
             before,
             limit,
+            now,
         }))
     }
 
     /// The completed ones that are due, those first that were never verified, then those that
-    /// were longest ago. A verification that was less thorough counts as none.
+    /// were longest ago. A verification that was less thorough counts as none, and so does one
+    /// from the future: nobody can tell how long ago it was.
     pub(crate) fn choose(&self, all: Vec<Backup>) -> Vec<Backup> {
         let levels = self.level.and_deeper();
-        let verified_at = |backup: &Backup| LastVerified::time_at(backup, levels);
+        let verified_at = |backup: &Backup| LastVerified::time_at(backup, levels, self.now);
         let is_due = |backup: &Backup| {
             let at = verified_at(backup);
             backup.status == Status::Completed
@@ -118,6 +121,7 @@ mod tests {
             level,
             before: before.map(|time| time.parse().unwrap()),
             limit,
+            now: "2026-05-01T00:00:00Z".parse().unwrap(),
         };
         assert_eq!(ids(round(Level::Quick, None, None)), [5, 6, 2, 1, 3]);
         assert_eq!(ids(round(Level::Sha256, None, None)), [3, 5, 6, 2, 1]);

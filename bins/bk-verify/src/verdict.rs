@@ -12,7 +12,7 @@ use bk_archive::read::check;
 use bk_archive::read::finding::Finding;
 use bk_cli::{Arguments, UsageError, one_line};
 use bk_schema::record::Backup;
-use bk_schema::verified::LEVELS;
+use bk_schema::verified::{DAMAGED, LEVELS};
 use bk_store::archives;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -215,7 +215,11 @@ fn look(
 ) -> io::Result<Option<(Option<u64>, Vec<Problem>)>> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let (whole, file_count, found) = match level {
-        Level::Quick => return Ok(Some((Some(bytes), size_problem(backup, bytes)))),
+        Level::Quick => {
+            let mut problems = size_problem(backup, bytes);
+            problems.extend(known_damage(backup));
+            return Ok(Some((Some(bytes), problems)));
+        }
         Level::Sha256 => match hashed::whole(file, go_on) {
             Ok(None) => return Ok(None),
             Ok(whole) => (whole, None, Vec::new()),
@@ -232,6 +236,9 @@ fn look(
     };
     let mut problems = size_problem(backup, whole.as_ref().map_or(bytes, |whole| whole.bytes));
     problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));
+    if level < Level::Deep {
+        problems.extend(known_damage(backup));
+    }
     problems.extend(found);
     problems.extend(file_count.and_then(|count| count_problem(backup, count)));
     Ok(Some((whole.map(|whole| whole.bytes), problems)))
@@ -245,6 +252,13 @@ fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {
         Problem::new("size-mismatch", reason)
     };
     wrong.map(problem).into_iter().collect()
+}
+
+/// What size and SHA-256 cannot show, as they are those of the damaged archive.
+fn known_damage(backup: &Backup) -> Option<Problem> {
+    let damage = backup.backup_metadata.get(DAMAGED)?.as_str()?;
+    let reason = format!("its archive was damaged when it was adopted: {damage}");
+    Some(Problem::new("damaged", reason))
 }
 
 fn hash_problem(backup: &Backup, whole: &Whole) -> Option<Problem> {

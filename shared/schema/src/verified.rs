@@ -14,6 +14,8 @@ const KEY: &str = "last_verified";
 /// The time of the last verification at each level, so that a quick one does not hide when the
 /// last deep one was.
 const LEVELS_KEY: &str = "last_checks";
+/// How an archive was damaged when it was adopted all the same.
+pub const DAMAGED: &str = "damaged";
 
 /// The levels of a verification, each more thorough than the one before.
 pub static LEVELS: [&str; 3] = ["quick", "sha256", "deep"];
@@ -47,14 +49,26 @@ impl LastVerified {
         (!clock::is_to_come(last.at, now)).then_some(last.at)
     }
 
-    /// When a record was last verified at one of these levels, whatever came of it.
+    /// Whether an archive is known to be bad: by its last verification, or since it was adopted,
+    /// which only a look at all that is inside can take back.
     #[must_use]
-    pub fn time_at(backup: &Backup, levels: &[&str]) -> Option<Timestamp> {
+    pub fn is_bad(backup: &Backup) -> bool {
+        let was_damaged = backup.backup_metadata.contains_key(DAMAGED);
+        let last = Self::of(backup);
+        let is_deep = |it: &Self| it.rank() + 1 == LEVELS.len();
+        last.map_or(was_damaged, |it| !it.ok || (was_damaged && !is_deep(&it)))
+    }
+
+    /// When a record was last verified at one of these levels, whatever came of it, as far as
+    /// that time can be believed.
+    #[must_use]
+    pub fn time_at(backup: &Backup, levels: &[&str], now: Timestamp) -> Option<Timestamp> {
         let newest = Self::of(backup).filter(|last| levels.contains(&last.level.as_str()));
         let times = backup.backup_metadata.get(LEVELS_KEY);
         let time = |level: &&str| times?.get(level)?.as_str()?.parse().ok();
         let all = levels.iter().filter_map(time);
-        all.chain(newest.map(|last| last.at)).max()
+        let all = all.chain(newest.map(|last| last.at));
+        all.filter(|at| !clock::is_to_come(*at, now)).max()
     }
 
     /// Of an unknown level, as a quick one.

@@ -4,7 +4,7 @@
 //! values, so that nobody can hold the catalog while touching a pipe, a terminal or an archive.
 //! Knows no query and no archive format; recovery alone touches archives, by their paths.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use bk_schema::lines::Line;
 use bk_schema::migrations::NEWEST;
 
@@ -15,7 +15,8 @@ use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
 use crate::session::Session;
 use crate::storage::exposed;
-use crate::{recovery, version};
+use crate::storage_table::Archive;
+use crate::{recovery, storage_table, version};
 
 /// Runs one read transaction, after it has upgraded the catalog where that is an older one.
 ///
@@ -81,13 +82,15 @@ pub fn write_then<T, U>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
     then: impl FnOnce(T) -> Result<U>,
 ) -> Result<U> {
-    privately(|| {
+    let (value, unmarked) = privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
-        let value = transact(home, &mut backoff, &[], work)?;
+        let (value, unmarked) = transact(home, &mut backoff, &[], work)?;
         spare::lay_by(home);
-        then(value)
-    })
+        Ok::<_, Error>((then(value)?, unmarked))
+    })?;
+    mark(home, unmarked);
+    Ok(value)
 }
 
 /// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
@@ -101,12 +104,31 @@ pub fn write_removal<T>(
     work: impl FnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     check_there(home)?;
-    privately(|| {
+    let (value, unmarked) = privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
         spare::give_up(home);
         transact(home, &mut backoff, own, work)
-    })
+    })?;
+    mark(home, unmarked);
+    Ok(value)
+}
+
+/// Marks the storages that a session found without a marker, once the catalog is left: whoever
+/// waits for a storage that hangs is to hold up nobody else.
+fn mark(home: &Home, unmarked: Vec<Archive>) {
+    let marked = storage_table::mark_all(unmarked);
+    if marked.is_empty() {
+        return;
+    }
+    // The next session that writes finds the marker and tries it again.
+    let _ = privately(|| {
+        let mut backoff = Backoff::new(home.lock_timeout);
+        let _lock = lock_to_write(home, &mut backoff)?;
+        transact(home, &mut backoff, &[], |session| {
+            session.keep_marked(&marked)
+        })
+    });
 }
 
 fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
@@ -123,12 +145,13 @@ fn lock_to_write(home: &Home, backoff: &mut Backoff) -> Result<Lock> {
     Ok(lock)
 }
 
+/// The value of `work`, and the archives in directories that are no storages yet.
 fn transact<T>(
     home: &Home,
     backoff: &mut Backoff,
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,
-) -> Result<T> {
+) -> Result<(T, Vec<Archive>)> {
     if !home.has_catalog() {
         version::create(home, backoff)?;
     }
@@ -144,10 +167,11 @@ fn transact<T>(
         session.settle_host()?;
         let value = work(&session)?;
         // Not in each part of a long removal, which brings no archive anywhere.
-        if own.is_empty() {
-            session.mark_storages()?;
-        }
-        Ok(value)
+        let unmarked = match own {
+            [] => session.unmarked()?,
+            _ => Vec::new(),
+        };
+        Ok((value, unmarked))
     })?;
     session.close()?;
     sync_dir(&home.dir)?;

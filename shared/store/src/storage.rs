@@ -223,8 +223,9 @@ impl Storages {
         archives: impl IntoIterator<Item = &'a str>,
         anew: bool,
     ) -> Result<Option<Storage>> {
-        if !anew {
-            self.check_before(dir, archives)?;
+        match anew {
+            false => self.check_before(dir, archives)?,
+            true => self.tell_lost(dir, archives),
         }
         let known = self.known().ids.get(dir).cloned();
         make_storage(dir)?;
@@ -249,7 +250,20 @@ impl Storages {
         Ok((known.as_deref() != Some(id.as_str())).then_some(Storage { dir, id }))
     }
 
+    /// What was there before and is not, from here on counts as missing.
+    fn tell_lost<'a>(&self, dir: &Path, archives: impl IntoIterator<Item = &'a str>) {
+        let is_lost = |path: &&str| !Path::new(path).exists();
+        let lost = archives.into_iter().filter(is_lost).count();
+        if lost > 0 {
+            self.tell(&format!(
+                "warning: the storage '{}' is begun anew without {lost} of its archives, which count as missing from now on: 'bk-ls --missing' lists them, bk-rm gives them up; if its disk is only away, mount it and begin it anew there once more",
+                dir.display()
+            ));
+        }
+    }
+
     /// Before the directory itself is made: on a mount point, that would be the wrong one.
+    /// `archives` are those that the catalog has in it.
     ///
     /// # Errors
     /// A storage that is not there, with the remedy.

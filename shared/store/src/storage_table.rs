@@ -2,7 +2,8 @@
 //!
 //! Knows no archive but by its path; whether a storage is there, its module tells.
 
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use duckdb::params;
@@ -10,12 +11,15 @@ use duckdb::params;
 use crate::session::Session;
 use crate::storage::{Storage, mark};
 
+/// The place of an archive and its size in bytes.
+pub(crate) type Archive = (String, Option<i64>);
+
 impl Session<'_> {
     /// Every storage.
     ///
     /// # Errors
     /// Those of the query.
-    pub(crate) fn storages(&self) -> Result<Vec<Storage>> {
+    pub fn storages(&self) -> Result<Vec<Storage>> {
         let mut statement = self.connection.prepare("SELECT path, id FROM storages")?;
         let storages = statement.query_map([], |row| {
             Ok(Storage {
@@ -39,31 +43,32 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Marks the directories that hold an archive of a record and are no storages yet: those in
-    /// use since before there were markers, and those of adopted archives. Where bk may not
-    /// write, there is no marker.
+    /// The archives of completed records in directories that are no storages yet, newest first:
+    /// those in use since before there were markers, and those of adopted archives.
     ///
     /// # Errors
-    /// Those of the queries.
-    pub(crate) fn mark_storages(&self) -> Result<()> {
-        let sql = "SELECT DISTINCT parse_dirpath(backup_path, 'forward_slash') FROM backup_records \
-                   WHERE status = 'completed'";
+    /// Those of the query.
+    pub(crate) fn unmarked(&self) -> Result<Vec<Archive>> {
+        let sql = "SELECT backup_path, backup_size FROM backup_records WHERE status = 'completed' \
+                   AND parse_dirpath(backup_path, 'forward_slash') NOT IN (SELECT path FROM storages) \
+                   ORDER BY id DESC";
         let mut statement = self.connection.prepare(sql)?;
-        let dirs = statement.query_map([], |row| row.get(0))?;
-        let mut dirs: Vec<String> = dirs.collect::<Result<_, _>>()?;
-        dirs.retain(|dir| !self.home.storages.is_known(Path::new(dir)));
-        // On a full disk this can wait; the commit of a new key there may end the process.
-        if dirs.is_empty() || self.check_room().is_err() {
-            return Ok(());
-        }
-        for dir in dirs {
-            if self.holds_an_archive(&dir)?
-                && let Some(storage) = mark(&dir)
-            {
-                self.keep_storage(&storage)?;
-            }
-        }
-        Ok(())
+        let archives = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(archives.collect::<Result<_, _>>()?)
+    }
+
+    /// Keeps the ids of storages that were marked since an earlier session, but where another
+    /// process was faster.
+    ///
+    /// # Errors
+    /// Those of the queries; a full disk, where the commit of a new key may end the process.
+    pub(crate) fn keep_marked(&self, marked: &[Storage]) -> Result<()> {
+        self.check_room()?;
+        let is_new = |it: &&Storage| !self.home.storages.is_known(Path::new(&it.dir));
+        marked
+            .iter()
+            .filter(is_new)
+            .try_for_each(|it| self.keep_storage(it))
     }
 
     /// The places of the archives that a directory holds by the records, newest first.
@@ -79,20 +84,29 @@ impl Session<'_> {
         let is_in = |path: &String| Path::new(path).parent() == Some(dir);
         Ok(paths.into_iter().filter(is_in).collect())
     }
+}
 
-    /// Whether one of its files is that of a record, as far as stat tells.
-    fn holds_an_archive(&self, dir: &str) -> Result<bool> {
-        let sql = "SELECT backup_path, backup_size FROM backup_records WHERE status = 'completed' \
-                   AND parse_dirpath(backup_path, 'forward_slash') = ? ORDER BY id DESC";
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query([dir])?;
-        while let Some(row) = rows.next()? {
-            let (path, size): (String, Option<i64>) = (row.get(0)?, row.get(1)?);
-            let file = std::fs::metadata(path).ok().filter(|it| it.is_file());
-            if file.is_some_and(|it| size.is_none_or(|size| size.unsigned_abs() == it.len())) {
-                return Ok(true);
-            }
+/// Marks the directories that hold one of these archives, as far as stat tells; where bk may not
+/// write, there is no marker. Looks at storages, so that nobody holds the catalog meanwhile.
+pub(crate) fn mark_all(archives: Vec<Archive>) -> Vec<Storage> {
+    let mut marked: HashMap<PathBuf, Storage> = HashMap::new();
+    let mut unwritable = HashSet::new();
+    for (path, size) in archives {
+        let Some(dir) = Path::new(&path).parent() else {
+            continue;
+        };
+        if marked.contains_key(dir) || unwritable.contains(dir) || !is_archive(&path, size) {
+            continue;
         }
-        Ok(false)
+        match mark(&dir.to_string_lossy()) {
+            Some(storage) => drop(marked.insert(dir.to_owned(), storage)),
+            None => drop(unwritable.insert(dir.to_owned())),
+        }
     }
+    marked.into_values().collect()
+}
+
+fn is_archive(path: &str, size: Option<i64>) -> bool {
+    let file = std::fs::metadata(path).ok().filter(|it| it.is_file());
+    file.is_some_and(|it| size.is_none_or(|size| size.unsigned_abs() == it.len()))
 }

@@ -31,8 +31,6 @@ pub enum Kind {
     CharDevice(u32, u32),
     /// A block device: major, minor.
     BlockDevice(u32, u32),
-    /// Another program's own kind, by its type flag; the writer makes none.
-    Unknown(u8),
 }
 
 /// A run of data in a file with holes, in bytes.

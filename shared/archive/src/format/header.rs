@@ -147,7 +147,6 @@ fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
         Kind::BlockDevice(..) => (b'4', None),
         Kind::Directory => (b'5', None),
         Kind::Fifo => (b'6', None),
-        Kind::Unknown(flag) => (*flag, None),
     };
     header.set_entry_type(tar::EntryType::new(flag));
     if let Some(to) = link {

@@ -86,9 +86,6 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     /// The first difference.
     fn difference(&self, content: &mut dyn Read) -> Result<Option<String>> {
-        if matches!(self.entry.kind, Kind::Unknown(_)) {
-            return Ok(None);
-        }
         let (dir, name) = self.target.parent(self.at)?;
         let (wanted, _) = self.plan.rights.attributes(self.entry);
         let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -151,7 +148,7 @@ impl Comparison<'_> {
                 found == FileType::Symlink
                     && readlinkat(dir, name, Vec::new())?.to_bytes() == &target[..]
             }
-            Kind::HardLink(_) | Kind::Unknown(_) => true,
+            Kind::HardLink(_) => true,
         };
         Ok((!is_same).then(|| "it is something else, or leads elsewhere".to_owned()))
     }

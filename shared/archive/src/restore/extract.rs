@@ -271,7 +271,7 @@ impl Extraction<'_> {
                 let device = makedev(*major, *minor);
                 return self.node(entry, to, FileType::BlockDevice, device, &attributes);
             }
-            Kind::HardLink(_) | Kind::Unknown(_) => {}
+            Kind::HardLink(_) => {}
         }
         self.done.entries += 1;
         Ok(())
