@@ -21,10 +21,11 @@ use bk_schema::units::human_size;
 use serde_json::{Map, Value, json};
 
 use crate::flags::{Existing, PROGRAM, Settings, To};
+use crate::outcome::Outcome;
 use crate::print;
 use crate::trial;
 use crate::watch::{LeftOut, Watch};
-use crate::work::{Outcome, Work, is_in_order};
+use crate::work::{Work, is_in_order};
 
 /// The whole program.
 ///
