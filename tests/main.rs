@@ -52,7 +52,7 @@ mod crash {
     mod adopt_crash;
     mod adopt_faults;
     mod adopt_signals;
-    mod crash;
+    mod creation;
     mod faults;
     mod life_crash;
     mod life_crowd;
@@ -75,7 +75,7 @@ mod hostile {
     mod foreign;
     mod foreign_shipped;
     mod foreign_whole;
-    mod hostile;
+    mod outside;
     mod races;
     mod seek_hostile;
 }

@@ -288,65 +288,6 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
     }
 }
 
-/// Each is told, the rest is restored, and the status is 1, as with GNU tar, bsdtar and Python; a
-/// test says the same.
-#[test]
-fn an_entry_that_cannot_be_made_keeps_no_other_from_being_restored() {
-    let new = || Tarball::new();
-    let long = "n".repeat(300);
-    for (name, why, tar) in [
-        (
-            "h",
-            "a hard link leads to 'not/there', which the archive does not hold",
-            new().hardlink("h", "not/there"),
-        ),
-        (
-            "h",
-            "it is a hard link to a directory",
-            new().dir("d").hardlink("h", "d"),
-        ),
-        (
-            "h",
-            "it is a hard link to a directory",
-            new().hardlink("h", "d").dir("d"),
-        ),
-        ("a/x", "Not a directory", new().file("a/x", "x")),
-        ("a/l", "Not a directory", new().symlink("a/l", "x")),
-        ("a/h", "Not a directory", new().hardlink("a/h", "a")),
-        ("h", "Not a directory", new().hardlink("h", "a/x")),
-        (
-            "d",
-            "the archive has the name twice",
-            new().file("d/x", "x").file("d", "x"),
-        ),
-        (
-            "d",
-            "the archive has the name twice",
-            new().symlink("d", "q").file("d/x", "x"),
-        ),
-        (
-            &*long,
-            "File name too long",
-            new().gnu(b'L', long.as_bytes()).file("n", "x"),
-        ),
-    ] {
-        let stream = new().file("a", "x\n").append(&tar).file("z", "x");
-        let sandbox = put(&stream.finish());
-        assert_eq!(notes(&sandbox), [""; 0]);
-        let told = format!(
-            "bk-restore: warning: '{name}': not restored: {why}\nbk-restore: 'a' was restored without 1 of its entries, which cannot be made\n"
-        );
-        let ran = sandbox.run("bk-restore --json -C out a");
-        assert_eq!((ran.status, &ran.stderr), (1, &told), "{name}: {why}");
-        assert_eq!(ran.record()["restore"]["skipped"], 1);
-        sandbox.ok("ls out/a out/z");
-        let ran = sandbox.run("bk-restore --json --test a");
-        assert_eq!((ran.status, &ran.stderr), (1, &told), "{name}: {why}");
-        let test = &ran.record()["backup_metadata"]["last_restored_test"];
-        assert_eq!(test["ok"], false, "{ran:#?}");
-    }
-}
-
 #[test]
 fn global_headers_are_read_in_linear_time() {
     let mut records = b"5 a=\n".repeat(100_000);

@@ -5,6 +5,7 @@ mod fill;
 mod flags;
 mod merge;
 mod opened;
+mod outcome;
 mod place;
 mod print;
 mod rename;

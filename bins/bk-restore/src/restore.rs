@@ -26,10 +26,11 @@ use bk_store::signals::{SIGNALLED, Signals};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{Existing, PROGRAM, Settings, To};
+use crate::outcome::Outcome;
 use crate::print;
 use crate::trial;
 use crate::watch::{LeftOut, Watch};
-use crate::work::{Outcome, Work, is_in_order};
+use crate::work::{Work, is_in_order};
 
 const COLUMNS: [Column; 6] = [
     Column::right("ID"),

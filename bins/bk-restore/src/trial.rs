@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::compare::compare;
 
+use crate::outcome::Outcome;
 use crate::stage::Stage;
-use crate::work::{Outcome, Work, in_tree};
+use crate::work::{Work, in_tree};
 
 /// So many differences are told one by one.
 const TOLD: usize = 20;

@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::below::{self, Own};
 use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
+use crate::outcome::Outcome;
 use crate::routes::Routes;
 use crate::stage::{Stage, TREE};
 use crate::target::{Placed, Target};
@@ -29,33 +30,6 @@ use crate::watch::Watch;
 
 /// Nobody calls an archive a bomb that holds no more than this.
 const HARMLESS_BYTES: u64 = 64 << 20;
-
-/// What a restoration came to.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
-    /// Whether something was lost, as the archive is damaged.
-    pub(crate) is_damaged: bool,
-    /// Entries that could not be made.
-    pub(crate) unmade: u64,
-    pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
-}
-
-impl Outcome {
-    /// What it lacks, for people; `None` where all of the backup was restored.
-    pub(crate) fn lack(&self, name: &str) -> Option<String> {
-        match self.unmade {
-            _ if self.is_damaged => Some(format!(
-                "'{name}' is damaged: what is whole of it was restored"
-            )),
-            0 => None,
-            count => Some(format!(
-                "'{name}' was restored without {count} of its entries, which cannot be made"
-            )),
-        }
-    }
-}
 
 /// What every step of one restoration needs.
 pub(crate) struct Work<'a> {

@@ -24,12 +24,12 @@ fn any_store() -> impl Strategy<Value = Vec<Stored>> {
         prop_oneof![-200..20_i64, (-100..3_i64).prop_map(|day| day * 48)],
         0..10_u8,
         prop_oneof![4 => Just(None), 1 => (-500..500_i64).prop_map(Some)],
-        (any::<bool>(), 1..5_i64, 0..8_u8),
+        (any::<bool>(), 1..5_u64, 0..8_u8),
     );
     proptest::collection::vec(one, 0..40).prop_map(|all| {
         let build = |(id, (created, kind, expires, (is_automatic, size, place))): (
             i64,
-            (_, _, Option<i64>, (_, i64, _)),
+            (_, _, Option<i64>, (_, u64, _)),
         )| {
             let half_hours = |n: i64| now() + SignedDuration::from_mins(n * 30);
             let mut it = stored(id, half_hours(created));
@@ -40,7 +40,7 @@ fn any_store() -> impl Strategy<Value = Vec<Stored>> {
                 it.backup.backup_type = BackupType::Automatic;
             }
             let file_system = if place == 0 { DISK + 1 } else { DISK };
-            let disk_bytes = size.unsigned_abs() * 4096;
+            let disk_bytes = size * 4096;
             it.archive = (place > 1).then_some(Archive {
                 file_system,
                 disk_bytes,
@@ -275,9 +275,9 @@ proptest! {
         };
         let fits = |kept: &[Stored]| {
             let sizes = kept.iter().filter_map(|it| it.backup.backup_size);
-            let size: i64 = sizes.sum();
+            let size: u64 = sizes.sum();
             policy.caps.count.is_none_or(|most| kept.len() <= most)
-                && policy.caps.total_bytes.is_none_or(|most| size.unsigned_abs() <= most)
+                && policy.caps.total_bytes.is_none_or(|most| size <= most)
         };
         let mut actions: Vec<_> = verdict.decisions.iter().map(|it| it.action).collect();
         let is_told = !verdict.unmet.is_empty();
