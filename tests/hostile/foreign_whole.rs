@@ -227,7 +227,16 @@ fn strict_with_archives_of_ours() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app; gunzip < home/archives/a.tar.gz > a.tar");
     sandbox.ok("cp home/archives/a.tar.gz own.tar.gz; printf '\\0\\0' >> own.tar.gz; { cat a.tar; echo stale; } | gzip > stale.tar.gz; head -c -1024 a.tar | gzip > endless.tar.gz");
-    for name in ["own", "stale", "endless"] {
+    sandbox.ok("gzip < a.tar > packed.tar.gz; printf '\\0\\0' >> packed.tar.gz");
+    // Its first header, then what is a note in archives of others.
+    let stream = fs::read(sandbox.path("a.tar")).unwrap();
+    let content = usize::from_str_radix(str::from_utf8(&stream[124..135]).unwrap(), 8).unwrap();
+    let odd = Tarball::new()
+        .add(&Header::new(b'Z', b"odd", 0), b"")
+        .finish();
+    let odd = [&stream[..512 + content.next_multiple_of(512)], &odd].concat();
+    fs::write(sandbox.path("odd.tar.gz"), gzip(&sandbox, &odd)).unwrap();
+    for name in ["own", "stale", "endless", "packed", "odd"] {
         let ran = sandbox.run(&format!("bk-adopt {name}.tar.gz"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(ran.stderr.contains("it is damaged"), "{ran:#?}");

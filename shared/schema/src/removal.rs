@@ -13,7 +13,7 @@ use anyhow::{Context, Error, Result};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value};
 
-use crate::at_work::{Held, hold, look};
+use crate::at_work::{Held, hold, is_absent, look};
 use crate::catalog::{self, Event, Session};
 use crate::durable::sync_dir;
 use crate::home::Home;
@@ -230,9 +230,11 @@ fn id<T>(going: &Going<T>) -> i64 {
     going.candidate.backup.id
 }
 
-/// Whether all that was to be removed is still there.
+/// Whether all that was to be removed is still there, or what came into its place, which no
+/// recovery is to remove.
 fn is_whole<T>(going: &Going<T>) -> bool {
-    let is_there = |held: &Held| held.is_at(held.path()).unwrap_or(true);
+    let look = |held: &Held| held.path().symlink_metadata();
+    let is_there = |held: &Held| !look(held).is_err_and(|error| is_absent(&error));
     !going.held.is_empty() && going.held.iter().all(is_there)
 }
 
