@@ -40,8 +40,14 @@ fn what_follows_the_end_is_a_note_and_so_is_no_end() {
     padded.resize(10240, 0xaa);
     // Of two archives joined the first is read, unless one says tar -i.
     let joined = [&whole[..], &Tarball::new().file("more", "x").finish()].concat();
+    // git-archive begins with a comment, which is no birth.
+    let comment = format!("52 comment={}\n", "a".repeat(40));
+    let global = Header::new(b'g', b"pax_global_header", comment.len() as u64);
+    let global = Tarball::new().add(&global, comment.as_bytes());
+    let of_git = global.file("a", "alpha\n").file("z", "omega\n").finish();
+    let of_git = [&of_git[..], b"stale"].concat();
     let after = "what follows the end of the archive is not read";
-    for stream in [&stale, &padded, &joined] {
+    for stream in [&stale, &padded, &joined, &of_git] {
         let sandbox = put(stream);
         assert_eq!(notes(&sandbox), [after]);
         assert_eq!(restored(&sandbox), ["a", "z"]);
