@@ -217,7 +217,7 @@ struct Trace {
 impl Trace {
     fn of_a_creation(sandbox: &Sandbox) -> Self {
         sandbox.ok(
-            "strace -f -y -o trace -e trace=mkdir,fsync,fdatasync,renameat2,write \
+            "strace -f -y -o trace -e trace=mkdir,fsync,fdatasync,linkat,renameat2,write \
              bk-create --storage new/store -n x app | cat",
         );
         let dir = sandbox.path("").display().to_string();
@@ -377,5 +377,27 @@ fn directories_that_are_made_are_synced_in_their_parents() {
         let printed_at = trace.last(&["write(1<"]);
         let order = [made_at, synced_at, printed_at];
         assert!(order.is_sorted(), "{made}: {order:?} in\n{}", trace.text);
+    }
+}
+
+/// A marker without its id would make its storage another's.
+#[test]
+fn a_marker_is_synced_before_it_gets_its_name_and_after() {
+    if !can_check() {
+        return;
+    }
+    let trace = Trace::of_a_creation(&Sandbox::with_app());
+    let mut calls = trace.text.lines();
+    for words in [
+        ["fsync(", "<new/store/"],
+        ["at", "new/store/.bk-storage\""],
+        ["fsync(", "<new/store>"],
+    ] {
+        let is_it = |call: &str| words.iter().all(|word| call.contains(word));
+        assert!(
+            calls.any(is_it),
+            "no {words:?} in its order in\n{}",
+            trace.text
+        );
     }
 }

@@ -372,3 +372,20 @@ fn before_the_first_backup_the_storage_is_chosen() {
     assert_eq!(sandbox.ledger(), ["storage ok", "a create ok"]);
     assert!(!sandbox.home().join("archives").exists());
 }
+
+/// What came into the new place meanwhile is not the archive, though its own place is empty.
+#[test]
+fn recovery_takes_no_file_of_another_size_for_the_archive() {
+    let sandbox = one();
+    sandbox.ok("mkdir new; mv home/archives/a.tar.gz aside; echo precious >new/a.tar.gz");
+    let (here, there) = (
+        text(&sandbox.archive("a")),
+        text(&sandbox.path("new/a.tar.gz")),
+    );
+    interrupted(&sandbox, &here, &format!("'to', '{there}'"));
+    let record = sandbox.ok("bk-ls a").record();
+    assert_eq!(record["backup_path"], here);
+    assert_eq!(record["file_status"], "missing");
+    assert_eq!(sandbox.ok("cat new/a.tar.gz").stdout, "precious\n");
+    sandbox.ok("mv aside home/archives/a.tar.gz; bk-verify a");
+}

@@ -317,3 +317,27 @@ fn others_find_the_archive_while_it_moves() {
         );
     }
 }
+
+/// Both ends of a rename last before the row points to the new one.
+#[test]
+fn both_directories_are_synced_before_the_row_tells_of_the_move() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok(
+        "bk-create -n a app; strace -y -qq -o trace -e trace=renameat2,fsync,fdatasync bk-mv a new",
+    );
+    let trace = std::fs::read_to_string(sandbox.path("trace")).unwrap();
+    let calls: Vec<_> = trace.lines().collect();
+    let renamed = calls
+        .iter()
+        .position(|call| call.contains("/new/a.tar.gz\""));
+    let after = &calls[renamed.expect(&trace)..];
+    let first = |word: &str| after.iter().position(|call| call.contains(word));
+    let recorded = first("/catalog.duckdb.wal>").expect(&trace);
+    for dir in ["/new>", "/home/archives>"] {
+        let synced = first(&format!("{dir})"));
+        assert!(synced.is_some_and(|at| at < recorded), "{dir}:\n{trace}");
+    }
+}

@@ -123,3 +123,29 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
         sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create -n first app");
     }
 }
+
+/// What came into the place of the archive while it was written is somebody's.
+#[test]
+fn no_archive_replaces_a_file() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n first app");
+    let ran = sandbox.run(
+        "{ until test -e home/archives/a.tar.gz.partial; do sleep 0.01; done; echo precious >home/archives/a.tar.gz; echo x; } |
+         bk-create -n a --stdin-filename x",
+    );
+    let archive = sandbox.archive("a");
+    ran.fails(
+        1,
+        &format!(
+            "bk-create: cannot create 'a': cannot finish '{}': File exists\n",
+            archive.display()
+        ),
+    );
+    assert_eq!(
+        sandbox
+            .ok("cat home/archives/a.tar.gz; ls home/archives")
+            .stdout,
+        "precious\na.tar.gz\nfirst.tar.gz\n"
+    );
+    assert_eq!(sandbox.ok("bk-ls a").record()["status"], "failed");
+}

@@ -228,3 +228,46 @@ fn an_archive_of_somebody_else_stays_with_its_record() {
         "acompleted\n"
     );
 }
+
+/// The kill came after the unlink and before the sync: the row goes only once that is made up for.
+#[test]
+fn a_removal_is_finished_by_a_sync_before_the_row_goes() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = store(2);
+    sandbox.sql("UPDATE backup_records SET status = 'deleting' WHERE id = 1");
+    sandbox.ok("rm home/archives/a1.tar.gz; strace -y -qq -o trace -e trace=fsync,fdatasync bk-set --description x a2 >/dev/null");
+    let trace = std::fs::read_to_string(sandbox.path("trace")).unwrap();
+    let mut calls = trace.lines();
+    for file in ["/home/archives>", "/home/catalog.duckdb.wal>"] {
+        assert!(calls.any(|call| call.contains(file)), "{file} in\n{trace}");
+    }
+    assert_whole(&sandbox, 1);
+}
+
+/// Somebody exchanges the archive before it is locked, or after: what is removed is what was
+/// locked, or nothing.
+#[test]
+fn what_is_exchanged_meanwhile_is_not_removed_for_the_archive() {
+    if !can_trace() {
+        return;
+    }
+    let archive = "home/archives/a1.tar.gz";
+    let exchange = format!("cp {archive} other; mv other {archive}");
+    let sandbox = store(2);
+    let ran = sandbox.stopped_at("openat", archive, 1, "bk-rm a1", &exchange);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    assert_whole(&sandbox, 1);
+    let (wal, sandbox) = ("home/catalog.duckdb.wal", store(2));
+    let ran = sandbox.stopped_at("fsync,fdatasync", wal, 1, "bk-rm a1", &exchange);
+    let archive = sandbox.path(archive);
+    let error = format!(
+        "bk-rm: cannot remove 'a1': cannot remove '{}': another file is in its place\n",
+        archive.display()
+    );
+    ran.fails(1, &error);
+    // Nor by whoever comes next.
+    sandbox.ok("bk-set --description x a2");
+    assert_whole(&sandbox, 2);
+}

@@ -40,8 +40,14 @@ fn what_follows_the_end_is_a_note_and_so_is_no_end() {
     padded.resize(10240, 0xaa);
     // Of two archives joined the first is read, unless one says tar -i.
     let joined = [&whole[..], &Tarball::new().file("more", "x").finish()].concat();
+    // git-archive begins with a comment, which is no birth.
+    let comment = format!("52 comment={}\n", "a".repeat(40));
+    let global = Header::new(b'g', b"pax_global_header", comment.len() as u64);
+    let global = Tarball::new().add(&global, comment.as_bytes());
+    let of_git = global.file("a", "alpha\n").file("z", "omega\n").finish();
+    let of_git = [&of_git[..], b"stale"].concat();
     let after = "what follows the end of the archive is not read";
-    for stream in [&stale, &padded, &joined] {
+    for stream in [&stale, &padded, &joined, &of_git] {
         let sandbox = put(stream);
         assert_eq!(notes(&sandbox), [after]);
         assert_eq!(restored(&sandbox), ["a", "z"]);
@@ -340,7 +346,16 @@ fn strict_with_archives_of_ours() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app; gunzip < home/archives/a.tar.gz > a.tar");
     sandbox.ok("cp home/archives/a.tar.gz own.tar.gz; printf '\\0\\0' >> own.tar.gz; { cat a.tar; echo stale; } | gzip > stale.tar.gz; head -c -1024 a.tar | gzip > endless.tar.gz");
-    for name in ["own", "stale", "endless"] {
+    sandbox.ok("gzip < a.tar > packed.tar.gz; printf '\\0\\0' >> packed.tar.gz");
+    // Its first header, then what is a note in archives of others.
+    let stream = fs::read(sandbox.path("a.tar")).unwrap();
+    let content = usize::from_str_radix(str::from_utf8(&stream[124..135]).unwrap(), 8).unwrap();
+    let odd = Tarball::new()
+        .add(&Header::new(b'Z', b"odd", 0), b"")
+        .finish();
+    let odd = [&stream[..512 + content.next_multiple_of(512)], &odd].concat();
+    fs::write(sandbox.path("odd.tar.gz"), gzip(&sandbox, &odd)).unwrap();
+    for name in ["own", "stale", "endless", "packed", "odd"] {
         let ran = sandbox.run(&format!("bk-adopt {name}.tar.gz"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(ran.stderr.contains("it is damaged"), "{ran:#?}");

@@ -2,8 +2,8 @@
 //! the target changes.
 
 use crate::support::attack::*;
-use crate::support::has;
 use crate::support::tarball::Tarball;
+use crate::support::{Sandbox, can_trace, has};
 
 /// Swaps, as fast as it can, the directories of whatever is being restored for links to
 /// outside, and back. The restoration runs as the same user: 0700 keeps others out.
@@ -106,4 +106,23 @@ fn a_race_is_not_won_where_the_kernel_lacks_openat2() {
 #[ignore = "minutes: make test-long"]
 fn a_race_of_some_length_is_not_won() {
     race(20, "");
+}
+
+/// In the directory that a file is about to be made in, somebody lays a link of its name.
+#[test]
+fn a_link_in_the_place_of_a_file_is_not_written_through() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir app; echo one >app/a; echo precious >victim; bk-create -n a app");
+    // The stage, a trial of its mode, its tree, `app`.
+    let link = "(cd .bk-restore-*/new/app && ln -s ../../../victim a)";
+    let ran = sandbox.stopped_at("mkdirat", "", 4, "bk-restore -C out a", link);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("cannot restore 'app/a': "), "{ran:#?}");
+    assert_eq!(
+        sandbox.ok("cat victim; ls").stdout,
+        "precious\napp\nhome\ntrace\nvictim\n"
+    );
 }

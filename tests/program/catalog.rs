@@ -5,7 +5,7 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::{Ran, Sandbox, has};
+use crate::support::{Ran, Sandbox, can_trace, has};
 use duckdb::Connection;
 
 /// DuckDB's own view of the catalog, as somebody's duckdb shell has it.
@@ -224,4 +224,121 @@ fn nobody_else_can_look_into_the_home() {
         ran.stdout,
         "700 home\n700 home/archives\n600 home/archives/a.tar.gz\n"
     );
+}
+
+#[test]
+fn no_reader_overtakes_a_writer_that_waits() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app");
+    // Somebody reads until the file is there.
+    let reading = "until test -e stop; do sleep 0.01; done";
+    let reader = format!("flock -s home/catalog.lock sh -c 'touch begun; {reading}'");
+    let reader = (reader.clone(), sandbox.start(&reader));
+    sandbox.ok("until test -e begun; do sleep 0.01; done");
+    sandbox.ok("bk-ls --lock-timeout 0s");
+    let writer = "bk-set --description x a";
+    let writer = (writer, sandbox.start(writer));
+    let waits = sandbox
+        .run("for n in $(seq 1000); do flock -n -s home true || exit 0; sleep 0.01; done; exit 1");
+    let overtakes = sandbox.run("bk-ls --lock-timeout 0.2s");
+    sandbox.write("stop", "");
+    assert_eq!(end(&reader.0, reader.1).status, 0);
+    assert_eq!(end(writer.0, writer.1).status, 0);
+    assert_eq!((waits.status, overtakes.status), (0, 75), "{overtakes:#?}");
+    sandbox.ok("bk-ls --lock-timeout 0s");
+}
+
+#[test]
+fn the_lock_is_one_file_for_ever_and_its_users_alone() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app; stat -c %i home/catalog.lock >before");
+    for line in ["bk-ls", "bk-set --description x a", "bk-rm a"] {
+        sandbox.ok(&format!(
+            "{line} && stat -c %i home/catalog.lock | cmp before"
+        ));
+    }
+    sandbox.ok("rm home/catalog.lock; umask 0; bk-ls");
+    assert_eq!(sandbox.ok("stat -c %a home/catalog.lock").stdout, "600\n");
+}
+
+#[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app; echo precious >victim; ln -sf ../victim home/catalog.lock");
+    for program in ["bk-ls", "bk-set --description x a"] {
+        let name = program.split(' ').next().unwrap();
+        let lock = sandbox.home().join("catalog.lock");
+        let lock = lock.display();
+        let error = format!("{name}: cannot lock '{lock}': Too many levels of symbolic links\n");
+        sandbox.run(program).fails(1, &error);
+    }
+    assert_eq!(sandbox.ok("cat victim").stdout, "precious\n");
+}
+
+/// Closing a second descriptor would drop DuckDB's lock (fcntl(2)), and a second thread is one
+/// more that the memory is shared by.
+#[test]
+fn duckdb_alone_opens_the_catalog_and_in_one_thread() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app");
+    for line in [
+        "bk-ls",
+        "bk-set --description x a",
+        "bk-verify --quick a",
+        "bk-mv a to",
+        "bk-rm a",
+    ] {
+        sandbox.ok(&format!(
+            "strace -f -qq -o trace -e trace=openat,close,clone,clone3 {line}"
+        ));
+        let trace = fs::read_to_string(sandbox.path("trace")).unwrap();
+        let (mut opened, mut session_count) = (None, 0);
+        for call in trace.lines() {
+            let result = || call.rsplit_once("= ").unwrap().1;
+            if call.contains("/catalog.duckdb\"") {
+                assert_eq!(opened, None, "{line}: {call} in\n{trace}");
+                opened = Some(result());
+                session_count += 1;
+            } else if opened.is_some_and(|fd| call.contains(&format!("close({fd})"))) {
+                opened = None;
+            }
+            assert!(
+                opened.is_none() || !call.contains("clone"),
+                "{line}: {call}"
+            );
+        }
+        assert!(session_count > 0, "{line}:\n{trace}");
+    }
+}
+
+#[test]
+fn a_catalog_reads_no_other_file() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app");
+    let secret = sandbox.write("secret", "/elsewhere");
+    sandbox.sql(&format!(
+        "CREATE TABLE old AS FROM settings; DROP TABLE settings; CREATE VIEW settings AS
+         SELECT name, value FROM old UNION ALL SELECT 'storage_dir', content FROM read_text('{}')",
+        secret.display()
+    ));
+    for line in ["bk-ls", "bk-df", "bk-set --description x a"] {
+        let ran = sandbox.run(line);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
+        assert!(ran.stderr.contains("disabled by configuration"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn older_shells_of_duckdb_than_the_format_are_told_by_the_file() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app");
+    let sql =
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'catalog'";
+    let version: String = duckdb(&sandbox)
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    assert!(version.starts_with("v1.5.0"), "{version}");
 }

@@ -231,3 +231,42 @@ fn the_owner_of_the_catalog_keeps_it_when_root_comes_first() {
         "65534:65534 home/catalog.duckdb\n65534:65534 home/catalog.duckdb.v1\n"
     );
 }
+
+/// After a loss of power only what was synced is there: neither catalog gets its name before its
+/// content is, and each name is before the next step.
+#[test]
+fn catalogs_are_synced_before_they_get_their_name_and_after() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    old(&sandbox);
+    for (line, files) in [
+        ("bk-ls", &["catalog.duckdb.v1", "catalog.duckdb"][..]),
+        ("bk-create --home fresh -n a app", &["catalog.duckdb"]),
+    ] {
+        sandbox.ok(&format!(
+            "strace -y -qq -o trace -e trace=fsync,rename,renameat,renameat2 {line}"
+        ));
+        let trace = fs::read_to_string(sandbox.path("trace")).unwrap();
+        let mut calls = trace.lines();
+        for file in files {
+            let renamed = format!("/{file}\"");
+            for words in [
+                ["fsync(", &format!("/{file}.new>")],
+                ["rename", &renamed],
+                ["fsync(", "/home>"],
+            ] {
+                let is_it = |call: &str| {
+                    words
+                        .iter()
+                        .all(|word| call.replace("/fresh>", "/home>").contains(word))
+                };
+                assert!(
+                    calls.any(is_it),
+                    "{line}: no {words:?} in its order in\n{trace}"
+                );
+            }
+        }
+    }
+}

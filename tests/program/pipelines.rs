@@ -31,6 +31,16 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn nobody_who_reads_help_is_no_error() {
+    let sandbox = Sandbox::new();
+    for flag in ["--help", "--version", "--completions bash"] {
+        let line = format!("{{ sleep 0.1; bk-create {flag}; echo $? >status; }} | true");
+        assert_eq!(sandbox.ok(&line).stderr, "", "{flag}");
+        assert_eq!(sandbox.ok("cat status").stdout, "0\n", "{flag}");
+    }
+}
+
+#[test]
 fn a_program_that_changes_things_finishes_when_its_reader_goes_away() {
     let sandbox = Sandbox::with_app();
     let requests = r#"printf '{"sources":["app"],"backup_name":"r%d"}\n' 1 2 3 4"#;
@@ -157,7 +167,7 @@ fn empty_input_is_success() {
 fn lines_are_refreshed_from_the_catalog_and_unknown_keys_pass_through() {
     let sandbox = three();
     let ran = sandbox.ok(
-        r#"printf '%s\n' 3 '"a"' '{"id":2,"backup_size":1,"backup_path":"/etc/shadow","note":[1]}' | bk-ls -"#,
+        r#"printf '%s\n' 3 '"a"' '{"id":2,"backup_size":1,"backup_path":"/etc/shadow","status":"failed","note":[1]}' | bk-ls -"#,
     );
     let records = ran.records();
     let names: Vec<_> = records
@@ -169,6 +179,7 @@ fn lines_are_refreshed_from_the_catalog_and_unknown_keys_pass_through() {
     let path = sandbox.archive("b");
     assert_eq!(records[2]["backup_path"], path.to_str().unwrap());
     assert_ne!(records[2]["backup_size"], 1);
+    assert_eq!(records[2]["status"], "completed");
 }
 
 #[test]

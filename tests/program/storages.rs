@@ -392,6 +392,15 @@ fn a_marker_that_is_none_is_told() {
         "{ran:#?}"
     );
     sandbox.ok("bk-create --init-storage -n b app; bk-rm a");
+    // Nor is it waited for, nor a link followed.
+    for other in ["mkfifo", "ln -s ../../kept"] {
+        sandbox.ok(&format!(
+            "cd home/archives; cp .bk-storage ../../kept; rm .bk-storage; {other} .bk-storage"
+        ));
+        let ran = sandbox.run("timeout 5 bk-ls b --json");
+        assert_eq!(ran.record()["file_status"], "offline", "{ran:#?}");
+        sandbox.ok("rm home/archives/.bk-storage; mv kept home/archives/.bk-storage");
+    }
 }
 
 /// However many records a storage has, its marker is looked at once.
@@ -462,4 +471,28 @@ fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
             .stdout,
         "b\n"
     );
+}
+
+/// The disk goes away between the look at its marker and the look for the archive.
+#[test]
+fn a_storage_that_goes_away_meanwhile_removes_no_record() {
+    if !can_trace() {
+        return;
+    }
+    for (program, line, look) in [
+        ("bk-rm", "bk-rm a", 1),
+        ("bk-prune", "bk-prune --all --keep-last 1", 2),
+    ] {
+        let sandbox = Sandbox::with_app();
+        sandbox.ok("for n in a b; do bk-create --storage store -n $n app >/dev/null; done");
+        let marker = "store/.bk-storage";
+        let ran = sandbox.stopped_at("openat", marker, look, line, "mv store away; mkdir store");
+        assert_eq!(ran.status, 1, "{ran:#?}");
+        let told = format!(
+            "{program}: the storage '{}' is not there: {NO_MARKER};",
+            sandbox.path("store").display()
+        );
+        assert!(ran.stderr.starts_with(&told), "{ran:#?}");
+        sandbox.ok("rmdir store; mv away store; test $(bk-ls | wc -l) = 2; bk-verify a b");
+    }
 }

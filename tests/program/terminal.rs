@@ -41,6 +41,8 @@ fn colour_is_for_terminals_alone() {
         ran.stdout.contains("\u{1b}[31mmissing\u{1b}[0m"),
         "{ran:#?}"
     );
+    let plain = on_terminal(&sandbox, "NO_COLOR=1 bk-ls").unwrap();
+    assert!(!plain.stdout.contains("\u{1b}["), "{plain:#?}");
     assert!(!sandbox.ok("bk-ls --table").stdout.contains('\u{1b}'));
 }
 

@@ -191,6 +191,22 @@ impl Sandbox {
         ran
     }
 
+    /// Runs a command line that is stopped once it has called that so many times, on a path
+    /// where one is given; goes on with it after the change.
+    pub fn stopped_at(&self, call: &str, path: &str, count: u32, line: &str, change: &str) -> Ran {
+        let _ = fs::remove_file(self.path("trace"));
+        let on_path = match path {
+            "" => String::new(),
+            path => format!("-P {}", self.path(path).display()),
+        };
+        self.run(&format!(
+            "strace -f -qqq -o trace {on_path} -e trace={call} -e inject={call}:signal=SIGSTOP:when={count} {line} &
+             for n in $(seq 1000); do grep -q 'stopped by SIGSTOP' trace 2>/dev/null && break; sleep 0.01; done
+             {change}
+             kill -CONT $(grep -o -m 1 '^[0-9]*' trace); wait $!"
+        ))
+    }
+
     /// The ledger: backup, event, outcome and reason of each row, joined.
     pub fn ledger(&self) -> Vec<String> {
         let config = Config::default().access_mode(AccessMode::ReadOnly).unwrap();

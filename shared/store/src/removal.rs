@@ -15,7 +15,7 @@ use bk_schema::record::{Backup, Status};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value};
 
-use crate::archives::advisory_lock::{Held, hold, look};
+use crate::archives::advisory_lock::{Held, hold, is_absent, look};
 use crate::archives::durable::sync_dir;
 use crate::archives::partial::partial_path;
 use crate::archives::spare;
@@ -232,9 +232,11 @@ fn id<T>(going: &Going<T>) -> i64 {
     going.candidate.backup.id
 }
 
-/// Whether all that was to be removed is still there.
+/// Whether all that was to be removed is still there, or what came into its place, which no
+/// recovery is to remove.
 fn is_whole<T>(going: &Going<T>) -> bool {
-    let is_there = |held: &Held| held.is_at(held.path()).unwrap_or(true);
+    let look = |held: &Held| held.path().symlink_metadata();
+    let is_there = |held: &Held| !look(held).is_err_and(|error| is_absent(&error));
     !going.held.is_empty() && going.held.iter().all(is_there)
 }
 
