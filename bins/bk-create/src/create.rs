@@ -4,24 +4,21 @@
 //! or a pipe is touched.
 
 use std::collections::HashSet;
-use std::io::BufRead;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bk_archive::format::header::COMMENT_MAX_BYTES;
 use bk_archive::write::writer::Summary;
+use bk_cli::Arguments;
 use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
-use bk_cli::operands::check_no_terminal;
 use bk_cli::output::Output;
-use bk_cli::{Arguments, UsageError, usage};
 use bk_schema::birth::Birth;
 use bk_schema::clock;
 use bk_schema::event::Event;
 use bk_schema::host;
-use bk_schema::lines;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_store::archives::partial::Partial;
 use bk_store::catalog;
@@ -30,14 +27,13 @@ use bk_store::lock::Timeout;
 use bk_store::session::Session;
 use bk_store::signals::{SIGNALLED, Signals};
 use bk_store::storage::Storage;
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::facts::{completed, metadata};
 use crate::flags::{PROGRAM, Settings};
 use crate::names::Names;
 use crate::prospect::{Known, Prospect, lossy, own_directories};
-use crate::request::Request;
+use crate::request::{Request, requests};
 use crate::watch::{Problems, Watch};
 use crate::writing::Writing;
 
@@ -126,45 +122,6 @@ fn notice(backup: &Backup, is_loss: bool) -> String {
         backup.backup_size.unwrap_or_default(),
         backup.file_count.unwrap_or_default()
     )
-}
-
-/// The operands as one request, or one a line on stdin, all of them checked before any is done.
-fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
-    let request = Request::from_flags(arguments, now)?;
-    if request.stream.is_some() {
-        return Ok(vec![Request {
-            sources: Vec::new(),
-            ..request
-        }]);
-    }
-    match arguments.operands.as_slice() {
-        [] => Err(UsageError(format!(
-            "nothing is given to back up; try '{} --help'",
-            PROGRAM.name
-        ))
-        .into()),
-        [one] if one == "-" => {
-            check_no_terminal("directories or files")?;
-            read_requests(&request, now, std::io::stdin().lock())
-                .map_err(|e| usage(&e, "bad input"))
-        }
-        all if all.iter().any(|one| one == "-") => {
-            Err(UsageError("'-' stands alone: it reads requests from stdin".into()).into())
-        }
-        _ => Ok(vec![request]),
-    }
-}
-
-fn read_requests(flags: &Request, now: Timestamp, input: impl BufRead) -> Result<Vec<Request>> {
-    let flags = Request {
-        sources: Vec::new(),
-        ..flags.clone()
-    };
-    let read = |(number, value)| {
-        let request = flags.with_line(value, now);
-        request.with_context(|| format!("line {number}"))
-    };
-    lines::read_values(input)?.into_iter().map(read).collect()
 }
 
 /// What every request of this process shares.

@@ -3,17 +3,21 @@
 //! From the flags, or from a line on stdin over what the flags say. Knows no file system.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::names::plain;
+use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::lines;
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+
+use crate::flags::PROGRAM;
 
 /// Keys of a record that a request cannot set: they say how it went.
 const RESULTS: [&str; 7] = [
@@ -292,6 +296,45 @@ fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
         "{time} is past: the backup would be expired before it is made"
     );
     Ok(time)
+}
+
+/// The operands as one request, or one a line on stdin, all of them checked before any is done.
+pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
+    let request = Request::from_flags(arguments, now)?;
+    if request.stream.is_some() {
+        return Ok(vec![Request {
+            sources: Vec::new(),
+            ..request
+        }]);
+    }
+    match arguments.operands.as_slice() {
+        [] => Err(UsageError(format!(
+            "nothing is given to back up; try '{} --help'",
+            PROGRAM.name
+        ))
+        .into()),
+        [one] if one == "-" => {
+            check_no_terminal("directories or files")?;
+            read_requests(&request, now, std::io::stdin().lock())
+                .map_err(|e| usage(&e, "bad input"))
+        }
+        all if all.iter().any(|one| one == "-") => {
+            Err(UsageError("'-' stands alone: it reads requests from stdin".into()).into())
+        }
+        _ => Ok(vec![request]),
+    }
+}
+
+fn read_requests(flags: &Request, now: Timestamp, input: impl BufRead) -> Result<Vec<Request>> {
+    let flags = Request {
+        sources: Vec::new(),
+        ..flags.clone()
+    };
+    let read = |(number, value)| {
+        let request = flags.with_line(value, now);
+        request.with_context(|| format!("line {number}"))
+    };
+    lines::read_values(input)?.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -5,12 +5,10 @@ use duckdb::types::Value;
 use duckdb::{Connection, params_from_iter};
 use libfuzzer_sys::fuzz_target;
 
-// What rows.rs takes from its own crate.
-use bk_schema::lines;
 use bk_schema::record;
 
 #[allow(dead_code, missing_docs)]
-#[path = "../../../shared/schema/src/rows.rs"]
+#[path = "../../../shared/store/src/rows.rs"]
 mod rows;
 
 thread_local! {
