@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::archive::{self, Archive};
 use crate::done::{Action, Done};
 use crate::find::{Found, Search};
-use crate::flags::PROGRAM;
+use crate::flags::{DAMAGED, DRY_RUN, PROGRAM, RECURSIVE, RELINK};
 use crate::plan::{Decision, Known};
 use crate::relink;
 use crate::work::{Work, by_inode, is_unfinished, log};
@@ -36,8 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
     check(arguments)?;
-    let mut work = Work::new(&home, arguments.has("dry-run"), output)?;
-    let ended = match arguments.value("relink") {
+    let mut work = Work::new(&home, arguments.has(&DRY_RUN), output)?;
+    let ended = match arguments.value(&RELINK) {
         Some(dir) => relink::relink(&mut work, dir),
         None => adopt(&mut work, arguments),
     };
@@ -55,10 +55,10 @@ fn check(arguments: &Arguments) -> Result<()> {
     if arguments.operands.iter().any(|operand| operand == "-") {
         return usage("'-' is no path: archives are named on the command line, or looked for");
     }
-    if arguments.has("relink") && !arguments.operands.is_empty() {
+    if arguments.has(&RELINK) && !arguments.operands.is_empty() {
         return usage("--relink DIR takes no further paths");
     }
-    if arguments.has("relink") && arguments.has("damaged") {
+    if arguments.has(&RELINK) && arguments.has(&DAMAGED) {
         return usage("--relink and --damaged exclude each other");
     }
     Ok(())
@@ -75,10 +75,10 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     };
     let mut search = Search::default();
     for operand in &arguments.operands {
-        search.operand(operand, arguments.has("recursive"));
+        search.operand(operand, arguments.has(&RECURSIVE));
     }
     if arguments.operands.is_empty() {
-        let is_recursive = arguments.has("recursive");
+        let is_recursive = arguments.has(&RECURSIVE);
         search.below(&storage_dir, if is_recursive { usize::MAX } else { 1 });
     }
     work.report.add_all(search.failed.into_iter().map(Err))?;
@@ -102,7 +102,7 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     // As far as their times tell, so that the ids of a catalog that is built again in several
     // parts follow the order of creation.
     unknown.sort_by(|a, b| (a.modified_at, &a.path).cmp(&(b.modified_at, &b.path)));
-    let archives = read_and_record(work, &unknown, arguments.has("damaged"))?;
+    let archives = read_and_record(work, &unknown, arguments.has(&DAMAGED))?;
     if work.is_dry {
         // A creation whose archive nobody holds a lock on is dead: the next session fails it.
         let recovered = rows.into_iter().map(|row| {

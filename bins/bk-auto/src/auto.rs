@@ -12,7 +12,7 @@ use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
 use bk_cli::output::Output;
 use bk_cli::unread;
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::clock;
 use bk_schema::lines;
 use bk_schema::record::Backup;
@@ -24,7 +24,10 @@ use serde_json::{Map, Value};
 
 use crate::change::{Change, job_name};
 use crate::child::{self, Watch};
-use crate::flags::PROGRAM;
+use crate::flags::{
+    AFTER, BEFORE, CLOCK_GAP, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
+    RETENTION_DAYS, SCHEDULE, SET, WAIT,
+};
 use crate::list;
 use crate::rounds;
 use crate::run::Runner;
@@ -32,25 +35,39 @@ use crate::store::{self, Known};
 
 /// Jobs that others change are seen after so long at the latest, and a clock that is set.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// Flags that say what is to be done; without any, what is due is run.
-const ACTIONS: [&str; 8] = [
-    "set",
-    "list",
-    "remove",
-    "now",
-    "wait",
-    "enable",
-    "disable",
-    "clock-gap",
+
+/// What is to be done beside running what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Set,
+    List,
+    Remove,
+    Now,
+    Wait,
+    Enable,
+    Disable,
+    ClockGap,
+}
+
+/// Each with the flag that asks for it.
+const ACTIONS: [(Action, Flag); 8] = [
+    (Action::Set, SET),
+    (Action::List, LIST),
+    (Action::Remove, REMOVE),
+    (Action::Now, NOW),
+    (Action::Wait, WAIT),
+    (Action::Enable, ENABLE),
+    (Action::Disable, DISABLE),
+    (Action::ClockGap, CLOCK_GAP),
 ];
 /// Flags that only `--set` takes.
-const OF_SET: [&str; 6] = [
-    "schedule",
-    "retention-days",
-    "request",
-    "create-flag",
-    "before",
-    "after",
+const OF_SET: [Flag; 6] = [
+    SCHEDULE,
+    RETENTION_DAYS,
+    REQUEST,
+    CREATE_FLAG,
+    BEFORE,
+    AFTER,
 ];
 
 /// The whole program.
@@ -63,36 +80,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut output = Output::new(arguments)?;
     let action = action(arguments)?;
     let (names, sources) = operands(arguments);
-    if action != Some("set") {
+    if action != Some(Action::Set) {
         check_alone(arguments, &sources)?;
     }
     if matches!(
         action,
-        Some("set" | "remove" | "now" | "enable" | "disable")
+        Some(Action::Set | Action::Remove | Action::Now | Action::Enable | Action::Disable)
     ) && names.is_empty()
     {
         unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
     }
     match action {
-        Some("set") => {
+        Some(Action::Set) => {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
             Ok(bk_cli::DONE)
         }
-        Some("clock-gap") => {
+        Some(Action::ClockGap) => {
             check_none(names)?;
-            let days = arguments.parsed("clock-gap", parse_gap)?;
+            let days = arguments.parsed(&CLOCK_GAP, parse_gap)?;
             days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
             Ok(bk_cli::DONE)
         }
-        Some("list") => {
+        Some(Action::List) => {
             check_none(names)?;
             list_all(&home, &mut output)
         }
-        Some("now") => run_now(home, arguments, output, &job_names(names)?),
-        Some("wait") => {
+        Some(Action::Now) => run_now(home, arguments, output, &job_names(names)?),
+        Some(Action::Wait) => {
             check_none(names)?;
             wait(home, arguments, output)
         }
@@ -100,11 +117,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             check_none(names)?;
             run_due(home, arguments, output)
         }
-        Some(change) => {
+        Some(change @ (Action::Remove | Action::Enable | Action::Disable)) => {
             let names = job_names(names)?;
             let jobs = match change {
-                "remove" => store::remove(&home, &names)?,
-                _ => store::switch(&home, &names, change == "enable")?,
+                Action::Remove => store::remove(&home, &names)?,
+                _ => store::switch(&home, &names, change == Action::Enable)?,
             };
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
             Ok(bk_cli::DONE)
@@ -113,19 +130,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 /// The one thing that is to be done; with `--set`, the switches belong to that.
-fn action(arguments: &Arguments) -> Result<Option<&'static str>> {
+fn action(arguments: &Arguments) -> Result<Option<Action>> {
     let mut given: Vec<_> = ACTIONS
         .into_iter()
-        .filter(|flag| arguments.has(flag))
+        .filter(|(_, flag)| arguments.has(flag))
         .collect();
-    if given.first() == Some(&"set") {
-        given.retain(|flag| !matches!(*flag, "enable" | "disable"));
+    if given
+        .first()
+        .is_some_and(|(action, _)| *action == Action::Set)
+    {
+        given.retain(|(action, _)| !matches!(action, Action::Enable | Action::Disable));
     }
     match given.as_slice() {
         [] => Ok(None),
-        [one] => Ok(Some(one)),
-        [one, other, ..] => {
-            Err(UsageError(format!("--{one} and --{other} exclude each other")).into())
+        [(action, _)] => Ok(Some(*action)),
+        [(_, one), (_, other), ..] => {
+            let text = format!("--{} and --{} exclude each other", one.long, other.long);
+            Err(UsageError(text).into())
         }
     }
 }
@@ -139,7 +160,7 @@ fn operands(arguments: &Arguments) -> (&[std::ffi::OsString], Vec<PathBuf>) {
 
 fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {
     if let Some(flag) = OF_SET.into_iter().find(|flag| arguments.has(flag)) {
-        return Err(UsageError(format!("--{flag} goes with --set")).into());
+        return Err(UsageError(format!("--{} goes with --set", flag.long)).into());
     }
     if let Some(source) = sources.first() {
         let source = source.display();
@@ -174,10 +195,10 @@ fn changes(
 ) -> Result<Vec<Change>> {
     match names {
         [one] if one == "-" => {
-            let is_other = |flag: &&str| arguments.has(flag);
-            let other = OF_SET.into_iter().chain(["enable", "disable"]);
+            let is_other = |flag: &Flag| arguments.has(flag);
+            let other = OF_SET.into_iter().chain([ENABLE, DISABLE]);
             if let Some(flag) = other.into_iter().find(is_other) {
-                let text = format!("--{flag} does not go with '-': the lines say all");
+                let text = format!("--{} does not go with '-': the lines say all", flag.long);
                 return Err(UsageError(text).into());
             }
             check_no_terminal("a job")?;
@@ -256,7 +277,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
     let watch = Watch {
         signals,
         wakeups,
-        is_attended: !arguments.has("wait"),
+        is_attended: !arguments.has(&WAIT),
     };
     Runner::new(home, watch, arguments, output)
 }

@@ -11,6 +11,9 @@ use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::flags::{
+    AFTER, BEFORE, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
+};
 use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
 use crate::schedule::Schedule;
 
@@ -57,10 +60,10 @@ impl Change {
             .map(|path| absolute(path))
             .collect::<Result<_>>()
             .map_err(|e| usage(&e, "bad source"))?;
-        let flags = arguments.texts("create-flag")?;
+        let flags = arguments.texts(&CREATE_FLAG)?;
         let flags = flags.into_iter().map(str::to_owned).collect::<Vec<_>>();
         check_flags(&flags).map_err(|e| usage(&e, "--create-flag"))?;
-        let is_enabled = match (arguments.has("enable"), arguments.has("disable")) {
+        let is_enabled = match (arguments.has(&ENABLE), arguments.has(&DISABLE)) {
             (true, true) => {
                 let text = "--enable and --disable exclude each other";
                 return Err(UsageError(text.into()).into());
@@ -75,13 +78,13 @@ impl Change {
         Ok(Self {
             name,
             is_enabled,
-            schedule: arguments.parsed("schedule", Schedule::parse)?,
-            retention_days: arguments.parsed("retention-days", parse_days)?,
+            schedule: arguments.parsed(&SCHEDULE, Schedule::parse)?,
+            retention_days: arguments.parsed(&RETENTION_DAYS, parse_days)?,
             sources: (!sources.is_empty()).then_some(sources),
-            request: arguments.parsed("request", request)?,
+            request: arguments.parsed(&REQUEST, request)?,
             create_flags: (!flags.is_empty()).then_some(flags),
-            before: arguments.parsed("before", command)?,
-            after: arguments.parsed("after", command)?,
+            before: arguments.parsed(&BEFORE, command)?,
+            after: arguments.parsed(&AFTER, command)?,
         })
     }
 

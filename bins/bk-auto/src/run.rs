@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::child::{self, Watch};
-use crate::flags::PROGRAM;
+use crate::flags::{PROGRAM, SYSLOG};
 use crate::hold;
 use crate::hook::{self, When};
 use crate::job::Job;
@@ -64,10 +64,10 @@ impl Runner {
         output: Output,
     ) -> Result<Self> {
         let mut common = vec!["--home".into(), home.dir.clone().into_os_string()];
-        if let Some(span) = arguments.text("lock-timeout")? {
+        if let Some(span) = arguments.text(&bk_cli::LOCK_TIMEOUT)? {
             common.extend(["--lock-timeout".into(), span.into()]);
         }
-        if arguments.has("syslog") {
+        if arguments.has(&SYSLOG) {
             common.push("--syslog".into());
         }
         Ok(Self {

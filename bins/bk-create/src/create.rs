@@ -30,7 +30,7 @@ use bk_store::storage::Storage;
 use serde_json::json;
 
 use crate::facts::{completed, metadata};
-use crate::flags::{PROGRAM, Settings};
+use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
 use crate::names::Names;
 use crate::prospect::{Known, Prospect, lossy, own_directories};
 use crate::request::{Request, requests};
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         settings: Settings::new(arguments)?,
         signals: Signals::watch()?,
         home: Home {
-            host: arguments.parsed("host", host::parse)?.or(home.host),
+            host: arguments.parsed(&HOST, host::parse)?.or(home.host),
             ..home
         },
         known: None,
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
     let (mut made, mut status) = (Vec::new(), bk_cli::DONE);
     for request in requests {
-        let done = if arguments.has("estimate") {
+        let done = if arguments.has(&ESTIMATE) {
             let told = creation.estimate(&request, &mut output);
             told.map(|()| bk_cli::DONE)
         } else {

@@ -8,134 +8,62 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bk_archive::format::member::{DEFAULT_LEVEL, Deflater};
 use bk_archive::write::walk::Filter;
+use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, usage};
 use bk_schema::record::parse_in;
 
 /// How long a pause for want of space may last unless the user says otherwise.
-const LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
+const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
+
+bk_cli::flags! {
+    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why it is made (manual)");
+    SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "version of what is backed up");
+    NAME = Flag::new("name", Some('n'), Some("NAME"), "name of the backup (TYPE[_vVERSION]_DATE_TIME)");
+    DESCRIPTION = Flag::new("description", Some('d'), Some("TEXT"), "a note for people");
+    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep, JSON where it can be");
+    HOST = Flag::new("host", None, Some("NAME"), "the host that it is of");
+    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may go: 30d from now, or a time");
+    PROTECT = Flag::new("protect", None, None, "refuse its removal");
+    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "take relative paths from DIR");
+    EXCLUDE = Flag::new("exclude", None, Some("GLOB"), "leave out a name, or with a slash a path");
+    EXCLUDE_FROM = Flag::new("exclude-from", None, Some("FILE"), "leave out what the lines of FILE match");
+    EXCLUDE_CACHES = Flag::new("exclude-caches", None, None, "leave out what a CACHEDIR.TAG marks");
+    ONE_FILE_SYSTEM = Flag::new("one-file-system", None, None, "stay on the file system of each PATH");
+    STDIN_FILENAME = Flag::new(
+        "stdin-filename",
+        None,
+        Some("NAME"),
+        "back up standard input as one file of this name",
+    );
+    STDIN_FROM_COMMAND = Flag::new(
+        "stdin-from-command",
+        None,
+        None,
+        "back up what a command prints: -- CMD...",
+    );
+    LEVEL = Flag::new("level", None, Some("0-12"), "compression level (6)");
+    JOBS = Flag::new("jobs", Some('j'), Some("N"), "compressing threads (one a core)");
+    STORAGE = Flag::new("storage", None, Some("DIR"), "where to put the archive");
+    INIT_STORAGE = Flag::new("init-storage", None, None, "begin the storage anew, whatever it was before");
+    ESTIMATE = Flag::new("estimate", None, None, "print what it would take; make nothing");
+    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free (5 %, at most 1 GiB)");
+    ON_LOW_SPACE = Flag::new(
+        "on-low-space",
+        None,
+        Some("pause|fail"),
+        "what to do when less than that is left (pause)",
+    );
+    LOW_SPACE_TIMEOUT = Flag::new("low-space-timeout", None, Some("SPAN"), "longest pause (10m)");
+    SYSLOG = notices::SYSLOG;
+}
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-create",
     summary: "make a backup of directories, files, or what a command prints",
     usage: "[flags] PATH...  or  bk-create [flags] - <REQUESTS  or  bk-create [flags] --stdin-from-command -- CMD...",
     operands: Operands::Paths,
-    flags: &[
-        Flag::new(
-            "type",
-            Some('t'),
-            Some("manual|pre-upgrade|automatic"),
-            "why it is made (manual)",
-        ),
-        Flag::new(
-            "source-version",
-            None,
-            Some("VERSION"),
-            "version of what is backed up",
-        ),
-        Flag::new(
-            "name",
-            Some('n'),
-            Some("NAME"),
-            "name of the backup (TYPE[_vVERSION]_DATE_TIME)",
-        ),
-        Flag::new("description", Some('d'), Some("TEXT"), "a note for people"),
-        Flag::new(
-            "metadata",
-            Some('m'),
-            Some("KEY=VALUE"),
-            "a fact to keep, JSON where it can be",
-        ),
-        Flag::new("host", None, Some("NAME"), "the host that it is of"),
-        Flag::new(
-            "expires",
-            Some('e'),
-            Some("TIME"),
-            "when it may go: 30d from now, or a time",
-        ),
-        Flag::new("protect", None, None, "refuse its removal"),
-        Flag::new(
-            "directory",
-            Some('C'),
-            Some("DIR"),
-            "take relative paths from DIR",
-        ),
-        Flag::new(
-            "exclude",
-            None,
-            Some("GLOB"),
-            "leave out a name, or with a slash a path",
-        ),
-        Flag::new(
-            "exclude-from",
-            None,
-            Some("FILE"),
-            "leave out what the lines of FILE match",
-        ),
-        Flag::new(
-            "exclude-caches",
-            None,
-            None,
-            "leave out what a CACHEDIR.TAG marks",
-        ),
-        Flag::new(
-            "one-file-system",
-            None,
-            None,
-            "stay on the file system of each PATH",
-        ),
-        Flag::new(
-            "stdin-filename",
-            None,
-            Some("NAME"),
-            "back up standard input as one file of this name",
-        ),
-        Flag::new(
-            "stdin-from-command",
-            None,
-            None,
-            "back up what a command prints: -- CMD...",
-        ),
-        Flag::new("level", None, Some("0-12"), "compression level (6)"),
-        Flag::new(
-            "jobs",
-            Some('j'),
-            Some("N"),
-            "compressing threads (one a core)",
-        ),
-        Flag::new("storage", None, Some("DIR"), "where to put the archive"),
-        Flag::new(
-            "init-storage",
-            None,
-            None,
-            "begin the storage anew, whatever it was before",
-        ),
-        Flag::new(
-            "estimate",
-            None,
-            None,
-            "print what it would take; make nothing",
-        ),
-        Flag::new(
-            "reserve",
-            None,
-            Some("SIZE"),
-            "space to leave free (5 %, at most 1 GiB)",
-        ),
-        Flag::new(
-            "on-low-space",
-            None,
-            Some("pause|fail"),
-            "what to do when less than that is left (pause)",
-        ),
-        Flag::new(
-            "low-space-timeout",
-            None,
-            Some("SPAN"),
-            "longest pause (10m)",
-        ),
-        Flag::new("syslog", None, None, "log to the journal or syslog too"),
-    ],
+    flags: FLAGS,
 };
 
 /// What the flags say for every request.
@@ -166,29 +94,29 @@ impl Settings {
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let excludes = excludes(arguments)?;
         let mut filter = Filter::default();
-        filter.caches = arguments.has("exclude-caches");
-        filter.one_file_system = arguments.has("one-file-system");
+        filter.caches = arguments.has(&EXCLUDE_CACHES);
+        filter.one_file_system = arguments.has(&ONE_FILE_SYSTEM);
         filter
             .exclude(excludes.iter().map(String::as_str))
             .map_err(|e| usage(&e, "--exclude"))?;
-        let path = |long| arguments.value(long).map(PathBuf::from);
+        let path = |flag| arguments.value(flag).map(PathBuf::from);
         Ok(Self {
-            base: path("directory"),
+            base: path(&DIRECTORY),
             filter,
             excludes,
             level: arguments
-                .parsed("level", parse_level)?
+                .parsed(&LEVEL, parse_level)?
                 .unwrap_or(DEFAULT_LEVEL),
-            jobs: arguments.parsed("jobs", parse_jobs)?.unwrap_or_else(cores),
-            storage: path("storage"),
-            init_storage: arguments.has("init-storage"),
-            reserve_bytes: arguments.parsed("reserve", units::parse_size)?,
+            jobs: arguments.parsed(&JOBS, parse_jobs)?.unwrap_or_else(cores),
+            storage: path(&STORAGE),
+            init_storage: arguments.has(&INIT_STORAGE),
+            reserve_bytes: arguments.parsed(&RESERVE, units::parse_size)?,
             on_low_space: arguments
-                .parsed("on-low-space", parse_on_low_space)?
+                .parsed(&ON_LOW_SPACE, parse_on_low_space)?
                 .unwrap_or(OnLowSpace::Pause),
             low_space_timeout: arguments
-                .parsed("low-space-timeout", units::parse_duration)?
-                .unwrap_or(LOW_SPACE_TIMEOUT),
+                .parsed(&LOW_SPACE_TIMEOUT, units::parse_duration)?
+                .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
         })
     }
 }
@@ -218,8 +146,8 @@ fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
 /// The globs of `--exclude`, then those of the files; blank lines and comments aside.
 fn excludes(arguments: &Arguments) -> Result<Vec<String>> {
     let mut globs: Vec<String> = Vec::new();
-    globs.extend(arguments.texts("exclude")?.into_iter().map(str::to_owned));
-    for file in arguments.values("exclude-from") {
+    globs.extend(arguments.texts(&EXCLUDE)?.into_iter().map(str::to_owned));
+    for file in arguments.values(&EXCLUDE_FROM) {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read '{}'", file.display()))
             .map_err(|e| usage(&e, "--exclude-from"))?;

@@ -10,14 +10,18 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::names::plain;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::lines;
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::flags::PROGRAM;
+use crate::flags::{
+    DESCRIPTION, DIRECTORY, ESTIMATE, EXCLUDE, EXCLUDE_CACHES, EXCLUDE_FROM, EXPIRES, METADATA,
+    NAME, ONE_FILE_SYSTEM, PROGRAM, PROTECT, SOURCE_VERSION, STDIN_FILENAME, STDIN_FROM_COMMAND,
+    TYPE,
+};
 
 /// Keys of a record that a request cannot set: they say how it went.
 const RESULTS: [&str; 7] = [
@@ -31,12 +35,12 @@ const RESULTS: [&str; 7] = [
 ];
 
 /// Flags that say something of what is below a PATH.
-const FLAGS_OF_PATHS: [&str; 5] = [
-    "directory",
-    "exclude",
-    "exclude-from",
-    "exclude-caches",
-    "one-file-system",
+const FLAGS_OF_PATHS: [Flag; 5] = [
+    DIRECTORY,
+    EXCLUDE,
+    EXCLUDE_FROM,
+    EXCLUDE_CACHES,
+    ONE_FILE_SYSTEM,
 ];
 
 /// One file whose content is no file's.
@@ -74,27 +78,27 @@ impl Request {
     /// # Errors
     /// A usage error that names the flag.
     pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let text = |long| Ok::<_, anyhow::Error>(arguments.text(long)?.map(str::to_owned));
+        let text = |flag| Ok::<_, anyhow::Error>(arguments.text(flag)?.map(str::to_owned));
         let mut metadata = Map::new();
-        for pair in arguments.texts("metadata")? {
+        for pair in arguments.texts(&METADATA)? {
             let (key, text) = split_pair(pair).map_err(|e| usage(&e, "--metadata"))?;
             metadata.insert(key.to_owned(), parse_value(text));
         }
-        if let Some(name) = arguments.text("name")? {
+        if let Some(name) = arguments.text(&NAME)? {
             check_name(name).map_err(|e| usage(&e, "--name"))?;
         }
         Ok(Self {
             sources: arguments.operands.iter().map(PathBuf::from).collect(),
             stream: stream_of_flags(arguments)?,
-            name: text("name")?,
+            name: text(&NAME)?,
             backup_type: arguments
-                .parsed("type", BackupType::parse)?
+                .parsed(&TYPE, BackupType::parse)?
                 .unwrap_or(BackupType::Manual),
-            source_version: arguments.parsed("source-version", parse_version)?,
-            description: text("description")?,
+            source_version: arguments.parsed(&SOURCE_VERSION, parse_version)?,
+            description: text(&DESCRIPTION)?,
             metadata,
-            protected: arguments.has("protect"),
-            expires_at: arguments.parsed("expires", |time| parse_expiry(time, now))?,
+            protected: arguments.has(&PROTECT),
+            expires_at: arguments.parsed(&EXPIRES, |time| parse_expiry(time, now))?,
             passed: Map::new(),
         })
     }
@@ -199,17 +203,17 @@ impl Request {
 /// What the flags say of a stream, with which all operands are the command.
 fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     let wrong = |text: String| Err(UsageError(text).into());
-    let filename = arguments.parsed("stdin-filename", check_filename)?;
-    let is_command = arguments.has("stdin-from-command");
+    let filename = arguments.parsed(&STDIN_FILENAME, check_filename)?;
+    let is_command = arguments.has(&STDIN_FROM_COMMAND);
     if filename.is_none() && !is_command {
         return Ok(None);
     }
     for flag in FLAGS_OF_PATHS {
-        if arguments.has(flag) {
-            return wrong(format!("--{flag} is for a PATH, and there is none"));
+        if arguments.has(&flag) {
+            return wrong(format!("--{} is for a PATH, and there is none", flag.long));
         }
     }
-    if arguments.has("estimate") {
+    if arguments.has(&ESTIMATE) {
         return wrong("--estimate: what comes through a pipe has no size before".into());
     }
     let operands = &arguments.operands;

@@ -21,7 +21,7 @@ use bk_store::history::Wanted;
 use bk_store::home::Home;
 use jiff::Timestamp;
 
-use crate::flags::PROGRAM;
+use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
 use crate::growth::{self, Change};
 use crate::look::{Look, Stored, has_archive};
 use crate::summary::{Facts, Flow, Summary, summaries};
@@ -37,9 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let thresholds = Threshold::given(arguments, now)?;
-    let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
-    let is_prometheus = arguments.has("prometheus");
-    if is_prometheus && (arguments.has("json") || arguments.has("table")) {
+    let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
+    let is_prometheus = arguments.has(&PROMETHEUS);
+    if is_prometheus && (arguments.has(&bk_cli::JSON) || arguments.has(&bk_cli::TABLE)) {
         let text = "--prometheus excludes --json and --table";
         return Err(UsageError(text.into()).into());
     }

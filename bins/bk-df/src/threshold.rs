@@ -8,6 +8,8 @@ use bk_cli::{Arguments, usage};
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
+use crate::flags::{FAIL, WARN};
+
 /// What can be said.
 const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
 
@@ -62,9 +64,9 @@ impl Threshold {
     /// A usage error that names the flag and lists what can be said.
     pub(crate) fn given(arguments: &Arguments, now: Timestamp) -> Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
-        for (flag, level) in [("warn", Level::Warning), ("fail", Level::Failure)] {
-            for spec in arguments.texts(flag)? {
-                let limit = parse(spec, now).map_err(|e| usage(&e, &format!("--{flag}")))?;
+        for (flag, level) in [(WARN, Level::Warning), (FAIL, Level::Failure)] {
+            for spec in arguments.texts(&flag)? {
+                let limit = parse(spec, now).map_err(|e| usage(&e, &format!("--{}", flag.long)))?;
                 let spec = spec.to_owned();
                 let threshold = Self { level, spec, limit };
                 // Said twice, it is meant once: metrics must not repeat.

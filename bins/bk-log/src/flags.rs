@@ -2,40 +2,27 @@
 
 use bk_cli::{Flag, Operands, Program};
 
+bk_cli::flags! {
+    SINCE = Flag::new("since", None, Some("TIME"), "happened at TIME (a date, 30d) or later");
+    UNTIL = Flag::new("until", None, Some("TIME"), "happened before TIME");
+    EVENT = Flag::new(
+        "event",
+        Some('e'),
+        Some(EVENTS),
+        "of this kind, or one of these kinds, joined by commas",
+    );
+    OUTCOME = Flag::new("outcome", Some('o'), Some("ok|failed"), "that ended so");
+    LIMIT = Flag::new("limit", None, Some("N"), "at most the newest N");
+    FOLLOW = Flag::new("follow", Some('f'), None, "go on with what is added, until ended");
+    STATS = Flag::new("stats", None, Some("[day|week|month]"), "count by period (day) and event instead");
+}
+
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-log",
     summary: "print the ledger: what was done, what failed, how often",
     usage: "[flags] [ID|NAME...]  or  bk-log [flags] - <RECORDS",
     operands: Operands::Backups,
-    flags: &[
-        Flag::new(
-            "since",
-            None,
-            Some("TIME"),
-            "happened at TIME (a date, 30d) or later",
-        ),
-        Flag::new("until", None, Some("TIME"), "happened before TIME"),
-        Flag::new(
-            "event",
-            Some('e'),
-            Some(EVENTS),
-            "of this kind, or one of these kinds, joined by commas",
-        ),
-        Flag::new("outcome", Some('o'), Some("ok|failed"), "that ended so"),
-        Flag::new("limit", None, Some("N"), "at most the newest N"),
-        Flag::new(
-            "follow",
-            Some('f'),
-            None,
-            "go on with what is added, until ended",
-        ),
-        Flag::new(
-            "stats",
-            None,
-            Some("[day|week|month]"),
-            "count by period (day) and event instead",
-        ),
-    ],
+    flags: FLAGS,
 };
 
 /// What a test holds against the list of the catalog.

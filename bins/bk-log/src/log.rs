@@ -13,7 +13,7 @@ use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
 use bk_schema::record::parse_in;
 
-use crate::flags::PROGRAM;
+use crate::flags::{FOLLOW, PROGRAM, STATS};
 use crate::follow::{self, Stamp};
 use crate::ledger::{self, Ledger, Page};
 use crate::report::{self, Report};
@@ -35,9 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let wanted = wanted::from_flags(arguments, now)?;
-    let period = arguments.parsed("stats", |text| parse_in(&PERIODS, text, "period"))?;
-    let is_follower = arguments.has("follow");
-    if is_follower && arguments.has("stats") {
+    let period = arguments.parsed(&STATS, |text| parse_in(&PERIODS, text, "period"))?;
+    let is_follower = arguments.has(&FOLLOW);
+    if is_follower && arguments.has(&STATS) {
         return Err(UsageError("--follow and --stats exclude each other".into()).into());
     }
     let backups = operands::given(arguments, Without::Catalog)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let Some((ledger, page)) = begun.first else {
         return Ok(status);
     };
-    let told = if arguments.has("stats") {
+    let told = if arguments.has(&STATS) {
         count(ledger, page, period.unwrap_or(Period::Day), &mut output)?
     } else {
         list(ledger, page, stamp, &mut output)?

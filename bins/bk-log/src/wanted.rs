@@ -4,11 +4,13 @@
 
 use anyhow::Result;
 use bk_cli::units;
-use bk_cli::{Arguments, usage};
+use bk_cli::{Arguments, Flag, usage};
 use bk_schema::event::EVENTS;
 use bk_schema::record::parse_in;
 use bk_store::history::Wanted;
 use jiff::Timestamp;
+
+use crate::flags::{EVENT, LIMIT, OUTCOME, SINCE, UNTIL};
 
 const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
 
@@ -18,18 +20,18 @@ const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
 /// A usage error that names the flag.
 pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
     let known = EVENTS.map(|event| (event, event));
-    let events = words(arguments, "event", |word| parse_in(&known, word, "event"))?;
-    let outcomes = words(arguments, "outcome", |word| {
+    let events = words(arguments, &EVENT, |word| parse_in(&known, word, "event"))?;
+    let outcomes = words(arguments, &OUTCOME, |word| {
         parse_in(&OUTCOMES, word, "outcome")
     })?;
     // Both are as good as none.
     let is_ok = outcomes.first().copied();
     Ok(Wanted {
-        since: arguments.parsed("since", |text| units::parse_past(text, now))?,
-        until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+        since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
+        until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
         events: events.into_iter().map(str::to_owned).collect(),
         is_ok: is_ok.filter(|first| outcomes.iter().all(|it| it == first)),
-        limit: arguments.parsed("limit", units::parse_count)?,
+        limit: arguments.parsed(&LIMIT, units::parse_count)?,
         ..Wanted::default()
     })
 }
@@ -37,11 +39,11 @@ pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted
 /// Each word of a list, joined by commas, or in flags that are repeated.
 fn words<T>(
     arguments: &Arguments,
-    long: &str,
+    flag: &Flag,
     parse: impl Fn(&str) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let texts = arguments.texts(long)?;
+    let texts = arguments.texts(flag)?;
     let words = texts.into_iter().flat_map(|text| text.split(','));
-    let parse = |word: &str| parse(word.trim()).map_err(|e| usage(&e, &format!("--{long}")));
+    let parse = |word: &str| parse(word.trim()).map_err(|e| usage(&e, &format!("--{}", flag.long)));
     words.map(parse).collect()
 }

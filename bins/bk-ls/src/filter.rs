@@ -9,13 +9,18 @@ use anyhow::Result;
 use bk_archive::globs::Globs;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Flag, UsageError};
 use bk_schema::clock::is_to_come;
 use bk_schema::host::Host;
 use bk_schema::record::{Backup, BackupType, Status, parse_in};
 use bk_schema::verified::LastVerified;
 use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
+
+use crate::flags::{
+    AVAILABLE, EACH_TYPE, EXPIRED, EXPIRES_WITHIN, HOST, LARGER, LATEST, LIMIT, MISSING, NAME,
+    OFFLINE, PROTECTED, REVERSE, SINCE, SORT, SOURCE_VERSION, STATUS, TYPE, UNTIL, UNVERIFIED_FOR,
+};
 
 /// What a backup must be to be listed: all that is given must hold.
 #[derive(Debug, Default)]
@@ -95,54 +100,54 @@ const KEYS: [(&str, Key); 9] = [
 ];
 
 /// What the archive of a completed backup may be asked to be.
-const FILE_STATES: [(&str, FileStatus); 3] = [
-    ("available", FileStatus::Available),
-    ("missing", FileStatus::Missing),
-    ("offline", FileStatus::Offline),
+const FILE_STATES: [(Flag, FileStatus); 3] = [
+    (AVAILABLE, FileStatus::Available),
+    (MISSING, FileStatus::Missing),
+    (OFFLINE, FileStatus::Offline),
 ];
 
 impl Criteria {
     /// # Errors
     /// A usage error that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let is_given = |(flag, _): &(&str, FileStatus)| arguments.has(flag);
+        let is_given = |(flag, _): &(Flag, FileStatus)| arguments.has(flag);
         let mut given = FILE_STATES.into_iter().filter(is_given);
         let file_status = given.next();
         if let (Some((one, _)), Some((other, _))) = (file_status, given.next()) {
-            let text = format!("--{one} and --{other} exclude each other");
+            let text = format!("--{} and --{} exclude each other", one.long, other.long);
             return Err(UsageError(text).into());
         }
         let file_status = file_status.map(|(_, state)| state);
-        let latest = match (arguments.has("latest"), arguments.has("each-type")) {
+        let latest = match (arguments.has(&LATEST), arguments.has(&EACH_TYPE)) {
             (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
             (true, true) => Some(Latest::OfEachType),
             (true, false) => Some(Latest::OfAll),
             (false, false) => None,
         };
         Ok(Self {
-            types: all(arguments, "type", BackupType::parse)?,
-            states: all(arguments, "status", Status::parse)?,
+            types: all(arguments, &TYPE, BackupType::parse)?,
+            states: all(arguments, &STATUS, Status::parse)?,
             file_status,
-            expired: arguments.has("expired"),
+            expired: arguments.has(&EXPIRED),
             expires_until: arguments
-                .parsed("expires-within", |text| units::parse_future(text, now))?,
-            since: arguments.parsed("since", |text| units::parse_past(text, now))?,
-            until: arguments.parsed("until", |text| units::parse_past(text, now))?,
+                .parsed(&EXPIRES_WITHIN, |text| units::parse_future(text, now))?,
+            since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
+            until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
             is_older_than: arguments
-                .text("until")?
+                .text(&UNTIL)?
                 .is_some_and(|text| text.parse::<Span>().is_ok()),
-            name: arguments.parsed("name", parse_glob)?,
-            source_version: arguments.text("source-version")?.map(str::to_owned),
-            host: arguments.text("host")?.map(str::to_owned),
+            name: arguments.parsed(&NAME, parse_glob)?,
+            source_version: arguments.text(&SOURCE_VERSION)?.map(str::to_owned),
+            host: arguments.text(&HOST)?.map(str::to_owned),
             here: Host::default(),
-            protected: arguments.has("protected"),
-            larger_bytes: arguments.parsed("larger", units::parse_size)?,
+            protected: arguments.has(&PROTECTED),
+            larger_bytes: arguments.parsed(&LARGER, units::parse_size)?,
             unverified_since: arguments
-                .parsed("unverified-for", |text| units::parse_past(text, now))?,
+                .parsed(&UNVERIFIED_FOR, |text| units::parse_past(text, now))?,
             latest,
-            sort: arguments.parsed("sort", parse_key)?,
-            reverse: arguments.has("reverse"),
-            limit: arguments.parsed("limit", units::parse_count)?,
+            sort: arguments.parsed(&SORT, parse_key)?,
+            reverse: arguments.has(&REVERSE),
+            limit: arguments.parsed(&LIMIT, units::parse_count)?,
         })
     }
 
@@ -272,9 +277,9 @@ fn compare(a: &Backup, b: &Backup, key: Key) -> Ordering {
     }
 }
 
-fn all<T>(arguments: &Arguments, long: &str, parse: fn(&str) -> Result<T>) -> Result<Vec<T>> {
-    let texts = arguments.texts(long)?;
-    let parse = |text| parse(text).map_err(|e| bk_cli::usage(&e, &format!("--{long}")));
+fn all<T>(arguments: &Arguments, flag: &Flag, parse: fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    let texts = arguments.texts(flag)?;
+    let parse = |text| parse(text).map_err(|e| bk_cli::usage(&e, &format!("--{}", flag.long)));
     texts.into_iter().map(parse).collect()
 }
 

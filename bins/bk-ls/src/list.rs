@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::files;
 use crate::filter::Criteria;
-use crate::flags::PROGRAM;
+use crate::flags::{FILES, FORCE_CLOCK, LONG, PROGRAM};
 use crate::long;
 
 /// The whole program.
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let mut criteria = Criteria::new(arguments, now)?;
-    if arguments.has("long") && arguments.has("files") {
+    if arguments.has(&LONG) && arguments.has(&FILES) {
         return Err(UsageError("--long and --files exclude each other".into()).into());
     }
     let given = operands::given(arguments, Without::Catalog)?;
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let found: Vec<_> = match given {
         Some(lines) if lines.is_empty() => Vec::new(),
         given => catalog::read(&home, |session| {
-            if criteria.is_of_old() && !arguments.has("force-clock") {
+            if criteria.is_of_old() && !arguments.has(&FORCE_CLOCK) {
                 jump = session.clock_jump(now)?;
             }
             criteria.here = session.host()?;
@@ -81,11 +81,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     if output.is_table() && selected.peek().is_none() {
         PROGRAM.warn("there is no such backup");
-    } else if arguments.has("files") {
+    } else if arguments.has(&FILES) {
         files::print(&mut output, &selected.collect::<Vec<_>>(), |error| {
             status = PROGRAM.report(&error);
         })?;
-    } else if output.is_table() && arguments.has("long") {
+    } else if output.is_table() && arguments.has(&LONG) {
         long::print(&mut output, &selected.collect::<Vec<_>>())?;
     } else {
         listing::print(&mut output, selected)?;

@@ -28,7 +28,7 @@ use bk_store::signals::{SIGNALLED, Signals};
 use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
-use crate::flags::PROGRAM;
+use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
 use crate::item::Item;
 use crate::judge::{Judgement, judge};
 use crate::part::{self, Going, State};
@@ -47,8 +47,8 @@ const PART_BYTES: u64 = 64 << 20;
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let report = Report::new(Output::new(arguments)?, &report::COLUMNS);
-    let reserve_bytes = arguments.parsed("reserve", units::parse_size)?;
-    let is_all = arguments.has("all");
+    let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
+    let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
         let [dir] = arguments.operands.as_slice() else {
             let text = "--all takes one operand, the directory";
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     moves.check_space()?;
-    if arguments.has("dry-run") {
+    if arguments.has(&DRY_RUN) {
         moves.dry_run()
     } else {
         moves.run()

@@ -2,13 +2,15 @@
 
 use bk_cli::{Flag, Operands, Program};
 
+bk_cli::flags! {
+    ONE = Flag::new("one", None, None, "only one can be chosen");
+    HEADER = Flag::new("header", None, Some("TEXT"), "show a line above the list");
+}
+
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-pick",
     summary: "choose backups from a list on the terminal",
     usage: "[flags] [ID|NAME...]  or  bk-pick [flags] <RECORDS",
     operands: Operands::Backups,
-    flags: &[
-        Flag::new("one", None, None, "only one can be chosen"),
-        Flag::new("header", None, Some("TEXT"), "show a line above the list"),
-    ],
+    flags: FLAGS,
 };

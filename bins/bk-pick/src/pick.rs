@@ -21,7 +21,7 @@ use signal_hook::consts::SIGINT;
 
 use crate::cells::Item;
 use crate::dialogue::{Dialogue, End};
-use crate::flags::PROGRAM;
+use crate::flags::{HEADER, ONE, PROGRAM};
 use crate::state::State;
 use crate::terminal;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
-    let header = arguments.text("header")?;
+    let header = arguments.text(&HEADER)?;
     let tty = terminal::open()?;
     let given = operands::given(arguments, Without::StdinOrCatalog)?;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let items = listed.into_iter().map(|one| Item::new(one, &zone));
     let mut state = State::new(items.collect(), now);
     state.header = header.map(str::to_owned);
-    state.only_one = arguments.has("one");
+    state.only_one = arguments.has(&ONE);
     state.is_colour = is_colour_wanted();
     match show(home, tty, state)? {
         End::Chosen(chosen) => {

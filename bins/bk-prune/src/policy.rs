@@ -5,17 +5,23 @@
 use anyhow::{Context, Result, ensure};
 use bk_cli::period::Period;
 use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Flag, UsageError};
 use bk_schema::host::Host;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
+use crate::flags::{
+    ALLOW_EMPTY, EXPIRED, FAILED_AFTER, GROUP_BY, KEEP_DAILY, KEEP_FREE, KEEP_HOURLY, KEEP_LAST,
+    KEEP_MONTHLY, KEEP_QUARTERLY, KEEP_WEEKLY, KEEP_WITHIN, KEEP_WITHIN_DAILY, KEEP_WITHIN_HOURLY,
+    KEEP_WITHIN_MONTHLY, KEEP_WITHIN_QUARTERLY, KEEP_WITHIN_WEEKLY, KEEP_WITHIN_YEARLY,
+    KEEP_YEARLY, MAX_COUNT, MAX_TOTAL_SIZE, OLDER_THAN, TIME_ZONE,
+};
 use crate::group::Key;
 
 /// How old a failed backup gets unless `--failed-after` says otherwise.
-const FAILED_AFTER: &str = "7d";
+const DEFAULT_FAILED_AFTER: &str = "7d";
 /// What makes a group unless `--group-by` says otherwise.
-const GROUP_BY: &str = "sources,type,host";
+const DEFAULT_GROUP_BY: &str = "sources,type,host";
 
 /// What is to be kept.
 #[derive(Debug, Clone)]
@@ -93,22 +99,22 @@ impl Policy {
     /// A usage error that names the flag, or says that there is no rule.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let caps = Caps {
-            count: arguments.parsed("max-count", parse_count)?,
-            total_bytes: arguments.parsed("max-total-size", units::parse_size)?,
-            free_bytes: arguments.parsed("keep-free", units::parse_size)?,
+            count: arguments.parsed(&MAX_COUNT, parse_count)?,
+            total_bytes: arguments.parsed(&MAX_TOTAL_SIZE, units::parse_size)?,
+            free_bytes: arguments.parsed(&KEEP_FREE, units::parse_size)?,
         };
-        let failed_after = arguments.parsed("failed-after", Age::parse)?;
+        let failed_after = arguments.parsed(&FAILED_AFTER, Age::parse)?;
         let policy = Self {
             rules: rules(arguments)?,
             caps,
-            group_by: Key::parse_all(arguments.text("group-by")?.unwrap_or(GROUP_BY))
+            group_by: Key::parse_all(arguments.text(&GROUP_BY)?.unwrap_or(DEFAULT_GROUP_BY))
                 .map_err(|e| bk_cli::usage(&e, "--group-by"))?,
             here: Host::default(),
-            allow_empty: arguments.has("allow-empty"),
-            failed_after: failed_after.map_or_else(|| Age::parse(FAILED_AFTER), Ok)?,
+            allow_empty: arguments.has(&ALLOW_EMPTY),
+            failed_after: failed_after.map_or_else(|| Age::parse(DEFAULT_FAILED_AFTER), Ok)?,
             zone: zone(arguments)?,
         };
-        if policy.rules.is_empty() && policy.caps.is_none() && !arguments.has("expired") {
+        if policy.rules.is_empty() && policy.caps.is_none() && !arguments.has(&EXPIRED) {
             let text = "there is no rule: give one, such as --keep-daily 7, or --expired to apply the expiry of the backups alone";
             return Err(UsageError(text.into()).into());
         }
@@ -131,19 +137,38 @@ impl Caps {
     }
 }
 
+/// The rules that count backups, and those that keep each of a span of time: of all backups, or the
+/// last of each period.
+const COUNTS: [(Flag, Option<Period>); 7] = [
+    (KEEP_LAST, None),
+    (KEEP_HOURLY, Some(Period::Hour)),
+    (KEEP_DAILY, Some(Period::Day)),
+    (KEEP_WEEKLY, Some(Period::Week)),
+    (KEEP_MONTHLY, Some(Period::Month)),
+    (KEEP_QUARTERLY, Some(Period::Quarter)),
+    (KEEP_YEARLY, Some(Period::Year)),
+];
+const WITHINS: [(Flag, Option<Period>); 7] = [
+    (KEEP_WITHIN, None),
+    (KEEP_WITHIN_HOURLY, Some(Period::Hour)),
+    (KEEP_WITHIN_DAILY, Some(Period::Day)),
+    (KEEP_WITHIN_WEEKLY, Some(Period::Week)),
+    (KEEP_WITHIN_MONTHLY, Some(Period::Month)),
+    (KEEP_WITHIN_QUARTERLY, Some(Period::Quarter)),
+    (KEEP_WITHIN_YEARLY, Some(Period::Year)),
+];
+
 fn rules(arguments: &Arguments) -> Result<Vec<Rule>> {
-    let periods = || Period::ALL.map(|(name, period)| (name, Some(period)));
     let mut rules = Vec::new();
-    for (name, period) in [("last", None)].into_iter().chain(periods()) {
-        let limit = arguments.parsed(&format!("keep-{name}"), parse_limit)?;
+    for (flag, period) in COUNTS {
+        let limit = arguments.parsed(&flag, parse_limit)?;
         rules.extend(limit.map(|limit| Rule::Count(period, limit)));
     }
-    let within = periods().map(|(name, period)| (format!("keep-within-{name}"), period));
-    for (flag, period) in [("keep-within".to_owned(), None)].into_iter().chain(within) {
+    for (flag, period) in WITHINS {
         let age = arguments.parsed(&flag, Age::parse)?;
         rules.extend(age.map(|age| Rule::Within(period, age)));
     }
-    let older = arguments.parsed("older-than", Age::parse)?;
+    let older = arguments.parsed(&OLDER_THAN, Age::parse)?;
     rules.extend(older.map(Rule::NotOlder));
     Ok(rules)
 }
@@ -156,7 +181,7 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
             format!("there is no time zone '{name}': write it as Europe/Berlin or UTC")
         })
     };
-    let zone = arguments.parsed("time-zone", parse)?;
+    let zone = arguments.parsed(&TIME_ZONE, parse)?;
     Ok(zone.unwrap_or_else(bk_cli::zone::local))
 }
 

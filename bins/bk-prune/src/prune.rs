@@ -22,7 +22,7 @@ use bk_store::signals::{SIGNALLED, Signals};
 
 use crate::archives;
 use crate::caps::FreeBytes;
-use crate::flags::PROGRAM;
+use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
 use crate::item::Item;
 use crate::policy::Policy;
 use crate::removal::{Done, Plan};
@@ -44,7 +44,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let output = Output::new(arguments)?;
     let mut policy = Policy::new(arguments)?;
-    let (is_trial, explains) = (arguments.has("dry-run"), arguments.has("explain"));
+    let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
     let Known {
         items,
         status,
@@ -68,7 +68,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         ));
     }
     let removes = |it: &Decision| it.action == Action::Remove;
-    if let Some(jump) = jump.filter(|_| !arguments.has("force-clock"))
+    if let Some(jump) = jump.filter(|_| !arguments.has(&FORCE_CLOCK))
         && verdict.decisions.iter().any(removes)
     {
         bail!(
@@ -140,7 +140,7 @@ impl Known {
 
 /// The lines or operands; `None` where all backups are meant, which must be certain.
 fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
-    if arguments.has("all") {
+    if arguments.has(&ALL) {
         if let Some(operand) = arguments.operands.first() {
             let operand = operand.display();
             return Err(UsageError(format!("--all and '{operand}' exclude each other")).into());

@@ -14,87 +14,39 @@ use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
 
 /// Source code takes a fifth of its size, a log a twentieth: more than this is hardly honest.
-const MAX_RATIO: u64 = 200;
+const DEFAULT_RATIO: u64 = 200;
 /// More threads would take more memory than speed.
 const JOBS_MAX: usize = 4;
+
+bk_cli::flags! {
+    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "restore into DIR, which is made or is empty");
+    INTO_EXISTING = Flag::new("into-existing", None, None, "DIR may hold something already");
+    OVERWRITE = Flag::new("overwrite", None, None, "with --into-existing: replace what is there");
+    SWAP = Flag::new("swap", None, None, "exchange DIR for what is restored; keep the old one");
+    TO_SOURCE = Flag::new("to-source", None, None, "restore to where it was taken from, by exchange");
+    TEST = Flag::new("test", None, None, "restore to a scratch directory, compare, remove it");
+    STDOUT = Flag::new("stdout", None, Some("PATH"), "print one file of the backup, and nothing else");
+    PATH = Flag::new("path", None, Some("GLOB"), "only what matches, and below");
+    STRIP_COMPONENTS = Flag::new(
+        "strip-components",
+        None,
+        Some("N"),
+        "without the first N parts of each name",
+    );
+    SAME_OWNER = Flag::new("same-owner", None, None, "restore owners and setuid bits (root: always)");
+    NUMERIC_OWNER = Flag::new("numeric-owner", None, None, "owners by number, not by name");
+    DEVICES = Flag::new("devices", None, None, "make device nodes, as root");
+    NO_VERIFY = Flag::new("no-verify", None, None, "do not check the hash first");
+    MAX_SIZE = Flag::new("max-size", None, Some("SIZE"), "refuse to restore more than SIZE");
+    MAX_RATIO = Flag::new("max-ratio", None, Some("N"), "refuse what holds more than N times its size (200)");
+}
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-restore",
     summary: "restore backups, whole or some paths",
     usage: "[flags] [ID|NAME...] [-- PATH...]  or  bk-restore [flags] [-] <RECORDS",
     operands: Operands::Backups,
-    flags: &[
-        Flag::new(
-            "directory",
-            Some('C'),
-            Some("DIR"),
-            "restore into DIR, which is made or is empty",
-        ),
-        Flag::new(
-            "into-existing",
-            None,
-            None,
-            "DIR may hold something already",
-        ),
-        Flag::new(
-            "overwrite",
-            None,
-            None,
-            "with --into-existing: replace what is there",
-        ),
-        Flag::new(
-            "swap",
-            None,
-            None,
-            "exchange DIR for what is restored; keep the old one",
-        ),
-        Flag::new(
-            "to-source",
-            None,
-            None,
-            "restore to where it was taken from, by exchange",
-        ),
-        Flag::new(
-            "test",
-            None,
-            None,
-            "restore to a scratch directory, compare, remove it",
-        ),
-        Flag::new(
-            "stdout",
-            None,
-            Some("PATH"),
-            "print one file of the backup, and nothing else",
-        ),
-        Flag::new("path", None, Some("GLOB"), "only what matches, and below"),
-        Flag::new(
-            "strip-components",
-            None,
-            Some("N"),
-            "without the first N parts of each name",
-        ),
-        Flag::new(
-            "same-owner",
-            None,
-            None,
-            "restore owners and setuid bits (root: always)",
-        ),
-        Flag::new("numeric-owner", None, None, "owners by number, not by name"),
-        Flag::new("devices", None, None, "make device nodes, as root"),
-        Flag::new("no-verify", None, None, "do not check the hash first"),
-        Flag::new(
-            "max-size",
-            None,
-            Some("SIZE"),
-            "refuse to restore more than SIZE",
-        ),
-        Flag::new(
-            "max-ratio",
-            None,
-            Some("N"),
-            "refuse what holds more than N times its size (200)",
-        ),
-    ],
+    flags: FLAGS,
 };
 
 /// Where to.
@@ -142,22 +94,22 @@ impl Settings {
     /// A usage error that names the flag.
     pub(crate) fn new(arguments: &Arguments, paths: &[OsString]) -> Result<Self> {
         let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
-        let selection = Selection::new(&bytes, &arguments.texts("path")?);
+        let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
         let selection = selection.map_err(|e| usage(&e, "--path"))?;
-        let strip = arguments.parsed("strip-components", parse_number)?;
+        let strip = arguments.parsed(&STRIP_COMPONENTS, parse_number)?;
         let settings = Self {
             to: to(arguments)?,
             selection,
             paths: paths.to_owned(),
             strip: strip.unwrap_or(0),
-            same_owner: arguments.has("same-owner") || rustix::process::geteuid().is_root(),
-            numeric_owner: arguments.has("numeric-owner"),
-            devices: arguments.has("devices"),
-            verify: !arguments.has("no-verify"),
-            max_bytes: arguments.parsed("max-size", units::parse_size)?,
+            same_owner: arguments.has(&SAME_OWNER) || rustix::process::geteuid().is_root(),
+            numeric_owner: arguments.has(&NUMERIC_OWNER),
+            devices: arguments.has(&DEVICES),
+            verify: !arguments.has(&NO_VERIFY),
+            max_bytes: arguments.parsed(&MAX_SIZE, units::parse_size)?,
             max_ratio: arguments
-                .parsed("max-ratio", parse_number)?
-                .map_or(MAX_RATIO, |ratio| ratio as u64),
+                .parsed(&MAX_RATIO, parse_number)?
+                .map_or(DEFAULT_RATIO, |ratio| ratio as u64),
             jobs: std::thread::available_parallelism()
                 .map_or(1, usize::from)
                 .min(JOBS_MAX),
@@ -195,28 +147,28 @@ fn wrong<T>(text: &str) -> Result<T> {
 }
 
 fn to(arguments: &Arguments) -> Result<To> {
-    let has = |long| arguments.has(long);
-    let dir = arguments.value("directory").map(PathBuf::from);
+    let has = |flag| arguments.has(flag);
+    let dir = arguments.value(&DIRECTORY).map(PathBuf::from);
     let file = arguments
-        .value("stdout")
+        .value(&STDOUT)
         .map(|path| path.as_bytes().to_owned());
-    if has("overwrite") && !has("into-existing") {
+    if has(&OVERWRITE) && !has(&INTO_EXISTING) {
         return wrong("--overwrite needs --into-existing");
     }
-    if has("swap") && has("into-existing") {
+    if has(&SWAP) && has(&INTO_EXISTING) {
         return wrong("--swap and --into-existing exclude each other");
     }
-    if (has("swap") || has("into-existing")) && (dir.is_none() || has("test")) {
+    if (has(&SWAP) || has(&INTO_EXISTING)) && (dir.is_none() || has(&TEST)) {
         return wrong("--swap and --into-existing need -C DIR, and exclude --test");
     }
-    let existing = match (has("swap"), has("into-existing")) {
+    let existing = match (has(&SWAP), has(&INTO_EXISTING)) {
         (true, _) => Existing::Swap,
         (_, true) => Existing::Into {
-            overwrite: has("overwrite"),
+            overwrite: has(&OVERWRITE),
         },
         _ => Existing::Empty,
     };
-    match (dir, file, has("to-source"), has("test")) {
+    match (dir, file, has(&TO_SOURCE), has(&TEST)) {
         (None, None, true, false) => Ok(To::Source),
         (None, Some(file), false, false) => Ok(To::Stdout(file)),
         (dir, None, false, true) => Ok(To::Test(dir.unwrap_or_else(scratch))),

@@ -21,7 +21,7 @@ use bk_store::signals::{SIGNALLED, Signals};
 use bk_store::storage;
 
 use crate::choice::{Choice, Chosen};
-use crate::flags::PROGRAM;
+use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
 use crate::judge::Allowed;
 use crate::report;
 
@@ -40,19 +40,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         return Ok(bk_cli::DONE);
     }
     let allowed = Allowed {
-        protected: arguments.has("force-protected"),
-        offline: arguments.has("offline"),
+        protected: arguments.has(&FORCE_PROTECTED),
+        offline: arguments.has(&OFFLINE),
     };
     let mut work = Work {
         choice: Choice::new(home.clone(), lines, allowed),
         home,
-        keep_file: arguments.has("keep-file"),
+        keep_file: arguments.has(&KEEP_FILE),
         offline: allowed.offline,
         signals: Signals::watch()?,
         report: Report::new(output, &report::COLUMNS),
         status: bk_cli::DONE,
     };
-    let done = if arguments.has("dry-run") {
+    let done = if arguments.has(&DRY_RUN) {
         work.preview()
     } else {
         work.remove()

@@ -11,7 +11,9 @@ use bk_schema::record::{Backup, BackupType, Status, check_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::flags::PROGRAM;
+use crate::flags::{
+    DESCRIPTION, EXPIRES, METADATA, NAME, PROGRAM, PROTECT, SOURCE_VERSION, TYPE, UNPROTECT,
+};
 
 /// Half of what a line may have: programs add keys to the record.
 const RECORD_MAX_BYTES: usize = (LINE_MAX_BYTES / 2) as usize;
@@ -32,7 +34,7 @@ impl Change {
     /// # Errors
     /// A usage error that names the flag, or that nothing is asked for.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let protected = match (arguments.has("protect"), arguments.has("unprotect")) {
+        let protected = match (arguments.has(&PROTECT), arguments.has(&UNPROTECT)) {
             (true, true) => {
                 let text = "--protect and --unprotect exclude each other";
                 return Err(UsageError(text.into()).into());
@@ -41,13 +43,13 @@ impl Change {
             (protect, _) => Some(protect),
         };
         let change = Self {
-            name: arguments.parsed("name", |name| check_name(name).map(|()| name.to_owned()))?,
-            backup_type: arguments.parsed("type", BackupType::parse)?,
-            source_version: arguments.text("source-version")?.map(unless_empty),
-            description: arguments.text("description")?.map(unless_empty),
+            name: arguments.parsed(&NAME, |name| check_name(name).map(|()| name.to_owned()))?,
+            backup_type: arguments.parsed(&TYPE, BackupType::parse)?,
+            source_version: arguments.text(&SOURCE_VERSION)?.map(unless_empty),
+            description: arguments.text(&DESCRIPTION)?.map(unless_empty),
             metadata: metadata(arguments)?,
             protected,
-            expires_at: arguments.parsed("expires", |text| parse_expiry(text, now))?,
+            expires_at: arguments.parsed(&EXPIRES, |text| parse_expiry(text, now))?,
         };
         if change == Self::default() {
             let text = "nothing is given to change";
@@ -152,9 +154,5 @@ fn metadata(arguments: &Arguments) -> Result<Vec<(String, Option<Value>)>> {
             unless_empty(text).map(|text| parse_value(&text)),
         ))
     };
-    arguments
-        .texts("metadata")?
-        .into_iter()
-        .map(parse)
-        .collect()
+    arguments.texts(&METADATA)?.into_iter().map(parse).collect()
 }

@@ -10,6 +10,7 @@ use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
 
+use crate::flags::{ALL, LIMIT, OLDER_THAN_CHECK};
 use crate::verdict::Level;
 
 /// A round over the catalog, in place of given backups.
@@ -29,9 +30,9 @@ impl Round {
     /// A usage error that names the flags.
     pub(crate) fn new(arguments: &Arguments, level: Level, now: Timestamp) -> Result<Option<Self>> {
         let usage = |text: &str| Err(UsageError(text.into()).into());
-        let before = arguments.parsed("older-than-check", |text| units::parse_past(text, now))?;
-        let limit = arguments.parsed("limit", parse_limit)?;
-        match (arguments.has("all"), before.is_some()) {
+        let before = arguments.parsed(&OLDER_THAN_CHECK, |text| units::parse_past(text, now))?;
+        let limit = arguments.parsed(&LIMIT, parse_limit)?;
+        match (arguments.has(&ALL), before.is_some()) {
             (true, true) => return usage("--all and --older-than-check exclude each other"),
             (false, false) if limit.is_some() => {
                 return usage("--limit needs --all or --older-than-check");

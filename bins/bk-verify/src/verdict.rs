@@ -17,6 +17,8 @@ use bk_store::archives;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::flags::{DEEP, QUICK};
+
 /// So many of the entries that are hit are named in a sentence.
 const NAMED_ENTRIES: usize = 3;
 
@@ -37,7 +39,7 @@ impl Level {
     /// # Errors
     /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
-        match (arguments.has("quick"), arguments.has("deep")) {
+        match (arguments.has(&QUICK), arguments.has(&DEEP)) {
             (true, true) => Err(UsageError("--quick and --deep exclude each other".into()).into()),
             (true, false) => Ok(Self::Quick),
             (false, true) => Ok(Self::Deep),

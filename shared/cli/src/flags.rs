@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::message::{UsageError, usage};
 
 /// One flag.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
     /// Without its dashes.
     pub long: &'static str,
@@ -48,6 +48,16 @@ impl Flag {
     }
 }
 
+/// Declares the flags of a program, each as a constant, and `FLAGS`, all of them: what is asked for is
+/// in the table.
+#[macro_export]
+macro_rules! flags {
+    ($($name:ident = $flag:expr;)*) => {
+        $(pub(crate) const $name: $crate::Flag = $flag;)*
+        pub(crate) const FLAGS: &[$crate::Flag] = &[$($name),*];
+    };
+}
+
 /// One program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
@@ -78,26 +88,30 @@ pub enum Operands {
     None,
 }
 
+/// Where the catalog is.
+pub const HOME: Flag = Flag::new("home", None, Some("DIR"), "where the catalog is");
+/// How long it is waited for.
+pub const LOCK_TIMEOUT: Flag = Flag::new(
+    "lock-timeout",
+    None,
+    Some("SPAN"),
+    "how long to wait for the catalog (60s)",
+);
+/// Lines, on a terminal too.
+pub const JSON: Flag = Flag::new("json", None, None, "print JSON lines, on a terminal too");
+/// A table, into a pipe too.
+pub const TABLE: Flag = Flag::new("table", None, None, "print a table, into a pipe too");
+pub(crate) const COMPLETIONS: Flag = Flag::new(
+    "completions",
+    None,
+    Some("bash|zsh|fish"),
+    "print the completions for a shell",
+);
+pub(crate) const HELP: Flag = Flag::new("help", Some('h'), None, "print this help");
+pub(crate) const VERSION: Flag = Flag::new("version", Some('V'), None, "print the version");
+
 /// The flags of every program.
-pub const COMMON: &[Flag] = &[
-    Flag::new("home", None, Some("DIR"), "where the catalog is"),
-    Flag::new(
-        "lock-timeout",
-        None,
-        Some("SPAN"),
-        "how long to wait for the catalog (60s)",
-    ),
-    Flag::new("json", None, None, "print JSON lines, on a terminal too"),
-    Flag::new("table", None, None, "print a table, into a pipe too"),
-    Flag::new(
-        "completions",
-        None,
-        Some("bash|zsh|fish"),
-        "print the completions for a shell",
-    ),
-    Flag::new("help", Some('h'), None, "print this help"),
-    Flag::new("version", Some('V'), None, "print the version"),
-];
+pub const COMMON: &[Flag] = &[HOME, LOCK_TIMEOUT, JSON, TABLE, COMPLETIONS, HELP, VERSION];
 
 /// What was typed, each flag known and with its value.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -112,30 +126,30 @@ pub struct Arguments {
 impl Arguments {
     /// Whether the flag was given.
     #[must_use]
-    pub fn has(&self, long: &str) -> bool {
-        self.flags.iter().any(|(name, _)| *name == long)
+    pub fn has(&self, flag: &Flag) -> bool {
+        self.flags.iter().any(|(name, _)| *name == flag.long)
     }
 
     /// The last value that was given to the flag.
     #[must_use]
-    pub fn value(&self, long: &str) -> Option<&OsString> {
-        self.values(long).last()
+    pub fn value(&self, flag: &Flag) -> Option<&OsString> {
+        self.values(flag).last()
     }
 
     /// The last value that was given to the flag, as text.
     ///
     /// # Errors
     /// [`UsageError`], where it is not UTF-8.
-    pub fn text(&self, long: &str) -> Result<Option<&str>> {
-        self.value(long).map(|value| utf8(long, value)).transpose()
+    pub fn text(&self, flag: &Flag) -> Result<Option<&str>> {
+        self.value(flag).map(|value| utf8(flag, value)).transpose()
     }
 
     /// Every value that was given to the flag, as text.
     ///
     /// # Errors
     /// [`UsageError`], where one is not UTF-8.
-    pub fn texts(&self, long: &str) -> Result<Vec<&str>> {
-        self.values(long).map(|value| utf8(long, value)).collect()
+    pub fn texts(&self, flag: &Flag) -> Result<Vec<&str>> {
+        self.values(flag).map(|value| utf8(flag, value)).collect()
     }
 
     /// The last value that was given to the flag, as `parse` reads it.
@@ -144,18 +158,18 @@ impl Arguments {
     /// [`UsageError`], that names the flag.
     pub fn parsed<T>(
         &self,
-        long: &str,
+        flag: &Flag,
         parse: impl FnOnce(&str) -> Result<T>,
     ) -> Result<Option<T>> {
-        let parse = |text| parse(text).map_err(|e| usage(&e, &format!("--{long}")));
-        self.text(long)?.map(parse).transpose()
+        let parse = |text| parse(text).map_err(|e| usage(&e, &format!("--{}", flag.long)));
+        self.text(flag)?.map(parse).transpose()
     }
 
     /// Every value that was given to the flag, in order.
-    pub fn values(&self, long: &str) -> impl Iterator<Item = &OsString> {
+    pub fn values(&self, flag: &Flag) -> impl Iterator<Item = &OsString> {
         self.flags
             .iter()
-            .filter(move |(name, _)| *name == long)
+            .filter(move |(name, _)| *name == flag.long)
             .filter_map(|(_, value)| value.as_ref())
     }
 }
@@ -221,9 +235,16 @@ fn optional_value(
     rest.next_if(|word| values.any(|value| word == value))
 }
 
-fn utf8<'a>(long: &str, value: &'a OsString) -> Result<&'a str> {
+fn utf8<'a>(flag: &Flag, value: &'a OsString) -> Result<&'a str> {
     let text = value.to_str();
-    text.ok_or_else(|| UsageError(format!("--{long}: '{}' is not UTF-8", value.display())).into())
+    text.ok_or_else(|| {
+        UsageError(format!(
+            "--{}: '{}' is not UTF-8",
+            flag.long,
+            value.display()
+        ))
+        .into()
+    })
 }
 
 #[cfg(test)]
@@ -232,16 +253,18 @@ mod tests {
     use super::*;
     use crate::message::{USAGE, status_of};
 
+    flags! {
+        TYPE = Flag::new("type", Some('t'), Some("TYPE"), "of what type");
+        ALL = Flag::new("all", None, None, "all");
+        BY = Flag::new("by", Some('b'), Some("[day|week]"), "by which");
+    }
+
     const PROGRAM: Program = Program {
         name: "bk-test",
         summary: "tests",
         usage: "[flags] [NAME...]",
         operands: Operands::Backups,
-        flags: &[
-            Flag::new("type", Some('t'), Some("TYPE"), "of what type"),
-            Flag::new("all", None, None, "all"),
-            Flag::new("by", Some('b'), Some("[day|week]"), "by which"),
-        ],
+        flags: FLAGS,
     };
 
     fn parse(typed: &[&str]) -> Result<Arguments> {
@@ -251,9 +274,9 @@ mod tests {
     #[test]
     fn flags_values_and_operands_are_told_apart() {
         let arguments = parse(&["a", "-tx", "--type=y", "--all", "-", "--", "--all"]).unwrap();
-        assert!(arguments.has("all") && !arguments.has("home"));
-        assert_eq!(arguments.value("type").unwrap(), "y");
-        assert_eq!(arguments.values("type").count(), 2);
+        assert!(arguments.has(&ALL) && !arguments.has(&HOME));
+        assert_eq!(arguments.value(&TYPE).unwrap(), "y");
+        assert_eq!(arguments.values(&TYPE).count(), 2);
         assert_eq!(arguments.operands, ["a", "-", "--all"]);
         assert_eq!(arguments.before_dashes, Some(2));
         assert_eq!(parse(&["--type", "--", "a"]).unwrap().before_dashes, None);
@@ -274,8 +297,8 @@ mod tests {
             (&["--by=x"], Some("x"), &[]),
         ] {
             let arguments = parse(typed).unwrap();
-            assert!(arguments.has("by"), "{typed:?}");
-            let given = arguments.text("by").unwrap();
+            assert!(arguments.has(&BY), "{typed:?}");
+            let given = arguments.text(&BY).unwrap();
             assert_eq!(given, value, "{typed:?}");
             assert_eq!(arguments.operands, operands, "{typed:?}");
         }

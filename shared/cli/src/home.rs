@@ -9,7 +9,7 @@ use bk_schema::host;
 use bk_store::home::Home;
 use jiff::Timestamp;
 
-use crate::flags::{Arguments, Program};
+use crate::flags::{Arguments, HOME, LOCK_TIMEOUT, Program};
 use crate::message::{usage, warn};
 use crate::units;
 
@@ -24,7 +24,7 @@ pub fn from_arguments(
     now: Timestamp,
 ) -> Result<Home> {
     let env = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let given = arguments.value("home").cloned().or_else(|| env("BK_HOME"));
+    let given = arguments.value(&HOME).cloned().or_else(|| env("BK_HOME"));
     let dir = match given {
         Some(dir) => PathBuf::from(dir),
         None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/bk"),
@@ -41,7 +41,7 @@ pub fn from_arguments(
     let dir = std::path::absolute(&dir)
         .with_context(|| format!("cannot find the home '{}'", dir.display()))?;
     let mut home = Home::new(dir, program.name, now, warn);
-    if let Some(span) = arguments.text("lock-timeout")? {
+    if let Some(span) = arguments.text(&LOCK_TIMEOUT)? {
         home.lock_timeout = units::parse_duration(span).map_err(|e| usage(&e, "--lock-timeout"))?;
     }
     if let Some(name) = env(host::VARIABLE) {

@@ -16,15 +16,19 @@
 //! ```
 //! use bk_cli::{Flag, Operands, Program};
 //!
+//! bk_cli::flags! {
+//!     ALL = Flag::new("all", Some('a'), None, "every backup");
+//! }
+//!
 //! const PROGRAM: Program = Program {
 //!     name: "bk-example",
 //!     summary: "shows the table of flags",
 //!     usage: "[flags] [ID|NAME...]",
-//!     flags: &[Flag::new("all", Some('a'), None, "every backup")],
+//!     flags: FLAGS,
 //!     operands: Operands::Backups,
 //! };
 //! let typed = PROGRAM.parse(["-a", "nightly-3"].map(Into::into))?;
-//! assert!(typed.has("all"));
+//! assert!(typed.has(&ALL));
 //! assert!(PROGRAM.help().contains("-a, --all"));
 //! # anyhow::Ok(())
 //! ```
@@ -48,5 +52,5 @@ pub mod units;
 pub mod unread;
 pub mod zone;
 
-pub use flags::{Arguments, COMMON, Flag, Operands, Program};
+pub use flags::{Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE};
 pub use message::{DONE, LOCKED, SOME_FAILED, USAGE, UsageError, one_line, status_of, usage, warn};

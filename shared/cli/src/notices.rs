@@ -6,9 +6,11 @@
 use anyhow::Result;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use crate::flags::{Arguments, Program};
+use crate::flags::{Arguments, Flag, Program};
 use crate::message::{UsageError, one_line};
 
+/// The flag that asks for them, for the tables of the programs that have it.
+pub const SYSLOG: Flag = Flag::new("syslog", None, None, "log to the journal or syslog too");
 /// A datagram that is longer may be refused.
 const TEXT_MAX_CHARS: usize = 2000;
 
@@ -37,7 +39,7 @@ impl Notices {
             program,
             logger: None,
         };
-        if arguments.has("syslog") {
+        if arguments.has(&SYSLOG) {
             let opened = syslog::unix(Formatter3164 {
                 facility: Facility::LOG_DAEMON,
                 hostname: None,

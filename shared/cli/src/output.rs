@@ -12,7 +12,7 @@ use bk_schema::lines;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-use crate::flags::Arguments;
+use crate::flags::{Arguments, JSON, TABLE};
 use crate::message::UsageError;
 use crate::table::{Cell, Column, Table, Tone, paint, render};
 
@@ -32,7 +32,7 @@ impl Output {
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
-        let is_table = match (arguments.has("json"), arguments.has("table")) {
+        let is_table = match (arguments.has(&JSON), arguments.has(&TABLE)) {
             (true, true) => {
                 return Err(UsageError("--json and --table exclude each other".into()).into());
             }

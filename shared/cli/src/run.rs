@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::flags::{Arguments, Program};
+use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
 use crate::message::{DONE, UsageError, status_of, warn};
 use crate::{completions, zone};
 
@@ -18,17 +18,17 @@ impl Program {
         let result = self
             .parse(std::env::args_os().skip(1))
             .and_then(|arguments| {
-                if arguments.has("help") {
+                if arguments.has(&HELP) {
                     return print(&self.help());
                 }
-                if arguments.has("version") {
+                if arguments.has(&VERSION) {
                     return print(&format!(
                         "{} (bk) {}\n",
                         self.name,
                         env!("CARGO_PKG_VERSION")
                     ));
                 }
-                if let Some(shell) = arguments.text("completions")? {
+                if let Some(shell) = arguments.text(&COMPLETIONS)? {
                     return print(&completions::script(self, shell)?);
                 }
                 zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
