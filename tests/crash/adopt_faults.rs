@@ -85,7 +85,7 @@ fn a_damaged_archive_is_adopted_only_where_that_is_asked_for() {
     );
     sandbox.run("bk-create -m damaged=no app").fails(
         2,
-        "bk-create: --metadata: the key 'damaged' of the metadata is bk's own\n",
+        "bk-create: --metadata: the metadata key 'damaged' is reserved: use another\n",
     );
 }
 

@@ -142,7 +142,7 @@ fn figures_that_are_not_told_are_unknown() {
          bk-mv a ram/st >/dev/null; bk-restore -C ram/out a >/dev/null; ls ram/out ram/st
          bk-prune --keep-free 1T --all; bk-ls --json | wc -l
          bk-df --json | jq -c 'select(.backup_count == 2 and .total == false) | [.size_bytes, .free_bytes, .reserve_bytes]'
-         bk-df --table | grep -c 'does not tell its space'
+         bk-df --table | grep -c 'does not report its space'
          bk-df --prometheus | grep -c '^bk_filesystem_reachable.* 1$'
          bk-ls | bk-rm | wc -l",
     );
@@ -156,7 +156,7 @@ fn figures_that_are_not_told_are_unknown() {
     );
     let ram = sandbox.path("ram");
     let told = format!(
-        "bk-df: failure: free<1: '{}' does not tell its free space\n",
+        "bk-df: failure: free<1: '{}' does not report its free space\n",
         ram.display()
     );
     ran.fails(4, &told);

@@ -115,9 +115,10 @@ fn the_completions_are_taken_by_their_shells() {
     assert_eq!(complete("bk-ls --prot"), "--protected\n");
     assert_eq!(complete("bk-ls --type pre"), "pre-upgrade\n");
     assert_eq!(complete("bk-ls night"), "nightly\n");
-    sandbox
-        .run("bk-ls --completions tcsh")
-        .fails(2, "bk-ls: no completions for 'tcsh': bash, zsh or fish\n");
+    sandbox.run("bk-ls --completions tcsh").fails(
+        2,
+        "bk-ls: --completions: invalid shell 'tcsh': use bash, zsh or fish\n",
+    );
 }
 
 #[test]

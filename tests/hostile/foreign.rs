@@ -27,7 +27,7 @@ fn no_data_follows_links_devices_directories_and_fifos() {
             let tar = Tarball::new().file("lost", "content\n");
             let tar = tar.add(&header, b"").file("after", "x\n");
             let sandbox = put(&tar.finish());
-            let expected = "'odd' tells a size, and no data follows it";
+            let expected = "'odd' states a size, but no data follows";
             assert_eq!(notes(&sandbox), [expected], "{what} {told}");
             assert_eq!(listed(&sandbox)[1]["type"], what);
             let names = restored(&sandbox);
@@ -42,7 +42,7 @@ fn a_directory_of_the_type_of_files_has_the_data_that_it_tells() {
     let data = &b"what no header is\n".repeat(40)[..];
     let named = |flag| sized(flag, "d/", data.len() as u64);
     let pax: &[(&str, &[u8])] = &[("path", b"d/")];
-    let note = "'d/' tells a size, and no data follows it";
+    let note = "'d/' states a size, but no data follows";
     let new = Tarball::new;
     for (tar, expected) in [
         (new().add(&named(b'0'), data), &[][..]),
@@ -68,7 +68,7 @@ fn a_hard_link_has_data_in_the_pax_format_alone() {
         header
     };
     let (pax, gnu, old) = (&b"ustar\x0000"[..], &b"ustar  \0"[..], &[0; 8][..]);
-    let note = "'b' tells a size, and no data follows it";
+    let note = "'b' states a size, but no data follows";
     let comment: &[(&str, &[u8])] = &[("comment", b"x")];
     let begin = |is_pax| match is_pax {
         true => Tarball::new().pax(comment).file("a", "alpha\n"),
@@ -109,7 +109,7 @@ fn what_posix_does_not_know_is_a_file() {
         let tar = Tarball::new().add(&sized(flag, "q", 6), b"queue\n");
         let sandbox = put(&tar.file("z", "x").finish());
         let letter = char::from(flag);
-        let expected = format!("'q' is of the unknown type '{letter}': it is taken for a file");
+        let expected = format!("'q' has the unknown type '{letter}': it is treated as a file");
         assert_eq!(notes(&sandbox), [expected]);
         assert_eq!(listed(&sandbox)[0]["type"], "file");
         assert_eq!(restored(&sandbox), ["q", "z"]);
@@ -118,7 +118,7 @@ fn what_posix_does_not_know_is_a_file() {
     // The rest of a file that another volume begins.
     let tar = Tarball::new().add(&sized(b'M', "part", 5), b"rest\n");
     let sandbox = put(&tar.finish());
-    let expected = "'part' is the rest of a file whose begin is elsewhere";
+    let expected = "'part' is the rest of a file that begins on another volume";
     assert_eq!(notes(&sandbox), [expected]);
     assert_eq!(restored(&sandbox), ["part"]);
     // A label, and what Solaris tells of the next entry.
@@ -234,7 +234,7 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
     let new = Tarball::new;
     for (what, tar) in [
         (
-            "leads up",
+            "contains '..'",
             new().file("../up", "x").dir("..").file("a/../b", "x"),
         ),
         ("its name is empty", new().file("", "x")),
@@ -242,8 +242,8 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
             "holds a NUL",
             new().pax(&[("path", b"a\0b")]).file("x", "x"),
         ),
-        ("it leads nowhere", new().symlink("s", "")),
-        ("it leads nowhere", new().hardlink("s", "")),
+        ("its link target is empty", new().symlink("s", "")),
+        ("its link target is empty", new().hardlink("s", "")),
         (
             "more than 4096 parts",
             new().pax(&[("path", deep.as_bytes())]).file("x", "x"),
@@ -260,11 +260,11 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
             ),
         ),
         (
-            "its name is that of the directory which all are relative to",
+            "its name is '.', which only a directory can have",
             new().file("./", "").file(".", "x"),
         ),
         (
-            "its name is that of the directory which all are relative to",
+            "its name is '.', which only a directory can have",
             new().hardlink(".", "before"),
         ),
         (
@@ -280,7 +280,7 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
             .file("ok", "fine\n");
         let sandbox = put(&stream.finish());
         let notes = notes(&sandbox);
-        assert!(notes[0].starts_with("nothing can be made of "), "{notes:?}");
+        assert!(notes[0].starts_with("cannot restore "), "{notes:?}");
         assert!(notes[0].contains(what), "{notes:?}");
         assert_eq!(restored(&sandbox), ["before", "ok"], "{what}");
         let ran = sandbox.ok("bk-restore --stdout ok a");

@@ -291,7 +291,7 @@ fn an_entry_that_cannot_be_made_keeps_no_other_from_being_restored() {
     for (name, why, tar) in [
         (
             "h",
-            "a hard link leads to 'not/there', which the archive does not hold",
+            "a hard link points to 'not/there', which is not in the archive",
             new().hardlink("h", "not/there"),
         ),
         (

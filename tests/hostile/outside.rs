@@ -152,13 +152,13 @@ fn links_are_never_gone_through() {
             partly(
                 "CVE-2025-4517: a link behind a long chain",
                 long_chain(),
-                "a symbolic link is in its way",
+                "a symbolic link is in its path",
             ),
         ],
     );
 }
 
-const NOT_HELD: &str = "which the archive does not hold";
+const NOT_HELD: &str = "which is not in the archive";
 
 /// Directories and links whose joined path is longer than the kernel takes, so that whoever
 /// checks by resolving it sees nothing wrong.

@@ -78,7 +78,7 @@ fn a_user_who_is_not_root_restores_them_too() {
     let ran = sandbox.ok(&format!("{user} bk-restore -C mine/out x"));
     assert_eq!(
         ran.stderr,
-        "bk-restore: warning: 't/cut': not restored: its setuid and setgid bits: that takes root or --same-owner\n"
+        "bk-restore: warning: 't/cut': not restored: its setuid and setgid bits: this needs root or --same-owner\n"
     );
     let told = format!(
         "{TOLD}; chown -R root:root mine/out; chmod g+s mine/out/t/cut; diff <(told t) <(told mine/out/t)"
@@ -183,18 +183,22 @@ fn an_acl_that_cannot_be_is_left_out_and_told() {
         (
             "gone",
             "user:no-such-user:r,m::r",
-            "this machine knows no user 'no-such-user'",
+            "unknown user 'no-such-user'",
         ),
         (
             "group",
             "group:no-such-group:r,m::r",
-            "this machine knows no group 'no-such-group'",
+            "unknown group 'no-such-group'",
         ),
-        ("nonsense", "nonsense", "'nonsense' is no entry of an ACL"),
+        (
+            "nonsense",
+            "nonsense",
+            "'nonsense' is not an entry of an ACL",
+        ),
         (
             "number",
             "user:daemon:r--:99999999999,m::r",
-            "'99999999999' is no number of a user",
+            "'99999999999' is not the id of a user",
         ),
         ("mask", "user:1:r--", "it has no entry 'mask::'"),
         (
@@ -229,7 +233,7 @@ fn an_acl_that_cannot_be_is_left_out_and_told() {
     warn(
         "long",
         "default",
-        &format!("'{shown}...' is no entry of an ACL"),
+        &format!("'{shown}...' is not an entry of an ACL"),
     );
     sandbox.put_archive(&tar.finish());
     let ran = sandbox.run("bk-restore -C out a");
@@ -259,7 +263,7 @@ fn a_default_acl_of_a_file_is_left_out_and_said() {
         0,
         &format!(
             "{warning}bk-restore: warning: 'x': its attribute 'system.posix_acl_default' is not restored: \
-             this file system does not hold it as it is in the archive; others of the kind are counted, not named\n"
+             this file system does not store it as it is in the archive; others of the kind are counted, not named\n"
         ),
     );
 }

@@ -319,7 +319,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set app/data -s @daily",
-            "no name of a job: the name 'app/data' holds a slash or a control character; what is backed up stands after --",
+            "no name of a job: invalid name 'app/data': use no slash and no control character; what is backed up stands after --",
         ),
         (
             "bk-auto --set a b",
@@ -327,7 +327,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set -r 0 -s @daily -- app",
-            "--retention-days: '0' is no number of days from 1 on, nor all",
+            "--retention-days: invalid number of days '0': use a number from 1 on, or all",
         ),
         (
             "bk-auto --set --request '{\"backup_name\":\"x\"}'",
@@ -343,7 +343,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --create-flag --level=13 -s @daily -- app",
-            "a flag for bk-create: --level: '13' is no number from 0 to 12",
+            "a flag for bk-create: --level: invalid number '13': use a number from 0 to 12",
         ),
         (
             "bk-auto --list --now",

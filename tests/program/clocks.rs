@@ -60,7 +60,7 @@ fn a_backup_from_the_future_is_kept_and_stands_in_for_no_other() {
         .to_owned();
     let second = &time[..19];
     let warning = format!(
-        "bk-prune: warning: the backup 'b4' is from the future, of {second}Z: its age counts as unknown\n"
+        "bk-prune: warning: backup 'b4' was made in the future ({second}Z): its age counts as unknown\n"
     );
     let kept = |rules: &str| -> Vec<String> {
         let ran = sandbox.ok(&format!("bk-prune --explain {rules}"));
@@ -112,7 +112,10 @@ fn a_backup_from_the_future_is_not_the_newest() {
     to_the_future(&sandbox, "b3");
     let named = |line: &str| -> Vec<String> {
         let ran = sandbox.ok(line);
-        assert!(ran.stderr.contains("'b3' is from the future"), "{ran:#?}");
+        assert!(
+            ran.stderr.contains("'b3' was made in the future"),
+            "{ran:#?}"
+        );
         ran.records()
             .iter()
             .map(|it| it["backup_name"].as_str().unwrap().to_owned())
@@ -143,7 +146,7 @@ fn a_backup_from_the_future_is_not_the_newest() {
     let ran = sandbox.run("bk-df --fail 'unverified>1h' >/dev/null");
     assert!(
         ran.stderr
-            .contains("'b1' was not verified since it was made"),
+            .contains("'b1' has not been verified since it was made"),
         "{ran:#?}"
     );
     assert_eq!(
@@ -156,7 +159,7 @@ fn a_backup_from_the_future_is_not_the_newest() {
     assert_eq!(ran.stderr.lines().count(), 1);
     assert!(
         ran.stderr
-            .starts_with("bk-df: warning: 2 backups are from the future, 'b2' of "),
+            .starts_with("bk-df: warning: 2 backups were made in the future, first 'b2' ("),
         "{ran:#?}"
     );
 }
@@ -189,7 +192,7 @@ fn after_a_jump_of_the_clock_nothing_is_removed_by_its_age() {
             error.starts_with("bk-prune: cannot prune: the clock went from "),
             "{ran:#?}"
         );
-        let end = ", 40 days ahead: if it is right, wait for a day, or go on with --force-clock; nothing is removed\n";
+        let end = ", 40 days ahead: if the clock is right, wait a day or use --force-clock; nothing is removed\n";
         assert!(error.ends_with(end), "{ran:#?}");
     }
     assert_eq!(sandbox.records().len(), 3);
@@ -247,7 +250,7 @@ fn a_clock_that_was_wrong_once_is_forgotten() {
     );
     sandbox.run("bk-auto --clock-gap 0").fails(
         2,
-        "bk-auto: --clock-gap: '0' is no number of days from 1 on\n",
+        "bk-auto: --clock-gap: invalid number '0': use a number from 1 to 36500\n",
     );
 }
 
@@ -362,7 +365,7 @@ fn the_ledger_and_the_lock_tell_when_it_was() {
 #[test]
 fn six_m_are_neither_minutes_nor_months() {
     let sandbox = Sandbox::with_app();
-    let said = "'6m' may mean minutes or months: write them as min or mo";
+    let said = "invalid span '6m': use min for minutes or mo for months";
     sandbox
         .run("bk-create -e 6m app")
         .fails(2, &format!("bk-create: --expires: {said}\n"));

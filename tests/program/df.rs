@@ -108,23 +108,24 @@ fn a_mistake_is_told_before_the_catalog_is_opened() {
     for (flags, said) in [
         (
             "--warn 'free>20G'",
-            format!("--warn: 'free>20G' is no threshold: {known}"),
+            format!("--warn: invalid threshold 'free>20G': {known}"),
         ),
         (
             "--fail 'age<26h'",
-            format!("--fail: 'age<26h' is no threshold: {known}"),
+            format!("--fail: invalid threshold 'age<26h': {known}"),
         ),
         (
             "--fail 'free < 20G'",
-            format!("--fail: 'free < 20G' is no threshold: {known}"),
+            format!("--fail: invalid threshold 'free < 20G': {known}"),
         ),
         (
             "-w 'days<=14'",
-            format!("--warn: 'days<=14' is no threshold: {known}"),
+            format!("--warn: invalid threshold 'days<=14': {known}"),
         ),
         (
             "--reserve much",
-            "--reserve: 'much' is no size: write it as 500M, 20G or 1.5TiB".into(),
+            "--reserve: invalid size 'much': use a number with K, M, G, T or P, such as 500M"
+                .into(),
         ),
         (
             "--prometheus --json",
@@ -156,7 +157,7 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
     );
     let ran = sandbox.run("bk-df --fail 'missing>1' --warn 'free<1'");
     ran.fails(4, &format!(
-        "{gone}bk-df: warning: free<1: '{there}' cannot be looked at\nbk-df: failure: missing>1: 0 missing, 2 offline\n"
+        "{gone}bk-df: warning: free<1: '{there}' cannot be accessed\nbk-df: failure: missing>1: 0 missing, 2 offline\n"
     ));
     let away = sandbox.run("bk-df --warn 'offline>2' --fail 'offline>1'");
     away.fails(4, &format!("{gone}bk-df: failure: offline>1: 2 offline\n"));
@@ -186,7 +187,7 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
         sandbox
             .ok("bk-df --table")
             .stdout
-            .ends_with(&format!("\n\n{there}\ncannot be looked at\n"))
+            .ends_with(&format!("\n\n{there}\ncannot be accessed\n"))
     );
     sandbox.ok("mv away there; bk-df | jq -se 'length == 2 and .[0].backup_count == 3'");
 }

@@ -137,7 +137,7 @@ fn thresholds_of_backups_hold_exactly() {
         "--fail 'age>49h' --fail 'age>3d' --fail 'unverified>11d' --fail 'failed>0' --fail 'missing>0'",
     );
     sandbox.run("bk-df --warn 'age>47h' --warn 'unverified>9d' >/dev/null").fails(1, &format!(
-        "bk-df: warning: age>47h: the newest backup 'b' is of {b}\nbk-df: warning: unverified>9d: 'a' was not verified since it was made at {a}\n"
+        "bk-df: warning: age>47h: the newest backup 'b' was made at {b}\nbk-df: warning: unverified>9d: 'a' has not been verified since it was made at {a}\n"
     ));
     sandbox.ok("bk-verify a");
     quiet("--fail 'unverified>3d'");

@@ -167,7 +167,7 @@ fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_r
         let ran = sandbox.run(&format!("bk-create --exclude '{glob}' app"));
         ran.fails(
             2,
-            &format!("bk-create: --exclude: '{glob}' is no glob: {why}\n"),
+            &format!("bk-create: --exclude: invalid glob '{glob}': {why}\n"),
         );
     }
 }

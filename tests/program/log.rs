@@ -83,7 +83,7 @@ fn a_line_has_the_columns_of_the_ledger_and_a_table_tells_people() {
     assert_ne!(there, table);
     sandbox
         .run("bk-log --table --event auto")
-        .fails(0, "bk-log: there is no such event\n");
+        .fails(0, "bk-log: no matching events\n");
     // Nobody's terminal is played tricks on.
     sandbox
         .sql("UPDATE backup_events SET details = '{\"reason\":\"a\\u001b[31m\\nb\"}' WHERE id = 1");
@@ -208,21 +208,45 @@ fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
 #[test]
 fn a_mistake_prints_nothing() {
     let sandbox = lived();
-    let known =
-        "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage, upgrade";
+    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage or upgrade";
     for (flags, reason) in [
-        ("--event create,nope", format!("--event: 'nope' is no event: it is one of {known}")),
-        ("--event ''", format!("--event: '' is no event: it is one of {known}")),
-        ("--outcome good", "--outcome: 'good' is no outcome: it is one of ok, failed".into()),
-        ("--stats=year", "--stats: 'year' is no period: it is one of day, week, month".into()),
-        ("--follow --stats", "--follow and --stats exclude each other".into()),
-        ("--limit -1", "--limit: '-1' is no number".into()),
+        (
+            "--event create,nope",
+            format!("--event: invalid event 'nope': use {known}"),
+        ),
+        (
+            "--event ''",
+            format!("--event: invalid event '': use {known}"),
+        ),
+        (
+            "--outcome good",
+            "--outcome: invalid outcome 'good': use ok or failed".into(),
+        ),
+        (
+            "--stats=year",
+            "--stats: invalid period 'year': use day, week or month".into(),
+        ),
+        (
+            "--follow --stats",
+            "--follow and --stats exclude each other".into(),
+        ),
+        (
+            "--limit -1",
+            "--limit: invalid number '-1': use a whole number".into(),
+        ),
         (
             "--since soon",
-            "--since: 'soon' is no time: write it as 2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h".into(),
+            "--since: invalid time 'soon': use 2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h"
+                .into(),
         ),
-        ("a -", "'-' stands alone: it reads all from stdin".into()),
-        ("a/b", "no backup: the name 'a/b' holds a slash or a control character".into()),
+        (
+            "a -",
+            "'-' must be the only operand: it reads standard input".into(),
+        ),
+        (
+            "a/b",
+            "invalid name 'a/b': use no slash and no control character".into(),
+        ),
     ] {
         let ran = sandbox.run(&format!("bk-log {flags}"));
         ran.fails(2, &format!("bk-log: {reason}\n"));
@@ -317,7 +341,7 @@ fn counts_are_by_period_of_the_local_zone_and_event() {
     );
     sandbox
         .run("bk-log --stats --table -e set")
-        .fails(0, "bk-log: there is no such event\n");
+        .fails(0, "bk-log: no matching events\n");
     assert_eq!(sandbox.ok("bk-log --stats -e set").stdout, "");
 }
 
@@ -325,9 +349,8 @@ fn counts_are_by_period_of_the_local_zone_and_event() {
 fn a_damaged_row_is_told_and_hides_no_other() {
     let sandbox = lived();
     sandbox.sql("UPDATE backup_events SET details = 'no' WHERE id = 3; UPDATE backup_events SET details = '[]' WHERE id = 7");
-    let damaged = |id| {
-        format!("bk-log: the row {id} of the ledger is damaged: its details are no JSON object\n")
-    };
+    let damaged =
+        |id| format!("bk-log: row {id} of the ledger is damaged: its details are no JSON object\n");
     for (flags, count) in [("", 5), ("--stats=month", 4), ("--table", 6)] {
         let ran = sandbox.run(&format!("bk-log {flags}"));
         ran.fails(1, &(damaged(3) + &damaged(7)));
@@ -339,7 +362,7 @@ fn a_damaged_row_is_told_and_hides_no_other() {
     let ran = sandbox.run("bk-log --limit 3");
     ran.fails(
         1,
-        "bk-log: the row 7 of the ledger is damaged: its time is out of range\n",
+        "bk-log: row 7 of the ledger is damaged: its time is out of range\n",
     );
     assert_eq!(told(&ran), ALL[4..6]);
 }

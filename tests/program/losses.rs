@@ -85,7 +85,7 @@ fn the_last_backup_that_lacks_nothing_stays() {
     );
     assert_eq!(ids(ok("bk-prune -n --keep-last 1 --allow-empty")), [1]);
 
-    let alarm = "failure: problems>0: 1 unread in the newest backups\n";
+    let alarm = "failure: problems>0: incomplete source paths in the newest backups: 1\n";
     let ran = nobody("bk-df --fail problems\\>0 --warn problems\\>1");
     assert_eq!((ran.status, ran.stderr), (4, format!("bk-df: {alarm}")));
     // As soon as all is read again, it is over.

@@ -113,13 +113,16 @@ fn lines_name_the_backups_and_their_keys_pass_through() {
 fn mistakes_do_nothing() {
     let sandbox = two();
     for (typed, stderr) in [
-        ("bk-mv", "no directory is given: it is the last operand"),
+        ("bk-mv", "no directory given: it is the last operand"),
         ("bk-mv --all", "--all takes one operand, the directory"),
         (
             "bk-mv --all a new",
             "--all takes one operand, the directory",
         ),
-        ("bk-mv a - new", "'-' stands alone: it reads all from stdin"),
+        (
+            "bk-mv a - new",
+            "'-' must be the only operand: it reads standard input",
+        ),
         (
             "bk-mv a b",
             "'b' is a backup, and there is no such directory: name the directory last; './b' makes it",
@@ -138,7 +141,7 @@ fn mistakes_do_nothing() {
         ),
         (
             "bk-mv --reserve x a new",
-            "--reserve: 'x' is no size: say 500M, 20G or 1.5TiB",
+            "--reserve: invalid size 'x': use a number with K, M, G, T or P, such as 500M",
         ),
     ] {
         let ran = sandbox.run(typed);

@@ -221,7 +221,7 @@ fn a_lost_terminal_ends_it_even_where_hangups_are_ignored() {
 #[test]
 fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
     let sandbox = two();
-    let no_terminal = "bk-pick: there is no terminal to choose on: No such device or address; bk-ls lists without a screen\n";
+    let no_terminal = "bk-pick: no terminal: No such device or address: use bk-ls instead\n";
     for line in [
         "bk-pick",
         "bk-pick one",
@@ -240,17 +240,17 @@ fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
         (
             "dumb",
             "bk-pick --home /nonexistent",
-            "bk-pick: this terminal cannot show a screen: TERM is 'dumb'; bk-ls lists without a screen",
+            "bk-pick: this terminal cannot show a screen: TERM is 'dumb': use bk-ls instead",
         ),
         (
             "",
             "bk-pick",
-            "bk-pick: this terminal cannot show a screen: TERM is ''; bk-ls lists without a screen",
+            "bk-pick: this terminal cannot show a screen: TERM is '': use bk-ls instead",
         ),
         (
             "xterm",
             "bk-pick -",
-            "bk-pick: nothing is given: name ids, names or records, or pipe them in, one a line",
+            "bk-pick: nothing to do: give ids, names or records, or pipe them in, one per line",
         ),
         (
             "xterm",
@@ -276,7 +276,7 @@ fn where_there_is_nothing_to_choose_it_says_so() {
         tmux.run(&format!("clear; {line}; echo ended $?"));
         let screen = tmux.wait("ended 1");
         assert!(
-            screen.contains(&"bk-pick: there is nothing to choose from".into()),
+            screen.contains(&"bk-pick: no backups to choose from".into()),
             "{screen:#?}"
         );
     }

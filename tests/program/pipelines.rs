@@ -90,7 +90,7 @@ fn every_bad_line_is_named_and_nothing_is_done() {
         ),
         (
             r#""../etc"\n"#,
-            "line 1: the name '../etc' holds a slash or a control character",
+            "line 1: invalid name '../etc': use no slash and no control character",
         ),
         (r#""\377"\n"#, "line 1: it is not UTF-8"),
     ] {
@@ -106,11 +106,11 @@ fn every_bad_line_is_named_and_nothing_is_done() {
         ),
         (
             r#"{"sources":["app"],"backup_type":"x"}"#,
-            "line 1: its backup_type: 'x' is no type: it is one of manual, pre-upgrade, automatic",
+            "line 1: its backup_type: invalid type 'x': use manual, pre-upgrade or automatic",
         ),
         (
             r#"{"sources":["app"],"backup_metadata":{"host":1}}"#,
-            "line 1: its backup_metadata: the key 'host' of the metadata is bk's own",
+            "line 1: its backup_metadata: the metadata key 'host' is reserved: use another",
         ),
         (r#"7\n"#, "line 1: it is no object with the key sources"),
     ] {

@@ -178,31 +178,31 @@ fn a_mistake_opens_no_catalog() {
         ),
         (
             "--keep-last 0",
-            "--keep-last: '0' is no number from 1 on, nor all",
+            "--keep-last: invalid number '0': use a number from 1 on, or all",
         ),
         (
             "--keep-daily -1",
-            "--keep-daily: '-1' is no number from 1 on, nor all",
+            "--keep-daily: invalid number '-1': use a number from 1 on, or all",
         ),
         (
             "--max-count all",
-            "--max-count: 'all' is no number from 1 on",
+            "--max-count: invalid number 'all': use a number from 1 on",
         ),
         (
             "--keep-within 6m",
-            "--keep-within: '6m' may mean minutes or months: write them as min or mo",
+            "--keep-within: invalid span '6m': use min for minutes or mo for months",
         ),
         (
             "--older-than soon",
-            "--older-than: 'soon' is no span of time: write it as 12h, 30d, 2w, 6mo or 1y",
+            "--older-than: invalid span 'soon': use 12h, 30d, 2w, 6mo or 1y",
         ),
         (
             "--keep-free 1X",
-            "--keep-free: '1X' is no size: write it as 500M, 20G or 1.5TiB",
+            "--keep-free: invalid size '1X': use a number with K, M, G, T or P, such as 500M",
         ),
         (
             "--expired --group-by job",
-            "--group-by: 'job' is no key: it is one of sources, type, version, host",
+            "--group-by: invalid key 'job': use sources, type, version or host",
         ),
         (
             "--expired --group-by type,none",
@@ -210,7 +210,7 @@ fn a_mistake_opens_no_catalog() {
         ),
         (
             "--expired --time-zone Mars",
-            "--time-zone: there is no time zone 'Mars': write it as Europe/Berlin or UTC",
+            "--time-zone: invalid time zone 'Mars': use a name such as Europe/Berlin or UTC",
         ),
     ] {
         sandbox

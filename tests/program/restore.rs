@@ -208,7 +208,7 @@ fn one_file_is_printed_and_nothing_else() {
     for (path, reason) in [
         ("app/nothing", "the backup holds no 'app/nothing'"),
         ("app", "it is a directory"),
-        ("../x", "the name '../x' leads up"),
+        ("../x", "the name '../x' contains '..'"),
     ] {
         let ran = sandbox.run(&format!("bk-restore --stdout {path} a"));
         ran.fails(1, &format!("bk-restore: cannot restore 'a': {reason}\n"));
@@ -366,11 +366,11 @@ fn mistakes_on_the_command_line_do_nothing() {
         ),
         (
             "-C out --strip-components x a",
-            "--strip-components: 'x' is no number",
+            "--strip-components: invalid number 'x': use a whole number",
         ),
         (
             "-C out --path 'a[' a",
-            "--path: 'a[' is no glob: a '[' has no ']'",
+            "--path: invalid glob 'a[': a '[' has no ']'",
         ),
     ] {
         let ran = sandbox.run(&format!("bk-restore {flags}"));

@@ -443,7 +443,7 @@ fn a_test_compares_what_the_file_system_can_hold() {
     let ran = sandbox.ok("bk-restore --test -C m a");
     assert_eq!(
         ran.stderr,
-        "bk-restore: warning: 'src/f': its time of modification is not restored: this file system does not hold it as it is in the archive; others of the kind are counted, not named\n"
+        "bk-restore: warning: 'src/f': its time of modification is not restored: this file system does not store it as it is in the archive; others of the kind are counted, not named\n"
     );
     assert_eq!(
         ran.record()["restore"]["not_held"]["time of modification"],

@@ -93,11 +93,12 @@ fn nothing_is_removed_for_bad_input() {
     }
     sandbox.run("bk-rm a ../b").fails(
         2,
-        "bk-rm: no backup: the name '../b' holds a slash or a control character\n",
+        "bk-rm: invalid name '../b': use no slash and no control character\n",
     );
-    sandbox
-        .run("bk-rm a -")
-        .fails(2, "bk-rm: '-' stands alone: it reads all from stdin\n");
+    sandbox.run("bk-rm a -").fails(
+        2,
+        "bk-rm: '-' must be the only operand: it reads standard input\n",
+    );
     assert_eq!(names(&sandbox), ["a", "b"]);
     // Not even a session was begun.
     assert_eq!(sandbox.ledger().len(), 2);

@@ -126,14 +126,20 @@ fn metadata_is_read_as_bk_create_reads_it_and_removed_by_its_key() {
     });
     assert_eq!(changes(&sandbox), [("a".to_owned(), details)]);
     for (pair, reason) in [
-        ("sources=x", "the key 'sources' of the metadata is bk's own"),
+        (
+            "sources=x",
+            "the metadata key 'sources' is reserved: use another",
+        ),
         (
             "last_verified=",
-            "the key 'last_verified' of the metadata is bk's own",
+            "the metadata key 'last_verified' is reserved: use another",
         ),
-        ("moving={}", "the key 'moving' of the metadata is bk's own"),
+        (
+            "moving={}",
+            "the metadata key 'moving' is reserved: use another",
+        ),
         ("=x", "a key of the metadata cannot be empty"),
-        ("x", "'x' is not KEY=VALUE"),
+        ("x", "invalid metadata 'x': use KEY=VALUE"),
     ] {
         let ran = sandbox.run(&format!("bk-set -m '{pair}' a"));
         ran.fails(2, &format!("bk-set: --metadata: {reason}\n"));
@@ -252,41 +258,32 @@ fn nothing_is_done_on_a_mistake() {
     let sandbox = two();
     let before = sandbox.records();
     for (line, reason) in [
-        (
-            "bk-set a",
-            "nothing is given to change; try 'bk-set --help'",
-        ),
+        ("bk-set a", "nothing to change; try 'bk-set --help'"),
         (
             "bk-set --protect --unprotect a",
             "--protect and --unprotect exclude each other",
         ),
-        (
-            "bk-set --name c a b",
-            "--name is for one backup: 2 are given",
-        ),
-        (
-            "bk-ls | bk-set --name c",
-            "--name is for one backup: 2 are given",
-        ),
+        ("bk-set --name c a b", "--name takes one backup, not 2"),
+        ("bk-ls | bk-set --name c", "--name takes one backup, not 2"),
         (
             "bk-set --name 7 a",
-            "--name: the name '7' is a number, which would be taken for an id",
+            "--name: invalid name '7': use more than digits, which are an id",
         ),
         (
             "bk-set --name a/b a",
-            "--name: the name 'a/b' holds a slash or a control character",
+            "--name: invalid name 'a/b': use no slash and no control character",
         ),
         (
             "bk-set --type daily a",
-            "--type: 'daily' is no type: it is one of manual, pre-upgrade, automatic",
+            "--type: invalid type 'daily': use manual, pre-upgrade or automatic",
         ),
         (
             "bk-set -e soon a",
-            "--expires: 'soon' is no time: write it as 2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h",
+            "--expires: invalid time 'soon': use 2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h",
         ),
         (
             "bk-set -d x - a",
-            "'-' stands alone: it reads all from stdin",
+            "'-' must be the only operand: it reads standard input",
         ),
         (
             "(bk-ls; echo '{\"id\":') | bk-set -d x",

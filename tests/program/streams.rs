@@ -128,7 +128,7 @@ fn a_command_that_fails_makes_no_backup() {
 #[test]
 fn nothing_is_an_empty_file_and_told() {
     let sandbox = Sandbox::new();
-    let nothing = "nothing came: it is an empty file in the archive";
+    let nothing = "the input was empty: it is an empty file in the archive";
     for line in [
         "bk-create -n a --stdin-filename x </dev/null",
         "bk-create -n b --stdin-filename x --stdin-from-command -- true",
@@ -217,15 +217,15 @@ fn mistakes_are_told_and_nothing_is_made() {
         ),
         (
             "--stdin-filename ''",
-            "--stdin-filename: '' is no name of a file",
+            "--stdin-filename: invalid file name '': use a path that does not end with a slash",
         ),
         (
             "--stdin-filename a/",
-            "--stdin-filename: 'a/' is no name of a file",
+            "--stdin-filename: invalid file name 'a/': use a path that does not end with a slash",
         ),
         (
             "--stdin-filename ../a",
-            "--stdin-filename: the name '../a' leads up",
+            "--stdin-filename: the name '../a' contains '..'",
         ),
         (
             "--stdin-filename x --exclude y",
@@ -276,7 +276,7 @@ fn mistakes_are_told_and_nothing_is_made() {
         ),
         (
             r#"{"command":["true"],"stdin_filename":"/"}"#,
-            "its stdin_filename: '/' is no name of a file",
+            "its stdin_filename: invalid file name '/': use a path that does not end with a slash",
         ),
     ] {
         let ran = sandbox.run(&format!("echo '{request}' | bk-create -"));

@@ -119,11 +119,11 @@ fn a_program_that_would_wait_for_typed_lines_says_so() {
     for (line, what) in [
         (
             "bk-ls -",
-            "bk-ls: nothing is given: name ids, names or records, or pipe them in, one a line\n",
+            "bk-ls: nothing to do: give ids, names or records, or pipe them in, one per line\n",
         ),
         (
             "bk-create -",
-            "bk-create: nothing is given: name directories or files, or pipe them in, one a line\n",
+            "bk-create: nothing to do: give directories or files, or pipe them in, one per line\n",
         ),
     ] {
         // Without script's own stdin the terminal is the program's.
@@ -158,7 +158,7 @@ fn an_empty_list_says_so_to_people() {
     };
     assert_eq!(
         (ran.status, ran.stdout.as_str()),
-        (0, "bk-ls: there is no such backup\n")
+        (0, "bk-ls: no matching backups\n")
     );
     assert_eq!(sandbox.ok("bk-ls --expired").stderr, "");
 }

@@ -76,19 +76,19 @@ fn what_lists_all_refuses_lines_that_would_choose() {
     for (line, says) in [
         (
             "bk-ls 1 | bk-ls",
-            "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant",
+            "bk-ls: there are lines on standard input, which are not read: use 'bk-ls -' to read them, or </dev/null to ignore them",
         ),
         (
             "(sleep 0.1; cat list) | bk-ls",
-            "bk-ls: there are lines on standard input, which are not read: 'bk-ls -' reads them, </dev/null says that none are meant",
+            "bk-ls: there are lines on standard input, which are not read: use 'bk-ls -' to read them, or </dev/null to ignore them",
         ),
         (
             "bk-log <list",
-            "bk-log: there are lines on standard input, which are not read: 'bk-log -' reads them, </dev/null says that none are meant",
+            "bk-log: there are lines on standard input, which are not read: use 'bk-log -' to read them, or </dev/null to ignore them",
         ),
         (
             "bk-ls | bk-df",
-            "bk-df: there are lines on standard input, which are not read: it tells of all backups, whatever is piped in; </dev/null says that none are meant",
+            "bk-df: there are lines on standard input, which are not read: bk-df always reports all backups; use </dev/null to ignore them",
         ),
         (
             "bk-auto --list | bk-auto --remove",

@@ -92,7 +92,7 @@ fn files_of_a_file_system_that_tells_no_sizes_are_read_up_to_a_bound() {
     };
     let ran = sandbox.run("bk-create -n a src");
     let reason =
-        "it tells a size of 0 and has more than 8388608 bytes: the archive has no more of it";
+        "it reports a size of 0 but has more than 8388608 bytes: the rest is not in the archive";
     ran.fails(3, &format!("bk-create: cannot read 'src/huge': {reason}\n"));
     sandbox.ok("tar -xzf home/archives/a.tar.gz --one-top-level=out; truncate -s 8M low/huge; diff -r low out/src");
 }

@@ -185,7 +185,7 @@ fn bad_header() {
         "mkdir x; touch x/first x/other; tar -cf tar x; sed -i 's/x.other/x\\/0ther/' tar; gzip -c tar >home/archives/a.tar.gz",
     );
     agree(&sandbox);
-    let reason = "at byte 1024 of the tar stream: it is no tar header: its checksum is wrong (at byte 0 of the file)";
+    let reason = "at byte 1024 of the tar stream: it is not a tar header: its checksum is wrong (at byte 0 of the file)";
     finds(&sandbox, "--deep", &["bad-header"], &[reason]);
 }
 
@@ -204,8 +204,8 @@ fn not_an_archive() {
     for (line, reason) in [
         ("echo text >A", "it is no gzip file"),
         (": >A", "it is no gzip file"),
-        ("seq 10000 | gzip >A", "it holds no tar archive"),
-        ("gzip </dev/null >A", "it holds no tar archive"),
+        ("seq 10000 | gzip >A", "it contains no tar archive"),
+        ("gzip </dev/null >A", "it contains no tar archive"),
     ] {
         sandbox.ok(&line.replace('A', "home/archives/a.tar.gz"));
         agree(&sandbox);

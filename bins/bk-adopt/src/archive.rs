@@ -131,7 +131,7 @@ fn of_birth(birth: Birth) -> Result<Backup> {
         backup_type: birth.backup_type,
         source_version: birth.source_version,
         description: birth.description,
-        backup_metadata: metadata::believed(birth.backup_metadata),
+        backup_metadata: metadata::trusted(birth.backup_metadata),
         protected: birth.protected,
         created_at: as_kept(birth.created_at)?,
         expires_at: birth.expires_at.map(as_kept).transpose()?,

@@ -75,7 +75,7 @@ impl Done {
 
     /// With a warning, where there is one.
     fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
-        let mut listed = Listed::look(home, self.record.clone());
+        let mut listed = Listed::stat(home, self.record.clone());
         let is_lost =
             self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing;
         let warning = is_lost.then(|| {
@@ -140,7 +140,7 @@ impl Outcomes {
             is_empty: true,
             zone: bk_cli::zone::local(),
             progress: Progress::new(&PROGRAM),
-            status: bk_cli::DONE,
+            status: bk_cli::SUCCESS,
         }
     }
 
@@ -182,7 +182,7 @@ impl Outcomes {
     /// Those of the output.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.progress.end();
-        if self.report.is_table() && self.is_empty && self.status == bk_cli::DONE {
+        if self.report.is_table() && self.is_empty && self.status == bk_cli::SUCCESS {
             PROGRAM.warn("there is nothing to do");
         }
         self.report.end()

@@ -11,6 +11,7 @@ use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
 use bk_cli::output::Output;
+use bk_cli::units;
 use bk_cli::unread;
 use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::clock;
@@ -96,13 +97,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             check_create_flags(&changes)?;
             let jobs = store::change(&home, &changes)?;
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
-            Ok(bk_cli::DONE)
+            Ok(bk_cli::SUCCESS)
         }
         Some(Action::ClockGap) => {
             check_none(names)?;
             let days = arguments.parsed(&CLOCK_GAP, parse_gap)?;
             days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
-            Ok(bk_cli::DONE)
+            Ok(bk_cli::SUCCESS)
         }
         Some(Action::List) => {
             check_none(names)?;
@@ -124,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 _ => store::switch(&home, &names, change == Action::Enable)?,
             };
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
-            Ok(bk_cli::DONE)
+            Ok(bk_cli::SUCCESS)
         }
     }
 }
@@ -141,14 +142,11 @@ fn action(arguments: &Arguments) -> Result<Option<Action>> {
     {
         given.retain(|(action, _)| !matches!(action, Action::Enable | Action::Disable));
     }
-    match given.as_slice() {
-        [] => Ok(None),
-        [(action, _)] => Ok(Some(*action)),
-        [(_, one), (_, other), ..] => {
-            let text = format!("--{} and --{} exclude each other", one.long, other.long);
-            Err(UsageError(text).into())
-        }
-    }
+    let flags: Vec<_> = given
+        .into_iter()
+        .map(|(action, flag)| (flag, action))
+        .collect();
+    arguments.one_of(&flags)
 }
 
 /// What stands before `--`, which names jobs, and the paths after it.
@@ -242,8 +240,7 @@ fn check_create_flags(changes: &[Change]) -> Result<()> {
 }
 
 fn parse_gap(text: &str) -> Result<u32> {
-    let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
-    days.with_context(|| format!("'{}' is no number of days from 1 on", text.escape_debug()))
+    units::parse_number(text, 1..=36_500)
 }
 
 /// The jobs that can be used; the others are told of.
@@ -259,7 +256,7 @@ fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
 }
 
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     let jobs = readable(home, &mut status)?;
     list::print(output, &jobs, home.now, &bk_cli::zone::local())?;
     Ok(status)
@@ -284,7 +281,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
         // Before its lock is made.
@@ -309,7 +306,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     // Its files may go while bk-auto waits.
     bk_cli::zone::check()?;
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     let jobs = readable(&runner.home, &mut status)?;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
@@ -348,7 +345,7 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
         pause(&runner, Duration::try_from(until)?)?;
         runner.home.now = clock::now();
     }
-    end(runner, bk_cli::DONE)
+    end(runner, bk_cli::SUCCESS)
 }
 
 fn pause(runner: &Runner, duration: Duration) -> Result<()> {
@@ -368,7 +365,7 @@ fn print_made(runner: &mut Runner) -> Result<()> {
     let (made, home) = (std::mem::take(&mut runner.made), runner.home.clone());
     let listed = made.into_iter().map(|record: Map<String, Value>| {
         let backup: Backup = serde_json::from_value(record.into())?;
-        Ok(Listed::look(&home, backup))
+        Ok(Listed::stat(&home, backup))
     });
     let listed: Vec<_> = listed.collect::<Result<_>>()?;
     if !listed.is_empty() {

@@ -63,14 +63,7 @@ impl Change {
         let flags = arguments.texts(&CREATE_FLAG)?;
         let flags = flags.into_iter().map(str::to_owned).collect::<Vec<_>>();
         check_flags(&flags).map_err(|e| usage(&e, "--create-flag"))?;
-        let is_enabled = match (arguments.has(&ENABLE), arguments.has(&DISABLE)) {
-            (true, true) => {
-                let text = "--enable and --disable exclude each other";
-                return Err(UsageError(text.into()).into());
-            }
-            (false, false) => None,
-            (enable, _) => Some(enable),
-        };
+        let is_enabled = arguments.one_of(&[(ENABLE, true), (DISABLE, false)])?;
         let request = |text: &str| {
             let object = serde_json::from_str(text).ok();
             check_request(object.context("it is no JSON object")?)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_schema::invalid::invalid;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -159,12 +160,8 @@ pub(crate) fn parse_days(text: &str) -> Result<Option<u32>> {
         return Ok(None);
     }
     let days = text.parse().ok().and_then(check_days);
-    days.map(Some).with_context(|| {
-        format!(
-            "'{}' is no number of days from 1 on, nor all",
-            text.escape_debug()
-        )
-    })
+    let wrong = || invalid("number of days", text, "a number from 1 on, or all");
+    days.map(Some).ok_or_else(wrong)
 }
 
 /// More days than the calendar has keep all, which is said so.

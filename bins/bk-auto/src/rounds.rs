@@ -18,12 +18,12 @@ use crate::flags::PROGRAM;
 /// A catalog that cannot be read.
 pub(crate) fn count(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
     let (old, newest, gap_days) = catalog::read(home, |session| {
-        let newest = session.newest_event(clock::latest(home.now))?;
+        let newest = session.newest_event(clock::latest_plausible(home.now))?;
         Ok((session.rounds()?, newest, session.clock_gap_days()?))
     })?;
     let last = old.unwrap_or_else(|| Rounds::of(newest.unwrap_or(home.now)));
-    let rounds = last.and(home.now, gap_days);
-    if old.is_none_or(|old| rounds.is_news_to(&old)) {
+    let rounds = last.with(home.now, gap_days);
+    if old.is_none_or(|old| rounds.differs_from(&old)) {
         let written = catalog::write(home, |session| session.set_rounds(&rounds));
         if let Err(error) = written.context("cannot remember the round") {
             *status = PROGRAM.report(&error);

@@ -92,13 +92,13 @@ impl Runner {
                 let name = name.escape_debug();
                 bail!("cannot run the job '{name}': another bk-auto runs it");
             }
-            return Ok(bk_cli::DONE);
+            return Ok(bk_cli::SUCCESS);
         };
         // As it is now: another process may just have run it.
         let known = store::read_one(&self.home, name)?;
         let due = known.due(self.home.now, &bk_cli::zone::local());
         if due.is_none() && !at_once {
-            return Ok(bk_cli::DONE);
+            return Ok(bk_cli::SUCCESS);
         }
         let began = Instant::now();
         let mut outcome = self.perform(&known.job);
@@ -217,7 +217,7 @@ impl Runner {
             PROGRAM.warn(&format!("the job '{name}' failed: {}", outcome.reason()));
         }
         self.notices
-            .tell(outcome.priority(), &outcome.notice(&job.name));
+            .log(outcome.priority(), &outcome.notice(&job.name));
         if let Some(record) = &outcome.record {
             if self.output.is_table() {
                 self.made.push(record.clone());
@@ -237,7 +237,7 @@ impl Runner {
         catalog::write(&self.home, |session| session.log(&event))
             .with_context(|| format!("cannot record the run of the job '{name}'"))?;
         Ok(if outcome.reasons.is_empty() {
-            bk_cli::DONE
+            bk_cli::SUCCESS
         } else {
             bk_cli::SOME_FAILED
         })

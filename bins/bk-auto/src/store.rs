@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::Entry;
+use bk_schema::event::LedgerRow;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::session::Session;
@@ -24,7 +24,7 @@ pub(crate) const EVENT: &str = "auto";
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) job: Job,
-    pub(crate) last: Option<Entry>,
+    pub(crate) last: Option<LedgerRow>,
 }
 
 impl Known {
@@ -74,7 +74,7 @@ pub(crate) fn read_one(home: &Home, name: &str) -> Result<Known> {
 }
 
 fn all(session: &Session<'_>) -> Result<All> {
-    let mut runs: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut runs: BTreeMap<String, LedgerRow> = BTreeMap::new();
     for entry in session.last_events(EVENT)? {
         if let Some(Value::String(name)) = entry.details.get("job") {
             runs.insert(name.clone(), entry);

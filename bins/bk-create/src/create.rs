@@ -56,31 +56,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             ..home
         },
         known: None,
-        unmet: None,
+        unmatched: None,
         is_told_hidden: false,
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let (mut made, mut status) = (Vec::new(), bk_cli::DONE);
+    let (mut made, mut status) = (Vec::new(), bk_cli::SUCCESS);
     for request in requests {
         let done = if arguments.has(&ESTIMATE) {
             let told = creation.estimate(&request, &mut output);
-            told.map(|()| bk_cli::DONE)
+            told.map(|()| bk_cli::SUCCESS)
         } else {
-            let created = notices.tell_error(creation.create(&request));
+            let created = notices.log_error(creation.create(&request));
             created.and_then(|(listed, is_loss)| {
-                notices.tell(priority(is_loss), &notice(&listed.backup, is_loss));
+                notices.log(priority(is_loss), &notice(&listed.backup, is_loss));
                 if output.is_table() {
                     made.push(listed);
                 } else {
                     output.line(&listed)?;
                     output.flush()?;
                 }
-                Ok(if is_loss { SOME_UNREAD } else { bk_cli::DONE })
+                Ok(if is_loss {
+                    SOME_UNREAD
+                } else {
+                    bk_cli::SUCCESS
+                })
             })
         };
         match done {
-            Ok(unread) if status == bk_cli::DONE => status = unread,
+            Ok(unread) if status == bk_cli::SUCCESS => status = unread,
             Ok(_) => {}
             Err(error) => {
                 status = PROGRAM.report(&error);
@@ -132,7 +136,7 @@ struct Creation {
     /// What the catalog told, and what was made since: it is read once, however many requests.
     known: Option<Known>,
     /// The globs that met nothing in any of the requests that people made by hand.
-    unmet: Option<Vec<usize>>,
+    unmatched: Option<Vec<usize>>,
     is_told_hidden: bool,
 }
 
@@ -146,9 +150,14 @@ impl Creation {
         self.known = Some(known);
         let prospect = looked?;
         if request.stream.is_none() && request.backup_type != BackupType::Automatic {
-            let unmet = self.unmet.take().unwrap_or_else(|| prospect.unmet.clone());
-            let both = unmet.into_iter().filter(|it| prospect.unmet.contains(it));
-            self.unmet = Some(both.collect());
+            let unmatched = self
+                .unmatched
+                .take()
+                .unwrap_or_else(|| prospect.unmatched.clone());
+            let both = unmatched
+                .into_iter()
+                .filter(|it| prospect.unmatched.contains(it));
+            self.unmatched = Some(both.collect());
         }
         Ok(prospect)
     }
@@ -157,14 +166,14 @@ impl Creation {
     /// the record tells it.
     fn tell_unmet(&self) {
         let excludes = self.settings.filter.excludes();
-        let unmet = self.unmet.iter().flatten();
-        let unmet: Vec<_> = unmet
+        let unmatched = self.unmatched.iter().flatten();
+        let unmatched: Vec<_> = unmatched
             .map(|number| format!("'{}'", excludes.text(*number)))
             .collect();
-        if !unmet.is_empty() {
+        if !unmatched.is_empty() {
             PROGRAM.warn(&format!(
                 "warning: --exclude {} matched nothing",
-                unmet.join(", ")
+                unmatched.join(", ")
             ));
         }
     }
@@ -227,8 +236,8 @@ impl Creation {
         if let Some(known) = &mut self.known {
             known.add(&backup);
         }
-        let mut listed = Listed::look(&self.home, backup);
-        listed.pass(request.passed.clone());
+        let mut listed = Listed::stat(&self.home, backup);
+        listed.pass_through(request.passed.clone());
         Ok((listed, is_loss))
     }
 
@@ -244,7 +253,7 @@ impl Creation {
         let began = Instant::now();
         let watch = Watch::new(&PROGRAM, self.signals.clone());
         match &request.stream {
-            Some(_) => watch.begin_endless(),
+            Some(_) => watch.begin_unsized(),
             None => watch.begin(prospect.totals.content_bytes, prospect.totals.file_count),
         }
         if prospect.hides_attributes && !prospect.is_told_hidden && !self.is_told_hidden {

@@ -100,7 +100,7 @@ impl Totals {
                 }
                 totals.entry_count += 1;
                 totals.file_count += u64::from(!status.is_dir());
-                let is_first = !status.has_more_names() || links.insert(status.id());
+                let is_first = !status.has_hard_links() || links.insert(status.id());
                 if status.is_file() && is_first {
                     let bytes = found.data_bytes();
                     if let Some(sample) = &mut totals.sample {

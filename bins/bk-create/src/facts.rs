@@ -50,10 +50,10 @@ pub(crate) fn metadata(
     let excludes = settings.filter.excludes();
     if request.stream.is_none() && !excludes.is_empty() {
         metadata.insert("excludes".into(), settings.excludes.clone().into());
-        let unmet = prospect.unmet.iter();
-        let unmet: Vec<_> = unmet.map(|number| excludes.text(*number)).collect();
-        if !unmet.is_empty() {
-            metadata.insert("unmatched_excludes".into(), unmet.into());
+        let unmatched = prospect.unmatched.iter();
+        let unmatched: Vec<_> = unmatched.map(|number| excludes.text(*number)).collect();
+        if !unmatched.is_empty() {
+            metadata.insert("unmatched_excludes".into(), unmatched.into());
         }
     }
     if prospect.hides_attributes {

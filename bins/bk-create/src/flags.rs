@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bk_archive::format::member::{DEFAULT_LEVEL, Deflater};
+use bk_archive::format::member::DEFAULT_LEVEL;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, usage};
-use bk_schema::record::parse_in;
+use bk_schema::invalid::parse_choice;
 
 /// How long a pause for want of space may last unless the user says otherwise.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -126,21 +126,16 @@ fn cores() -> usize {
 }
 
 fn parse_level(text: &str) -> Result<i32> {
-    let level = text
-        .parse()
-        .ok()
-        .filter(|level| Deflater::new(*level).is_ok());
-    level.with_context(|| format!("'{text}' is no number from 0 to 12"))
+    units::parse_number(text, 0..=12)
 }
 
 fn parse_jobs(text: &str) -> Result<usize> {
-    let jobs = text.parse().ok().filter(|jobs| (1..=512).contains(jobs));
-    jobs.with_context(|| format!("'{text}' is no number from 1 to 512"))
+    units::parse_number(text, 1..=512)
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
     let all = [("pause", OnLowSpace::Pause), ("fail", OnLowSpace::Fail)];
-    parse_in(&all, text, "answer")
+    parse_choice(&all, text, "value")
 }
 
 /// The globs of `--exclude`, then those of the files; blank lines and comments aside.

@@ -34,7 +34,7 @@ pub(crate) struct Prospect {
     /// What the catalog has in the storage.
     pub(crate) archives: Vec<String>,
     /// Globs that met nothing, by their numbers.
-    pub(crate) unmet: Vec<usize>,
+    pub(crate) unmatched: Vec<usize>,
     /// Whether attributes are hidden from this process, and whether an earlier backup of the
     /// same sources tells that already.
     pub(crate) hides_attributes: bool,
@@ -127,7 +127,7 @@ impl Prospect {
         settings.filter.own_files = known.archives();
         let given = sources::find(&request.sources, settings.base.as_deref(), &settings.filter)?;
         let names = given.iter().map(|given| given.source.name.clone());
-        settings.filter.apart = names.collect();
+        settings.filter.other_sources = names.collect();
         for link in given.iter().filter(|given| sources::is_link(given)) {
             let path = link.source.path.display();
             PROGRAM.warn(&format!(
@@ -141,9 +141,9 @@ impl Prospect {
         let earlier = Earlier::among(&known.backups, &names);
         let sources: Vec<Source> = given.iter().map(|given| given.source.clone()).collect();
         let sample_level = earlier.is_none().then_some(settings.level);
-        settings.filter.excludes().forget();
+        settings.filter.excludes().reset();
         let totals = Totals::count(&sources, &settings.filter, sample_level)?;
-        let unmet = settings.filter.excludes().unmet().collect();
+        let unmatched = settings.filter.excludes().unmatched().collect();
         let is_told_hidden = known.tells_hidden(&names);
 
         let space = Space::at(&storage)?;
@@ -175,7 +175,7 @@ impl Prospect {
             estimate,
             archives: archives_in(&storage, &known.backups),
             storage,
-            unmet,
+            unmatched,
             hides_attributes: request.stream.is_none() && unseen::are_hidden(),
             is_told_hidden,
         })

@@ -7,10 +7,11 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::restore::names::plain;
+use bk_archive::restore::names::normalize;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
+use bk_schema::invalid::invalid;
 use bk_schema::lines;
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
@@ -241,13 +242,14 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
 
 /// The name as it is stored: as that of a PATH, without the slash that it begins with.
 fn check_filename(name: &str) -> Result<String> {
-    let shown = name.escape_debug();
-    ensure!(
-        !name.ends_with('/') && !name.contains('\0'),
-        "'{shown}' is no name of a file"
-    );
-    let plain = String::from_utf8(plain(name.as_bytes())?)?;
-    ensure!(!plain.is_empty(), "'{shown}' is no name of a file");
+    let wrong = || invalid("file name", name, "a path that does not end with a slash");
+    if name.ends_with('/') || name.contains('\0') {
+        return Err(wrong());
+    }
+    let plain = String::from_utf8(normalize(name.as_bytes())?)?;
+    if plain.is_empty() {
+        return Err(wrong());
+    }
     Ok(plain)
 }
 
@@ -323,7 +325,7 @@ pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Requ
                 .map_err(|e| usage(&e, "bad input"))
         }
         all if all.iter().any(|one| one == "-") => {
-            Err(UsageError("'-' stands alone: it reads requests from stdin".into()).into())
+            Err(UsageError("'-' must be the only operand: it reads standard input".into()).into())
         }
         _ => Ok(vec![request]),
     }

@@ -60,7 +60,7 @@ fn find_one(path: &Path, located: &Path, filter: &Filter) -> Result<Given> {
     if metadata.is_dir() {
         std::fs::read_dir(located)?;
     } else if metadata.is_file() {
-        Place::given(located).open()?;
+        Place::from_path(located).open()?;
     }
     let leads_up = located
         .components()

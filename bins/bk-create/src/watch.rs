@@ -57,8 +57,8 @@ impl Watch {
     }
 
     /// As [`Watch::begin`], where nobody knows how much comes.
-    pub(crate) fn begin_endless(&self) {
-        self.progress.begin_endless();
+    pub(crate) fn begin_unsized(&self) {
+        self.progress.begin_unsized();
     }
 
     /// Passes on what another program tells people, above the bar.

@@ -1,28 +1,28 @@
-//! Which thresholds hold: a pure function.
+//! Checks the thresholds: pure functions.
 //!
-//! Free space and days are judged for each file system; age, verification, failures, problems,
-//! missing and offline archives for all backups together, as an old disk is to have no new backups.
+//! Free space and days are checked for each file system. Everything else is checked for all backups
+//! together: a disk that is full may rightly have no new ones.
 
 use bk_cli::units::human_size;
 
 use crate::summary::Summary;
 use crate::threshold::{Alert, Level, Limit, Threshold};
 
-/// The exit status where a failure holds.
+/// The exit status if a `--fail` threshold is crossed.
 const FAILURE: u8 = 4;
 
-/// A threshold, held against one file system or against all.
+/// A threshold checked against one file system, or against all backups.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Judged<'a> {
+pub(crate) struct Checked<'a> {
     pub(crate) threshold: &'a Threshold,
-    /// Which summary.
+    /// The index of the summary.
     pub(crate) at: usize,
-    /// What is so, where it holds.
-    pub(crate) held: Option<String>,
+    /// How it is crossed; `None` if it is not.
+    pub(crate) crossed: Option<String>,
 }
 
-/// Every threshold against all that it is to be held against.
-pub(crate) fn judge<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> Vec<Judged<'a>> {
+/// Checks every threshold against all summaries that it applies to.
+pub(crate) fn check<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> Vec<Checked<'a>> {
     let mut all = Vec::new();
     for threshold in thresholds {
         let limit = threshold.limit;
@@ -32,10 +32,10 @@ pub(crate) fn judge<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> V
         );
         for (at, summary) in summaries.iter().enumerate() {
             if summary.total != is_of_each {
-                all.push(Judged {
+                all.push(Checked {
                     threshold,
                     at,
-                    held: held(limit, summary),
+                    crossed: crossed(limit, summary),
                 });
             }
         }
@@ -43,9 +43,9 @@ pub(crate) fn judge<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> V
     all
 }
 
-/// Puts those that hold into the summaries: each into its own, and all into the total.
-pub(crate) fn put(judged: &[Judged<'_>], summaries: &mut [Summary]) {
-    for (at, alert) in judged.iter().filter_map(alert) {
+/// Adds the crossed thresholds as alerts: each to its own summary, and all to the total.
+pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary]) {
+    for (at, alert) in checked.iter().filter_map(alert) {
         for (place, summary) in summaries.iter_mut().enumerate() {
             if place == at || summary.total {
                 summary.alerts.push(alert.clone());
@@ -54,35 +54,35 @@ pub(crate) fn put(judged: &[Judged<'_>], summaries: &mut [Summary]) {
     }
 }
 
-fn alert(judged: &Judged<'_>) -> Option<(usize, Alert)> {
+fn alert(checked: &Checked<'_>) -> Option<(usize, Alert)> {
     let alert = Alert {
-        level: judged.threshold.level,
-        spec: judged.threshold.spec.clone(),
-        text: judged.held.clone()?,
+        level: checked.threshold.level,
+        spec: checked.threshold.spec.clone(),
+        text: checked.crossed.clone()?,
     };
-    Some((judged.at, alert))
+    Some((checked.at, alert))
 }
 
-/// The exit status, over that which else there was.
-pub(crate) fn status(judged: &[Judged<'_>], status: u8) -> u8 {
-    let held = judged.iter().filter(|it| it.held.is_some());
-    match held.map(|it| it.threshold.level).max() {
+/// The exit status; `status` if no threshold is crossed.
+pub(crate) fn status(checked: &[Checked<'_>], status: u8) -> u8 {
+    let crossed = checked.iter().filter(|it| it.crossed.is_some());
+    match crossed.map(|it| it.threshold.level).max() {
         Some(Level::Failure) => FAILURE,
         Some(Level::Warning) => bk_cli::SOME_FAILED,
         None => status,
     }
 }
 
-/// What is so, where the limit is passed.
-fn held(limit: Limit, summary: &Summary) -> Option<String> {
+/// How a limit is crossed; `None` if it is not.
+fn crossed(limit: Limit, summary: &Summary) -> Option<String> {
     let name = summary.label().escape_debug().to_string();
     let text = match limit {
         Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
             if summary.free_bytes.is_none() =>
         {
             match summary.mountpoint {
-                Some(_) => format!("'{name}' does not tell its free space"),
-                None => format!("'{name}' cannot be looked at"),
+                Some(_) => format!("'{name}' does not report its free space"),
+                None => format!("'{name}' cannot be accessed"),
             }
         }
         Limit::FreeBytes(bytes) => {
@@ -109,7 +109,10 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             None => "there is no backup".to_owned(),
             Some(newest) if newest.created_at < since => {
                 let name = newest.backup_name.escape_debug();
-                format!("the newest backup '{name}' is of {}", newest.created_at)
+                format!(
+                    "the newest backup '{name}' was made at {}",
+                    newest.created_at
+                )
             }
             Some(_) => return None,
         },
@@ -118,7 +121,7 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             let worst = summary.longest_unverified.as_ref()?;
             let name = worst.backup_name.escape_debug();
             if last == worst.created_at {
-                format!("'{name}' was not verified since it was made at {last}")
+                format!("'{name}' has not been verified since it was made at {last}")
             } else {
                 format!("'{name}' was last verified at {last}")
             }
@@ -129,7 +132,7 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
             format!("{count} failed")
         }
         Limit::Missing(most) => {
-            // Either is a backup that cannot be restored now.
+            // Neither can be restored now.
             let (missing, offline) = (summary.missing_count, summary.offline_count);
             let count = Some(missing + offline).filter(|count| *count > most)?;
             match offline {
@@ -143,7 +146,7 @@ fn held(limit: Limit, summary: &Summary) -> Option<String> {
         }
         Limit::Problems(most) => {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;
-            format!("{count} unread in the newest backups")
+            format!("incomplete source paths in the newest backups: {count}")
         }
     };
     Some(text)

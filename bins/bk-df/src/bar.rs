@@ -1,12 +1,12 @@
-//! A file system as a bar of cells: backups, others, free, reserve. Pure functions.
+//! A file system as a bar: backups, other files, free space, reserve. Pure functions.
 //!
-//! The cells differ as characters, not only as colours.
+//! The parts have different characters, not only different colours.
 
 use bk_cli::table::Tone;
 
 use crate::summary::Summary;
 
-/// What a bar is made of, from the left.
+/// The parts of a bar, from the left.
 pub(crate) const PARTS: [(char, &str, Tone); 4] = [
     ('#', "backups", Tone::Head),
     ('+', "others", Tone::Plain),
@@ -14,18 +14,18 @@ pub(crate) const PARTS: [(char, &str, Tone); 4] = [
     ('!', "reserve", Tone::Warn),
 ];
 
-/// The bytes of each part; `None` where the space is not known.
+/// The bytes of each part; `None` if the space is not known.
 pub(crate) fn parts(summary: &Summary) -> Option<[u64; 4]> {
     let (size, free) = (summary.size_bytes?, summary.free_bytes?);
     let used = size.saturating_sub(free);
-    // A file with holes takes less than its size.
+    // The backups' sizes may exceed the used space: files with holes take less than their size.
     let backups = summary.backup_bytes.min(used);
     let reserve = summary.reserve_bytes?.min(free);
     Some([backups, used - backups, free - reserve, reserve])
 }
 
-/// The cells of each part: in all as many as there are, and at least one for what is not
-/// nothing, as long as that takes no other part's last one.
+/// The cells of each part, `width` in total. A part that is not empty gets at least one, unless
+/// that would take the last one of another part.
 pub(crate) fn widths(parts: [u64; 4], width: usize) -> [usize; 4] {
     let total: u128 = parts.iter().map(|it| u128::from(*it)).sum();
     if total == 0 {

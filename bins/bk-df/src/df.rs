@@ -1,6 +1,6 @@
-//! The whole of it: one reading of the catalog, a look at the file systems, the sums, the lines.
+//! The program: reads the catalog once, inspects the file systems, sums up, prints.
 //!
-//! The catalog is closed before the first directory is looked at and the first line printed.
+//! The catalog is closed before the first directory is inspected and the first line printed.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use bk_cli::units;
 use bk_cli::unread;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::event::Entry;
+use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
 use bk_schema::record::Backup;
 use bk_schema::visible::visible;
@@ -21,9 +21,9 @@ use bk_store::history::Wanted;
 use bk_store::home::Home;
 use jiff::Timestamp;
 
+use crate::disks::{Disks, Stored, has_archive};
 use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
-use crate::growth::{self, Change};
-use crate::look::{Look, Stored, has_archive};
+use crate::growth::{self, SizeChange};
 use crate::summary::{Facts, Flow, Summary, summaries};
 use crate::threshold::Threshold;
 use crate::{alerts, prometheus, table};
@@ -31,53 +31,51 @@ use crate::{alerts, prometheus, table};
 /// The whole program.
 ///
 /// # Errors
-/// Mistakes on the command line, a catalog that cannot be read, those of the output.
+/// Mistakes on the command line, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
-    let thresholds = Threshold::given(arguments, now)?;
+    let thresholds = Threshold::from_flags(arguments, now)?;
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_prometheus = arguments.has(&PROMETHEUS);
     if is_prometheus && (arguments.has(&bk_cli::JSON) || arguments.has(&bk_cli::TABLE)) {
         let text = "--prometheus excludes --json and --table";
         return Err(UsageError(text.into()).into());
     }
-    unread::check_no_record(
-        "it tells of all backups, whatever is piped in; </dev/null says that none are meant",
-    )?;
+    unread::check_no_record("bk-df always reports all backups; use </dev/null to ignore them")?;
 
-    let known = Known::read(&home, now)?;
-    if let Some(text) = clock::warning(&known.backups, now) {
+    let data = CatalogData::read(&home, now)?;
+    if let Some(text) = clock::warning(&data.backups, now) {
         PROGRAM.warn(&text);
     }
-    let changes = growth::changes(&known.events, known.backups.iter());
-    let (look, stored) = Look::at(&home, &known.storage, known.backups);
-    warn_of_unreachable(&look, &stored);
+    let changes = growth::changes(&data.events, data.backups.iter());
+    let (disks, stored) = Disks::inspect(&home, &data.storage, data.backups);
+    warn_of_unreachable(&disks, &stored);
     let flows: Vec<_> = changes
         .iter()
-        .map(|it| flow(it, &look, &known.storage))
+        .map(|it| flow(it, &disks, &data.storage))
         .collect();
     let mut all = summaries(&Facts {
-        file_systems: &look.all,
+        file_systems: &disks.all,
         stored: &stored,
         flows: &flows,
-        ledger_since: known.ledger_since,
+        ledger_since: data.ledger_since,
         reserve_bytes,
-        here: &known.here,
+        here: &data.here,
         now,
     });
-    let judged = alerts::judge(&thresholds, &all);
-    alerts::put(&judged, &mut all);
-    for it in &judged {
-        if let Some(held) = &it.held {
+    let checked = alerts::check(&thresholds, &all);
+    alerts::add(&checked, &mut all);
+    for it in &checked {
+        if let Some(text) = &it.crossed {
             let (level, spec) = (it.threshold.level.name(), &it.threshold.spec);
-            PROGRAM.warn(&format!("{level}: {spec}: {held}"));
+            PROGRAM.warn(&format!("{level}: {spec}: {text}"));
         }
     }
     if is_prometheus {
-        let text = prometheus::text(&all, &judged);
-        // The format has most characters stand as they are; a terminal obeys some of them.
+        let text = prometheus::text(&all, &checked);
+        // The format does not escape control characters, which a terminal would obey.
         if std::io::stdout().is_terminal() {
             let lines: Vec<_> = text.lines().map(visible).collect();
             output.text(&(lines.join("\n") + "\n"))?;
@@ -90,22 +88,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     } else {
         lines(&mut output, &all)?;
     }
-    Ok(alerts::status(&judged, known.status))
+    Ok(alerts::status(&checked, data.status))
 }
 
-/// What the catalog tells.
-struct Known {
+/// Everything that is read from the catalog.
+struct CatalogData {
     storage: PathBuf,
     /// Oldest first.
     backups: Vec<Backup>,
-    events: Vec<Entry>,
+    events: Vec<LedgerRow>,
     ledger_since: Option<Timestamp>,
     here: Host,
-    /// Whether all records could be read.
+    /// The exit status: whether all records could be read.
     status: u8,
 }
 
-impl Known {
+impl CatalogData {
     fn read(home: &Home, now: Timestamp) -> Result<Self> {
         let wanted = Wanted {
             since: Some(growth::before(now, growth::LONGEST_DAYS)),
@@ -113,30 +111,30 @@ impl Known {
             is_ok: Some(true),
             ..Wanted::default()
         };
-        let (rows, mut known) = catalog::read(home, |session| {
-            let known = Self {
+        let (rows, mut data) = catalog::read(home, |session| {
+            let data = Self {
                 storage: session.storage_dir()?,
                 backups: Vec::new(),
-                // A damaged row of the ledger tells no growth; bk-log names it.
+                // A damaged row does not count; bk-log reports it.
                 events: session.events(&wanted)?.into_iter().flatten().collect(),
                 ledger_since: session.ledger_since()?,
                 here: session.host()?,
-                status: bk_cli::DONE,
+                status: bk_cli::SUCCESS,
             };
-            Ok((session.backups()?, known))
+            Ok((session.backups()?, data))
         })?;
         for row in rows {
             match row.context("cannot count a backup") {
-                Ok(backup) => known.backups.push(backup),
-                Err(error) => known.status = PROGRAM.report(&error),
+                Ok(backup) => data.backups.push(backup),
+                Err(error) => data.status = PROGRAM.report(&error),
             }
         }
-        Ok(known)
+        Ok(data)
     }
 }
 
-fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
-    for (place, file_system) in look.all.iter().enumerate() {
+fn warn_of_unreachable(disks: &Disks, stored: &[Stored]) {
+    for (place, file_system) in disks.all.iter().enumerate() {
         let Err(error) = &file_system.space else {
             continue;
         };
@@ -151,11 +149,11 @@ fn warn_of_unreachable(look: &Look, stored: &[Stored]) {
     }
 }
 
-/// What no path tells of went to the present storage directory, or came from there.
-fn flow(change: &Change, look: &Look, storage: &Path) -> Flow {
+/// A change at its file system. Without a path it counts for the present storage directory.
+fn flow(change: &SizeChange, disks: &Disks, storage: &Path) -> Flow {
     let place = match &change.path {
-        Some(path) => look.place_of(path),
-        None => look.place_of(&storage.join("archive").to_string_lossy()),
+        Some(path) => disks.place_of(path),
+        None => disks.place_of(&storage.join("archive").to_string_lossy()),
     };
     Flow {
         at: change.at,

@@ -1,34 +1,33 @@
-//! How the backups grow: what the ledger tells of their bytes, and what that means for the days
-//! to come. Pure functions.
+//! How the backups grow, from the ledger, and a forecast. Pure functions.
 //!
-//! Knows no file system: whose bytes they are, a path tells.
+//! Knows no file system, only paths.
 
 use std::collections::HashMap;
 
 use bk_schema::clock;
-use bk_schema::event::Entry;
+use bk_schema::event::LedgerRow;
 use bk_schema::record::Backup;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-/// The longest time that growth is told of.
+/// The longest period that growth is computed for.
 pub(crate) const LONGEST_DAYS: i64 = 90;
-/// The events that change what the backups take.
+/// The events that change the disk usage of the backups.
 pub(crate) const EVENTS: [&str; 4] = ["create", "adopt", "remove", "prune"];
 
-/// Of so many backups the next one is foretold.
+/// The number of backups that the size of the next one is predicted from.
 const TREND_LEN: usize = 5;
 
-/// An event of the ledger as a change of what the backups take.
+/// A change of the disk usage, from an event in the ledger.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct SizeChange {
     pub(crate) at: Timestamp,
     pub(crate) bytes: i64,
-    /// Of the archive; `None` where nothing tells it.
+    /// The path of the archive, if it is known.
     pub(crate) path: Option<String>,
 }
 
-/// Bytes a day over the last days; `None` where the ledger is younger.
+/// Bytes per day over the last days; `None` if the ledger is younger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Growth {
     #[serde(rename = "7d")]
@@ -39,12 +38,12 @@ pub(crate) struct Growth {
     pub(crate) quarter: Option<i64>,
 }
 
-/// What these events changed. An archive that is still recorded is where its record says, one
-/// that is not, where its removal was.
+/// The changes that these events made. The path of an archive is that of its record, or that of its
+/// removal.
 pub(crate) fn changes<'a>(
-    events: &[Entry],
+    events: &[LedgerRow],
     backups: impl Iterator<Item = &'a Backup>,
-) -> Vec<Change> {
+) -> Vec<SizeChange> {
     let mut paths = HashMap::new();
     let mut sizes = HashMap::new();
     for (id, event) in events.iter().filter_map(|it| Some((it.backup_id?, it))) {
@@ -60,16 +59,16 @@ pub(crate) fn changes<'a>(
                 .map(|bytes| (backup.id, bytes.cast_signed())),
         );
     }
-    let change = |event: &Entry| {
+    let change = |event: &LedgerRow| {
         let id = event.backup_id;
         let bytes = match event.event.as_str() {
             "create" => number(event, "bytes")?,
-            // Its archive was lost sight of, and had been counted before.
+            // Its archive was counted when it was created.
             "adopt" if event.details.get("action")? == "relinked" => return None,
             "adopt" => *sizes.get(&id?)?,
             _ => -number(event, "freed")?,
         };
-        Some(Change {
+        Some(SizeChange {
             at: event.happened_at,
             bytes,
             path: id.and_then(|id| paths.get(&id)).map(|it| (*it).to_owned()),
@@ -79,18 +78,18 @@ pub(crate) fn changes<'a>(
     done.filter_map(change).collect()
 }
 
-fn number(event: &Entry, key: &str) -> Option<i64> {
+fn number(event: &LedgerRow, key: &str) -> Option<i64> {
     event.details.get(key)?.as_i64()
 }
 
 impl Growth {
-    /// Of changes, each with its time and its bytes.
+    /// From changes, each with its time and its bytes.
     pub(crate) fn new(
         changes: &[(Timestamp, i64)],
         ledger_since: Option<Timestamp>,
         now: Timestamp,
     ) -> Self {
-        let until = clock::latest(now);
+        let until = clock::latest_plausible(now);
         let over = |days: i64| {
             let since = before(now, days);
             ledger_since.filter(|begin| *begin <= since)?;
@@ -106,27 +105,27 @@ impl Growth {
         }
     }
 
-    /// That by which the days to come are foretold.
+    /// The growth that the forecast is based on.
     pub(crate) fn expected(self) -> Option<i64> {
         self.month.or(self.week)
     }
 }
 
-/// So many times 24 hours ago.
+/// The time that many times 24 hours ago.
 pub(crate) fn before(now: Timestamp, days: i64) -> Timestamp {
     let shifted = now.checked_sub(SignedDuration::from_hours(days * 24));
     shifted.unwrap_or(Timestamp::MIN)
 }
 
-/// Days until only the reserve is free, to a tenth, downwards; `None` where nothing grows.
+/// Days until only the reserve is free, rounded down to a tenth; `None` if nothing grows.
 pub(crate) fn days_left(free_bytes: u64, reserve_bytes: u64, growth: Option<i64>) -> Option<f64> {
     let growth = growth.filter(|bytes| *bytes > 0)?;
     let tenths = u128::from(free_bytes.saturating_sub(reserve_bytes)) * 10 / growth as u128;
     Some(tenths as f64 / 10.0)
 }
 
-/// The bytes of the next backup, from those of the last ones of the same sources, newest first:
-/// the newest, and as much more or less as they grew or shrank from one to the next on average.
+/// The predicted size of the next backup of some sources, from the sizes of the last ones, newest
+/// first: the size of the newest plus the average change from one to the next.
 pub(crate) fn next_backup(newest_first: impl Iterator<Item = u64>) -> Option<u64> {
     let last: Vec<_> = newest_first.take(TREND_LEN).collect();
     let (newest, oldest) = (i128::from(*last.first()?), i128::from(*last.last()?));
@@ -145,8 +144,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn entry(id: i64, event: &str, outcome: &str, details: serde_json::Value) -> Entry {
-        Entry {
+    fn entry(id: i64, event: &str, outcome: &str, details: serde_json::Value) -> LedgerRow {
+        LedgerRow {
             id,
             happened_at: time("2026-11-24T00:00:00Z"),
             program: "bk".into(),

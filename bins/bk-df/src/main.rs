@@ -1,11 +1,11 @@
-//! bk-df: what the backups take, what is free, how it grows, what went wrong.
+//! bk-df: disk usage of the backups, free space, growth, and monitoring thresholds.
 
 mod alerts;
 mod bar;
 mod df;
+mod disks;
 mod flags;
 mod growth;
-mod look;
 mod prometheus;
 mod summary;
 mod table;

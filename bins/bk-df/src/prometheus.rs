@@ -1,24 +1,24 @@
 //! The summaries as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
 //! exporter's textfile collector reads it. A pure function.
 //!
-//! Base units alone: bytes and seconds. The total is not told: `sum()` does that.
+//! Only base units, bytes and seconds. There is no total: `sum()` in a query computes it.
 
 use jiff::Timestamp;
 
-use crate::alerts::Judged;
+use crate::alerts::Checked;
 use crate::summary::{Brief, Summary};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// The text, a gauge after the other.
-pub(crate) fn text(summaries: &[Summary], judged: &[Judged<'_>]) -> String {
+/// All gauges as text.
+pub(crate) fn text(summaries: &[Summary], checked: &[Checked<'_>]) -> String {
     let mut page = Page(String::new());
     let each: Vec<_> = summaries.iter().filter(|it| !it.total).collect();
     for (name, help, is_bytes) in [
         ("bk_backups", "Backups, by status and type.", false),
         (
             "bk_backup_bytes",
-            "What the backups take, by status and type.",
+            "Disk usage of the backups, by status and type.",
             true,
         ),
     ] {
@@ -30,25 +30,25 @@ pub(crate) fn text(summaries: &[Summary], judged: &[Judged<'_>]) -> String {
     }
     page.gauge(
         "bk_growth_bytes_per_second",
-        "Growth of the backups over the window.",
+        "Growth of the backups over a window.",
         each.iter().flat_map(|it| growth(it)),
     );
-    let alert = |judged: &Judged<'_>| {
+    let alert = |checked: &Checked<'_>| {
         let mut labels = vec![
-            ("spec", judged.threshold.spec.clone()),
-            ("level", judged.threshold.level.name().to_owned()),
+            ("spec", checked.threshold.spec.clone()),
+            ("level", checked.threshold.level.name().to_owned()),
         ];
-        let summary = summaries.get(judged.at).filter(|it| !it.total);
+        let summary = summaries.get(checked.at).filter(|it| !it.total);
         labels.extend(summary.map(mountpoint));
-        let is_held = if judged.held.is_some() { 1.0 } else { 0.0 };
-        (labels, is_held)
+        let value = if checked.crossed.is_some() { 1.0 } else { 0.0 };
+        (labels, value)
     };
-    let help = "Whether a threshold of bk-df holds.";
-    page.gauge("bk_alert", help, judged.iter().map(alert));
+    let help = "Whether a threshold of bk-df is crossed.";
+    page.gauge("bk_alert", help, checked.iter().map(alert));
     page.0
 }
 
-/// Labels, and the value.
+/// Labels and value.
 type Sample = (Vec<(&'static str, String)>, f64);
 /// Name, help and value of a metric with one sample for each file system.
 type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
@@ -56,7 +56,7 @@ type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
 const GAUGES: [Gauge; 17] = [
     (
         "bk_missing_backups",
-        "Completed backups without their archive.",
+        "Completed backups whose archive is missing.",
         |it| Some(it.missing_count as f64),
     ),
     (
@@ -66,12 +66,12 @@ const GAUGES: [Gauge; 17] = [
     ),
     (
         "bk_future_backups",
-        "Completed backups whose time lies ahead of the clock.",
+        "Completed backups that were made in the future.",
         |it| Some(it.future_count as f64),
     ),
     (
         "bk_problems",
-        "Places of their sources that the newest backups lack.",
+        "Source paths that are missing or wrong in the newest backups.",
         |it| Some(it.problem_count as f64),
     ),
     (
@@ -81,7 +81,7 @@ const GAUGES: [Gauge; 17] = [
     ),
     (
         "bk_expired_bytes",
-        "What removing the expired backups would free.",
+        "Space that removing the expired backups would free.",
         |it| Some(it.expired_bytes as f64),
     ),
     (
@@ -116,12 +116,12 @@ const GAUGES: [Gauge; 17] = [
     ),
     (
         "bk_filesystem_free_bytes",
-        "What is free for backups.",
+        "Space that is free for backups.",
         |it| float(it.free_bytes),
     ),
     (
         "bk_filesystem_reserve_bytes",
-        "What is to stay free.",
+        "Space to leave free.",
         |it| float(it.reserve_bytes),
     ),
     (
@@ -131,12 +131,12 @@ const GAUGES: [Gauge; 17] = [
     ),
     (
         "bk_filesystem_reachable",
-        "Whether the archives can be reached.",
+        "Whether the file system can be accessed.",
         |it| Some(if it.mountpoint.is_some() { 1.0 } else { 0.0 }),
     ),
     (
         "bk_alerts",
-        "Thresholds of the file system that hold.",
+        "Crossed thresholds of the file system.",
         |it| Some(it.alerts.len() as f64),
     ),
 ];
@@ -185,7 +185,7 @@ fn growth(summary: &Summary) -> impl Iterator<Item = Sample> {
 struct Page(String);
 
 impl Page {
-    /// Nothing where there is no sample.
+    /// Adds a gauge, unless it has no sample.
     fn gauge(&mut self, name: &str, help: &str, samples: impl Iterator<Item = Sample>) {
         let mut lines = String::new();
         for (labels, value) in samples {
@@ -200,7 +200,7 @@ impl Page {
     }
 }
 
-/// The value of a label: backslash, quote and newline are escaped, all else stands as it is.
+/// A label value: the format escapes backslash, quote and newline only.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\")
         .replace('"', "\\\"")

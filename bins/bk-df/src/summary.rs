@@ -1,4 +1,5 @@
-//! What is told of each file system and of all: a pure function of what was read and seen.
+//! The summary of each file system and of all: a pure function of the catalog's data and of what
+//! is on the disks.
 //!
 //! Knows no SQL, no clock and no files. The keys are a contract: they only grow.
 
@@ -13,41 +14,41 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::disks::{FileSystem, Stored, has_archive};
 use crate::growth::{self, Growth};
-use crate::look::{FileSystem, Stored, has_archive};
 use crate::threshold::Alert;
 
-/// All that is known.
+/// The input.
 pub(crate) struct Facts<'a> {
     pub(crate) file_systems: &'a [FileSystem],
     /// Oldest first.
     pub(crate) stored: &'a [Stored],
     pub(crate) flows: &'a [Flow],
     pub(crate) ledger_since: Option<Timestamp>,
-    /// What is to stay free of each; `None` for the default.
+    /// Space to leave free on each; `None` for the default.
     pub(crate) reserve_bytes: Option<u64>,
-    /// Whose catalog it is.
+    /// The host of this home.
     pub(crate) here: &'a Host,
     pub(crate) now: Timestamp,
 }
 
-/// Bytes that came or went.
+/// Bytes that were added or removed at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flow {
     pub(crate) at: Timestamp,
     pub(crate) bytes: i64,
-    /// The file system, where it is one of those that are told of.
+    /// The index of the file system, if it is one of those found.
     pub(crate) place: Option<usize>,
 }
 
-/// How many, and what they take.
+/// A number of backups and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Tally {
     pub(crate) count: u64,
     pub(crate) bytes: u64,
 }
 
-/// A backup, in short.
+/// The main fields of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Brief {
     pub(crate) id: i64,
@@ -56,7 +57,7 @@ pub(crate) struct Brief {
     pub(crate) created_at: Timestamp,
 }
 
-/// One line.
+/// One line of output; bk-record(5) describes the keys.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Summary {
     pub(crate) mountpoint: Option<String>,
@@ -88,7 +89,7 @@ pub(crate) struct Summary {
     pub(crate) alerts: Vec<Alert>,
 }
 
-/// One for each file system, in the order of their mount points, then that of all.
+/// One summary per file system, sorted by mount point, then the total.
 pub(crate) fn summaries(facts: &Facts<'_>) -> Vec<Summary> {
     let count = facts.file_systems.len();
     let mut by_place: Vec<Vec<&Stored>> = vec![Vec::new(); count];
@@ -97,7 +98,7 @@ pub(crate) fn summaries(facts: &Facts<'_>) -> Vec<Summary> {
     }
     let of_one = |(place, stored): (usize, Vec<&Stored>)| facts.file_system(place, &stored);
     let mut all: Vec<_> = by_place.into_iter().enumerate().map(of_one).collect();
-    // What cannot be reached comes last.
+    // Unreachable ones come last.
     all.sort_by_key(|it| (it.mountpoint.is_none(), it.mountpoint.clone()));
     all.push(facts.total(&all));
     all
@@ -121,7 +122,7 @@ impl Facts<'_> {
         summary
     }
 
-    /// The sums of what is known; the days of the one that is full first.
+    /// The sums of what is known; the days until the first one is full.
     fn total(&self, all: &[Summary]) -> Summary {
         let stored: Vec<_> = self.stored.iter().collect();
         let sum = |bytes: fn(&Summary) -> Option<u64>| {
@@ -140,28 +141,28 @@ impl Facts<'_> {
         }
     }
 
-    /// All that the records and the ledger tell.
+    /// Everything that follows from the records and the ledger.
     fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
         let is_missing =
             |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
         let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
         let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
         let all = tally(stored.iter());
-        // One that is on its way is whole, wherever it is at this moment.
+        // An archive that is being moved is complete, wherever it is now.
         let is_whole = |it: &&&Stored| {
             has_archive(&it.backup) && (it.is_there || it.backup.status == Status::Moving)
         };
         let whole: Vec<&Stored> = stored.iter().filter(is_whole).copied().collect();
-        let is_past = |it: &&&Stored| !clock::is_to_come(it.backup.created_at, self.now);
+        let is_past = |it: &&&Stored| !clock::is_in_future(it.backup.created_at, self.now);
         let past: Vec<&Stored> = whole.iter().filter(is_past).copied().collect();
-        // Since when one from the future was not verified, nobody can tell.
+        // For one from the future the time since its verification is unknown.
         let unverified = whole.iter().copied();
         let unverified = unverified
-            .filter_map(|it| Some((it, proved_at(&it.backup, self.now)?)))
+            .filter_map(|it| Some((it, verified_at(&it.backup, self.now)?)))
             .min_by_key(|it| it.1);
         let is_of_future = |it: &&&Stored| {
             it.backup.status == Status::Completed
-                && clock::is_to_come(it.backup.created_at, self.now)
+                && clock::is_in_future(it.backup.created_at, self.now)
         };
         let flows = self.flows.iter().filter(|it| is_own(it));
         let flows: Vec<_> = flows.map(|it| (it.at, it.bytes)).collect();
@@ -195,24 +196,24 @@ impl Facts<'_> {
         }
     }
 
-    /// Places of their sources that the newest backups lack, of each host and of the same sources.
+    /// Source paths that are missing or wrong in the newest backup of each host and set of sources.
     fn problems(&self, stored: &[&Stored]) -> u64 {
         let mut newest = BTreeMap::new();
         for it in stored.iter().filter(|it| has_archive(&it.backup)) {
-            if !clock::is_to_come(it.backup.created_at, self.now) {
+            if !clock::is_in_future(it.backup.created_at, self.now) {
                 newest.insert(format!("{:?}", self.origin(&it.backup)), &it.backup);
             }
         }
         newest.values().map(|it| losses::count(it)).sum()
     }
 
-    /// What of which host.
+    /// Sources and host.
     fn origin<'b>(&'b self, backup: &'b Backup) -> (Option<&'b Value>, Option<&'b str>) {
         let sources = backup.backup_metadata.get("sources");
         (sources, self.here.of(backup))
     }
 
-    /// Of the sources of the newest one.
+    /// The predicted size of the next backup of the newest one's sources.
     fn next_backup(&self, whole: &[&Stored]) -> Option<u64> {
         let newest = self.origin(&whole.last()?.backup);
         let is_same = |it: &&&Stored| self.origin(&it.backup) == newest;
@@ -232,7 +233,7 @@ fn pairs() -> Vec<(Status, BackupType)> {
     Status::ALL.iter().flat_map(|it| with(it.1)).collect()
 }
 
-/// Every key has its tally, though of nothing.
+/// Tallies by key; every key has one, be it zero.
 fn broken_down<K: Ord + Copy>(
     stored: &[&Stored],
     keys: &[K],
@@ -272,14 +273,14 @@ fn brief(stored: Option<&&Stored>) -> Option<Brief> {
     })
 }
 
-/// When it was last proved whole, or else was made; `None` where that is not known.
-fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
-    let made = Some(backup.created_at).filter(|made| !clock::is_to_come(*made, now));
-    LastVerified::proved_at(backup, now).or(made)
+/// When it was last verified, else made; `None` if that is not known.
+fn verified_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+    let made = Some(backup.created_at).filter(|made| !clock::is_in_future(*made, now));
+    LastVerified::verified_at(backup, now).or(made)
 }
 
 impl Summary {
-    /// What people call it by: where it is mounted, or the directory that cannot be reached.
+    /// Its name: the mount point, or the directory that cannot be accessed.
     pub(crate) fn label(&self) -> &str {
         let first = self.directories.first().filter(|_| !self.total);
         let label = self.mountpoint.as_ref().or(first);

@@ -1,6 +1,6 @@
 //! The summaries for people: a table, then a bar for each file system.
 //!
-//! Knows the width of the terminal, and nothing else of it.
+//! Of the terminal it knows the width alone.
 
 use anyhow::Result;
 use bk_cli::output::Output;
@@ -11,9 +11,9 @@ use bk_schema::visible::visible;
 use crate::bar::{self, PARTS};
 use crate::summary::{Brief, Summary};
 
-/// Where there is no terminal.
+/// The width without a terminal.
 const COLUMNS: usize = 80;
-/// A bar of fewer cells tells nothing.
+/// A narrower bar would be useless.
 const COLUMNS_MIN: usize = 20;
 
 const FILE_SYSTEMS: [Column; 10] = [
@@ -29,10 +29,7 @@ const FILE_SYSTEMS: [Column; 10] = [
     Column::right("DAYS"),
 ];
 
-/// Prints all.
-///
-/// # Errors
-/// Those of the output.
+/// Prints all summaries.
 pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
@@ -71,24 +68,24 @@ fn signed_size(bytes: i64) -> String {
     format!("{sign}{}", human_size(bytes.unsigned_abs()))
 }
 
-/// The name, the bar as wide as the terminal, what its parts are, and the backups that stand out.
+/// The name, the bar as wide as the terminal, its legend, and the notable backups.
 fn picture(output: &Output, summary: &Summary, width: usize) -> String {
     let mut text = format!(
         "\n{}\n",
-        output.toned(&visible(summary.label()), Tone::Head)
+        output.painted(&visible(summary.label()), Tone::Head)
     );
     match bar::parts(summary) {
-        None if summary.mountpoint.is_some() => text.push_str("does not tell its space\n"),
-        None => text.push_str("cannot be looked at\n"),
+        None if summary.mountpoint.is_some() => text.push_str("does not report its space\n"),
+        None => text.push_str("cannot be accessed\n"),
         Some(parts) => {
             let cells = bar::widths(parts, width.saturating_sub(2));
             let paint = |((part, _, tone), count): (&(char, &str, Tone), usize)| {
                 let cells = part.to_string().repeat(count);
-                output.toned(&cells, if count > 0 { *tone } else { Tone::Plain })
+                output.painted(&cells, if count > 0 { *tone } else { Tone::Plain })
             };
             let bar: String = PARTS.iter().zip(cells).map(paint).collect();
             let named = |((part, name, tone), bytes): (&(char, &str, Tone), u64)| {
-                let part = output.toned(&part.to_string(), *tone);
+                let part = output.painted(&part.to_string(), *tone);
                 format!("{part} {name} {}", human_size(bytes))
             };
             let legend: Vec<_> = PARTS.iter().zip(parts).map(named).collect();

@@ -1,19 +1,20 @@
-//! Thresholds as they are typed: `free<20G`, `age>26h`. Parsed strictly.
+//! Parses thresholds: `free<20G`, `age>26h`.
 //!
 //! Knows no backup and no file system.
 
-use anyhow::{Context, Result, ensure};
-use bk_cli::units::{check_no_lone_m, parse_past, parse_size};
-use bk_cli::{Arguments, usage};
+use anyhow::Result;
+use bk_cli::Arguments;
+use bk_cli::units::{check_no_bare_m, parse_past, parse_size};
+use bk_schema::invalid::invalid;
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::flags::{FAIL, WARN};
 
-/// What can be said.
-const KNOWN: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
+/// All forms.
+const FORMS: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
 
-/// How much it matters.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -30,21 +31,21 @@ impl Level {
     }
 }
 
-/// What is compared, and with what.
+/// A quantity and its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit {
     FreeBytes(u64),
     FreePercent(u64),
     Days(u64),
-    /// The newest backup is from before then.
+    /// The newest backup was made before this time.
     Age(Timestamp),
-    /// One was not proved whole since then.
+    /// A backup has not been verified since this time.
     Unverified(Timestamp),
     Failed(u64),
     Missing(u64),
-    /// Of those, so many whose storage is not there.
+    /// Of the missing ones, those whose storage is not mounted.
     Offline(u64),
-    /// So many places that the newest backups lack.
+    /// Source paths that are missing or wrong in the newest backups.
     Problems(u64),
 }
 
@@ -52,24 +53,26 @@ pub(crate) enum Limit {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Threshold {
     pub(crate) level: Level,
-    /// As it was typed.
+    /// As given on the command line.
     pub(crate) spec: String,
     pub(crate) limit: Limit,
 }
 
 impl Threshold {
-    /// All that are given, warnings first.
+    /// The thresholds of all flags, warnings first.
     ///
     /// # Errors
-    /// A usage error that names the flag and lists what can be said.
-    pub(crate) fn given(arguments: &Arguments, now: Timestamp) -> Result<Vec<Self>> {
+    /// [`UsageError`](bk_cli::UsageError) that names the flag and lists the forms.
+    pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
         for (flag, level) in [(WARN, Level::Warning), (FAIL, Level::Failure)] {
-            for spec in arguments.texts(&flag)? {
-                let limit = parse(spec, now).map_err(|e| usage(&e, &format!("--{}", flag.long)))?;
+            let parse = |spec: &str| {
+                let limit = parse(spec, now)?;
                 let spec = spec.to_owned();
-                let threshold = Self { level, spec, limit };
-                // Said twice, it is meant once: metrics must not repeat.
+                Ok(Self { level, spec, limit })
+            };
+            for threshold in arguments.all_parsed(&flag, parse)? {
+                // Metrics must not repeat.
                 if !all.contains(&threshold) {
                     all.push(threshold);
                 }
@@ -80,21 +83,23 @@ impl Threshold {
 }
 
 fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
-    let wrong = || format!("'{}' is no threshold: write {KNOWN}", spec.escape_debug());
-    ensure!(!spec.contains(char::is_whitespace), wrong());
-    let at = spec.find(['<', '>']).with_context(wrong)?;
+    let wrong = || invalid("threshold", spec, FORMS);
+    let at = spec
+        .find(['<', '>'])
+        .filter(|_| !spec.contains(char::is_whitespace));
+    let at = at.ok_or_else(wrong)?;
     let (what, rest) = spec.split_at(at);
     let (operator, value) = rest.split_at(1);
     if matches!(what, "age" | "unverified") {
-        check_no_lone_m(value)?;
+        check_no_bare_m(value)?;
     }
-    // No sign: a number is of digits.
+    // Digits only: parse() would take a sign.
     let number = |text: &str| {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u64>().ok().filter(|_| is_plain)
     };
     let span = || {
-        // A date is a time too, but none that an age can be compared with.
+        // parse_past() would take a date too.
         let _: Span = value.parse().ok()?;
         let past = parse_past(value, now).ok()?;
         (past < now).then_some(past)
@@ -119,15 +124,15 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         ("problems", ">") => number(value).map(Limit::Problems),
         _ => None,
     };
-    limit.with_context(wrong)
+    limit.ok_or_else(wrong)
 }
 
-/// A threshold that holds.
+/// A crossed threshold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Alert {
     pub(crate) level: Level,
     pub(crate) spec: String,
-    /// What is so.
+    /// How it is crossed.
     pub(crate) text: String,
 }
 
@@ -216,7 +221,7 @@ mod tests {
         ] {
             let error = parse(spec, now()).unwrap_err().to_string();
             let shown = spec.escape_debug();
-            assert_eq!(error, format!("'{shown}' is no threshold: write {KNOWN}"));
+            assert_eq!(error, format!("invalid threshold '{shown}': use {FORMS}"));
         }
     }
 

@@ -11,10 +11,10 @@ bk_cli::flags! {
         Some(EVENTS),
         "of this kind, or one of these kinds, joined by commas",
     );
-    OUTCOME = Flag::new("outcome", Some('o'), Some("ok|failed"), "that ended so");
+    OUTCOME = Flag::new("outcome", Some('o'), Some("ok|failed"), "with this outcome");
     LIMIT = Flag::new("limit", None, Some("N"), "at most the newest N");
-    FOLLOW = Flag::new("follow", Some('f'), None, "go on with what is added, until ended");
-    STATS = Flag::new("stats", None, Some("[day|week|month]"), "count by period (day) and event instead");
+    FOLLOW = Flag::new("follow", Some('f'), None, "keep printing new rows until interrupted");
+    STATS = Flag::new("stats", None, Some("[day|week|month]"), "print statistics by period (day) and event");
 }
 
 pub(crate) const PROGRAM: Program = Program {
@@ -25,7 +25,7 @@ pub(crate) const PROGRAM: Program = Program {
     flags: FLAGS,
 };
 
-/// What a test holds against the list of the catalog.
+/// A test compares it with `bk_schema::event::EVENTS`.
 const EVENTS: &str =
     "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade";
 

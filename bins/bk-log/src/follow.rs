@@ -1,7 +1,7 @@
-//! Waits for rows that are added to the ledger.
+//! Waits for new rows in the ledger.
 //!
-//! A look at the files of the catalog tells whether anybody wrote, so that a catalog that is at
-//! rest is never opened, and no writer waits for those who watch.
+//! Polls the catalog files with stat(2) and opens the catalog only if they changed, so that
+//! followers do not make writers wait.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -14,16 +14,16 @@ use bk_store::lock::Timeout;
 
 use crate::ledger::{Ledger, Page};
 
-/// Between two looks; also how long one waits for the catalog before it asks whether its reader
-/// is still there.
+/// Time between two polls; also the longest wait for the catalog's lock before the pipe is checked
+/// again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What changes when the catalog is written to.
+/// Inode, size and mtime of the catalog and its WAL, which change with every write.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Stamp([Option<(u64, u64, i64, i64)>; 2]);
 
 impl Stamp {
-    /// To be taken before the reading that it is to stand for.
+    /// To be taken before the catalog is read.
     pub(crate) fn take(home: &Home) -> Self {
         let catalog = home.catalog();
         let stamp = |it: Metadata| (it.ino(), it.len(), it.mtime(), it.mtime_nsec());
@@ -35,10 +35,7 @@ impl Stamp {
     }
 }
 
-/// The next rows, `None` when the reader is gone. A catalog that stays locked is asked again.
-///
-/// # Errors
-/// Those of the catalog, and of the output.
+/// The next rows; `None` once the pipe is closed. Retries while the catalog is locked.
 pub(crate) fn next(
     ledger: &mut Ledger,
     output: &mut Output,
@@ -48,7 +45,7 @@ pub(crate) fn next(
     home.lock_timeout = home.lock_timeout.min(INTERVAL);
     loop {
         output.wait(INTERVAL)?;
-        if output.is_gone() {
+        if output.is_closed() {
             return Ok(None);
         }
         let stamp = Stamp::take(ledger.home());

@@ -1,50 +1,47 @@
-//! The ledger in pages, each read in a session of its own: a ledger of any length passes
-//! through little memory, and the catalog is held by nobody who prints.
+//! Reads the ledger page by page, each in a session of its own: the memory is bounded, and the
+//! catalog is not locked while rows are printed.
 //!
-//! Rows are only added, and their ids only grow, so that a page begins after the last one.
+//! Rows are only added and their ids only grow, so a page is all rows after the last id.
 
 use anyhow::{Error, Result};
-use bk_schema::event::{BadEntry, Entry};
+use bk_schema::event::{DamagedRow, LedgerRow};
 use bk_schema::lines::{Identity, Line};
 use bk_store::catalog;
 use bk_store::history::Wanted;
 use bk_store::home::Home;
 use bk_store::session::Session;
 
-/// Rows in one session: to open a catalog takes as long as to read so many.
+/// Rows per page: reading so many takes about as long as opening the catalog.
 const PAGE: usize = 50_000;
 
 /// Rows, oldest first.
-pub(crate) type Page = Vec<Result<Entry, BadEntry>>;
+pub(crate) type Page = Vec<Result<LedgerRow, DamagedRow>>;
 
-/// What a ledger begins with.
-pub(crate) struct Begun {
-    /// Where one is, and the rows before; `None` where no backup is left to tell of.
+/// The result of opening the ledger.
+pub(crate) struct Opened {
+    /// The reader and its first page; `None` if none of the requested backups is known.
     pub(crate) first: Option<(Ledger, Page)>,
-    /// Why some of the backups that were asked for are left out: nobody knows them.
+    /// Errors for requested backups that are not known.
     pub(crate) unknown: Vec<Error>,
 }
 
-/// Where in the ledger one is.
+/// A reader of the ledger, after some page.
 pub(crate) struct Ledger {
     home: Home,
     wanted: Wanted,
 }
 
 impl Ledger {
-    /// Its first page, of all backups or of those.
-    ///
-    /// # Errors
-    /// Those of the catalog.
+    /// Reads the first page: the rows of all backups, or of the given ones.
     pub(crate) fn open(
         home: Home,
         mut wanted: Wanted,
         backups: Option<Vec<Line>>,
-    ) -> Result<Begun> {
+    ) -> Result<Opened> {
         let (page, unknown) = catalog::read(&home, |session| {
             let unknown = match &backups {
                 None => Vec::new(),
-                Some(lines) => choose(session, lines, &mut wanted)?,
+                Some(lines) => select_backups(session, lines, &mut wanted)?,
             };
             if backups.is_some() && wanted.backups.is_empty() {
                 return Ok((None, unknown));
@@ -57,29 +54,26 @@ impl Ledger {
         })?;
         let first = page.map(|page| {
             let mut ledger = Self { home, wanted };
-            ledger.pass(&page);
+            ledger.advance(&page);
             (ledger, page)
         });
-        Ok(Begun { first, unknown })
+        Ok(Opened { first, unknown })
     }
 
-    /// What comes after the last page, waiting for the catalog as `home` says.
-    ///
-    /// # Errors
-    /// Those of the catalog.
+    /// Reads the next page.
     pub(crate) fn next(&mut self) -> Result<Page> {
         let page = catalog::read(&self.home, |session| session.events(&self.wanted))?;
-        self.pass(&page);
+        self.advance(&page);
         Ok(page)
     }
 
-    /// Where the catalog is, and how long it is waited for.
+    /// The home, for its lock timeout and its files.
     pub(crate) fn home(&mut self) -> &mut Home {
         &mut self.home
     }
 
-    fn pass(&mut self, page: &Page) {
-        let id = |row: &Result<Entry, BadEntry>| match row {
+    fn advance(&mut self, page: &Page) {
+        let id = |row: &Result<LedgerRow, DamagedRow>| match row {
             Ok(entry) => entry.id,
             Err(bad) => bad.id,
         };
@@ -87,14 +81,18 @@ impl Ledger {
     }
 }
 
-/// Whether there may be another page now.
+/// Whether there may be another page.
 pub(crate) fn is_full(page: &Page) -> bool {
     page.len() >= PAGE
 }
 
-/// The backups that lines mean, also those that are gone; a name too, as one may come that has
-/// it.
-fn choose(session: &Session<'_>, lines: &[Line], wanted: &mut Wanted) -> Result<Vec<Error>> {
+/// Adds the requested backups to `wanted`, removed ones too. A name is kept beside the ids, for
+/// backups that get it later.
+fn select_backups(
+    session: &Session<'_>,
+    lines: &[Line],
+    wanted: &mut Wanted,
+) -> Result<Vec<Error>> {
     let identities: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
     let mut unknown = Vec::new();
     for (ids, identity) in session.histories(&identities)?.into_iter().zip(identities) {

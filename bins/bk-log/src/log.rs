@@ -1,17 +1,17 @@
-//! Prints what the ledger has, page after page, or counts it.
+//! Prints the ledger page by page, or statistics about it.
 //!
-//! The catalog is closed while anything is printed. There is nothing to tidy, so that a signal
-//! ends it as it ends any program.
+//! The catalog is closed while anything is printed. There is nothing to clean up, so signals keep
+//! their default action.
 
 use anyhow::Result;
+use bk_cli::Arguments;
 use bk_cli::home;
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::period::Period;
 use bk_cli::unread;
-use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
-use bk_schema::record::parse_in;
+use bk_schema::invalid::parse_choice;
 
 use crate::flags::{FOLLOW, PROGRAM, STATS};
 use crate::follow::{self, Stamp};
@@ -35,37 +35,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
     let wanted = wanted::from_flags(arguments, now)?;
-    let period = arguments.parsed(&STATS, |text| parse_in(&PERIODS, text, "period"))?;
+    let period = arguments.parsed(&STATS, |text| parse_choice(&PERIODS, text, "period"))?;
     let is_follower = arguments.has(&FOLLOW);
-    if is_follower && arguments.has(&STATS) {
-        return Err(UsageError("--follow and --stats exclude each other".into()).into());
-    }
-    let backups = operands::given(arguments, Without::Catalog)?;
+    arguments.one_of(&[(FOLLOW, ()), (STATS, ())])?;
+    let backups = operands::read(arguments, NoOperands::Catalog)?;
     if backups.is_none() {
-        unread::check_no_record("'bk-log -' reads them, </dev/null says that none are meant")?;
+        unread::check_no_record("use 'bk-log -' to read them, or </dev/null to ignore them")?;
     }
     if backups.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(bk_cli::DONE);
+        return Ok(bk_cli::SUCCESS);
     }
 
     let stamp = is_follower.then(|| Stamp::take(&home));
-    let begun = Ledger::open(home, wanted, backups)?;
-    let mut status = bk_cli::DONE;
-    for error in begun.unknown {
+    let opened = Ledger::open(home, wanted, backups)?;
+    let mut status = bk_cli::SUCCESS;
+    for error in opened.unknown {
         status = PROGRAM.report(&error);
     }
-    let Some((ledger, page)) = begun.first else {
+    let Some((ledger, page)) = opened.first else {
         return Ok(status);
     };
-    let told = if arguments.has(&STATS) {
+    let printed = if arguments.has(&STATS) {
         count(ledger, page, period.unwrap_or(Period::Day), &mut output)?
     } else {
         list(ledger, page, stamp, &mut output)?
     };
-    Ok(status.max(told))
+    Ok(status.max(printed))
 }
 
-/// Every page; then, with the stamp of a follower, what comes.
+/// Prints every page; with a stamp, also those that follow.
 fn list(
     mut ledger: Ledger,
     mut page: Page,
@@ -76,7 +74,7 @@ fn list(
     loop {
         let is_full = ledger::is_full(&page);
         report.page(page)?;
-        page = if report.output.is_gone() {
+        page = if report.output.is_closed() {
             break;
         } else if is_full {
             ledger.next()?
@@ -97,7 +95,7 @@ fn list(
 
 fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output) -> Result<u8> {
     let mut statistics = Statistics::new(period, bk_cli::zone::local());
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     loop {
         let is_full = ledger::is_full(&page);
         for row in page {

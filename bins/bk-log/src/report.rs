@@ -1,4 +1,4 @@
-//! Rows of the ledger and their counts, to programs and people.
+//! Prints rows of the ledger, or statistics, as JSON lines or as a table.
 //!
 //! Knows no catalog.
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use bk_cli::output::Output;
 use bk_cli::table::{Cell, Column, Table, Tone};
 use bk_cli::units::human_size;
-use bk_schema::event::Entry;
+use bk_schema::event::LedgerRow;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -34,10 +34,10 @@ const COUNT_COLUMNS: [Column; 8] = [
     Column::right("TOTAL"),
 ];
 
-/// Prints pages, as lines or as one table.
+/// Prints pages, as JSON lines or as one table.
 pub(crate) struct Report<'a> {
     pub(crate) output: &'a mut Output,
-    /// What is to be exited with.
+    /// The exit status so far.
     pub(crate) status: u8,
     table: Table,
     zone: TimeZone,
@@ -48,21 +48,18 @@ impl<'a> Report<'a> {
     pub(crate) fn new(output: &'a mut Output) -> Self {
         Self {
             output,
-            status: bk_cli::DONE,
+            status: bk_cli::SUCCESS,
             table: Table::new(&EVENT_COLUMNS),
             zone: bk_cli::zone::local(),
             is_empty: true,
         }
     }
 
-    /// Prints a page, and all of it before it returns; stops where nobody reads.
-    ///
-    /// # Errors
-    /// Those of the output.
+    /// Prints a page and flushes it; stops if the pipe is closed.
     pub(crate) fn page(&mut self, page: Page) -> Result<()> {
         let mut rows = Vec::new();
         for row in page {
-            if self.output.is_gone() {
+            if self.output.is_closed() {
                 return Ok(());
             }
             match row {
@@ -73,19 +70,19 @@ impl<'a> Report<'a> {
         }
         if !rows.is_empty() {
             self.is_empty = false;
-            self.output.part(&mut self.table, &rows)?;
+            self.output.rows(&mut self.table, &rows)?;
         }
         self.output.flush()
     }
 
-    /// A table of nothing would say nothing.
+    /// Says so if the table would be empty.
     pub(crate) fn end(&self) {
         if self.output.is_table() && self.is_empty {
-            PROGRAM.warn("there is no such event");
+            PROGRAM.warn("no matching events");
         }
     }
 
-    fn row(&self, entry: &Entry) -> Vec<Cell> {
+    fn row(&self, entry: &LedgerRow) -> Vec<Cell> {
         let time = entry.happened_at.to_zoned(self.zone.clone());
         let id = entry.backup_id.map(|id| id.to_string());
         let backup = entry.backup_name.clone().or(id);
@@ -108,7 +105,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The details in a few words: why, else what, whereto, how much and how long.
+/// The details in a few words: the reason of a failure, else what, where, how much and how long.
 fn summary(details: &Map<String, Value>) -> String {
     let text = |key| details.get(key).and_then(Value::as_str);
     let problem = details.get("problems").and_then(|it| it.get(0));
@@ -138,10 +135,7 @@ fn summary(details: &Map<String, Value>) -> String {
     parts.join(", ")
 }
 
-/// Prints counts, as lines or as a table.
-///
-/// # Errors
-/// Those of the output.
+/// Prints statistics, as JSON lines or as a table.
 pub(crate) fn print_statistics(output: &mut Output, rows: &[Row]) -> Result<()> {
     if !output.is_table() {
         for row in rows {
@@ -150,7 +144,7 @@ pub(crate) fn print_statistics(output: &mut Output, rows: &[Row]) -> Result<()> 
         return output.flush();
     }
     if rows.is_empty() {
-        PROGRAM.warn("there is no such event");
+        PROGRAM.warn("no matching events");
         return Ok(());
     }
     let rows: Vec<_> = rows.iter().map(count_row).collect();

@@ -1,27 +1,27 @@
-//! How often things were done and failed, how long they took and how much they moved, by period
-//! and event: a pure function of rows, period and zone.
+//! Statistics by period and event: successes and failures, duration, bytes. A pure function of
+//! rows, period and zone.
 //!
 //! Knows no catalog and no clock.
 
 use std::collections::BTreeMap;
 
 use bk_cli::period::Period;
-use bk_schema::event::Entry;
+use bk_schema::event::LedgerRow;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
-/// One event in one period.
+/// The statistics of one event in one period; bk-record(5) describes the keys.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Row {
-    /// `2026-11-24`, `2026-W48` or `2026-11`, in the zone.
+    /// `2026-11-24`, `2026-W48` or `2026-11`, in local time.
     pub(crate) period: String,
     pub(crate) event: String,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
-    /// Percent, to two digits after the point.
+    /// In percent, with two decimals.
     pub(crate) success_rate: Option<f64>,
-    /// Of those that went well and tell it, as the sizes too; to the millisecond.
+    /// Median over the successes that have a duration, to the millisecond; likewise the bytes.
     pub(crate) median_seconds: Option<f64>,
     pub(crate) median_bytes: Option<u64>,
     pub(crate) total_bytes: Option<u64>,
@@ -36,7 +36,7 @@ struct Group {
     bytes: Vec<u64>,
 }
 
-/// Counts, as they are gathered. Keeps two numbers of each row.
+/// Collects statistics. Keeps two numbers per row.
 pub(crate) struct Statistics {
     period: Period,
     zone: TimeZone,
@@ -52,8 +52,8 @@ impl Statistics {
         }
     }
 
-    /// Counts one row.
-    pub(crate) fn add(&mut self, entry: &Entry) {
+    /// Adds a row.
+    pub(crate) fn add(&mut self, entry: &LedgerRow) {
         let time = entry.happened_at.to_zoned(self.zone.clone()).datetime();
         let key = (self.period.number(time), entry.event.clone());
         let group = self.groups.entry(key).or_insert_with(|| Group {
@@ -71,7 +71,7 @@ impl Statistics {
         group.bytes.extend(bytes("bytes").or(bytes("freed")));
     }
 
-    /// The counts, by period, then by event; of what did not happen there is none.
+    /// The statistics, sorted by period, then by event.
     pub(crate) fn rows(self) -> Vec<Row> {
         let groups = self.groups.into_iter();
         groups.map(|((_, event), group)| group.row(event)).collect()
@@ -103,7 +103,7 @@ impl Group {
     }
 }
 
-/// The two in the middle, which are one where the count is odd.
+/// The two values in the middle, equal if their number is odd.
 fn middle<T: Copy>(sorted: &[T]) -> Option<(T, T)> {
     let high = sorted.len() / 2;
     let low = sorted.len().checked_sub(1)? / 2;
@@ -123,8 +123,8 @@ mod tests {
 
     const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
 
-    fn entry(time: &str, event: &str, outcome: &str, details: Value) -> Entry {
-        Entry {
+    fn entry(time: &str, event: &str, outcome: &str, details: Value) -> LedgerRow {
+        LedgerRow {
             id: 1,
             happened_at: time.parse().unwrap(),
             program: "bk-test".into(),
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    fn rows(period: Period, zone: &str, entries: &[Entry]) -> Vec<Row> {
+    fn rows(period: Period, zone: &str, entries: &[LedgerRow]) -> Vec<Row> {
         let mut statistics = Statistics::new(period, TimeZone::get(zone).unwrap());
         entries.iter().for_each(|entry| statistics.add(entry));
         statistics.rows()
@@ -247,7 +247,7 @@ mod tests {
             is_ok in any::<bool>(),
             seconds in prop::option::of(0.0..1e6),
             bytes in prop::option::of(0..1u64 << 40),
-        ) -> Entry {
+        ) -> LedgerRow {
             let time = jiff::Timestamp::from_second(second).unwrap().to_string();
             let outcome = if is_ok { "ok" } else { "failed" };
             entry(&time, event, outcome, json!({"seconds": seconds, "bytes": bytes}))

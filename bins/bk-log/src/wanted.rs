@@ -1,4 +1,4 @@
-//! Which rows of the ledger the flags ask for.
+//! Which rows of the ledger to print, from the flags.
 //!
 //! Knows no catalog.
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, usage};
 use bk_schema::event::EVENTS;
-use bk_schema::record::parse_in;
+use bk_schema::invalid::parse_choice;
 use bk_store::history::Wanted;
 use jiff::Timestamp;
 
@@ -14,17 +14,19 @@ use crate::flags::{EVENT, LIMIT, OUTCOME, SINCE, UNTIL};
 
 const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
 
-/// The conditions, without the backups.
+/// The conditions, but for the backups.
 ///
 /// # Errors
-/// A usage error that names the flag.
+/// [`UsageError`](bk_cli::UsageError) that names the flag.
 pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
     let known = EVENTS.map(|event| (event, event));
-    let events = words(arguments, &EVENT, |word| parse_in(&known, word, "event"))?;
-    let outcomes = words(arguments, &OUTCOME, |word| {
-        parse_in(&OUTCOMES, word, "outcome")
+    let events = words(arguments, &EVENT, |word| {
+        parse_choice(&known, word, "event")
     })?;
-    // Both are as good as none.
+    let outcomes = words(arguments, &OUTCOME, |word| {
+        parse_choice(&OUTCOMES, word, "outcome")
+    })?;
+    // Both together select everything.
     let is_ok = outcomes.first().copied();
     Ok(Wanted {
         since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
@@ -36,7 +38,7 @@ pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted
     })
 }
 
-/// Each word of a list, joined by commas, or in flags that are repeated.
+/// The words of a list that commas separate, in a flag that may be repeated.
 fn words<T>(
     arguments: &Arguments,
     flag: &Flag,

@@ -1,6 +1,6 @@
-//! What is inside backups: one line, or one row like those of `tar tv`, for each entry.
+//! The contents of archives: for each entry one JSON line, or one row as `tar -tv` prints it.
 //!
-//! Reads archives as a stream and prints as it goes. Knows no catalog.
+//! Reads archives as streams. Knows no catalog.
 
 use anyhow::{Context, Result, bail};
 use bk_archive::format::entry::{Entry, FileTime, Kind};
@@ -19,21 +19,21 @@ use serde::Serialize;
 
 use crate::flags::PROGRAM;
 
-/// Owner and size together take this much at least, as with GNU tar.
+/// The minimum width of owner and size together, as in GNU tar.
 const OWNER_AND_SIZE_WIDTH: usize = 19;
 
-/// One entry as a line.
+/// One entry as a JSON line; bk-record(5) describes the keys.
 #[derive(Serialize)]
 struct FileLine<'a> {
     id: i64,
     backup_name: &'a str,
     path: String,
-    /// Where the path is not UTF-8.
+    /// Only if the path is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_base64: Option<String>,
     r#type: &'static str,
     size: u64,
-    /// Null where it lies outside of the calendar.
+    /// Null if it is out of the range of a timestamp.
     mtime: Option<Timestamp>,
     mode: String,
     uid: u32,
@@ -42,15 +42,12 @@ struct FileLine<'a> {
     gname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
-    /// Where the link is not UTF-8.
+    /// Only if the link is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     link_base64: Option<String>,
 }
 
-/// Prints what is inside each; calls `failed` for one that cannot be read.
-///
-/// # Errors
-/// Those of the output.
+/// Prints the entries of each backup; calls `failed` for an archive that cannot be read.
 pub(crate) fn print(
     output: &mut Output,
     all: &[Listed],
@@ -59,7 +56,7 @@ pub(crate) fn print(
     for (at, listed) in all.iter().enumerate() {
         let backup = &listed.backup;
         if output.is_table() && all.len() > 1 {
-            let head = output.toned(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
+            let head = output.painted(&format!("{}:", visible(&backup.backup_name)), Tone::Head);
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }
@@ -78,7 +75,7 @@ pub(crate) fn print(
             let name = backup.backup_name.escape_debug();
             failed(error.context(format!("cannot list the files of '{name}'")));
         }
-        if output.is_gone() {
+        if output.is_closed() {
             break;
         }
     }
@@ -98,7 +95,7 @@ fn open(listed: &Listed) -> Result<Entries> {
             let jobs = std::thread::available_parallelism().map_or(1, usize::from);
             let file = archives::open::open(backup, hashed::open).and_then(|file| {
                 let is_file = file.metadata()?.is_file();
-                let wrong = || std::io::Error::other("it is no regular file");
+                let wrong = || std::io::Error::other("it is not a regular file");
                 is_file.then_some(file).ok_or_else(wrong)
             });
             let entries = file
@@ -109,7 +106,7 @@ fn open(listed: &Listed) -> Result<Entries> {
     }
 }
 
-/// The outer error is the output's, the inner one the archive's.
+/// The outer error is about the output, the inner one about the archive.
 fn print_entries(
     output: &mut Output,
     backup: &Backup,
@@ -117,7 +114,7 @@ fn print_entries(
 ) -> Result<Result<()>> {
     let zone = bk_cli::zone::local();
     let mut width = OWNER_AND_SIZE_WIDTH;
-    while !output.is_gone() {
+    while !output.is_closed() {
         let path = || format!("'{}'", backup.backup_path.escape_debug());
         let entry = match next().with_context(path) {
             Ok(Some(entry)) => entry,
@@ -156,8 +153,8 @@ fn line<'a>(backup: &'a Backup, entry: &Entry) -> FileLine<'a> {
     }
 }
 
-/// As `tar tv` has it: mode, owner, size, local time, name. Owner and size share a column that
-/// grows with what comes.
+/// A row as in `tar -tv`: mode, owner, size, local time, name. Owner and size share a column, whose
+/// `width` grows when an entry needs more.
 fn row(entry: &Entry, zone: &TimeZone, width: &mut usize) -> String {
     let name_or = |name: &[u8], id: u32| match name {
         [] => id.to_string(),
@@ -210,7 +207,7 @@ fn link(kind: &Kind) -> Option<&[u8]> {
     }
 }
 
-/// The letter of `tar tv`, and the name in a line.
+/// The letter in `tar -tv`, and the name in JSON.
 fn kind(kind: &Kind) -> (char, &'static str) {
     match kind {
         Kind::File { .. } => ('-', "file"),
@@ -223,7 +220,7 @@ fn kind(kind: &Kind) -> (char, &'static str) {
     }
 }
 
-/// `rwxr-xr-x`, with `s` and `t` where the special bits are, as ls(1) shows them.
+/// `rwxr-xr-x` as in ls(1), with `s` and `t` for setuid, setgid and sticky bits.
 fn permissions(mode: u32) -> String {
     let special = [(0o4000, 's'), (0o2000, 's'), (0o1000, 't')];
     let mut text = String::new();

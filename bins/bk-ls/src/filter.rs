@@ -1,5 +1,4 @@
-//! Which of the listed backups are meant, and in what order: a pure function of records,
-//! criteria and `now`.
+//! Selects and orders backups: a pure function of records, criteria and `now`.
 //!
 //! Knows no catalog and no file.
 
@@ -9,10 +8,11 @@ use anyhow::Result;
 use bk_archive::globs::Globs;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, UsageError};
-use bk_schema::clock::is_to_come;
+use bk_cli::{Arguments, UsageError};
+use bk_schema::clock::is_in_future;
 use bk_schema::host::Host;
-use bk_schema::record::{Backup, BackupType, Status, parse_in};
+use bk_schema::invalid::parse_choice;
+use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::verified::LastVerified;
 use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ use crate::flags::{
     OFFLINE, PROTECTED, REVERSE, SINCE, SORT, SOURCE_VERSION, STATUS, TYPE, UNTIL, UNVERIFIED_FOR,
 };
 
-/// What a backup must be to be listed: all that is given must hold.
+/// The filters and the order. A backup must pass all filters that are given.
 #[derive(Debug, Default)]
 pub(crate) struct Criteria {
     types: Vec<BackupType>,
@@ -32,12 +32,12 @@ pub(crate) struct Criteria {
     expires_until: Option<Timestamp>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// Whether that was told as a span before now.
-    is_older_than: bool,
+    /// Whether `--until` was given as a span before now.
+    is_until_span: bool,
     name: Option<Globs>,
     source_version: Option<String>,
     host: Option<String>,
-    /// Whose catalog it is: it may have had other names.
+    /// The host of this home, with its earlier names.
     pub(crate) here: Host,
     protected: bool,
     larger_bytes: Option<u64>,
@@ -48,7 +48,7 @@ pub(crate) struct Criteria {
     limit: Option<usize>,
 }
 
-/// What carries a record through the selection.
+/// Anything that has a record.
 pub(crate) trait Row {
     /// The record.
     fn backup(&self) -> &Backup;
@@ -60,7 +60,7 @@ impl Row for Listed {
     }
 }
 
-/// A record, and the line that it came by.
+/// A record, and the keys of its line of input.
 impl Row for (Backup, Map<String, Value>) {
     fn backup(&self) -> &Backup {
         &self.0
@@ -99,25 +99,15 @@ const KEYS: [(&str, Key); 9] = [
     ("files", Key::Files),
 ];
 
-/// What the archive of a completed backup may be asked to be.
-const FILE_STATES: [(Flag, FileStatus); 3] = [
-    (AVAILABLE, FileStatus::Available),
-    (MISSING, FileStatus::Missing),
-    (OFFLINE, FileStatus::Offline),
-];
-
 impl Criteria {
     /// # Errors
-    /// A usage error that names the flag.
+    /// [`UsageError`] that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let is_given = |(flag, _): &(Flag, FileStatus)| arguments.has(flag);
-        let mut given = FILE_STATES.into_iter().filter(is_given);
-        let file_status = given.next();
-        if let (Some((one, _)), Some((other, _))) = (file_status, given.next()) {
-            let text = format!("--{} and --{} exclude each other", one.long, other.long);
-            return Err(UsageError(text).into());
-        }
-        let file_status = file_status.map(|(_, state)| state);
+        let file_status = arguments.one_of(&[
+            (AVAILABLE, FileStatus::Available),
+            (MISSING, FileStatus::Missing),
+            (OFFLINE, FileStatus::Offline),
+        ])?;
         let latest = match (arguments.has(&LATEST), arguments.has(&EACH_TYPE)) {
             (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
             (true, true) => Some(Latest::OfEachType),
@@ -125,18 +115,18 @@ impl Criteria {
             (false, false) => None,
         };
         Ok(Self {
-            types: all(arguments, &TYPE, BackupType::parse)?,
-            states: all(arguments, &STATUS, Status::parse)?,
+            types: arguments.all_parsed(&TYPE, BackupType::parse)?,
+            states: arguments.all_parsed(&STATUS, Status::parse)?,
             file_status,
             expired: arguments.has(&EXPIRED),
             expires_until: arguments
                 .parsed(&EXPIRES_WITHIN, |text| units::parse_future(text, now))?,
             since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
             until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
-            is_older_than: arguments
+            is_until_span: arguments
                 .text(&UNTIL)?
                 .is_some_and(|text| text.parse::<Span>().is_ok()),
-            name: arguments.parsed(&NAME, parse_glob)?,
+            name: arguments.parsed(&NAME, |glob| Globs::new([glob]))?,
             source_version: arguments.text(&SOURCE_VERSION)?.map(str::to_owned),
             host: arguments.text(&HOST)?.map(str::to_owned),
             here: Host::default(),
@@ -145,44 +135,45 @@ impl Criteria {
             unverified_since: arguments
                 .parsed(&UNVERIFIED_FOR, |text| units::parse_past(text, now))?,
             latest,
-            sort: arguments.parsed(&SORT, parse_key)?,
+            sort: arguments.parsed(&SORT, |key| parse_choice(&KEYS, key, "key"))?,
             reverse: arguments.has(&REVERSE),
             limit: arguments.parsed(&LIMIT, units::parse_count)?,
         })
     }
 
-    /// Whether the clock tells which are expired or old, and so may be removed.
-    pub(crate) fn is_of_old(&self) -> bool {
-        self.expired || self.is_older_than
+    /// Whether it selects what is expired or old by the clock, which may then be removed.
+    pub(crate) fn selects_old(&self) -> bool {
+        self.expired || self.is_until_span
     }
 
-    /// Whether it depends on the clock which are the newest.
-    pub(crate) fn is_of_newest(&self) -> bool {
+    /// Whether it selects what is new by the clock.
+    pub(crate) fn selects_new(&self) -> bool {
         self.latest.is_some() || self.since.is_some()
     }
 
-    /// Those that are meant. They keep their order unless another was asked for. Archives are
-    /// looked at, by `look`, only where they can make a difference.
+    /// The selected backups, in their order unless another was asked for. `stat` inspects the archive
+    /// of a backup, and is only called for those that a filter on archives may select, or else for
+    /// the selected ones.
     pub(crate) fn select<'a, T: Row + 'a>(
         &self,
         all: Vec<T>,
         now: Timestamp,
-        look: impl Fn(T) -> Listed + 'a,
+        stat: impl Fn(T) -> Listed + 'a,
     ) -> Box<dyn Iterator<Item = Listed> + 'a> {
-        let meant = all
+        let matching = all
             .into_iter()
             .filter(|row| self.is_met_by(row.backup(), now));
         match self.file_status {
             None => {
-                let selected = self.order(meant.collect(), now);
-                Box::new(selected.into_iter().map(look))
+                let selected = self.order(matching.collect(), now);
+                Box::new(selected.into_iter().map(stat))
             }
             Some(wanted) => {
                 let is_met = |listed: &Listed| {
                     listed.backup.status == Status::Completed && listed.file_status == wanted
                 };
-                let looked_at = meant.map(look).filter(is_met).collect();
-                Box::new(self.order(looked_at, now).into_iter())
+                let selected = matching.map(stat).filter(is_met).collect();
+                Box::new(self.order(selected, now).into_iter())
             }
         }
     }
@@ -230,25 +221,25 @@ impl Criteria {
     }
 }
 
-/// Completed, and not proved whole since.
+/// Completed, and not verified after that time.
 fn is_unverified_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
-    let proof = LastVerified::proved_at(backup, now);
-    backup.status == Status::Completed && proof.is_none_or(|proof| proof <= time)
+    let last = LastVerified::verified_at(backup, now);
+    backup.status == Status::Completed && last.is_none_or(|last| last <= time)
 }
 
-/// One from the future is of unknown age: new only to who asks for the future.
+/// Whether it was made since a time. One from the future has an unknown age, and matches only if
+/// that time is in the future too.
 fn is_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
-    backup.created_at >= time && (time >= now || !is_to_come(backup.created_at, now))
+    backup.created_at >= time && (time >= now || !is_in_future(backup.created_at, now))
 }
 
-/// The newest completed ones, in the order in which they stood; one from the future only where
-/// there is no other.
+/// The newest completed ones, their order unchanged; one from the future only if there is no other.
 fn newest<T: Row>(mut all: Vec<T>, latest: Latest, now: Timestamp) -> Vec<T> {
     all.retain(|row| row.backup().status == Status::Completed);
     let group = |row: &T| (latest == Latest::OfEachType).then_some(row.backup().backup_type);
     let age = |row: &T| {
         let created = row.backup().created_at;
-        (!is_to_come(created, now), created, row.backup().id)
+        (!is_in_future(created, now), created, row.backup().id)
     };
     let mut best = std::collections::BTreeMap::new();
     for row in &all {
@@ -259,7 +250,7 @@ fn newest<T: Row>(mut all: Vec<T>, latest: Latest, now: Timestamp) -> Vec<T> {
     all
 }
 
-/// What is not known comes last.
+/// A missing value comes last.
 fn compare(a: &Backup, b: &Backup, key: Key) -> Ordering {
     fn known_first<T: Ord>(a: Option<T>, b: Option<T>) -> Ordering {
         (a.is_none(), a).cmp(&(b.is_none(), b))
@@ -275,18 +266,4 @@ fn compare(a: &Backup, b: &Backup, key: Key) -> Ordering {
         Key::Size => known_first(a.backup_size, b.backup_size),
         Key::Files => known_first(a.file_count, b.file_count),
     }
-}
-
-fn all<T>(arguments: &Arguments, flag: &Flag, parse: fn(&str) -> Result<T>) -> Result<Vec<T>> {
-    let texts = arguments.texts(flag)?;
-    let parse = |text| parse(text).map_err(|e| bk_cli::usage(&e, &format!("--{}", flag.long)));
-    texts.into_iter().map(parse).collect()
-}
-
-fn parse_glob(text: &str) -> Result<Globs> {
-    Globs::new([text])
-}
-
-fn parse_key(text: &str) -> Result<Key> {
-    parse_in(&KEYS, text, "key")
 }

@@ -15,11 +15,11 @@ bk_cli::flags! {
         Some("creating|completed|failed|moving|deleting"),
         "in this state, or one of these states",
     );
-    AVAILABLE = Flag::new("available", None, None, "completed, and the archive is there");
-    MISSING = Flag::new("missing", None, None, "completed, but the archive is not there");
-    OFFLINE = Flag::new("offline", None, None, "completed, but its storage is not there");
-    EXPIRED = Flag::new("expired", None, None, "whose time is over");
-    EXPIRES_WITHIN = Flag::new("expires-within", None, Some("SPAN"), "whose time ends within SPAN from now");
+    AVAILABLE = Flag::new("available", None, None, "completed, and its archive exists");
+    MISSING = Flag::new("missing", None, None, "completed, but its archive is missing");
+    OFFLINE = Flag::new("offline", None, None, "completed, but its storage is not mounted");
+    EXPIRED = Flag::new("expired", None, None, "past its expiry");
+    EXPIRES_WITHIN = Flag::new("expires-within", None, Some("SPAN"), "that expires within SPAN from now");
     SINCE = Flag::new("since", None, Some("TIME"), "created at TIME (a date, 30d) or later");
     UNTIL = Flag::new("until", None, Some("TIME"), "created before TIME");
     NAME = Flag::new("name", Some('n'), Some("GLOB"), "whose name matches");
@@ -31,7 +31,7 @@ bk_cli::flags! {
         "unverified-for",
         None,
         Some("SPAN"),
-        "completed, and not proved whole for SPAN",
+        "completed, and not verified for SPAN",
     );
     LATEST = Flag::new("latest", None, None, "only the newest completed one");
     EACH_TYPE = Flag::new("each-type", None, None, "with --latest: the newest of each type");
@@ -39,18 +39,18 @@ bk_cli::flags! {
         "sort",
         None,
         Some("id|name|type|status|version|created|expires|size|files"),
-        "in this order (created)",
+        "sort by this key (created)",
     );
-    REVERSE = Flag::new("reverse", Some('r'), None, "in the opposite order");
+    REVERSE = Flag::new("reverse", Some('r'), None, "reverse the order");
     FORCE_CLOCK = Flag::new(
         "force-clock",
         None,
         None,
-        "list what is expired or old though the clock seems to have jumped",
+        "list expired and old backups even if the clock has jumped",
     );
     LIMIT = Flag::new("limit", None, Some("N"), "at most the first N");
-    LONG = Flag::new("long", Some('l'), None, "show each in full, a field a line");
-    FILES = Flag::new("files", None, None, "list what is inside");
+    LONG = Flag::new("long", Some('l'), None, "show each in full, one field per line");
+    FILES = Flag::new("files", None, None, "list the files inside");
 }
 
 pub(crate) const PROGRAM: Program = Program {

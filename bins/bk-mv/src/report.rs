@@ -35,7 +35,7 @@ pub(crate) fn add(report: &mut Report, home: &Home, item: Item) -> Result<()> {
         report.row(row.map(Into::into).to_vec());
         return Ok(());
     }
-    let mut listed = Listed::look(home, item.backup);
+    let mut listed = Listed::stat(home, item.backup);
     let told = json!({ "from": item.from, "to": item.to, "how": item.way });
     listed.add([("move", told)], item.line);
     report.line(&listed)

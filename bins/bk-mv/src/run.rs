@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         };
         (Vec::new(), dir)
     } else {
-        operands::given_before_last(arguments)?
+        operands::read_before_last(arguments)?
     };
     let target = Target::new(dir, reserve_bytes)?;
     let mut moves = Moves {
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
         report,
-        status: bk_cli::DONE,
+        status: bk_cli::SUCCESS,
         queue: VecDeque::new(),
         seen: HashSet::new(),
         done_count: Arc::default(),

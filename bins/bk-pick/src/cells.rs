@@ -1,6 +1,6 @@
-//! What the list shows of one backup: a text for each of its columns.
+//! The cells of one backup in the list: a text for each column.
 //!
-//! Knows no screen and no catalog; what is relative is relative to the `now` that it is given.
+//! Knows no screen and no catalog. Ages count from the `now` that it is given.
 
 use bk_cli::listing::{Listed, size};
 use bk_cli::table::{Cell, Tone};
@@ -16,11 +16,11 @@ const DAY: i64 = 24 * HOUR;
 const WEEK: i64 = 7 * DAY;
 const YEAR: i64 = 365 * DAY;
 
-/// Length of the date in [`Item::time`].
+/// The length of the date in [`Candidate::time`].
 const DATE_BYTES: usize = 10;
 
 /// One backup of the list.
-pub(crate) struct Item {
+pub(crate) struct Candidate {
     /// Its record.
     pub(crate) listed: Listed,
     /// When it was made, in the local zone: `2026-11-24 08:00`.
@@ -45,7 +45,7 @@ pub(crate) enum Field {
     Description,
 }
 
-impl Item {
+impl Candidate {
     pub(crate) fn new(listed: Listed, zone: &TimeZone) -> Self {
         let created = listed.backup.created_at.to_zoned(zone.clone());
         let time = created.strftime("%Y-%m-%d %H:%M").to_string();
@@ -79,10 +79,10 @@ impl Item {
     }
 }
 
-/// How long ago it was proved whole or found bad.
+/// The last verification that counts: passed or failed, and how long ago.
 fn verified(backup: &Backup, now: Timestamp) -> Cell {
     let bad = LastVerified::of(backup).filter(|last| !last.ok);
-    let (outcome, tone, at) = match (bad, LastVerified::proved_at(backup, now)) {
+    let (outcome, tone, at) = match (bad, LastVerified::verified_at(backup, now)) {
         (Some(last), _) => ("BAD", Tone::Bad, last.at),
         (None, Some(at)) => ("ok", Tone::Plain, at),
         (None, None) => return "-".to_owned().into(),
@@ -98,8 +98,8 @@ fn expires(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The time from one point to another in at most three characters, but for what is older than
-/// 99 years; `-` where the first is later.
+/// The time between two points in at most three characters (up to 99 years); `-` if the first is
+/// later.
 fn age(from: Timestamp, to: Timestamp) -> String {
     match to.as_second() - from.as_second() {
         ..0 => "-".into(),
@@ -125,7 +125,7 @@ pub(crate) mod tests {
     }
 
     /// A completed backup that was made so many hours before now.
-    pub(crate) fn item(id: i64, hours: i64, change: impl FnOnce(&mut Backup)) -> Item {
+    pub(crate) fn item(id: i64, hours: i64, change: impl FnOnce(&mut Backup)) -> Candidate {
         let created = now() - jiff::SignedDuration::from_hours(hours);
         let mut backup: Backup = serde_json::from_value(serde_json::json!({
             "id": id, "backup_name": format!("nightly-{id}"), "backup_type": "automatic",
@@ -137,7 +137,7 @@ pub(crate) mod tests {
         .unwrap();
         change(&mut backup);
         let listed = Listed::new(backup, bk_cli::listing::FileStatus::Available);
-        Item::new(listed, &TimeZone::UTC)
+        Candidate::new(listed, &TimeZone::UTC)
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! Which columns the list has, and how wide: by the width of the screen and what is in them.
+//! Which columns the list has and how wide they are, from the width of the screen and their content.
 //!
 //! A pure function; knows no screen.
 
 use bk_schema::visible::visible;
 
-use crate::cells::{Field, Item};
+use crate::cells::{Candidate, Field};
 use crate::text::width_of;
 
-/// Before the columns: where the cursor is, and what is marked.
+/// The width of the cursor and the mark, before the columns.
 pub(crate) const MARKS_WIDTH: usize = 2;
 
-/// The name has at least this much before anything else gets room.
+/// The name gets this width before any other column.
 const NAME_MIN: usize = 10;
-/// With this much of the name there is room for more than the first columns.
+/// The name gets this width before the columns that only wide screens show.
 const NAME_GOOD: usize = 32;
-/// A longer name is cut on any screen.
+/// Longer names are always cut.
 const NAME_MAX: usize = 64;
 const VERSION_MAX: usize = 8;
 const DESCRIPTION_MIN: usize = 16;
 
-/// The columns in the order in which they stand, with their heads.
+/// The columns in display order, with their headers.
 const ORDER: [(Field, &str); 13] = [
     (Field::Date, "DATE"),
     (Field::Time, "DATE"),
@@ -36,7 +36,7 @@ const ORDER: [(Field, &str); 13] = [
     (Field::Description, "DESCRIPTION"),
 ];
 
-/// What goes first where it is narrow comes last.
+/// The columns in the order of their importance.
 const FIRST: [(Field, usize); 8] = [
     (Field::Date, 10),
     (Field::Status, 9),
@@ -48,7 +48,7 @@ const FIRST: [(Field, usize); 8] = [
     (Field::Version, 0),
 ];
 
-/// How wide is what there is, over the whole list.
+/// The widths of the content, over the whole list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Widths {
     name: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Widths {
 }
 
 impl Widths {
-    pub(crate) fn of(items: &[Item]) -> Self {
+    pub(crate) fn of(items: &[Candidate]) -> Self {
         let mut widths = Self::default();
         for item in items {
             let backup = &item.listed.backup;
@@ -73,23 +73,23 @@ impl Widths {
     }
 }
 
-/// One column on the screen.
+/// A column that fits on the screen, with its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placed {
+pub(crate) struct FittedColumn {
     pub(crate) field: Field,
     pub(crate) title: &'static str,
     pub(crate) width: usize,
 }
 
-impl Placed {
-    /// Whether its text stands to the right.
+impl FittedColumn {
+    /// Whether its text is aligned to the right.
     pub(crate) fn is_right(&self) -> bool {
         matches!(self.field, Field::Age | Field::Size | Field::Files)
     }
 }
 
-/// The columns that fit side by side, a space between two.
-pub(crate) fn fitting(screen_width: usize, widths: &Widths) -> Vec<Placed> {
+/// The columns that fit on the screen, separated by spaces.
+pub(crate) fn fitting(screen_width: usize, widths: &Widths) -> Vec<FittedColumn> {
     let longest = widths.name.clamp(4, NAME_MAX);
     let mut room = Room {
         left: screen_width.saturating_sub(MARKS_WIDTH),
@@ -100,7 +100,7 @@ pub(crate) fn fitting(screen_width: usize, widths: &Widths) -> Vec<Placed> {
     for (field, width) in FIRST {
         let width = match field {
             Field::Type => widths.kind.max(4),
-            // A column of dashes tells nothing that a name does not need the room for.
+            // The name needs the room more than a column of dashes.
             Field::Version if widths.version <= 1 => continue,
             Field::Version => widths.version.clamp(7, VERSION_MAX),
             _ => width,
@@ -125,7 +125,7 @@ pub(crate) fn fitting(screen_width: usize, widths: &Widths) -> Vec<Placed> {
     room.taken.push((Field::Name, name));
     let placed = ORDER.into_iter().filter_map(|(field, title)| {
         let (_, width) = *room.taken.iter().find(|(taken, _)| *taken == field)?;
-        Some(Placed {
+        Some(FittedColumn {
             field,
             title,
             width,
@@ -140,7 +140,7 @@ struct Room {
 }
 
 impl Room {
-    /// Takes the column and a space, if they fit.
+    /// Adds the column and a space if they fit.
     fn take(&mut self, field: Field, width: usize) -> bool {
         let fits = self.left > width;
         if fits {

@@ -1,6 +1,6 @@
-//! The list on the screen until it ends: events one after the other, signals between them.
+//! The event loop of the list: handles events one by one, and signals between them.
 //!
-//! Joins what is pure (`state`, `screen`) with the terminal, the keys and the child.
+//! Connects the pure parts (`state`, `screen`) with the terminal, the keys and the child process.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ use crate::screen;
 use crate::state::{State, Step};
 use crate::terminal::Screen;
 
-/// How long a signal may wait to be seen.
+/// The longest delay until a signal is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// Events that are taken before the screen is drawn again.
+/// The number of events that are handled before the screen is redrawn.
 const AT_ONCE: usize = 256;
 
-/// How it ended.
+/// How the event loop ended.
 pub(crate) enum End {
-    /// With these.
+    /// With this choice.
     Chosen(Vec<Listed>),
     /// By Esc or Ctrl-C.
     Left,
-    /// By the signal of this number.
+    /// By a signal.
     Signal(u8),
 }
 
-/// The list on the screen.
+/// The state of the event loop.
 pub(crate) struct Dialogue {
     home: Home,
     state: State,
@@ -52,10 +52,7 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    /// Takes the terminal over.
-    ///
-    /// # Errors
-    /// Those of the terminal, and of sigaction(2).
+    /// Takes over the terminal.
     pub(crate) fn begin(home: Home, tty: File, mut state: State) -> Result<Self> {
         let signals = Signals::watch()?;
         signals.hold();
@@ -68,7 +65,7 @@ impl Dialogue {
         let (sender, receiver) = sync_channel(events::QUEUE);
         let keys = sender.clone();
         let reading = std::thread::Builder::new().spawn(move || events::read_keys(&keys));
-        reading.context("cannot begin a thread")?;
+        reading.context("cannot start a thread")?;
         Ok(Self {
             home,
             state,
@@ -83,10 +80,7 @@ impl Dialogue {
         })
     }
 
-    /// Until it ends. Then the terminal is as it was.
-    ///
-    /// # Errors
-    /// Those of the terminal.
+    /// Runs the event loop, then restores the terminal.
     pub(crate) fn run(mut self) -> Result<End> {
         let step = self.until_end();
         if let Some(signal) = self.signals.caught() {
@@ -101,7 +95,7 @@ impl Dialogue {
         })
     }
 
-    /// Ends with a choice or without one, or where a signal came.
+    /// Runs until something is chosen, the user leaves, or a signal arrives.
     fn until_end(&mut self) -> Result<Step> {
         loop {
             let state = &self.state;
@@ -127,7 +121,7 @@ impl Dialogue {
         }
     }
 
-    /// The next event; `None` where a signal is to end it.
+    /// The next event; `None` if a signal ends the program.
     fn wait(&mut self) -> Result<Option<Event>> {
         loop {
             if self.signals.caught().is_some() {
@@ -138,8 +132,8 @@ impl Dialogue {
                 return Ok(Some(Event::Resized));
             }
             if self.goes_on.swap(false, Ordering::SeqCst) {
-                // Somebody stopped it who could not be noticed, and a shell had the terminal.
-                self.screen.return_to().context("cannot use the terminal")?;
+                // It was stopped by SIGSTOP, which cannot be caught, and a shell had the terminal.
+                self.screen.resume().context("cannot use the terminal")?;
                 return Ok(Some(Event::Resized));
             }
             match self.receiver.recv_timeout(TICK) {
@@ -197,14 +191,14 @@ impl Dialogue {
         }
     }
 
-    /// What still comes of it is passed over.
+    /// Kills the listing; lines of it that are still queued are ignored.
     fn stop_inside(&mut self) {
         self.listing = None;
         self.runs += 1;
     }
 
-    /// Gives the terminal back and stops, until somebody says to go on: with the rest of its
-    /// pipeline, where the key was pressed, as the terminal does it that is no screen.
+    /// Restores the terminal and stops until SIGCONT. After Ctrl-Z the whole pipeline is stopped, as
+    /// the terminal does it outside of raw mode.
     fn stop(&mut self, with_pipeline: bool) -> Result<()> {
         if !can_go_on() {
             return Ok(());
@@ -213,16 +207,16 @@ impl Dialogue {
         if with_pipeline {
             kill_current_process_group(Signal::TSTP).context("cannot stop")?;
         }
-        // By this signal, as the other one is watched.
+        // SIGTSTP is caught, so by SIGSTOP.
         kill_process(getpid(), Signal::STOP).context("cannot stop")?;
         self.stops.store(false, Ordering::SeqCst);
         self.goes_on.store(false, Ordering::SeqCst);
-        self.screen.return_to().context("cannot use the terminal")
+        self.screen.resume().context("cannot use the terminal")
     }
 }
 
-/// Whether there is a shell with job control: it gives each pipeline a process group. Else
-/// nobody would ever say to go on.
+/// Whether a shell with job control runs it, which puts each pipeline into its own process group.
+/// Without one nobody would send SIGCONT.
 fn can_go_on() -> bool {
     getsid(None).is_ok_and(|session| session != getpgrp())
 }

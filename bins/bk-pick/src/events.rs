@@ -1,18 +1,17 @@
-//! What happens while the list is shown: keys, and lines of what is inside; one after the other
-//! through one channel.
+//! Events while the list is shown: keys, and lines of a listing, through one channel.
 //!
-//! Keys are read by a thread of their own, so that nothing that a terminal sends or fails to send
-//! can hold up the program.
+//! A thread of its own reads the keys, so that a terminal that sends half a sequence cannot block
+//! the program.
 
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crossterm::event::{self as terminal_event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// Events on their way; whoever sends more waits.
+/// The capacity of the channel; senders wait while it is full.
 pub(crate) const QUEUE: usize = 64;
 
-/// A slow line can tear what a key sends; the rest of it comes within this time.
+/// On a slow line an escape sequence may arrive in parts, at most this far apart.
 const TORN: Duration = Duration::from_millis(60);
 
 /// One event.
@@ -22,17 +21,17 @@ pub(crate) enum Event {
     /// Text that was pasted as a whole.
     Paste(String),
     Resized,
-    /// Lines of what is inside, from the run of this number.
+    /// A part of the listing with this number.
     Inside(u64, Inside),
-    /// The terminal gives no more keys.
+    /// Reading keys failed.
     KeysEnded(std::io::Error),
 }
 
-/// What a run that lists what is inside has to say.
+/// A part of the listing of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inside {
     Lines(Vec<String>),
-    /// There are more than are kept.
+    /// There are more lines than are kept.
     Cut,
     End,
 }
@@ -43,7 +42,7 @@ pub(crate) fn read_keys(sender: &SyncSender<Event>) {
         let result = match terminal_event::read() {
             Ok(event) => pass_on(event, sender),
             Err(error) => {
-                // With the receiver gone nobody wants to know.
+                // The receiver may be gone: then nobody needs the error.
                 let _ = sender.send(Event::KeysEnded(error));
                 return;
             }
@@ -69,7 +68,7 @@ fn pass_on(event: terminal_event::Event, sender: &SyncSender<Event>) -> Option<(
     Some(())
 }
 
-/// The key that follows at once.
+/// The next key, if it follows immediately.
 fn next_key() -> Option<KeyEvent> {
     match terminal_event::poll(TORN) {
         Ok(true) => match terminal_event::read() {
@@ -80,8 +79,8 @@ fn next_key() -> Option<KeyEvent> {
     }
 }
 
-/// The key, or the one whose sequence came in two parts: `Esc`, then `[A`, means up. Else a torn
-/// arrow would end the program.
+/// Joins an escape sequence that arrived in parts: `Esc`, then `[A`, is the up arrow. Otherwise the
+/// `Esc` would end the program.
 fn joined(first: KeyEvent, mut next: impl FnMut() -> Option<KeyEvent>) -> Vec<KeyEvent> {
     if first.code != KeyCode::Esc {
         return vec![first];

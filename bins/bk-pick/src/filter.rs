@@ -1,22 +1,22 @@
-//! Which backups the typed text means: its letters in their order, in one field of the record.
+//! Fuzzy search: the backups that have the typed letters, in order, in one field of the record.
 //!
 //! Knows no screen and no keys.
 
 use nucleo_matcher::pattern::{Atom, AtomKind, CaseMatching, Normalization};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
-use crate::cells::Item;
+use crate::cells::Candidate;
 
-/// Between parts of the text, each of which must be found.
+/// Separates terms, which must all match.
 const SEPARATOR: char = ',';
 
-/// Finds backups. Keeps the memory that matching needs.
+/// Searches backups. Keeps buffers between searches.
 pub(crate) struct Filter {
     matcher: Matcher,
     chars: Vec<char>,
 }
 
-/// One part of the text.
+/// One term, for both kinds of match.
 struct Term {
     letters: Atom,
     whole: Atom,
@@ -30,12 +30,12 @@ impl Filter {
         }
     }
 
-    /// Those of the given items that the text means: first those that hold it as it stands, then
-    /// those that hold its letters; each in the order of the list.
+    /// The indices, out of `among`, of the backups that match: first those that contain each term as
+    /// a whole, then those that contain its letters; either in the order of the list.
     pub(crate) fn narrow(
         &mut self,
         text: &str,
-        items: &[Item],
+        items: &[Candidate],
         among: impl Iterator<Item = usize>,
     ) -> Vec<usize> {
         let terms: Vec<_> = text
@@ -44,14 +44,14 @@ impl Filter {
             .map(Term::new)
             .collect();
         let mut found: Vec<(bool, usize)> = among
-            .filter_map(|at| Some((!self.holds(&terms, items.get(at)?)?, at)))
+            .filter_map(|at| Some((!self.matches(&terms, items.get(at)?)?, at)))
             .collect();
         found.sort_unstable();
         found.into_iter().map(|(_, at)| at).collect()
     }
 
-    /// Whether it holds each term as it stands; `None` where it does not hold each at all.
-    fn holds(&mut self, terms: &[Term], item: &Item) -> Option<bool> {
+    /// Whether a backup contains each term as a whole; `None` if it does not match.
+    fn matches(&mut self, terms: &[Term], item: &Candidate) -> Option<bool> {
         let backup = &item.listed.backup;
         let fields = [
             Some(backup.backup_name.as_str()),
@@ -60,7 +60,7 @@ impl Filter {
             backup.description.as_deref(),
             Some(item.time.as_str()),
         ];
-        let mut as_it_stands = true;
+        let mut is_whole = true;
         for term in terms {
             let mut is_in = |atom: &Atom| {
                 fields.iter().flatten().any(|field| {
@@ -68,15 +68,15 @@ impl Filter {
                     atom.score(field, &mut self.matcher).is_some()
                 })
             };
-            if as_it_stands && is_in(&term.whole) {
+            if is_whole && is_in(&term.whole) {
                 continue;
             }
-            as_it_stands = false;
+            is_whole = false;
             if !is_in(&term.letters) {
                 return None;
             }
         }
-        Some(as_it_stands)
+        Some(is_whole)
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use crate::cells::tests::item;
     use proptest::prelude::*;
 
-    fn items() -> Vec<Item> {
+    fn items() -> Vec<Candidate> {
         vec![
             item(1, 1, |it| it.backup_name = "n-i-g-h-t".into()),
             item(2, 2, |it| it.backup_name = "nightly".into()),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_the_text_as_it_stands_comes_first() {
+    fn what_holds_the_text_is_whole_comes_first() {
         assert_eq!(found("night"), [2, 3, 4, 1]);
     }
 

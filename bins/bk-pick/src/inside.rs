@@ -1,6 +1,6 @@
-//! What is inside a backup: bk-ls run as a program, its lines sent on as they come.
+//! Lists what is inside a backup: runs bk-ls and sends its lines as they come.
 //!
-//! Knows no archive; that is for bk-ls. Never waits for it.
+//! Knows no archive, and never waits for bk-ls.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::path::PathBuf;
@@ -11,31 +11,28 @@ use bk_store::home::Home;
 
 use crate::events::{Event, Inside};
 
-/// As much is kept to be scrolled through; of a line, as much is read.
+/// The limits of the whole listing and of one line; the rest is dropped.
 const ALL_MAX_BYTES: usize = 32 << 20;
 const LINE_MAX_BYTES: u64 = 4096;
-/// What a line takes beside its text.
+/// The memory that a line takes beside its text.
 const LINE_COST_BYTES: usize = 32;
-/// Lines are sent in parts of at most so many.
+/// The largest number of lines in one event.
 const PART: usize = 500;
 
-/// A run of bk-ls. It ends when this is dropped.
+/// A running bk-ls. Dropping this kills it.
 pub(crate) struct Listing {
     child: Child,
 }
 
 impl Listing {
-    /// Starts it for a backup; its lines are sent with the number of the run.
-    ///
-    /// # Errors
-    /// The program cannot be run.
+    /// Starts bk-ls for a backup; its lines are sent with the number `run`.
     pub(crate) fn start(
         home: &Home,
         id: i64,
         run: u64,
         sender: SyncSender<Event>,
     ) -> io::Result<Self> {
-        // What it says on stderr is shown where it belongs: after the lines before it.
+        // One pipe for both, so that errors appear after the lines before them.
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(program());
         command
@@ -59,13 +56,13 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// bk-ls beside this program, else the one that the shell finds.
+/// The bk-ls in the directory of this program, else the one in PATH.
 fn program() -> PathBuf {
     let own = std::env::current_exe().ok();
     let beside = own.and_then(|own| Some(own.parent()?.join("bk-ls")));
@@ -73,7 +70,7 @@ fn program() -> PathBuf {
     beside.unwrap_or_else(|| "bk-ls".into())
 }
 
-/// Sends lines, until there are no more, too many, or nobody takes them.
+/// Sends lines until the end, the limit, or a failed send.
 fn read(reader: PipeReader, mut send: impl FnMut(Inside) -> bool) {
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let mut part = Vec::new();
@@ -96,7 +93,7 @@ fn read(reader: PipeReader, mut send: impl FnMut(Inside) -> bool) {
     send(Inside::End);
 }
 
-/// A line, without its end and without what is too long of it.
+/// The next line without its newline, cut at the limit.
 fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let read = reader

@@ -1,6 +1,6 @@
-//! The whole program: one reading of the catalog, the list, then the lines.
+//! The program: reads the catalog once, shows the list, prints the chosen records.
 //!
-//! The catalog is closed before the first archive is looked at and the screen drawn.
+//! The catalog is closed before the first archive is inspected and the screen drawn.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use bk_cli::Arguments;
 use bk_cli::home;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::{Output, is_colour_wanted};
 use bk_schema::clock;
 use bk_schema::lines::Line;
@@ -19,7 +19,7 @@ use bk_store::home::Home;
 use bk_store::signals::SIGNALLED;
 use signal_hook::consts::SIGINT;
 
-use crate::cells::Item;
+use crate::cells::Candidate;
 use crate::dialogue::{Dialogue, End};
 use crate::flags::{HEADER, ONE, PROGRAM};
 use crate::state::State;
@@ -35,15 +35,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut output = Output::new(arguments)?;
     let header = arguments.text(&HEADER)?;
     let tty = terminal::open()?;
-    let given = operands::given(arguments, Without::StdinOrCatalog)?;
+    let given = operands::read(arguments, NoOperands::StdinOrCatalog)?;
 
-    let (listed, status) = look_up(&home, given)?;
+    let (listed, status) = candidates(&home, given)?;
     if listed.is_empty() {
-        PROGRAM.warn("there is nothing to choose from");
+        PROGRAM.warn("no backups to choose from");
         return Ok(bk_cli::SOME_FAILED);
     }
     let zone = bk_cli::zone::local();
-    let items = listed.into_iter().map(|one| Item::new(one, &zone));
+    let items = listed.into_iter().map(|one| Candidate::new(one, &zone));
     let mut state = State::new(items.collect(), now);
     state.header = header.map(str::to_owned);
     state.only_one = arguments.has(&ONE);
@@ -62,10 +62,10 @@ fn show(home: Home, tty: File, state: State) -> Result<End> {
     Dialogue::begin(home, tty, state)?.run()
 }
 
-/// What there is to choose from, newest first, and what is from the future last: what is given,
-/// or all that is available.
-fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
-    let mut status = bk_cli::DONE;
+/// The backups to choose from: the given ones, or all available ones. Newest first, those from the
+/// future last.
+fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
+    let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
     let found: Vec<bk_store::backups::Found> = match given {
@@ -81,8 +81,8 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         match row {
             Ok((backup, object)) => {
                 if seen.insert(backup.id) {
-                    let mut one = Listed::look(home, backup);
-                    one.pass(object);
+                    let mut one = Listed::stat(home, backup);
+                    one.pass_through(object);
                     listed.push(one);
                 }
             }
@@ -95,11 +95,11 @@ fn look_up(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
         };
         listed.retain(is_available);
     }
-    // Whose age is unknown is not to be taken for the newest.
+    // One of unknown age must not appear as the newest.
     let age = |one: &Listed| {
         let created = one.backup.created_at;
         (
-            !clock::is_to_come(created, home.now),
+            !clock::is_in_future(created, home.now),
             created,
             one.backup.id,
         )

@@ -1,6 +1,6 @@
-//! The screen: a pure function of the state.
+//! Draws the screen: a pure function of the state.
 //!
-//! Knows no terminal and no keys but their names.
+//! Knows no terminal, and keys only by their names.
 
 use bk_cli::table::Tone;
 use bk_schema::visible::visible;
@@ -9,14 +9,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Position;
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::cells::{Field, Item};
-use crate::columns::{MARKS_WIDTH, Placed, fitting};
+use crate::cells::{Candidate, Field};
+use crate::columns::{FittedColumn, MARKS_WIDTH, fitting};
 use crate::state::{Page, Progress, State, View};
 use crate::text::{fit, part, tail, width_of};
 
 const PROMPT: &str = "Find: ";
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(crate) fn draw(frame: &mut Frame<'_>, state: &State) {
     let mut lines = Lines {
         width: usize::from(frame.area().width),
@@ -49,7 +49,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State) {
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const PLAIN: Style = Style::new();
 
-/// Returns where the typed text ends.
+/// Draws the list and returns the position of the text cursor.
 fn list(lines: &mut Lines<'_>, state: &State) -> Position {
     let room = lines.width.saturating_sub(PROMPT.len() + 1);
     let typed = tail(&visible(&state.typed), room);
@@ -92,7 +92,7 @@ fn list(lines: &mut Lines<'_>, state: &State) -> Position {
     )
 }
 
-fn cell(item: &Item, field: Field, state: &State, is_colour: bool) -> (String, Style) {
+fn cell(item: &Candidate, field: Field, state: &State, is_colour: bool) -> (String, Style) {
     let cell = item.cell(field, state.now);
     let style = match cell.tone {
         Tone::Bad if is_colour => PLAIN.fg(Color::Red),
@@ -102,8 +102,8 @@ fn cell(item: &Item, field: Field, state: &State, is_colour: bool) -> (String, S
     (cell.text, style)
 }
 
-/// What the columns may have no room for.
-fn full(item: &Item) -> String {
+/// The details that the columns may have no room for.
+fn full(item: &Candidate) -> String {
     let backup = &item.listed.backup;
     let mut text = format!("{} {}", item.time, backup.backup_name);
     if let Some(description) = &backup.description {
@@ -117,7 +117,7 @@ fn title(state: &State, what: &str) -> String {
     format!("{what} {}", name.map(String::as_str).unwrap_or_default())
 }
 
-/// How many there are, and the keys, those first that are needed most.
+/// The number of backups, and the keys, the most important first.
 fn list_footer(state: &State) -> String {
     let seen = || {
         state
@@ -132,7 +132,7 @@ fn list_footer(state: &State) -> String {
         (marked, true) => format!(", {marked} marked"),
         (marked, false) => match marked - seen() {
             0 => format!(", {marked} marked"),
-            hidden => format!(", {marked} marked ({hidden} not shown)"),
+            hidden => format!(", {marked} marked ({hidden} hidden)"),
         },
     };
     format!(
@@ -159,13 +159,13 @@ fn inside_footer(state: &State, page: &Page, progress: Progress) -> String {
         Progress::Done => format!("{count} lines"),
         Progress::Cut => {
             let id = state.current().map_or(0, |item| item.listed.backup.id);
-            format!("the first {count}; bk-ls --files {id} has all")
+            format!("the first {count}; use bk-ls --files {id} for all")
         }
     };
-    format!("{lines} | Left, Right: more of a line, Tab: back")
+    format!("{lines} | Left, Right: scroll sideways, Tab: back")
 }
 
-/// Lines from the top of the screen down.
+/// Draws lines from the top of the screen down.
 struct Lines<'a> {
     buffer: &'a mut Buffer,
     width: usize,
@@ -184,7 +184,7 @@ impl Lines<'_> {
     fn row(
         &mut self,
         mark: &str,
-        columns: &[Placed],
+        columns: &[FittedColumn],
         cells: impl Iterator<Item = (String, Style)>,
         style: Style,
     ) {
@@ -212,7 +212,7 @@ impl Lines<'_> {
         self.next = last;
     }
 
-    /// The last line of the screen, whatever came before.
+    /// Draws the last line of the screen.
     fn footer(&mut self, text: &str) {
         if self.height > 1 {
             self.next = self.height - 1;

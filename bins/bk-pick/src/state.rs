@@ -1,6 +1,6 @@
-//! What the list is like, and what each key makes of it. A pure function of keys.
+//! The state of the list, and how each key changes it. Pure functions.
 //!
-//! Knows no terminal, no catalog and no child; asks for what it cannot do itself by a [`Step`].
+//! Knows no terminal, no catalog and no child process; requests what needs them by a [`Step`].
 
 use std::collections::BTreeSet;
 
@@ -10,32 +10,32 @@ use bk_schema::visible::visible;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 
-use crate::cells::Item;
+use crate::cells::Candidate;
 use crate::columns::Widths;
 use crate::events::Inside;
 use crate::filter::Filter;
 use crate::text::wrap;
 
-/// So many columns a step to the side, and all of them.
+/// The columns of one step sideways, and their limit.
 const SIDESTEP: usize = 16;
 const SIDE_MAX: usize = 4096;
 
-/// What is to be done after a key.
+/// What to do after a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing but to show what changed.
+    /// Redraw what changed.
     Stay,
-    /// To end with what is chosen.
+    /// End with the choice.
     Choose,
-    /// To end with nothing.
+    /// End without a choice.
     Leave,
-    /// To list what is inside the backup of this id.
+    /// List what is inside the backup with this id.
     ListInside(i64),
-    /// To stop listing.
+    /// Stop that listing.
     StopInside,
-    /// To go to the background.
+    /// Suspend the program.
     Suspend,
-    /// To draw everything anew.
+    /// Redraw the whole screen.
     Redraw,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum View {
     Inside(Page, Progress),
 }
 
-/// How far the lines of what is inside have come.
+/// Whether the listing is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     UnderWay,
@@ -69,16 +69,16 @@ pub(crate) struct Page {
 
 /// The list.
 pub(crate) struct State {
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<Candidate>,
     pub(crate) widths: Widths,
-    /// Those that the typed text means, as places in `items`.
+    /// The backups that match the typed text, as indices into `items`.
     pub(crate) shown: Vec<usize>,
     pub(crate) typed: String,
-    /// A place in `shown`.
+    /// An index into `shown`.
     pub(crate) cursor: usize,
     /// The first of `shown` on the screen.
     pub(crate) top: usize,
-    /// Places in `items`.
+    /// Indices into `items`.
     pub(crate) marked: BTreeSet<usize>,
     pub(crate) view: View,
     pub(crate) header: Option<String>,
@@ -91,8 +91,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A list of these, newest first.
-    pub(crate) fn new(items: Vec<Item>, now: Timestamp) -> Self {
+    /// A list of these backups, newest first.
+    pub(crate) fn new(items: Vec<Candidate>, now: Timestamp) -> Self {
         Self {
             widths: Widths::of(&items),
             shown: (0..items.len()).collect(),
@@ -113,11 +113,11 @@ impl State {
     }
 
     /// The backup under the cursor.
-    pub(crate) fn current(&self) -> Option<&Item> {
+    pub(crate) fn current(&self) -> Option<&Candidate> {
         self.items.get(*self.shown.get(self.cursor)?)
     }
 
-    /// How many Enter writes.
+    /// How many backups Enter chooses.
     pub(crate) fn chosen_count(&self) -> usize {
         match self.marked.len() {
             0 => usize::from(self.current().is_some()),
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// What is marked, else what is under the cursor; newest first.
+    /// The marked backups, else the one under the cursor; newest first.
     pub(crate) fn into_chosen(self) -> Vec<Listed> {
         let mut chosen = self.marked;
         if chosen.is_empty() {
@@ -136,7 +136,7 @@ impl State {
         chosen.map(|(_, item)| item.listed).collect()
     }
 
-    /// Lines that the screen has for the list or a page: all but the heads and the footers.
+    /// The lines of the screen for the list or a page: all but headers and footers.
     pub(crate) fn rows(&self) -> usize {
         let header = usize::from(self.header.is_some());
         let around = match self.view {
@@ -146,7 +146,7 @@ impl State {
         self.height.saturating_sub(header + around)
     }
 
-    /// The screen has this size now.
+    /// Sets the size of the screen.
     pub(crate) fn resize(&mut self, width: usize, height: usize) {
         (self.width, self.height) = (width, height);
         if let View::Record(page) = &self.view {
@@ -156,7 +156,7 @@ impl State {
         self.settle();
     }
 
-    /// Lines of what is inside came, or their end.
+    /// Adds a part of the listing.
     pub(crate) fn add_inside(&mut self, part: Inside) {
         if let View::Inside(page, progress) = &mut self.view {
             match part {
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Text was pasted: what of it can be typed adds to the text.
+    /// Adds pasted text to the typed text, without control characters.
     pub(crate) fn paste(&mut self, text: &str) {
         if self.view == View::List {
             let typed = text.chars().filter(|c| !c.is_control());
@@ -177,7 +177,7 @@ impl State {
         }
     }
 
-    /// A key was pressed.
+    /// Handles a key.
     pub(crate) fn press(&mut self, key: KeyEvent) -> Step {
         let step = if key.modifiers.contains(KeyModifiers::CONTROL) {
             self.press_control(key.code)
@@ -201,8 +201,8 @@ impl State {
             KeyCode::Char('l') => return Step::Redraw,
             KeyCode::Char('p') => self.step(-1),
             KeyCode::Char('n') => self.step(1),
-            KeyCode::Char('u') if is_list => self.type_again(String::new()),
-            KeyCode::Char('h') if is_list => self.rub_out(),
+            KeyCode::Char('u') if is_list => self.set_typed(String::new()),
+            KeyCode::Char('h') if is_list => self.erase_last(),
             _ => {}
         }
         Step::Stay
@@ -219,7 +219,7 @@ impl State {
                 self.step(1);
             }
             KeyCode::Char(c) => self.type_more(c.encode_utf8(&mut [0; 4])),
-            KeyCode::Backspace => self.rub_out(),
+            KeyCode::Backspace => self.erase_last(),
             other => self.go(other),
         }
         Step::Stay
@@ -260,7 +260,7 @@ impl State {
         }
     }
 
-    /// Moves the cursor, or the page; too far is corrected by [`State::settle`].
+    /// Moves the cursor or the page; [`State::settle`] corrects the bounds.
     fn step(&mut self, by: isize) {
         let at = match &mut self.view {
             View::List => &mut self.cursor,
@@ -288,7 +288,7 @@ impl State {
 
     fn type_more(&mut self, more: &str) {
         self.typed.push_str(more);
-        // More letters never find more.
+        // More letters never match more.
         let among = std::mem::take(&mut self.shown);
         self.shown = self
             .filter
@@ -296,14 +296,14 @@ impl State {
         (self.cursor, self.top) = (0, 0);
     }
 
-    fn rub_out(&mut self) {
+    fn erase_last(&mut self) {
         let mut typed = self.typed.clone();
         if typed.pop().is_some() {
-            self.type_again(typed);
+            self.set_typed(typed);
         }
     }
 
-    fn type_again(&mut self, typed: String) {
+    fn set_typed(&mut self, typed: String) {
         self.typed = typed;
         let among = 0..self.items.len();
         self.shown = self.filter.narrow(&self.typed, &self.items, among);
@@ -330,14 +330,14 @@ impl State {
         });
     }
 
-    /// Keeps the cursor in the list and on the screen, and the page in its lines.
+    /// Keeps the cursor inside the list and the screen, and the page inside its lines.
     fn settle(&mut self) {
         let rows = self.rows().max(1);
         match &mut self.view {
             View::List => {
                 self.cursor = self.cursor.min(self.shown.len().saturating_sub(1));
                 let lowest = (self.cursor + 1).saturating_sub(rows);
-                // No row is left empty that could show one.
+                // Do not leave rows empty while there are more backups.
                 let highest = self.cursor.min(self.shown.len().saturating_sub(rows));
                 self.top = self.top.min(highest).max(lowest);
             }

@@ -1,6 +1,6 @@
-//! The terminal itself: /dev/tty turned to a screen, and turned back whatever happens.
+//! The terminal: switches /dev/tty to a full screen, and back whatever happens.
 //!
-//! Knows nothing of what is shown.
+//! Does not know what is shown.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -20,18 +20,18 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 const TTY: &str = "/dev/tty";
 
-/// Of a terminal that does not tell its size, as some serial lines.
+/// For a terminal that does not report its size, such as a serial line.
 const USUAL_COLUMNS: u16 = 80;
 const USUAL_ROWS: u16 = 24;
 
-/// The terminal, as something that can show a screen.
+/// Opens the terminal.
 ///
 /// # Errors
 /// [`UsageError`]: there is none, or it cannot move its cursor.
 pub(crate) fn open() -> Result<File> {
-    let cannot = |why: String| UsageError(format!("{why}; bk-ls lists without a screen"));
+    let cannot = |why: String| UsageError(format!("{why}: use bk-ls instead"));
     let tty = OpenOptions::new().read(true).write(true).open(TTY);
-    let tty = tty.map_err(|error| cannot(format!("there is no terminal to choose on: {error}")))?;
+    let tty = tty.map_err(|error| cannot(format!("no terminal: {error}")))?;
     let kind = std::env::var("TERM").unwrap_or_default();
     if kind.is_empty() || kind == "dumb" {
         let why = format!("this terminal cannot show a screen: TERM is '{kind}'");
@@ -40,7 +40,7 @@ pub(crate) fn open() -> Result<File> {
     Ok(tty)
 }
 
-/// A terminal on its way to a screen and back. Shared with the panic hook.
+/// The mode of the terminal, which the panic hook restores too.
 struct Mode {
     tty: File,
     before: Termios,
@@ -57,7 +57,7 @@ impl Mode {
     }
 
     fn enter(&self) -> io::Result<()> {
-        // First, so that a failure on the way is turned back.
+        // First, so that a failure halfway is undone.
         self.is_screen.store(true, Ordering::SeqCst);
         let mut raw = self.before.clone();
         raw.make_raw();
@@ -65,7 +65,7 @@ impl Mode {
         execute!(&self.tty, EnterAlternateScreen, EnableBracketedPaste)
     }
 
-    /// Does nothing where it is done already.
+    /// Does nothing the second time.
     fn leave(&self) -> io::Result<()> {
         if !self.is_screen.swap(false, Ordering::SeqCst) {
             return Ok(());
@@ -76,25 +76,22 @@ impl Mode {
     }
 }
 
-/// The screen. The terminal is as it was before when this is dropped, and after a panic.
+/// The full screen. Dropping it restores the terminal, and so does a panic.
 pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<File>>>,
     mode: Arc<Mode>,
 }
 
 impl Screen {
-    /// Turns the terminal to a screen, and makes it the source of keys.
-    ///
-    /// # Errors
-    /// Those of the terminal.
+    /// Switches the terminal to a full screen, and stdin to the terminal.
     pub(crate) fn enter(tty: File) -> io::Result<Self> {
-        // Keys are read from stdin where that is a terminal: so it is this one, always.
+        // crossterm reads keys from stdin if that is a terminal: let it be this one.
         rustix::stdio::dup2_stdin(&tty)?;
         let mode = Arc::new(Mode::new(tty.try_clone()?)?);
         restore_at_panic(mode.clone());
         let area = area(&tty);
         let backend = CrosstermBackend::new(BufWriter::new(tty));
-        // Its size is ours to tell: see [`area`].
+        // A fixed size, as ratatui cannot handle an unknown one: see [`area`].
         let viewport = Viewport::Fixed(area);
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
         let screen = Self { terminal, mode };
@@ -108,42 +105,30 @@ impl Screen {
         (area.width.into(), area.height.into())
     }
 
-    /// Takes over the size that the terminal has now, and draws everything anew.
-    ///
-    /// # Errors
-    /// Those of the terminal.
+    /// Adopts the present size of the terminal and redraws everything.
     pub(crate) fn resize(&mut self) -> io::Result<()> {
         self.terminal.resize(area(&self.mode.tty))
     }
 
     /// Draws what changed.
-    ///
-    /// # Errors
-    /// Those of the terminal.
     pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw)?;
         Ok(())
     }
 
-    /// Turns the terminal back.
-    ///
-    /// # Errors
-    /// Those of the terminal.
+    /// Restores the terminal.
     pub(crate) fn leave(&self) -> io::Result<()> {
         self.mode.leave()
     }
 
-    /// Turns it to a screen again, after somebody else had it.
-    ///
-    /// # Errors
-    /// Those of the terminal.
-    pub(crate) fn return_to(&mut self) -> io::Result<()> {
+    /// Switches to the full screen again, after a shell had the terminal.
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
         self.mode.enter()?;
         self.resize()
     }
 
     /// # Errors
-    /// It is gone: somebody hung up.
+    /// The terminal hung up.
     pub(crate) fn check_there(&self) -> Result<()> {
         let there = tcgetattr(&self.mode.tty);
         there.context("the terminal is gone")?;
@@ -153,9 +138,9 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // What is left in the buffer belongs to the screen.
+        // The buffer must not be flushed after the screen is left.
         let _ = self.terminal.backend_mut().flush();
-        // Where the terminal is gone there is nothing to turn back.
+        // If the terminal is gone there is nothing to restore.
         let _ = self.mode.leave();
     }
 }
@@ -173,11 +158,11 @@ fn area(tty: &File) -> Rect {
     }
 }
 
-/// What a panic says is for the terminal as it was.
+/// Restores the terminal before a panic prints its message.
 fn restore_at_panic(mode: Arc<Mode>) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // Nothing better can be done where that fails.
+        // There is nothing to do if that fails.
         let _ = mode.leave();
         tell(panic);
     }));

@@ -1,13 +1,13 @@
-//! Text cut to columns of the screen, by the width that a terminal gives each character.
+//! Cuts text to columns of the screen, by the width that a terminal gives each character.
 //!
 //! Knows no screen.
 
 use unicode_width::UnicodeWidthChar;
 
-/// What stands where something was cut off.
+/// Marks a cut.
 const CUT: char = '…';
 
-/// The text, or as much of it as fits with a sign that there is more.
+/// The text, cut to the width with a mark if it is longer.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     if width_of(text) <= width {
         return text.to_owned();
@@ -19,7 +19,7 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// So many columns of the text, from one of them on.
+/// `width` columns of the text from column `from` on.
 pub(crate) fn part(text: &str, from: usize, width: usize) -> String {
     let mut at = 0;
     let mut part = String::new();
@@ -36,7 +36,7 @@ pub(crate) fn part(text: &str, from: usize, width: usize) -> String {
     part
 }
 
-/// The last columns of the text that fit.
+/// The end of the text that fits.
 pub(crate) fn tail(text: &str, width: usize) -> String {
     let mut left = width_of(text);
     let begin = text.chars().take_while(|c| {
@@ -47,7 +47,7 @@ pub(crate) fn tail(text: &str, width: usize) -> String {
     text.chars().skip(begin.count()).collect()
 }
 
-/// The text in pieces that fit, at least one.
+/// The text split into lines that fit, at least one.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut pieces = vec![String::new()];
@@ -65,7 +65,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     pieces
 }
 
-/// The columns that it takes.
+/// The number of columns that it takes.
 pub(crate) fn width_of(text: &str) -> usize {
     text.chars().map(columns).sum()
 }

@@ -4,7 +4,8 @@
 
 use anyhow::{Result, ensure};
 use bk_schema::host::Host;
-use bk_schema::record::{Backup, parse_in};
+use bk_schema::invalid::parse_choice;
+use bk_schema::record::Backup;
 use serde_json::Value;
 
 /// What backups of one group share.
@@ -39,7 +40,7 @@ impl Key {
         ensure!(!words.contains(&"none"), "'none' stands alone");
         words
             .into_iter()
-            .map(|word| parse_in(&KEYS, word, "key"))
+            .map(|word| parse_choice(&KEYS, word, "key"))
             .collect()
     }
 

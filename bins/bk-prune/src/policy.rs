@@ -2,11 +2,12 @@
 //!
 //! Knows no backup; what it means for backups, `retention` tells.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use bk_cli::period::Period;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError};
 use bk_schema::host::Host;
+use bk_schema::invalid::invalid;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
@@ -74,13 +75,12 @@ impl Age {
     /// # Errors
     /// What is no span; minutes that look like months.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let wrong = || {
-            let text = text.escape_debug();
-            format!("'{text}' is no span of time: write it as 12h, 30d, 2w, 6mo or 1y")
-        };
-        let span: Span = text.parse().ok().with_context(wrong)?;
-        ensure!(!span.is_negative(), wrong());
-        units::check_no_lone_m(text)?;
+        let wrong = || invalid("span", text, "12h, 30d, 2w, 6mo or 1y");
+        let span: Span = text.parse().map_err(|_| wrong())?;
+        if span.is_negative() {
+            return Err(wrong());
+        }
+        units::check_no_bare_m(text)?;
         Ok(Self {
             text: text.to_owned(),
             span,
@@ -175,11 +175,8 @@ fn rules(arguments: &Arguments) -> Result<Vec<Rule>> {
 
 fn zone(arguments: &Arguments) -> Result<TimeZone> {
     let parse = |name: &str| {
-        let zone = TimeZone::get(name).ok();
-        zone.with_context(|| {
-            let name = name.escape_debug();
-            format!("there is no time zone '{name}': write it as Europe/Berlin or UTC")
-        })
+        let accepted = "a name such as Europe/Berlin or UTC";
+        TimeZone::get(name).map_err(|_| invalid("time zone", name, accepted))
     };
     let zone = arguments.parsed(&TIME_ZONE, parse)?;
     Ok(zone.unwrap_or_else(bk_cli::zone::local))
@@ -191,13 +188,13 @@ fn parse_limit(text: &str) -> Result<Option<usize>> {
         "all" => Ok(None),
         _ => parse_count(text)
             .map(Some)
-            .map_err(|error| anyhow::anyhow!("{error}, nor all")),
+            .map_err(|error| anyhow::anyhow!("{error}, or all")),
     }
 }
 
 fn parse_count(text: &str) -> Result<usize> {
     let count: Option<usize> = text.parse().ok().filter(|count| *count > 0);
-    count.with_context(|| format!("'{}' is no number from 1 on", text.escape_debug()))
+    count.ok_or_else(|| invalid("number", text, "a number from 1 on"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 use bk_cli::home;
 use bk_cli::notices::Notices;
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::units::human_size;
 use bk_cli::unread;
@@ -36,7 +36,7 @@ use crate::retention::{self, Action, Decision, Verdict};
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
     let pruned = prune(arguments, &mut notices);
-    notices.tell_error(pruned)
+    notices.log_error(pruned)
 }
 
 fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
@@ -72,7 +72,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         && verdict.decisions.iter().any(removes)
     {
         bail!(
-            "cannot prune: {jump}: if it is right, wait for a day, or go on with --force-clock; nothing is removed"
+            "cannot prune: {jump}: if the clock is right, wait a day or use --force-clock; nothing is removed"
         );
     }
     let report = Decisions::new(&home, output, &policy);
@@ -103,7 +103,7 @@ impl Known {
     fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
         let mut known = Self {
             items: Vec::new(),
-            status: bk_cli::DONE,
+            status: bk_cli::SUCCESS,
             here: Host::default(),
             jump: None,
         };
@@ -146,17 +146,17 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
             return Err(UsageError(format!("--all and '{operand}' exclude each other")).into());
         }
     } else if arguments.operands.is_empty() {
-        unread::check_no_choice(
+        unread::check_no_input(
             "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
         )?;
     }
-    operands::given(arguments, Without::Catalog)
+    operands::read(arguments, NoOperands::Catalog)
 }
 
 /// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
 /// that this means.
 fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) -> u8 {
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     for (item, decision) in items.iter().zip(decisions) {
         if let Some(unreachable) = &item.unreachable
             && decision.action == Action::Remove

@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
                 let (name, id) = (&candidate.backup.backup_name, candidate.backup.id);
                 let reasons = decision.reasons.join(", ");
                 let text = format!("removed '{name}' (id {id}), {freed_bytes} bytes: {reasons}");
-                self.notices.tell(Priority::Ok, &text);
+                self.notices.log(Priority::Ok, &text);
                 self.report
                     .add(candidate.backup, line, &decision, Some(freed_bytes))
             }
@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
                 let name = candidate.backup.backup_name.escape_debug();
                 let text = format!("cannot remove '{name}': {error:#}");
                 PROGRAM.warn(&text);
-                self.notices.tell(Priority::Failed, &text);
+                self.notices.log(Priority::Failed, &text);
                 Ok(())
             }
         }

@@ -73,10 +73,10 @@ impl<'a> Decisions<'a> {
             self.rows.insert((group, backup.created_at, backup.id), row);
             return Ok(());
         }
-        if self.report.is_gone() {
+        if self.report.is_closed() {
             return Ok(());
         }
-        let mut listed = Listed::look(self.home, backup);
+        let mut listed = Listed::stat(self.home, backup);
         let freed = freed_bytes.map(|bytes| ("freed", bytes.into()));
         let decision = ("decision", serde_json::to_value(decision)?);
         listed.add(std::iter::once(decision).chain(freed), line);

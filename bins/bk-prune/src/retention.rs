@@ -122,7 +122,7 @@ impl Fate {
             _ if backup.protected => Self::Protected,
             Some(time) if time <= now => Self::Expired,
             Some(_) => Self::Expires,
-            None if clock::is_to_come(backup.created_at, now) => Self::OfUnknownAge,
+            None if clock::is_in_future(backup.created_at, now) => Self::OfUnknownAge,
             None => Self::ByRules,
         }
     }
@@ -217,7 +217,7 @@ impl<'a> Judgement<'a> {
             self.judge_before_rules(*at, Fate::of(self.backup(*at), self.now));
         }
         // What is of unknown age stands in for nothing whose age is known.
-        let is_past = |at: &&usize| !self.is_to_come(**at);
+        let is_past = |at: &&usize| !self.is_in_future(**at);
         let all = members;
         let members: Vec<_> = all.iter().filter(is_past).copied().collect();
         // Nor does what has a time of its own to go for what would stay.
@@ -255,8 +255,8 @@ impl<'a> Judgement<'a> {
         self.all[at].may_go = false;
     }
 
-    fn is_to_come(&self, at: usize) -> bool {
-        clock::is_to_come(self.backup(at).created_at, self.now)
+    fn is_in_future(&self, at: usize) -> bool {
+        clock::is_in_future(self.backup(at).created_at, self.now)
     }
 
     fn judge_before_rules(&mut self, at: usize, fate: Fate) {
@@ -283,7 +283,7 @@ impl<'a> Judgement<'a> {
 
     fn apply_caps(&mut self, caps: &Caps, free: &FreeBytes) -> Vec<String> {
         let completed: Vec<_> = (0..self.all.len())
-            .filter(|at| self.backup(*at).status == Status::Completed && !self.is_to_come(*at))
+            .filter(|at| self.backup(*at).status == Status::Completed && !self.is_in_future(*at))
             .collect();
         let weight = |at: &usize| Weight {
             size_bytes: self.backup(*at).backup_size.unwrap_or_default(),

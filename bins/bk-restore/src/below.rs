@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use bk_archive::restore::names::{Selection, plain};
+use bk_archive::restore::names::{Selection, normalize};
 use bk_archive::restore::remove::names_in;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
@@ -32,15 +32,15 @@ pub(crate) struct Own {
 /// Another file system or something of bk's below a place that is to be exchanged; `way` is what
 /// leaves it where it is.
 pub(crate) fn check(path: &Path, own: &Own, way: &str) -> Result<()> {
-    let plain = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let shown = path.display();
-    let home = plain(&own.home);
+    let home = canonical(&own.home);
     ensure!(
         !home.starts_with(path) && !path.starts_with(&home),
         "'{shown}' cannot be exchanged: bk's own home is '{}'",
         home.display()
     );
-    for storage in own.storages.iter().map(|it| plain(it)) {
+    for storage in own.storages.iter().map(|it| canonical(it)) {
         ensure!(
             !storage.starts_with(path) || !storage.exists(),
             "'{shown}' cannot be exchanged: bk's archives in '{}' would go with what was there; {way} leaves them where they are",
@@ -74,7 +74,7 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
     // One that this version does not take matches nothing.
     let selection = Selection::new(&[], &globs).ok()?;
     let mut found = Vec::new();
-    let entry = plain(entry).ok()?;
+    let entry = normalize(entry).ok()?;
     if !entry.is_empty() && selection.takes(&entry, |_| {}) {
         // A glob for the source itself, which was asked for all the same.
         return None;

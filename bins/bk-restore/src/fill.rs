@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::attributes::Skipped;
 use bk_archive::restore::beneath::Beneath;
-use bk_archive::restore::likeness::Likeness;
+use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::remove::names_in;
 use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ pub(crate) struct Fill {
     kept_name: Vec<u8>,
     new: OwnedFd,
     /// As it was before something was moved out.
-    likeness: Likeness,
+    likeness: FileAttributes,
     steps: Vec<Step>,
 }
 
@@ -48,7 +48,7 @@ impl Fill {
     pub(crate) fn run(dir: OwnedFd, kept_name: &[u8], stage: &Stage) -> Result<Self> {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty());
         let new = new.context("what was restored is no directory, but what is there is one")?;
-        let likeness = Likeness::of(&new, &fstat(&new)?)?;
+        let likeness = FileAttributes::of(&new, &fstat(&new)?)?;
         opened_up(&dir, || Ok(mkdirat(&dir, kept_name, Mode::RWXU)?))?;
         let kept = openat(&dir, kept_name, DIR_FLAGS, Mode::empty())?;
         let mut fill = Self {
@@ -115,7 +115,7 @@ impl Fill {
         mkdirat(&kept_parent, last, Mode::RWXU)?;
         self.steps.push(Step::MadeKept(name.to_owned()));
         let dir = self.dir.open_dir(name)?;
-        let likeness = Likeness::of(&dir, &stat)?;
+        let likeness = FileAttributes::of(&dir, &stat)?;
         for child in names_in(&dir)? {
             self.set_aside(&[name, b"/", &child].concat())?;
         }
@@ -129,7 +129,7 @@ impl Fill {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn finish(&self) -> io::Result<Vec<LeftOut>> {
+    pub(crate) fn finish(&self) -> io::Result<Vec<Skipped>> {
         self.likeness.give(self.dir.root())
     }
 
@@ -149,7 +149,7 @@ impl Fill {
                     let (parent, last) = self.dir.parent(&name)?;
                     opened_up(&parent, || Ok(mkdirat(&parent, last, Mode::RWXU)?))?;
                     let kept = self.kept.open_dir(&name)?;
-                    Likeness::of(&kept, &fstat(&kept)?)?.give(self.dir.open_dir(&name)?)?;
+                    FileAttributes::of(&kept, &fstat(&kept)?)?.give(self.dir.open_dir(&name)?)?;
                 }
                 Step::MadeKept(name) => {
                     let (parent, last) = self.kept.parent(&name)?;

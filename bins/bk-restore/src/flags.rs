@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bk_archive::accounts::Ids;
 use bk_archive::restore::attributes::{Owners, Rights};
 use bk_archive::restore::names::Selection;
@@ -96,7 +96,7 @@ impl Settings {
         let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
         let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
         let selection = selection.map_err(|e| usage(&e, "--path"))?;
-        let strip = arguments.parsed(&STRIP_COMPONENTS, parse_number)?;
+        let strip = arguments.parsed(&STRIP_COMPONENTS, units::parse_count)?;
         let settings = Self {
             to: to(arguments)?,
             selection,
@@ -108,7 +108,7 @@ impl Settings {
             verify: !arguments.has(&NO_VERIFY),
             max_bytes: arguments.parsed(&MAX_SIZE, units::parse_size)?,
             max_ratio: arguments
-                .parsed(&MAX_RATIO, parse_number)?
+                .parsed(&MAX_RATIO, units::parse_count)?
                 .map_or(DEFAULT_RATIO, |ratio| ratio as u64),
             jobs: std::thread::available_parallelism()
                 .map_or(1, usize::from)
@@ -155,9 +155,7 @@ fn to(arguments: &Arguments) -> Result<To> {
     if has(&OVERWRITE) && !has(&INTO_EXISTING) {
         return wrong("--overwrite needs --into-existing");
     }
-    if has(&SWAP) && has(&INTO_EXISTING) {
-        return wrong("--swap and --into-existing exclude each other");
-    }
+    arguments.one_of(&[(SWAP, ()), (INTO_EXISTING, ())])?;
     if (has(&SWAP) || has(&INTO_EXISTING)) && (dir.is_none() || has(&TEST)) {
         return wrong("--swap and --into-existing need -C DIR, and exclude --test");
     }
@@ -186,10 +184,4 @@ fn to(arguments: &Arguments) -> Result<To> {
 fn scratch() -> PathBuf {
     let given = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
     given.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
-}
-
-fn parse_number(text: &str) -> Result<usize> {
-    text.parse()
-        .ok()
-        .with_context(|| format!("'{}' is no number", text.escape_debug()))
 }

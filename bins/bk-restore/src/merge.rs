@@ -12,9 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::attributes::Skipped;
 use bk_archive::restore::beneath::{Beneath, split_last};
-use bk_archive::restore::likeness::Likeness;
+use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::remove::{names_in, open_own};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
@@ -43,7 +43,7 @@ pub(crate) struct Merge<'a> {
     /// Of those, from the first on.
     done: usize,
     /// Directories that are there and that the archive tells of, those above first.
-    joined: Vec<(Vec<u8>, Likeness)>,
+    joined: Vec<(Vec<u8>, FileAttributes)>,
     /// Where what is replaced goes, each by the number of its move.
     replaced: Option<OwnedFd>,
 }
@@ -92,7 +92,7 @@ impl<'a> Merge<'a> {
             let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
             let new = open_own(&parent, &last)?;
             if rules.gives_attributes && is_told(&dir) {
-                let likeness = Likeness::of(&new, &stat)?;
+                let likeness = FileAttributes::of(&new, &stat)?;
                 merge.joined.push((dir.clone(), likeness));
             }
             let old = merge.target.open_dir(&dir)?;
@@ -202,7 +202,7 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn finish(&self, tell: &mut dyn FnMut(&[u8], LeftOut)) -> io::Result<()> {
+    pub(crate) fn finish(&self, tell: &mut dyn FnMut(&[u8], Skipped)) -> io::Result<()> {
         let mut joined: Vec<_> = self.joined.iter().collect();
         joined.sort_by(|one, other| other.0.cmp(&one.0));
         for (dir, likeness) in joined {

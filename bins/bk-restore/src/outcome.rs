@@ -12,14 +12,14 @@ pub(crate) struct Outcome {
     /// Whether something was lost, as the archive is damaged.
     pub(crate) is_damaged: bool,
     /// Entries that could not be made.
-    pub(crate) unmade: u64,
+    pub(crate) failed_count: u64,
     pub(crate) placed: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
 impl Outcome {
     /// What it lacks, for people; `None` where all of the backup was restored.
     pub(crate) fn lack(&self, name: &str) -> Option<String> {
-        match self.unmade {
+        match self.failed_count {
             _ if self.is_damaged => Some(format!(
                 "'{name}' is damaged: what is whole of it was restored"
             )),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::entry::Kind;
 use bk_archive::read::seek;
 use bk_archive::restore::extract::Observer;
-use bk_archive::restore::names::{Sought, plain};
+use bk_archive::restore::names::{NameRange, normalize};
 
 use crate::watch::Watch;
 
@@ -33,7 +33,7 @@ const LINKS_MAX: usize = 8;
 /// A name that is not there or is no file's, a damaged archive, those of standard output. A
 /// reader that goes away is none.
 pub(crate) fn print(archive: &Archive<'_>, path: &[u8], watch: &Watch) -> Result<u64> {
-    let mut wanted = plain(path)?;
+    let mut wanted = normalize(path)?;
     let mut before = u64::MAX;
     for _ in 0..LINKS_MAX {
         // In bk's own order a name comes once.
@@ -77,7 +77,7 @@ fn last_before(archive: &Archive<'_>, wanted: &[u8], before: u64, watch: &Watch)
 }
 
 fn is_it(path: &[u8], wanted: &[u8]) -> bool {
-    plain(path).is_ok_and(|name| name == wanted)
+    normalize(path).is_ok_and(|name| name == wanted)
 }
 
 /// `number` is that of the entry; `None` for the first of the name.
@@ -87,9 +87,9 @@ fn look_for(
     number: Option<u64>,
     watch: &Watch,
 ) -> Result<Found> {
-    let sought = [Sought::path(wanted.to_owned())];
-    let sought = archive.is_in_order.then_some(&sought[..]);
-    let mut reader = seek::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
+    let ranges = [NameRange::path(wanted.to_owned())];
+    let ranges = archive.is_in_order.then_some(&ranges[..]);
+    let mut reader = seek::read(archive.file, ranges, archive.jobs, &|| watch.is_stopped())?;
     for at in 0.. {
         let Some(entry) = reader.next_entry()? else {
             break;
@@ -101,7 +101,7 @@ fn look_for(
         let extents = match entry.kind {
             Kind::File { extents } => extents,
             Kind::HardLink(first) => {
-                let first = plain(&first)?;
+                let first = normalize(&first)?;
                 // The next reading shares the place in the file: this one is to be over.
                 reader.into_input().whole();
                 return Ok(Found::Link(first, at));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use bk_cli::home;
 use bk_cli::listing::Listed;
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
@@ -29,7 +29,7 @@ use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::outcome::Outcome;
 use crate::print;
 use crate::trial;
-use crate::watch::{LeftOut, Watch};
+use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
 const COLUMNS: [Column; 6] = [
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
     let settings = Settings::new(arguments, &paths)?;
     let signals = Signals::watch()?;
-    let lines = operands::given(&ids, Without::Stdin)?.unwrap_or_default();
+    let lines = operands::read(&ids, NoOperands::Stdin)?.unwrap_or_default();
     if lines.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         signals,
         home,
     };
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     for found in catalog::look_up(&restoration.home, lines)? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
@@ -110,7 +110,7 @@ impl Restoration {
         let began = Instant::now();
         let watch = Watch::new(&self.signals);
         let outcome = self.work(&backup, &watch);
-        let left_out = watch.end();
+        let skipped = watch.end();
         let seconds = began.elapsed().as_secs_f64();
         let cannot = match self.settings.to {
             To::Test(_) => format!("cannot restore '{name}' as a test"),
@@ -118,7 +118,7 @@ impl Restoration {
         };
         match outcome {
             Ok(outcome) => {
-                let restore = self.told(&outcome, &left_out, seconds);
+                let restore = self.told(&outcome, &skipped, seconds);
                 let lack = outcome.lack(&name);
                 let mut details = restore.clone();
                 if let Some(lack) = &lack {
@@ -130,7 +130,7 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let mut listed = Listed::look(&self.home, backup);
+                    let mut listed = Listed::stat(&self.home, backup);
                     listed.add([("restore", restore)], object);
                     if report.is_table() {
                         report.row(row(&listed));
@@ -188,7 +188,7 @@ impl Restoration {
     }
 
     /// The object `restore` of a line.
-    fn told(&self, outcome: &Outcome, left_out: &LeftOut, seconds: f64) -> Value {
+    fn told(&self, outcome: &Outcome, skipped: &Skipped, seconds: f64) -> Value {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let places = outcome
             .placed
@@ -204,13 +204,13 @@ impl Restoration {
             "entries": outcome.entries,
             "bytes": outcome.bytes,
             "seconds": (seconds * 1000.0).round() / 1000.0,
-            "skipped": left_out.count,
+            "skipped": skipped.count,
         });
-        if !left_out.listed.is_empty() {
-            told["skipped_entries"] = left_out.listed.clone().into();
+        if !skipped.listed.is_empty() {
+            told["skipped_entries"] = skipped.listed.clone().into();
         }
-        if !left_out.not_held.is_empty() {
-            told["not_held"] = json!(left_out.not_held);
+        if !skipped.unsupported.is_empty() {
+            told["not_held"] = json!(skipped.unsupported);
         }
         match &self.settings.to {
             To::Test(_) => told["test"] = true.into(),

@@ -173,7 +173,7 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
         return Ok(None);
     }
     if !is_own(parent, &stat)? {
-        return Err(io::Error::other("something else came in its place"));
+        return Err(io::Error::other("it was replaced by something else"));
     }
     if stat.st_mode & 0o7777 != 0o700 {
         match fchmod(&dir, Mode::RWXU) {

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::restore::attributes::LeftOut;
+use bk_archive::restore::attributes::Skipped;
 use bk_archive::restore::beneath::Beneath;
 use jiff::Timestamp;
 use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, openat, renameat, renameat_with};
@@ -341,7 +341,7 @@ impl<'a> Placed<'a> {
     pub(crate) fn finish(
         &self,
         has_root: bool,
-        tell: &mut dyn FnMut(&[u8], LeftOut),
+        tell: &mut dyn FnMut(&[u8], Skipped),
     ) -> io::Result<()> {
         match &self.by {
             By::Rename | By::Exchange => Ok(()),

@@ -44,7 +44,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
         entries: done.entries,
         bytes: done.bytes,
         is_damaged: done.is_damaged,
-        unmade: done.unmade,
+        failed_count: done.failed_count,
         placed: Vec::new(),
     })
 }

@@ -20,16 +20,16 @@ const LISTED: usize = 100;
 pub(crate) struct Watch {
     signals: Signals,
     progress: Progress,
-    left_out: RefCell<LeftOut>,
+    skipped: RefCell<Skipped>,
 }
 
 /// What was left out.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct LeftOut {
+pub(crate) struct Skipped {
     pub(crate) count: u64,
     pub(crate) listed: Vec<Value>,
     /// What the file system does not hold, and of how many entries.
-    pub(crate) not_held: BTreeMap<String, u64>,
+    pub(crate) unsupported: BTreeMap<String, u64>,
 }
 
 impl Watch {
@@ -37,7 +37,7 @@ impl Watch {
         Self {
             signals: signals.clone(),
             progress: Progress::new(&PROGRAM),
-            left_out: RefCell::default(),
+            skipped: RefCell::default(),
         }
     }
 
@@ -59,9 +59,9 @@ impl Watch {
     }
 
     /// Takes the bar away.
-    pub(crate) fn end(&self) -> LeftOut {
+    pub(crate) fn end(&self) -> Skipped {
         self.progress.end();
-        self.left_out.take()
+        self.skipped.take()
     }
 }
 
@@ -70,17 +70,17 @@ impl Observer for Watch {
         self.add(bytes);
     }
 
-    fn left_out(&self, name: &[u8], what: &str) {
+    fn skipped(&self, name: &[u8], what: &str) {
         let shown = String::from_utf8_lossy(name);
         self.warn(&format!("warning: '{shown}': not restored: {what}"));
-        let mut left_out = self.left_out.borrow_mut();
-        left_out.count += 1;
-        if left_out.listed.len() < LISTED {
+        let mut skipped = self.skipped.borrow_mut();
+        skipped.count += 1;
+        if skipped.listed.len() < LISTED {
             let mut value = json!({ "path": shown, "reason": bk_cli::one_line(what) });
             if str::from_utf8(name).is_err() {
                 value["path_base64"] = base64(name).into();
             }
-            left_out.listed.push(value);
+            skipped.listed.push(value);
         }
     }
 
@@ -88,9 +88,9 @@ impl Observer for Watch {
         self.warn(&format!("note: {what}"));
     }
 
-    fn not_held(&self, name: &[u8], what: &str, why: &str) {
-        let mut left_out = self.left_out.borrow_mut();
-        let count = left_out.not_held.entry(what.to_owned()).or_default();
+    fn unsupported(&self, name: &[u8], what: &str, why: &str) {
+        let mut skipped = self.skipped.borrow_mut();
+        let count = skipped.unsupported.entry(what.to_owned()).or_default();
         *count += 1;
         if *count == 1 {
             let shown = String::from_utf8_lossy(name);

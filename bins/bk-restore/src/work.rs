@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::restore::attributes::LeftOut;
-use bk_archive::restore::extract::{Done, Observer, Plan, extract};
-use bk_archive::restore::names::{Sought, below, plain, strip};
+use bk_archive::restore::attributes::Skipped;
+use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
+use bk_archive::restore::names::{NameRange, below, normalize, strip};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
@@ -66,11 +66,11 @@ impl Work<'_> {
     /// Into a directory that stays, and into those that something below it leads to.
     fn into(&self, target: Target, opened: &Opened) -> Result<Outcome> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
-        self.settings.selection.forget();
+        self.settings.selection.reset();
         let routes = RefCell::new(Routes::new(&target.path, self.home.now));
         let rules = target.rules();
         let has_mounts = !Mounts::read().below(&target.path).is_empty();
-        let mut staged: Vec<(Target, Stage, Done)> = Vec::new();
+        let mut staged: Vec<(Target, Stage, Extracted)> = Vec::new();
         let mut next = Some(target);
         while let Some(target) = next {
             let number = staged.len();
@@ -135,7 +135,7 @@ impl Work<'_> {
     fn stripped_entry(&self) -> Vec<u8> {
         let entries = self.backup.backup_metadata.get("source_entries");
         let entry = entries.and_then(|it| it.get(0)?.as_str()).unwrap_or(".");
-        let entry = plain(entry.as_bytes()).unwrap_or_default();
+        let entry = normalize(entry.as_bytes()).unwrap_or_default();
         let parts = entry.split(|byte| *byte == b'/').take(self.settings.strip);
         parts.collect::<Vec<_>>().join(&b'/')
     }
@@ -144,12 +144,12 @@ impl Work<'_> {
     ///
     /// # Errors
     /// As [`extract`], and a path that the backup does not hold.
-    pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Done> {
+    pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Extracted> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
         let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
         let selection_is_all = self.settings.selection.is_all();
         self.check_space(opened, stage, selection_is_all)?;
-        self.settings.selection.forget();
+        self.settings.selection.reset();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         self.check_selection(&met.into_inner(), done.entries)?;
         stage.make_tree()?;
@@ -166,7 +166,7 @@ impl Work<'_> {
             self.settings.selection.is_all() || entries > 0,
             "the backup holds nothing that is asked for: bk-ls --files lists what it holds"
         );
-        for glob in self.settings.selection.unmet() {
+        for glob in self.settings.selection.unmatched() {
             let glob = glob.escape_debug();
             self.watch
                 .warn(&format!("warning: --path '{glob}' matched nothing"));
@@ -222,7 +222,7 @@ impl Work<'_> {
             }
             let place = |name: &[u8]| place_of(&sources, number, name);
             let plan = Plan {
-                sought: None,
+                ranges: None,
                 ..self.plan(&opened, &stage, &place)
             };
             let done = self.extract(&opened, &plan, &stage)?;
@@ -248,7 +248,7 @@ impl Work<'_> {
     ) -> Plan<'p> {
         Plan {
             place,
-            sought: self.sought(),
+            ranges: self.ranges(),
             rights: self.settings.rights(),
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
@@ -262,7 +262,7 @@ impl Work<'_> {
         self.backup.backup_metadata.contains_key("damaged")
     }
 
-    fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Done> {
+    fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Extracted> {
         self.watch
             .begin(self.content_bytes().unwrap_or(opened.bytes), "restored");
         let mut done = extract(&opened.file, &stage.dir, plan, self.watch)?;
@@ -272,16 +272,16 @@ impl Work<'_> {
             "it is damaged, and nothing of it is whole"
         );
         ensure!(
-            done.entries > 0 || done.unmade == 0,
+            done.entries > 0 || done.failed_count == 0,
             "none of its entries can be made"
         );
         Ok(done)
     }
 
     /// Among which names all is that is asked for, if they can be sought in the archive.
-    fn sought(&self) -> Option<&[Sought]> {
-        let sought = self.settings.selection.sought();
-        sought.filter(|_| is_in_order(self.backup))
+    fn ranges(&self) -> Option<&[NameRange]> {
+        let ranges = self.settings.selection.ranges();
+        ranges.filter(|_| is_in_order(self.backup))
     }
 
     fn content_bytes(&self) -> Option<u64> {
@@ -329,7 +329,7 @@ impl Work<'_> {
     }
 
     /// All or none.
-    fn place_all(&self, staged: &[(Target, Stage, Done)]) -> Result<Outcome> {
+    fn place_all(&self, staged: &[(Target, Stage, Extracted)]) -> Result<Outcome> {
         for (_, stage, _) in staged {
             stage.sync()?;
         }
@@ -364,7 +364,7 @@ impl Work<'_> {
             entries: staged.iter().map(|(.., done)| done.entries).sum(),
             bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
             is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
-            unmade: staged.iter().map(|(.., done)| done.unmade).sum(),
+            failed_count: staged.iter().map(|(.., done)| done.failed_count).sum(),
             placed: places
                 .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
                 .collect(),
@@ -372,11 +372,13 @@ impl Work<'_> {
     }
 
     /// What is not worth to undo all for: what directories that stay are to have.
-    fn finish(&self, placed: &[Placed<'_>], staged: &[(Target, Stage, Done)]) {
+    fn finish(&self, placed: &[Placed<'_>], staged: &[(Target, Stage, Extracted)]) {
         for (one, (target, _, done)) in placed.iter().zip(staged) {
-            let mut tell = |name: &[u8], left_out: LeftOut| match left_out {
-                LeftOut::Entry(what) => self.watch.left_out(name, &what),
-                LeftOut::NotHeld(what, why) => self.watch.not_held(name, &what, &why.to_string()),
+            let mut tell = |name: &[u8], skipped: Skipped| match skipped {
+                Skipped::Entry(what) => self.watch.skipped(name, &what),
+                Skipped::Unsupported(what, why) => {
+                    self.watch.unsupported(name, &what, &why.to_string())
+                }
             };
             if let Err(error) = one.finish(done.has_root, &mut tell) {
                 let path = target.path.display();
@@ -441,7 +443,7 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut all = Vec::new();
     for (source, entry) in sources.iter().zip(entries) {
         ensure!(source.starts_with('/'), "{unknown}");
-        all.push((PathBuf::from(source), plain(entry.as_bytes())?));
+        all.push((PathBuf::from(source), normalize(entry.as_bytes())?));
     }
     let is_within = |one: &(PathBuf, Vec<u8>), outer: &(PathBuf, Vec<u8>)| {
         let rest = below(&one.1, &outer.1).and_then(|rest| str::from_utf8(rest).ok());

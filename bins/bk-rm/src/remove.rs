@@ -9,7 +9,7 @@ use anyhow::{Error, Result};
 use bk_cli::Arguments;
 use bk_cli::home;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_schema::clock;
@@ -32,12 +32,12 @@ use crate::report;
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
-    let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
+    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
     if lines.is_empty() {
         if output.is_table() {
             PROGRAM.warn("there is nothing to remove");
         }
-        return Ok(bk_cli::DONE);
+        return Ok(bk_cli::SUCCESS);
     }
     let allowed = Allowed {
         protected: arguments.has(&FORCE_PROTECTED),
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         offline: allowed.offline,
         signals: Signals::watch()?,
         report: Report::new(output, &report::COLUMNS),
-        status: bk_cli::DONE,
+        status: bk_cli::SUCCESS,
     };
     let done = if arguments.has(&DRY_RUN) {
         work.preview()
@@ -132,7 +132,7 @@ impl Work {
         let reached = self.home.storages.stat(backup.backup_path.as_ref());
         match reached {
             Err(_) if self.offline => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::look(&self.home, backup),
+            _ => Listed::stat(&self.home, backup),
         }
     }
 

@@ -9,7 +9,7 @@ bk_cli::flags! {
         Some("TEXT"),
         "a note for people; an empty one removes it",
     );
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may go: 30d from now, a time, or never");
+    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, a time, or never");
     PROTECT = Flag::new("protect", None, None, "refuse its removal");
     UNPROTECT = Flag::new("unprotect", None, None, "allow its removal");
     TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why it was made");
@@ -23,14 +23,14 @@ bk_cli::flags! {
         "metadata",
         Some('m'),
         Some("KEY=VALUE"),
-        "a fact to keep, JSON where it can be; KEY= removes it",
+        "a value to store, as JSON if possible; KEY= removes it",
     );
-    NAME = Flag::new("name", Some('n'), Some("NAME"), "another name, for one backup; its file keeps its own");
+    NAME = Flag::new("name", Some('n'), Some("NAME"), "rename one backup; its archive file keeps its name");
 }
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-set",
-    summary: "change what is recorded of backups",
+    summary: "change the records of backups",
     usage: "flags ID|NAME...  or  bk-set flags <RECORDS",
     operands: Operands::Backups,
     flags: FLAGS,

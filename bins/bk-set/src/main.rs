@@ -1,6 +1,6 @@
-//! bk-set: changes what is recorded of backups.
+//! bk-set: changes the records of backups.
 
-mod change;
+mod edit;
 mod flags;
 mod set;
 

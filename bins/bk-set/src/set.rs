@@ -1,8 +1,8 @@
-//! Changes records: all of the input, one session that finds, judges and changes them, then the
-//! lines.
+//! Changes records: reads all input, finds, checks and changes the records in one transaction,
+//! prints the lines.
 //!
-//! Touches no archive, but to print whether it is there. A signal ends it before the commit, and
-//! nothing is changed, or after it.
+//! Calls stat(2) on archives, to print whether they exist. A signal before the commit changes
+//! nothing.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bk_cli::Arguments;
 use bk_cli::home;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_schema::clock;
 use bk_schema::event::Event;
@@ -19,7 +19,7 @@ use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::session::Session;
 
-use crate::change::{Change, difference};
+use crate::edit::{Edit, difference};
 use crate::flags::PROGRAM;
 
 /// The whole program.
@@ -31,22 +31,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
     let mut output = Output::new(arguments)?;
-    let change = Change::new(arguments, now)?;
-    let lines = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
-    change.check_count(lines.len())?;
+    let edit = Edit::new(arguments, now)?;
+    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
+    edit.check_count(lines.len())?;
     if lines.is_empty() {
-        return Ok(bk_cli::DONE);
+        return Ok(bk_cli::SUCCESS);
     }
     catalog::check_there(&home)?;
     let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
-    let outcomes = catalog::write(&home, |session| set_all(session, &change, &wanted))?;
+    let outcomes = catalog::write(&home, |session| set_all(session, &edit, &wanted))?;
 
-    let (mut changed, mut status) = (Vec::new(), bk_cli::DONE);
+    let (mut changed, mut status) = (Vec::new(), bk_cli::SUCCESS);
     for (outcome, line) in outcomes.into_iter().zip(lines) {
         match outcome {
             Ok(backup) => {
-                let mut listed = Listed::look(&home, backup);
-                listed.pass(line.object);
+                let mut listed = Listed::stat(&home, backup);
+                listed.pass_through(line.object);
                 changed.push(listed);
             }
             Err(error) => status = PROGRAM.report(&error),
@@ -56,29 +56,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(status)
 }
 
-/// Each record as it is now, or why it was not changed.
-fn set_all(
-    session: &Session<'_>,
-    change: &Change,
-    wanted: &[Identity],
-) -> Result<Vec<Result<Backup>>> {
-    let judge = |found: Result<Backup>| {
+/// The new state of each record, or why it was not changed.
+fn set_all(session: &Session<'_>, edit: &Edit, wanted: &[Identity]) -> Result<Vec<Result<Backup>>> {
+    let edited = |found: Result<Backup>| {
         let old = found?;
-        let new = change
-            .of(&old)
+        let new = edit
+            .apply(&old)
             .with_context(|| format!("cannot change '{}'", old.backup_name.escape_debug()))?;
         Ok((old, new))
     };
-    let judged: Vec<Result<_>> = session.find(wanted)?.into_iter().map(judge).collect();
+    let results: Vec<Result<_>> = session.find(wanted)?.into_iter().map(edited).collect();
     // A record that is named twice is changed once.
     let mut seen = HashSet::new();
-    let changes: Vec<_> = judged
+    let changes: Vec<_> = results
         .iter()
         .flatten()
         .filter(|(old, new)| old != new && seen.insert(old.id))
         .collect();
     write(session, &changes)?;
-    Ok(judged.into_iter().map(|it| Ok(it?.1)).collect())
+    Ok(results.into_iter().map(|it| Ok(it?.1)).collect())
 }
 
 fn write(session: &Session<'_>, changes: &[&(Backup, Backup)]) -> Result<()> {

@@ -3,7 +3,7 @@
 //!
 //! Knows no catalog and no archive.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::record::{Backup, Status};
@@ -31,7 +31,7 @@ impl Round {
     pub(crate) fn new(arguments: &Arguments, level: Level, now: Timestamp) -> Result<Option<Self>> {
         let usage = |text: &str| Err(UsageError(text.into()).into());
         let before = arguments.parsed(&OLDER_THAN_CHECK, |text| units::parse_past(text, now))?;
-        let limit = arguments.parsed(&LIMIT, parse_limit)?;
+        let limit = arguments.parsed(&LIMIT, units::parse_count)?;
         match (arguments.has(&ALL), before.is_some()) {
             (true, true) => return usage("--all and --older-than-check exclude each other"),
             (false, false) if limit.is_some() => {
@@ -56,7 +56,7 @@ impl Round {
     /// from the future: nobody can tell how long ago it was.
     pub(crate) fn choose(&self, all: Vec<Backup>) -> Vec<Backup> {
         let levels = self.level.and_deeper();
-        let verified_at = |backup: &Backup| LastVerified::time_at(backup, levels, self.now);
+        let verified_at = |backup: &Backup| LastVerified::checked_at(backup, levels, self.now);
         let is_due = |backup: &Backup| {
             let at = verified_at(backup);
             backup.status == Status::Completed
@@ -69,12 +69,6 @@ impl Round {
         due.truncate(self.limit.unwrap_or(usize::MAX));
         due
     }
-}
-
-fn parse_limit(text: &str) -> Result<usize> {
-    text.parse()
-        .ok()
-        .with_context(|| format!("'{}' is no number", text.escape_debug()))
 }
 
 #[cfg(test)]

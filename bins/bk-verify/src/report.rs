@@ -37,7 +37,7 @@ pub(crate) fn add(
     let mut listed = match reached {
         // Why, the verdict tells.
         Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
-        _ => Listed::look(home, backup),
+        _ => Listed::stat(home, backup),
     };
     if report.is_table() {
         report.row(row(&listed, verdict));

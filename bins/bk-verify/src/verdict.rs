@@ -10,7 +10,7 @@ use anyhow::Result;
 use bk_archive::hashed::{self, Whole};
 use bk_archive::read::check;
 use bk_archive::read::finding::Finding;
-use bk_cli::{Arguments, UsageError, one_line};
+use bk_cli::{Arguments, one_line};
 use bk_schema::record::Backup;
 use bk_schema::verified::{DAMAGED, LEVELS};
 use bk_store::archives;
@@ -39,12 +39,8 @@ impl Level {
     /// # Errors
     /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
-        match (arguments.has(&QUICK), arguments.has(&DEEP)) {
-            (true, true) => Err(UsageError("--quick and --deep exclude each other".into()).into()),
-            (true, false) => Ok(Self::Quick),
-            (false, true) => Ok(Self::Deep),
-            (false, false) => Ok(Self::Sha256),
-        }
+        let given = arguments.one_of(&[(QUICK, Self::Quick), (DEEP, Self::Deep)])?;
+        Ok(given.unwrap_or_default())
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use bk_cli::Arguments;
 use bk_cli::home;
-use bk_cli::operands::{self, Without};
+use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let output = Output::new(arguments)?;
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
-    let mut status = bk_cli::DONE;
+    let mut status = bk_cli::SUCCESS;
     let mut meant = Vec::new();
     for found in find(&home, arguments, round)? {
         match found {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     let is_table = output.is_table();
-    let is_none = meant.is_empty() && status == bk_cli::DONE;
+    let is_none = meant.is_empty() && status == bk_cli::SUCCESS;
     if is_table && is_none {
         PROGRAM.warn("there is nothing to verify");
     }
@@ -82,7 +82,7 @@ fn find(
     round: Option<Round>,
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
-        let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
+        let given = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
         return catalog::look_up(home, given);
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());

@@ -27,7 +27,7 @@ struct Glob {
     /// A slash at the end: for directories alone.
     is_for_dirs: bool,
     patterns: Vec<Vec<Part>>,
-    is_met: AtomicBool,
+    has_matched: AtomicBool,
 }
 
 impl Globs {
@@ -36,7 +36,7 @@ impl Globs {
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut globs = Self::default();
         for text in texts {
-            let no_glob = || format!("'{}' is no glob", text.escape_debug());
+            let no_glob = || format!("invalid glob '{}'", text.escape_debug());
             let glob = Glob::new(text).with_context(no_glob)?;
             let number = globs.all.len();
             match glob.name() {
@@ -72,17 +72,17 @@ impl Globs {
     }
 
     /// Which met nothing, by their numbers.
-    pub fn unmet(&self) -> impl Iterator<Item = usize> {
-        let is_unmet = |glob: &Glob| !glob.is_met.load(Ordering::Relaxed);
+    pub fn unmatched(&self) -> impl Iterator<Item = usize> {
+        let is_unmatched = |glob: &Glob| !glob.has_matched.load(Ordering::Relaxed);
         let all = self.all.iter().enumerate();
-        all.filter(move |(_, glob)| is_unmet(glob))
+        all.filter(move |(_, glob)| is_unmatched(glob))
             .map(|(number, _)| number)
     }
 
     /// From here on none has met anything.
-    pub fn forget(&self) {
+    pub fn reset(&self) {
         for glob in &self.all {
-            glob.is_met.store(false, Ordering::Relaxed);
+            glob.has_matched.store(false, Ordering::Relaxed);
         }
     }
 
@@ -116,7 +116,7 @@ impl Glob {
             is_anywhere: !whole.contains('/'),
             is_for_dirs,
             patterns: patterns(rest)?,
-            is_met: AtomicBool::new(false),
+            has_matched: AtomicBool::new(false),
         })
     }
 
@@ -127,7 +127,7 @@ impl Glob {
         let name = if self.is_anywhere { last } else { name };
         let is_matched = self.patterns.iter().any(|it| is_path(it, name));
         if is_matched {
-            self.is_met.store(true, Ordering::Relaxed);
+            self.has_matched.store(true, Ordering::Relaxed);
         }
         is_matched
     }
@@ -224,10 +224,10 @@ mod tests {
     fn a_slash_at_the_end_is_for_directories_alone() {
         for glob in ["build/", "/build/", "buil[d]/"] {
             let globs = Globs::new([glob]).unwrap();
-            assert!(!globs.matches(b"build", false) && globs.unmet().eq([0]));
-            assert!(globs.matches(b"build", true) && globs.unmet().eq([]));
-            globs.forget();
-            assert!(globs.unmet().eq([0]));
+            assert!(!globs.matches(b"build", false) && globs.unmatched().eq([0]));
+            assert!(globs.matches(b"build", true) && globs.unmatched().eq([]));
+            globs.reset();
+            assert!(globs.unmatched().eq([0]));
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             ("[b-a]", "its set 'b-a' is empty"),
         ] {
             let error = Globs::new([glob]).unwrap_err();
-            let told = format!("'{}' is no glob: {why}", glob.escape_debug());
+            let told = format!("invalid glob '{}': {why}", glob.escape_debug());
             assert_eq!(format!("{error:#}"), told);
         }
         assert!(

@@ -5,9 +5,9 @@
 pub mod attributes;
 pub mod beneath;
 pub mod compare;
+pub mod copy;
+pub(crate) mod deferred;
 pub mod extract;
-pub(crate) mod late;
-pub mod likeness;
 pub(crate) mod links;
 pub mod names;
 pub(crate) mod probe;

@@ -269,7 +269,7 @@ fn what_would_fill_the_memory_or_deceive_is_refused() {
             &[("path", long.as_str())][..],
             "its name is longer than 65536 bytes",
         ),
-        (&[("path", "a\0b")], "its name holds a NUL"),
+        (&[("path", "a\0b")], "its name contains a NUL"),
         (
             &[("comment", &huge)],
             "an extended header is longer than 1048576 bytes, and not read",

@@ -1,7 +1,7 @@
 //! Completions for bash, zsh and fish, from the flag table of a program.
 //!
-//! Values that a flag's placeholder lists (`a|b|c`) are offered; `DIR` and `FILE` complete
-//! paths. What a catalog holds is offered as words: no shell ever evaluates it. Knows no program.
+//! A placeholder `a|b|c` offers these values; `DIR` and `FILE` offer paths. Names from the catalog
+//! are passed as words: no shell ever evaluates them. Knows no program.
 
 mod bash;
 mod fish;
@@ -9,19 +9,23 @@ mod words;
 mod zsh;
 
 use anyhow::Result;
+use bk_schema::invalid::invalid;
 
 use crate::flags::Program;
-use crate::message::UsageError;
+use crate::message::usage;
 
-/// The script that teaches `shell` the program's flags.
+/// The completion script for a shell.
 ///
 /// # Errors
-/// [`UsageError`]: another shell than the three.
+/// [`UsageError`](crate::UsageError) for any other shell than these three.
 pub(crate) fn script(program: &Program, shell: &str) -> Result<String> {
     match shell {
         "bash" => Ok(bash::script(program)),
         "zsh" => Ok(zsh::script(program)),
         "fish" => Ok(fish::script(program)),
-        _ => Err(UsageError(format!("no completions for '{shell}': bash, zsh or fish")).into()),
+        _ => {
+            let error = invalid("shell", shell, "bash, zsh or fish");
+            Err(usage(&error, "--completions"))
+        }
     }
 }

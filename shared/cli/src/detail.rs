@@ -1,4 +1,4 @@
-//! One backup in full, for people: every field of its record with what it says.
+//! One record in full, for people: every field on a line.
 //!
 //! Knows no terminal and no catalog.
 
@@ -12,11 +12,10 @@ use crate::listing::Listed;
 use crate::units::human_size;
 use crate::zone;
 
-/// Names of fields are at most this wide, but for metadata of the user's.
+/// The width of the longest field name, but for metadata keys of users.
 pub const NAME_WIDTH: usize = 16;
 
-/// The fields, names and values, in the order in which they are shown. Control characters are
-/// still in the values.
+/// The fields, as names and values, in display order. The values are not escaped.
 #[must_use]
 pub fn fields(listed: &Listed) -> Vec<(String, String)> {
     let backup = &listed.backup;
@@ -74,7 +73,7 @@ fn plain(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What went wrong with one place of the source: `unreadable /etc/shadow: Permission denied`.
+/// A problem with a source path: `unreadable /etc/shadow: Permission denied`.
 fn problem(problem: &Value) -> String {
     let text = |key: &str| problem.get(key).map(plain).unwrap_or_default();
     format!("{} {}: {}", text("kind"), text("path"), text("reason"))

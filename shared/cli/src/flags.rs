@@ -1,6 +1,6 @@
-//! The flags of a program as one const table, and what was typed by it.
+//! The flags of a program as one const table, and the parsed command line.
 //!
-//! The table drives the parsing, `--help` and the completions. Knows no record.
+//! The table also drives `--help` and the completions. Knows no record.
 
 use std::ffi::OsString;
 
@@ -15,16 +15,16 @@ pub struct Flag {
     pub long: &'static str,
     /// Without its dash.
     pub short: Option<char>,
-    /// The placeholder of its value, or all values as `a|b`; `None` where it takes none. In
-    /// brackets, as `[a|b]`, it may be left out: it is what stands behind `=`, or the next word
-    /// where that is one of the values.
+    /// The placeholder of its value, or all values as `a|b`; `None` if it takes none. In brackets,
+    /// as `[a|b]`, the value is optional: it follows `=`, or is the next word if that is one of the
+    /// values.
     pub value: Option<&'static str>,
-    /// One line for `--help`.
+    /// Its description in `--help`: one line.
     pub help: &'static str,
 }
 
 impl Flag {
-    /// A flag of its long and short name, its value's placeholder and its help.
+    /// For the table: long name, short name, placeholder of the value, description.
     #[must_use]
     pub const fn new(
         long: &'static str,
@@ -40,7 +40,7 @@ impl Flag {
         }
     }
 
-    /// The values of which one may be given or none, where it is so.
+    /// The values of a flag whose value is optional; `None` for any other flag.
     #[must_use]
     pub fn optional_values(&self) -> Option<impl Iterator<Item = &'static str>> {
         let inner = self.value?.strip_prefix('[')?.strip_suffix(']')?;
@@ -48,8 +48,8 @@ impl Flag {
     }
 }
 
-/// Declares the flags of a program, each as a constant, and `FLAGS`, all of them: what is asked for is
-/// in the table.
+/// Declares each flag of a program as a constant, and the table `FLAGS` of them all, so that no
+/// code can ask for a flag that is not in the table.
 #[macro_export]
 macro_rules! flags {
     ($($name:ident = $flag:expr;)*) => {
@@ -61,15 +61,15 @@ macro_rules! flags {
 /// One program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// As it is typed.
+    /// The name of the command.
     pub name: &'static str,
-    /// One line.
+    /// What it does: one line for `--help`.
     pub summary: &'static str,
-    /// What follows the name in a usage line.
+    /// The usage line without the name of the command.
     pub usage: &'static str,
     /// Its own flags, beside [`COMMON`].
     pub flags: &'static [Flag],
-    /// What completes its operands.
+    /// What its operands are, for parsing and completions.
     pub operands: Operands,
 }
 
@@ -84,20 +84,20 @@ pub enum Operands {
     BackupsThenDirectory,
     /// Names of jobs, and after `--` what they back up.
     Jobs,
-    /// There are none, and one is a mistake.
+    /// None: an operand is a usage error.
     None,
 }
 
 /// Where the catalog is.
 pub const HOME: Flag = Flag::new("home", None, Some("DIR"), "where the catalog is");
-/// How long it is waited for.
+/// How long to wait for the lock of the catalog.
 pub const LOCK_TIMEOUT: Flag = Flag::new(
     "lock-timeout",
     None,
     Some("SPAN"),
     "how long to wait for the catalog (60s)",
 );
-/// Lines, on a terminal too.
+/// JSON lines, on a terminal too.
 pub const JSON: Flag = Flag::new("json", None, None, "print JSON lines, on a terminal too");
 /// A table, into a pipe too.
 pub const TABLE: Flag = Flag::new("table", None, None, "print a table, into a pipe too");
@@ -113,13 +113,13 @@ pub(crate) const VERSION: Flag = Flag::new("version", Some('V'), None, "print th
 /// The flags of every program.
 pub const COMMON: &[Flag] = &[HOME, LOCK_TIMEOUT, JSON, TABLE, COMPLETIONS, HELP, VERSION];
 
-/// What was typed, each flag known and with its value.
+/// The parsed command line: known flags with their values, and operands.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Arguments {
     flags: Vec<(&'static str, Option<OsString>)>,
-    /// What is no flag, in its order.
+    /// Everything that is not a flag, in order.
     pub operands: Vec<OsString>,
-    /// How many of the operands stand before `--`, where that was typed.
+    /// The number of operands before `--`, if that was given.
     pub before_dashes: Option<usize>,
 }
 
@@ -130,32 +130,32 @@ impl Arguments {
         self.flags.iter().any(|(name, _)| *name == flag.long)
     }
 
-    /// The last value that was given to the flag.
+    /// The value of a flag, the last one if it was repeated.
     #[must_use]
     pub fn value(&self, flag: &Flag) -> Option<&OsString> {
         self.values(flag).last()
     }
 
-    /// The last value that was given to the flag, as text.
+    /// The value of a flag as text.
     ///
     /// # Errors
-    /// [`UsageError`], where it is not UTF-8.
+    /// [`UsageError`] if it is not UTF-8.
     pub fn text(&self, flag: &Flag) -> Result<Option<&str>> {
         self.value(flag).map(|value| utf8(flag, value)).transpose()
     }
 
-    /// Every value that was given to the flag, as text.
+    /// All values of a repeated flag as text.
     ///
     /// # Errors
-    /// [`UsageError`], where one is not UTF-8.
+    /// [`UsageError`] if one is not UTF-8.
     pub fn texts(&self, flag: &Flag) -> Result<Vec<&str>> {
         self.values(flag).map(|value| utf8(flag, value)).collect()
     }
 
-    /// The last value that was given to the flag, as `parse` reads it.
+    /// The value of a flag, parsed.
     ///
     /// # Errors
-    /// [`UsageError`], that names the flag.
+    /// [`UsageError`] that names the flag.
     pub fn parsed<T>(
         &self,
         flag: &Flag,
@@ -165,7 +165,32 @@ impl Arguments {
         self.text(flag)?.map(parse).transpose()
     }
 
-    /// Every value that was given to the flag, in order.
+    /// All values of a repeated flag, parsed.
+    ///
+    /// # Errors
+    /// [`UsageError`] that names the flag.
+    pub fn all_parsed<T>(&self, flag: &Flag, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+        let parse = |text| parse(text).map_err(|e| usage(&e, &format!("--{}", flag.long)));
+        self.texts(flag)?.into_iter().map(parse).collect()
+    }
+
+    /// The value that goes with the one flag that was given out of several that exclude each other;
+    /// `None` if none of them was.
+    ///
+    /// # Errors
+    /// [`UsageError`] that names two of them that were given.
+    pub fn one_of<T: Copy>(&self, flags: &[(Flag, T)]) -> Result<Option<T>> {
+        let mut given = flags.iter().filter(|(flag, _)| self.has(flag));
+        match (given.next(), given.next()) {
+            (Some((one, _)), Some((other, _))) => {
+                let text = format!("--{} and --{} exclude each other", one.long, other.long);
+                Err(UsageError(text).into())
+            }
+            (one, _) => Ok(one.map(|(_, value)| *value)),
+        }
+    }
+
+    /// All values of a repeated flag, in order.
     pub fn values(&self, flag: &Flag) -> impl Iterator<Item = &OsString> {
         self.flags
             .iter()
@@ -175,15 +200,15 @@ impl Arguments {
 }
 
 impl Program {
-    /// Its own flags, then those of every program.
+    /// Its own flags, then [`COMMON`].
     pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().chain(COMMON)
     }
 
-    /// What was typed, by the table.
+    /// Parses a command line.
     ///
     /// # Errors
-    /// [`UsageError`]: an unknown flag, a missing value, a value where none belongs.
+    /// [`UsageError`]: an unknown flag, a missing value, an unexpected value or operand.
     pub fn parse(&self, typed: impl IntoIterator<Item = OsString>) -> Result<Arguments> {
         use lexopt::Arg::{Long, Short, Value};
         let usage =
@@ -223,7 +248,7 @@ impl Program {
     }
 }
 
-/// What stands behind `=`, or the next word where it is one of the values.
+/// The value after `=`, or the next word if that is one of the values.
 fn optional_value(
     parser: &mut lexopt::Parser,
     mut values: impl Iterator<Item = &'static str>,
@@ -293,7 +318,7 @@ mod tests {
             (&["--by", "x"], None, &["x"]),
             (&["--by", "--", "week"], None, &["week"]),
             (&["--by", "--all"], None, &[]),
-            // What it may not be is for the program to say.
+            // The program rejects other values.
             (&["--by=x"], Some("x"), &[]),
         ] {
             let arguments = parse(typed).unwrap();

@@ -4,7 +4,7 @@
 
 use crate::flags::{Flag, Program};
 
-/// A flag that takes more of the line in `--help` has its help on the next one.
+/// A flag that is wider than this has its description on the next line.
 const HELP_WIDTH: usize = 30;
 
 impl Program {
@@ -33,7 +33,7 @@ impl Program {
             let indent = if left.len() > width { width + 2 } else { 0 };
             text.push_str(&format!("{left:width$}{gap}{:indent$}{}\n", "", flag.help));
         }
-        text.push_str(&format!("\nman {} tells more.\n", self.name));
+        text.push_str(&format!("\nSee {}(1) for details.\n", self.name));
         text
     }
 }

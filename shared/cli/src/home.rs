@@ -1,4 +1,4 @@
-//! Which home a program works on: from its flags and the environment.
+//! The home that a program works on, from its flags and the environment.
 //!
 //! Opens no catalog.
 
@@ -13,11 +13,11 @@ use crate::flags::{Arguments, HOME, LOCK_TIMEOUT, Program};
 use crate::message::{usage, warn};
 use crate::units;
 
-/// By `--home`, `$BK_HOME` or the default of the user; by `--lock-timeout`.
+/// The home: `--home`, else `$BK_HOME`, else the default for this user; with the lock timeout and
+/// `$BK_HOST`.
 ///
 /// # Errors
-/// A time-out that is no span of time, a user without a home directory, a `BK_HOST` that is no
-/// name.
+/// An invalid `--lock-timeout` or `BK_HOST`, and a user without a home directory.
 pub fn from_arguments(
     program: &'static Program,
     arguments: &Arguments,
@@ -31,9 +31,8 @@ pub fn from_arguments(
         None => match env("XDG_DATA_HOME") {
             Some(data) => Path::new(&data).join("bk"),
             None => {
-                let user = env("HOME").context(
-                    "cannot tell where the catalog is: give --home, or set BK_HOME or HOME",
-                )?;
+                let user = env("HOME")
+                    .context("cannot find the catalog: use --home, or set BK_HOME or HOME")?;
                 Path::new(&user).join(".local/share/bk")
             }
         },
@@ -41,8 +40,8 @@ pub fn from_arguments(
     let dir = std::path::absolute(&dir)
         .with_context(|| format!("cannot find the home '{}'", dir.display()))?;
     let mut home = Home::new(dir, program.name, now, warn);
-    if let Some(span) = arguments.text(&LOCK_TIMEOUT)? {
-        home.lock_timeout = units::parse_duration(span).map_err(|e| usage(&e, "--lock-timeout"))?;
+    if let Some(timeout) = arguments.parsed(&LOCK_TIMEOUT, units::parse_duration)? {
+        home.lock_timeout = timeout;
     }
     if let Some(name) = env(host::VARIABLE) {
         let name = host::parse(&name.to_string_lossy());

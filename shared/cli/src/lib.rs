@@ -1,15 +1,15 @@
-//! What makes a command of ours.
+//! The command-line interface that all programs of bk share.
 //!
-//! - `flags`: a program's flags as one const table, and what was typed; `help`, `completions`
-//!   (`bash`, `zsh`, `fish` and the `words` that they share): what the table says elsewhere
-//! - `run`: a program from its command line to its exit status; `message`: what it tells on stderr
-//! - `home`: which home it works on
-//! - `operands`: which backups are meant; `unread`: what is piped in and not read
-//! - `output`: lines for programs, a `table` for people; `report`: either, backup by backup;
-//!   `listing`: records in it; `detail`: one in full
-//! - `progress`: the bar; `notices`: the journal
-//! - `units`: sizes and times as people write them; `period`: those of the calendar; `zone`: the
-//!   local time
+//! - `flags`: a program's flags as one const table, and the parsed command line; from that table
+//!   also `help` and `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
+//! - `run`: a program from its command line to its exit status; `message`: messages on stderr
+//! - `home`: the home to work on
+//! - `operands`: the backups to work on; `unread`: input that is piped in but not read
+//! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
+//!   `listing`: records in it; `detail`: one record in full
+//! - `progress`: the progress bar; `notices`: messages for syslog
+//! - `units`: sizes, numbers and times as people write them; `period`: days, weeks, months and so
+//!   on; `zone`: the local time zone
 //!
 //! Knows no query and no archive format.
 //!
@@ -53,4 +53,6 @@ pub mod unread;
 pub mod zone;
 
 pub use flags::{Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE};
-pub use message::{DONE, LOCKED, SOME_FAILED, USAGE, UsageError, one_line, status_of, usage, warn};
+pub use message::{
+    LOCKED, SOME_FAILED, SUCCESS, USAGE, UsageError, one_line, status_of, usage, warn,
+};

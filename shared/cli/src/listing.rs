@@ -1,7 +1,7 @@
-//! Records as programs list them: with the state of their archive, as a line or a row of the
-//! table that every program prints.
+//! Records as programs list them: with the state of their archive, as a JSON line or as a row of
+//! the table that programs share.
 //!
-//! Looks at archives by stat alone, never while the catalog is held.
+//! Only calls stat(2) on archives, and never while the catalog is locked.
 
 use std::path::Path;
 
@@ -18,39 +18,39 @@ use crate::table::{Cell, Column, Tone};
 use crate::units::human_size;
 use crate::zone;
 
-/// Whether the archive of a record is where the record says.
+/// Whether the archive of a record exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileStatus {
-    /// A regular file is there, or where a move has brought it.
+    /// It is a regular file at the path of the record, or at the other end of a move.
     Available,
-    /// None is.
+    /// It does not exist.
     Missing,
-    /// It cannot be told: its storage is not there, or the file system fails.
+    /// Unknown: its storage is not mounted, or the file system fails.
     Offline,
 }
 
-/// A record with the state of its archive, and what came with it on its line.
+/// A record with the state of its archive, and further keys for its line.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listed {
     /// The record.
     #[serde(flatten)]
     pub backup: Backup,
-    /// Whether its archive is there.
+    /// Whether its archive exists.
     pub file_status: FileStatus,
     /// The last part of its path.
     pub file_name: String,
-    /// Keys of the line that it came by which are no key of a listed record.
+    /// Keys that a program adds, and those passed through from the line of input.
     #[serde(flatten)]
     pub passed: Map<String, Value>,
 }
 
 impl Listed {
-    /// Looks at the archive. Why a place cannot be reached is told on stderr.
-    pub fn look(home: &Home, backup: Backup) -> Self {
-        let stat = |path: &str| home.storages.stat(path.as_ref());
-        let found = match (stat(&backup.backup_path), Move::of(&backup)) {
-            (Ok(None), Some(Move::To(other) | Move::From(other))) => stat(&other),
+    /// Finds out whether the archive exists. Prints a warning if that cannot be known.
+    pub fn stat(home: &Home, backup: Backup) -> Self {
+        let found_at = |path: &str| home.storages.stat(path.as_ref());
+        let found = match (found_at(&backup.backup_path), Move::of(&backup)) {
+            (Ok(None), Some(Move::To(other) | Move::From(other))) => found_at(&other),
             (found, _) => found,
         };
         let file_status = match found {
@@ -64,7 +64,7 @@ impl Listed {
         Self::new(backup, file_status)
     }
 
-    /// With a state that is known.
+    /// For an archive whose state is known.
     #[must_use]
     pub fn new(backup: Backup, file_status: FileStatus) -> Self {
         let name = Path::new(&backup.backup_path).file_name();
@@ -77,12 +77,12 @@ impl Listed {
         }
     }
 
-    /// Takes over the keys of a line that the record itself does not have.
-    pub fn pass(&mut self, object: Map<String, Value>) {
+    /// Passes through the keys of a line of input that bk does not know.
+    pub fn pass_through(&mut self, object: Map<String, Value>) {
         self.passed = unknown_keys(object);
     }
 
-    /// The same, after keys that the program adds: its own come first, whatever was passed.
+    /// Adds keys of the program, then those of a line of input as [`Listed::pass_through`] does.
     pub fn add(
         &mut self,
         own: impl IntoIterator<Item = (&'static str, Value)>,
@@ -95,7 +95,8 @@ impl Listed {
         }
     }
 
-    /// `available`, `missing`, `offline`, or the state of a record that is not completed.
+    /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
+    /// completed.
     #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
@@ -126,13 +127,13 @@ impl Listed {
     }
 }
 
-/// The size for people, `-` where it is not known.
+/// The size for people, `-` if it is not known.
 #[must_use]
 pub fn size(backup: &Backup) -> String {
     backup.backup_size.map_or("-".to_owned(), human_size)
 }
 
-/// The keys of a line that are none of a listed record.
+/// The keys of a line of input that are not those of a listed record.
 fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
     let known = Backup::KEYS.iter().chain(&["file_status", "file_name"]);
     for key in known {
@@ -151,15 +152,12 @@ const COLUMNS: [Column; 7] = [
     Column::left("FILE"),
 ];
 
-/// Prints records, as lines or as the table.
-///
-/// # Errors
-/// Those of the output.
+/// Prints records, as JSON lines or as a table.
 pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Result<()> {
     if !output.is_table() {
         for listed in all {
             output.line(&listed)?;
-            if output.is_gone() {
+            if output.is_closed() {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! What a program tells people on stderr, and the exit status that goes with it.
+//! Messages on stderr, and the exit status for an error.
 //!
 //! Knows no flag and no record.
 
@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use bk_schema::visible::visible;
 use bk_store::lock;
 
-/// All done.
-pub const DONE: u8 = 0;
+/// Everything was done.
+pub const SUCCESS: u8 = 0;
 /// Some records failed, the rest were done.
 pub const SOME_FAILED: u8 = 1;
 /// Usage or bad input; nothing done.
@@ -28,14 +28,13 @@ impl std::fmt::Display for UsageError {
     }
 }
 
-/// Tells people something on stderr, on one line, in the name of a program.
+/// Prints one line on stderr, after the name of the program.
 pub fn warn(program: &str, text: &str) {
-    // With standard error gone there is nobody left to tell.
+    // There is no other place to report a closed stderr.
     let _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
-/// Text without line breaks, control characters and the numbers of system errors, which say
-/// nothing that their names do not.
+/// The text on one line, control characters escaped, without the ` (os error N)` that Rust adds.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut plain = String::new();
@@ -48,7 +47,7 @@ pub fn one_line(text: &str) -> String {
     visible(plain.trim_end())
 }
 
-/// An error as a mistake on the command line: exit status 2.
+/// Turns an error about `what`, such as `--flag`, into a [`UsageError`].
 #[must_use]
 pub fn usage(error: &anyhow::Error, what: &str) -> anyhow::Error {
     UsageError(format!("{what}: {error:#}")).into()

@@ -1,7 +1,7 @@
-//! Notices for the journal or syslog (`--syslog`): one line an event, its priority by how it went.
+//! Messages for syslog (`--syslog`): one line per event, its priority by the outcome.
 //!
-//! They go to the socket `/dev/log`, never over a network. Nothing depends on their arrival: where
-//! there is no such socket, one warning says so. Knows no record.
+//! They go to the socket `/dev/log`, never over a network. Failing to send one is not an error:
+//! the first failure prints a warning and ends the attempts. Knows no record.
 
 use anyhow::Result;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
@@ -9,30 +9,30 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use crate::flags::{Arguments, Flag, Program};
 use crate::message::{UsageError, one_line};
 
-/// The flag that asks for them, for the tables of the programs that have it.
+/// For the flag tables of the programs that have it.
 pub const SYSLOG: Flag = Flag::new("syslog", None, None, "log to the journal or syslog too");
-/// A datagram that is longer may be refused.
+/// Longer datagrams may be refused.
 const TEXT_MAX_CHARS: usize = 2000;
 
-/// How an event went.
+/// The syslog priority of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Well: `info`.
+    /// Success: `info`.
     Ok,
-    /// Well, but for something that is told: `warning`.
+    /// Success with a restriction: `warning`.
     Warning,
-    /// Badly: `err`.
+    /// Failure: `err`.
     Failed,
 }
 
-/// Where notices go, or nowhere.
+/// The connection to syslog, if any.
 pub struct Notices {
     program: &'static Program,
     logger: Option<Logger<LoggerBackend, Formatter3164>>,
 }
 
 impl Notices {
-    /// Somewhere, if `--syslog` is given.
+    /// Connects if `--syslog` is given.
     #[must_use]
     pub fn new(program: &'static Program, arguments: &Arguments) -> Self {
         let mut notices = Self {
@@ -54,28 +54,28 @@ impl Notices {
         notices
     }
 
-    /// One line, whatever control characters the text holds.
-    pub fn tell(&mut self, priority: Priority, text: &str) {
+    /// Sends one line, control characters escaped.
+    pub fn log(&mut self, priority: Priority, text: &str) {
         let Some(logger) = &mut self.logger else {
             return;
         };
         let line: String = one_line(text).chars().take(TEXT_MAX_CHARS).collect();
-        let told = match priority {
+        let sent = match priority {
             Priority::Ok => logger.info(line),
             Priority::Warning => logger.warning(line),
             Priority::Failed => logger.err(line),
         };
-        if let Err(error) = told {
+        if let Err(error) = sent {
             self.give_up(&error);
         }
     }
 
-    /// Tells of an error, unless it is a mistake on the command line, with which nothing began.
-    pub fn tell_error<T>(&mut self, result: Result<T>) -> Result<T> {
+    /// Logs an error, unless it is a [`UsageError`]: then nothing was begun.
+    pub fn log_error<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && !error.is::<UsageError>()
         {
-            self.tell(Priority::Failed, &format!("{error:#}"));
+            self.log(Priority::Failed, &format!("{error:#}"));
         }
         result
     }

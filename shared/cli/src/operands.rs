@@ -1,6 +1,6 @@
-//! Which backups a program is to act on: its operands, or the lines on stdin.
+//! The backups that a program is to work on: its operands, or the lines on stdin.
 //!
-//! The one place that decides this. Knows no catalog.
+//! Knows no catalog.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -13,42 +13,42 @@ use crate::message::{UsageError, usage};
 
 /// What a program does without operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Without {
-    /// It acts on given backups, so it reads stdin.
+pub enum NoOperands {
+    /// Reads stdin.
     Stdin,
-    /// It takes the whole catalog.
+    /// Takes the whole catalog.
     Catalog,
-    /// It reads stdin; where that is a terminal, it takes the whole catalog.
+    /// Reads stdin; if that is a terminal, takes the whole catalog.
     StdinOrCatalog,
 }
 
-/// The backups that are meant, each with the line that it came by; `None` for the whole
-/// catalog. `-` alone means stdin, of which all is read and checked before this returns.
+/// The backups to work on, each with its line of input; `None` for the whole catalog. `-` alone
+/// means stdin, which is read and checked to its end.
 ///
 /// # Errors
-/// [`UsageError`]: a malformed operand or line, `-` beside operands, a terminal as stdin.
-pub fn given(arguments: &Arguments, without: Without) -> Result<Option<Vec<Line>>> {
-    meant(&arguments.operands, without)
+/// [`UsageError`]: a malformed operand or line, `-` beside other operands, stdin is a terminal.
+pub fn read(arguments: &Arguments, without: NoOperands) -> Result<Option<Vec<Line>>> {
+    resolve(&arguments.operands, without)
 }
 
-/// The backups that are meant, and the last operand, which is none: a directory.
+/// The backups to work on, and the last operand, which is a directory.
 ///
 /// # Errors
-/// As [`given`], and no operand at all.
-pub fn given_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)> {
+/// As [`read`], and no operand at all.
+pub fn read_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)> {
     let Some((last, operands)) = arguments.operands.split_last() else {
-        return Err(UsageError("no directory is given: it is the last operand".into()).into());
+        return Err(UsageError("no directory given: it is the last operand".into()).into());
     };
-    let lines = meant(operands, Without::Stdin)?;
+    let lines = resolve(operands, NoOperands::Stdin)?;
     Ok((lines.unwrap_or_default(), last))
 }
 
-fn meant(operands: &[OsString], without: Without) -> Result<Option<Vec<Line>>> {
+fn resolve(operands: &[OsString], without: NoOperands) -> Result<Option<Vec<Line>>> {
     let is_stdin = match operands {
         [] => match without {
-            Without::Stdin => true,
-            Without::Catalog => false,
-            Without::StdinOrCatalog => !io::stdin().is_terminal(),
+            NoOperands::Stdin => true,
+            NoOperands::Catalog => false,
+            NoOperands::StdinOrCatalog => !io::stdin().is_terminal(),
         },
         operands => operands == ["-"],
     };
@@ -58,20 +58,22 @@ fn meant(operands: &[OsString], without: Without) -> Result<Option<Vec<Line>>> {
     if operands.is_empty() {
         return Ok(None);
     }
-    let mut meant = Vec::new();
+    let mut lines = Vec::new();
     for operand in operands {
         if operand == "-" {
-            return Err(UsageError("'-' stands alone: it reads all from stdin".into()).into());
+            return Err(
+                UsageError("'-' must be the only operand: it reads standard input".into()).into(),
+            );
         }
         let text = operand
             .to_str()
             .ok_or_else(|| UsageError(format!("'{}' is not UTF-8", operand.display())))?;
-        meant.push(Line {
-            identity: Identity::from_operand(text).map_err(|e| usage(&e, "no backup"))?,
+        lines.push(Line {
+            identity: Identity::from_operand(text).map_err(|e| UsageError(format!("{e:#}")))?,
             object: serde_json::Map::new(),
         });
     }
-    Ok(Some(meant))
+    Ok(Some(lines))
 }
 
 fn from_stdin() -> Result<Vec<Line>> {
@@ -79,13 +81,13 @@ fn from_stdin() -> Result<Vec<Line>> {
     lines::read_identities(io::stdin().lock()).map_err(|e| usage(&e, "bad input"))
 }
 
-/// Waiting for somebody to type JSON helps nobody.
+/// Refuses to read `what` from a terminal.
 ///
 /// # Errors
-/// [`UsageError`], where stdin is a terminal.
+/// [`UsageError`] if stdin is a terminal.
 pub fn check_no_terminal(what: &str) -> Result<()> {
     if io::stdin().is_terminal() {
-        let text = format!("nothing is given: name {what}, or pipe them in, one a line");
+        let text = format!("nothing to do: give {what}, or pipe them in, one per line");
         return Err(UsageError(text).into());
     }
     Ok(())

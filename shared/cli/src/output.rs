@@ -1,7 +1,7 @@
-//! What a program prints: JSON lines for programs, an aligned table for people.
+//! Standard output: JSON lines for programs, an aligned table for people.
 //!
-//! A reader that goes away is no error here: a program that only lists asks [`Output::is_gone`]
-//! and stops, one that changes things goes on. Knows no record.
+//! A closed pipe is no error: a program that only lists asks [`Output::is_closed`] and stops, one
+//! that changes something goes on. Knows no record.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::flags::{Arguments, JSON, TABLE};
-use crate::message::UsageError;
 use crate::table::{Cell, Column, Table, Tone, paint, render};
 
 /// Standard output.
@@ -21,106 +20,84 @@ pub struct Output {
     stdout: BufWriter<Stdout>,
     is_table: bool,
     is_colour: bool,
-    is_gone: bool,
+    is_closed: bool,
 }
 
 impl Output {
-    /// Lines unless stdout is a terminal; `--json` and `--table` force either.
+    /// JSON lines unless stdout is a terminal; `--json` and `--table` force either.
     ///
     /// # Errors
-    /// [`UsageError`], where both are given.
+    /// [`UsageError`](crate::UsageError) if both are given.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
-        let is_table = match (arguments.has(&JSON), arguments.has(&TABLE)) {
-            (true, true) => {
-                return Err(UsageError("--json and --table exclude each other".into()).into());
-            }
-            (json, table) => table || (is_terminal && !json),
-        };
+        let forced = arguments.one_of(&[(JSON, false), (TABLE, true)])?;
+        let is_table = forced.unwrap_or(is_terminal);
         Ok(Self {
             stdout: BufWriter::with_capacity(1 << 16, stdout),
             is_table,
             is_colour: is_terminal && is_colour_wanted(),
-            is_gone: false,
+            is_closed: false,
         })
     }
 
-    /// Whether people read it.
+    /// Whether it prints a table.
     #[must_use]
     pub fn is_table(&self) -> bool {
         self.is_table
     }
 
-    /// Whether the reader went away, so that nothing more need be printed.
+    /// Whether the pipe is closed, so that nothing more need be printed.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.is_gone
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Prints one value as a line of JSON.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
     pub fn line(&mut self, value: &impl Serialize) -> Result<()> {
-        let result = lines::write(&mut self.stdout, value);
+        let result = lines::write_line(&mut self.stdout, value);
         self.check(result)
     }
 
     /// Prints text as it is.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
     pub fn text(&mut self, text: &str) -> Result<()> {
         let result = self.stdout.write_all(text.as_bytes());
         self.check(result)
     }
 
-    /// Prints an aligned table under a head.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
+    /// Prints an aligned table with a header.
     pub fn table(&mut self, columns: &[Column], rows: &[Vec<Cell>]) -> Result<()> {
-        self.part(&mut Table::new(columns), rows)
+        self.rows(&mut Table::new(columns), rows)
     }
 
-    /// Prints the next rows of a table, before the first ones its head.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
-    pub fn part(&mut self, table: &mut Table, rows: &[Vec<Cell>]) -> Result<()> {
+    /// Prints further rows of a table, the header before the first ones.
+    pub fn rows(&mut self, table: &mut Table, rows: &[Vec<Cell>]) -> Result<()> {
         self.text(&render(table, rows, self.is_colour))
     }
 
-    /// Waits for so long, or until the reader goes away.
-    ///
-    /// # Errors
-    /// Those of poll(2).
+    /// Waits for that long, or until the pipe is closed.
     pub fn wait(&mut self, time: Duration) -> Result<()> {
         let time = Timespec {
             tv_sec: i64::try_from(time.as_secs())?,
             tv_nsec: time.subsec_nanos().into(),
         };
-        // Without any event asked for, only the end of the other side is told.
+        // With no event requested, poll(2) reports only that the other end is closed.
         let mut watched = [PollFd::new(self.stdout.get_ref(), PollFlags::empty())];
         match poll(&mut watched, Some(&time)) {
-            Ok(ended) => self.is_gone |= ended > 0,
+            Ok(ended) => self.is_closed |= ended > 0,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot watch standard output"),
         }
         Ok(())
     }
 
-    /// Text that catches the eye, where there is colour.
+    /// The text in colour, if colour is used.
     #[must_use]
-    pub fn toned(&self, text: &str, tone: Tone) -> String {
+    pub fn painted(&self, text: &str, tone: Tone) -> String {
         paint(text, tone, self.is_colour)
     }
 
-    /// Sends on what is buffered. To be called at the end, and before slow work.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
+    /// Writes what is buffered. To be called at the end, and before slow work.
     pub fn flush(&mut self) -> Result<()> {
         let result = self.stdout.flush();
         self.check(result)
@@ -129,7 +106,7 @@ impl Output {
     fn check(&mut self, result: io::Result<()>) -> Result<()> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.is_gone = true;
+                self.is_closed = true;
                 Ok(())
             }
             other => other.context("cannot write to standard output"),
@@ -137,13 +114,13 @@ impl Output {
     }
 }
 
-/// Whether there may be colour on a terminal: `NO_COLOR` is not set, or is empty.
+/// Whether colour is allowed: `NO_COLOR` (no-color.org) is not set, or is empty.
 #[must_use]
 pub fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Bytes that are no UTF-8, such as a path, as JSON can hold them (RFC 4648, section 4).
+/// Base64 with padding (RFC 4648, section 4), for paths that are not UTF-8.
 #[must_use]
 pub fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)

@@ -1,6 +1,6 @@
-//! Periods of the calendar: which hour, day, week and so on a local time lies in.
+//! Calendar periods: the hour, day, week and so on that a local time belongs to.
 //!
-//! Knows no zone and no backup. The hour that the end of summer time repeats is one hour.
+//! The hour that is repeated when daylight saving ends counts as one. Knows no zone and no backup.
 
 use jiff::civil::DateTime;
 
@@ -11,7 +11,7 @@ pub enum Period {
     Hour,
     /// Of the calendar.
     Day,
-    /// As ISO 8601 counts them: from Monday, in the year that its Thursday lies in.
+    /// ISO 8601: from Monday, in the year that has its Thursday.
     Week,
     /// Of the calendar.
     Month,
@@ -22,7 +22,7 @@ pub enum Period {
 }
 
 impl Period {
-    /// Every kind, by the word that flags and reasons have for it.
+    /// Every kind with its name in flags and reasons.
     pub const ALL: [(&'static str, Self); 6] = [
         ("hourly", Self::Hour),
         ("daily", Self::Day),
@@ -32,14 +32,14 @@ impl Period {
         ("yearly", Self::Year),
     ];
 
-    /// The word that flags and reasons have for it.
+    /// Its name in flags and reasons.
     #[must_use]
     pub fn name(self) -> &'static str {
         let is_it = |(_, period): &&(&str, Self)| *period == self;
         Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
     }
 
-    /// A number that grows with time, and that the times of one period share, and no others.
+    /// The number of the period: equal for all times in it, larger for later ones.
     #[must_use]
     pub fn number(self, time: DateTime) -> i64 {
         let (year, month, day) = (time.year().into(), time.month(), time.day());
@@ -57,7 +57,7 @@ impl Period {
         }
     }
 
-    /// As people write the period: `2026-11-21`, `2026-W47`, `2026-Q4`.
+    /// The name of the period: `2026-11-21`, `2026-W47`, `2026-Q4`.
     #[must_use]
     pub fn label(self, time: DateTime) -> String {
         let year = time.year();

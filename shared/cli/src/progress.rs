@@ -1,6 +1,6 @@
-//! A progress bar on stderr where that is a terminal, and warnings above it.
+//! A progress bar on stderr if that is a terminal, and warnings above it.
 //!
-//! Knows no record; bytes and a text of the program's own are all that it shows.
+//! Shows bytes and a text of the caller; knows no record.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::flags::Program;
 
-/// How often the bar is drawn again.
+/// How often the bar is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The bar of a program.
@@ -19,14 +19,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Nothing is shown yet, and nothing ever where stderr is no terminal.
+    /// A hidden bar. It stays hidden if stderr is not a terminal.
     #[must_use]
     pub fn new(program: &'static Program) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         Self { program, bar }
     }
 
-    /// Shows the bar, from here on with so many bytes to do and a text such as `3/7 files`.
+    /// Shows the bar, with the number of bytes to do and a text such as `3/7 files`.
     pub fn begin(
         &self,
         total_bytes: u64,
@@ -36,7 +36,7 @@ impl Progress {
             "{bar:24} {binary_bytes}/{binary_total_bytes}, {text}, {binary_bytes_per_sec}, {eta} left",
         );
         let show = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-            // A bar that cannot be written is no reason to stop.
+            // Failing to draw the bar is no reason to stop.
             let _ = out.write_str(&text());
         };
         // The style first: a length is drawn at once.
@@ -47,8 +47,8 @@ impl Progress {
         self.keep_ticking();
     }
 
-    /// Draws the bar also while nothing is done. Where no thread is to be had for that, it is
-    /// drawn as something is; where there is no bar, none is wanted.
+    /// Redraws the bar while no bytes are added, too. Without a thread to do that it is only drawn
+    /// when bytes are added.
     fn keep_ticking(&self) {
         if self.bar.is_hidden() {
             return;
@@ -64,8 +64,8 @@ impl Progress {
         let _ = std::thread::Builder::new().spawn(tick);
     }
 
-    /// As [`Progress::begin`], where it is not known how many bytes there are.
-    pub fn begin_endless(&self) {
+    /// As [`Progress::begin`], if the number of bytes is not known.
+    pub fn begin_unsized(&self) {
         let style = "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
         if let Ok(style) = ProgressStyle::with_template(style) {
             self.bar.set_style(style);
@@ -73,23 +73,23 @@ impl Progress {
         self.keep_ticking();
     }
 
-    /// Passes on what another program tells people, above the bar.
+    /// Prints the stderr of another program above the bar.
     pub fn pass_on(&self, bytes: &[u8]) {
-        // Where stderr is gone there is nobody to be told.
+        // There is no other place to report a closed stderr.
         let _ = self.bar.suspend(|| std::io::stderr().write_all(bytes));
     }
 
-    /// So many more bytes are done.
+    /// Advances the bar.
     pub fn add(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
-    /// Tells people something, above the bar.
+    /// Prints a warning above the bar.
     pub fn warn(&self, text: &str) {
         self.bar.suspend(|| self.program.warn(text));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

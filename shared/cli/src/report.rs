@@ -1,5 +1,5 @@
-//! What became of backups, one after the other: lines for programs as they come, a table for people
-//! at the end, when its widths are known.
+//! The results for backup after backup: JSON lines as they come, or one table at the end, when its
+//! widths are known.
 //!
 //! Knows no record.
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::output::Output;
 use crate::table::{Cell, Column};
 
-/// Lines or rows of one program.
+/// The lines or rows of one program.
 pub struct Report {
     output: Output,
     columns: &'static [Column],
@@ -17,7 +17,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// With the columns of its table.
+    /// A report with these columns, if it is to be a table.
     #[must_use]
     pub fn new(output: Output, columns: &'static [Column]) -> Self {
         Self {
@@ -27,36 +27,30 @@ impl Report {
         }
     }
 
-    /// Whether people read it: then rows are wanted, else lines.
+    /// Whether [`Report::row`] is to be called, rather than [`Report::line`].
     #[must_use]
     pub fn is_table(&self) -> bool {
         self.output.is_table()
     }
 
-    /// Whether nothing that is added will be read.
+    /// Whether the pipe is closed.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.output.is_gone()
+    pub fn is_closed(&self) -> bool {
+        self.output.is_closed()
     }
 
     /// Prints a line at once.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
     pub fn line(&mut self, value: &impl Serialize) -> Result<()> {
         self.output.line(value)?;
         self.output.flush()
     }
 
-    /// Keeps a row for the end.
+    /// Adds a row to the table.
     pub fn row(&mut self, row: Vec<Cell>) {
         self.rows.push(row);
     }
 
-    /// Prints the table, where there are rows.
-    ///
-    /// # Errors
-    /// Those of stdout, but for a reader that went away.
+    /// Prints the table if it has rows.
     pub fn end(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         if !rows.is_empty() {

@@ -1,4 +1,4 @@
-//! Runs a program: what was typed, its work, its exit status.
+//! Runs a program from its command line to its exit status.
 //!
 //! Knows no record.
 
@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
-use crate::message::{DONE, UsageError, status_of, warn};
+use crate::message::{SUCCESS, UsageError, status_of, warn};
 use crate::{completions, zone};
 
 impl Program {
-    /// Runs a program: parses, answers `--help` and `--version` without a catalog, and turns an
-    /// error into one line and an exit status.
+    /// Parses the command line, answers `--help`, `--version` and `--completions`, else calls
+    /// `work`; turns an error into one line on stderr and an exit status.
     pub fn run(&self, work: impl FnOnce(&Arguments) -> Result<u8>) -> ExitCode {
         let result = self
             .parse(std::env::args_os().skip(1))
@@ -37,24 +37,24 @@ impl Program {
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
     }
 
-    /// Tells one error, on one line, and returns the exit status that it means.
+    /// Prints an error on one line of stderr and returns its exit status.
     pub fn report(&self, error: &anyhow::Error) -> u8 {
         self.warn(&format!("{error:#}"));
         status_of(error)
     }
 
-    /// Tells people something on stderr, on one line.
+    /// Prints one line on stderr, after the name of the program.
     pub fn warn(&self, text: &str) {
         warn(self.name, text);
     }
 }
 
-/// A reader that goes away is no error.
+/// A closed pipe is no error.
 fn print(text: &str) -> Result<u8> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
-        _ => Ok(DONE),
+        _ => Ok(SUCCESS),
     }
 }

@@ -8,14 +8,14 @@ use unicode_width::UnicodeWidthStr;
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its head.
+    /// Its header.
     pub title: &'static str,
-    /// Numbers stand to the right.
+    /// Whether its cells are aligned to the right.
     pub is_right: bool,
 }
 
 impl Column {
-    /// A column of text.
+    /// A column of text, aligned to the left.
     #[must_use]
     pub const fn left(title: &'static str) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Column {
         }
     }
 
-    /// A column of numbers.
+    /// A column of numbers, aligned to the right.
     #[must_use]
     pub const fn right(title: &'static str) -> Self {
         Self {
@@ -34,17 +34,16 @@ impl Column {
     }
 }
 
-/// A table that is printed in parts: later ones keep the columns of the earlier ones, or widen
-/// them.
+/// A table that may be printed in parts: later ones have the widths of the earlier ones, or wider.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<Column>,
-    /// Empty before the head is printed.
+    /// Empty until the header is printed.
     widths: Vec<usize>,
 }
 
 impl Table {
-    /// A table of columns with these titles; numbers stand to the right.
+    /// A table of which nothing is printed yet.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         Self {
@@ -54,28 +53,28 @@ impl Table {
     }
 }
 
-/// A field of a table.
+/// A cell of a table.
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
-    /// Control characters are shown escaped.
+    /// Control characters are escaped when it is printed.
     pub text: String,
-    /// How it is to catch the eye.
+    /// Its colour.
     pub tone: Tone,
 }
 
-/// How a field catches the eye, where there is colour.
+/// The colour of a cell, if colour is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tone {
-    /// Not at all.
+    /// None.
     #[default]
     Plain,
-    /// Bold: a head.
+    /// Bold: a header.
     Head,
-    /// Green: right.
+    /// Green: good.
     Good,
-    /// Yellow: in between.
+    /// Yellow: neither good nor bad.
     Warn,
-    /// Red: wrong.
+    /// Red: bad.
     Bad,
 }
 

@@ -1,21 +1,26 @@
-//! Sizes and times as people write them: `20G`, `30d`, `2026-11-24`.
+//! Sizes, numbers and times as people write them: `20G`, `30d`, `2026-11-24`.
 //!
-//! Knows no clock: what is relative is relative to the `now` that it is given.
+//! Knows no clock: spans count from the `now` that it is given.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use bk_schema::invalid::invalid;
 use jiff::{SignedDuration, Span, Timestamp, civil};
 
 use crate::zone;
 
 const SIZE_UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/// Bytes from `500M`, `1.5TiB` or `4096`; `K`, `KB` and `KiB` all mean 1024.
+/// A size in bytes, from `500M`, `1.5TiB` or `4096`; `K`, `KB` and `KiB` all mean 1024.
 ///
 /// # Errors
-/// What is no number with a known unit, is negative, or does not fit 63 bits.
+/// Anything else, negative numbers, and more than 63 bits can hold.
 pub fn parse_size(text: &str) -> Result<u64> {
+    let wrong = || invalid("size", text, "a number with K, M, G, T or P, such as 500M");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let power = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "B" => 0,
@@ -24,21 +29,17 @@ pub fn parse_size(text: &str) -> Result<u64> {
         "G" | "GB" | "GIB" => 3,
         "T" | "TB" | "TIB" => 4,
         "P" | "PB" | "PIB" => 5,
-        _ => bail!("'{text}' is no size: write it as 500M, 20G or 1.5TiB"),
+        _ => return Err(wrong()),
     };
-    let number: f64 = digits
-        .trim()
-        .parse()
-        .ok()
-        .with_context(|| format!("'{text}' is no size: write it as 500M, 20G or 1.5TiB"))?;
+    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
     let bytes = number * 1024f64.powi(power);
     if !(0.0..9.0e18).contains(&bytes) {
-        bail!("'{text}' is no size: it is out of range");
+        return Err(invalid("size", text, "a number from 0 to 7000P"));
     }
     Ok(bytes as u64)
 }
 
-/// Bytes for people, to three digits: `512 B`, `1.50 MiB`.
+/// A size for people, to three digits: `512 B`, `1.50 MiB`.
 #[must_use]
 pub fn human_size(bytes: u64) -> String {
     if bytes < 1024 {
@@ -58,29 +59,45 @@ pub fn human_size(bytes: u64) -> String {
     format!("{value:.decimals$} {}", SIZE_UNITS[unit])
 }
 
-/// A number of things.
+/// A whole number, 0 or more.
 ///
 /// # Errors
-/// What is none, or is negative.
+/// Anything else.
 pub fn parse_count(text: &str) -> Result<usize> {
-    let count = text.parse().ok();
-    count.with_context(|| format!("'{}' is no number", text.escape_debug()))
+    let number = text.parse().ok();
+    number.ok_or_else(|| invalid("number", text, "a whole number"))
 }
 
-/// A span of time without a calendar: `90s`, `10min`, `1h 30m`.
+/// A whole number in a range.
 ///
 /// # Errors
-/// What is none, or is negative.
+/// Anything else; the message has the range.
+pub fn parse_number<T>(text: &str, range: RangeInclusive<T>) -> Result<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let accepted = format!("a number from {} to {}", range.start(), range.end());
+        invalid("number", text, &accepted)
+    })
+}
+
+/// A duration in hours or shorter units: `90s`, `10min`, `1h 30m`.
+///
+/// # Errors
+/// Anything else, a number without a unit, and negative durations.
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let parsed: Option<SignedDuration> = text.parse().ok();
     let duration = parsed.and_then(|span| Duration::try_from(span).ok());
-    duration.with_context(|| format!("'{text}' is no span of time: write it as 90s, 10m or 1h"))
+    let accepted = "a number with a unit, such as 90s, 10m or 1h";
+    duration.ok_or_else(|| invalid("duration", text, accepted))
 }
 
 /// A point in time: RFC 3339, a date (its midnight in the local zone), or a span before `now`.
 ///
 /// # Errors
-/// What is none of these, or a span that leaves the calendar.
+/// Anything else, a negative span, and a span that leaves the calendar.
 pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp> {
     parse_absolute(text).map_or_else(|| shift(text, now, -1), Ok)
 }
@@ -88,7 +105,7 @@ pub fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp> {
 /// A point in time: RFC 3339, a date (its midnight in the local zone), or a span after `now`.
 ///
 /// # Errors
-/// What is none of these, or a span that leaves the calendar.
+/// Anything else, a negative span, and a span that leaves the calendar.
 pub fn parse_future(text: &str, now: Timestamp) -> Result<Timestamp> {
     parse_absolute(text).map_or_else(|| shift(text, now, 1), Ok)
 }
@@ -105,31 +122,30 @@ fn parse_absolute(text: &str) -> Option<Timestamp> {
     local.to_timestamp(time).ok()
 }
 
-/// Other programs write months so.
+/// Refuses the unit `m`: in a span of days it means minutes to some and months to others.
 ///
 /// # Errors
-/// A span with `m` alone.
-pub fn check_no_lone_m(text: &str) -> Result<()> {
+/// A span with `m` as a unit.
+pub fn check_no_bare_m(text: &str) -> Result<()> {
     let mut words = text.split(|c: char| !c.is_alphabetic());
     if words.any(|word| word == "m") {
-        bail!("'{text}' may mean minutes or months: write them as min or mo");
+        return Err(invalid("span", text, "min for minutes or mo for months"));
     }
     Ok(())
 }
 
 fn shift(text: &str, now: Timestamp, sign: i64) -> Result<Timestamp> {
     let wrong = || {
-        format!(
-            "'{text}' is no time: write it as 2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h"
-        )
+        let accepted = "2026-11-24, 2026-11-24T08:00:00Z, 30d, 6mo or 12h";
+        invalid("time", text, accepted)
     };
-    let span: Span = text.parse().ok().with_context(wrong)?;
+    let span: Span = text.parse().map_err(|_| wrong())?;
     if span.is_negative() {
-        bail!(wrong());
+        return Err(wrong());
     }
-    check_no_lone_m(text)?;
+    check_no_bare_m(text)?;
     let zoned = now.to_zoned(zone::local());
-    let shifted = zoned.checked_add(span * sign).ok().with_context(wrong)?;
+    let shifted = zoned.checked_add(span * sign).map_err(|_| wrong())?;
     Ok(shifted.timestamp())
 }
 
@@ -195,7 +211,7 @@ mod tests {
         );
         for text in ["6m", "1y 6m", "1h30m"] {
             for error in [parse_past(text, now), parse_future(text, now)].map(Result::unwrap_err) {
-                let said = format!("'{text}' may mean minutes or months: write them as min or mo");
+                let said = format!("invalid span '{text}': use min for minutes or mo for months");
                 assert_eq!(error.to_string(), said);
             }
         }

@@ -1,7 +1,8 @@
-//! Lines on stdin that a program was not told to read: who pipes some in means them.
+//! Detects input on stdin that a program would ignore: whoever pipes records in expects them to be
+//! read.
 //!
-//! cron, ssh and loops of a shell give a program a stdin that means nothing, which is why what
-//! only lists complains of records alone, and reads none. Knows no record.
+//! cron, ssh and shell loops pass a stdin that means nothing. So programs that only list refuse
+//! records alone, and leave them unread. Knows no record.
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -13,22 +14,22 @@ use rustix::pipe::{SpliceFlags, pipe, tee};
 
 use crate::message::UsageError;
 
-/// How long lines may take that are on their way: all stages of a pipeline begin at once.
+/// How long to wait for the first line: all stages of a pipeline start at once.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
 
-/// For a program that destroys what it is not told to spare: any pipe or file may be meant as
-/// the choice.
+/// Refuses any pipe or file on stdin: for a program that destroys, as it may have been meant to
+/// select.
 ///
 /// # Errors
-/// [`UsageError`], with what `remedy` says.
-pub fn check_no_choice(remedy: &str) -> Result<(), UsageError> {
+/// [`UsageError`] that ends with `remedy`.
+pub fn check_no_input(remedy: &str) -> Result<(), UsageError> {
     let what = match kind() {
         Some(FileType::Fifo) => "a pipe",
         Some(FileType::RegularFile) => "a file",
-        // ssh and inetd give one that nobody may ever write to.
+        // ssh and inetd pass a socket that may never carry data.
         Some(FileType::Socket)
             if waits_for_data() && ioctl_fionread(io::stdin()).is_ok_and(|bytes| bytes > 0) =>
         {
@@ -41,12 +42,12 @@ pub fn check_no_choice(remedy: &str) -> Result<(), UsageError> {
     )))
 }
 
-/// For a program that would go on as if nothing was piped in.
+/// Refuses records on stdin: for a program that would ignore them.
 ///
 /// # Errors
-/// [`UsageError`], with what `remedy` says, where a record is waiting to be read.
+/// [`UsageError`] that ends with `remedy`.
 pub fn check_no_record(remedy: &str) -> Result<(), UsageError> {
-    // What cannot be looked at is none.
+    // Input that cannot be inspected is no record.
     if matches!(first_byte(), Ok(Some(b'{'))) {
         return Err(UsageError(format!(
             "there are lines on standard input, which are not read: {remedy}"
@@ -63,12 +64,12 @@ fn kind() -> Option<FileType> {
 fn waits_for_data() -> bool {
     let stdin = io::stdin();
     let mut one = [PollFd::new(&stdin, PollFlags::IN)];
-    // Where even that fails there is nothing to wait for.
+    // If polling fails there is nothing to wait for.
     poll(&mut one, Some(&PATIENCE)).is_ok_and(|count| count > 0)
         && one[0].revents().contains(PollFlags::IN)
 }
 
-/// Of what is to be read, which stays there for whoever it is meant for.
+/// The first byte on stdin, which is left there.
 fn first_byte() -> io::Result<Option<u8>> {
     let mut byte = [0];
     let count = match kind() {

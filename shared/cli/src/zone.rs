@@ -1,7 +1,7 @@
-//! The local time zone: that of `TZ`, else of `/etc/localtime`, else UTC, as the C library has it.
+//! The local time zone: `TZ`, else `/etc/localtime`, else UTC, as in tzset(3).
 //!
-//! One that is named and not to be found is a mistake, which the C library takes for UTC without
-//! a word: each program asks [`check`] before it begins.
+//! Unlike tzset(3), a zone that is not installed is an error and not silently UTC: each program
+//! calls [`check`] before it begins.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,21 +10,23 @@ use anyhow::{Result, anyhow};
 use jiff::tz::TimeZone;
 
 const LOCALTIME: &str = "/etc/localtime";
-/// What the C library takes for the rule of a zone with summer time that tells none.
+/// The rule that the C library assumes for a zone with daylight saving and no rule of its own.
 const RULE: &str = ",M3.2.0,M11.1.0";
 /// Names of UTC, which need no files.
 const UTC: [&str; 6] = ["UTC", "GMT", "Etc/UTC", "Etc/GMT", "Zulu", "Universal"];
 
+/// Checks that the zone can be found.
+///
 /// # Errors
-/// A zone that is named and not to be found.
+/// `TZ` or `/etc/localtime` names a zone that is not installed.
 pub fn check() -> Result<()> {
     find().map(drop)
 }
 
-/// The zone; UTC where it can no longer be found.
+/// The zone; UTC if it can no longer be found.
 #[must_use]
 pub fn local() -> TimeZone {
-    // What could not be found at the start was told by `check`.
+    // `check` has reported this before.
     find().unwrap_or(TimeZone::UTC)
 }
 
@@ -43,7 +45,7 @@ fn find() -> Result<TimeZone> {
     }
 }
 
-/// What needs no files, and what jiff does not know by itself.
+/// Names of UTC and POSIX rules, which need no files.
 fn by_rule(name: &str) -> Option<TimeZone> {
     if name.is_empty() || UTC.contains(&name) {
         return Some(TimeZone::UTC);
@@ -51,12 +53,12 @@ fn by_rule(name: &str) -> Option<TimeZone> {
     TimeZone::posix(&format!("{name}{RULE}")).ok()
 }
 
-/// Without `TZ`, where `/etc/localtime` says nothing that can be used.
+/// Without `TZ`, if `/etc/localtime` cannot be used.
 fn localtime() -> Result<TimeZone> {
     let Ok(there) = std::fs::symlink_metadata(LOCALTIME) else {
         return Ok(TimeZone::UTC);
     };
-    // Slim images of Debian have the link, and not what it leads to.
+    // Slim images of Debian have the link but not its target.
     let link = std::fs::read_link(LOCALTIME).unwrap_or_default();
     let is_utc = UTC.iter().any(|name| link.ends_with(Path::new(name)));
     if there.is_symlink() && is_utc {
@@ -67,9 +69,7 @@ fn localtime() -> Result<TimeZone> {
 
 fn unknown(place: &str, name: &OsStr) -> anyhow::Error {
     let name = name.display();
-    anyhow!(
-        "{place} names the time zone '{name}', which is not installed here: install tzdata, or say TZ=UTC"
-    )
+    anyhow!("unknown time zone '{name}' in {place}: install tzdata, or use TZ=UTC")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What an archive itself tells of its record, in the comment of its global header: enough to
-//! build a lost catalog again.
+//! The birth facts: the part of a record that its archive carries in the comment of the pax global
+//! header, enough to rebuild a lost catalog.
 //!
-//! bk-create writes it and bk-adopt reads it. Later changes of the record are not in it. Knows
-//! no archive.
+//! bk-create writes them and bk-adopt reads them. Later changes of the record are not in them.
+//! Knows no archive.
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::record::{Backup, BackupType, check_name};
 
-/// The facts of a record at its birth, by the names that they have in it.
+/// The fields of a record that are known before its archive is written, under the same keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Birth {
     /// Its name.
@@ -20,22 +20,22 @@ pub struct Birth {
     pub backup_type: BackupType,
     /// Version of what was backed up.
     pub source_version: Option<String>,
-    /// For people.
+    /// A note of the user.
     pub description: Option<String>,
-    /// With the sources and the host.
+    /// Sources, host and what the user added.
     pub backup_metadata: Map<String, Value>,
     /// Whether removal is refused.
     pub protected: bool,
-    /// When it was begun.
+    /// When the run that made it began.
     pub created_at: Timestamp,
-    /// When it may go.
+    /// From when on it may be removed.
     pub expires_at: Option<Timestamp>,
     /// The program that made it, and its version.
     pub program: String,
 }
 
 impl Birth {
-    /// Those of a record.
+    /// The birth facts of a record that `program` is about to write.
     #[must_use]
     pub fn of(backup: &Backup, program: &str) -> Self {
         Self {
@@ -51,20 +51,20 @@ impl Birth {
         }
     }
 
-    /// One line of JSON.
+    /// One line of JSON, for the global header.
     ///
     /// # Errors
-    /// None that a record can bring about.
+    /// Only what serde_json cannot serialize.
     pub fn to_comment(&self) -> Result<String> {
         Ok(serde_json::to_string(self)?)
     }
 
-    /// From the comment of any archive.
+    /// Parses the comment of a global header.
     ///
     /// # Errors
-    /// What is no such line, as in the archives of other programs.
+    /// Any other comment, as in the archives of other programs, and an invalid name.
     pub fn from_comment(comment: &[u8]) -> Result<Self> {
-        let birth: Self = serde_json::from_slice(comment).context("it tells no record")?;
+        let birth: Self = serde_json::from_slice(comment).context("it has no record of bk")?;
         check_name(&birth.backup_name)?;
         Ok(birth)
     }

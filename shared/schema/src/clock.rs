@@ -1,76 +1,78 @@
-//! What a wrong clock must not do: times that lie ahead of it are not believed, and one that
-//! jumped is doubted until it has been steady for a day.
+//! Protection against a wrong clock: times in the future are ignored, and a clock that jumped is
+//! not trusted until it has been steady for a day.
 //!
-//! Pure functions, but for the reading itself. Knows no catalog.
+//! Pure functions, but for reading the clock itself. Knows no catalog.
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Backup, Status};
 
-/// So far ahead of the clock a time may lie: clocks of machines differ.
-const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// Between what is done regularly passes no more time than this, unless a setting says so.
+/// Tolerated difference between the clocks of machines.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+/// The longest plausible gap between two runs of a regular task, unless a setting says otherwise.
 pub const GAP_DAYS: u32 = 30;
-/// A clock that jumped is believed once it has been steady so long: one day, also the shortest.
+/// A clock that jumped is trusted again once it has been steady for this long: a day, be it the
+/// one that daylight saving shortens.
 pub const DAY: SignedDuration = SignedDuration::from_hours(23);
-/// A round that is remembered stands for those of so long after it: not each is written down.
+/// Rounds closer together than this are not stored one by one.
 const STEP: SignedDuration = SignedDuration::from_hours(1);
 
-/// A reading of the clock, as precise as the catalog keeps it.
+/// The current time, rounded to the microseconds that the catalog stores.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Microsecond).unwrap_or(now)
 }
 
-/// The latest time that is believed.
+/// The latest time that does not count as being in the future.
 #[must_use]
-pub fn latest(now: Timestamp) -> Timestamp {
-    now.checked_add(GRACE).unwrap_or(Timestamp::MAX)
+pub fn latest_plausible(now: Timestamp) -> Timestamp {
+    now.checked_add(TOLERANCE).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether a time lies so far ahead that it, or the clock, is wrong: it counts as unknown.
+/// Whether a time is so far in the future that it, or the clock, must be wrong: it counts as
+/// unknown.
 #[must_use]
-pub fn is_to_come(time: Timestamp, now: Timestamp) -> bool {
-    time > latest(now)
+pub fn is_in_future(time: Timestamp, now: Timestamp) -> bool {
+    time > latest_plausible(now)
 }
 
-/// What is to be said of completed backups whose time is not believed; `None` where there is none.
+/// A warning about completed backups from the future; `None` if there are none.
 #[must_use]
 pub fn warning<'a>(
     backups: impl IntoIterator<Item = &'a Backup>,
     now: Timestamp,
 ) -> Option<String> {
-    let is_it = |it: &&Backup| it.status == Status::Completed && is_to_come(it.created_at, now);
+    let is_it = |it: &&Backup| it.status == Status::Completed && is_in_future(it.created_at, now);
     let mut all = backups.into_iter().filter(is_it);
     let first = all.next()?;
     let (name, time) = (first.backup_name.escape_debug(), first.created_at);
     Some(match all.count() {
         0 => format!(
-            "warning: the backup '{name}' is from the future, of {time:.0}: its age counts as unknown"
+            "warning: backup '{name}' was made in the future ({time:.0}): its age counts as unknown"
         ),
         others => format!(
-            "warning: {} backups are from the future, '{name}' of {time:.0} the first: their age counts as unknown; 'bk-ls --since 0s' lists them",
+            "warning: {} backups were made in the future, first '{name}' ({time:.0}): their age counts as unknown; 'bk-ls --since 0s' lists them",
             others + 1
         ),
     })
 }
 
-/// A jump of the clock, or a machine that was off for long: nobody can tell which.
+/// A jump of the clock, or a machine that was off for a long time: the two look the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// The last time that is believed.
+    /// The last trusted time.
     pub from: Timestamp,
-    /// The first one that is not.
+    /// The first time after the jump.
     pub to: Timestamp,
 }
 
 impl Jump {
-    /// `None` where no more than so many days passed.
+    /// `None` if no more than `gap_days` passed.
     #[must_use]
     pub fn between(from: Timestamp, to: Timestamp, gap_days: u32) -> Option<Self> {
-        (!is_in_step(from, to, gap_days)).then_some(Self { from, to })
+        (!is_continuous(from, to, gap_days)).then_some(Self { from, to })
     }
 }
 
@@ -88,39 +90,42 @@ impl std::fmt::Display for Jump {
     }
 }
 
-fn is_in_step(last: Timestamp, now: Timestamp, gap_days: u32) -> bool {
+fn is_continuous(last: Timestamp, now: Timestamp, gap_days: u32) -> bool {
     let gap = SignedDuration::from_hours(i64::from(gap_days) * 24);
-    !is_to_come(last, now) && now.duration_since(last) <= gap
+    !is_in_future(last, now) && now.duration_since(last) <= gap
 }
 
-/// The rounds of bk-auto, as it remembers them.
+/// When bk-auto ran, as it stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rounds {
-    /// The last one whose clock was in step with those before.
-    pub believed: Timestamp,
-    /// Those since, whose clock was not.
+    /// The last round with a trusted clock.
+    #[serde(rename = "believed")]
+    pub trusted: Timestamp,
+    /// The rounds since then, if their clock is not trusted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubted: Option<Doubted>,
 }
 
-/// Rounds that are in step with each other, but not with those before.
+/// Rounds that continue each other, but not the trusted ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubted {
-    /// The first.
+    /// When the first was.
     pub since: Timestamp,
-    /// The last.
+    /// When the last was.
     pub last: Timestamp,
 }
 
 impl Rounds {
-    /// With one round more. A clock that comes back is believed at once, one that stays where it
-    /// is, after a day.
+    /// Adds a round. A clock that comes back is trusted at once, one that stays where it jumped to
+    /// after a day.
     #[must_use]
-    pub fn and(self, now: Timestamp, gap_days: u32) -> Self {
-        if is_in_step(self.believed, now, gap_days) {
+    pub fn with(self, now: Timestamp, gap_days: u32) -> Self {
+        if is_continuous(self.trusted, now, gap_days) {
             return Self::of(now);
         }
-        let before = self.doubted.filter(|it| is_in_step(it.last, now, gap_days));
+        let before = self
+            .doubted
+            .filter(|it| is_continuous(it.last, now, gap_days));
         let since = before.map_or(now, |it| it.since);
         if now.duration_since(since) >= DAY {
             return Self::of(now);
@@ -129,27 +134,27 @@ impl Rounds {
         Self { doubted, ..self }
     }
 
-    /// Of a first round.
+    /// The state after the very first round.
     #[must_use]
-    pub fn of(believed: Timestamp) -> Self {
+    pub fn of(trusted: Timestamp) -> Self {
         Self {
-            believed,
+            trusted,
             doubted: None,
         }
     }
 
-    /// The jump for which the clock is doubted.
+    /// The jump that makes the clock untrusted; `None` if it is trusted.
     #[must_use]
     pub fn jump(&self) -> Option<Jump> {
         let to = self.doubted?.since;
-        let from = self.believed;
+        let from = self.trusted;
         Some(Jump { from, to })
     }
 
-    /// Whether these need to be written down where those are.
+    /// Whether this is different enough from what is stored to be stored anew.
     #[must_use]
-    pub fn is_news_to(&self, old: &Self) -> bool {
-        let last = |it: &Self| it.doubted.map_or(it.believed, |it| it.last);
+    pub fn differs_from(&self, old: &Self) -> bool {
+        let last = |it: &Self| it.doubted.map_or(it.trusted, |it| it.last);
         let moved = last(self).duration_since(last(old)).abs();
         self.doubted.map(|it| it.since) != old.doubted.map(|it| it.since) || moved >= STEP
     }
@@ -169,10 +174,10 @@ mod tests {
         let mut rounds = Rounds::of(time(times[0]));
         let mut all = Vec::new();
         for text in times {
-            let next = rounds.and(time(text), GAP_DAYS);
+            let next = rounds.with(time(text), GAP_DAYS);
             all.push(next.jump().is_some());
-            // What is not written down makes no difference.
-            if next.is_news_to(&rounds) {
+            // What is not stored makes no difference.
+            if next.differs_from(&rounds) {
                 rounds = next;
             }
         }

@@ -1,31 +1,31 @@
-//! The rows of the ledger, as they are written and as they are read.
+//! The rows of the ledger: events to be written, and rows that were read.
 //!
-//! Plain data: knows no catalog and no record but by its id and name.
+//! Plain data: knows no catalog, and a backup only by its id and name.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-/// Every event that programs log: what [`Event::event`] is one of.
+/// Every event that programs log.
 pub const EVENTS: [&str; 12] = [
     "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
     "storage", "upgrade",
 ];
 
-/// A row of the ledger.
+/// A row to be added to the ledger.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
-    /// Which backup, where there is one.
+    /// Id and name of the backup, if it is about one.
     pub backup: Option<(i64, &'a str)>,
     /// What happened: one of [`EVENTS`].
     pub event: &'a str,
-    /// Whether it went well.
+    /// Whether it succeeded.
     pub ok: bool,
     /// A JSON object.
     pub details: Json,
 }
 
-/// The removal of a backup, as the ledger tells it.
+/// The removal of a backup, from the ledger.
 #[derive(Debug, Clone)]
 pub struct Removed {
     /// The id that it had.
@@ -54,16 +54,16 @@ impl std::fmt::Display for Removed {
     }
 }
 
-/// One row of the ledger, keys in the order of the columns.
+/// A row that was read from the ledger, keys in the order of the columns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entry {
-    /// From a sequence, so in the order in which they were written.
+pub struct LedgerRow {
+    /// From a sequence: rows are numbered in the order of writing.
     pub id: i64,
     /// When it was recorded.
     pub happened_at: Timestamp,
     /// Which program.
     pub program: String,
-    /// Which backup, where it was one's; it may be gone.
+    /// Id of the backup, if it is about one; it may be removed since.
     pub backup_id: Option<i64>,
     /// The name that the backup had then.
     pub backup_name: Option<String>,
@@ -71,24 +71,24 @@ pub struct Entry {
     pub event: String,
     /// `ok` or `failed`.
     pub outcome: String,
-    /// What the program told.
+    /// A JSON object; bk-record(5) lists the keys.
     pub details: Map<String, Json>,
 }
 
-/// A row of the ledger that cannot be read, named so that it does not hide the others.
+/// A row of the ledger that cannot be read. The others can.
 #[derive(Debug, Clone)]
-pub struct BadEntry {
-    /// Its place in the ledger.
+pub struct DamagedRow {
+    /// The id of the row.
     pub id: i64,
     /// What is wrong with it.
     pub reason: String,
 }
 
-impl std::error::Error for BadEntry {}
+impl std::error::Error for DamagedRow {}
 
-impl std::fmt::Display for BadEntry {
+impl std::fmt::Display for DamagedRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { id, reason } = self;
-        write!(f, "the row {id} of the ledger is damaged: {reason}")
+        write!(f, "row {id} of the ledger is damaged: {reason}")
     }
 }

@@ -1,30 +1,31 @@
-//! Which host a home is of, and which backups are that host's own: those of others were adopted.
+//! The host that a home belongs to, and which backups were made on it; others were adopted.
 //!
 //! Knows no catalog.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 
+use crate::invalid::invalid;
 use crate::record::Backup;
 
-/// The environment variable that says otherwise.
+/// The environment variable that overrides the host of a home.
 pub const VARIABLE: &str = "BK_HOST";
-/// The key of the metadata that tells on which host a backup was made.
+/// The metadata key for the host that a backup was made on.
 pub const KEY: &str = "host";
 const NAME_MAX_BYTES: usize = 255;
 
 /// The host of a home.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Its name, which new backups get.
+    /// The name that new backups get.
     pub name: String,
-    /// What the machine was called while the home had no name of its own.
+    /// Names of the same machine from before the home stored one.
     pub earlier: Vec<String>,
 }
 
 impl Host {
-    /// The host that a backup is of, by the name that this home has for it; `None` where nothing
-    /// tells it.
+    /// The host that a backup was made on, earlier names replaced by the present one; `None` if it
+    /// is not recorded.
     #[must_use]
     pub fn of<'a>(&'a self, backup: &'a Backup) -> Option<&'a str> {
         let name = backup.backup_metadata.get(KEY).and_then(Value::as_str)?;
@@ -39,15 +40,16 @@ impl Host {
     }
 }
 
+/// Checks a host name: 1 to 255 bytes without blanks and control characters.
+///
 /// # Errors
-/// What is no name of a host.
+/// Anything else.
 pub fn parse(text: &str) -> Result<String> {
-    let is_name = !text.is_empty() && text.len() <= NAME_MAX_BYTES;
-    ensure!(
-        is_name && !text.chars().any(|c| c.is_control() || c.is_whitespace()),
-        "'{}' is no name of a host",
-        text.escape_debug()
-    );
+    let is_length_ok = (1..=NAME_MAX_BYTES).contains(&text.len());
+    if !is_length_ok || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        let accepted = "1 to 255 bytes without blanks";
+        return Err(invalid("host name", text, accepted));
+    }
     Ok(text.to_owned())
 }
 

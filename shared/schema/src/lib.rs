@@ -3,11 +3,12 @@
 //! - `record`: the record of one backup, and the rules it keeps
 //! - `event`: the ledger's rows
 //! - `lines`: records, identities and events as JSON lines
-//! - `birth`: what an archive itself keeps of its record
-//! - `metadata`: the keys that mean something to bk, and facts as people write them
-//! - `verified`, `losses`, `moving`, `host`: what single keys of the metadata say
-//! - `clock`: which times are believed
-//! - `visible`: text without what plays tricks on a terminal
+//! - `birth`: the part of a record that its archive carries
+//! - `metadata`: the keys that bk reserves, and `KEY=VALUE` pairs
+//! - `verified`, `losses`, `moving`, `host`: typed access to single keys of the metadata
+//! - `clock`: which times are plausible
+//! - `visible`: text with control characters escaped
+//! - `invalid`: the wording for a value that cannot be used
 //! - `migrations`: the catalog's versions, as SQL
 //!
 //! Knows no DuckDB, no terminal and no file.
@@ -25,6 +26,7 @@ pub mod birth;
 pub mod clock;
 pub mod event;
 pub mod host;
+pub mod invalid;
 pub mod lines;
 pub mod losses;
 pub mod metadata;

@@ -1,6 +1,6 @@
 //! JSON lines in and out, with line numbers.
 //!
-//! Knows which backup a line means, and nothing of whether there is one: no catalog.
+//! Knows which backup a line names, not whether it exists: no catalog.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -14,7 +14,7 @@ use crate::visible::is_hidden;
 /// A longer line is refused before it fills the memory.
 pub const LINE_MAX_BYTES: u64 = 16 << 20;
 
-/// Which backup: at least one of the two is given, and where both are they must agree.
+/// The id or the name of a backup, or both, which must then agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The primary key.
@@ -23,7 +23,7 @@ pub struct Identity {
     pub name: Option<String>,
 }
 
-/// One line of input: the identity, and every key of the line, to be passed through.
+/// One line of input: the backup that it names, and all of its keys, to be passed through.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// Which backup.
@@ -33,10 +33,10 @@ pub struct Line {
 }
 
 impl Identity {
-    /// An operand: an id where it is all digits, else a name.
+    /// Parses an operand: all digits are an id, anything else is a name.
     ///
     /// # Errors
-    /// Neither an id nor a name that a backup can have.
+    /// An id out of range, and the rules of [`check_name`](crate::record::check_name).
     pub fn from_operand(text: &str) -> Result<Self> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             let id = text
@@ -67,11 +67,11 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// Reads every line as a JSON value, blank lines aside, and validates all before any is used.
+/// Reads all lines as JSON values with their line numbers, skipping blank ones.
 ///
 /// # Errors
-/// The number of the first line that is no JSON, no UTF-8 or too long. A bare number that the
-/// input ends in without a newline is refused too: `7` may be what is left of `71`.
+/// The first line that is not JSON, not UTF-8 or too long. A bare number at the very end without
+/// a newline is refused too: `7` may be the rest of `71`.
 pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
     let mut values = Vec::new();
     let mut bytes = Vec::new();
@@ -106,10 +106,10 @@ pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
     Ok(values)
 }
 
-/// Reads every line as the identity of a backup.
+/// Reads all lines as identities of backups.
 ///
 /// # Errors
-/// As [`read_values`], and the number of the first line that identifies nothing.
+/// As [`read_values`], and the first line that has neither an id nor a name.
 pub fn read_identities(input: impl BufRead) -> Result<Vec<Line>> {
     let parse = |(number, value)| identify(value).with_context(|| format!("line {number}"));
     read_values(input)?.into_iter().map(parse).collect()
@@ -155,17 +155,13 @@ fn identify(value: Value) -> Result<Line> {
     })
 }
 
-/// Writes one value as one line.
-///
-/// # Errors
-/// Those of the output.
-pub fn write(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
+/// Writes one value as one line, with control characters escaped.
+pub fn write_line(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(&mut output, Visible))?;
     output.write_all(b"\n")
 }
 
-/// JSON may hold characters as they are that a terminal takes for commands; as escapes they mean
-/// the same.
+/// Escapes the characters that JSON allows unescaped but a terminal would obey.
 struct Visible;
 
 impl Formatter for Visible {
@@ -211,7 +207,7 @@ mod tests {
     fn what_plays_tricks_on_a_terminal_is_an_escape() {
         let mut written = Vec::new();
         let value = "a\u{9b}2J\x7f\x1b é\u{202e}b\\";
-        write(&mut written, &value).unwrap();
+        write_line(&mut written, &value).unwrap();
         let text = String::from_utf8(written).unwrap();
         assert_eq!(text, "\"a\\u009b2J\\u007f\\u001b é\\u202eb\\\\\"\n");
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
@@ -261,7 +257,7 @@ mod tests {
         );
         assert_eq!(
             error_of(b"\"../x\"\n"),
-            "line 1: the name '../x' holds a slash or a control character"
+            "line 1: invalid name '../x': use no slash and no control character"
         );
         let long = vec![b' '; LINE_MAX_BYTES as usize + 1];
         assert!(error_of(&long).starts_with("line 1: it is longer than"));
@@ -277,7 +273,7 @@ mod tests {
         fn what_is_written_is_read_back(id in 1..i64::MAX, name in "[a-zé][ -.0-~é]{0,40}", extra in ".*") {
             let object = serde_json::json!({"id": id, "backup_name": name, "extra": extra});
             let mut bytes = Vec::new();
-            write(&mut bytes, &object).unwrap();
+            write_line(&mut bytes, &object).unwrap();
             prop_assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
             let lines = read_identities(&bytes[..]).unwrap();
             prop_assert_eq!(&lines[0].identity, &Identity { id: Some(id), name: Some(name) });

@@ -1,4 +1,4 @@
-//! What a backup lacks of its sources, as its metadata tells it.
+//! How many source paths a backup lacks, from its metadata.
 //!
 //! bk-create writes it. Knows no archive.
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::record::Backup;
 
-/// The kinds of problems with which something that was there is not, or not right, in the
-/// archive.
+/// The kinds of problems that leave something out of the archive, or make it wrong there.
 const LOSSES: [&str; 3] = ["unreadable", "shrank", "replaced"];
 
-/// How many places of its sources a backup has not, or not right. A record from before that was
-/// counted lists problems: where more are counted than listed, and all of those are losses, so
-/// are the others.
+/// The number of source paths that are missing or wrong in the archive.
+///
+/// Older records have no `loss_count`. Their list of problems is cut and has the losses first: if
+/// it holds nothing but losses, the problems cut off count as losses too.
 #[must_use]
 pub fn count(backup: &Backup) -> u64 {
     let metadata = &backup.backup_metadata;

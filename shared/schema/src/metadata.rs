@@ -1,81 +1,98 @@
-//! The metadata of a record: the keys that mean something to bk, with who writes them and whether
-//! an archive is believed what it tells of them, and facts of their own as people write them:
-//! `KEY=VALUE`, JSON where it can be.
+//! The metadata of a record: the keys that bk reserves, who writes each, whether its value is
+//! trusted when it comes from an archive; and the pairs that users add, `KEY=VALUE` with JSON
+//! values where possible.
 //!
 //! Knows no record and no archive.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Map, Value};
 
-/// A key of bk's own. No other key of an adopted archive has a meaning to bk.
+use crate::invalid::invalid;
+
+/// A reserved key. No other key of an adopted archive has a meaning to bk.
 #[derive(Debug)]
 pub struct Key {
-    /// As it stands in the metadata.
+    /// The key in the JSON object.
     pub name: &'static str,
     /// The program that writes it.
     pub writer: &'static str,
-    /// When it is.
-    pub told: Told,
-    /// Whether a value is of its type.
-    is_one: fn(&Value) -> bool,
+    /// When it is written.
+    pub written: Written,
+    /// Whether a value has the right type.
+    is_valid: fn(&Value) -> bool,
 }
 
 /// When a key is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// Before the archive is begun, so that the archive tells it too.
+pub enum Written {
+    /// Before the archive is begun, so that the archive carries it too.
     AtBirth,
-    /// The same, and given in the request of the backup.
+    /// The same, and the request of a backup may give it.
     InRequest,
-    /// Later: what an archive tells of it is not believed.
+    /// Later: a value that an archive carries is not trusted.
     Later,
 }
 
 const fn key(
     name: &'static str,
     writer: &'static str,
-    told: Told,
-    is_one: fn(&Value) -> bool,
+    written: Written,
+    is_valid: fn(&Value) -> bool,
 ) -> Key {
     Key {
         name,
         writer,
-        told,
-        is_one,
+        written,
+        is_valid,
     }
 }
 
-/// Every key of bk's own; bk-record(5) has the same table.
+/// Every reserved key; bk-record(5) has the same table.
 pub const KEYS: &[Key] = &[
-    key("sources", "bk-create", Told::AtBirth, are_paths),
-    key("sources_base64", "bk-create", Told::AtBirth, are_texts),
-    key("source_entries", "bk-create", Told::AtBirth, are_texts),
-    key("excludes", "bk-create", Told::AtBirth, are_texts),
-    key("unmatched_excludes", "bk-create", Told::AtBirth, are_texts),
-    key("unseen_attributes", "bk-create", Told::AtBirth, are_texts),
+    key("sources", "bk-create", Written::AtBirth, are_paths),
+    key("sources_base64", "bk-create", Written::AtBirth, are_texts),
+    key("source_entries", "bk-create", Written::AtBirth, are_texts),
+    key("excludes", "bk-create", Written::AtBirth, are_texts),
+    key(
+        "unmatched_excludes",
+        "bk-create",
+        Written::AtBirth,
+        are_texts,
+    ),
+    key(
+        "unseen_attributes",
+        "bk-create",
+        Written::AtBirth,
+        are_texts,
+    ),
     key(
         "stdin_filename",
         "bk-create",
-        Told::AtBirth,
+        Written::AtBirth,
         Value::is_string,
     ),
-    key("command", "bk-create", Told::AtBirth, Value::is_string),
-    key("host", "bk-create", Told::AtBirth, Value::is_string),
-    key("job", "bk-auto", Told::InRequest, Value::is_string),
-    key("content_bytes", "bk-create", Told::Later, Value::is_u64),
-    key("problems", "bk-create", Told::Later, Value::is_array),
-    key("problem_count", "bk-create", Told::Later, Value::is_u64),
-    key("loss_count", "bk-create", Told::Later, Value::is_u64),
-    key("failure", "bk-create", Told::Later, Value::is_string),
-    key("damaged", "bk-adopt", Told::Later, Value::is_string),
-    key("archive_notes", "bk-adopt", Told::Later, are_texts),
-    key("moving", "bk-mv", Told::Later, Value::is_object),
-    key("last_verified", "bk-verify", Told::Later, Value::is_object),
-    key("last_checks", "bk-verify", Told::Later, Value::is_object),
+    key("command", "bk-create", Written::AtBirth, Value::is_string),
+    key("host", "bk-create", Written::AtBirth, Value::is_string),
+    key("job", "bk-auto", Written::InRequest, Value::is_string),
+    key("content_bytes", "bk-create", Written::Later, Value::is_u64),
+    key("problems", "bk-create", Written::Later, Value::is_array),
+    key("problem_count", "bk-create", Written::Later, Value::is_u64),
+    key("loss_count", "bk-create", Written::Later, Value::is_u64),
+    key("failure", "bk-create", Written::Later, Value::is_string),
+    key("damaged", "bk-adopt", Written::Later, Value::is_string),
+    key("archive_notes", "bk-adopt", Written::Later, are_texts),
+    key("moving", "bk-mv", Written::Later, Value::is_object),
+    key(
+        "last_verified",
+        "bk-verify",
+        Written::Later,
+        Value::is_object,
+    ),
+    key("last_checks", "bk-verify", Written::Later, Value::is_object),
     key(
         "last_restored_test",
         "bk-restore",
-        Told::Later,
+        Written::Later,
         Value::is_object,
     ),
 ];
@@ -85,42 +102,42 @@ fn are_texts(value: &Value) -> bool {
     all.is_some_and(|all| all.iter().all(Value::is_string))
 }
 
-/// Paths, or what came through a pipe.
+/// Absolute paths, or `stdin:NAME`.
 fn are_paths(value: &Value) -> bool {
     let is_source = |text: &str| text.starts_with('/') || text.starts_with("stdin:");
     let is_path = |it: &Value| it.as_str().is_some_and(is_source);
     value.as_array().is_some_and(|all| all.iter().all(is_path))
 }
 
-fn own(name: &str) -> Option<&'static Key> {
+fn reserved(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// What is believed of the metadata that an archive tells: people's own facts, and of bk's own
-/// those of the birth that are of their type.
+/// The part of an archive's metadata that is trusted: all keys of users, and of the reserved ones
+/// those that are written before the archive and have the right type.
 #[must_use]
-pub fn believed(mut told: Map<String, Value>) -> Map<String, Value> {
-    told.retain(|name, value| {
-        own(name).is_none_or(|key| key.told != Told::Later && (key.is_one)(value))
+pub fn trusted(mut metadata: Map<String, Value>) -> Map<String, Value> {
+    metadata.retain(|name, value| {
+        reserved(name).is_none_or(|key| key.written != Written::Later && (key.is_valid)(value))
     });
-    told
+    metadata
 }
 
-/// The key and the text of a pair.
+/// Splits `KEY=VALUE`.
 ///
 /// # Errors
-/// What is no pair, or has a key that nobody may set.
+/// A missing `=`, and the rules of [`check_key`].
 pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
     let (key, text) = pair
         .split_once('=')
-        .with_context(|| format!("'{pair}' is not KEY=VALUE"))?;
+        .ok_or_else(|| invalid("metadata", pair, "KEY=VALUE"))?;
     check_key(key)?;
     Ok((key, text))
 }
 
-/// The value that a text means: JSON where printing that gives the same text again, else the text
-/// itself. `1.10` is a version and no number, which would come out as `1.1`; so is one with more
-/// digits than a number keeps, and `[1, 2]` has a blank that would not come out.
+/// The value of a text: JSON if printing it gives the same text again, else the text itself.
+/// `1.10` stays a text, as the number would be printed as `1.1`; so does a number with more digits
+/// than it can store, and `[1, 2]` with its blank.
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
@@ -129,13 +146,15 @@ pub fn parse_value(text: &str) -> Value {
     }
 }
 
+/// Whether users may set a key.
+///
 /// # Errors
-/// A key that nobody may set.
+/// An empty key, and a reserved one.
 pub fn check_key(key: &str) -> Result<()> {
-    ensure!(!key.is_empty(), "a key of the metadata cannot be empty");
+    ensure!(!key.is_empty(), "a metadata key cannot be empty");
     ensure!(
-        own(key).is_none_or(|own| own.told == Told::InRequest),
-        "the key '{key}' of the metadata is bk's own"
+        reserved(key).is_none_or(|it| it.written == Written::InRequest),
+        "the metadata key '{key}' is reserved: use another"
     );
     Ok(())
 }
@@ -187,7 +206,7 @@ mod tests {
             let Value::Object(metadata) = metadata else {
                 return Value::Null;
             };
-            Value::Object(believed(metadata))
+            Value::Object(trusted(metadata))
         };
         let good = serde_json::json!({
             "sources": ["/a", "/b"], "source_entries": ["a", "b"], "excludes": [], "host": "h",
@@ -199,7 +218,7 @@ mod tests {
             "sources_base64": {}, "unmatched_excludes": [1], "unseen_attributes": 1,
             "stdin_filename": [], "command": ["rm"],
         });
-        let is_later = |key: &&Key| key.told == Told::Later;
+        let is_later = |key: &&Key| key.written == Written::Later;
         for key in KEYS.iter().filter(is_later) {
             let values = [
                 1.into(),
@@ -207,7 +226,7 @@ mod tests {
                 serde_json::json!({}),
                 serde_json::json!([]),
             ];
-            bad[key.name] = values.into_iter().find(|it| (key.is_one)(it)).unwrap();
+            bad[key.name] = values.into_iter().find(|it| (key.is_valid)(it)).unwrap();
         }
         assert_eq!(bad["moving"], serde_json::json!({}));
         assert_eq!(bad.as_object().unwrap().len(), KEYS.len());
@@ -225,9 +244,9 @@ mod tests {
         let rows = table.split("\n.El").next().unwrap().lines();
         let rows: Vec<_> = rows.filter_map(|it| it.strip_prefix(".It Cm ")).collect();
         let in_table = |key: &Key| {
-            let told = match key.told {
-                Told::AtBirth | Told::InRequest => "yes",
-                Told::Later => "no",
+            let told = match key.written {
+                Written::AtBirth | Written::InRequest => "yes",
+                Written::Later => "no",
             };
             format!("{} Ta {} Ta {told}", key.name, key.writer)
         };

@@ -1,7 +1,7 @@
-//! The move that a record is on, as its metadata tells it while its status is `moving`.
+//! The other end of a move, stored in the metadata while the status is `moving`.
 //!
-//! bk-mv writes it; recovery reads it after a crash, and who opens an archive meanwhile. Knows
-//! no file.
+//! bk-mv writes it. Recovery reads it after a crash, and so does whoever opens an archive
+//! meanwhile. Knows no file.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,36 +9,35 @@ use crate::record::{Backup, Status};
 
 const KEY: &str = "moving";
 
-/// The other end of a move. The record's own path is where the archive surely is.
+/// The other end of a move. The path of the record itself is always valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Move {
-    /// It is on its way there, and may be there already.
+    /// The archive is being moved there, and may have arrived.
     To(String),
-    /// It has arrived; what is still there is to be removed.
+    /// The archive has arrived from there; the old file is to be removed.
     From(String),
 }
 
 impl Move {
-    /// That of a record; `None` where it is on none, whatever its metadata tells, or where that
-    /// cannot be told.
+    /// The move of a record; `None` unless its status is `moving` and its metadata is valid.
     #[must_use]
     pub fn of(backup: &Backup) -> Option<Self> {
         let is_moving = backup.status == Status::Moving;
         Self::deserialize(backup.backup_metadata.get(KEY).filter(|_| is_moving)?).ok()
     }
 
-    /// Puts it into a record.
+    /// Stores the move in a record.
     ///
     /// # Errors
-    /// None that a value of this type can bring about.
+    /// Only what serde_json cannot serialize.
     pub fn put(&self, backup: &mut Backup) -> anyhow::Result<()> {
         let value = serde_json::to_value(self)?;
         backup.backup_metadata.insert(KEY.into(), value);
         Ok(())
     }
 
-    /// Takes it out of a record, whose move is over.
+    /// Removes the move from a record.
     pub fn end(backup: &mut Backup) {
         backup.backup_metadata.shift_remove(KEY);
     }

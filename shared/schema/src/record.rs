@@ -1,11 +1,13 @@
-//! The record of one backup: the one type that is serialised, and the rules it must keep.
+//! The record of one backup: the type that is serialised, and the rules it must keep.
 //!
 //! Knows no SQL and no command line. Key names and types are a contract: they only grow.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::invalid::{invalid, parse_choice};
 
 /// Longest name in bytes: `NAME.tar.gz.partial` must be a file name of at most 255.
 pub const NAME_MAX_BYTES: usize = 200;
@@ -19,7 +21,7 @@ pub struct Backup {
     pub backup_name: String,
     /// Why it was made.
     pub backup_type: BackupType,
-    /// Where it is in its life.
+    /// What state it is in.
     pub status: Status,
     /// Version of what was backed up.
     pub source_version: Option<String>,
@@ -33,15 +35,15 @@ pub struct Backup {
     pub compression_type: String,
     /// SHA-256 of the archive in lower-case hex; null until it is completed.
     pub backup_hash: Option<String>,
-    /// For people.
+    /// A note of the user.
     pub description: Option<String>,
     /// A JSON object.
     pub backup_metadata: Map<String, Value>,
     /// Whether removal is refused.
     pub protected: bool,
-    /// When it was begun.
+    /// When the run that made it began.
     pub created_at: Timestamp,
-    /// When it may go.
+    /// From when on it may be removed.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -57,45 +59,47 @@ pub enum BackupType {
     Automatic,
 }
 
-/// Where a backup is in its life.
+/// What state a backup is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The archive is being written.
     Creating,
-    /// The archive is whole.
+    /// The archive is complete.
     Completed,
-    /// There is no whole archive.
+    /// There is no complete archive.
     Failed,
-    /// The archive is on its way to another directory.
+    /// The archive is being moved to another directory.
     Moving,
     /// The archive is being removed.
     Deleting,
 }
 
 impl BackupType {
-    /// Every type, by the name that it has in a line.
+    /// Every type with its name in JSON.
     pub const ALL: [(&'static str, Self); 3] = [
         ("manual", Self::Manual),
         ("pre-upgrade", Self::PreUpgrade),
         ("automatic", Self::Automatic),
     ];
 
-    /// The name that it has in a line.
+    /// Its name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
 
+    /// Parses the name that it has in JSON.
+    ///
     /// # Errors
     /// An unknown name; the message lists the known ones.
     pub fn parse(text: &str) -> Result<Self> {
-        parse_in(&Self::ALL, text, "type")
+        parse_choice(&Self::ALL, text, "type")
     }
 }
 
 impl Status {
-    /// Every status, by the name that it has in a line.
+    /// Every status with its name in JSON.
     pub const ALL: [(&'static str, Self); 5] = [
         ("creating", Self::Creating),
         ("completed", Self::Completed),
@@ -104,14 +108,14 @@ impl Status {
         ("deleting", Self::Deleting),
     ];
 
-    /// The name that it has in a line.
+    /// Its name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
 
-    /// Why a backup has no archive that may be read, moved, removed or changed now; `None` where it
-    /// is completed.
+    /// Why the archive of a backup cannot be read, moved, removed or changed now; `None` if it is
+    /// completed.
     #[must_use]
     pub fn obstacle(self) -> Option<&'static str> {
         match self {
@@ -123,10 +127,12 @@ impl Status {
         }
     }
 
+    /// Parses the name that it has in JSON.
+    ///
     /// # Errors
     /// An unknown name; the message lists the known ones.
     pub fn parse(text: &str) -> Result<Self> {
-        parse_in(&Self::ALL, text, "status")
+        parse_choice(&Self::ALL, text, "status")
     }
 }
 
@@ -136,46 +142,24 @@ fn name_in<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'stati
         .map_or("", |(name, _)| name)
 }
 
-/// The value of a name, out of all that there are.
-///
-/// # Errors
-/// An unknown name; the message lists the known ones.
-pub fn parse_in<T: Copy>(all: &[(&'static str, T)], text: &str, what: &str) -> Result<T> {
-    if let Some((_, value)) = all.iter().find(|(name, _)| *name == text) {
-        return Ok(*value);
-    }
-    let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-    bail!(
-        "'{}' is no {what}: it is one of {}",
-        text.escape_debug(),
-        names.join(", ")
-    )
-}
-
-/// The rules of a name: it is a file name, and can be told from an id and from a flag.
+/// Checks a name: it must be a file name that is neither taken for an id nor for a flag.
 ///
 /// # Errors
 /// The rule that it breaks.
 pub fn check_name(name: &str) -> Result<()> {
-    let shown = name.escape_debug();
     ensure!(!name.is_empty(), "a name cannot be empty");
-    ensure!(
-        name.len() <= NAME_MAX_BYTES,
-        "the name '{shown}' is longer than {NAME_MAX_BYTES} bytes"
-    );
-    ensure!(
-        !name.contains('/') && !name.chars().any(char::is_control),
-        "the name '{shown}' holds a slash or a control character"
-    );
-    ensure!(
-        !name.starts_with(['.', '-']),
-        "the name '{shown}' begins with a dot or a dash"
-    );
-    ensure!(
-        !name.bytes().all(|b| b.is_ascii_digit()),
-        "the name '{shown}' is a number, which would be taken for an id"
-    );
-    Ok(())
+    let accepted = if name.len() > NAME_MAX_BYTES {
+        "at most 200 bytes"
+    } else if name.contains('/') || name.chars().any(char::is_control) {
+        "no slash and no control character"
+    } else if name.starts_with(['.', '-']) {
+        "another first character than a dot or a dash"
+    } else if name.bytes().all(|b| b.is_ascii_digit()) {
+        "more than digits, which are an id"
+    } else {
+        return Ok(());
+    };
+    Err(invalid("name", name, accepted))
 }
 
 impl Backup {
@@ -198,7 +182,7 @@ impl Backup {
         "expires_at",
     ];
 
-    /// The rules of the record, held on its way into the catalog and out of it.
+    /// Checks the rules of a record. The catalog calls it on every write and every read.
     ///
     /// # Errors
     /// The first rule that it breaks.

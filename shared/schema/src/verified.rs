@@ -1,4 +1,4 @@
-//! When and how the archive of a record was last verified, as its metadata tells it.
+//! When and how the archive of a record was last verified, from its metadata.
 //!
 //! bk-verify writes it, other programs read it. Knows no archive.
 
@@ -9,48 +9,48 @@ use serde_json::Value;
 use crate::clock;
 use crate::record::Backup;
 
-/// Its key in the metadata.
+/// The metadata key of [`LastVerified`].
 const KEY: &str = "last_verified";
-/// The time of the last verification at each level, so that a quick one does not hide when the
-/// last deep one was.
+/// The metadata key for the time of the last verification at each level: a quick one must not
+/// hide when the last deep one was.
 const LEVELS_KEY: &str = "last_checks";
-/// How an archive was damaged when it was adopted all the same.
+/// The metadata key for the damage that an archive had when it was adopted.
 pub const DAMAGED: &str = "damaged";
 
 /// The levels of a verification, each more thorough than the one before.
 pub static LEVELS: [&str; 3] = ["quick", "sha256", "deep"];
 
-/// The verification of an archive that tells most of it: see [`LastVerified::put`].
+/// The most significant verification of an archive: see [`LastVerified::put`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastVerified {
     /// When.
     pub at: Timestamp,
-    /// How thoroughly: `quick`, `sha256` or `deep`.
+    /// One of [`LEVELS`].
     pub level: String,
-    /// Whether nothing was wrong.
+    /// Whether it passed.
     pub ok: bool,
 }
 
 impl LastVerified {
-    /// That of a record; `None` where it never was, or where that cannot be told.
+    /// The last verification of a record; `None` if there was none or the metadata is invalid.
     #[must_use]
     pub fn of(backup: &Backup) -> Option<Self> {
         let value = backup.backup_metadata.get(KEY)?;
         Self::deserialize(value).ok()
     }
 
-    /// When an archive was proved whole, if it was and nothing was found wrong since, as far as
-    /// that time can be believed. That it is there and as large as it was, which is all that a
-    /// quick verification sees, proves nothing.
+    /// When an archive last passed an `sha256` or `deep` verification and has not failed since. A
+    /// `quick` one, which sees presence and size only, does not count, nor does a time in the
+    /// future.
     #[must_use]
-    pub fn proved_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
-        let is_proof = |last: &Self| last.ok && last.rank() > 0;
-        let last = Self::of(backup).filter(is_proof)?;
-        (!clock::is_to_come(last.at, now)).then_some(last.at)
+    pub fn verified_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
+        let is_pass = |last: &Self| last.ok && last.rank() > 0;
+        let last = Self::of(backup).filter(is_pass)?;
+        (!clock::is_in_future(last.at, now)).then_some(last.at)
     }
 
-    /// Whether an archive is known to be bad: by its last verification, or since it was adopted,
-    /// which only a look at all that is inside can take back.
+    /// Whether an archive is known to be bad: it failed its last verification, or it was damaged
+    /// when it was adopted and has not passed a `deep` one since.
     #[must_use]
     pub fn is_bad(backup: &Backup) -> bool {
         let was_damaged = backup.backup_metadata.contains_key(DAMAGED);
@@ -59,27 +59,27 @@ impl LastVerified {
         last.map_or(was_damaged, |it| !it.ok || (was_damaged && !is_deep(&it)))
     }
 
-    /// When a record was last verified at one of these levels, whatever came of it, as far as
-    /// that time can be believed.
+    /// When a record was last verified at one of these levels, passed or failed; times in the
+    /// future do not count.
     #[must_use]
-    pub fn time_at(backup: &Backup, levels: &[&str], now: Timestamp) -> Option<Timestamp> {
+    pub fn checked_at(backup: &Backup, levels: &[&str], now: Timestamp) -> Option<Timestamp> {
         let newest = Self::of(backup).filter(|last| levels.contains(&last.level.as_str()));
         let times = backup.backup_metadata.get(LEVELS_KEY);
         let time = |level: &&str| times?.get(level)?.as_str()?.parse().ok();
         let all = levels.iter().filter_map(time);
         let all = all.chain(newest.map(|last| last.at));
-        all.filter(|at| !clock::is_to_come(*at, now)).max()
+        all.filter(|at| !clock::is_in_future(*at, now)).max()
     }
 
-    /// Of an unknown level, as a quick one.
+    /// Position in [`LEVELS`]; an unknown level counts as `quick`.
     fn rank(&self) -> usize {
         let known = LEVELS.iter().position(|level| *level == self.level);
         known.unwrap_or(0)
     }
 
-    /// Whether it tells more than an earlier one. What was found wrong, only a verification that
-    /// is as thorough can take back, and a quick one never can; nor does a quick one that passes
-    /// hide when the archive was proved.
+    /// Whether this result replaces an earlier one. A failure is only replaced by a result that is
+    /// as thorough, and never by a `quick` pass. A `quick` pass does not replace a thorough one
+    /// either.
     fn replaces(&self, earlier: &Self) -> bool {
         let (rank, earlier_rank) = (self.rank(), earlier.rank());
         match (earlier.ok, self.ok) {
@@ -90,10 +90,10 @@ impl LastVerified {
         }
     }
 
-    /// Puts it into a record: its time, and itself where it tells more than what is there.
+    /// Stores it in a record: always its time, itself only if it replaces the earlier result.
     ///
     /// # Errors
-    /// None that a value of this type can bring about.
+    /// Only what serde_json cannot serialize.
     pub fn put(&self, backup: &mut Backup) -> anyhow::Result<()> {
         let is_newest = Self::of(backup).is_none_or(|earlier| self.replaces(&earlier));
         let metadata = &mut backup.backup_metadata;

@@ -1,21 +1,21 @@
-//! Characters that play tricks on a terminal or on whoever reads it, and what is shown in their
-//! place.
+//! Escapes control characters, which a terminal would obey, and those that change the direction of
+//! text.
 //!
 //! Knows neither tables nor lines.
 
-/// Whether it moves the cursor, begins a sequence of commands, breaks the line or turns round what
-/// stands after it.
+/// Whether it is a control character, a line break or a mark that changes the direction of text
+/// (Unicode, bidirectional formatting characters).
 #[must_use]
 pub(crate) fn is_hidden(c: char) -> bool {
     let is_break = matches!(c, '\u{2028}' | '\u{2029}');
-    let is_turn = matches!(
+    let is_direction = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    c.is_control() || is_break || is_turn
+    c.is_control() || is_break || is_direction
 }
 
-/// Text without such characters: they are written as escapes.
+/// The text with such characters written as escapes.
 #[must_use]
 pub fn visible(text: &str) -> String {
     if !text.chars().any(is_hidden) {

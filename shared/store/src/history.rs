@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::{BadEntry, Entry};
+use bk_schema::event::{DamagedRow, LedgerRow};
 use bk_schema::lines::Identity;
 use duckdb::types::Value;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// Those of the query; a bad row is none.
-    pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<Entry, BadEntry>>> {
+    pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<LedgerRow, DamagedRow>>> {
         let (condition, values) = wanted.condition();
         let limit = wanted.limit.map_or(String::new(), |count| {
             format!("ORDER BY id DESC LIMIT {count}")
@@ -63,7 +63,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As [`Session::events`].
-    pub fn last_events(&self, event: &str) -> Result<Vec<Entry>> {
+    pub fn last_events(&self, event: &str) -> Result<Vec<LedgerRow>> {
         // The beginning of an object whose first value is a string, which is JSON's own.
         let about = r#"regexp_extract(details, '^\{"[a-z]+":"(?:[^"\\]|\\.)*"')"#;
         let from = format!(
@@ -74,7 +74,11 @@ impl Session<'_> {
         Ok(entries.into_iter().flatten().collect())
     }
 
-    fn entries(&self, from: &str, values: Vec<Value>) -> Result<Vec<Result<Entry, BadEntry>>> {
+    fn entries(
+        &self,
+        from: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Result<LedgerRow, DamagedRow>>> {
         let sql = format!(
             "SELECT id, epoch_us(happened_at), program, backup_id, backup_name, event, outcome, details \
              FROM {from}"
@@ -83,7 +87,7 @@ impl Session<'_> {
         let mut rows = statement.query(duckdb::params_from_iter(values))?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            entries.push(entry_from(row).map_err(|error| BadEntry {
+            entries.push(entry_from(row).map_err(|error| DamagedRow {
                 id: row.get(0).unwrap_or_default(),
                 reason: format!("{error:#}"),
             }));
@@ -162,9 +166,9 @@ impl Session<'_> {
 }
 
 /// The entry that a row holds.
-fn entry_from(row: &duckdb::Row<'_>) -> Result<Entry> {
+fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
     let details: String = row.get(7)?;
-    Ok(Entry {
+    Ok(LedgerRow {
         id: row.get(0)?,
         // DuckDB's infinity has no microseconds.
         happened_at: row

@@ -118,14 +118,14 @@ impl Session<'_> {
     pub fn clock_jump(&self, now: Timestamp) -> Result<Option<Jump>> {
         let gap_days = self.clock_gap_days()?;
         let day_ago = now.checked_sub(clock::DAY).unwrap_or(Timestamp::MIN);
-        let rounds = self.rounds()?.map(|it| it.believed);
-        let rounds = rounds.filter(|it| !clock::is_to_come(*it, now));
+        let rounds = self.rounds()?.map(|it| it.trusted);
+        let rounds = rounds.filter(|it| !clock::is_in_future(*it, now));
         if rounds.is_some_and(|it| it > day_ago) {
             return Ok(None);
         }
         let before = self.newest_event(day_ago)?.max(rounds);
         let after = day_ago + SignedDuration::from_micros(1);
-        let first = self.event_time("min", after, clock::latest(now))?;
+        let first = self.event_time("min", after, clock::latest_plausible(now))?;
         let first = first.map_or(now, |it| it.min(now));
         Ok(before.and_then(|before| Jump::between(before, first, gap_days)))
     }

@@ -239,8 +239,8 @@ proptest! {
         policy.allow_empty = false;
         let gone = removed(&all, &policy, &free);
         let is_there = |it: &&Stored| {
-            let is_to_come = clock::is_to_come(it.backup.created_at, now());
-            it.backup.status == Status::Completed && it.archive.is_some() && !is_to_come
+            let is_in_future = clock::is_in_future(it.backup.created_at, now());
+            it.backup.status == Status::Completed && it.archive.is_some() && !is_in_future
         };
         let mut newest = BTreeMap::new();
         for it in all.iter().filter(is_there) {
@@ -265,7 +265,7 @@ proptest! {
         policy.caps.free_bytes = None;
         // A missing archive is no weight, nor is one of unknown age.
         let weighs = |it: &Stored| {
-            it.archive.is_some() && !clock::is_to_come(it.backup.created_at, now())
+            it.archive.is_some() && !clock::is_in_future(it.backup.created_at, now())
         };
         let all: Vec<_> = all.into_iter().filter(weighs).collect();
         let verdict = judge(&all, &policy, &free, now());
@@ -297,7 +297,7 @@ proptest! {
         // What is free is what it is.
         policy.caps.free_bytes = None;
         free.clear();
-        let is_past = |it: &Stored| !clock::is_to_come(it.backup.created_at, now());
+        let is_past = |it: &Stored| !clock::is_in_future(it.backup.created_at, now());
         let past: Vec<_> = all.iter().filter(|it| is_past(it)).cloned().collect();
         let gone = removed(&all, &policy, &free);
         let of_past: BTreeSet<_> = past.iter().map(|it| it.backup.id).filter(|id| gone.contains(id)).collect();

@@ -154,7 +154,7 @@ impl AclEntry {
     /// `TAG:WHO:PERMISSIONS`; bsdtar and star put the number behind the name of a user or group,
     /// Solaris leaves out the second field where it is empty.
     fn parse(text: &[u8], ids: &Ids) -> Result<Self> {
-        let malformed = || format!("'{}' is no entry of an ACL", shown(text));
+        let malformed = || format!("'{}' is not an entry of an ACL", shown(text));
         // A fifth field is one too many.
         let fields = text.splitn(5, |byte| *byte == b':');
         let fields: Vec<_> = fields.map(<[u8]>::trim_ascii).collect();
@@ -200,11 +200,11 @@ fn id(who: &[u8], number: Option<&[u8]>, ids: &HashMap<Vec<u8>, u32>, what: &str
         let id = text.and_then(|text| text.parse().ok());
         return id
             .filter(|id| *id != NO_ID)
-            .with_context(|| format!("'{}' is no number of a {what}", shown(told)));
+            .with_context(|| format!("'{}' is not the id of a {what}", shown(told)));
     }
     let name = unescaped(who);
     let id = ids.get(&name).copied();
-    id.with_context(|| format!("this machine knows no {what} '{}'", shown(&name)))
+    id.with_context(|| format!("unknown {what} '{}'", shown(&name)))
 }
 
 /// libacl writes what would part fields or entries as `\` and three octal digits, and `\` twice.
@@ -302,32 +302,32 @@ mod tests {
     fn what_is_no_acl_is_refused_with_a_reason() {
         let long = "x".repeat(SHOWN_BYTES);
         for (entry, reason) in [
-            ("nonsense", "'nonsense' is no entry of an ACL"),
-            ("user:rwx", "'user:rwx' is no entry of an ACL"),
-            ("owner::rwx", "'owner::rwx' is no entry of an ACL"),
-            ("mask:lisa:rwx", "'mask:lisa:rwx' is no entry of an ACL"),
-            ("user::rwx:7", "'user::rwx:7' is no entry of an ACL"),
-            ("other::", "'other::' is no entry of an ACL"),
-            ("other::rwxr", "'other::rwxr' is no entry of an ACL"),
-            ("other::7", "'other::7' is no entry of an ACL"),
-            ("user:7:r:7:7", "'user:7:r:7:7' is no entry of an ACL"),
+            ("nonsense", "'nonsense' is not an entry of an ACL"),
+            ("user:rwx", "'user:rwx' is not an entry of an ACL"),
+            ("owner::rwx", "'owner::rwx' is not an entry of an ACL"),
+            ("mask:lisa:rwx", "'mask:lisa:rwx' is not an entry of an ACL"),
+            ("user::rwx:7", "'user::rwx:7' is not an entry of an ACL"),
+            ("other::", "'other::' is not an entry of an ACL"),
+            ("other::rwxr", "'other::rwxr' is not an entry of an ACL"),
+            ("other::7", "'other::7' is not an entry of an ACL"),
+            ("user:7:r:7:7", "'user:7:r:7:7' is not an entry of an ACL"),
             (
                 "user:\u{e9}\0:q",
-                "'user:\\xc3\\xa9\\x00:q' is no entry of an ACL",
+                "'user:\\xc3\\xa9\\x00:q' is not an entry of an ACL",
             ),
             (
                 &format!("{long}:{long}"),
-                &format!("'{long}...' is no entry of an ACL"),
+                &format!("'{long}...' is not an entry of an ACL"),
             ),
-            ("user:toolies:r", "this machine knows no user 'toolies'"),
-            ("group:lisa:r", "this machine knows no group 'lisa'"),
-            ("user:lisa:r:x", "'x' is no number of a user"),
-            ("user:lisa:r:-1", "'-1' is no number of a user"),
-            ("user:lisa:r:", "'' is no number of a user"),
-            ("user:4294967295:r", "'4294967295' is no number of a user"),
+            ("user:toolies:r", "unknown user 'toolies'"),
+            ("group:lisa:r", "unknown group 'lisa'"),
+            ("user:lisa:r:x", "'x' is not the id of a user"),
+            ("user:lisa:r:-1", "'-1' is not the id of a user"),
+            ("user:lisa:r:", "'' is not the id of a user"),
+            ("user:4294967295:r", "'4294967295' is not the id of a user"),
             (
                 "group:99999999999:r",
-                "'99999999999' is no number of a group",
+                "'99999999999' is not the id of a group",
             ),
             ("user:7:r,m::r,user:lisa:w", "it has an entry twice"),
             ("other::r", "it has an entry twice"),

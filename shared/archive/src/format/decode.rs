@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
 use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
 use crate::format::notes::{Notes, Oddity};
-use crate::format::pax::{Records, Told};
-use crate::restore::names::plain;
+use crate::format::pax::{Extended, Records};
+use crate::restore::names::normalize;
 
 /// A longer name is refused: the archive may be hostile.
 pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub(crate) fn begins_entry(piece: &[u8]) -> bool {
 /// The sum of a header's bytes, its own field taken as spaces; some old programs added signed
 /// bytes.
 pub(crate) fn check_sum(block: &Block) -> Result<()> {
-    let told = number(&block[148..156]).context("it is no tar header")?;
+    let stated = number(&block[148..156]).context("it is not a tar header")?;
     let bytes = || {
         let field = 148..156;
         let plain = block.iter().enumerate();
@@ -60,8 +60,8 @@ pub(crate) fn check_sum(block: &Block) -> Result<()> {
     let unsigned: i64 = bytes().map(i64::from).sum();
     let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
     ensure!(
-        told == unsigned || told == signed,
-        "it is no tar header: its checksum is wrong"
+        stated == unsigned || stated == signed,
+        "it is not a tar header: its checksum is wrong"
     );
     Ok(())
 }
@@ -70,8 +70,8 @@ pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-pub(crate) fn name_of(block: &Block, told: Told<'_>, before: &Before) -> Vec<u8> {
-    let path = told.last("GNU.sparse.name").or(told.last("path"));
+pub(crate) fn name_of(block: &Block, extended: Extended<'_>, before: &Before) -> Vec<u8> {
+    let path = extended.last("GNU.sparse.name").or(extended.last("path"));
     match (path, &before.name) {
         (Some(path), _) => path.to_vec(),
         (None, Some(path)) => path.clone(),
@@ -86,14 +86,14 @@ pub(crate) fn name_of(block: &Block, told: Told<'_>, before: &Before) -> Vec<u8>
     }
 }
 
-fn link_of(block: &Block, told: Told<'_>, before: &Before) -> Result<Vec<u8>> {
-    let link = told.last("linkpath").or(before.link.as_deref());
+fn link_of(block: &Block, extended: Extended<'_>, before: &Before) -> Result<Vec<u8>> {
+    let link = extended.last("linkpath").or(before.link.as_deref());
     let link = link.unwrap_or_else(|| until_nul(&block[157..257]));
-    ensure!(!link.is_empty(), "it leads nowhere");
-    ensure!(!link.contains(&0), "what it leads to holds a NUL");
+    ensure!(!link.is_empty(), "its link target is empty");
+    ensure!(!link.contains(&0), "its link target contains a NUL");
     ensure!(
         link.len() <= NAME_MAX_BYTES,
-        "what it leads to is longer than {NAME_MAX_BYTES} bytes"
+        "its link target is longer than {NAME_MAX_BYTES} bytes"
     );
     Ok(link.to_vec())
 }
@@ -102,7 +102,7 @@ fn link_of(block: &Block, told: Told<'_>, before: &Before) -> Result<Vec<u8>> {
 /// What no file system takes as a name.
 pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     ensure!(!name.is_empty(), "its name is empty");
-    ensure!(!name.contains(&0), "its name holds a NUL");
+    ensure!(!name.contains(&0), "its name contains a NUL");
     ensure!(
         name.len() <= NAME_MAX_BYTES,
         "its name is longer than {NAME_MAX_BYTES} bytes"
@@ -119,34 +119,34 @@ pub(crate) fn trimmed(mut path: Vec<u8>) -> Vec<u8> {
 }
 
 /// A number from the records where they tell one, else from the header.
-fn told_number(told: Told<'_>, keyword: &str, field: &[u8]) -> Result<i64> {
-    match told.last(keyword) {
+fn stated_number(extended: Extended<'_>, keyword: &str, field: &[u8]) -> Result<i64> {
+    match extended.last(keyword) {
         None => number(field),
         Some(value) => {
             let text = str::from_utf8(value).ok();
-            let told = text.and_then(|text| text.parse().ok());
-            told.with_context(|| format!("the {keyword} of an extended header is no number"))
+            let number = text.and_then(|text| text.parse().ok());
+            number.with_context(|| format!("the {keyword} of an extended header is not a number"))
         }
     }
 }
 
-pub(crate) fn size_of(block: &Block, told: Told<'_>) -> Result<u64> {
-    let size = told_number(told, "size", &block[124..136])?;
+pub(crate) fn size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
+    let size = stated_number(extended, "size", &block[124..136])?;
     u64::try_from(size).ok().context("a size is negative")
 }
 
-pub(crate) fn real_size_of(block: &Block, told: Told<'_>) -> Result<u64> {
+pub(crate) fn real_size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
     let keyword = ["GNU.sparse.realsize", "GNU.sparse.size"]
         .into_iter()
-        .find(|keyword| told.last(keyword).is_some());
-    let size = told_number(told, keyword.unwrap_or_default(), &block[483..495])?;
+        .find(|keyword| extended.last(keyword).is_some());
+    let size = stated_number(extended, keyword.unwrap_or_default(), &block[483..495])?;
     u64::try_from(size).ok().context("a size is negative")
 }
 
-fn device_of(block: &Block, told: Told<'_>) -> Result<Kind> {
+fn device_of(block: &Block, extended: Extended<'_>) -> Result<Kind> {
     let part = |keyword, field| {
-        let told = told_number(told, keyword, field)?;
-        u32::try_from(told)
+        let number = stated_number(extended, keyword, field)?;
+        u32::try_from(number)
             .ok()
             .context("its device number is out of range")
     };
@@ -162,7 +162,7 @@ fn device_of(block: &Block, told: Told<'_>) -> Result<Kind> {
 /// as little as can be in its place.
 pub(crate) fn attributes(
     block: &Block,
-    told: Told<'_>,
+    extended: Extended<'_>,
     path: Vec<u8>,
     is_dir: bool,
     notes: &mut Notes,
@@ -172,7 +172,9 @@ pub(crate) fn attributes(
         notes.add(Oddity::Value, text);
     };
     let mut id = |keyword, field: &[u8]| {
-        let id = told_number(told, keyword, field).ok().and_then(as_owner);
+        let id = stated_number(extended, keyword, field)
+            .ok()
+            .and_then(as_owner);
         id.unwrap_or_else(|| {
             odd(keyword);
             number(field).ok().and_then(as_owner).unwrap_or(NO_OWNER)
@@ -180,11 +182,11 @@ pub(crate) fn attributes(
     };
     let (uid, gid) = (id("uid", &block[108..116]), id("gid", &block[116..124]));
     let header_time = number(&block[136..148]);
-    let mtime = match (told.last("mtime"), header_time) {
+    let mtime = match (extended.last("mtime"), header_time) {
         (None, Ok(secs)) => FileTime { secs, nanos: 0 },
-        (told, header_time) => {
-            let told = told.and_then(parse_pax_time);
-            told.unwrap_or_else(|| {
+        (text, header_time) => {
+            let time = text.and_then(parse_pax_time);
+            time.unwrap_or_else(|| {
                 odd("mtime");
                 let secs = header_time.unwrap_or(0);
                 FileTime { secs, nanos: 0 }
@@ -195,8 +197,8 @@ pub(crate) fn attributes(
         odd("mode");
         if is_dir { 0o700 } else { 0o600 }
     });
-    let owner = |keyword, field| told.last(keyword).unwrap_or(until_nul(field)).to_vec();
-    let xattrs = told.beginning(XATTR_PREFIX.as_bytes());
+    let owner = |keyword, field| extended.last(keyword).unwrap_or(until_nul(field)).to_vec();
+    let xattrs = extended.beginning(XATTR_PREFIX.as_bytes());
     let xattrs = xattrs.map(|(keyword, value)| {
         let name = unquoted(&keyword[XATTR_PREFIX.len()..]);
         (name, value.to_vec())
@@ -212,7 +214,7 @@ pub(crate) fn attributes(
         uname: owner("uname", &block[265..297]),
         gname: owner("gname", &block[297..329]),
         mtime,
-        acl_texts: acl_texts(told, &xattrs),
+        acl_texts: acl_texts(extended, &xattrs),
         xattrs,
     }
 }
@@ -222,12 +224,12 @@ fn as_owner(number: i64) -> Option<u32> {
 }
 
 /// Those that do not stand as attributes too, which tell the same without names.
-fn acl_texts(told: Told<'_>, xattrs: &Xattrs) -> Xattrs {
+fn acl_texts(extended: Extended<'_>, xattrs: &Xattrs) -> Xattrs {
     let alone = ACL_KEYWORDS
         .into_iter()
         .filter(|(attribute, _)| xattrs.iter().all(|(name, _)| name != attribute));
     let text = |(attribute, keyword): (&[u8], &str)| {
-        let text = told.last(keyword)?;
+        let text = extended.last(keyword)?;
         Some((attribute.to_vec(), text.to_vec()))
     };
     alone.filter_map(text).collect()
@@ -268,7 +270,7 @@ pub(crate) fn is_old_dir(block: &Block) -> bool {
     flag(block) == 0 && until_nul(&block[..100]).ends_with(b"/")
 }
 
-/// Whether nothing can be made of it, as it tells of another entry or of the whole archive: a
+/// Whether cannot restore it, as it tells of another entry or of the whole archive: a
 /// label of GNU tar, an ACL of Solaris.
 pub(crate) fn is_remark(block: &Block) -> bool {
     matches!(flag(block), b'V' | b'A')
@@ -280,7 +282,7 @@ pub(crate) fn is_remark(block: &Block) -> bool {
 /// What cannot be made as it is told.
 pub(crate) fn kind_of(
     block: &Block,
-    told: Told<'_>,
+    extended: Extended<'_>,
     before: &Before,
     name: &[u8],
     notes: &mut Notes,
@@ -291,18 +293,18 @@ pub(crate) fn kind_of(
         // The latter of an incremental archive of GNU tar: what follows are the names in it.
         b'5' | b'D' => Kind::Directory,
         b'1' => {
-            let first = link_of(block, told, before)?;
-            plain(&first).context("it is a hard link")?;
+            let first = link_of(block, extended, before)?;
+            normalize(&first).context("it is a hard link")?;
             Kind::HardLink(first)
         }
-        b'2' => Kind::Symlink(link_of(block, told, before)?),
-        b'3' | b'4' => device_of(block, told)?,
+        b'2' => Kind::Symlink(link_of(block, extended, before)?),
+        b'3' | b'4' => device_of(block, extended)?,
         b'6' => Kind::Fifo,
         _ if is_file(block) || flag(block) == b'S' => Kind::File { extents: None },
         b'M' => {
             let text = || {
                 format!(
-                    "'{}' is the rest of a file whose begin is elsewhere",
+                    "'{}' is the rest of a file that begins on another volume",
                     shown()
                 )
             };
@@ -313,7 +315,7 @@ pub(crate) fn kind_of(
             let flag = other.escape_ascii();
             let text = || {
                 format!(
-                    "'{}' is of the unknown type '{flag}': it is taken for a file",
+                    "'{}' has the unknown type '{flag}': it is treated as a file",
                     shown()
                 )
             };

@@ -54,7 +54,7 @@ pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
 
 /// The same, of a length that does not depend on the size: for a place that is reserved before
 /// the size is known.
-pub(crate) fn push_reserved(stream: &mut Vec<u8>, entry: &Entry) {
+pub(crate) fn push_fixed_length(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
     // The largest size has twenty digits.
     pax::push(

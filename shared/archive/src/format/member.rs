@@ -65,7 +65,7 @@ impl Deflater {
 ///
 /// # Errors
 /// A length that cannot be one.
-pub fn told_length(bytes: &[u8]) -> Result<Option<usize>> {
+pub fn stated_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(header) = bytes.get(..HEADER_BYTES) else {
         return Ok(None);
     };
@@ -77,7 +77,7 @@ pub fn told_length(bytes: &[u8]) -> Result<Option<usize>> {
     let length = u32::from_le_bytes(length) as usize;
     ensure!(
         length > HEADER_BYTES + TRAILER_BYTES,
-        "a member tells a length of {length} bytes, less than its own header"
+        "a member states a length of {length} bytes, less than its own header"
     );
     Ok(Some(length))
 }
@@ -124,7 +124,7 @@ impl Inflater {
     }
 }
 
-const UNLIKE_TOLD: &str = "a member holds another number of bytes than it tells";
+const UNLIKE_TOLD: &str = "a member does not have the number of bytes that it states";
 const NOT_DEFLATED: &str = "a member cannot be inflated";
 
 fn inflate_fast(
@@ -191,9 +191,9 @@ mod tests {
     fn an_impossible_length_or_level_is_refused() {
         let mut member = Deflater::new(1).unwrap().member(b"x").unwrap();
         member[LENGTH_AT..HEADER_BYTES].copy_from_slice(&28u32.to_le_bytes());
-        assert!(told_length(&member).is_err());
+        assert!(stated_length(&member).is_err());
         assert!(Deflater::new(13).is_err());
-        assert_eq!(told_length(b"\x1f\x8b\x08\0").unwrap(), None);
+        assert_eq!(stated_length(b"\x1f\x8b\x08\0").unwrap(), None);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
             let joined = members.concat();
             let mut at = 0;
             for member in &members {
-                prop_assert_eq!(told_length(&joined[at..]).unwrap(), Some(member.len()));
+                prop_assert_eq!(stated_length(&joined[at..]).unwrap(), Some(member.len()));
                 let fast = Inflater::new(false).member(member);
                 prop_assert_eq!(&fast, &Inflater::new(true).member(member));
                 prop_assert!(contents.contains(&fast.unwrap()));

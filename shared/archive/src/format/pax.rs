@@ -104,8 +104,8 @@ impl Global {
     /// # Errors
     /// More than any honest archive has: each is looked at for each entry.
     pub(crate) fn extend(&mut self, later: Records) -> Result<()> {
-        let told = later.0.into_iter().filter(|(keyword, _)| is_known(keyword));
-        for (keyword, value) in told {
+        let known = later.0.into_iter().filter(|(keyword, _)| is_known(keyword));
+        for (keyword, value) in known {
             match value.is_empty() {
                 true => self.0.remove(&keyword),
                 false => self.0.insert(keyword, value),
@@ -113,7 +113,7 @@ impl Global {
         }
         ensure!(
             self.0.len() <= GLOBAL_MAX,
-            "the global headers tell more than {GLOBAL_MAX} facts"
+            "the global headers have more than {GLOBAL_MAX} facts"
         );
         // Whoever tells more than one header may hold tells it to fill the memory.
         let bytes = self
@@ -145,18 +145,18 @@ fn is_known(keyword: &[u8]) -> bool {
 
 /// What extended headers tell of one entry: its own, and before that the global ones.
 #[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
+pub(crate) struct Extended<'a> {
     pub(crate) own: &'a Records,
     pub(crate) global: &'a Global,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Extended<'a> {
     /// The value of a keyword. An empty one is none, and takes away what a global header tells:
     /// the entry's own header block counts (POSIX).
     pub(crate) fn last(self, keyword: &str) -> Option<&'a [u8]> {
         let own = self.own.last(keyword);
-        let told = own.or_else(|| self.global.0.get(keyword.as_bytes()).map(Vec::as_slice));
-        told.filter(|value| !value.is_empty())
+        let value = own.or_else(|| self.global.0.get(keyword.as_bytes()).map(Vec::as_slice));
+        value.filter(|value| !value.is_empty())
     }
 
     /// All of them whose keywords begin so, those that count last.

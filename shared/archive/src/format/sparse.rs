@@ -19,9 +19,9 @@ const OLD_IN_BLOCK: std::ops::Range<usize> = 0..504;
 
 /// What the records of an extended header tell of holes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SparseMap {
     /// Nothing: the file is all data.
-    Nothing,
+    None,
     /// Formats 0.0 and 0.1: the records are the map.
     Map(Vec<Extent>),
     /// Format 1.0: the map stands before the data.
@@ -30,13 +30,13 @@ pub(crate) enum Told {
 
 /// # Errors
 /// A format that is none of GNU tar's, a map that is malformed.
-pub(crate) fn told(records: &Records) -> Result<Told> {
+pub(crate) fn map_of(records: &Records) -> Result<SparseMap> {
     let text = |keyword| {
         let value = records.last(keyword).map(str::from_utf8).transpose();
         value.context("a sparse map is not UTF-8")
     };
     match (text("GNU.sparse.major")?, text("GNU.sparse.minor")?) {
-        (Some("1"), Some("0")) => return Ok(Told::BeforeData),
+        (Some("1"), Some("0")) => return Ok(SparseMap::BeforeData),
         (None | Some("0"), _) => {}
         (Some(major), minor) => bail!(
             "the sparse format {}.{} is unknown",
@@ -57,16 +57,16 @@ pub(crate) fn told(records: &Records) -> Result<Told> {
             .collect::<Result<_>>()?
     };
     if numbers.is_empty() && records.last("GNU.sparse.size").is_none() {
-        return Ok(Told::Nothing);
+        return Ok(SparseMap::None);
     }
-    Ok(Told::Map(pair(&numbers)?))
+    Ok(SparseMap::Map(pair(&numbers)?))
 }
 
 /// A number of a sparse map.
 pub(crate) fn parse(text: &str) -> Result<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_number);
-    number.with_context(|| format!("'{}' is no number of a sparse map", text.escape_debug()))
+    number.with_context(|| format!("'{}' is not a number of a sparse map", text.escape_debug()))
 }
 
 /// Offsets and lengths in turn as extents.
@@ -135,7 +135,7 @@ pub(crate) fn check(extents: &[Extent], size: u64, data_bytes: u64) -> Result<()
     }
     ensure!(
         sum == data_bytes,
-        "a sparse map tells {sum} bytes of data, the header {data_bytes}"
+        "a sparse map has {sum} bytes of data, the header {data_bytes}"
     );
     Ok(())
 }

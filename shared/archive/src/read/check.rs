@@ -136,7 +136,7 @@ impl Check<'_> {
             return;
         }
         let (kind, reason) = if is_first && !is_over {
-            let reason = "it holds no tar archive".to_owned();
+            let reason = "it contains no tar archive".to_owned();
             (FindingKind::NotAnArchive, reason)
         } else if pieces.is_at_end() {
             let reason = "it ends before the end of the archive".to_owned();

@@ -14,7 +14,7 @@ use crate::read::inflate::Inflate;
 use crate::read::last::Superseded;
 use crate::read::reader::Reader;
 use crate::read::seek;
-use crate::restore::names::Sought;
+use crate::restore::names::NameRange;
 
 /// Reads the entries that count.
 pub struct Entries {
@@ -32,13 +32,13 @@ impl Entries {
     /// Those of the file, and having been stopped.
     pub fn read(
         archive: &File,
-        sought: Option<&[Sought]>,
+        ranges: Option<&[NameRange]>,
         jobs: usize,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self> {
         Ok(Self {
             superseded: Superseded::of(archive, jobs, is_stopped)?,
-            reader: seek::read(archive, sought, jobs, is_stopped)?,
+            reader: seek::read(archive, ranges, jobs, is_stopped)?,
             number: 0,
             is_salvaging: false,
         })

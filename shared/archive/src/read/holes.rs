@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::format::decode::{Block, flag, real_size_of};
 use crate::format::entry::Extent;
 use crate::format::header::BLOCK_BYTES;
-use crate::format::pax::Told;
+use crate::format::pax::Extended;
 use crate::format::sparse;
 use crate::read::blocks::{Blocks, Content};
 
@@ -33,20 +33,20 @@ pub(crate) fn old_map<R: Read>(blocks: &mut Blocks<R>, block: &Block) -> Result<
 pub(crate) fn map<R: Read>(
     blocks: &mut Blocks<R>,
     block: &Block,
-    told: Told<'_>,
+    extended: Extended<'_>,
     old: Option<Vec<Extent>>,
 ) -> Result<Option<(Vec<Extent>, u64)>> {
     // One that tells no extent and has data is a file like others.
     let old = old.filter(|extents| !extents.is_empty() || blocks.content_left == 0);
-    let extents = match sparse::told(told.own)? {
-        sparse::Told::Nothing => old,
-        sparse::Told::Map(extents) => Some(extents),
-        sparse::Told::BeforeData => Some(before_data(blocks)?),
+    let extents = match sparse::map_of(extended.own)? {
+        sparse::SparseMap::None => old,
+        sparse::SparseMap::Map(extents) => Some(extents),
+        sparse::SparseMap::BeforeData => Some(before_data(blocks)?),
     };
     let Some(extents) = extents else {
         return Ok(None);
     };
-    let size = real_size_of(block, told)?;
+    let size = real_size_of(block, extended)?;
     sparse::check(&extents, size, blocks.content_left)?;
     Ok(Some((extents, size)))
 }

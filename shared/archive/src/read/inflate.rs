@@ -18,7 +18,7 @@ use anyhow::{Result, ensure};
 
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::member::{
-    HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, told_length,
+    HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, stated_length,
 };
 use crate::hashed::{self, Hashed, Whole};
 use crate::read::streamed::{Awaited, Piece, Streamed, stream};
@@ -276,7 +276,7 @@ impl Reading {
             // The shortest member of any program is as long as a header of bk's.
             return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
         }
-        let told = told_length(&member);
+        let told = stated_length(&member);
         let told = told.map_err(|error| self.damage(DamageKind::Corrupt, &error.to_string()))?;
         if self.is_strict && !self.check_header(&member, told.is_some()) {
             return Ok(false);
@@ -452,7 +452,7 @@ mod tests {
             }
             (pieces, damages)
         };
-        let first = told_length(&own).unwrap().unwrap() as u64;
+        let first = stated_length(&own).unwrap().unwrap() as u64;
         let mut flipped = own.clone();
         let at = first as usize + HEADER_BYTES + 3;
         flipped[at] ^= 0xff;

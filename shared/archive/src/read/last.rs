@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 
 use crate::format::entry::{Entry, Kind};
 use crate::read::seek;
-use crate::restore::names::plain;
+use crate::restore::names::normalize;
 
 /// In an archive of more entries no names are compared: that would take the memory.
 const NAMES_MAX: usize = 4 << 20;
@@ -48,11 +48,11 @@ impl Names {
     pub fn add(&mut self, entry: &Entry) {
         let number = self.count;
         self.count = self.count.saturating_add(1);
-        let Ok(name) = plain(&entry.path) else {
+        let Ok(name) = normalize(&entry.path) else {
             return;
         };
         if let Kind::HardLink(to) = &entry.kind
-            && let Ok(to) = plain(to)
+            && let Ok(to) = normalize(to)
         {
             // A further name of itself takes nothing's place, and is none.
             if to == name {

@@ -15,11 +15,11 @@ use crate::format::decode::{
 };
 use crate::format::entry::{Entry, Kind};
 use crate::format::notes::{Notes, Oddity};
-use crate::format::pax::{Global, HEADER_MAX_BYTES, Records, Told};
+use crate::format::pax::{Extended, Global, HEADER_MAX_BYTES, Records};
 use crate::read::blocks::{Blocks, Content, cut_short};
 use crate::read::holes;
 use crate::read::inflate::Inflate;
-use crate::restore::names::plain;
+use crate::restore::names::normalize;
 
 /// So many damaged places are told.
 const LOST_MAX: usize = 20;
@@ -229,18 +229,18 @@ impl<R: Read> Reader<R> {
     }
 
     fn entry(&mut self, block: &Block, before: &Before) -> Result<Parsed> {
-        let told = Told {
+        let extended = Extended {
             own: &before.records,
             global: &self.global,
         };
-        let name = name_of(block, told, before);
+        let name = name_of(block, extended, before);
         let shown = || format!("'{}'", name.escape_ascii());
         let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
-        let mut size = size_of(block, told);
+        let mut size = size_of(block, extended);
         let tells_size = !matches!(size, Ok(0));
         if tells_size && !self.has_data(block)? {
             size = Ok(0);
-            let text = || format!("{} tells a size, and no data follows it", shown());
+            let text = || format!("{} states a size, but no data follows", shown());
             self.notes.add(Oddity::Size, text);
         }
         self.blocks.set_content(size?)?;
@@ -256,7 +256,7 @@ impl<R: Read> Reader<R> {
             }
             Err(error) if error.chain().any(|it| it.is::<io::Error>()) => return Err(error),
             Err(error) => {
-                let text = || format!("nothing can be made of {}: {error:#}", shown());
+                let text = || format!("cannot restore {}: {error:#}", shown());
                 self.notes.add(Oddity::Unusable, text);
                 Parsed::Nothing
             }
@@ -286,27 +286,27 @@ impl<R: Read> Reader<R> {
         if is_remark(block) {
             return Ok(None);
         }
-        let told = Told {
+        let extended = Extended {
             own: &before.records,
             global: &self.global,
         };
         check_name(name)?;
-        let is_root = plain(name)?.is_empty();
-        let mut kind = kind_of(block, told, before, name, notes)?;
+        let is_root = normalize(name)?.is_empty();
+        let mut kind = kind_of(block, extended, before, name, notes)?;
         ensure!(
             !is_root || kind == Kind::Directory,
-            "its name is that of the directory which all are relative to"
+            "its name is '.', which only a directory can have"
         );
         let mut size = 0;
         if let Kind::File { extents } = &mut kind {
             size = self.blocks.content_left;
-            let map = holes::map(&mut self.blocks, block, told, old_map.transpose()?)?;
+            let map = holes::map(&mut self.blocks, block, extended, old_map.transpose()?)?;
             if let Some((map, real_size)) = map {
                 (*extents, size) = (Some(map), real_size);
             }
         }
         let is_dir = kind == Kind::Directory;
-        let entry = attributes(block, told, trimmed(name.to_vec()), is_dir, notes);
+        let entry = attributes(block, extended, trimmed(name.to_vec()), is_dir, notes);
         Ok(Some(Entry {
             kind,
             size,
@@ -356,7 +356,7 @@ impl<R: Read> Reader<R> {
         let nothing = (&Records::default(), &Global::default());
         let size = size_of(
             block,
-            Told {
+            Extended {
                 own: nothing.0,
                 global: nothing.1,
             },

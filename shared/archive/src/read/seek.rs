@@ -15,10 +15,10 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Result, ensure};
 
 use crate::format::gunzip::Gunzip;
-use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, told_length};
+use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, stated_length};
 use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
-use crate::restore::names::{Sought, plain};
+use crate::restore::names::{NameRange, normalize};
 
 /// What a first header takes, compressed, in all but a few members.
 const HEAD_BYTES: usize = 2 << 10;
@@ -33,11 +33,11 @@ const PARTS_MAX: usize = 1 << 20;
 /// Those of the file, and having been stopped.
 pub fn read(
     archive: &File,
-    sought: Option<&[Sought]>,
+    ranges: Option<&[NameRange]>,
     jobs: usize,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Reader<Inflate>> {
-    let parts = sought.and_then(|sought| parts(archive, sought, is_stopped));
+    let parts = ranges.and_then(|ranges| parts(archive, ranges, is_stopped));
     ensure!(!is_stopped(), "interrupted");
     let mut file = archive.try_clone()?;
     Ok(Reader::new(match parts {
@@ -70,7 +70,7 @@ pub fn is_own(archive: &File) -> bool {
 /// where something is not as bk writes it.
 fn parts(
     archive: &File,
-    sought: &[Sought],
+    ranges: &[NameRange],
     is_stopped: &dyn Fn() -> bool,
 ) -> Option<Vec<Range<u64>>> {
     let file_bytes = archive.metadata().ok()?.len();
@@ -99,7 +99,7 @@ fn parts(
                 if name.as_ref().is_some_and(|name| *name <= from) {
                     return None;
                 }
-                if from.can_precede(sought, name.as_ref()) {
+                if from.can_precede(ranges, name.as_ref()) {
                     parts.add(begin..offset)?;
                 }
             }
@@ -146,7 +146,7 @@ impl Member {
     fn at(archive: &File, begin: u64, file_bytes: u64) -> Option<Self> {
         let mut header = [0; HEADER_BYTES];
         archive.read_exact_at(&mut header, begin).ok()?;
-        let end = begin.checked_add(told_length(&header).ok()?? as u64)?;
+        let end = begin.checked_add(stated_length(&header).ok()?? as u64)?;
         if end > file_bytes {
             return None;
         }
@@ -199,22 +199,22 @@ impl Name {
     fn new(stored: &[u8]) -> Option<Self> {
         Some(Self {
             is_below_dot: stored == b"." || stored.starts_with(b"./"),
-            plain: plain(stored).ok()?,
+            plain: normalize(stored).ok()?,
         })
     }
 
     /// Whether one of the names that are sought can stand between the entry of this name and the
     /// one of the next that is known.
-    fn can_precede(&self, sought: &[Sought], next: Option<&Self>) -> bool {
-        sought.iter().any(|sought| {
+    fn can_precede(&self, ranges: &[NameRange], next: Option<&Self>) -> bool {
+        ranges.iter().any(|range| {
             let is_between = [true, false].into_iter().any(|is_below_dot| {
                 let first = Self {
                     is_below_dot,
-                    plain: sought.first().to_owned(),
+                    plain: range.first().to_owned(),
                 };
                 *self <= first && next.is_none_or(|next| first < *next)
             });
-            is_between || sought.holds(&self.plain)
+            is_between || range.holds(&self.plain)
         })
     }
 }
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn name(stored: &str) -> Name {
-        let plain = plain(stored.as_bytes()).unwrap_or_default();
+        let plain = normalize(stored.as_bytes()).unwrap_or_default();
         Name {
             is_below_dot: stored.starts_with('.'),
             plain,
@@ -260,7 +260,7 @@ mod tests {
     fn a_name_is_sought_where_it_can_stand() {
         let can = |from: &str, next: &str, wanted: &str| {
             let next = (!next.is_empty()).then(|| name(next));
-            name(from).can_precede(&[Sought::path(wanted.into())], next.as_ref())
+            name(from).can_precede(&[NameRange::path(wanted.into())], next.as_ref())
         };
         assert!(can("a", "c", "b") && can("b", "c", "b") && can("b/x", "c", "b"));
         assert!(can("a", "", "b") && can("a/z", "b/c", "b/a") && can("a/b", "a/b-", "a/b/c"));

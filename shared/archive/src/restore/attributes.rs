@@ -54,39 +54,39 @@ pub(crate) struct Attributes {
 
 /// What of an entry is left out.
 #[derive(Debug)]
-pub enum LeftOut {
+pub enum Skipped {
     /// Of this entry, for people.
     Entry(String),
     /// What the file system does not hold, and most likely not of others either; and why.
-    NotHeld(String, io::Error),
+    Unsupported(String, io::Error),
 }
 
 impl Rights {
     /// What an entry is to have, and what it is not to have of what the archive tells.
-    pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<LeftOut>) {
-        let mut left_out = Vec::new();
+    pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<Skipped>) {
+        let mut skipped = Vec::new();
         let mut owner = self.owner(entry);
         // To chown(2) it means to leave the owner as it is.
         if owner.is_some_and(|(uid, gid)| uid == u32::MAX || gid == u32::MAX) {
             owner = None;
-            left_out.push(LeftOut::Entry(
+            skipped.push(Skipped::Entry(
                 "its owner, which is out of range".to_owned(),
             ));
         }
         let special = entry.mode & 0o6000;
         if owner.is_none() && special != 0 {
-            let what = "its setuid and setgid bits: that takes root or --same-owner";
-            left_out.push(LeftOut::Entry(what.to_owned()));
+            let what = "its setuid and setgid bits: this needs root or --same-owner";
+            skipped.push(Skipped::Entry(what.to_owned()));
         }
         let is_kept = |(name, _): &&(Vec<u8>, Vec<u8>)| self.privileged || !is_privileged(name);
         for (name, _) in entry.xattrs.iter().filter(|it| !is_kept(it)) {
-            left_out.push(unset(name, "that takes root"));
+            skipped.push(unset(name, "this needs root"));
         }
         let mut xattrs: Xattrs = entry.xattrs.iter().filter(is_kept).cloned().collect();
         for (name, text) in &entry.acl_texts {
             match self.acl(name, text) {
                 Ok(value) => xattrs.extend(value.map(|value| (name.clone(), value))),
-                Err(error) => left_out.push(unset(name, error)),
+                Err(error) => skipped.push(unset(name, error)),
             }
         }
         let attributes = Attributes {
@@ -98,7 +98,7 @@ impl Rights {
             mtime: entry.mtime,
             xattrs,
         };
-        (attributes, left_out)
+        (attributes, skipped)
     }
 
     fn owner(&self, entry: &Entry) -> Option<(u32, u32)> {
@@ -125,8 +125,8 @@ impl Rights {
     }
 }
 
-fn unset(name: &[u8], error: impl Display) -> LeftOut {
-    LeftOut::Entry(format!("its attribute '{}': {error}", name.escape_ascii()))
+fn unset(name: &[u8], error: impl Display) -> Skipped {
+    Skipped::Entry(format!("its attribute '{}': {error}", name.escape_ascii()))
 }
 
 fn is_privileged(name: &[u8]) -> bool {
@@ -157,19 +157,19 @@ impl Attributes {
     ///
     /// # Errors
     /// Those of owner, mode and times, but for refusals.
-    pub(crate) fn give(&self, made: &Made<'_>) -> io::Result<Vec<LeftOut>> {
-        let mut left_out = Vec::new();
+    pub(crate) fn give(&self, made: &Made<'_>) -> io::Result<Vec<Skipped>> {
+        let mut skipped = Vec::new();
         let mut mode = self.mode;
         if let Some((uid, gid)) = self.owner {
             let given = give_owner(made, Uid::from_raw(uid), Gid::from_raw(gid));
             let is_so = |stat: Stat| (stat.st_uid, stat.st_gid) == (uid, gid);
             let given = unless(given, made, is_so);
-            if !held(given, "owner", &mut left_out)? {
+            if !held(given, "owner", &mut skipped)? {
                 // They would be another user's.
                 mode &= 0o1777;
             }
         }
-        give_xattrs(made, &self.xattrs, false, &mut left_out);
+        give_xattrs(made, &self.xattrs, false, &mut skipped);
         let bits = Mode::from_raw_mode(mode);
         let given = match made {
             Made::Open(fd) => fchmod(fd, bits),
@@ -177,8 +177,8 @@ impl Attributes {
             Made::Link(..) => Ok(()),
         };
         let given = unless(given, made, |stat| stat.st_mode & 0o7777 == mode);
-        held(given, "mode", &mut left_out)?;
-        give_xattrs(made, &self.xattrs, true, &mut left_out);
+        held(given, "mode", &mut skipped)?;
+        give_xattrs(made, &self.xattrs, true, &mut skipped);
         let times = times(self.mtime);
         let given = match made {
             Made::Open(fd) => futimens(fd, &times),
@@ -186,8 +186,8 @@ impl Attributes {
                 utimensat(dir, *name, &times, AtFlags::SYMLINK_NOFOLLOW)
             }
         };
-        held(given, "time of modification", &mut left_out)?;
-        Ok(left_out)
+        held(given, "time of modification", &mut skipped)?;
+        Ok(skipped)
     }
 }
 
@@ -206,14 +206,10 @@ fn unless(
 
 /// Whether the file system has taken it. A share that maps all to one user, FAT and many of FUSE
 /// refuse what others take.
-fn held(
-    given: rustix::io::Result<()>,
-    what: &str,
-    left_out: &mut Vec<LeftOut>,
-) -> io::Result<bool> {
+fn held(given: rustix::io::Result<()>, what: &str, skipped: &mut Vec<Skipped>) -> io::Result<bool> {
     match given {
         Err(error) if is_refusal(error) => {
-            left_out.push(LeftOut::NotHeld(what.to_owned(), error.into()));
+            skipped.push(Skipped::Unsupported(what.to_owned(), error.into()));
             Ok(false)
         }
         given => Ok(given.map(|()| true)?),
@@ -229,11 +225,11 @@ pub(crate) fn is_refusal(error: Errno) -> bool {
 }
 
 /// The ACL that governs access, or all others.
-fn give_xattrs(made: &Made<'_>, xattrs: &Xattrs, is_access: bool, left_out: &mut Vec<LeftOut>) {
+fn give_xattrs(made: &Made<'_>, xattrs: &Xattrs, is_access: bool, skipped: &mut Vec<Skipped>) {
     let meant = |(name, _): &&(Vec<u8>, Vec<u8>)| (name == acl::ACCESS) == is_access;
     for (name, value) in xattrs.iter().filter(meant) {
         if let Err(error) = give_xattr(made, name, value) {
-            left_out.push(unset(name, error));
+            skipped.push(unset(name, error));
         }
     }
 }

@@ -103,7 +103,7 @@ impl Beneath {
     ///
     /// # Errors
     /// Those of looking, and a link on the way.
-    pub fn look(&self, name: &[u8]) -> io::Result<Stat> {
+    pub fn stat(&self, name: &[u8]) -> io::Result<Stat> {
         let (dir, last) = self.parent(name)?;
         Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -119,7 +119,7 @@ impl Beneath {
                 // Something was renamed meanwhile.
                 Err(Errno::AGAIN) => {}
                 Err(Errno::LOOP) => {
-                    let text = "a symbolic link is in its way";
+                    let text = "a symbolic link is in its path";
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
                 }
                 opened => return Ok(opened?),

@@ -20,8 +20,8 @@ use crate::format::entry::{Entry, Extent, Kind};
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, by_proc};
 use crate::restore::beneath::Beneath;
-use crate::restore::extract::{Done, Observer, Plan};
-use crate::restore::names::plain;
+use crate::restore::extract::{Extracted, Observer, Plan};
+use crate::restore::names::normalize;
 use crate::restore::probe::Probe;
 
 /// FAT keeps every other second.
@@ -39,20 +39,20 @@ pub fn compare(
     archive: &File,
     target: &Beneath,
     plan: &Plan<'_>,
-    done: &Done,
+    done: &Extracted,
     observer: &dyn Observer,
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
-    let mut reader = Entries::read(archive, plan.sought, plan.jobs, &is_stopped)?;
+    let mut reader = Entries::read(archive, plan.ranges, plan.jobs, &is_stopped)?;
     reader.salvage(plan.salvages);
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");
-        let Some(at) = (plan.place)(&plain(&entry.path)?) else {
+        let Some(at) = (plan.place)(&normalize(&entry.path)?) else {
             continue;
         };
-        if done.left_out.contains(&at) {
+        if done.skipped.contains(&at) {
             continue;
         }
         let comparison = Comparison {
@@ -77,7 +77,7 @@ pub fn compare(
 struct Comparison<'a> {
     target: &'a Beneath,
     plan: &'a Plan<'a>,
-    done: &'a Done,
+    done: &'a Extracted,
     observer: &'a dyn Observer,
     entry: &'a Entry,
     at: &'a [u8],
@@ -107,16 +107,16 @@ impl Comparison<'_> {
     }
 
     fn hard_link(&self, stat: &Stat, first: &[u8]) -> Result<Option<String>> {
-        let Some(at) = (self.plan.place)(&plain(first)?) else {
+        let Some(at) = (self.plan.place)(&normalize(first)?) else {
             return Ok(None);
         };
-        let there = self.target.look(&at)?;
+        let there = self.target.stat(&at)?;
         if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(None);
         }
         if !self.done.copies.contains(self.at) || !self.is_copy(&at, stat)? {
             let first = first.escape_ascii();
-            return Ok(Some(format!("it is no hard link to '{first}'")));
+            return Ok(Some(format!("it is not a hard link to '{first}'")));
         }
         Ok(None)
     }
@@ -150,7 +150,7 @@ impl Comparison<'_> {
             }
             Kind::HardLink(_) => true,
         };
-        Ok((!is_same).then(|| "it is something else, or leads elsewhere".to_owned()))
+        Ok((!is_same).then(|| "it has another type or link target".to_owned()))
     }
 
     /// Mode, owner, time, size and attributes. What the file system makes the same of in
@@ -203,8 +203,9 @@ impl Comparison<'_> {
             if is_held {
                 return Ok(Some(odd.text()));
             }
-            let why = "this file system does not hold it as it is in the archive";
-            self.observer.not_held(&self.entry.path, &odd.what(), why);
+            let why = "this file system does not store it as it is in the archive";
+            self.observer
+                .unsupported(&self.entry.path, &odd.what(), why);
         }
         Ok(None)
     }

@@ -20,10 +20,10 @@ use rustix::io::Errno;
 use crate::format::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::read::entries::Entries;
-use crate::restore::attributes::{Attributes, LeftOut, Made, Rights, is_refusal};
+use crate::restore::attributes::{Attributes, Made, Rights, Skipped, is_refusal};
 use crate::restore::beneath::Beneath;
-use crate::restore::late::Late;
-use crate::restore::names::{Sought, plain};
+use crate::restore::deferred::Deferred;
+use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
 
 /// In which content is copied.
@@ -38,7 +38,7 @@ pub struct Plan<'a> {
     pub place: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>,
     /// The names among which all is that is asked for, where the entries are in the order of
     /// bk's archives; `None` to read all of it.
-    pub sought: Option<&'a [Sought]>,
+    pub ranges: Option<&'a [NameRange]>,
     /// What may be restored of it.
     pub rights: Rights,
     /// Content and headers of more bytes are refused, and why in a word for people.
@@ -53,7 +53,7 @@ pub struct Plan<'a> {
 
 /// What was restored.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct Extracted {
     /// Entries.
     pub entries: u64,
     /// Bytes of content, holes left out.
@@ -65,9 +65,9 @@ pub struct Done {
     /// Places of directories that the archive did not tell of.
     pub implied: BTreeSet<Vec<u8>>,
     /// Entries that could not be made, each told to the observer.
-    pub unmade: u64,
+    pub failed_count: u64,
     /// Places that have nothing: of those, and of what is left out by right.
-    pub left_out: HashSet<Vec<u8>>,
+    pub skipped: HashSet<Vec<u8>>,
     /// Places of copies where the archive has a hard link.
     pub copies: HashSet<Vec<u8>>,
     /// Length and hash of the archive as it was read, where all of it was.
@@ -79,11 +79,11 @@ pub trait Observer {
     /// So many more bytes of content were restored.
     fn restored_bytes(&self, bytes: u64);
     /// An entry, or something of it, was left out, and why.
-    fn left_out(&self, name: &[u8], what: &str);
+    fn skipped(&self, name: &[u8], what: &str);
     /// Something in the archive is odd, or lost.
     fn noted(&self, what: &str);
     /// The file system does not hold this of an entry, and most likely not of others either.
-    fn not_held(&self, name: &[u8], what: &str, why: &str);
+    fn unsupported(&self, name: &[u8], what: &str, why: &str);
     /// Whether to give up.
     fn is_stopped(&self) -> bool;
 }
@@ -98,22 +98,22 @@ pub fn extract(
     target: &Beneath,
     plan: &Plan<'_>,
     observer: &dyn Observer,
-) -> Result<Done> {
+) -> Result<Extracted> {
     let mut extraction = Extraction {
         target,
         plan,
         observer,
-        done: Done::default(),
-        late: Late::default(),
+        done: Extracted::default(),
+        deferred: Deferred::default(),
         is_own: false,
         room: Room::new(&plan.limit),
         notes: Vec::new(),
         buffer: vec![0; BUFFER_BYTES],
     };
-    let whole = extraction.pass(archive, plan.sought, plan.place)?;
+    let whole = extraction.pass(archive, plan.ranges, plan.place)?;
     extraction.make_links()?;
     // The content of a file whose first name is not asked for stands under that name.
-    let apart = extraction.late.take_apart();
+    let apart = extraction.deferred.take_apart();
     if !apart.is_empty() {
         extraction.pass_apart(archive, &apart)?;
     }
@@ -126,8 +126,8 @@ pub(crate) struct Extraction<'a> {
     pub(crate) target: &'a Beneath,
     plan: &'a Plan<'a>,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) done: Done,
-    pub(crate) late: Late,
+    pub(crate) done: Extracted,
+    pub(crate) deferred: Deferred,
     /// Whether the archive is one of bk's.
     is_own: bool,
     pub(crate) room: Room<'a>,
@@ -140,16 +140,16 @@ impl Extraction<'_> {
     fn pass(
         &mut self,
         archive: &File,
-        sought: Option<&[Sought]>,
+        ranges: Option<&[NameRange]>,
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = Entries::read(archive, sought, self.plan.jobs, &is_stopped)?;
+        let mut reader = Entries::read(archive, ranges, self.plan.jobs, &is_stopped)?;
         reader.salvage(self.plan.salvages);
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
-            let name = plain(&entry.path).with_context(shown)?;
+            let name = normalize(&entry.path).with_context(shown)?;
             let Some(to) = place(&name) else { continue };
             let bytes = entry.data_bytes().saturating_add(ENTRY_BYTES);
             self.room
@@ -159,11 +159,11 @@ impl Extraction<'_> {
             match made {
                 Err(error) if reader.is_cut() => {
                     let what = format!("it is damaged: {error:#}");
-                    self.observer.left_out(below_first(&to), &what);
+                    self.observer.skipped(below_first(&to), &what);
                     self.done.is_damaged = true;
-                    self.not_there(to)?;
+                    self.mark_absent(to)?;
                 }
-                Err(error) if is_of_entry(&error) => self.unmade(to, &error)?,
+                Err(error) if is_of_entry(&error) => self.fail(to, &error)?,
                 made => made.with_context(shown)?,
             }
         }
@@ -186,45 +186,47 @@ impl Extraction<'_> {
             met.borrow_mut().insert(name.to_owned());
             first
         };
-        let sought: Vec<_> = apart.keys().cloned().map(Sought::path).collect();
-        self.pass(archive, self.plan.sought.map(|_| &sought[..]), &place)?;
+        let ranges: Vec<_> = apart.keys().cloned().map(NameRange::path).collect();
+        self.pass(archive, self.plan.ranges.map(|_| &ranges[..]), &place)?;
         for (first, places) in apart {
             if !met.borrow().contains(first) {
                 self.leads_nowhere(first, places)?;
                 continue;
             }
             let linked = |to: &Vec<u8>| (None, (places[0].clone(), to.clone()));
-            self.late.hard_links.extend(places[1..].iter().map(linked));
+            self.deferred
+                .hard_links
+                .extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let mut left = self.late.take_apart().into_iter();
+        let mut left = self.deferred.take_apart().into_iter();
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
     /// Hard links to what the archive does not hold: in one of bk's that is damage, which may be
     /// known already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
-        let error = not_held(first);
+        let error = missing_target(first);
         if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
         for to in places {
-            self.unmade(to.clone(), &error)?;
+            self.fail(to.clone(), &error)?;
         }
         Ok(())
     }
 
     /// One that cannot be made keeps no other from being restored.
-    pub(crate) fn unmade(&mut self, to: Vec<u8>, error: &anyhow::Error) -> Result<()> {
+    pub(crate) fn fail(&mut self, to: Vec<u8>, error: &anyhow::Error) -> Result<()> {
         let what = format!("{error:#}");
-        self.observer.left_out(below_first(&to), &what);
-        self.done.unmade += 1;
-        self.not_there(to)
+        self.observer.skipped(below_first(&to), &what);
+        self.done.failed_count += 1;
+        self.mark_absent(to)
     }
 
-    pub(crate) fn not_there(&mut self, to: Vec<u8>) -> Result<()> {
-        self.late.hold(to.len())?;
-        self.done.left_out.insert(to);
+    pub(crate) fn mark_absent(&mut self, to: Vec<u8>) -> Result<()> {
+        self.deferred.hold(to.len())?;
+        self.done.skipped.insert(to);
         Ok(())
     }
 
@@ -241,27 +243,27 @@ impl Extraction<'_> {
         content: &mut dyn Read,
     ) -> Result<()> {
         if let Kind::HardLink(first) = &entry.kind {
-            let first = plain(first).context("it is a hard link")?;
+            let first = normalize(first).context("it is a hard link")?;
             return match place(&first) {
                 Some(at) => self.hard_link(first, at, to),
-                None => self.late.hold_apart(first, to),
+                None => self.deferred.hold_apart(first, to),
             };
         }
-        let (attributes, left_out) = self.plan.rights.attributes(entry);
+        let (attributes, skipped) = self.plan.rights.attributes(entry);
         let is_node = matches!(entry.kind, Kind::CharDevice(..) | Kind::BlockDevice(..));
         if is_node && !self.plan.rights.devices {
-            let what = "a device: that takes root and --devices";
-            self.observer.left_out(&entry.path, what);
-            return self.not_there(to);
+            let what = "a device: this needs root and --devices";
+            self.observer.skipped(&entry.path, what);
+            return self.mark_absent(to);
         }
-        self.left_out(&entry.path, left_out);
+        self.report_skipped(&entry.path, skipped);
         match &entry.kind {
             Kind::File { extents } => {
-                let left_out = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
-                self.left_out(&entry.path, left_out);
+                let skipped = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
+                self.report_skipped(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => self.late.hold_symlink(to, target.clone(), attributes)?,
+            Kind::Symlink(target) => self.deferred.hold_symlink(to, target.clone(), attributes)?,
             Kind::Fifo => return self.node(entry, to, FileType::Fifo, 0, &attributes),
             Kind::CharDevice(major, minor) => {
                 let device = makedev(*major, *minor);
@@ -277,12 +279,12 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    pub(crate) fn left_out(&self, name: &[u8], all: impl IntoIterator<Item = LeftOut>) {
+    pub(crate) fn report_skipped(&self, name: &[u8], all: impl IntoIterator<Item = Skipped>) {
         for one in all {
             match one {
-                LeftOut::Entry(what) => self.observer.left_out(name, &what),
-                LeftOut::NotHeld(what, error) => {
-                    self.observer.not_held(name, &what, &error.to_string());
+                Skipped::Entry(what) => self.observer.skipped(name, &what),
+                Skipped::Unsupported(what, error) => {
+                    self.observer.unsupported(name, &what, &error.to_string());
                 }
             }
         }
@@ -300,7 +302,7 @@ impl Extraction<'_> {
             .make_parent(to, |dir| made.push(dir.to_owned()))?;
         for dir in made {
             self.room.count(ENTRY_BYTES)?;
-            self.late.hold_implied(dir)?;
+            self.deferred.hold_implied(dir)?;
         }
         Ok(located)
     }
@@ -312,7 +314,7 @@ impl Extraction<'_> {
         to: &[u8],
         attributes: &Attributes,
         content: &mut dyn Read,
-    ) -> Result<Vec<LeftOut>> {
+    ) -> Result<Vec<Skipped>> {
         let (dir, name) = self.parent(to)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -369,10 +371,10 @@ impl Extraction<'_> {
         let (dir, name) = self.parent(&to)?;
         match mkdirat(&dir, name, Mode::RWXU) {
             Ok(()) => {}
-            Err(Errno::EXIST) if self.late.is_implied(&to) => {}
+            Err(Errno::EXIST) if self.deferred.is_implied(&to) => {}
             Err(error) => return Err(taken(error).into()),
         }
-        self.late.hold_dir(to, entry.path.clone(), attributes)
+        self.deferred.hold_dir(to, entry.path.clone(), attributes)
     }
 
     fn node(
@@ -386,14 +388,14 @@ impl Extraction<'_> {
         let (dir, name) = self.parent(&to)?;
         match mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
             Err(error) if is_refusal(error) => {
-                let what = "not to be made on this file system";
-                self.observer.left_out(&entry.path, what);
-                return self.not_there(to);
+                let what = "this file system does not support it";
+                self.observer.skipped(&entry.path, what);
+                return self.mark_absent(to);
             }
             made => made.map_err(taken)?,
         }
-        let left_out = self.finish_special(&dir, name, kind, attributes)?;
-        self.left_out(&entry.path, left_out);
+        let skipped = self.finish_special(&dir, name, kind, attributes)?;
+        self.report_skipped(&entry.path, skipped);
         self.done.entries += 1;
         Ok(())
     }
@@ -404,13 +406,13 @@ impl Extraction<'_> {
         name: &[u8],
         kind: FileType,
         attributes: &Attributes,
-    ) -> Result<Vec<LeftOut>> {
+    ) -> Result<Vec<Skipped>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(&dir, name, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&made)?;
         ensure!(
             FileType::from_raw_mode(stat.st_mode) == kind,
-            "something else came in its place"
+            "it was replaced by something else"
         );
         let made = match kind {
             FileType::Symlink => Made::Link(made.as_fd(), dir.as_fd(), name),
@@ -421,7 +423,7 @@ impl Extraction<'_> {
 
     /// Modes and times of directories, what is below first.
     fn finish_dirs(&mut self) -> Result<()> {
-        for (to, dir) in std::mem::take(&mut self.late.dirs).into_iter().rev() {
+        for (to, dir) in std::mem::take(&mut self.deferred.dirs).into_iter().rev() {
             let cannot = || format!("cannot finish the directory '{}'", shown(&to));
             let opened = self.target.open_dir(&to).with_context(cannot)?;
             match dir {
@@ -434,8 +436,8 @@ impl Extraction<'_> {
                     self.done.implied.insert(to);
                 }
                 Some((name, attributes)) => {
-                    let left_out = attributes.give(&Made::Open(opened.as_fd()));
-                    self.left_out(&name, left_out.with_context(cannot)?);
+                    let skipped = attributes.give(&Made::Open(opened.as_fd()));
+                    self.report_skipped(&name, skipped.with_context(cannot)?);
                 }
             }
         }
@@ -474,9 +476,9 @@ pub(crate) fn shown(to: &[u8]) -> String {
     below_first(to).escape_ascii().to_string()
 }
 
-fn not_held(first: &[u8]) -> anyhow::Error {
+fn missing_target(first: &[u8]) -> anyhow::Error {
     let first = first.escape_ascii();
-    anyhow!("a hard link leads to '{first}', which the archive does not hold")
+    anyhow!("a hard link points to '{first}', which is not in the archive")
 }
 
 /// The name is one that is there already: the target was empty.

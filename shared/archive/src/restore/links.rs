@@ -11,16 +11,16 @@ use rustix::fs::{AtFlags, FileType, linkat, statat, symlinkat};
 use rustix::io::Errno;
 
 use crate::restore::attributes::is_refusal;
+use crate::restore::copy::copy_file;
+use crate::restore::deferred::Symlink;
 use crate::restore::extract::{Extraction, below_first, is_of_entry, shown, taken};
-use crate::restore::late::Symlink;
-use crate::restore::likeness::copy_file;
 
 impl Extraction<'_> {
     /// A further name, of what stands at `at` already; else it comes later.
     pub(crate) fn hard_link(&mut self, first: Vec<u8>, at: Vec<u8>, to: Vec<u8>) -> Result<()> {
         match self.link(&at, &to)? {
             true => self.done.entries += 1,
-            false => self.late.hold_hard_link(first, at, to)?,
+            false => self.deferred.hold_hard_link(first, at, to)?,
         }
         Ok(())
     }
@@ -47,9 +47,9 @@ impl Extraction<'_> {
             linked => return Ok(linked.map(|()| true).map_err(taken)?),
         };
         if kind != FileType::RegularFile {
-            let what = "a hard link, which this file system does not hold";
-            self.observer.left_out(below_first(to), what);
-            self.not_there(to.to_owned())?;
+            let what = "a hard link, which this file system does not support";
+            self.observer.skipped(below_first(to), what);
+            self.mark_absent(to.to_owned())?;
             return Ok(true);
         }
         let (room, observer, root) = (&mut self.room, self.observer, self.target.root());
@@ -59,42 +59,43 @@ impl Extraction<'_> {
             }
             room.take(bytes, root)
         };
-        let left_out = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name), take)?;
-        self.left_out(below_first(to), left_out);
+        let skipped = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name), take)?;
+        self.report_skipped(below_first(to), skipped);
         let why = io::Error::from(error).to_string();
-        self.observer.not_held(below_first(to), "hard link", &why);
-        self.late.hold(to.len())?;
+        self.observer
+            .unsupported(below_first(to), "hard link", &why);
+        self.deferred.hold(to.len())?;
         self.done.copies.insert(to.to_owned());
         Ok(true)
     }
 
     /// Symbolic links, then the hard links that had nothing to lead to yet.
     pub(crate) fn make_links(&mut self) -> Result<()> {
-        for link in std::mem::take(&mut self.late.symlinks) {
+        for link in std::mem::take(&mut self.deferred.symlinks) {
             self.check_stop()?;
             if let Err(error) = self.symlink(&link) {
                 self.done.entries -= 1;
-                self.unmade_link(&link.to, error, "link")?;
+                self.fail_link(&link.to, error, "link")?;
             }
         }
-        for (first, (at, to)) in std::mem::take(&mut self.late.hard_links) {
+        for (first, (at, to)) in std::mem::take(&mut self.deferred.hard_links) {
             self.check_stop()?;
             match (self.link(&at, &to), first) {
                 (Ok(true), _) => self.done.entries += 1,
-                (Ok(false), Some(first)) => self.late.hold_apart(first, to)?,
+                (Ok(false), Some(first)) => self.deferred.hold_apart(first, to)?,
                 (Ok(false), None) => {
-                    let error = anyhow!("what it is a hard link to is not restored");
-                    self.unmade(to, &error)?;
+                    let error = anyhow!("the target of the hard link is not restored");
+                    self.fail(to, &error)?;
                 }
-                (Err(error), _) => self.unmade_link(&to, error, "hard link")?,
+                (Err(error), _) => self.fail_link(&to, error, "hard link")?,
             }
         }
         Ok(())
     }
 
-    fn unmade_link(&mut self, to: &[u8], error: anyhow::Error, what: &str) -> Result<()> {
+    fn fail_link(&mut self, to: &[u8], error: anyhow::Error, what: &str) -> Result<()> {
         if is_of_entry(&error) {
-            return self.unmade(to.to_owned(), &error);
+            return self.fail(to.to_owned(), &error);
         }
         Err(error).with_context(|| format!("cannot restore the {what} '{}'", shown(to)))
     }
@@ -103,16 +104,16 @@ impl Extraction<'_> {
         let (dir, name) = self.parent(&link.to)?;
         match symlinkat(&link.target[..], &dir, name) {
             Err(error) if is_refusal(error) => {
-                let what = "a symbolic link, which this file system does not hold";
-                self.observer.left_out(below_first(&link.to), what);
+                let what = "a symbolic link, which this file system does not support";
+                self.observer.skipped(below_first(&link.to), what);
                 self.done.entries -= 1;
-                return self.not_there(link.to.clone());
+                return self.mark_absent(link.to.clone());
             }
             made => made.map_err(taken)?,
         }
         let kind = FileType::Symlink;
-        let left_out = self.finish_special(&dir, name, kind, &link.attributes)?;
-        self.left_out(below_first(&link.to), left_out);
+        let skipped = self.finish_special(&dir, name, kind, &link.attributes)?;
+        self.report_skipped(below_first(&link.to), skipped);
         Ok(())
     }
 }

@@ -14,13 +14,13 @@ pub const DEPTH_MAX: usize = 4096;
 ///
 /// # Errors
 /// One that leads up, or is too deep.
-pub fn plain(name: &[u8]) -> Result<Vec<u8>> {
+pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
     let parts = name.split(|byte| *byte == b'/');
     let parts = parts.filter(|part| !part.is_empty() && *part != b".");
     let mut plain = Vec::with_capacity(name.len());
     for (depth, part) in parts.enumerate() {
         if part == b".." {
-            bail!("the name '{}' leads up", name.escape_ascii());
+            bail!("the name '{}' contains '..'", name.escape_ascii());
         }
         ensure!(depth < DEPTH_MAX, "a name has more than {DEPTH_MAX} parts");
         if depth > 0 {
@@ -54,7 +54,7 @@ pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
 /// Names that follow one another in an archive of bk's: those at or below one, or those that
 /// begin with some bytes.
 #[derive(Debug, Clone)]
-pub struct Sought {
+pub struct NameRange {
     name: Vec<u8>,
     is_begin: bool,
 }
@@ -65,7 +65,7 @@ pub struct Selection {
     paths: Vec<Vec<u8>>,
     globs: Globs,
     is_all: bool,
-    sought: Vec<Sought>,
+    ranges: Vec<NameRange>,
 }
 
 impl Selection {
@@ -77,17 +77,17 @@ impl Selection {
         let all = Globs::new(globs.iter().copied())?;
         let paths: Vec<_> = paths
             .iter()
-            .map(|path| plain(path))
+            .map(|path| normalize(path))
             .collect::<Result<_>>()?;
-        let sought = paths.iter().cloned().map(Sought::path);
-        let by_glob = all.begins().map(|(name, is_whole)| Sought {
+        let ranges = paths.iter().cloned().map(NameRange::path);
+        let by_glob = all.begins().map(|(name, is_whole)| NameRange {
             name,
             is_begin: !is_whole,
         });
-        let sought = sought.chain(by_glob);
+        let ranges = ranges.chain(by_glob);
         Ok(Self {
             is_all: paths.is_empty() && all.is_empty(),
-            sought: sought.collect(),
+            ranges: ranges.collect(),
             globs: all,
             paths,
         })
@@ -95,9 +95,9 @@ impl Selection {
 
     /// The names among which all is that is asked for; `None` where it can be anywhere.
     #[must_use]
-    pub fn sought(&self) -> Option<&[Sought]> {
-        let is_anywhere = self.sought.iter().any(|sought| sought.name.is_empty());
-        (!self.is_all && !is_anywhere).then_some(&self.sought)
+    pub fn ranges(&self) -> Option<&[NameRange]> {
+        let is_anywhere = self.ranges.iter().any(|ranges| ranges.name.is_empty());
+        (!self.is_all && !is_anywhere).then_some(&self.ranges)
     }
 
     /// Whether everything is asked for.
@@ -135,17 +135,17 @@ impl Selection {
     }
 
     /// From here on no glob has met anything.
-    pub fn forget(&self) {
-        self.globs.forget();
+    pub fn reset(&self) {
+        self.globs.reset();
     }
 
     /// The globs that met nothing since.
-    pub fn unmet(&self) -> impl Iterator<Item = &str> {
-        self.globs.unmet().map(|number| self.globs.text(number))
+    pub fn unmatched(&self) -> impl Iterator<Item = &str> {
+        self.globs.unmatched().map(|number| self.globs.text(number))
     }
 }
 
-impl Sought {
+impl NameRange {
     /// A plain name and what is below it.
     #[must_use]
     pub fn path(name: Vec<u8>) -> Self {
@@ -186,13 +186,13 @@ mod tests {
             ("...", "..."),
             ("a/..b", "a/..b"),
         ] {
-            assert_eq!(plain(name.as_bytes()).unwrap(), told.as_bytes());
+            assert_eq!(normalize(name.as_bytes()).unwrap(), told.as_bytes());
         }
         for name in ["..", "a/../b", "/..", "a/.."] {
-            assert!(plain(name.as_bytes()).is_err(), "{name}");
+            assert!(normalize(name.as_bytes()).is_err(), "{name}");
         }
-        assert!(plain(&b"a/".repeat(DEPTH_MAX)).is_ok());
-        assert!(plain(&b"a/".repeat(DEPTH_MAX + 1)).is_err());
+        assert!(normalize(&b"a/".repeat(DEPTH_MAX)).is_ok());
+        assert!(normalize(&b"a/".repeat(DEPTH_MAX + 1)).is_err());
     }
 
     #[test]
@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_sought_among_names_that_follow_one_another() {
-        let sought = |paths: &[&[u8]], globs: &[&str]| {
+        let ranges = |paths: &[&[u8]], globs: &[&str]| {
             let selection = Selection::new(paths, globs).unwrap();
-            selection.sought().map(|all| {
-                let told = |it: &Sought| {
+            selection.ranges().map(|all| {
+                let told = |it: &NameRange| {
                     let name = String::from_utf8_lossy(it.first()).into_owned();
                     (name, it.is_begin)
                 };
@@ -240,7 +240,7 @@ mod tests {
             ("a/{b,c}", "a/", true),
             ("a/b\\*", "a/b*", false),
         ] {
-            let told = sought(&[b"./x/"], &[glob]);
+            let told = ranges(&[b"./x/"], &[glob]);
             let path = ("x".to_owned(), false);
             assert_eq!(
                 told,
@@ -249,9 +249,9 @@ mod tests {
             );
         }
         for anywhere in ["a", "a/", "*/a", "[a]/b", "*.c"] {
-            assert_eq!(sought(&[b"x"], &[anywhere]), None, "{anywhere}");
+            assert_eq!(ranges(&[b"x"], &[anywhere]), None, "{anywhere}");
         }
-        assert_eq!(sought(&[b"/"], &[]), None);
-        assert_eq!(sought(&[], &[]), None);
+        assert_eq!(ranges(&[b"/"], &[]), None);
+        assert_eq!(ranges(&[], &[]), None);
     }
 }

@@ -47,7 +47,7 @@ impl<'a> Room<'a> {
         // One that has no blocks at all tells no figures.
         ensure!(
             total == 0 || free >= reserve.saturating_add(bytes),
-            "it takes {bytes} bytes, and {free} are free"
+            "it needs {bytes} bytes, but {free} are free"
         );
         Ok(())
     }

@@ -10,14 +10,14 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, seek};
 
 use crate::format::entry::Extent;
-use crate::write::place::Status;
+use crate::write::place::Lstat;
 
 /// A file in more pieces loses its smallest holes, as every reader has a limit.
 pub(crate) const EXTENTS_MAX: usize = 250_000;
 /// A larger file that has no blocks on the disk is one with a hole.
 const UNSURE_MAX_BYTES: u64 = 64 << 10;
 /// More than this is not read of a file that tells less: it may have no end.
-const UNTOLD_MAX_BYTES: u64 = 8 << 20;
+const MISREPORTED_MAX_BYTES: u64 = 8 << 20;
 
 /// What a file's content is read from.
 pub(crate) enum Content {
@@ -28,7 +28,7 @@ pub(crate) enum Content {
 
 /// What a file holds that tells another size.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Untold {
+pub(crate) struct Misreported {
     pub(crate) bytes: Vec<u8>,
     /// Why that is not all.
     pub(crate) lacks: Option<String>,
@@ -51,32 +51,32 @@ impl Content {
 ///
 /// # Errors
 /// A file of which nothing can be read.
-pub(crate) fn untold(file: &File, status: &Status) -> io::Result<Option<Untold>> {
+pub(crate) fn misreported(file: &File, status: &Lstat) -> io::Result<Option<Misreported>> {
     let has_blocks = status.size() > 0 && status.disk_bytes() > 0;
     if has_blocks || status.size() > UNSURE_MAX_BYTES {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    let read = file.take(UNTOLD_MAX_BYTES + 1).read_to_end(&mut bytes);
+    let read = file.take(MISREPORTED_MAX_BYTES + 1).read_to_end(&mut bytes);
     let lacks = match read {
         Err(error) if bytes.is_empty() => return Err(error),
         Err(error) => Some(format!("{error}: the archive has what was read before")),
-        Ok(_) if bytes.len() as u64 > UNTOLD_MAX_BYTES => {
-            bytes.truncate(UNTOLD_MAX_BYTES as usize);
+        Ok(_) if bytes.len() as u64 > MISREPORTED_MAX_BYTES => {
+            bytes.truncate(MISREPORTED_MAX_BYTES as usize);
             let told = status.size();
             Some(format!(
-                "it tells a size of {told} and has more than {UNTOLD_MAX_BYTES} bytes: the archive has no more of it"
+                "it reports a size of {told} but has more than {MISREPORTED_MAX_BYTES} bytes: the rest is not in the archive"
             ))
         }
         Ok(_) => None,
     };
     let is_as_told = lacks.is_none() && bytes.len() as u64 == status.size();
-    Ok((!is_as_told).then_some(Untold { bytes, lacks }))
+    Ok((!is_as_told).then_some(Misreported { bytes, lacks }))
 }
 
 /// Where the data lies in a file that takes less of the disk than its size; `None` where that
 /// is everywhere, or cannot be told.
-pub(crate) fn extents(file: &File, status: &Status) -> Option<Vec<Extent>> {
+pub(crate) fn extents(file: &File, status: &Lstat) -> Option<Vec<Extent>> {
     let size = status.size();
     if status.disk_bytes() >= size {
         return None;

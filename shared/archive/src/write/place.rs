@@ -40,12 +40,12 @@ pub struct Place {
 
 /// What lstat(2) tells of a place.
 #[derive(Clone)]
-pub struct Status(Stat);
+pub struct Lstat(Stat);
 
 impl Place {
     /// What somebody named; a slash at the end of it follows a link.
     #[must_use]
-    pub fn given(path: &Path) -> Self {
+    pub fn from_path(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             within: None,
@@ -68,9 +68,9 @@ impl Place {
 
     /// # Errors
     /// Those of lstat(2).
-    pub fn status(&self) -> io::Result<Status> {
+    pub fn status(&self) -> io::Result<Lstat> {
         let (dir, name) = self.at();
-        Ok(Status(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        Ok(Lstat(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// Opens it to be read, without waiting and without following a link.
@@ -108,7 +108,7 @@ impl Place {
     }
 }
 
-impl Status {
+impl Lstat {
     /// # Errors
     /// Those of fstat(2).
     pub fn of(file: &impl AsFd) -> io::Result<Self> {
@@ -142,7 +142,7 @@ impl Status {
 
     /// Whether it may have further names.
     #[must_use]
-    pub fn has_more_names(&self) -> bool {
+    pub fn has_hard_links(&self) -> bool {
         self.0.st_nlink > 1 && !self.is_dir()
     }
 
@@ -180,9 +180,9 @@ impl Status {
     }
 }
 
-impl std::fmt::Debug for Status {
+impl std::fmt::Debug for Lstat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Status({:?} {:?})", self.kind(), self.id())
+        write!(f, "Lstat({:?} {:?})", self.kind(), self.id())
     }
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
     let Ok(file) = place.open() else {
         return false;
     };
-    if !Status::of(&file).is_ok_and(|status| status.is_file()) {
+    if !Lstat::of(&file).is_ok_and(|status| status.is_file()) {
         return false;
     }
     let mut read = Vec::new();
@@ -225,7 +225,7 @@ pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
 pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
     let flags = READ_FLAGS | OFlags::DIRECTORY;
     let above: File = openat(dir, "..", flags, Mode::empty()).ok()?.into();
-    Status::of(&above)
+    Lstat::of(&above)
         .is_ok_and(|status| status.id() == id)
         .then_some(above)
 }
@@ -241,6 +241,6 @@ pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<Fil
         let place = Place::within(&below, name, PathBuf::new());
         below = Arc::new(place.open_dir().ok()?);
     }
-    let is_same = Status::of(&*below).is_ok_and(|status| status.id() == id);
+    let is_same = Lstat::of(&*below).is_ok_and(|status| status.id() == id);
     is_same.then(|| Arc::into_inner(below)).flatten()
 }

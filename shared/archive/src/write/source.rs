@@ -12,8 +12,8 @@ use xattr::FileExt;
 
 use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
-use crate::write::content::{Content, extents, untold};
-use crate::write::place::Status;
+use crate::write::content::{Content, extents, misreported};
+use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::walk::Found;
 
@@ -37,7 +37,7 @@ pub(crate) struct Opener {
 /// removed file, and now another's.
 type Version = ((u64, u64), u64, FileTime);
 
-fn version(status: &Status) -> Version {
+fn version(status: &Lstat) -> Version {
     (status.id(), status.size(), status.mtime())
 }
 
@@ -50,19 +50,23 @@ impl Opener {
     }
 
     /// The entry of `found`; `None`, and the problem told, where it can have none.
-    pub(crate) fn open(&mut self, found: &Found, tell: &mut dyn FnMut(Problem)) -> Option<Opened> {
+    pub(crate) fn open(
+        &mut self,
+        found: &Found,
+        report: &mut dyn FnMut(Problem),
+    ) -> Option<Opened> {
         let kind = found.status.kind();
         if kind == FileType::Socket {
-            tell(problem(
+            report(problem(
                 &found.place.path,
                 ProblemKind::Socket,
                 "a socket is not backed up",
             ));
             return None;
         }
-        let has_more_names = found.status.has_more_names();
+        let has_hard_links = found.status.has_hard_links();
         let first = self.stored.get(&version(&found.status));
-        if let Some(first) = first.filter(|_| has_more_names) {
+        if let Some(first) = first.filter(|_| has_hard_links) {
             let kind = Kind::HardLink(first.clone());
             let entry = self.entry(found, &found.status, kind, Vec::new());
             return Some(Opened {
@@ -71,47 +75,47 @@ impl Opener {
             });
         }
         let opened = if kind == FileType::RegularFile {
-            self.open_file(found, tell)
+            self.open_file(found, report)
         } else {
-            self.open_special(found, tell)
+            self.open_special(found, report)
         };
         match opened {
             Ok(opened) => {
-                if has_more_names {
+                if has_hard_links {
                     let version = version(&found.status);
                     self.stored.insert(version, opened.entry.path.clone());
                 }
                 Some(opened)
             }
             Err(problem) => {
-                tell(problem);
+                report(problem);
                 None
             }
         }
     }
 
-    fn open_file(&self, found: &Found, tell: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
+    fn open_file(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
         let path = &found.place.path;
         let failed = |error| failed(path, &error);
         let file = found.place.open().map_err(failed)?;
-        let status = Status::of(&file).map_err(failed)?;
+        let status = Lstat::of(&file).map_err(failed)?;
         if !status.is_file() || status.id() != found.status.id() {
             return Err(replaced(path));
         }
-        let xattrs = xattrs(path, file.list_xattr(), |name| file.get_xattr(name), tell)?;
-        let untold = untold(&file, &status).map_err(failed)?;
-        let extents = match &untold {
+        let xattrs = xattrs(path, file.list_xattr(), |name| file.get_xattr(name), report)?;
+        let misreported = misreported(&file, &status).map_err(failed)?;
+        let extents = match &misreported {
             Some(_) => None,
             None => extents(&file, &status),
         };
         let mut entry = self.entry(found, &status, Kind::File { extents }, xattrs);
-        let content = match untold {
-            Some(untold) => {
-                if let Some(reason) = untold.lacks {
-                    tell(problem(path, ProblemKind::Unreadable, &reason));
+        let content = match misreported {
+            Some(misreported) => {
+                if let Some(reason) = misreported.lacks {
+                    report(problem(path, ProblemKind::Unreadable, &reason));
                 }
-                entry.size = untold.bytes.len() as u64;
-                Content::Read(untold.bytes)
+                entry.size = misreported.bytes.len() as u64;
+                Content::Read(misreported.bytes)
             }
             None => Content::File(file),
         };
@@ -124,7 +128,7 @@ impl Opener {
     fn open_special(
         &self,
         found: &Found,
-        tell: &mut dyn FnMut(Problem),
+        report: &mut dyn FnMut(Problem),
     ) -> Result<Opened, Problem> {
         let (path, status) = (&found.place.path, &found.status);
         let kind = match status.kind() {
@@ -143,10 +147,10 @@ impl Opener {
             }
         };
         let xattrs = match &found.dir {
-            Some(dir) => xattrs(path, dir.list_xattr(), |name| dir.get_xattr(name), tell)?,
+            Some(dir) => xattrs(path, dir.list_xattr(), |name| dir.get_xattr(name), report)?,
             None => {
                 let at = found.place.path_for_calls();
-                xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), tell)?
+                xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), report)?
             }
         };
         let entry = self.entry(found, status, kind, xattrs);
@@ -156,7 +160,7 @@ impl Opener {
         })
     }
 
-    fn entry(&self, found: &Found, status: &Status, kind: Kind, xattrs: Xattrs) -> Entry {
+    fn entry(&self, found: &Found, status: &Lstat, kind: Kind, xattrs: Xattrs) -> Entry {
         let name = |names: &HashMap<u32, Vec<u8>>, id| names.get(&id).cloned().unwrap_or_default();
         let (uid, gid) = status.owner();
         Entry {
@@ -184,7 +188,7 @@ fn xattrs(
     path: &Path,
     names: io::Result<xattr::XAttrs>,
     get: impl Fn(&std::ffi::OsStr) -> io::Result<Option<Vec<u8>>>,
-    tell: &mut dyn FnMut(Problem),
+    report: &mut dyn FnMut(Problem),
 ) -> Result<Xattrs, Problem> {
     let names = match names {
         Ok(names) => names,
@@ -193,7 +197,7 @@ fn xattrs(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(failed(path, &error)),
         Err(error) => {
             let reason = format!("its extended attributes cannot be listed: {error}");
-            tell(problem(path, ProblemKind::Unreadable, &reason));
+            report(problem(path, ProblemKind::Unreadable, &reason));
             return Ok(Vec::new());
         }
     };
@@ -209,13 +213,13 @@ fn xattrs(
             Err(error) => {
                 let shown = name.display();
                 let reason = format!("its extended attribute '{shown}' cannot be read: {error}");
-                tell(problem(path, ProblemKind::Unreadable, &reason));
+                report(problem(path, ProblemKind::Unreadable, &reason));
             }
         }
     }
     if bytes > XATTRS_MAX_BYTES {
         let reason = format!("its extended attributes are left out: they take {bytes} bytes");
-        tell(problem(path, ProblemKind::Unreadable, &reason));
+        report(problem(path, ProblemKind::Unreadable, &reason));
         return Ok(Vec::new());
     }
     all.sort_unstable();

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context, Result, ensure};
 
 use crate::format::entry::{Entry, FileTime, Kind};
-use crate::format::header::{BLOCK_BYTES, pad, push_global, push_reserved};
+use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
 use crate::write::members::PIECE_BYTES;
@@ -60,7 +60,7 @@ pub fn write(
         let bytes = read(input, &out, observer)?;
         if bytes == 0 {
             let name = OsStr::from_bytes(plan.name);
-            let nothing = "nothing came: it is an empty file in the archive";
+            let nothing = "the input was empty: it is an empty file in the archive";
             observer.problem(problem(name.as_ref(), ProblemKind::Empty, nothing));
         }
         out.content(vec![0; 2 * BLOCK_BYTES])?;
@@ -123,7 +123,7 @@ fn global(plan: &Plan<'_>) -> Result<Vec<u8>> {
 /// Stored, not compressed: then its length depends on nothing but that of its content.
 fn header(entry: &Entry) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    push_reserved(&mut content, entry);
+    push_fixed_length(&mut content, entry);
     Deflater::new(0)?.member(&content)
 }
 

@@ -17,7 +17,7 @@ use crate::format::decode::NAME_MAX_BYTES;
 use crate::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
-use crate::write::place::{Place, Status, above, below, has_file, names_in};
+use crate::write::place::{Lstat, Place, above, below, has_file, names_in};
 
 /// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -25,7 +25,7 @@ const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 /// So many directories on the way down stay open; those above are opened again on the way back.
 const OPEN_MAX: usize = 64;
 /// Something that is exchanged again and again is taken as it is at last.
-const LOOKS_MAX: usize = 8;
+const ATTEMPTS_MAX: usize = 8;
 
 /// One thing to back up: where it is, and its name in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Filter {
     pub own_files: HashMap<(u64, u64), HashSet<OsString>>,
     /// Names of all sources: one that lies within another is left out there and walked by
     /// itself, so that nothing is stored twice.
-    pub apart: HashSet<PathBuf>,
+    pub other_sources: HashSet<PathBuf>,
 }
 
 /// Something that the walk came by.
@@ -61,7 +61,7 @@ pub struct Found {
     /// Its name in the archive.
     pub name: PathBuf,
     /// As lstat told it.
-    pub status: Status,
+    pub status: Lstat,
     /// The directory, where it is one that can be opened and is gone into.
     pub(crate) dir: Option<Arc<File>>,
 }
@@ -115,7 +115,8 @@ impl Filter {
     fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
         // Globs are meant for what is stored under the source `.`, not for its dot.
         let name = name.strip_prefix(b"./").unwrap_or(name);
-        self.apart.contains(Path::new(OsStr::from_bytes(name)))
+        self.other_sources
+            .contains(Path::new(OsStr::from_bytes(name)))
             || self.excludes.matches(name, is_dir)
     }
 }
@@ -166,7 +167,7 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         if !self.is_begun {
             self.is_begun = true;
-            let place = Place::given(Path::new(OsStr::from_bytes(&self.path)));
+            let place = Place::from_path(Path::new(OsStr::from_bytes(&self.path)));
             return self.visit(place, false);
         }
         loop {
@@ -205,9 +206,9 @@ impl Walk<'_> {
             ));
             return Some(Err(unreadable(place, error)));
         }
-        let mut looks = 0;
+        let mut attempts = 0;
         let (status, dir) = loop {
-            looks += 1;
+            attempts += 1;
             let status = match place.status() {
                 Ok(status) => status,
                 Err(error) => return Some(Err(unreadable(place, error))),
@@ -219,16 +220,13 @@ impl Walk<'_> {
             if !status.is_dir() || self.is_other_fs(&status) {
                 break (status, None);
             }
-            match place
-                .open_dir()
-                .and_then(|dir| Ok((Status::of(&dir)?, dir)))
-            {
+            match place.open_dir().and_then(|dir| Ok((Lstat::of(&dir)?, dir))) {
                 // The status of what was opened: a mount may have come with that.
                 Ok((status, _)) if self.filter.own.contains(&status.id()) => return None,
                 Ok((status, dir)) => break (status, Some(Arc::new(dir))),
                 Err(error) => match Errno::from_io_error(&error) {
                     // It was exchanged for something else just now.
-                    Some(Errno::NOTDIR | Errno::LOOP) if looks < LOOKS_MAX => {}
+                    Some(Errno::NOTDIR | Errno::LOOP) if attempts < ATTEMPTS_MAX => {}
                     Some(Errno::NOENT) => return Some(Err(unreadable(place, error))),
                     _ => {
                         self.lost = Some(unreadable(place.clone(), error));
@@ -250,12 +248,12 @@ impl Walk<'_> {
     }
 
     /// A mount point stays as an empty directory, as with tar.
-    fn is_other_fs(&mut self, status: &Status) -> bool {
+    fn is_other_fs(&mut self, status: &Lstat) -> bool {
         let device = *self.device.get_or_insert(status.id().0);
         self.filter.one_file_system && status.id().0 != device
     }
 
-    fn go_into(&mut self, dir: &Arc<File>, status: &Status) {
+    fn go_into(&mut self, dir: &Arc<File>, status: &Lstat) {
         // A cache stays as an empty directory, as with tar.
         if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
             return;

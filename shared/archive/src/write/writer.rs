@@ -19,7 +19,7 @@ use crate::hashed::hex;
 use crate::threads::{begin_some, needed};
 use crate::write::content::Content;
 use crate::write::members::{Members, Read};
-use crate::write::place::Status;
+use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener, failed, problem};
 use crate::write::walk::{Filter, Found, Source, walk};
@@ -312,7 +312,7 @@ fn changed(content: &Content, opened: &Opened) -> Option<(ProblemKind, String)> 
     let Content::File(file) = content else {
         return None;
     };
-    let now = Status::of(file).ok()?;
+    let now = Lstat::of(file).ok()?;
     let entry = &opened.entry;
     // One that is made up as it is read may have more than it tells, all the time.
     let has_untold = || {

@@ -1,6 +1,6 @@
 //! Completions for bash.
 //!
-//! Knows no program but by its table.
+//! Knows a program only by its table.
 
 use super::words::{BACKUPS, JOBS, Names, Values, spellings, values};
 use crate::flags::{Operands, Program};
@@ -22,7 +22,7 @@ pub(crate) fn script(program: &Program) -> String {
             }
             Values::Any => ":".to_owned(),
         };
-        // Where the value may be left out, what follows may be anything else.
+        // After an optional value, the word may also be something else.
         let end = match flag.optional_values() {
             Some(_) => "[[ ${#COMPREPLY[@]} = 0 ]] || return",
             None => "return",

@@ -1,16 +1,16 @@
-//! What completes a flag's value and an operand, whatever the shell.
+//! The candidates for a flag's value and for an operand, the same for every shell.
 //!
-//! Knows no shell's syntax but that of the pipe which prints names.
+//! Knows no shell syntax but that of the pipe that prints names.
 
 use crate::flags::Flag;
 
-/// Names that a program prints.
+/// Names to be taken from the JSON lines that a command prints.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names {
     /// What they are.
     pub(crate) word: &'static str,
     pub(crate) command: &'static str,
-    /// What stands before a name on its line, as a regular expression.
+    /// What precedes the name on its line, as an extended regular expression of sed(1).
     pub(crate) before: &'static str,
 }
 
@@ -26,8 +26,8 @@ pub(crate) const JOBS: Names = Names {
 };
 
 impl Names {
-    /// The command line that prints the names, one a line; `home` is how the shell writes the
-    /// flag --home that was typed.
+    /// The pipeline that prints the names, one per line; `home` is shell code for the `--home DIR`
+    /// that the user typed.
     pub(crate) fn printed(self, home: &str) -> String {
         let Self { command, .. } = self;
         // A completion is not worth waiting for.
@@ -35,8 +35,8 @@ impl Names {
         format!("{program} | sed -En {}", self.sed())
     }
 
-    /// Takes the names out of the lines, and the backslashes of JSON out of the names, which hold
-    /// no control characters.
+    /// The sed(1) script that extracts the names and removes the backslashes of JSON. Names have no
+    /// control characters, so nothing else is escaped.
     pub(crate) fn sed(self) -> String {
         let Self { before, .. } = self;
         let name = r#""((\\.|[^"\\])*)""#;
@@ -44,7 +44,7 @@ impl Names {
     }
 }
 
-/// What completes a flag's value.
+/// The candidates for a flag's value.
 pub(crate) enum Values<'a> {
     None,
     Directories,

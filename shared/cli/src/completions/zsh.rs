@@ -1,6 +1,6 @@
 //! Completions for zsh.
 //!
-//! Knows no program but by its table.
+//! Knows a program only by its table.
 
 use super::words::{BACKUPS, JOBS, Names, Values, values};
 use crate::flags::{Operands, Program};

@@ -23,30 +23,30 @@ pub(crate) struct Symlink {
 }
 
 /// A directory of the archive by its stored name; `None` where the archive did not tell of it.
-pub(crate) type Told = Option<(Vec<u8>, Attributes)>;
+pub(crate) type DirAttributes = Option<(Vec<u8>, Attributes)>;
 
 /// Where a hard link leads, and where it is to be made.
 pub(crate) type Linked = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Late {
+pub(crate) struct Deferred {
     pub(crate) symlinks: Vec<Symlink>,
     /// With the stored name of what they lead to; `None` where it was looked for before.
     pub(crate) hard_links: Vec<(Option<Vec<u8>>, Linked)>,
     /// By place.
-    pub(crate) dirs: BTreeMap<Vec<u8>, Told>,
+    pub(crate) dirs: BTreeMap<Vec<u8>, DirAttributes>,
     /// By the stored name of the content: all places that it goes to.
     apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
     held_bytes: usize,
 }
 
-impl Late {
+impl Deferred {
     /// Counts what is kept in mind elsewhere.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<()> {
         self.held_bytes += bytes + OVERHEAD_BYTES;
         ensure!(
             self.held_bytes <= HELD_MAX_BYTES,
-            "the archive has more directories and links than can be kept in mind"
+            "the archive has more directories and links than fit in memory"
         );
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What is on the file systems: where archives are, what they take, what is free. Never while
-//! the catalog is held.
+//! Inspects the file systems: where archives are, what they take, what is free. Never while the
+//! catalog is locked.
 //!
 //! Opens no archive.
 
@@ -21,43 +21,47 @@ use crate::flags::PROGRAM;
 pub(crate) struct FileSystem {
     /// Where it is mounted.
     pub(crate) mountpoint: Option<String>,
-    /// The directories with archives on it.
+    /// Its directories with archives.
     pub(crate) directories: Vec<String>,
-    /// What it has, where it tells that, or why it cannot be looked at.
+    /// Its space, `None` if it does not report any; or why it cannot be accessed.
     pub(crate) space: Result<Option<Space>, String>,
 }
 
-/// A backup and what there is of it.
+/// A backup and the state of its archive.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) backup: Backup,
-    /// Which file system, by its place among all.
+    /// The index of its file system in [`Disks::all`].
     pub(crate) place: usize,
-    /// What its files take: what a removal would free.
+    /// The size of its files, which a removal would free.
     pub(crate) bytes: u64,
-    /// Whether its archive is there.
+    /// Whether its archive exists.
     pub(crate) is_there: bool,
-    /// Whether nobody can tell.
+    /// Whether that is unknown.
     pub(crate) is_offline: bool,
 }
 
 /// The file systems, as they are found.
-pub(crate) struct Look {
+pub(crate) struct Disks {
     pub(crate) all: Vec<FileSystem>,
     storages: Storages,
     mounts: Mounts,
-    /// Directories that must be there, as archives are in them.
+    /// Directories that must exist: archives are in them.
     needed: HashSet<PathBuf>,
     by_device: HashMap<u64, usize>,
     by_dir: HashMap<PathBuf, usize>,
 }
 
-impl Look {
-    /// Looks at the storage directory and at every backup, in their order.
-    pub(crate) fn at(home: &Home, storage: &Path, backups: Vec<Backup>) -> (Self, Vec<Stored>) {
+impl Disks {
+    /// Inspects the storage directory and the archive of every backup, in their order.
+    pub(crate) fn inspect(
+        home: &Home,
+        storage: &Path,
+        backups: Vec<Backup>,
+    ) -> (Self, Vec<Stored>) {
         let with_archive = backups.iter().filter(|it| has_archive(it));
         let needed = with_archive.map(|it| dir_of(&it.backup_path).to_owned());
-        let mut look = Self {
+        let mut disks = Self {
             storages: home.storages.clone(),
             all: Vec::new(),
             mounts: Mounts::read(),
@@ -65,13 +69,13 @@ impl Look {
             by_device: HashMap::new(),
             by_dir: HashMap::new(),
         };
-        look.place(storage);
-        let stored = |backup| look.stored(home, backup);
+        disks.place(storage);
+        let stored = |backup| disks.stored(home, backup);
         let stored = backups.into_iter().map(stored).collect();
-        (look, stored)
+        (disks, stored)
     }
 
-    /// The file system of a path, where it is one of those that were found.
+    /// The file system of a path, if it is one of those found.
     pub(crate) fn place_of(&self, path: &str) -> Option<usize> {
         let dir = dir_of(path);
         let known = self.by_dir.get(dir).copied();
@@ -80,25 +84,25 @@ impl Look {
 
     fn stored(&mut self, home: &Home, backup: Backup) -> Stored {
         let place = self.place(dir_of(&backup.backup_path));
-        let looked = match &self.all[place].space {
-            Ok(_) => look_at(home, &backup),
-            // Why it cannot be reached is told of all that is there.
+        let inspected = match &self.all[place].space {
+            Ok(_) => inspect(home, &backup),
+            // The caller reports why, once for all backups there.
             Err(_) => {
                 let found = self.storages.stat(backup.backup_path.as_ref());
                 found.map(|_| (0, false)).map_err(drop)
             }
         };
-        let (bytes, is_there) = looked.unwrap_or_default();
+        let (bytes, is_there) = inspected.unwrap_or_default();
         Stored {
             backup,
             place,
             bytes,
             is_there,
-            is_offline: looked.is_err(),
+            is_offline: inspected.is_err(),
         }
     }
 
-    fn reached(&self, dir: &Path) -> FileSystem {
+    fn file_system(&self, dir: &Path) -> FileSystem {
         let mountpoint = self.mounts.of(dir).to_string_lossy().into_owned();
         FileSystem {
             mountpoint: Some(mountpoint),
@@ -107,16 +111,17 @@ impl Look {
         }
     }
 
-    /// One that is not there, and need not be, is where it would be made.
+    /// The file system of a directory. For one that does not exist and need not, that is where it
+    /// would be made.
     fn place(&mut self, dir: &Path) -> usize {
         if let Some(place) = self.by_dir.get(dir) {
             return *place;
         }
-        // On a mount point that shows through is another file system.
-        let reached = self.storages.check(&dir.join(MARKER));
-        let cannot = |error| format!("cannot look at '{}': {error}", dir.display());
-        let looked = reached.map_err(|it| it.to_string());
-        let found = match looked.and_then(|()| dir.metadata().map_err(cannot)) {
+        // The mount point of a storage that is not mounted is on another file system.
+        let reachable = self.storages.check(&dir.join(MARKER));
+        let cannot = |error| format!("cannot access '{}': {error}", dir.display());
+        let reachable = reachable.map_err(|it| it.to_string());
+        let found = match reachable.and_then(|()| dir.metadata().map_err(cannot)) {
             Ok(metadata) => Ok((dir.to_owned(), metadata.dev())),
             Err(reason) if self.needed.contains(dir) => Err(reason),
             Err(reason) => nearest(dir).ok_or(reason),
@@ -128,7 +133,7 @@ impl Look {
         };
         if place == new {
             self.all.push(match found {
-                Ok(there) => self.reached(&there),
+                Ok(there) => self.file_system(&there),
                 Err(reason) => FileSystem {
                     mountpoint: None,
                     directories: Vec::new(),
@@ -143,7 +148,7 @@ impl Look {
     }
 }
 
-/// Whether a whole archive belongs to it.
+/// Whether it has a complete archive.
 pub(crate) fn has_archive(backup: &Backup) -> bool {
     matches!(backup.status, Status::Completed | Status::Moving)
 }
@@ -153,19 +158,19 @@ fn dir_of(path: &str) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The nearest directory that is there, and its device.
+/// The nearest directory above that exists, and its device.
 fn nearest(dir: &Path) -> Option<(PathBuf, u64)> {
     let there = |it: &Path| Some((it.to_owned(), it.metadata().ok()?.dev()));
     dir.ancestors().find_map(there)
 }
 
-/// The bytes, and whether the archive is there; an error where that cannot be told.
-fn look_at(home: &Home, backup: &Backup) -> Result<(u64, bool), ()> {
+/// The size, and whether the archive exists; an error if that is unknown.
+fn inspect(home: &Home, backup: &Backup) -> Result<(u64, bool), ()> {
     if !has_archive(backup) {
         return match would_free(home, backup) {
             Ok(bytes) => Ok((bytes, bytes > 0)),
             Err(error) => {
-                PROGRAM.warn(&format!("warning: cannot look at {error:#}"));
+                PROGRAM.warn(&format!("warning: cannot access {error:#}"));
                 Err(())
             }
         };

@@ -1,4 +1,4 @@
-//! What is to become of a record: a pure function of the record and the flags.
+//! The edit that the flags ask for, and its effect on a record: pure functions.
 //!
 //! Knows no catalog.
 
@@ -15,12 +15,12 @@ use crate::flags::{
     DESCRIPTION, EXPIRES, METADATA, NAME, PROGRAM, PROTECT, SOURCE_VERSION, TYPE, UNPROTECT,
 };
 
-/// Half of what a line may have: programs add keys to the record.
+/// Half the limit of a line: programs add keys to a record.
 const RECORD_MAX_BYTES: usize = (LINE_MAX_BYTES / 2) as usize;
 
-/// What is asked for. A field that is `None` stays as it is; an inner `None` removes a value.
+/// The fields to change. `None` leaves a field as it is; an inner `None` removes its value.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct Edit {
     name: Option<String>,
     backup_type: Option<BackupType>,
     source_version: Option<Option<String>>,
@@ -30,49 +30,43 @@ pub(crate) struct Change {
     expires_at: Option<Option<Timestamp>>,
 }
 
-impl Change {
+impl Edit {
     /// # Errors
-    /// A usage error that names the flag, or that nothing is asked for.
+    /// [`UsageError`] that names the flag, or that nothing is to be changed.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
-        let protected = match (arguments.has(&PROTECT), arguments.has(&UNPROTECT)) {
-            (true, true) => {
-                let text = "--protect and --unprotect exclude each other";
-                return Err(UsageError(text.into()).into());
-            }
-            (false, false) => None,
-            (protect, _) => Some(protect),
-        };
-        let change = Self {
+        let edit = Self {
             name: arguments.parsed(&NAME, |name| check_name(name).map(|()| name.to_owned()))?,
             backup_type: arguments.parsed(&TYPE, BackupType::parse)?,
             source_version: arguments.text(&SOURCE_VERSION)?.map(unless_empty),
             description: arguments.text(&DESCRIPTION)?.map(unless_empty),
             metadata: metadata(arguments)?,
-            protected,
+            protected: arguments.one_of(&[(PROTECT, true), (UNPROTECT, false)])?,
             expires_at: arguments.parsed(&EXPIRES, |text| parse_expiry(text, now))?,
         };
-        if change == Self::default() {
-            let text = "nothing is given to change";
+        if edit == Self::default() {
+            let text = "nothing to change";
             return Err(UsageError(format!("{text}; try '{} --help'", PROGRAM.name)).into());
         }
-        Ok(change)
+        Ok(edit)
     }
 
+    /// Checks the number of backups.
+    ///
     /// # Errors
-    /// A usage error: one name for several backups.
+    /// [`UsageError`]: a new name for several backups.
     pub(crate) fn check_count(&self, count: usize) -> Result<()> {
         if self.name.is_some() && count > 1 {
-            let text = format!("--name is for one backup: {count} are given");
+            let text = format!("--name takes one backup, not {count}");
             return Err(UsageError(text).into());
         }
         Ok(())
     }
 
-    /// The record as it is to be.
+    /// Applies the edit to a record.
     ///
     /// # Errors
-    /// A record that another program is at work on, or that would be too long for a line.
-    pub(crate) fn of(&self, old: &Backup) -> Result<Backup> {
+    /// A record that another program is working on, or that would be too long for a line.
+    pub(crate) fn apply(&self, old: &Backup) -> Result<Backup> {
         if let Some(obstacle) = old.status.obstacle()
             && old.status != Status::Failed
         {
@@ -99,11 +93,8 @@ impl Change {
     }
 }
 
-/// What changed, for the ledger: the old values and the new ones, of the metadata only the keys
-/// that changed. A key that one side has not is not there on that side.
-///
-/// # Errors
-/// None that a record can bring about.
+/// The old and the new values for the ledger: fields that differ, and of the metadata the keys that
+/// differ. A key that only one side has is absent on the other.
 pub(crate) fn difference(old: &Backup, new: &Backup) -> Result<Value> {
     let (mut before, mut after) = (object(old)?, object(new)?);
     keep_different(&mut before, &mut after);
@@ -119,7 +110,7 @@ pub(crate) fn difference(old: &Backup, new: &Backup) -> Result<Value> {
 fn object(backup: &Backup) -> Result<Map<String, Value>> {
     match serde_json::to_value(backup)? {
         Value::Object(object) => Ok(object),
-        _ => bail!("a record is no object"),
+        _ => bail!("a record is not an object"),
     }
 }
 

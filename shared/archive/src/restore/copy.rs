@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use xattr::FileExt as _;
 
 use crate::format::entry::FileTime;
-use crate::restore::attributes::{Attributes, LeftOut, Made};
+use crate::restore::attributes::{Attributes, Made, Skipped};
 
 /// In which a file is copied.
 const PIECE_BYTES: usize = 64 << 10;
@@ -26,9 +26,9 @@ const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
 /// What a file or a directory has.
 #[derive(Debug)]
-pub struct Likeness(Attributes);
+pub struct FileAttributes(Attributes);
 
-impl Likeness {
+impl FileAttributes {
     /// Of something that is open, by what was told of it before that.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Likeness {
     ///
     /// # Errors
     /// Those of the file system; what it refuses is left out.
-    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<LeftOut>> {
+    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
         let to = to.as_fd();
         let found = fstat(to)?;
         let mut attributes = self.0.clone();
@@ -92,14 +92,14 @@ pub(crate) fn copy_file(
     (from_dir, from): (BorrowedFd<'_>, &[u8]),
     (to_dir, to): (BorrowedFd<'_>, &[u8]),
     take: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<Vec<LeftOut>> {
+) -> Result<Vec<Skipped>> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let read = flags | OFlags::RDONLY;
     let source = File::from(openat(from_dir, from, read, Mode::empty())?);
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
     let copied = copy_data(&source, &copy, take)
-        .and_then(|()| Ok(Likeness::of(&source, &fstat(&source)?)?.give(&copy)?));
+        .and_then(|()| Ok(FileAttributes::of(&source, &fstat(&source)?)?.give(&copy)?));
     if copied.is_err() {
         // The first error is the one to tell; the whole stage goes with it.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
