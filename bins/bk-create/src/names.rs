@@ -61,16 +61,18 @@ impl<'a> Names<'a> {
     /// # Errors
     /// None is left.
     pub(crate) fn look(&self) -> Result<Vec<String>> {
-        let has_no_file = |name: &String| {
-            let archive = self.archive(name);
-            let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-            !on_disk(Path::new(&archive)) && !on_disk(&partial_path(Path::new(&archive)))
-        };
-        // A failed attempt does not keep its name from the next one: a session tells.
+        let on_disk = |path: &Path| path.symlink_metadata().is_ok();
+        // What a dead attempt left of it keeps its name from nobody: the session removes that, or
+        // tells that the attempt is alive.
         if self.is_given {
-            ensure!(has_no_file(&self.wanted), self.refusal());
+            let archive = self.archive(&self.wanted);
+            ensure!(!on_disk(Path::new(&archive)), self.refusal());
             return Ok(vec![self.wanted.clone()]);
         }
+        let has_no_file = |name: &String| {
+            let archive = self.archive(name);
+            !on_disk(Path::new(&archive)) && !on_disk(&partial_path(Path::new(&archive)))
+        };
         let numbered = NUMBERS.map(|number| format!("{}_{number}", self.wanted));
         let names = std::iter::once(self.wanted.clone()).chain(numbered);
         let free = names.filter(|name| self.is_free(name)).filter(has_no_file);

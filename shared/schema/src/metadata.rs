@@ -135,18 +135,33 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
     Ok((key, text))
 }
 
-/// The value of a text: JSON if printing it gives the same text again, else the text itself.
-/// `1.10` stays a text, as the number would be printed as `1.1`; so does a number with more digits
-/// than it can store, and `[1, 2]` with its blank.
+/// The value of a text: JSON if printing it gives the same text again, blanks between its parts
+/// aside; else the text itself. `1.10` stays a text, as the number would be printed as `1.1`; so does
+/// a number with more digits than it can store.
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if format!("{value}") == text => value,
+        Ok(value) if format!("{value}") == compact(text) => value,
         _ => Value::from(text),
     }
 }
 
-/// Whether users may set a key.
+/// JSON without the blanks between its parts.
+fn compact(text: &str) -> String {
+    let (mut is_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        if is_string {
+            is_string = is_escaped || *c != '"';
+            is_escaped = !is_escaped && *c == '\\';
+            return true;
+        }
+        is_string = *c == '"';
+        !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    text.chars().filter(is_kept).collect()
+}
+
+/// Checks that users may set a key.
 ///
 /// # Errors
 /// An empty key, and a reserved one.
@@ -173,7 +188,7 @@ mod tests {
         );
         for (text, value) in [
             (
-                "[\"a b\",{\"c\\\\\":-1}]",
+                "[\"a b\", {\"c\\\\\": -1}]",
                 serde_json::json!(["a b", {"c\\": -1}]),
             ),
             ("1.5", 1.5.into()),
@@ -192,8 +207,6 @@ mod tests {
             "007",
             "12345678901234567890123",
             "[1.10]",
-            "[1, 2]",
-            " 1",
             "{\"a\":1,\"a\":2}",
         ] {
             assert_eq!(parse_value(text), text);
