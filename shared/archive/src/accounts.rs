@@ -1,11 +1,11 @@
-//! Users and groups of this machine, by their numbers and by their names.
+//! Users and groups of this machine, by id and by name.
 //!
-//! They come from the two files and not from the name service, which may ask the network.
+//! From /etc/passwd and /etc/group, not from the name service, which may use the network.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Names by number.
+/// Names by id.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) users: HashMap<u32, Vec<u8>>,
@@ -22,7 +22,7 @@ impl Names {
     }
 }
 
-/// Numbers by name.
+/// Ids by name.
 #[derive(Debug, Default)]
 pub struct Ids {
     pub(crate) users: HashMap<Vec<u8>, u32>,
@@ -30,7 +30,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// All that this machine knows.
+    /// All users and groups of this machine.
     #[must_use]
     pub fn of_this_machine() -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Ids {
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
-/// The first line of a name or a number is the one that getpwnam(3) and getpwuid(3) answer with.
+/// The first line with a name or an id counts, as for getpwnam(3) and getpwuid(3).
 fn first<K: Eq + Hash, V>(pairs: impl IntoIterator<Item = (K, V)>) -> HashMap<K, V> {
     let mut all = HashMap::new();
     for (key, value) in pairs {
@@ -52,7 +52,7 @@ fn first<K: Eq + Hash, V>(pairs: impl IntoIterator<Item = (K, V)>) -> HashMap<K,
     all
 }
 
-/// Each line of a file as passwd(5) and group(5) describe it; none where it is missing.
+/// Name and id of each line of passwd(5) or group(5); empty if the file is missing.
 fn accounts(path: &str) -> Vec<(Vec<u8>, u32)> {
     let text = std::fs::read(path).unwrap_or_default();
     let account = |line: &[u8]| {

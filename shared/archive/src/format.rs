@@ -1,6 +1,6 @@
 //! The format: entries, their headers, and the gzip members that hold them.
 //!
-//! As bytes: touches no file.
+//! Bytes only: touches no file.
 
 pub(crate) mod acl;
 pub mod damage;

@@ -1,38 +1,41 @@
-//! Globs as people write them, compared with plain names: the only place that knows them.
+//! Globs for names in the archive.
 //!
-//! Knows what a slash at their begin or end means, and which of them met something; neither a
-//! file system nor an entry.
+//! Knows what a slash at either end means, and remembers which globs have matched. Knows no file
+//! system and no entry.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pattern::{Part, begin_of, is_path, patterns};
+use crate::pattern::{Part, is_path, literal_prefix, patterns};
 
-/// Globs, and which of them met something.
+/// Globs, and which of them have matched something.
 #[derive(Debug, Default)]
 pub struct Globs {
     all: Vec<Glob>,
-    /// Those that stand for one name anywhere, by that name: there may be thousands.
+    /// Globs that are one literal name at any depth, by that name: there may be thousands.
     by_name: HashMap<Vec<u8>, Vec<usize>>,
     others: Vec<usize>,
 }
 
-/// One glob. Without a slash but at its end it is for a name anywhere, else for a whole one.
+/// One glob. Without a slash, but at its end, it matches the last part of a name at any depth, else
+/// the whole name.
 #[derive(Debug)]
 struct Glob {
     text: String,
     is_anywhere: bool,
-    /// A slash at the end: for directories alone.
+    /// A slash at the end: only directories match.
     is_for_dirs: bool,
     patterns: Vec<Vec<Part>>,
     has_matched: AtomicBool,
 }
 
 impl Globs {
+    /// Parses globs.
+    ///
     /// # Errors
-    /// The glob that is malformed, empty, or means something here that it does not elsewhere.
+    /// The first glob that is malformed or empty, or begins with `!`.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut globs = Self::default();
         for text in texts {
@@ -54,7 +57,7 @@ impl Globs {
         self.all.is_empty()
     }
 
-    /// Whether one matches a plain name. All that do have met something from here on.
+    /// Whether any glob matches a normalized name. Remembers all that do.
     #[must_use]
     pub fn matches(&self, name: &[u8], is_dir: bool) -> bool {
         if self.is_empty() {
@@ -71,7 +74,7 @@ impl Globs {
         is_matched
     }
 
-    /// Which met nothing, by their numbers.
+    /// The indices of the globs that have not matched anything.
     pub fn unmatched(&self) -> impl Iterator<Item = usize> {
         let is_unmatched = |glob: &Glob| !glob.has_matched.load(Ordering::Relaxed);
         let all = self.all.iter().enumerate();
@@ -79,23 +82,23 @@ impl Globs {
             .map(|(number, _)| number)
     }
 
-    /// From here on none has met anything.
+    /// Forgets which globs have matched.
     pub fn reset(&self) {
         for glob in &self.all {
             glob.has_matched.store(false, Ordering::Relaxed);
         }
     }
 
-    /// A glob as it was written.
+    /// A glob as given, by its index.
     #[must_use]
     pub fn text(&self, number: usize) -> &str {
         &self.all[number].text
     }
 
-    /// What the names begin with that each can match, and whether that is all of their parts;
-    /// empty where it can be any.
-    pub(crate) fn begins(&self) -> impl Iterator<Item = (Vec<u8>, bool)> {
-        self.all.iter().map(Glob::begin)
+    /// For each glob the literal prefix of all names that it can match, and whether it consists of
+    /// whole parts; empty if any name can match.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (Vec<u8>, bool)> {
+        self.all.iter().map(Glob::prefix)
     }
 }
 
@@ -103,14 +106,14 @@ impl Glob {
     fn new(text: &str) -> Result<Self> {
         ensure!(
             !text.starts_with('!'),
-            "it begins with '!', and no glob takes back what others match: write '\\!' for a name that begins so"
+            "negation is not supported: use '\\!' for a name that begins with '!'"
         );
         let whole = text.trim_end_matches('/');
         let (mut rest, is_for_dirs) = (whole, whole.len() < text.len());
         while let Some(more) = rest.strip_prefix("./").or(rest.strip_prefix('/')) {
             rest = more;
         }
-        ensure!(!rest.is_empty() && rest != ".", "it matches nothing");
+        ensure!(!rest.is_empty() && rest != ".", "it can match nothing");
         Ok(Self {
             text: text.to_owned(),
             is_anywhere: !whole.contains('/'),
@@ -132,7 +135,7 @@ impl Glob {
         is_matched
     }
 
-    /// The one name that it is for, anywhere.
+    /// The literal name, if it is one at any depth.
     fn name(&self) -> Option<Vec<u8>> {
         let pattern = self.patterns.first()?;
         match &pattern[..] {
@@ -143,11 +146,11 @@ impl Glob {
         }
     }
 
-    fn begin(&self) -> (Vec<u8>, bool) {
+    fn prefix(&self) -> (Vec<u8>, bool) {
         if self.is_anywhere {
             return (Vec::new(), false);
         }
-        let begins = self.patterns.iter().map(|pattern| begin_of(pattern));
+        let begins = self.patterns.iter().map(|pattern| literal_prefix(pattern));
         let common = begins.reduce(|(one, _), (other, _)| {
             let pairs = one.iter().zip(&other);
             let same = pairs.take_while(|(one, other)| one == other).count();
@@ -234,14 +237,14 @@ mod tests {
     #[test]
     fn what_is_no_glob_is_refused() {
         for (glob, why) in [
-            ("", "it matches nothing"),
-            ("./", "it matches nothing"),
-            ("/", "it matches nothing"),
+            ("", "it can match nothing"),
+            ("./", "it can match nothing"),
+            ("/", "it can match nothing"),
             ("a[b", "a '[' has no ']'"),
             ("a{b", "a '{' has no '}'"),
             ("a}", "a '}' has no '{'"),
             ("a\\", "it ends with a backslash"),
-            ("[b-a]", "its set 'b-a' is empty"),
+            ("[b-a]", "the range 'b-a' is empty"),
         ] {
             let error = Globs::new([glob]).unwrap_err();
             let told = format!("invalid glob '{}': {why}", glob.escape_debug());

@@ -1,27 +1,29 @@
-//! Backups as series of gzip members that hold one POSIX pax tar stream.
+//! The archive format: a series of gzip members whose content, joined, is one POSIX pax tar stream.
 //!
-//! `format`: `entry` is what a header tells, `header` its bytes, `decode` those bytes back, `pax` the
-//! records of an extended header, `sparse` the map of a file with holes, `acl` an ACL as bytes and
-//! text, `member` one gzip member, `gunzip` one of another program's, `damage` what can be wrong
-//! with them, `notes` what is odd and read all the same.
+//! `format`: `entry` is an entry's header as data, `header` encodes it, `decode` parses it, `pax` the
+//! records of extended headers, `sparse` the maps of sparse files, `acl` ACLs as bytes and text,
+//! `member` one gzip member of bk's, `gunzip` one of another program's, `damage` what can be wrong
+//! with them, `notes` oddities that are tolerated.
 //!
-//! `write`: `walk` is the source tree in its order, `place` one place of it, `source` the same as an
-//! entry, `content` what a file holds, `problem` what went wrong with one, `stream` content that
-//! comes without a file, `members` the stream cut into members, `writer` the threads that join them.
+//! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
+//! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `stream`
+//! archives standard input, `members` cuts the tar stream into members, `writer` compresses them in
+//! parallel.
 //!
-//! `read`: `inflate` is what the members hold, `streamed` one of them chunk by chunk, `blocks` the
-//! stream in its blocks, `reader` the entries in it, `holes` where the map of one stands, `salvage`
-//! what is whole of a damaged archive, `last` which names come again, `entries` those that count,
-//! `seek` those of some names alone, `check` all of that at once, from `pieces`, with each
-//! `finding`.
+//! `read`: `inflate` decompresses members in parallel, `streamed` a long one in chunks, `blocks`
+//! reads the tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
+//! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
+//! others, `seek` those of some names without reading the rest, `check` verifies everything, from
+//! `pieces`, and reports each `finding`.
 //!
-//! `restore`: `names` is where a name leads, `beneath` places below a directory, `attributes` what an
-//! entry is to have, `extract` makes it, in the `room` there is, with `late` what comes last, `links` of all kinds,
-//! `likeness` gives one what another has, `compare` reads it back, `probe` asks the file system what
-//! it holds, `remove` takes a tree away.
+//! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
+//! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`
+//! there is, with `deferred` what must come last, `links` of all kinds, `copy` copies a file with its
+//! attributes, `compare` reads back what was restored, `probe` finds out what the file system
+//! supports, `remove` removes a tree.
 //!
-//! For all: `accounts` is whom names mean, `hashed` a file that is hashed as it is read, `globs` what
-//! people write for names, `pattern` one of these, `threads` as many as are to be had.
+//! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
+//! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible.
 //!
 //! Knows paths and streams; knows no catalog.
 

@@ -1,19 +1,19 @@
-//! One glob as the patterns that it stands for, part by part, compared with a name.
+//! One glob as a list of patterns, and their matching.
 //!
-//! A character is one of UTF-8, or a byte that is none. Pure functions of bytes; knows no set of
-//! globs.
+//! A character is one of UTF-8, or a byte that is not part of one. Pure functions of bytes; knows no
+//! set of globs.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// `{a,b}` multiplies: more patterns of one glob are refused.
+/// The limit of patterns that `{a,b}` may expand to.
 const ALTERNATIVES_MAX: usize = 1000;
-/// A byte that is no UTF-8 counts as this and its value, which no character has.
+/// A byte that is not UTF-8 counts as this plus its value, which is no character.
 const NO_CHARACTER: u32 = 0x11_0000;
 
-/// What one part of a name is to be.
+/// The pattern for one part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     /// `**`: any number of parts.
@@ -35,17 +35,17 @@ pub(crate) enum Token {
     Slash,
 }
 
-/// The patterns of a glob, each a list of parts.
+/// Expands a glob to patterns, each a list of parts.
 ///
 /// # Errors
-/// Why it is none.
+/// A malformed glob.
 pub(crate) fn patterns(glob: &str) -> Result<Vec<Vec<Part>>> {
     let all = parse(&mut glob.chars().peekable(), false)?;
     Ok(all.iter().map(|tokens| parts(tokens)).collect())
 }
 
-/// What the names begin with that a pattern can match, and whether that is all of it.
-pub(crate) fn begin_of(pattern: &[Part]) -> (Vec<u8>, bool) {
+/// The literal prefix of all names that a pattern can match, and whether that is all of the pattern.
+pub(crate) fn literal_prefix(pattern: &[Part]) -> (Vec<u8>, bool) {
     let mut begin = Vec::new();
     for (number, part) in pattern.iter().enumerate() {
         if number > 0 {
@@ -69,7 +69,7 @@ pub(crate) fn begin_of(pattern: &[Part]) -> (Vec<u8>, bool) {
     (begin, true)
 }
 
-/// Reads tokens up to the end, or up to what ends an alternative; each alternative is a list.
+/// Parses up to the end, or up to the end of an alternative; each alternative is a list of tokens.
 fn parse(chars: &mut Peekable<Chars<'_>>, is_within: bool) -> Result<Vec<Vec<Token>>> {
     let mut all = vec![Vec::new()];
     while let Some(c) = chars.next_if(|c| !is_within || !matches!(c, ',' | '}')) {
@@ -112,7 +112,7 @@ fn alternatives(chars: &mut Peekable<Chars<'_>>) -> Result<Vec<Vec<Token>>> {
     }
 }
 
-/// The set after a `[`, up to its `]`, which comes first where it is one of the set.
+/// The set after a `[`, up to its `]`. A `]` that comes first is a member of the set.
 fn set(chars: &mut Peekable<Chars<'_>>) -> Result<Token> {
     let unclosed = "a '[' has no ']'";
     let is_negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
@@ -130,7 +130,7 @@ fn set(chars: &mut Peekable<Chars<'_>>) -> Result<Token> {
         } else {
             from
         };
-        ensure!(from <= to, "its set '{from}-{to}' is empty");
+        ensure!(from <= to, "the range '{from}-{to}' is empty");
         ranges.push((from, to));
     }
 }
@@ -151,7 +151,7 @@ fn parts(tokens: &[Token]) -> Vec<Part> {
     };
     let split = tokens.split(|token| *token == Token::Slash);
     let mut parts: Vec<_> = split.map(part).collect();
-    // What is below a directory is not the directory itself.
+    // `a/**` does not match `a` itself.
     if parts.len() > 1 && parts.last() == Some(&Part::Many) {
         let at = parts.len() - 1;
         parts.insert(at, Part::Wild(vec![Token::Star]));
@@ -159,7 +159,7 @@ fn parts(tokens: &[Token]) -> Vec<Part> {
     parts
 }
 
-/// Whether a plain name is as the pattern has it.
+/// Whether a pattern matches a normalized name.
 pub(crate) fn is_path(pattern: &[Part], name: &[u8]) -> bool {
     if let [Part::Literal(literal)] = pattern {
         return literal == name;
@@ -204,9 +204,9 @@ fn is_name(tokens: &[Token], name: &[u8]) -> bool {
     is_all(tokens, name.len(), |it| *it == Token::Star, takes, next)
 }
 
-/// Whether a pattern takes all up to `end`: what takes one thing, and stars that take any
-/// number. Only the last star that was met is ever tried again, so that the time is bounded by
-/// the product of both lengths.
+/// Whether a pattern matches everything up to `end`: items that match one thing, and stars that match
+/// any number. Backtracks to the last star only, so the time is bounded by the product of both
+/// lengths.
 fn is_all<T>(
     pattern: &[T],
     end: usize,
@@ -243,7 +243,7 @@ fn is_all<T>(
     }
 }
 
-/// The first character, and how many bytes it takes.
+/// The first character and its length in bytes.
 fn character(bytes: &[u8]) -> Option<(u32, usize)> {
     let first = *bytes.first()?;
     let length = match first {

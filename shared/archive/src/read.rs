@@ -1,4 +1,4 @@
-//! Reading: members inflated, entries out of them, and what is wrong with either.
+//! Reading: inflates members, parses entries, and checks both.
 //!
 //! Knows no catalog.
 

@@ -1,4 +1,4 @@
-//! Restoring: entries as files below a directory, and nowhere else.
+//! Restoring: creates files from entries, below one directory and nowhere else.
 //!
 //! Knows no catalog.
 

@@ -1,4 +1,4 @@
-//! Writing: the source tree as entries, the entries as members.
+//! Writing: turns the source tree into entries, and these into members.
 //!
 //! Knows no catalog.
 

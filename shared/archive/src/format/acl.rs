@@ -1,7 +1,7 @@
 //! A POSIX ACL as the bytes of its extended attribute (linux/posix_acl_xattr.h) and as text.
 //!
-//! Written is the long text form of acl(5), with numbers for users and groups; read is what GNU
-//! tar, bsdtar and star write. Knows no file and no header.
+//! Writes the long text form of acl(5) with numeric ids; reads what GNU tar, bsdtar and star write.
+//! Knows no file and no header.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,18 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::accounts::Ids;
 
-/// The attribute of the ACL that governs access.
+/// The attribute of the access ACL.
 pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
-/// The attribute of the ACL that what is made in a directory inherits.
+/// The attribute of the default ACL, which new files in a directory inherit.
 pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 const VERSION: [u8; 4] = 2u32.to_le_bytes();
 const ENTRY_BYTES: usize = 8;
-/// The kernel takes no attribute over 64 KiB (`XATTR_SIZE_MAX` in linux/limits.h).
+/// The kernel rejects attributes over 64 KiB (`XATTR_SIZE_MAX` in linux/limits.h).
 const ENTRIES_MAX: usize = ((64 << 10) - VERSION.len()) / ENTRY_BYTES;
-/// Of an entry that names nobody, and so of nobody.
+/// The id in entries without a qualifier (`ACL_UNDEFINED_ID`); not a valid id.
 const NO_ID: u32 = u32::MAX;
-/// So much of a malformed entry is shown.
+/// The length to which a malformed entry is cut in messages.
 const SHOWN_BYTES: usize = 60;
 
 const OWNER: u8 = 0x01;
@@ -30,7 +30,7 @@ const GROUP: u8 = 0x08;
 const MASK: u8 = 0x10;
 const OTHER: u8 = 0x20;
 
-/// One line for each entry; `None` where the bytes are no ACL of version 2.
+/// The text form, one line per entry; `None` if the bytes are not an ACL of version 2.
 pub(crate) fn text(bytes: &[u8]) -> Option<String> {
     let entries = bytes.strip_prefix(&VERSION)?;
     let (entries, rest) = entries.as_chunks::<ENTRY_BYTES>();
@@ -40,9 +40,9 @@ pub(crate) fn text(bytes: &[u8]) -> Option<String> {
     entries.iter().map(line).collect()
 }
 
-/// The permissions that a file shows that has this ACL: those of the mask stand for its group
-/// (acl(5), "Correspondence between ACL entries and file permission bits"); `None` where the
-/// bytes are no ACL.
+/// The mode bits of a file with this ACL, the mask in place of the group's permissions (acl(5),
+/// "Correspondence between ACL entries and file permission bits"); `None` if the bytes are not an
+/// ACL.
 pub(crate) fn mode(bytes: &[u8]) -> Option<u32> {
     let (entries, _) = bytes.strip_prefix(&VERSION)?.as_chunks::<ENTRY_BYTES>();
     let bits = |tag| {
@@ -74,11 +74,11 @@ fn line(entry: &[u8; ENTRY_BYTES]) -> Option<String> {
     ))
 }
 
-/// An ACL that the kernel takes, or one without entries.
+/// An ACL that the kernel accepts, or one without entries.
 #[derive(Debug)]
 pub(crate) struct Acl(Vec<AclEntry>);
 
-/// In the order that the kernel wants: by tag, then by number.
+/// Sorted as the kernel requires: by tag, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct AclEntry {
     tag: u8,
@@ -87,10 +87,11 @@ struct AclEntry {
 }
 
 impl Acl {
-    /// Entries are parted by commas or newlines and stand in any order; `#` begins a comment.
+    /// Parses the text form: entries in any order, separated by commas or newlines; `#` begins a
+    /// comment.
     ///
     /// # Errors
-    /// What is malformed, or no ACL, or has a name that this machine does not know.
+    /// A malformed entry, a set of entries that the kernel rejects, an unknown user or group.
     pub(crate) fn parse(text: &[u8], ids: &Ids) -> Result<Self> {
         let mut entries = Vec::new();
         for line in text.split(|byte| *byte == b'\n') {
@@ -109,7 +110,7 @@ impl Acl {
         Ok(Self(entries))
     }
 
-    /// Whether it has nothing but what a mode tells: the kernel keeps no such one for access.
+    /// Whether it is equivalent to a mode: the kernel does not store such an access ACL.
     pub(crate) fn is_mode_alone(&self) -> bool {
         let is_mode = |it: &AclEntry| [OWNER, OWN_GROUP, OTHER].contains(&it.tag);
         self.0.iter().all(is_mode)
@@ -129,8 +130,8 @@ impl Acl {
     }
 }
 
-/// What the kernel asks of an ACL (`posix_acl_valid` in its fs/posix_acl.c), and that no user
-/// and no group comes twice.
+/// Checks what the kernel requires (`posix_acl_valid` in fs/posix_acl.c), and that no user or group
+/// occurs twice.
 fn check(entries: &[AclEntry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
@@ -151,11 +152,11 @@ fn check(entries: &[AclEntry]) -> Result<()> {
 }
 
 impl AclEntry {
-    /// `TAG:WHO:PERMISSIONS`; bsdtar and star put the number behind the name of a user or group,
-    /// Solaris leaves out the second field where it is empty.
+    /// Parses `TAG:WHO:PERMISSIONS`. bsdtar and star append the id after a name; Solaris omits an
+    /// empty second field.
     fn parse(text: &[u8], ids: &Ids) -> Result<Self> {
         let malformed = || format!("'{}' is not an entry of an ACL", shown(text));
-        // A fifth field is one too many.
+        // At most four fields are valid; the fifth is detected here.
         let fields = text.splitn(5, |byte| *byte == b':');
         let fields: Vec<_> = fields.map(<[u8]>::trim_ascii).collect();
         let (tag, who, bits, number) = match fields[..] {
@@ -191,23 +192,23 @@ fn permissions(text: &[u8]) -> Option<u8> {
     })
 }
 
-/// The number that is told, else that of the name.
+/// The stated id, else that of the name.
 fn id(who: &[u8], number: Option<&[u8]>, ids: &HashMap<Vec<u8>, u32>, what: &str) -> Result<u32> {
-    let told = number.unwrap_or(who);
-    if number.is_some() || told.iter().all(u8::is_ascii_digit) {
-        let is_digits = told.iter().all(u8::is_ascii_digit);
-        let text = str::from_utf8(told).ok().filter(|_| is_digits);
+    let stated = number.unwrap_or(who);
+    if number.is_some() || stated.iter().all(u8::is_ascii_digit) {
+        let is_digits = stated.iter().all(u8::is_ascii_digit);
+        let text = str::from_utf8(stated).ok().filter(|_| is_digits);
         let id = text.and_then(|text| text.parse().ok());
         return id
             .filter(|id| *id != NO_ID)
-            .with_context(|| format!("'{}' is not the id of a {what}", shown(told)));
+            .with_context(|| format!("'{}' is not the id of a {what}", shown(stated)));
     }
     let name = unescaped(who);
     let id = ids.get(&name).copied();
     id.with_context(|| format!("unknown {what} '{}'", shown(&name)))
 }
 
-/// libacl writes what would part fields or entries as `\` and three octal digits, and `\` twice.
+/// Decodes libacl's escapes: `\` and three octal digits, `\\`.
 fn unescaped(mut name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     loop {
@@ -235,7 +236,7 @@ fn unescaped(mut name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// For people, and no longer than they read.
+/// For messages: escaped and cut.
 fn shown(text: &[u8]) -> String {
     match text.get(..SHOWN_BYTES) {
         Some(begin) => format!("{}...", begin.escape_ascii()),

@@ -1,4 +1,4 @@
-//! What can be wrong with the gzip layer of an archive, and where.
+//! Damage in the gzip layer of an archive.
 //!
 //! Knows nothing of what the members hold.
 
@@ -9,11 +9,11 @@ use std::io;
 pub struct Damage {
     /// What kind of damage.
     pub kind: DamageKind,
-    /// Of the member in the file, in bytes.
+    /// The byte of the file at which the member begins.
     pub offset: u64,
     /// For people.
     pub reason: String,
-    /// What a corrupt member seems to hold: nobody vouches for it.
+    /// What could be inflated of a corrupt member, unverified.
     pub salvage: Option<Salvage>,
 }
 
@@ -22,8 +22,7 @@ pub struct Damage {
 pub struct Salvage {
     /// As much as could be inflated.
     pub content: Vec<u8>,
-    /// Whether that is as long as the member tells, so that the next member goes on where it
-    /// ends.
+    /// Whether that is as long as the member states, so that the next member continues there.
     pub is_complete: bool,
 }
 
@@ -34,12 +33,12 @@ pub enum DamageKind {
     Truncated,
     /// A member cannot be inflated, or its checksum or length is wrong.
     Corrupt,
-    /// A header is not as bk writes it, in an archive of bk's; the content follows. Told by a
-    /// strict reading alone.
+    /// A header is not as bk writes it, in an archive of bk's; the content follows. Only strict
+    /// reading reports it.
     Odd,
-    /// Bytes that are no member follow the last one.
+    /// Bytes that are not a gzip member follow the last one.
     Trailing,
-    /// The file is no gzip file.
+    /// The file is not a gzip file.
     NotGzip,
     /// The file cannot be read.
     Unreadable,
@@ -63,7 +62,7 @@ impl Damage {
         }
     }
 
-    /// What an error of inflating the member at `offset` as a stream means.
+    /// From an error while inflating the member at `offset` as a stream.
     pub(crate) fn of(error: &io::Error, offset: u64) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => {

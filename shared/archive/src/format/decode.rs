@@ -1,7 +1,6 @@
-//! One header block, and what the extended headers before it tell, as the facts of an entry.
+//! Decodes an entry from its header block and the extended headers before it.
 //!
-//! Each fact is checked before it is believed; one that cannot be believed costs the fact, not the
-//! entry. Knows no stream.
+//! Every value is checked. An invalid value loses that value, not the entry. Knows no stream.
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,16 +10,15 @@ use crate::format::notes::{Notes, Oddity};
 use crate::format::pax::{Extended, Records};
 use crate::restore::names::normalize;
 
-/// A longer name is refused: the archive may be hostile.
+/// Longer names are refused: the archive may be hostile.
 pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
 
-/// The owner of what has one that no system can have: to chown(2) it means to leave the owner as
-/// it is.
+/// An id that no user can have: to chown(2) it means to leave the owner unchanged.
 const NO_OWNER: u32 = u32::MAX;
 
 pub(crate) type Block = [u8; BLOCK_BYTES];
 
-/// What stands before the header of an entry and tells more of it.
+/// The extended headers before the header block of an entry.
 #[derive(Default)]
 pub(crate) struct Before {
     pub(crate) records: Records,
@@ -36,20 +34,20 @@ pub(crate) fn is_file(block: &Block) -> bool {
     matches!(flag(block), b'0' | 0 | b'7')
 }
 
-/// Whether it is a header of ustar or pax, rather than of an older tar or GNU tar.
+/// Whether it is a ustar header, as pax has too, and not one of older formats or of GNU tar.
 pub(crate) fn is_ustar(block: &Block) -> bool {
     &block[257..263] == b"ustar\0"
 }
 
-/// Whether it begins with a header as bk writes it. A file that is a tar archive itself
-/// may hold one where a member begins; then its entries are read in the place of the file's.
+/// Whether it begins with a header as bk writes it. A file that is itself a tar archive may have one
+/// at the start of a member; then its entries are read as if they were the archive's.
 pub(crate) fn begins_entry(piece: &[u8]) -> bool {
     let block: Option<&Block> = piece.first_chunk();
     block.is_some_and(|block| &block[257..265] == b"ustar\x0000" && check_sum(block).is_ok())
 }
 
-/// The sum of a header's bytes, its own field taken as spaces; some old programs added signed
-/// bytes.
+/// Checks the checksum: the sum of the bytes with spaces in its own field (POSIX). Some old programs
+/// added signed bytes.
 pub(crate) fn check_sum(block: &Block) -> Result<()> {
     let stated = number(&block[148..156]).context("it is not a tar header")?;
     let bytes = || {
@@ -77,7 +75,7 @@ pub(crate) fn name_of(block: &Block, extended: Extended<'_>, before: &Before) ->
         (None, Some(path)) => path.clone(),
         (None, None) => {
             let name = until_nul(&block[..100]);
-            // GNU tar has other things where ustar has the prefix.
+            // GNU tar uses the bytes of the prefix for other fields.
             match until_nul(&block[345..500]) {
                 prefix @ [_, ..] if is_ustar(block) => [prefix, b"/", name].concat(),
                 _ => name.to_vec(),
@@ -158,8 +156,8 @@ fn device_of(block: &Block, extended: Extended<'_>) -> Result<Kind> {
     })
 }
 
-/// An entry of which all is told but its kind and size. What cannot be believed is noted, and is
-/// as little as can be in its place.
+/// Decodes all of an entry but its kind and size. An invalid value is noted, and replaced by the most
+/// restrictive one.
 pub(crate) fn attributes(
     block: &Block,
     extended: Extended<'_>,
@@ -223,7 +221,7 @@ fn as_owner(number: i64) -> Option<u32> {
     u32::try_from(number).ok().filter(|id| *id != NO_OWNER)
 }
 
-/// Those that do not stand as attributes too, which tell the same without names.
+/// ACL texts without the corresponding attribute, which has ids instead of names and is preferred.
 fn acl_texts(extended: Extended<'_>, xattrs: &Xattrs) -> Xattrs {
     let alone = ACL_KEYWORDS
         .into_iter()
@@ -235,7 +233,7 @@ fn acl_texts(extended: Extended<'_>, xattrs: &Xattrs) -> Xattrs {
     alone.filter_map(text).collect()
 }
 
-/// The name of an attribute, in which `=` and `%` are written as `%3D` and `%25`.
+/// The name of an attribute with `%3D` and `%25` decoded to `=` and `%`, as GNU tar encodes them.
 fn unquoted(mut name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     loop {
@@ -257,29 +255,28 @@ fn unquoted(mut name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether data follows the header of a file, or of what POSIX does not know and has as a file.
-/// None does after links, devices, directories and FIFOs, whatever they tell; after a hard link and
-/// an old directory it may.
+/// Whether data follows a header: for files, and for unknown types, which POSIX treats as files. Never
+/// for symbolic links, devices, directories and FIFOs, whatever size they state. Hard links and old
+/// directories are decided by the reader.
 pub(crate) fn has_data(block: &Block) -> bool {
     !matches!(flag(block), b'2'..=b'6')
 }
 
-/// A directory as tar wrote it before it had a type for them: what tells a size has data all the
-/// same where its type is that of a file.
+/// A directory as tar wrote it before there was a type for it: a file whose name ends with a slash.
 pub(crate) fn is_old_dir(block: &Block) -> bool {
     flag(block) == 0 && until_nul(&block[..100]).ends_with(b"/")
 }
 
-/// Whether cannot restore it, as it tells of another entry or of the whole archive: a
-/// label of GNU tar, an ACL of Solaris.
+/// Whether it is about another entry or the whole archive: a volume label of GNU tar, an ACL of
+/// Solaris.
 pub(crate) fn is_remark(block: &Block) -> bool {
     matches!(flag(block), b'V' | b'A')
 }
 
-/// What an entry is, of which the holes are not known yet.
+/// The kind of an entry, without its extents.
 ///
 /// # Errors
-/// What cannot be made as it is told.
+/// An invalid link target or device number.
 pub(crate) fn kind_of(
     block: &Block,
     extended: Extended<'_>,
@@ -290,7 +287,7 @@ pub(crate) fn kind_of(
     let shown = || name.escape_ascii();
     Ok(match flag(block) {
         _ if is_file(block) && name.ends_with(b"/") => Kind::Directory,
-        // The latter of an incremental archive of GNU tar: what follows are the names in it.
+        // `D` is from an incremental archive of GNU tar: its data are the names in it.
         b'5' | b'D' => Kind::Directory,
         b'1' => {
             let first = link_of(block, extended, before)?;

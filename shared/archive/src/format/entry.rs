@@ -1,4 +1,4 @@
-//! One entry of an archive, as its header tells it: what the writer and the reader agree on.
+//! One entry of an archive, as data: what the writer encodes and the reader decodes.
 //!
 //! Knows no bytes of the format.
 
@@ -14,14 +14,14 @@ pub struct FileTime {
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file; `extents` where it has holes.
+    /// A regular file.
     File {
-        /// Where the data lies; `None` where the file is all data.
+        /// The data of a sparse file; `None` if it has no holes.
         extents: Option<Vec<Extent>>,
     },
-    /// A further name of the file that stands under this name earlier in the archive.
+    /// A hard link to an earlier entry, by its name.
     HardLink(Vec<u8>),
-    /// A symbolic link and where it points.
+    /// A symbolic link, with its target.
     Symlink(Vec<u8>),
     /// A directory.
     Directory,
@@ -33,7 +33,7 @@ pub enum Kind {
     BlockDevice(u32, u32),
 }
 
-/// A run of data in a file with holes, in bytes.
+/// A run of data in a sparse file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// From the start of the file.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// What it is.
     pub kind: Kind,
-    /// Bytes of the file as it is read, holes counted.
+    /// The length of the file, with its holes.
     pub size: u64,
     /// Permissions with setuid, setgid and sticky bits.
     pub mode: u32,
@@ -57,16 +57,16 @@ pub struct Entry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Name of the owner; empty where there is none.
+    /// Name of the owner; empty if unknown.
     pub uname: Vec<u8>,
-    /// Name of the group; empty where there is none.
+    /// Name of the group; empty if unknown.
     pub gname: Vec<u8>,
     /// Last change of the content.
     pub mtime: FileTime,
     /// Extended attributes, ACLs among them, by name.
     pub xattrs: Xattrs,
-    /// ACLs that stand as text alone, as other programs store them, by the name of the attribute
-    /// that each is to become; the writer stores none.
+    /// ACLs that an archive of another program only has as text, by the name of the attribute. The
+    /// writer does not use this.
     pub acl_texts: Xattrs,
 }
 
@@ -74,7 +74,7 @@ pub struct Entry {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
-    /// Bytes of content that the archive holds for it: those of a file, without its holes.
+    /// The size of its data in the archive: a file without its holes.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         match &self.kind {

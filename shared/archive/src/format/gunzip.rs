@@ -1,21 +1,21 @@
-//! One gzip member of any program (RFC 1952), inflated as a stream.
+//! Inflates one gzip member of any program (RFC 1952) as a stream.
 //!
-//! Knows how much of its input belongs to the member, and nothing of what it holds.
+//! Knows the length of the member, and nothing about its content.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// What a member holds.
+/// Reads the content of a member.
 pub(crate) struct Gunzip<R>(GzDecoder<Counted<R>>);
 
 impl<R: BufRead> Gunzip<R> {
-    /// From the first byte of its header on. Reads nothing beyond its end.
+    /// `input` is at the first byte of the member. Nothing beyond its end is consumed.
     pub(crate) fn new(input: R) -> Self {
         Self(GzDecoder::new(Counted { input, bytes: 0 }))
     }
 
-    /// How long the member is, once it was read to its end.
+    /// The length of the member, after it was read to its end.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.0.get_ref().bytes
     }
@@ -27,7 +27,7 @@ impl<R: BufRead> Read for Gunzip<R> {
     }
 }
 
-/// Counts what is taken.
+/// Counts the bytes that are consumed.
 struct Counted<R> {
     input: R,
     bytes: u64,

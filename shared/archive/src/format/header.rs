@@ -1,7 +1,7 @@
-//! An entry as header blocks: ustar (POSIX.1-2017, pax, "ustar Interchange Format"), with a
-//! pax extended header before it for what ustar cannot hold.
+//! Encodes an entry as header blocks: ustar (POSIX.1-2017, pax, "ustar Interchange Format"), preceded
+//! by a pax extended header for values that do not fit.
 //!
-//! Files with holes are written as GNU tar's sparse format 1.0 ("Storing Sparse Files, PAX
+//! Sparse files are written as GNU tar's sparse format 1.0 ("Storing Sparse Files, PAX
 //! Format" in its manual). Knows no file system.
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use crate::format::acl;
 use crate::format::entry::{Entry, Extent, FileTime, Kind};
 use crate::format::pax;
 
-/// Everything in a tar stream is padded to this.
+/// The block size of a tar stream: everything is padded to it.
 pub const BLOCK_BYTES: usize = 512;
 
 const NAME_BYTES: usize = 100;
@@ -20,16 +20,16 @@ const ID_MAX: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 const TIME_MAX: i64 = 0o77_777_777_777;
 
-/// The keyword of an extended attribute is this and its name.
+/// The prefix of the keyword for an extended attribute.
 pub(crate) const XATTR_PREFIX: &str = "SCHILY.xattr.";
 
-/// The attributes of ACLs, and the keywords under which they stand as text.
+/// The attributes of ACLs, and the keywords for their text form.
 pub(crate) const ACL_KEYWORDS: [(&[u8], &str); 2] = [
     (acl::ACCESS, "SCHILY.acl.access"),
     (acl::DEFAULT, "SCHILY.acl.default"),
 ];
 
-/// A longer comment would make a global header that readers refuse.
+/// The longest comment that readers accept in a global header.
 pub const COMMENT_MAX_BYTES: usize = pax::HEADER_MAX_BYTES - 32;
 
 /// Pads `stream` with zeros to a whole number of blocks.
@@ -46,14 +46,14 @@ pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
     push_extended(stream, b'g', b"pax_global_header", &records);
 }
 
-/// Appends the headers of one entry, and for a file with holes its map: what follows is the
-/// [`Entry::data_bytes`] of its content, padded.
+/// Appends the headers of one entry, and the map of a sparse file. The caller appends
+/// [`Entry::data_bytes`] bytes of content and pads them.
 pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
     push_after(stream, Vec::new(), entry);
 }
 
-/// The same, of a length that does not depend on the size: for a place that is reserved before
-/// the size is known.
+/// The same, with a length that does not depend on the size: for headers that are rewritten in place
+/// once the size is known.
 pub(crate) fn push_fixed_length(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
     // The largest size has twenty digits.
@@ -76,7 +76,7 @@ fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
     };
     set_path(&mut header, &mut records, &path);
     if !map.is_empty() {
-        // After the path: Python takes whichever of the two names comes last.
+        // After `path`: Python uses whichever of the two names comes last.
         push_sparse_records(&mut records, entry);
     }
     set_kind(&mut header, &mut records, &entry.kind);
@@ -113,8 +113,8 @@ fn push_extended(stream: &mut Vec<u8>, flag: u8, name: &[u8], records: &[u8]) {
     pad(stream);
 }
 
-/// Names go into the header as they are where they fit: a reader passes those on byte by byte,
-/// while the names in pax records are meant to be UTF-8.
+/// Names go into the header block if they fit: readers take those as bytes, but the names in pax
+/// records as UTF-8.
 fn set_path(header: &mut tar::Header, records: &mut Vec<u8>, path: &[u8]) {
     let Some(ustar) = header.as_ustar_mut() else {
         return;
@@ -131,7 +131,7 @@ fn set_path(header: &mut tar::Header, records: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-/// Where the slash is that splits `path` into a prefix and a name that both fit.
+/// The position of the slash that splits `path` into a prefix and a name that both fit.
 fn prefix_end(path: &[u8]) -> Option<usize> {
     let from = path.len() - NAME_BYTES - 1;
     let until = PREFIX_BYTES.min(path.len() - 2);
@@ -195,7 +195,7 @@ fn set_numbers(header: &mut tar::Header, records: &mut Vec<u8>, entry: &Entry, m
     }
 }
 
-/// The digits fill the field but for a last NUL, which every old tar wants.
+/// Octal digits fill the field, followed by the NUL that old tars need.
 fn set_octal(field: &mut [u8], number: u64) {
     let digits = field.len() - 1;
     let text = format!("{number:0digits$o}");
@@ -211,7 +211,7 @@ fn set_owner(field: &mut [u8; OWNER_BYTES], records: &mut Vec<u8>, keyword: &str
     }
 }
 
-/// A time as a decimal number of seconds; the fraction of a negative one counts away from zero.
+/// A time as a decimal number of seconds. The fraction of a negative one counts away from zero.
 fn pax_time(time: FileTime) -> String {
     let fraction = |nanos: u32| {
         format!(".{nanos:09}")
@@ -229,7 +229,7 @@ fn pax_time(time: FileTime) -> String {
     }
 }
 
-/// The time that a decimal number of seconds means; digits after the ninth are dropped.
+/// Parses a decimal number of seconds; digits after the ninth are dropped.
 pub(crate) fn parse_pax_time(text: &[u8]) -> Option<FileTime> {
     let text = str::from_utf8(text).ok()?;
     let (is_negative, digits) = match text.strip_prefix('-') {
@@ -253,10 +253,10 @@ pub(crate) fn parse_pax_time(text: &[u8]) -> Option<FileTime> {
     })
 }
 
-/// A number of a header: octal digits, or base 256 as GNU tar writes large and negative ones.
+/// Parses a number of a header: octal, or base 256 as GNU tar writes large and negative numbers.
 ///
 /// # Errors
-/// What is neither, or does not fit.
+/// Anything else, and numbers that do not fit.
 pub(crate) fn number(field: &[u8]) -> Result<i64> {
     if let [first @ 0x80..=0xff, rest @ ..] = field {
         let sign = if first & 0x40 == 0 { 0 } else { -1i128 };
@@ -269,7 +269,7 @@ pub(crate) fn number(field: &[u8]) -> Result<i64> {
             .context("a number in a header is out of range");
     }
     let digits = field.iter().skip_while(|byte| **byte == b' ');
-    // One that begins with NUL is 0, whatever follows: so all others read it.
+    // A leading NUL means 0, whatever follows, as in other programs.
     let digits: Vec<u8> = digits
         .take_while(|byte| **byte != b' ' && **byte != 0)
         .copied()
@@ -284,7 +284,7 @@ pub(crate) fn number(field: &[u8]) -> Result<i64> {
     })
 }
 
-/// GNU tar writes `=` and `%` in the name of an attribute like this, and reads it so.
+/// Encodes `=` and `%` in the name of an attribute, as GNU tar does.
 fn xattr_keyword(name: &[u8]) -> Vec<u8> {
     let mut keyword = XATTR_PREFIX.as_bytes().to_vec();
     for byte in name {
@@ -297,7 +297,7 @@ fn xattr_keyword(name: &[u8]) -> Vec<u8> {
     keyword
 }
 
-/// ACLs stand as text too: `tar --acls` and bsdtar restore them from that alone.
+/// Adds the text form of an ACL: `tar --acls` and bsdtar restore ACLs only from that.
 fn push_acl(records: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let mut acls = ACL_KEYWORDS.into_iter();
     let keyword = acls.find(|(attribute, _)| *attribute == name);
@@ -319,7 +319,7 @@ fn push_sparse_records(records: &mut Vec<u8>, entry: &Entry) {
     );
 }
 
-/// A tar that knows no holes unpacks the map and the data under this name.
+/// The name under which a tar without support for sparse files extracts the map and the data.
 fn sparse_path(path: &[u8]) -> Vec<u8> {
     let name_at = path
         .iter()

@@ -1,8 +1,8 @@
-//! One gzip member (RFC 1952) whose header tells the member's own length.
+//! One gzip member (RFC 1952) whose header states the length of the member.
 //!
-//! The extra field carries the subfield `BK` with the length of the whole member as four bytes,
-//! least significant first, so that a reader can walk an archive without inflating it. Knows
-//! nothing of what a member holds.
+//! The extra field has the subfield `BK` with the length of the whole member as four bytes,
+//! least significant first, so that a reader can skip it without inflating it. Knows nothing about
+//! the content.
 
 use std::io::Read;
 
@@ -21,25 +21,27 @@ const LENGTH_AT: usize = 16;
 /// FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
 const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
 
-/// The level unless another is asked for.
+/// The default compression level.
 pub const DEFAULT_LEVEL: i32 = 6;
 
-/// Compresses members, one after the other, independently of each other.
+/// Compresses members, each independently.
 pub struct Deflater(Compressor);
 
 impl Deflater {
+    /// A compressor with a level from 0 to 12.
+    ///
     /// # Errors
-    /// A level that is not from 0 to 12.
+    /// Any other level.
     pub fn new(level: i32) -> Result<Self> {
         let level = CompressionLvl::new(level).ok();
         let level = level.with_context(|| "the compression level is a number from 0 to 12")?;
         Ok(Self(Compressor::new(level)))
     }
 
-    /// The member that holds `content`.
+    /// Compresses `content` into a member.
     ///
     /// # Errors
-    /// A content that makes a member of more than 4 GiB.
+    /// A content or member of more than 4 GiB.
     pub fn member(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         let bound = self.0.deflate_compress_bound(content.len());
         let mut member = vec![0; HEADER_BYTES + bound + TRAILER_BYTES];
@@ -60,11 +62,11 @@ impl Deflater {
     }
 }
 
-/// The length that the member at the start of `bytes` tells of itself; `None` where the member
-/// is another program's and tells none.
+/// The length that the member at the start of `bytes` states; `None` for a member of another program,
+/// which has none.
 ///
 /// # Errors
-/// A length that cannot be one.
+/// A length shorter than header and trailer.
 pub fn stated_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(header) = bytes.get(..HEADER_BYTES) else {
         return Ok(None);
@@ -82,17 +84,17 @@ pub fn stated_length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(length))
 }
 
-/// Whether a header that tells a length is the writer's to the last byte.
+/// Whether a header is exactly as bk writes it.
 pub(crate) fn is_as_written(header: &[u8]) -> bool {
     header.starts_with(BEGIN)
 }
 
-/// Inflates members that tell their length, one after the other.
+/// Inflates members that state their length.
 pub(crate) enum Inflater {
-    /// Twice as fast. Takes some deflated data that gzip(1) refuses, such as an incomplete code
-    /// for distances, and does not tell whether it used all of its input.
+    /// libdeflate: twice as fast. Accepts some data that gzip(1) rejects, such as an incomplete
+    /// distance code, and does not detect unused input.
     Fast(Decompressor),
-    /// Refuses all that gzip(1) does, and unused bytes.
+    /// zlib: rejects what gzip(1) rejects, and unused input.
     Strict(Decompress),
 }
 
@@ -105,7 +107,7 @@ impl Inflater {
         }
     }
 
-    /// What a member holds.
+    /// Inflates a member and checks its checksum and length.
     ///
     /// # Errors
     /// Why it is corrupt.
@@ -124,7 +126,7 @@ impl Inflater {
     }
 }
 
-const UNLIKE_TOLD: &str = "a member does not have the number of bytes that it states";
+const WRONG_LENGTH: &str = "a member does not have the number of bytes that it states";
 const NOT_DEFLATED: &str = "a member cannot be inflated";
 
 fn inflate_fast(
@@ -134,7 +136,7 @@ fn inflate_fast(
 ) -> Result<(), &'static str> {
     match decompressor.deflate_decompress(deflated, content) {
         Ok(count) if count == content.len() => Ok(()),
-        Ok(_) | Err(DecompressionError::InsufficientSpace) => Err(UNLIKE_TOLD),
+        Ok(_) | Err(DecompressionError::InsufficientSpace) => Err(WRONG_LENGTH),
         Err(DecompressionError::BadData) => Err(NOT_DEFLATED),
     }
 }
@@ -149,19 +151,19 @@ fn inflate_strictly(
     let is_full = decompress.total_out() == content.len() as u64;
     match status {
         Err(_) => Err(NOT_DEFLATED),
-        Ok(Status::StreamEnd) if !is_full => Err(UNLIKE_TOLD),
+        Ok(Status::StreamEnd) if !is_full => Err(WRONG_LENGTH),
         Ok(Status::StreamEnd) if decompress.total_in() == deflated.len() as u64 => Ok(()),
         Ok(Status::StreamEnd) => Err("a member has bytes after its end"),
-        Ok(_) if is_full => Err(UNLIKE_TOLD),
+        Ok(_) if is_full => Err(WRONG_LENGTH),
         Ok(_) => Err(NOT_DEFLATED),
     }
 }
 
-/// What can be inflated of a corrupt member, up to so many bytes.
+/// What can be inflated of a corrupt member, up to `max_bytes`.
 pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
     let mut content = Vec::new();
     let mut gunzip = Gunzip::new(member);
-    // In small steps: what the failing one inflated is not handed out.
+    // In small steps: the output of the failing step is lost.
     let mut step = [0; 64];
     while let Ok(count @ 1..) = gunzip.read(&mut step) {
         content.extend_from_slice(&step[..count]);
@@ -175,7 +177,7 @@ pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
     }
 }
 
-/// What a member tells that it holds: its last four bytes.
+/// The length of the content that a member states in its last four bytes.
 pub(crate) fn content_bytes(member: &[u8]) -> usize {
     let told = member.last_chunk().copied().unwrap_or_default();
     u32::from_le_bytes(told) as usize
@@ -213,9 +215,9 @@ mod tests {
         assert_eq!(read(&with(HEADER_BYTES, b"\xff")), Err(NOT_DEFLATED));
         let mut longer = whole.clone();
         longer[end + 4] += 1;
-        assert_eq!(read(&longer), Err(UNLIKE_TOLD));
+        assert_eq!(read(&longer), Err(WRONG_LENGTH));
         longer[end + 4] -= 2;
-        assert_eq!(read(&longer), Err(UNLIKE_TOLD));
+        assert_eq!(read(&longer), Err(WRONG_LENGTH));
         let mut other = whole.clone();
         other[end] ^= 1;
         assert_eq!(read(&other), Err("the checksum of a member is wrong"));

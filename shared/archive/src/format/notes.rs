@@ -1,26 +1,25 @@
-//! What is odd in an archive of another program and is read all the same: told to people as notes,
-//! bounded however odd the archive is.
+//! Notes about oddities in archives of other programs that are tolerated. Their number is bounded.
 //!
-//! Knows no archive and decides nothing: whoever reads says what is odd.
+//! Knows no archive: the reader decides what is odd.
 
 use std::collections::BTreeMap;
 
-/// In what way an archive is odd.
+/// The kind of an oddity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Oddity {
-    /// An entry that nothing can be made of.
+    /// An entry that cannot be restored.
     Unusable,
     /// A type that POSIX does not know.
     Type,
-    /// A part of a file that other volumes hold the rest of.
+    /// A part of a file that continues on another volume.
     Part,
-    /// A fact that is malformed or out of range.
+    /// A value that is malformed or out of range.
     Value,
-    /// A size where no data follows.
+    /// A size without data.
     Size,
-    /// A header of another program that tells nothing that can be restored.
+    /// A header of another program with nothing to restore.
     Extension,
-    /// No end of the archive.
+    /// No end-of-archive blocks.
     NoEnd,
     /// Bytes after the end of the archive.
     AfterEnd,
@@ -28,7 +27,7 @@ pub(crate) enum Oddity {
     AfterLast,
 }
 
-/// The oddities of one archive: the first of each kind in words, and how many there are.
+/// The oddities of one archive: a text for the first of each kind, and their number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes(BTreeMap<Oddity, (String, u64)>);
 
@@ -38,7 +37,7 @@ impl Notes {
         *count += 1;
     }
 
-    /// A sentence for each kind.
+    /// One text per kind.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         let text = |(text, count): &(String, u64)| match count {

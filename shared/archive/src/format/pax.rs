@@ -1,23 +1,23 @@
 //! Records of a pax extended header: `LENGTH KEYWORD=VALUE\n` (POSIX.1-2017, pax, "pax
 //! Extended Header File Format").
 //!
-//! Read by their length, so that a value may hold any byte, newlines too. Knows no keyword.
+//! Parsed by their length, so a value can contain any byte, newlines too.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, ensure};
 
-/// A longer extended header is refused: the archive may be hostile.
+/// Longer extended headers are refused: the archive may be hostile.
 pub const HEADER_MAX_BYTES: usize = 1 << 20;
 
-/// Global headers that tell more facts are refused.
+/// The limit of records in global headers.
 const GLOBAL_MAX: usize = 1000;
 
-/// Appends one record. The keyword holds no `=`.
+/// Appends one record. The keyword must not contain `=`.
 pub fn push(records: &mut Vec<u8>, keyword: impl AsRef<[u8]>, value: &[u8]) {
     let keyword = keyword.as_ref();
     debug_assert!(!keyword.contains(&b'='), "{keyword:?}");
-    // The length counts its own digits, which may add one more digit.
+    // The length includes its own digits, which may add one more digit.
     let rest = keyword.len() + value.len() + 3;
     let mut length = rest + digits(rest);
     length = rest + digits(length);
@@ -32,7 +32,7 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// The records of an extended header, in their order.
+/// Parses an extended header.
 ///
 /// # Errors
 /// A header over [`HEADER_MAX_BYTES`], or the offset in bytes of the first malformed record.
@@ -62,15 +62,15 @@ fn parse_until_malformed(header: &[u8]) -> (Vec<Record<'_>>, Option<anyhow::Erro
     (records, None)
 }
 
-/// Keyword and value; a keyword is text but where it ends in the name of an attribute.
+/// Keyword and value. Keywords are ASCII, but for attribute names at their end.
 pub type Record<'a> = (&'a [u8], &'a [u8]);
 
-/// Records that outlive the bytes that they were read from.
+/// Owned records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
-    /// The records as far as they are well-formed, and what is wrong with the next one.
+    /// Parses records up to the first malformed one, and the error for that.
     #[must_use]
     pub fn read(header: &[u8]) -> (Self, Option<anyhow::Error>) {
         let (records, error) = parse_until_malformed(header);
@@ -85,7 +85,7 @@ impl Records {
             .map(|(keyword, value)| (keyword.as_slice(), value.as_slice()))
     }
 
-    /// The value of a keyword: where it stands twice, the last one counts (POSIX).
+    /// The value of a keyword; of several, the last one counts (POSIX).
     #[must_use]
     pub fn last(&self, keyword: &str) -> Option<&[u8]> {
         let mut same = self.iter().filter(|(name, _)| *name == keyword.as_bytes());
@@ -93,16 +93,16 @@ impl Records {
     }
 }
 
-/// Records that count for all entries that follow, by their keywords.
+/// The records of global headers, which apply to all following entries.
 #[derive(Debug, Default)]
 pub(crate) struct Global(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Global {
-    /// Adds records that count where both tell the same; an empty one takes the other away. What
-    /// tells nothing of an entry is left out.
+    /// Adds records, which override earlier ones; an empty value removes a record. Keywords that do
+    /// not apply to entries are ignored.
     ///
     /// # Errors
-    /// More than any honest archive has: each is looked at for each entry.
+    /// More records or bytes than an honest archive has: they are searched for every entry.
     pub(crate) fn extend(&mut self, later: Records) -> Result<()> {
         let known = later.0.into_iter().filter(|(keyword, _)| is_known(keyword));
         for (keyword, value) in known {
@@ -115,7 +115,7 @@ impl Global {
             self.0.len() <= GLOBAL_MAX,
             "the global headers have more than {GLOBAL_MAX} facts"
         );
-        // Whoever tells more than one header may hold tells it to fill the memory.
+        // More than one header can hold is an attempt to fill the memory.
         let bytes = self
             .0
             .iter()
@@ -128,7 +128,7 @@ impl Global {
     }
 }
 
-/// Whether a global record of this keyword tells something of each entry.
+/// Whether a global record with this keyword applies to entries.
 fn is_known(keyword: &[u8]) -> bool {
     const PLAIN: [&[u8]; 8] = [
         b"path",
@@ -143,7 +143,7 @@ fn is_known(keyword: &[u8]) -> bool {
     PLAIN.contains(&keyword) || keyword.starts_with(b"SCHILY.")
 }
 
-/// What extended headers tell of one entry: its own, and before that the global ones.
+/// The records that apply to one entry: its own, and the global ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Extended<'a> {
     pub(crate) own: &'a Records,
@@ -151,15 +151,15 @@ pub(crate) struct Extended<'a> {
 }
 
 impl<'a> Extended<'a> {
-    /// The value of a keyword. An empty one is none, and takes away what a global header tells:
-    /// the entry's own header block counts (POSIX).
+    /// The value of a keyword. An empty value counts as none and overrides a global one: then the
+    /// header block counts (POSIX).
     pub(crate) fn last(self, keyword: &str) -> Option<&'a [u8]> {
         let own = self.own.last(keyword);
         let value = own.or_else(|| self.global.0.get(keyword.as_bytes()).map(Vec::as_slice));
         value.filter(|value| !value.is_empty())
     }
 
-    /// All of them whose keywords begin so, those that count last.
+    /// All records whose keywords have this prefix, in increasing precedence.
     pub(crate) fn beginning(self, with: &'a [u8]) -> impl Iterator<Item = Record<'a>> {
         let global = self.global.0.range(with.to_vec()..);
         let global = global.map(|(keyword, value)| (keyword.as_slice(), value.as_slice()));

@@ -1,7 +1,7 @@
-//! Where the data of a file with holes lies, as foreign and own archives tell it: the four ways
-//! of GNU tar (its manual, "Storing Sparse Files" and "Basic Tar Format").
+//! The maps of sparse files, in the four formats of GNU tar (its manual, "Storing Sparse Files" and
+//! "Basic Tar Format").
 //!
-//! Knows no stream: a caller brings the records and blocks.
+//! Knows no stream: the caller passes records and blocks.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -9,27 +9,29 @@ use crate::format::entry::Extent;
 use crate::format::header::{BLOCK_BYTES, number};
 use crate::format::pax::{Record, Records};
 
-/// A file in more pieces is refused: the archive may be hostile.
+/// Files with more extents are refused: the archive may be hostile.
 pub(crate) const EXTENTS_MAX: usize = 1_000_000;
 
-/// Offset and length of one extent in the old format, and how many its header has room for.
+/// The size of an extent in the old format, and where extents are in header and further blocks.
 const OLD_EXTENT_BYTES: usize = 24;
 const OLD_IN_HEADER: std::ops::Range<usize> = 386..482;
 const OLD_IN_BLOCK: std::ops::Range<usize> = 0..504;
 
-/// What the records of an extended header tell of holes.
+/// The map of a sparse file, as far as the extended header has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SparseMap {
-    /// Nothing: the file is all data.
+    /// The file is not sparse.
     None,
     /// Formats 0.0 and 0.1: the records are the map.
     Map(Vec<Extent>),
-    /// Format 1.0: the map stands before the data.
+    /// Format 1.0: the map precedes the data.
     BeforeData,
 }
 
+/// Reads the map from an extended header.
+///
 /// # Errors
-/// A format that is none of GNU tar's, a map that is malformed.
+/// An unknown format, a malformed map.
 pub(crate) fn map_of(records: &Records) -> Result<SparseMap> {
     let text = |keyword| {
         let value = records.last(keyword).map(str::from_utf8).transpose();
@@ -62,14 +64,14 @@ pub(crate) fn map_of(records: &Records) -> Result<SparseMap> {
     Ok(SparseMap::Map(pair(&numbers)?))
 }
 
-/// A number of a sparse map.
+/// Parses a number of a sparse map.
 pub(crate) fn parse(text: &str) -> Result<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_number);
     number.with_context(|| format!("'{}' is not a number of a sparse map", text.escape_debug()))
 }
 
-/// Offsets and lengths in turn as extents.
+/// Extents from alternating offsets and lengths.
 pub(crate) fn pair(numbers: &[u64]) -> Result<Vec<Extent>> {
     ensure!(numbers.len().is_multiple_of(2), "a sparse map is cut short");
     check_count(numbers.len() / 2)?;
@@ -88,7 +90,7 @@ pub(crate) fn check_count(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The extents that a header of the old format has room for, and whether more blocks follow.
+/// The extents in a header of the old format, and whether more blocks follow.
 pub(crate) fn old_in_header(block: &[u8; BLOCK_BYTES]) -> Result<(Vec<Extent>, bool)> {
     Ok((
         old_extents(&block[OLD_IN_HEADER])?,
@@ -121,7 +123,7 @@ fn old_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
     .collect()
 }
 
-/// Extents in ascending order and within the file, of so many bytes together.
+/// Checks that extents are in order, within the file, and of `data_bytes` in total.
 ///
 /// # Errors
 /// The rule that they break.

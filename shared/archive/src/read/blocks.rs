@@ -1,6 +1,6 @@
-//! A tar stream in its blocks: headers, and the content between them.
+//! Reads a tar stream block by block: headers, and the content between them.
 //!
-//! Knows where it is and what is left of the content; knows no header.
+//! Tracks the position and the rest of the content; does not decode headers.
 
 use std::io::{self, Read};
 
@@ -10,20 +10,20 @@ use crate::format::damage::{Damage, DamageKind};
 use crate::format::decode::Block;
 use crate::format::header::BLOCK_BYTES;
 
-/// Reads whole blocks, and content as it is.
+/// Reads whole blocks, and content byte by byte.
 pub(crate) struct Blocks<R> {
     pub(crate) input: R,
-    /// Bytes of the stream that were read.
+    /// The position in the stream.
     pub(crate) position: u64,
-    /// Of the content, that were not read yet.
+    /// The bytes of content not read yet.
     pub(crate) content_left: u64,
-    /// That follow it.
+    /// The padding after the content.
     padding: u64,
-    /// What was looked at before it was read.
+    /// A peeked block.
     peeked: io::Cursor<Vec<u8>>,
-    /// Whether content could not be read.
+    /// Whether reading content failed.
     pub(crate) is_cut: bool,
-    /// Why what follows the last gzip member is none, where that was met.
+    /// Trailing bytes after the last gzip member, once they were found.
     trailing: Option<Damage>,
 }
 
@@ -40,17 +40,17 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Where the content ends in the stream, with what fills its last block.
+    /// The end of the padded content in the stream.
     pub(crate) fn end(&self) -> u64 {
         self.position + self.content_left + self.padding
     }
 
-    /// What follows the last gzip member, where that was met: the stream ends before it.
+    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
     pub(crate) fn trailing(&self) -> Option<&Damage> {
         self.trailing.as_ref()
     }
 
-    /// So many bytes of content come now.
+    /// Sets the size of the content that comes next.
     pub(crate) fn set_content(&mut self, size: u64) -> Result<()> {
         let padded = size.checked_next_multiple_of(BLOCK_BYTES as u64);
         let padded = padded.filter(|padded| i64::try_from(*padded).is_ok());
@@ -59,16 +59,16 @@ impl<R: Read> Blocks<R> {
         Ok(())
     }
 
-    /// Forgets what is left of the content, and what was looked at.
-    pub(crate) fn give_up(&mut self) {
+    /// Drops the rest of the content and the peeked block.
+    pub(crate) fn discard(&mut self) {
         (self.content_left, self.padding) = (0, 0);
         self.peeked = io::Cursor::default();
         self.trailing = None;
         self.is_cut = false;
     }
 
-    /// Reads what is left of the content. The last of what fills its last block may be missing.
-    pub(crate) fn pass_over(&mut self) -> Result<()> {
+    /// Skips the rest of the content. The padding may be missing at the end of the stream.
+    pub(crate) fn skip_content(&mut self) -> Result<()> {
         io::copy(&mut Content(self), &mut io::sink())?;
         // Less than a block.
         let mut rest = [0; BLOCK_BYTES];
@@ -87,12 +87,12 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// The next block, which is to be there.
+    /// The next block, which must exist.
     pub(crate) fn block(&mut self) -> Result<Block> {
         self.header()?.ok_or_else(|| cut_short().into())
     }
 
-    /// The next block, which is read again after this; `None` where there is no whole one.
+    /// The next block, without consuming it; `None` if there is no complete one.
     pub(crate) fn peek(&mut self) -> Result<Option<Block>> {
         let begin = self.position;
         let mut block = [0; BLOCK_BYTES];
@@ -106,7 +106,7 @@ impl<R: Read> Blocks<R> {
     pub(crate) fn is_zeros_to_end(&mut self) -> Result<bool> {
         let mut rest = [0; 16 * BLOCK_BYTES];
         loop {
-            // No further than the piece that the input has: where the rest begins is told.
+            // Read no further than the current piece, so that the offset of the rest is known.
             match self.read(&mut rest)? {
                 0 => return Ok(true),
                 count if rest[..count].iter().all(|byte| *byte == 0) => {}
@@ -115,7 +115,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Reads what is left, whatever it is.
+    /// Reads to the end.
     pub(crate) fn drain(&mut self) -> Result<()> {
         let mut rest = [0; 16 * BLOCK_BYTES];
         while self.fill(&mut rest)? > 0 {}
@@ -135,7 +135,7 @@ impl<R: Read> Blocks<R> {
         Ok(filled)
     }
 
-    /// As the input, but that it ends before what follows the last gzip member.
+    /// Reads from the input; trailing bytes after the last gzip member count as its end.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let peeked = self.peeked.read(bytes)?;
         if peeked > 0 {
@@ -161,7 +161,7 @@ fn damage(error: &io::Error) -> Option<&Damage> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What is left of the content.
+/// Reads the rest of the content.
 pub(crate) struct Content<'a, R>(pub(crate) &'a mut Blocks<R>);
 
 impl<R: Read> Read for Content<'_, R> {

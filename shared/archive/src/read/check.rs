@@ -1,8 +1,7 @@
-//! The check of one archive: every member, every header and every byte.
+//! Checks an archive: every member, every header and every byte.
 //!
-//! Goes on after a corrupt member where bk's own members say where the next entry begins, and
-//! tells which entries each one hits. Knows no record: what the archive should be is for the
-//! caller to compare.
+//! Continues after a corrupt member if bk's members show where the next entry begins, and reports
+//! the entries that each one affects. Knows no record: the caller compares.
 
 use std::fs::File;
 use std::io;
@@ -17,24 +16,24 @@ use crate::read::last::Names;
 use crate::read::pieces::Pieces;
 use crate::read::reader::Reader;
 
-/// What a whole reading of an archive brought.
+/// The result of checking an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The file itself; `None` where it could not be read to its end.
+    /// Length and hash of the file; `None` if it could not be read to its end.
     pub whole: Option<Whole>,
-    /// Entries that are no directories; `None` where some could not be read.
+    /// The number of entries that are not directories; `None` if some could not be read.
     pub file_count: Option<u64>,
     /// What is wrong, in the order of the file.
     pub findings: Vec<Finding>,
-    /// What is odd and not wrong, as the archive is another program's.
+    /// Tolerated oddities in an archive of another program.
     pub notes: Vec<String>,
 }
 
-/// Reads the whole of `file`, inflating with so many threads. `go_on` is told of the bytes of
-/// the file that were read; `None` where it says no.
+/// Checks the whole `file`, inflating with `jobs` threads. `go_on` gets the bytes that were read since
+/// its last call; if it returns false, the result is `None`.
 ///
 /// # Errors
-/// No more threads to be had; what is wrong with the file is found, and no error.
+/// No thread could be started. Damage is a finding, not an error.
 pub fn check(
     file: File,
     jobs: usize,
@@ -50,7 +49,7 @@ pub fn check(
         is_gap: false,
     };
     while let Err(error) = check.entries() {
-        check.judge(&error);
+        check.record(&error);
         check.hit();
         if check.reader.is_over() {
             break;
@@ -58,7 +57,7 @@ pub fn check(
         check.is_gap = true;
         let is_found = check.reader.input().find_entry();
         check.reader.restart();
-        // Until the next one begins, it is the last one that goes on.
+        // What was skipped belongs to the current entry.
         check.hit();
         check.entry = None;
         if !is_found {
@@ -79,7 +78,7 @@ pub fn check(
         return Ok(None);
     };
     if !is_own {
-        // What gzip(1) warns of, and the reader has a note of.
+        // gzip(1) only warns about it, and the reader has a note.
         findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
     }
     Ok(Some(Checked {
@@ -92,7 +91,7 @@ pub fn check(
 
 struct Check<'a> {
     reader: Reader<Pieces<'a>>,
-    /// The name of the one that is being read.
+    /// The name of the current entry.
     entry: Option<Vec<u8>>,
     names: Names,
     entry_count: u64,
@@ -102,12 +101,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// To the end of the archive.
+    /// Reads entries to the end of the archive.
     fn entries(&mut self) -> Result<()> {
         while let Some(entry) = self.reader.next_entry()? {
             self.count(&entry);
             self.entry = Some(entry.path);
-            self.reader.pass_over()?;
+            self.reader.skip_content()?;
             self.hit();
             self.entry = None;
         }
@@ -120,15 +119,15 @@ impl Check<'_> {
         self.file_count += u64::from(entry.kind != Kind::Directory);
     }
 
-    /// Notes that the entry that is being read is hit by what was met since the last time.
+    /// Records that damage since the last call affects the current entry.
     fn hit(&mut self) {
         let entry = self.entry.as_deref();
         let tell = |finding: &mut Finding| entry.iter().for_each(|it| finding.hits(it));
         self.reader.input().take_met(tell);
     }
 
-    /// Why the entries cannot be read on, unless that follows from what was found already.
-    fn judge(&mut self, error: &anyhow::Error) {
+    /// Records why no more entries can be read, unless it follows from a finding.
+    fn record(&mut self, error: &anyhow::Error) {
         let is_over = self.reader.is_over();
         let is_first = self.entry_count == 0 && !self.is_gap && self.reader.comment().is_none();
         let pieces = self.reader.input();

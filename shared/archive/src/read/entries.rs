@@ -1,8 +1,7 @@
-//! The entries of an archive that are to be restored: those that another of the same name comes
-//! after are passed over, and of a damaged archive what is whole is found, where that is wanted.
+//! The entries of an archive that count: superseded ones are skipped, and if wanted, the intact part
+//! of a damaged archive is salvaged.
 //!
-//! What restores, compares, prints and lists reads by this, so that all agree. Knows no place to
-//! unpack to.
+//! Everything that restores, compares, prints and lists uses this, so that all agree. Knows no target.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,16 +19,17 @@ use crate::restore::names::NameRange;
 pub struct Entries {
     reader: Reader<Inflate>,
     superseded: Superseded,
-    /// Of the next entry in the archive.
+    /// The number of the next entry in the archive.
     number: usize,
     is_salvaging: bool,
 }
 
 impl Entries {
-    /// As [`seek::read`]; an archive of another program is read once before, for the names in it.
+    /// Opens an archive as [`seek::read`] does. One of another program is read once before, to find
+    /// superseded entries.
     ///
     /// # Errors
-    /// Those of the file, and having been stopped.
+    /// Failed reads, and being interrupted.
     pub fn read(
         archive: &File,
         ranges: Option<&[NameRange]>,
@@ -44,7 +44,7 @@ impl Entries {
         })
     }
 
-    /// Whether, from now on, damage ends nothing but the entries that it hits.
+    /// Whether damage only loses the affected entries, from now on.
     pub fn salvage(&mut self, is_wanted: bool) {
         self.is_salvaging = is_wanted;
     }
@@ -56,7 +56,7 @@ impl Entries {
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         loop {
             let entry = match self.is_salvaging {
-                true => self.reader.next_whole(),
+                true => self.reader.next_intact(),
                 false => self.reader.next_entry()?,
             };
             let Some(entry) = entry else {
@@ -75,8 +75,7 @@ impl Entries {
         self.reader.content()
     }
 
-    /// Whether what is left of the last entry cannot be read, and the entries after it are sought
-    /// all the same.
+    /// Whether the rest of the last entry could not be read, and salvaging continues after it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_salvaging && self.reader.is_cut()
@@ -88,13 +87,13 @@ impl Entries {
         self.reader.is_own()
     }
 
-    /// Whether something that is damaged was passed over.
+    /// Whether damage was skipped.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         !self.reader.lost().is_empty()
     }
 
-    /// What was odd so far, and what was damaged and passed over, for people.
+    /// Notes about oddities and skipped damage so far.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.reader.notes().texts();
@@ -104,7 +103,7 @@ impl Entries {
         notes
     }
 
-    /// What it reads from, where it is.
+    /// The input at its present position.
     #[must_use]
     pub fn into_input(self) -> Inflate {
         self.reader.into_input()

@@ -1,28 +1,28 @@
-//! What a check finds wrong with an archive.
+//! The findings of a check.
 //!
 //! Plain data: reads nothing.
 
 use crate::format::damage::DamageKind;
 
-/// So many of the entries that a corrupt member hits are named.
+/// The limit of affected entries that are named.
 pub(crate) const ENTRIES_MAX: usize = 20;
 
-/// One thing that is wrong with an archive.
+/// One defect of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What kind.
     pub kind: FindingKind,
-    /// Of the member in the file, in bytes.
+    /// The byte of the file at which the member begins.
     pub offset: u64,
     /// For people.
     pub reason: String,
-    /// Names of the entries that it hits, the first twenty of them.
+    /// The names of the first affected entries.
     pub entries: Vec<Vec<u8>>,
-    /// How many it hits, as far as that can be told.
+    /// The number of affected entries, as far as it is known.
     pub entry_count: u64,
 }
 
-/// What can be wrong with an archive.
+/// The kind of a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
     /// The file cannot be read.
@@ -35,12 +35,12 @@ pub enum FindingKind {
     BadHeader,
     /// Something follows the end.
     TrailingBytes,
-    /// It is no `.tar.gz`.
+    /// It is not a `.tar.gz`.
     NotAnArchive,
 }
 
 impl FindingKind {
-    /// The name that it has in a line.
+    /// Its code in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

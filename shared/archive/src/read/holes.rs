@@ -1,6 +1,6 @@
-//! The map of a file with holes, as it is read from the stream and from the records before it.
+//! Reads the map of a sparse file from the stream and from extended headers.
 //!
-//! Knows where maps stand; what they mean is sparse.rs'.
+//! Knows where maps are; sparse.rs parses them.
 
 use std::io::Read;
 
@@ -25,18 +25,18 @@ pub(crate) fn old_map<R: Read>(blocks: &mut Blocks<R>, block: &Block) -> Result<
     Ok(extents)
 }
 
-/// The map of a file and the size of it with its holes; `None` where it has none. The content is
-/// left at the begin of the data.
+/// The map of a sparse file and its size with holes; `None` if it is not sparse. Leaves the stream at
+/// the start of the data.
 ///
 /// # Errors
-/// A map that cannot be one, those of the input.
+/// An invalid map, failed reads.
 pub(crate) fn map<R: Read>(
     blocks: &mut Blocks<R>,
     block: &Block,
     extended: Extended<'_>,
     old: Option<Vec<Extent>>,
 ) -> Result<Option<(Vec<Extent>, u64)>> {
-    // One that tells no extent and has data is a file like others.
+    // A header without extents but with data is that of a normal file.
     let old = old.filter(|extents| !extents.is_empty() || blocks.content_left == 0);
     let extents = match sparse::map_of(extended.own)? {
         sparse::SparseMap::None => old,
@@ -51,7 +51,7 @@ pub(crate) fn map<R: Read>(
     Ok(Some((extents, size)))
 }
 
-/// Whether the map of an entry stands before its content.
+/// Whether an entry is sparse in GNU tar's old format.
 pub(crate) fn is_old(block: &Block) -> bool {
     flag(block) == b'S'
 }

@@ -1,11 +1,11 @@
-//! Which entries of an archive another one of the same name comes after: `tar -r` and `tar -u` add
-//! to an archive what has changed, and the last one counts.
+//! Finds superseded entries: `tar -r` and `tar -u` append changed files under the same name, and the
+//! last entry counts.
 //!
-//! A hard link means what had the name when it came: the first such link of an entry that another
-//! one comes after is its heir, and takes its content.
+//! A hard link refers to the entry that had the name at that point. If that entry is superseded, the
+//! first link to it takes over its content: it is the heir.
 //!
-//! Keeps a hash of each name, and names of hard links alone, so that the memory is bounded.
-//! Archives of bk's have each name once.
+//! Stores a hash per name, and the names of hard links only, so that the memory is bounded. In
+//! archives of bk's every name is unique.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -17,12 +17,12 @@ use crate::format::entry::{Entry, Kind};
 use crate::read::seek;
 use crate::restore::names::normalize;
 
-/// In an archive of more entries no names are compared: that would take the memory.
+/// The limit of names that are compared.
 const NAMES_MAX: usize = 4 << 20;
-/// So many bytes of names of hard links are kept; further ones inherit nothing.
+/// The limit for names of hard links; further ones cannot become heirs.
 const LINK_NAMES_MAX_BYTES: usize = 32 << 20;
 
-/// Of a name.
+/// The hash of a name.
 type Hash = [u32; 3];
 
 struct Link {
@@ -31,7 +31,7 @@ struct Link {
     path: Vec<u8>,
 }
 
-/// The names of entries, as they come.
+/// Collects the names of entries.
 #[derive(Default)]
 pub struct Names {
     hashers: (RandomState, RandomState),
@@ -54,7 +54,7 @@ impl Names {
         if let Kind::HardLink(to) = &entry.kind
             && let Ok(to) = normalize(to)
         {
-            // A further name of itself takes nothing's place, and is none.
+            // A hard link to itself supersedes nothing and is ignored.
             if to == name {
                 self.of_themselves.insert(number);
                 return;
@@ -81,7 +81,7 @@ impl Names {
         [one as u32, (one >> 32) as u32, other as u32]
     }
 
-    /// Those that another one comes after.
+    /// The superseded entries.
     #[must_use]
     pub fn superseded(mut self) -> Superseded {
         self.hashes.sort_unstable();
@@ -91,7 +91,7 @@ impl Names {
         numbers.extend(earlier.map(|pair| pair[0].1));
         let mut names = HashMap::new();
         for link in self.links {
-            // The last of the name that came before the link.
+            // The last entry with the name before the link.
             let after = (link.to, link.number);
             let at = self.hashes.partition_point(|one| *one < after);
             let first = at.checked_sub(1).map(|at| self.hashes[at]);
@@ -113,11 +113,11 @@ impl Names {
     }
 }
 
-/// Numbers of entries in their archive, from 0 on.
+/// The superseded entries, by their numbers in the archive, from 0.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Superseded {
     numbers: HashSet<u32>,
-    /// Entries that are superseded and have an heir, with its name; the heir itself is passed over.
+    /// Superseded entries with an heir, and its name. The heir itself is skipped.
     heirs: HashMap<u32, Vec<u8>>,
     passed: HashSet<u32>,
     /// Further hard links to such an entry, with the name of the heir.
@@ -125,22 +125,21 @@ pub struct Superseded {
 }
 
 impl Superseded {
-    /// Those of an archive, which is read for it where it is another program's. One that is damaged
-    /// is read as far as that goes.
+    /// Reads an archive of another program for them. Damage is skipped.
     ///
     /// # Errors
-    /// Those of the file, and having been stopped.
+    /// Failed reads, and being interrupted.
     pub fn of(archive: &File, jobs: usize, is_stopped: &dyn Fn() -> bool) -> Result<Self> {
         if seek::is_own(archive) {
             return Ok(Self::default());
         }
         let mut reader = seek::read(archive, None, jobs, is_stopped)?;
         let mut names = Names::default();
-        while let Some(entry) = reader.next_whole() {
+        while let Some(entry) = reader.next_intact() {
             ensure!(!is_stopped(), "interrupted");
             names.add(&entry);
         }
-        // The next reading shares the place in the file: this one is to be over.
+        // Wait until reading has ended, as the next reader shares the file position.
         reader.into_input().whole();
         Ok(names.superseded())
     }
@@ -156,8 +155,8 @@ impl Superseded {
         }
     }
 
-    /// What the entry of this number is to be taken for; `None` where another one of the same name
-    /// comes after it, and for an heir, whose entry came before.
+    /// The entry to use in place of the one with this number; `None` if it is superseded, or if it is
+    /// an heir, whose content came before.
     #[must_use]
     pub fn resolve(&self, number: usize, mut entry: Entry) -> Option<Entry> {
         let Ok(number) = u32::try_from(number) else {
@@ -174,7 +173,7 @@ impl Superseded {
         (!is_passed).then_some(entry)
     }
 
-    /// A sentence for people; `None` where there are none.
+    /// A note; `None` if there are none.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         match self.numbers.len() {

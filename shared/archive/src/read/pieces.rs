@@ -1,7 +1,6 @@
-//! The content of an archive for its check: what is damaged is noted, and passed on as far as it
-//! could be saved.
+//! The content of an archive during its check: damage is recorded, and salvaged content passed on.
 //!
-//! Knows where bk's members begin an entry; reads no entry.
+//! Knows where bk's members begin an entry; decodes none.
 
 use std::io::{self, Read};
 
@@ -12,7 +11,7 @@ use crate::hashed::Whole;
 use crate::read::finding::{Finding, FindingKind};
 use crate::read::inflate::Inflate;
 
-/// A tar stream that remembers what is wrong with it.
+/// A tar stream that collects findings.
 pub(crate) struct Pieces<'a> {
     inflate: Inflate,
     go_on: &'a mut dyn FnMut(u64) -> bool,
@@ -21,16 +20,16 @@ pub(crate) struct Pieces<'a> {
     findings: Vec<Finding>,
     piece: Vec<u8>,
     at: usize,
-    /// Of the member that the piece is from.
+    /// The offset of the current member.
     offset: u64,
-    /// The finding that the piece is the salvage of.
+    /// The finding for the current piece, if that was salvaged.
     damaged: Option<usize>,
-    /// Why what follows the piece is not there.
+    /// The damage that follows the piece, if its rest is lost.
     lost: Option<Damage>,
     is_at_end: bool,
-    /// Whether something was found since entries were last found to begin.
+    /// Whether there was damage since the last known start of an entry.
     is_suspect: bool,
-    /// Findings whose bytes were read since they were last asked for.
+    /// Findings whose content was read since the last [`Self::take_met`].
     met: Vec<usize>,
 }
 
@@ -61,24 +60,23 @@ impl<'a> Pieces<'a> {
         self.is_at_end
     }
 
-    /// Notes what is wrong with what was read last.
+    /// Adds a finding at the current member.
     pub(crate) fn find(&mut self, kind: FindingKind, reason: &str) {
         self.findings.push(Finding::new(kind, self.offset, reason));
     }
 
-    /// Each of the findings that were met since the last time, once.
+    /// Calls `tell` for each finding that was met since the last call.
     pub(crate) fn take_met(&mut self, mut tell: impl FnMut(&mut Finding)) {
         let mut met = std::mem::take(&mut self.met);
         met.sort_unstable();
         met.dedup();
-        // Not all of them: there may be as many as entries.
+        // Only these: there may be as many findings as entries.
         for at in met {
             self.findings.get_mut(at).map(&mut tell);
         }
     }
 
-    /// Goes to where the next member begins an entry, or ends the archive. Whether there is
-    /// one.
+    /// Skips to the next member that begins an entry or ends the archive, if there is one.
     pub(crate) fn find_entry(&mut self) -> bool {
         while self.next() {
             if begins_entry(&self.piece) || is_end(&self.piece) {
@@ -90,7 +88,7 @@ impl<'a> Pieces<'a> {
         false
     }
 
-    /// Reads what is left; the file, and what is wrong with it. `None` where it was stopped.
+    /// Reads to the end; the hash of the file and all findings. `None` if it was stopped.
     pub(crate) fn finish(mut self) -> Option<(Option<Whole>, Vec<Finding>)> {
         while self.next() {}
         let whole = if self.is_stopped {
@@ -102,7 +100,7 @@ impl<'a> Pieces<'a> {
         Some((whole, self.findings))
     }
 
-    /// Fetches the next piece; whether there is one.
+    /// Fetches the next piece, if there is one.
     fn next(&mut self) -> bool {
         self.piece.clear();
         self.at = 0;
@@ -130,7 +128,7 @@ impl<'a> Pieces<'a> {
         self.is_suspect |= damage.kind != DamageKind::Odd;
         self.offset = damage.offset;
         if was_damaged && damage.kind == DamageKind::Trailing {
-            // Where the length of a member is damaged, the next one cannot be found.
+            // If the length of a member is damaged, the next one cannot be found.
             if let Some(last) = self.findings.last_mut() {
                 last.reason
                     .push_str("; no member follows where it should end");
@@ -179,7 +177,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// The last member holds the end of the archive alone.
+/// Whether it is the last member, which has the end-of-archive blocks alone.
 fn is_end(piece: &[u8]) -> bool {
     piece.len() == 2 * BLOCK_BYTES && piece.iter().all(|byte| *byte == 0)
 }

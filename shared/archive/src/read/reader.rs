@@ -1,8 +1,8 @@
-//! The entries of any `.tar.gz`, one after the other, with their content: ustar, pax and GNU tar.
+//! Reads the entries of any `.tar.gz` with their content: ustar, pax and GNU tar.
 //!
-//! Takes the archive for hostile: what it tells is limited and checked before it is believed.
-//! In an archive of bk's whatever is odd is damage; in one of another program it is a note, where
-//! GNU tar, bsdtar and Python's tarfile read on, too. Knows no place to unpack to.
+//! The archive may be hostile: everything in it is limited and checked. In an archive of bk's an
+//! oddity is damage. In one of another program it is a note, if GNU tar, bsdtar and Python's tarfile
+//! tolerate it. Knows no target.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::read::holes;
 use crate::read::inflate::Inflate;
 use crate::restore::names::normalize;
 
-/// So many damaged places are told.
+/// The limit of reported damage.
 const LOST_MAX: usize = 20;
 
 /// Reads the entries of a tar stream.
@@ -31,7 +31,7 @@ pub struct Reader<R> {
     has_global: bool,
     comment: Option<Vec<u8>>,
     is_own: bool,
-    /// Whether an extended header was met: a hard link may have data then.
+    /// Whether there was an extended header: then hard links may have data.
     is_pax: bool,
     is_begun: bool,
     is_over: bool,
@@ -40,10 +40,10 @@ pub struct Reader<R> {
 }
 
 impl Reader<Inflate> {
-    /// Opens a `.tar.gz`, to be inflated by so many threads.
+    /// Opens a `.tar.gz`, to be inflated by `jobs` threads.
     ///
     /// # Errors
-    /// Those of opening it, and what is no regular file.
+    /// A path that cannot be opened or is not a regular file.
     pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
         Ok(Self::new(Inflate::open(archive, jobs)?))
     }
@@ -66,25 +66,25 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether the end of the archive was seen, and only zeros may follow.
+    /// Whether the end-of-archive blocks were read.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// Whether a global header was met.
+    /// Whether there was a global header.
     pub(crate) fn has_global(&self) -> bool {
         self.has_global
     }
 
-    /// Where the last entry ends in the stream, with what fills its last block.
+    /// The end of the last entry in the stream, with its padding.
     pub(crate) fn entry_end(&self) -> u64 {
         self.blocks.end()
     }
 
-    /// Whether all of the stream is one global header that tells of no entry.
+    /// Whether the stream is nothing but a global header with a comment.
     ///
     /// # Errors
-    /// Those of the input, and what is no header.
+    /// Failed reads, an invalid header.
     pub(crate) fn is_comment_alone(&mut self) -> Result<bool> {
         let block = self.blocks.block()?;
         check_sum(&block)?;
@@ -96,32 +96,32 @@ impl<R: Read> Reader<R> {
         Ok(is_comment && self.blocks.input.read(&mut [0])? == 0)
     }
 
-    /// What it reads from.
+    /// The input.
     pub(crate) fn input(&mut self) -> &mut R {
         &mut self.blocks.input
     }
 
-    /// The `comment` of the global header, which in an own archive is the record's birth facts;
-    /// known from the first entry on.
+    /// The `comment` of the global header, which in archives of bk's has the birth facts; known from
+    /// the first entry on.
     #[must_use]
     pub fn comment(&self) -> Option<&[u8]> {
         self.comment.as_deref()
     }
 
-    /// Whether the archive begins by telling its birth: it is one of bk's; known from the first
-    /// entry on.
+    /// Whether the archive is one of bk's: it begins with its birth facts. Known from the first entry
+    /// on.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.is_own
     }
 
-    /// What was odd so far, and read all the same.
+    /// Oddities so far.
     #[must_use]
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
 
-    /// Why entries were lost that were passed over with what is damaged.
+    /// Errors for entries that were skipped because of damage.
     #[must_use]
     pub fn lost(&self) -> &[String] {
         &self.lost
@@ -141,30 +141,30 @@ impl<R: Read> Reader<R> {
         self.blocks.block().map(|_| ())
     }
 
-    /// Reads on from where the input is now: an entry begins there, or the end of the archive.
+    /// Continues at the current position of the input, where an entry or the end begins.
     pub(crate) fn restart(&mut self) {
-        self.blocks.give_up();
+        self.blocks.discard();
         self.is_begun = true;
     }
 
-    /// Whether content of the last entry could not be read.
+    /// Whether the content of the last entry could not be read.
     pub(crate) fn is_cut(&self) -> bool {
         self.blocks.is_cut
     }
 
-    /// What it reads from, where it is.
+    /// The input at its present position.
     #[must_use]
     pub fn into_input(self) -> R {
         self.blocks.input
     }
 
-    /// The next entry; `None` when the archive is over and whole. What was not read of the
-    /// content of the one before is passed over.
+    /// The next entry; `None` at the end of an intact archive. Unread content of the last entry is
+    /// skipped.
     ///
     /// # Errors
-    /// Where the archive is damaged, cut short, or not one; those of the input.
+    /// Damage, truncation, a file that is not an archive, failed reads.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
-        self.pass_over()?;
+        self.skip_content()?;
         loop {
             let begin = self.blocks.position;
             let parsed = self
@@ -172,15 +172,15 @@ impl<R: Read> Reader<R> {
                 .with_context(|| format!("at byte {begin} of the tar stream"))?;
             match parsed {
                 Parsed::Entry(entry) => return Ok(Some(*entry)),
-                Parsed::Nothing => self.pass_over()?,
+                Parsed::Nothing => self.skip_content()?,
                 Parsed::End => return Ok(None),
             }
         }
     }
 
-    /// Reads what is left of the last entry.
-    pub(crate) fn pass_over(&mut self) -> Result<()> {
-        self.blocks.pass_over()
+    /// Skips the rest of the last entry.
+    pub(crate) fn skip_content(&mut self) -> Result<()> {
+        self.blocks.skip_content()
     }
 
     /// The content of the last entry: of a file with holes, the data alone.
@@ -265,7 +265,7 @@ impl<R: Read> Reader<R> {
         Ok(parsed)
     }
 
-    /// Whether data follows a header that tells a size.
+    /// Whether data follows a header with a size.
     fn has_data(&mut self, block: &Block) -> Result<bool> {
         match flag(block) {
             b'1' => link_has_data(&mut self.blocks, block, self.is_pax),
@@ -274,7 +274,10 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// What the header tells where it can be made; `None` where it tells of no entry.
+    /// The entry of a header; `None` if the header is not about an entry.
+    ///
+    /// # Errors
+    /// An entry that cannot be restored.
     fn usable_entry(
         &mut self,
         block: &Block,
@@ -314,7 +317,7 @@ impl<R: Read> Reader<R> {
         }))
     }
 
-    /// Notes what is odd; in an archive of bk's it is damage.
+    /// Adds a note. In an archive of bk's that is an error.
     fn odd(&mut self, oddity: Oddity, text: impl FnOnce() -> String) -> Result<()> {
         self.notes.add(oddity, text);
         self.check_own()
@@ -346,7 +349,7 @@ impl<R: Read> Reader<R> {
         Ok(until_nul(&name.unwrap_or_default()).to_vec())
     }
 
-    /// The content of a header that belongs to the one after it; `None` where it is too long.
+    /// The content of an extended header; `None` if it is too long.
     fn extension(
         &mut self,
         block: &Block,
@@ -365,16 +368,16 @@ impl<R: Read> Reader<R> {
         if size > max_bytes as u64 {
             let text = || format!("{what} is longer than {max_bytes} bytes, and not read");
             self.odd(Oddity::Value, text)?;
-            self.pass_over()?;
+            self.skip_content()?;
             return Ok(None);
         }
         let mut content = Vec::new();
         self.content().read_to_end(&mut content)?;
-        self.pass_over()?;
+        self.skip_content()?;
         Ok(Some(content))
     }
 
-    /// After the first block of zeros come only zeros, to the end of the file.
+    /// Reads to the end of the file. After the first block of zeros there must only be zeros.
     fn end(&mut self) -> Result<()> {
         self.is_over = true;
         if !self.blocks.is_zeros_to_end()? {
@@ -400,10 +403,10 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// What a header began.
+/// The result of parsing headers.
 enum Parsed {
     Entry(Box<Entry>),
-    /// Something that nothing is made of.
+    /// Something to be skipped.
     Nothing,
     End,
 }
@@ -413,9 +416,8 @@ fn is_birth(comment: &[u8]) -> bool {
     comment.starts_with(b"{")
 }
 
-/// Whether data follows a hard link that tells a size: in the pax format it does, in older ones
-/// it does not, and where the format is not known a header in its place says that it does not. So
-/// bsdtar has it.
+/// Whether data follows a hard link with a size, as bsdtar decides it: yes in the pax format, no in
+/// older ones; if the format is unknown, no if a header follows.
 fn link_has_data<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -> Result<bool> {
     if is_pax || !is_ustar(block) {
         return Ok(is_pax);
@@ -423,7 +425,7 @@ fn link_has_data<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -
     Ok(!is_header_next(blocks)?)
 }
 
-/// Whether a header follows, or the end.
+/// Whether a header or the end follows.
 fn is_header_next<R: Read>(blocks: &mut Blocks<R>) -> Result<bool> {
     let next = blocks.peek()?;
     Ok(next.is_none_or(|next| check_sum(&next).is_ok() || next.iter().all(|byte| *byte == 0)))

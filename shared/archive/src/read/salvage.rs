@@ -1,8 +1,7 @@
-//! What is whole of a damaged archive: the entries before the damage, and those after it where it
-//! can be told where one begins.
+//! Salvages the intact entries of a damaged archive, before and after the damage.
 //!
-//! Knows that members of bk's begin with an entry or go on with one. In an archive of another
-//! program a header is looked for in each block.
+//! Members of bk's begin with an entry, or continue one. In archives of other programs every block
+//! is tried as a header.
 
 use anyhow::{Error, Result};
 
@@ -13,11 +12,11 @@ use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
 
 impl Reader<Inflate> {
-    /// The next entry that has a header; `None` at the end of all that can be read. Why others were
-    /// lost is in [`Reader::lost`].
-    pub fn next_whole(&mut self) -> Option<Entry> {
+    /// The next entry with an intact header; `None` at the end. [`Reader::lost`] has the errors for
+    /// others.
+    pub fn next_intact(&mut self) -> Option<Entry> {
         loop {
-            // Whoever read the content knows that; what is left of it is nobody's.
+            // The caller has had that error already.
             let was_cut = self.is_cut();
             let next = match was_cut {
                 true => Err(cut_short().into()),
@@ -37,7 +36,7 @@ impl Reader<Inflate> {
         }
     }
 
-    /// Goes to where an entry begins, if there is one.
+    /// Skips to the start of the next entry, if there is one.
     fn go_on(&mut self, error: &Error) -> bool {
         if self.is_over() {
             return false;
@@ -65,7 +64,7 @@ impl Reader<Inflate> {
 }
 
 impl Inflate {
-    /// Goes to the next piece that begins so, if there is one.
+    /// Skips to the next piece with such a beginning, if there is one.
     pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
         (self.piece, self.at) = (Vec::new(), 0);
         while let Some(piece) = self.next_piece() {

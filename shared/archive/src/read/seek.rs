@@ -1,10 +1,9 @@
-//! Where in an archive of bk's the entries of some names stand, found without inflating the rest.
+//! Finds the entries of some names in an archive of bk's without inflating the rest.
 //!
-//! A member tells its own length and how much it holds, it begins with an entry unless it is a
-//! further piece of a large file, and entries come in one order: so the first names of the
-//! members tell which of these can hold a name, and no more than their first headers is inflated
-//! for it. Whatever is not as bk writes it is no archive to seek in, and is read whole. Knows no
-//! place to unpack to, and reads nothing into a name.
+//! A member states its length and that of its content, it begins with an entry unless it continues a
+//! large file, and entries are sorted. So the first name of each member shows which members can have
+//! a name, and only first headers are inflated. An archive that deviates from that is read as a
+//! whole. Knows no target.
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -20,17 +19,17 @@ use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
 use crate::restore::names::{NameRange, normalize};
 
-/// What a first header takes, compressed, in all but a few members.
+/// Enough for a compressed first header in most members.
 const HEAD_BYTES: usize = 2 << 10;
-/// An archive of more parts is read whole: to keep them in mind would take the memory.
+/// The limit of parts; an archive that needs more is read as a whole.
 const PARTS_MAX: usize = 1 << 20;
 
-/// Reads an archive from its begin, once the caller is done with other readers of the file. Of
-/// one whose entries are in the order of bk's, only the parts that can hold one of the names
-/// that are sought, where they are given.
+/// Reads an archive from its beginning. If `ranges` are given and its entries are sorted as in bk's
+/// archives, only the parts that can have such names are read. No other reader of the file may be
+/// active.
 ///
 /// # Errors
-/// Those of the file, and having been stopped.
+/// Failed reads, and being interrupted.
 pub fn read(
     archive: &File,
     ranges: Option<&[NameRange]>,
@@ -49,7 +48,7 @@ pub fn read(
     }))
 }
 
-/// Whether the archive begins by telling its birth, read without moving the place of readers.
+/// Whether the archive is one of bk's. Does not change the file position.
 #[must_use]
 pub fn is_own(archive: &File) -> bool {
     let Ok(metadata) = archive.metadata() else {
@@ -61,13 +60,13 @@ pub fn is_own(archive: &File) -> bool {
         end: metadata.len(),
     };
     let mut reader = Reader::new(Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
-    // The global header is read before whatever comes after it.
+    // The global header precedes any entry; an error after it does not matter.
     let _ = reader.next_entry();
     reader.is_own()
 }
 
-/// The parts of the file, in their order, that make a whole tar stream of their own; `None`
-/// where something is not as bk writes it.
+/// The parts of the file that can have the names, and form a complete tar stream; `None` if the archive
+/// is not as bk writes it.
 fn parts(
     archive: &File,
     ranges: &[NameRange],
@@ -79,7 +78,7 @@ fn parts(
     global.is_comment_alone().ok().filter(|is_it| *is_it)?;
     let mut parts = Parts::default();
     parts.add(0..member.end)?;
-    // Where in the stream we are, and where the next member begins that begins with an entry.
+    // The position in the stream, and that of the next member that begins with an entry.
     let (mut position, mut boundary) = (0u64, 0u64);
     let mut last: Option<(Name, u64)> = None;
     let mut offset = member.end;
@@ -104,7 +103,7 @@ fn parts(
                 }
             }
             let Some(name) = name else {
-                // The end of the stream; what follows it in the file is looked at, too.
+                // The end of the stream, and whatever follows it in the file.
                 parts.add(offset..file_bytes)?;
                 return Some(parts.0);
             };
@@ -120,7 +119,7 @@ fn parts(
     None
 }
 
-/// Parts of the file, joined where one follows the other.
+/// Parts of the file; adjacent ones are joined.
 #[derive(Default)]
 struct Parts(Vec<Range<u64>>);
 
@@ -134,7 +133,7 @@ impl Parts {
     }
 }
 
-/// A member by what it tells of itself, which nobody has checked.
+/// A member by its header and trailer, unchecked.
 struct Member {
     begin: u64,
     end: u64,
@@ -142,7 +141,7 @@ struct Member {
 }
 
 impl Member {
-    /// `None` where there is none of bk's, or not all of it.
+    /// `None` if there is no complete member of bk's.
     fn at(archive: &File, begin: u64, file_bytes: u64) -> Option<Self> {
         let mut header = [0; HEADER_BYTES];
         archive.read_exact_at(&mut header, begin).ok()?;
@@ -160,7 +159,7 @@ impl Member {
         })
     }
 
-    /// What it holds, inflated as far as it is read, and no more than it tells.
+    /// Its content, inflated on demand, at most as long as it states.
     fn content<'a>(&self, archive: &'a File) -> impl Read + use<'a> {
         let bytes = Within {
             archive,
@@ -171,7 +170,7 @@ impl Member {
     }
 }
 
-/// A part of the file, read where it is, without moving the place of other readers.
+/// Reads a part of the file without changing the file position.
 struct Within<'a> {
     archive: &'a File,
     at: u64,
@@ -188,7 +187,7 @@ impl Read for Within<'_> {
     }
 }
 
-/// A name as entries are ordered by it: those below the source `.` first, then part by part.
+/// A name with the order of entries: names below the source `.` first, then part by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
     is_below_dot: bool,
@@ -203,8 +202,7 @@ impl Name {
         })
     }
 
-    /// Whether one of the names that are sought can stand between the entry of this name and the
-    /// one of the next that is known.
+    /// Whether a name in the ranges can be between this entry and the next known one.
     fn can_precede(&self, ranges: &[NameRange], next: Option<&Self>) -> bool {
         ranges.iter().any(|range| {
             let is_between = [true, false].into_iter().any(|is_below_dot| {

@@ -1,6 +1,6 @@
-//! A member inflated as a stream, chunk by chunk, for whoever awaits it.
+//! Inflates a member as a stream and sends it in chunks.
 //!
-//! Knows nothing of what it holds.
+//! Knows nothing about the content.
 
 use std::io::{BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use crate::format::damage::Damage;
 use crate::format::gunzip::Gunzip;
 
-/// In which a stream is handed on.
+/// The size of a chunk.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A part of the content, in the order of the file.
 #[derive(Debug)]
 pub struct Piece {
-    /// Of the member that it is from, in the file.
+    /// The byte of the file at which its member begins.
     pub offset: u64,
     /// The content.
     pub content: Vec<u8>,
@@ -22,16 +22,16 @@ pub struct Piece {
 
 pub(crate) type Awaited = Receiver<Result<Piece, Damage>>;
 
-/// How the inflating of a member as a stream ended.
+/// The result of inflating a member as a stream.
 pub(crate) enum Streamed {
-    /// The member is so long.
+    /// The length of the member.
     Whole(u64),
     Damaged(Damage),
-    /// Nobody listens any more.
+    /// The receiver is gone.
     Gone,
 }
 
-/// Hands on what the member at the start of `input` holds, in chunks.
+/// Sends the content of the member at the start of `input`.
 pub(crate) fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
     let (result, awaited) = sync_channel(1);
     if order.send(awaited).is_err() {

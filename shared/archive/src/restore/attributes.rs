@@ -1,7 +1,7 @@
-//! Owner, mode, times and extended attributes of an entry: what may be restored of them, and
-//! how that is done by descriptors.
+//! Owner, mode, times and extended attributes of an entry: what may be restored, and how to set it
+//! by descriptors.
 //!
-//! Knows no archive and no order of work.
+//! Knows no archive.
 
 use std::fmt::Display;
 use std::io;
@@ -18,12 +18,12 @@ use crate::accounts::Ids;
 use crate::format::acl::{self, Acl};
 use crate::format::entry::{Entry, FileTime, Xattrs};
 
-/// What may be restored beside content, permissions and times.
+/// What may be restored besides content, permissions and times.
 #[derive(Debug, Default)]
 pub struct Rights {
     /// Owners and groups.
     pub owners: Owners,
-    /// Whom the names of owners and in ACLs mean.
+    /// The users and groups for names of owners and in ACLs.
     pub ids: Ids,
     /// Device nodes.
     pub devices: bool,
@@ -31,19 +31,19 @@ pub struct Rights {
     pub privileged: bool,
 }
 
-/// How owners are found.
+/// How to restore owners.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
-    /// All is left to whoever restores.
+    /// Not at all: files belong to the user who restores.
     #[default]
     Left,
     /// By number alone.
     ByNumber,
-    /// By name where this machine has it, as tar(1) does, else by number.
+    /// By name if this machine has it, else by number, as tar(1) does.
     ByName,
 }
 
-/// What an entry is to have once it is restored.
+/// The attributes that a restored entry gets.
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes {
     pub(crate) mode: u32,
@@ -52,21 +52,21 @@ pub(crate) struct Attributes {
     pub(crate) xattrs: Xattrs,
 }
 
-/// What of an entry is left out.
+/// Something of an entry that is not restored.
 #[derive(Debug)]
 pub enum Skipped {
-    /// Of this entry, for people.
+    /// For this entry, with the reason.
     Entry(String),
-    /// What the file system does not hold, and most likely not of others either; and why.
+    /// Not supported by the file system, so probably for other entries neither.
     Unsupported(String, io::Error),
 }
 
 impl Rights {
-    /// What an entry is to have, and what it is not to have of what the archive tells.
+    /// The attributes of an entry, and what is not restored of it.
     pub(crate) fn attributes(&self, entry: &Entry) -> (Attributes, Vec<Skipped>) {
         let mut skipped = Vec::new();
         let mut owner = self.owner(entry);
-        // To chown(2) it means to leave the owner as it is.
+        // chown(2) would leave the owner unchanged.
         if owner.is_some_and(|(uid, gid)| uid == u32::MAX || gid == u32::MAX) {
             owner = None;
             skipped.push(Skipped::Entry(
@@ -113,8 +113,7 @@ impl Rights {
         }
     }
 
-    /// The value of the attribute that an ACL as text stands for; `None` where a file system
-    /// would keep none.
+    /// The attribute for an ACL in text form; `None` if the file system would not store it.
     fn acl(&self, name: &[u8], text: &[u8]) -> Result<Option<Vec<u8>>> {
         let acl = Acl::parse(text, &self.ids)?;
         let is_kept = match name == acl::ACCESS {
@@ -133,30 +132,27 @@ fn is_privileged(name: &[u8]) -> bool {
     name.starts_with(b"security.") || name.starts_with(b"trusted.")
 }
 
-/// What the attributes are given to.
+/// The file that attributes are set on.
 pub(crate) enum Made<'a> {
     /// A file or a directory, opened.
     Open(BorrowedFd<'a>),
-    /// Anything else: opened by O_PATH, with the directory that holds it and its name.
+    /// Anything else: opened with O_PATH, with its directory and name.
     Special(BorrowedFd<'a>, BorrowedFd<'a>, &'a [u8]),
-    /// A symbolic link, in the same way: it has no mode.
+    /// A symbolic link, likewise; it has no mode.
     Link(BorrowedFd<'a>, BorrowedFd<'a>, &'a [u8]),
 }
 
 impl Attributes {
-    /// The mode once all is given: the ACL that governs access has its part in it.
+    /// The mode after setting everything: the access ACL changes its group bits.
     pub(crate) fn mode_with_acl(&self) -> u32 {
         let mut acls = self.xattrs.iter().filter(|(name, _)| name == acl::ACCESS);
         let bits = acls.find_map(|(_, value)| acl::mode(value));
         bits.map_or(self.mode, |bits| self.mode & !0o777 | bits)
     }
 
-    /// Gives them, the owner first as that takes away others, and after the mode the ACL that
-    /// governs access: bsdtar writes the group's own permissions into the mode, where a file
-    /// shows the mask. What the file system does not take is left out.
-    ///
-    /// # Errors
-    /// Those of owner, mode and times, but for refusals.
+    /// Sets them. The owner comes first, as changing it clears others. The access ACL comes after the
+    /// mode: bsdtar stores the group's own permissions in the mode, a file shows the mask there.
+    /// What the file system does not support is skipped.
     pub(crate) fn give(&self, made: &Made<'_>) -> io::Result<Vec<Skipped>> {
         let mut skipped = Vec::new();
         let mut mode = self.mode;
@@ -165,7 +161,7 @@ impl Attributes {
             let is_so = |stat: Stat| (stat.st_uid, stat.st_gid) == (uid, gid);
             let given = unless(given, made, is_so);
             if !held(given, "owner", &mut skipped)? {
-                // They would be another user's.
+                // setuid and setgid would grant the rights of another user.
                 mode &= 0o1777;
             }
         }
@@ -191,7 +187,7 @@ impl Attributes {
     }
 }
 
-/// What is refused does not matter where it is so already.
+/// A refusal does not matter if the value is right already.
 fn unless(
     given: rustix::io::Result<()>,
     made: &Made<'_>,
@@ -204,8 +200,8 @@ fn unless(
     })
 }
 
-/// Whether the file system has taken it. A share that maps all to one user, FAT and many of FUSE
-/// refuse what others take.
+/// Whether the file system has accepted it. FAT, many FUSE file systems, and shares that map all
+/// users to one, refuse some attributes.
 fn held(given: rustix::io::Result<()>, what: &str, skipped: &mut Vec<Skipped>) -> io::Result<bool> {
     match given {
         Err(error) if is_refusal(error) => {
@@ -216,7 +212,7 @@ fn held(given: rustix::io::Result<()>, what: &str, skipped: &mut Vec<Skipped>) -
     }
 }
 
-/// Whether a file system says so of what it cannot do.
+/// Whether an error means that the file system does not support something.
 pub(crate) fn is_refusal(error: Errno) -> bool {
     matches!(
         error,
@@ -224,7 +220,7 @@ pub(crate) fn is_refusal(error: Errno) -> bool {
     )
 }
 
-/// The ACL that governs access, or all others.
+/// Sets the access ACL, or all other attributes.
 fn give_xattrs(made: &Made<'_>, xattrs: &Xattrs, is_access: bool, skipped: &mut Vec<Skipped>) {
     let meant = |(name, _): &&(Vec<u8>, Vec<u8>)| (name == acl::ACCESS) == is_access;
     for (name, value) in xattrs.iter().filter(meant) {
@@ -253,14 +249,14 @@ fn give_owner(made: &Made<'_>, uid: Uid, gid: Gid) -> rustix::io::Result<()> {
     }
 }
 
-/// Leads to what was opened by O_PATH, whatever has its name by now.
+/// A path to what was opened with O_PATH, whatever has its name now.
 pub(crate) fn by_proc(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
 fn times(mtime: FileTime) -> Timestamps {
     Timestamps {
-        // As it is in what was just made. Many of FUSE pass over a time that comes alone.
+        // The current time; many FUSE file systems ignore a single time.
         last_access: Timespec {
             tv_sec: 0,
             tv_nsec: UTIME_NOW,

@@ -1,8 +1,8 @@
-//! Places below one directory, reached by descriptors and never through a link.
+//! Opens paths below one directory by descriptors, never through a symbolic link.
 //!
-//! openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS where the kernel has it, else a walk
-//! with O_NOFOLLOW: whatever is swapped for a link meanwhile is an error, not a way out. Names
-//! are plain: relative, without `.` and `..`. Knows no archive.
+//! With openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS if the kernel has them, else part by part
+//! with O_NOFOLLOW. If something is replaced by a link meanwhile, that is an error. Names are
+//! normalized: relative, without `.` and `..`. Knows no archive.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::Errno;
 
-/// The kernel takes no longer path in one call (PATH_MAX), a name may be longer.
+/// The longest path for one call (half of PATH_MAX); names may be longer.
 const STEP_MAX_BYTES: usize = 2048;
 
 const DIR_FLAGS: OFlags = OFlags::RDONLY
@@ -19,18 +19,18 @@ const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// A directory, and all that is below it.
+/// A directory and everything below it.
 #[derive(Debug)]
 pub struct Beneath {
     root: OwnedFd,
     has_openat2: AtomicBool,
 }
 
-/// The name of a place, and the directory that holds it.
+/// A directory, and a name in it.
 pub type Located<'a> = (OwnedFd, &'a [u8]);
 
 impl Beneath {
-    /// What is below the directory of this descriptor.
+    /// For an open directory.
     #[must_use]
     pub fn new(root: OwnedFd) -> Self {
         Self {
@@ -45,10 +45,10 @@ impl Beneath {
         self.root.as_fd()
     }
 
-    /// Opens a directory; the empty name is the directory itself.
+    /// Opens a directory; the empty name is the root.
     ///
     /// # Errors
-    /// Those of opening it, and a link or anything else on the way.
+    /// Failed calls, and a symbolic link in the path.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<OwnedFd> {
         let mut dir = openat(&self.root, ".", DIR_FLAGS, Mode::empty())?;
         let mut rest = name;
@@ -60,7 +60,7 @@ impl Beneath {
         Ok(dir)
     }
 
-    /// Opens the directory that holds a place.
+    /// Opens the parent directory of a path.
     ///
     /// # Errors
     /// As [`Beneath::open_dir`].
@@ -69,11 +69,10 @@ impl Beneath {
         Ok((self.open_dir(parent)?, last))
     }
 
-    /// The same, and makes it where it is missing, with those above it, for this user alone;
-    /// `made` is told of each.
+    /// The same, but creates missing directories with mode 0700; `made` is called for each.
     ///
     /// # Errors
-    /// As [`Beneath::open_dir`], and those of making it.
+    /// As [`Beneath::open_dir`].
     pub fn make_parent<'a>(
         &self,
         name: &'a [u8],
@@ -99,10 +98,10 @@ impl Beneath {
         Ok((dir, last))
     }
 
-    /// What is at a place; a link is told as one.
+    /// Calls lstat(2) on a path.
     ///
     /// # Errors
-    /// Those of looking, and a link on the way.
+    /// As [`Beneath::open_dir`].
     pub fn stat(&self, name: &[u8]) -> io::Result<Stat> {
         let (dir, last) = self.parent(name)?;
         Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -112,7 +111,7 @@ impl Beneath {
         if self.has_openat2.load(Ordering::Relaxed) {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             match openat2(dir, path, DIR_FLAGS, Mode::empty(), resolve) {
-                // A filter of system calls that is older than the call forbids it.
+                // EPERM: a seccomp filter that does not know the call.
                 Err(Errno::NOSYS | Errno::PERM) => {
                     self.has_openat2.store(false, Ordering::Relaxed);
                 }
@@ -138,7 +137,7 @@ fn walk(dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
     reached.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// The directories of a plain name, and its last part.
+/// The parent of a normalized name, and its last part.
 #[must_use]
 pub fn split_last(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|byte| *byte == b'/') {
@@ -147,7 +146,7 @@ pub fn split_last(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// As many parts as one call takes, and those after them.
+/// As many parts as fit into one call, and the rest.
 fn split_step(name: &[u8]) -> (&[u8], &[u8]) {
     if name.len() <= STEP_MAX_BYTES {
         return (name, b"");

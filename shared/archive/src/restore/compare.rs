@@ -1,8 +1,7 @@
-//! What was restored, read back and compared with what the archive tells.
+//! Reads back what was restored and compares it with the archive.
 //!
-//! Reads the archive again from its begin. Meant for a directory that was just restored to and
-//! that nobody else needs: what this user may not read is opened up to him once its mode was
-//! looked at.
+//! Reads the archive again. Only for a scratch directory: the modes of files that this user cannot
+//! read are changed after they were compared.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,17 +23,17 @@ use crate::restore::extract::{Extracted, Observer, Plan};
 use crate::restore::names::normalize;
 use crate::restore::probe::Probe;
 
-/// FAT keeps every other second.
+/// The resolution of times on FAT.
 const COARSEST_SECS: u64 = 2;
 const BUFFER_BYTES: usize = 64 << 10;
 const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Tells `differs` of every entry that is not as the archive has it, and how, and the observer of
-/// what the file system cannot hold; returns how many entries were compared. What `done` tells to
-/// be left out was told then.
+/// Compares all entries and returns their number. Calls `differs` for an entry that differs, and the
+/// observer for what the file system does not support. Entries that were skipped when restoring are
+/// not compared.
 ///
 /// # Errors
-/// A damaged archive, and having been stopped.
+/// A damaged archive, and being interrupted.
 pub fn compare(
     archive: &File,
     target: &Beneath,
@@ -66,7 +65,7 @@ pub fn compare(
         match comparison.difference(&mut reader.content()) {
             Ok(None) => {}
             Ok(Some(what)) => differs(&entry.path, &what),
-            // The archive's own errors come again at the next entry.
+            // Errors of the archive itself come again at the next entry.
             Err(error) => differs(&entry.path, &format!("{error:#}")),
         }
         count += 1;
@@ -153,8 +152,8 @@ impl Comparison<'_> {
         Ok((!is_same).then(|| "it has another type or link target".to_owned()))
     }
 
-    /// Mode, owner, time, size and attributes. What the file system makes the same of in
-    /// something fresh is what it holds of it.
+    /// Compares mode, owner, time, size and attributes. If a new file gets the same deviation, the file
+    /// system does not support the value.
     fn facts(&self, stat: &Stat, found: &OwnedFd, wanted: &Attributes) -> Result<Option<String>> {
         if let Kind::File { .. } = self.entry.kind {
             let size = u64::try_from(stat.st_size)?;
@@ -210,7 +209,7 @@ impl Comparison<'_> {
         Ok(None)
     }
 
-    /// What root can read, others can only with permission.
+    /// Makes a file or directory readable, unless root runs it.
     fn open_up(&self, stat: &Stat, special: &OwnedFd) -> io::Result<()> {
         let wanted = match self.entry.kind {
             Kind::Directory => 0o700,
@@ -248,14 +247,13 @@ impl Comparison<'_> {
         Ok((!is_same).then(|| "its content differs".to_owned()))
     }
 
-    /// Whether a file reads as zeros from one place to another. Only its data are read: a hole of
-    /// many gigabytes takes no time.
+    /// Whether a file has zeros in a range. Holes are not read.
     fn is_zero(&self, file: &File, from: u64, to: u64) -> Result<bool> {
         let mut at = from;
         while at < to {
             let data = match seek_to(file, SeekFrom::Data(at)) {
                 Err(Errno::NXIO) => return Ok(true),
-                // It does not tell: all may be data.
+                // It does not support that: all may be data.
                 Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
                 data => data.map_err(io::Error::from)?.min(to),
             };
@@ -268,7 +266,7 @@ impl Comparison<'_> {
         Ok(true)
     }
 
-    /// Whether so many bytes of a file at a place are those that come next.
+    /// Whether `count` bytes of a file equal the next ones of a reader.
     fn is_same(&self, one: &mut dyn Read, file: &File, at: u64, count: u64) -> Result<bool> {
         let mut buffers = [vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]];
         let mut done = 0;
@@ -291,12 +289,12 @@ impl Comparison<'_> {
     }
 }
 
-/// Something that is not as the archive has it.
+/// A deviation from the archive.
 enum Odd<'a> {
     Mode(String),
     Owner(String),
     Time,
-    /// With the length of the value.
+    /// Name, and length of the value.
     Attribute(&'a [u8], usize),
 }
 
@@ -330,7 +328,7 @@ fn mtime(stat: &Stat) -> (i64, i64) {
     (stat.st_mtime, stat.st_mtime_nsec.cast_signed())
 }
 
-/// Its value; none where there is none, or none of that length.
+/// The value of an attribute; `None` if there is none, or one of another length.
 fn xattr(opened: &OwnedFd, name: &[u8], length: usize) -> io::Result<Option<Vec<u8>>> {
     let mut value = vec![0; length + 1];
     match getxattr(&by_proc(opened)[..], name, &mut value[..]) {
@@ -344,7 +342,7 @@ fn xattr(opened: &OwnedFd, name: &[u8], length: usize) -> io::Result<Option<Vec<
     }
 }
 
-/// From the disk, not from memory; where that cannot be asked for, it is still the file.
+/// Opens a file to be read from the disk and not from the cache, if possible.
 fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(dir, name, flags, Mode::empty())?;

@@ -1,5 +1,5 @@
-//! What a file or a directory has, to be given to another one: owner, mode, time, attributes; and
-//! copies a file with all of these, where there is no hard link to be had.
+//! Copies the attributes of a file or directory to another one: owner, mode, time, xattrs; and copies
+//! a file with all of these, if hard links are not possible.
 //!
 //! Knows no archive.
 
@@ -19,20 +19,17 @@ use xattr::FileExt as _;
 use crate::format::entry::FileTime;
 use crate::restore::attributes::{Attributes, Made, Skipped};
 
-/// In which a file is copied.
+/// The size of the copy buffer.
 const PIECE_BYTES: usize = 64 << 10;
 
 const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
-/// What a file or a directory has.
+/// The attributes of a file or directory.
 #[derive(Debug)]
 pub struct FileAttributes(Attributes);
 
 impl FileAttributes {
-    /// Of something that is open, by what was told of it before that.
-    ///
-    /// # Errors
-    /// Those of reading its attributes.
+    /// Reads them from an open file; `stat` is from before it was opened.
     pub fn of(opened: impl AsFd, stat: &Stat) -> io::Result<Self> {
         Ok(Self(Attributes {
             mode: stat.st_mode & 0o7777,
@@ -45,22 +42,19 @@ impl FileAttributes {
         }))
     }
 
-    /// Gives it to something that is open.
-    ///
-    /// # Errors
-    /// Those of the file system; what it refuses is left out.
+    /// Sets them on an open file; what the file system does not support is skipped.
     pub fn give(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
         let to = to.as_fd();
         let found = fstat(to)?;
         let mut attributes = self.0.clone();
-        // Others cannot, and what they restore is their own.
+        // Only root can change owners.
         let is_root = rustix::process::geteuid().is_root();
         let is_given = |owner: &(u32, u32)| is_root && *owner != (found.st_uid, found.st_gid);
         attributes.owner = attributes.owner.filter(is_given);
         for name in ACLS {
             let is_kept = |(kept, _): &(Vec<u8>, Vec<u8>)| kept == name.as_bytes();
             if !attributes.xattrs.iter().any(is_kept) {
-                // There is none in most cases, and where it stays the mode tells of it.
+                // Usually there is none. If removing it fails, the mode still limits it.
                 let _ = fremovexattr(to, name);
             }
         }
@@ -83,11 +77,8 @@ fn xattrs(of: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(all)
 }
 
-/// Copies a regular file under a new name, with its holes; `take` is told of the bytes of data that
-/// come next, before they are read.
-///
-/// # Errors
-/// Those of the file system and of `take`; nothing is left of it then.
+/// Copies a regular file with its holes; `take` gets the number of bytes before each write. On an
+/// error the copy is removed.
 pub(crate) fn copy_file(
     (from_dir, from): (BorrowedFd<'_>, &[u8]),
     (to_dir, to): (BorrowedFd<'_>, &[u8]),
@@ -101,7 +92,7 @@ pub(crate) fn copy_file(
     let copied = copy_data(&source, &copy, take)
         .and_then(|()| Ok(FileAttributes::of(&source, &fstat(&source)?)?.give(&copy)?));
     if copied.is_err() {
-        // The first error is the one to tell; the whole stage goes with it.
+        // Report the first error; the stage is removed anyway.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
     }
     copied
@@ -114,7 +105,7 @@ fn copy_data(from: &File, to: &File, take: &mut dyn FnMut(u64) -> Result<()>) ->
     while at < size {
         let data = match seek(from, SeekFrom::Data(at)) {
             Err(Errno::NXIO) => break,
-            // It does not tell: all may be data.
+            // It does not support that: all may be data.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
             data => data?,
         };
@@ -125,7 +116,7 @@ fn copy_data(from: &File, to: &File, take: &mut dyn FnMut(u64) -> Result<()>) ->
             let piece = &mut buffer[..piece.min(PIECE_BYTES)];
             take(piece.len() as u64)?;
             from.read_exact_at(piece, at)?;
-            // Holes that the file system does not tell of.
+            // Keep holes that the file system does not report.
             if piece.iter().any(|byte| *byte != 0) {
                 to.write_all_at(piece, at)?;
             }

@@ -1,7 +1,7 @@
-//! What of an extraction comes after all content: symbolic links, hard links that have nothing
-//! to lead to yet, the attributes of directories. Bounded, as a hostile archive has many.
+//! Work that is deferred until all content is restored: symbolic links, hard links without a target
+//! yet, attributes of directories. Bounded, as the archive may be hostile.
 //!
-//! Holds and gives back; touches no file.
+//! Only a data structure: touches no file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,12 +9,12 @@ use anyhow::{Result, bail, ensure};
 
 use crate::restore::attributes::Attributes;
 
-/// More than that is refused before it fills the memory.
+/// The memory limit.
 const HELD_MAX_BYTES: usize = 96 << 20;
-/// What one takes beside its names.
+/// The memory that an item takes besides its names.
 const OVERHEAD_BYTES: usize = 160;
 
-/// A symbolic link to be made.
+/// A symbolic link to be created.
 #[derive(Debug)]
 pub(crate) struct Symlink {
     pub(crate) to: Vec<u8>,
@@ -22,26 +22,26 @@ pub(crate) struct Symlink {
     pub(crate) attributes: Attributes,
 }
 
-/// A directory of the archive by its stored name; `None` where the archive did not tell of it.
+/// Name and attributes of a directory; `None` if it has no entry in the archive.
 pub(crate) type DirAttributes = Option<(Vec<u8>, Attributes)>;
 
-/// Where a hard link leads, and where it is to be made.
+/// The target of a hard link, and where to create it.
 pub(crate) type Linked = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(crate) symlinks: Vec<Symlink>,
-    /// With the stored name of what they lead to; `None` where it was looked for before.
+    /// With the name of the target in the archive; `None` if that was searched for before.
     pub(crate) hard_links: Vec<(Option<Vec<u8>>, Linked)>,
-    /// By place.
+    /// By path.
     pub(crate) dirs: BTreeMap<Vec<u8>, DirAttributes>,
-    /// By the stored name of the content: all places that it goes to.
+    /// Targets outside of the selection, by their name in the archive, with the paths of the links.
     apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
     held_bytes: usize,
 }
 
 impl Deferred {
-    /// Counts what is kept in mind elsewhere.
+    /// Counts memory, also for lists elsewhere.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<()> {
         self.held_bytes += bytes + OVERHEAD_BYTES;
         ensure!(
@@ -77,7 +77,7 @@ impl Deferred {
         Ok(())
     }
 
-    /// A further name whose first one is not restored, or not there.
+    /// A hard link whose target is not selected, or does not exist.
     pub(crate) fn hold_apart(&mut self, first: Vec<u8>, to: Vec<u8>) -> Result<()> {
         self.hold(first.len() + to.len())?;
         self.apart.entry(first).or_default().push(to);
@@ -88,7 +88,7 @@ impl Deferred {
         std::mem::take(&mut self.apart)
     }
 
-    /// A directory that was made for what is in it.
+    /// A directory that was created for its content.
     pub(crate) fn hold_implied(&mut self, to: Vec<u8>) -> Result<()> {
         self.hold(to.len())?;
         self.dirs.insert(to, None);

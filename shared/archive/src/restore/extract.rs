@@ -1,10 +1,9 @@
-//! Restores the entries of an archive below a directory, and nothing anywhere else.
+//! Restores entries below one directory, and nowhere else.
 //!
-//! The archive is taken for hostile, and so is whoever swaps directories for links meanwhile:
-//! every place is made new, relative to a descriptor, never through a link. What cannot be made is
-//! left out, and keeps no other from being restored. Symbolic links come after all that has
-//! content, the attributes of directories last. Knows no target but the directory that it is
-//! given, which is to be empty.
+//! The archive may be hostile, and other processes may replace directories by links meanwhile: every
+//! file is created new, relative to a descriptor, never through a link. An entry that cannot be
+//! created is skipped. Symbolic links are created after all content, and attributes of directories
+//! set last. The target directory must be empty.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,73 +25,72 @@ use crate::restore::deferred::Deferred;
 use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
 
-/// In which content is copied.
+/// The size of the copy buffer.
 const BUFFER_BYTES: usize = 256 << 10;
-/// What an entry counts beside its content: its header takes that in the archive.
+/// What an entry counts besides its content: the size of its header.
 const ENTRY_BYTES: u64 = 512;
 
-/// What is to be restored, and how.
+/// What to restore, and how.
 pub struct Plan<'a> {
-    /// Where an entry goes, by its plain name, at or below one first directory; `None` where it
-    /// is not asked for.
+    /// The path for an entry by its normalized name, at or below one first directory; `None` if it is
+    /// not selected.
     pub place: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>,
-    /// The names among which all is that is asked for, where the entries are in the order of
-    /// bk's archives; `None` to read all of it.
+    /// Ranges that include all selected names, for archives with bk's order; `None` to read all.
     pub ranges: Option<&'a [NameRange]>,
-    /// What may be restored of it.
+    /// What may be restored.
     pub rights: Rights,
-    /// Content and headers of more bytes are refused, and why in a word for people.
+    /// The limit of bytes for content and headers, and the error if it is exceeded.
     pub limit: (u64, String),
-    /// Permissions of directories that the archive does not tell.
+    /// The mode of directories without an entry.
     pub dir_mode: u32,
-    /// Whether what is whole of a damaged archive is restored, rather than nothing.
+    /// Whether to restore the intact part of a damaged archive.
     pub salvages: bool,
-    /// Inflating threads.
+    /// The number of threads for inflating.
     pub jobs: usize,
 }
 
-/// What was restored.
+/// The result of restoring.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Extracted {
-    /// Entries.
+    /// Restored entries.
     pub entries: u64,
     /// Bytes of content, holes left out.
     pub bytes: u64,
-    /// Whether the archive told of the first directory itself.
+    /// Whether the first directory has an entry itself.
     pub has_root: bool,
-    /// Whether something of it was lost, as the archive is damaged.
+    /// Whether something was lost to damage.
     pub is_damaged: bool,
-    /// Places of directories that the archive did not tell of.
+    /// Paths of directories without an entry.
     pub implied: BTreeSet<Vec<u8>>,
-    /// Entries that could not be made, each told to the observer.
+    /// Entries that could not be created, each reported to the observer.
     pub failed_count: u64,
-    /// Places that have nothing: of those, and of what is left out by right.
+    /// Paths that were not created: of failed entries, and of those that may not be restored.
     pub skipped: HashSet<Vec<u8>>,
-    /// Places of copies where the archive has a hard link.
+    /// Paths of copies in place of hard links.
     pub copies: HashSet<Vec<u8>>,
-    /// Length and hash of the archive as it was read, where all of it was.
+    /// Length and hash of the archive, if all of it was read.
     pub whole: Option<Whole>,
 }
 
-/// Looks on while entries are restored.
+/// Receives progress and warnings.
 pub trait Observer {
-    /// So many more bytes of content were restored.
+    /// More bytes of content were restored.
     fn restored_bytes(&self, bytes: u64);
-    /// An entry, or something of it, was left out, and why.
+    /// An entry, or a part of it, was skipped; with the reason.
     fn skipped(&self, name: &[u8], what: &str);
-    /// Something in the archive is odd, or lost.
+    /// A note about the archive.
     fn noted(&self, what: &str);
-    /// The file system does not hold this of an entry, and most likely not of others either.
+    /// The file system does not support something of an entry.
     fn unsupported(&self, name: &[u8], what: &str, why: &str);
-    /// Whether to give up.
+    /// Whether to stop.
     fn is_stopped(&self) -> bool;
 }
 
-/// Restores what `plan` asks for into `target`, from the begin of the file.
+/// Restores into `target` as `plan` says.
 ///
 /// # Errors
-/// A damaged or hostile archive, those of the file system, and having been stopped. What was
-/// made until then stays.
+/// A damaged or hostile archive, failed calls, and being interrupted. What was created until then
+/// stays.
 pub fn extract(
     archive: &File,
     target: &Beneath,
@@ -112,7 +110,7 @@ pub fn extract(
     };
     let whole = extraction.pass(archive, plan.ranges, plan.place)?;
     extraction.make_links()?;
-    // The content of a file whose first name is not asked for stands under that name.
+    // A selected hard link may point to content under a name that is not selected.
     let apart = extraction.deferred.take_apart();
     if !apart.is_empty() {
         extraction.pass_apart(archive, &apart)?;
@@ -131,7 +129,7 @@ pub(crate) struct Extraction<'a> {
     /// Whether the archive is one of bk's.
     is_own: bool,
     pub(crate) room: Room<'a>,
-    /// Those that were told.
+    /// Notes that were reported.
     notes: Vec<String>,
     buffer: Vec<u8>,
 }
@@ -178,7 +176,8 @@ impl Extraction<'_> {
         Ok(reader.into_input().whole())
     }
 
-    /// Restores what hard links lead to under the first of their names, then the others.
+    /// Restores the targets of hard links outside of the selection under the first link's path, then
+    /// the other links.
     fn pass_apart(&mut self, archive: &File, apart: &HashMap<Vec<u8>, Vec<Vec<u8>>>) -> Result<()> {
         let met = RefCell::new(HashSet::new());
         let place = |name: &[u8]| {
@@ -203,8 +202,8 @@ impl Extraction<'_> {
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
-    /// Hard links to what the archive does not hold: in one of bk's that is damage, which may be
-    /// known already.
+    /// Handles hard links without a target: in an archive of bk's that is damage, which may be known
+    /// already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
         let error = missing_target(first);
         if self.is_own && !self.done.is_damaged {
@@ -216,7 +215,7 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// One that cannot be made keeps no other from being restored.
+    /// Records an entry that could not be created.
     pub(crate) fn fail(&mut self, to: Vec<u8>, error: &anyhow::Error) -> Result<()> {
         let what = format!("{error:#}");
         self.observer.skipped(below_first(&to), &what);
@@ -290,8 +289,7 @@ impl Extraction<'_> {
         }
     }
 
-    /// The directory that a place is to be made in, made itself where the archive did not tell
-    /// of it yet.
+    /// The parent directory of a path, created if it does not exist yet.
     pub(crate) fn parent<'p>(
         &mut self,
         to: &'p [u8],
@@ -321,7 +319,7 @@ impl Extraction<'_> {
         let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(taken)?;
         let file = File::from(file);
         self.fill(entry, extents, &file, content).inspect_err(|_| {
-            // The first error is the one to tell; what stays goes with the target.
+            // Report the first error; the target is removed anyway.
             let _ = unlinkat(&dir, name, AtFlags::empty());
         })?;
         Ok(attributes.give(&Made::Open(file.as_fd()))?)
@@ -421,7 +419,7 @@ impl Extraction<'_> {
         Ok(attributes.give(&made)?)
     }
 
-    /// Modes and times of directories, what is below first.
+    /// Sets modes and times of directories, deepest first.
     fn finish_dirs(&mut self) -> Result<()> {
         for (to, dir) in std::mem::take(&mut self.deferred.dirs).into_iter().rev() {
             let cannot = || format!("cannot finish the directory '{}'", shown(&to));
@@ -429,7 +427,7 @@ impl Extraction<'_> {
             match dir {
                 None => {
                     match rustix::fs::fchmod(&opened, Mode::from_raw_mode(self.plan.dir_mode)) {
-                        // As the file system makes all directories.
+                        // The file system does not support modes.
                         Err(error) if is_refusal(error) => {}
                         given => given.with_context(cannot)?,
                     }
@@ -445,8 +443,8 @@ impl Extraction<'_> {
     }
 }
 
-/// Whether it is one entry that cannot be made: its name is taken, leads through what is no
-/// directory, or is one that the file system does not take; or the file is too large for it.
+/// Whether an error only concerns one entry: its path exists, has a part that is not a directory or is
+/// invalid for the file system; or the file is too large for it.
 pub(crate) fn is_of_entry(error: &anyhow::Error) -> bool {
     let is_of_entry = |error: &io::Error| {
         let is_name = Errno::from_io_error(error) == Some(Errno::ILSEQ);
@@ -466,7 +464,7 @@ pub(crate) fn is_of_entry(error: &anyhow::Error) -> bool {
     })
 }
 
-/// A place without the first directory, which is the caller's own.
+/// A path without its first directory, which belongs to the caller.
 pub(crate) fn below_first(to: &[u8]) -> &[u8] {
     let slash = to.iter().position(|byte| *byte == b'/');
     slash.map_or(b".", |slash| &to[slash + 1..])
@@ -481,7 +479,7 @@ fn missing_target(first: &[u8]) -> anyhow::Error {
     anyhow!("a hard link points to '{first}', which is not in the archive")
 }
 
-/// The name is one that is there already: the target was empty.
+/// EEXIST means a duplicate name: the target was empty.
 pub(crate) fn taken(error: Errno) -> io::Error {
     match error {
         Errno::EXIST => io::Error::new(ErrorKind::AlreadyExists, "the archive has the name twice"),

@@ -1,7 +1,7 @@
-//! The links of an extraction: hard links where there is something to link to, copies where the
-//! file system makes no more of them, symbolic links after all that has content.
+//! Creates hard links once their target exists, copies if the file system does not support more, and
+//! symbolic links after all content.
 //!
-//! Knows nothing of content and of what an archive holds.
+//! Knows no content and no archive.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use crate::restore::deferred::Symlink;
 use crate::restore::extract::{Extraction, below_first, is_of_entry, shown, taken};
 
 impl Extraction<'_> {
-    /// A further name, of what stands at `at` already; else it comes later.
+    /// Creates a hard link to `at`, or defers it if that does not exist yet.
     pub(crate) fn hard_link(&mut self, first: Vec<u8>, at: Vec<u8>, to: Vec<u8>) -> Result<()> {
         match self.link(&at, &to)? {
             true => self.done.entries += 1,
@@ -25,7 +25,7 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Whether there was something to link to.
+    /// Creates a hard link; false if the target does not exist.
     fn link(&mut self, at: &[u8], to: &[u8]) -> Result<bool> {
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let (from_dir, from) = match self.target.parent(at) {
@@ -41,7 +41,7 @@ impl Extraction<'_> {
             bail!(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let (dir, name) = self.parent(to)?;
-        // Without AT_SYMLINK_FOLLOW it is the link itself that gets another name.
+        // Without AT_SYMLINK_FOLLOW a symbolic link itself is linked.
         let error = match linkat(&from_dir, from, &dir, name, AtFlags::empty()) {
             Err(error) if is_refusal(error) || error == Errno::MLINK => error,
             linked => return Ok(linked.map(|()| true).map_err(taken)?),
@@ -69,7 +69,7 @@ impl Extraction<'_> {
         Ok(true)
     }
 
-    /// Symbolic links, then the hard links that had nothing to lead to yet.
+    /// Creates symbolic links, then deferred hard links.
     pub(crate) fn make_links(&mut self) -> Result<()> {
         for link in std::mem::take(&mut self.deferred.symlinks) {
             self.check_stop()?;

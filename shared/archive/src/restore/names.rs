@@ -1,4 +1,4 @@
-//! Stored names as places below a target: what a hostile one may be, and which are asked for.
+//! Normalizes the names of entries and selects them. Rejects names that leave the target.
 //!
 //! Pure functions of bytes; knows no file system and no entry.
 
@@ -6,14 +6,14 @@ use anyhow::{Result, bail, ensure};
 
 use crate::globs::Globs;
 
-/// A name of more parts is refused: the archive may be hostile.
+/// The limit of parts of a name: the archive may be hostile.
 pub const DEPTH_MAX: usize = 4096;
 
-/// The name without what does not matter: slashes at its begin and end, twice in a row, and
-/// `.`; empty for the directory that all names are relative to.
+/// Removes leading, trailing and double slashes and `.` from a name. The result is empty for the
+/// directory that all names are relative to.
 ///
 /// # Errors
-/// One that leads up, or is too deep.
+/// A name with `..` or too many parts.
 pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
     let parts = name.split(|byte| *byte == b'/');
     let parts = parts.filter(|part| !part.is_empty() && *part != b".");
@@ -31,7 +31,7 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// A plain name without its first parts; `None` where it has no more than those.
+/// A normalized name without its first `count` parts; `None` if it has no more.
 #[must_use]
 pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
     let mut rest = name;
@@ -42,7 +42,7 @@ pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// What of `name` stands below `dir`, both plain: empty where they are the same.
+/// The rest of `name` below `dir`, both normalized; empty if they are equal.
 #[must_use]
 pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
     match name.strip_prefix(dir)? {
@@ -51,15 +51,15 @@ pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Names that follow one another in an archive of bk's: those at or below one, or those that
-/// begin with some bytes.
+/// A range of names in the order of bk's archives: a name and all below it, or all names with a
+/// prefix.
 #[derive(Debug, Clone)]
 pub struct NameRange {
     name: Vec<u8>,
-    is_begin: bool,
+    is_prefix: bool,
 }
 
-/// Which of the entries are asked for: those at or below a path or what a glob matches.
+/// The selected entries: those at or below a path, and those that a glob matches.
 #[derive(Debug, Default)]
 pub struct Selection {
     paths: Vec<Vec<u8>>,
@@ -69,10 +69,10 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All entries where neither paths nor globs are given.
+    /// Without paths and globs everything is selected.
     ///
     /// # Errors
-    /// A path that leads up, a malformed glob.
+    /// A path with `..`, a malformed glob.
     pub fn new(paths: &[&[u8]], globs: &[&str]) -> Result<Self> {
         let all = Globs::new(globs.iter().copied())?;
         let paths: Vec<_> = paths
@@ -80,9 +80,9 @@ impl Selection {
             .map(|path| normalize(path))
             .collect::<Result<_>>()?;
         let ranges = paths.iter().cloned().map(NameRange::path);
-        let by_glob = all.begins().map(|(name, is_whole)| NameRange {
+        let by_glob = all.prefixes().map(|(name, is_whole)| NameRange {
             name,
-            is_begin: !is_whole,
+            is_prefix: !is_whole,
         });
         let ranges = ranges.chain(by_glob);
         Ok(Self {
@@ -93,21 +93,21 @@ impl Selection {
         })
     }
 
-    /// The names among which all is that is asked for; `None` where it can be anywhere.
+    /// Ranges that include all selected names; `None` if they can be anywhere.
     #[must_use]
     pub fn ranges(&self) -> Option<&[NameRange]> {
         let is_anywhere = self.ranges.iter().any(|ranges| ranges.name.is_empty());
         (!self.is_all && !is_anywhere).then_some(&self.ranges)
     }
 
-    /// Whether everything is asked for.
+    /// Whether everything is selected.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.is_all
     }
 
-    /// Whether a plain name is asked for; `met` is told of each path that it stands at or below,
-    /// by its number.
+    /// Whether a normalized name is selected; `met` is called with the index of each path that it is at
+    /// or below.
     pub fn takes(&self, name: &[u8], mut met: impl FnMut(usize)) -> bool {
         if self.is_all {
             return true;
@@ -119,11 +119,11 @@ impl Selection {
                 is_taken = true;
             }
         }
-        // Asked in any case: each glob that meets something is to know.
+        // Always evaluated, as globs remember that they have matched.
         self.is_matched(name) || is_taken
     }
 
-    /// Whether a glob matches the name or a directory above it.
+    /// Whether a glob matches the name or one of its parents.
     fn is_matched(&self, name: &[u8]) -> bool {
         if self.globs.is_empty() {
             return false;
@@ -134,38 +134,37 @@ impl Selection {
         matched.count() > 0
     }
 
-    /// From here on no glob has met anything.
+    /// Forgets which globs have matched.
     pub fn reset(&self) {
         self.globs.reset();
     }
 
-    /// The globs that met nothing since.
+    /// The globs that have not matched since.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
         self.globs.unmatched().map(|number| self.globs.text(number))
     }
 }
 
 impl NameRange {
-    /// A plain name and what is below it.
+    /// A normalized name and all below it.
     #[must_use]
     pub fn path(name: Vec<u8>) -> Self {
         Self {
             name,
-            is_begin: false,
+            is_prefix: false,
         }
     }
 
-    /// Whether a plain name is one of those.
+    /// Whether a normalized name is in the range.
     pub(crate) fn holds(&self, name: &[u8]) -> bool {
-        if self.is_begin {
+        if self.is_prefix {
             name.starts_with(&self.name)
         } else {
             below(name, &self.name).is_some()
         }
     }
 
-    /// Before which there is none, in the order of the names part by part; none comes between
-    /// others.
+    /// The start of the range, in the order of names part by part. The range is contiguous.
     pub(crate) fn first(&self) -> &[u8] {
         &self.name
     }
@@ -226,12 +225,12 @@ mod tests {
             selection.ranges().map(|all| {
                 let told = |it: &NameRange| {
                     let name = String::from_utf8_lossy(it.first()).into_owned();
-                    (name, it.is_begin)
+                    (name, it.is_prefix)
                 };
                 all.iter().map(told).collect::<Vec<_>>()
             })
         };
-        for (glob, name, is_begin) in [
+        for (glob, name, is_prefix) in [
             ("a/b", "a/b", false),
             ("/a/", "a", false),
             ("a/b*/c", "a/b", true),
@@ -244,7 +243,7 @@ mod tests {
             let path = ("x".to_owned(), false);
             assert_eq!(
                 told,
-                Some(vec![path, (name.to_owned(), is_begin)]),
+                Some(vec![path, (name.to_owned(), is_prefix)]),
                 "{glob}"
             );
         }

@@ -1,7 +1,7 @@
-//! What a file system makes of the attributes of an entry, tried on something that is removed
-//! again: whole seconds, no ACLs, one owner for all.
+//! Probes what the file system makes of attributes, on a temporary file: whole seconds, no ACLs, one
+//! owner for all. This distinguishes what it does not support from what was lost.
 //!
-//! So that what it cannot hold is told from what it lost. Knows no archive.
+//! Knows no archive.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,10 @@ use crate::format::entry::Kind;
 use crate::restore::attributes::{Attributes, Made};
 use crate::restore::beneath::Beneath;
 
-/// Beside the first directory of all that is restored.
+/// Next to the first directory of what is restored.
 const NAME: &[u8] = b"probe";
 
-/// Something of the kind of an entry, with the same attributes as far as it holds them.
+/// A temporary file of some kind, with attributes as far as they are supported.
 pub(crate) struct Probe<'a> {
     dir: &'a Beneath,
     is_dir: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    /// Makes it in a directory; the error is the one that an entry of its kind meets there.
+    /// Creates it; fails as an entry of that kind would.
     pub(crate) fn make(dir: &'a Beneath, kind: &Kind, wanted: &Attributes) -> io::Result<Self> {
         let root = dir.root();
         let own = Mode::RUSR | Mode::WUSR;
@@ -54,7 +54,7 @@ impl<'a> Probe<'a> {
             Kind::Symlink(_) => Made::Link(probe.opened.as_fd(), root, NAME),
             _ => Made::Special(probe.opened.as_fd(), root, NAME),
         };
-        // What it refuses shows in what it has then.
+        // What is not supported is visible in the result.
         wanted.give(&made)?;
         probe.stat = fstat(&probe.opened)?;
         Ok(probe)
@@ -68,7 +68,7 @@ impl Drop for Probe<'_> {
         } else {
             AtFlags::empty()
         };
-        // What stays goes with the stage.
+        // The stage is removed anyway.
         let _ = unlinkat(self.dir.root(), NAME, flags);
     }
 }

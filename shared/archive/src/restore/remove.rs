@@ -1,8 +1,8 @@
-//! Removes a tree of this user's own, however deep and whatever its permissions, never through
+//! Removes a tree that belongs to this user, however deep and whatever its permissions, never through
 //! a link.
 //!
-//! A directory with something in it is first moved up, so that no depth needs more than a few
-//! descriptors. Knows no archive.
+//! Nested directories are moved up first, so that a few descriptors are enough for any depth. Knows no
+//! archive.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,10 +14,10 @@ use rustix::io::Errno;
 
 use crate::restore::attributes::by_proc;
 
-/// Removes all that is in a directory; it itself stays.
+/// Removes the content of a directory.
 ///
 /// # Errors
-/// Those of the file system; what can be removed is.
+/// The last failure; everything else was removed.
 pub fn empty_dir(dir: impl AsFd) -> io::Result<()> {
     let dir = dir.as_fd();
     let mut failure = None;
@@ -38,7 +38,7 @@ pub fn empty_dir(dir: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Removes what has the name, but that a directory's content is moved into `dir`.
+/// Removes a name; directories inside it are moved into `dir` if they are not empty.
 fn remove_one(dir: impl AsFd, name: &[u8], number: &mut u64) -> io::Result<()> {
     let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -58,7 +58,7 @@ fn remove_one(dir: impl AsFd, name: &[u8], number: &mut u64) -> io::Result<()> {
         if unlinkat(&inner, &child[..], AtFlags::REMOVEDIR).is_ok() {
             continue;
         }
-        // A directory that is moved must itself be open to writing.
+        // A directory must be writable to be moved.
         open_own(&inner, &child)?;
         loop {
             *number += 1;
@@ -72,10 +72,7 @@ fn remove_one(dir: impl AsFd, name: &[u8], number: &mut u64) -> io::Result<()> {
     Ok(unlinkat(&dir, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Opens a directory, given to its owner for reading and writing first.
-///
-/// # Errors
-/// Those of opening it; what is no directory.
+/// Opens a directory, after making it readable and writable for its owner.
 pub fn open_own(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(&dir, name, flags | OFlags::RDONLY, Mode::empty()) {
@@ -96,10 +93,7 @@ pub fn open_own(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     }
 }
 
-/// The names in a directory, but for itself and the one above.
-///
-/// # Errors
-/// Those of reading it.
+/// The names in a directory, without `.` and `..`.
 pub fn names_in(dir: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {

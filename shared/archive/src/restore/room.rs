@@ -1,50 +1,50 @@
-//! How much a restoration may write: what is too much is refused before it fills the disk.
+//! Limits how much restoring may write, so that it does not fill the disk.
 //!
-//! Knows no entry, but how many bytes it takes.
+//! Knows bytes, not entries.
 
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Result, ensure};
 use rustix::fs::fstatvfs;
 
-/// After so much was written, the free space is looked at again.
-const LOOK_AGAIN_BYTES: u64 = 1 << 20;
-/// What is left free on a full disk: a hundredth, at most this.
+/// The free space is checked again after this many bytes.
+const RECHECK_BYTES: u64 = 1 << 20;
+/// The limit of the space that is left free, which is a hundredth of the disk.
 const RESERVE_MAX_BYTES: u64 = 64 << 20;
 
 pub(crate) struct Room<'a> {
     limit: &'a (u64, String),
     counted_bytes: u64,
-    /// Since the free space was looked at.
-    unlooked_bytes: u64,
+    /// Bytes since the free space was checked.
+    unchecked_bytes: u64,
 }
 
 impl<'a> Room<'a> {
-    /// Of so many bytes, and why not of more.
+    /// With a limit of bytes, and the error if it is exceeded.
     pub(crate) fn new(limit: &'a (u64, String)) -> Self {
         Self {
             limit,
             counted_bytes: 0,
-            unlooked_bytes: LOOK_AGAIN_BYTES,
+            unchecked_bytes: RECHECK_BYTES,
         }
     }
 
-    /// Counts what is about to be written into the file system of a directory.
+    /// Counts bytes that are about to be written to the file system of a directory.
     ///
     /// # Errors
-    /// Too much for the limit or for the file system.
+    /// The limit is exceeded, or the file system full.
     pub(crate) fn take(&mut self, bytes: u64, dir: BorrowedFd<'_>) -> Result<()> {
         self.count(bytes)?;
-        self.unlooked_bytes = self.unlooked_bytes.saturating_add(bytes);
-        if self.unlooked_bytes < LOOK_AGAIN_BYTES {
+        self.unchecked_bytes = self.unchecked_bytes.saturating_add(bytes);
+        if self.unchecked_bytes < RECHECK_BYTES {
             return Ok(());
         }
-        self.unlooked_bytes = 0;
+        self.unchecked_bytes = 0;
         let stat = fstatvfs(dir)?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let total = stat.f_blocks.saturating_mul(stat.f_frsize);
         let reserve = (total / 100).min(RESERVE_MAX_BYTES);
-        // One that has no blocks at all tells no figures.
+        // A file system without blocks does not report its space.
         ensure!(
             total == 0 || free >= reserve.saturating_add(bytes),
             "it needs {bytes} bytes, but {free} are free"
@@ -52,8 +52,10 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
+    /// Counts bytes against the limit alone.
+    ///
     /// # Errors
-    /// Too much for the limit.
+    /// The limit is exceeded.
     pub(crate) fn count(&mut self, bytes: u64) -> Result<()> {
         self.counted_bytes = self.counted_bytes.saturating_add(bytes);
         let (limit, why) = self.limit;

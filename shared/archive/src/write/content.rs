@@ -1,7 +1,7 @@
-//! The content of a regular file: where its data lies, and its bytes.
+//! The content of a regular file: its extents and its bytes.
 //!
-//! Some file systems make content up when it is read, and tell a size that is none: files of
-//! /proc tell 0, those of /sys a page. Knows no entry.
+//! Some file systems generate content when it is read and report a wrong size: 0 in /proc, a page in
+//! /sys. Knows no entry.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,25 +12,25 @@ use rustix::fs::{SeekFrom, seek};
 use crate::format::entry::Extent;
 use crate::write::place::Lstat;
 
-/// A file in more pieces loses its smallest holes, as every reader has a limit.
+/// The limit of extents, as readers have one; of a file with more the smallest holes are filled.
 pub(crate) const EXTENTS_MAX: usize = 250_000;
-/// A larger file that has no blocks on the disk is one with a hole.
+/// A larger file without blocks on the disk is sparse, not generated.
 const UNSURE_MAX_BYTES: u64 = 64 << 10;
-/// More than this is not read of a file that tells less: it may have no end.
+/// The most that is read of a generated file: it may be endless.
 const MISREPORTED_MAX_BYTES: u64 = 8 << 20;
 
-/// What a file's content is read from.
+/// Where the content of a file is read from.
 pub(crate) enum Content {
     File(File),
-    /// All of it, read at once, of a file that tells another size.
+    /// The whole content of a generated file, read in advance.
     Read(Vec<u8>),
 }
 
-/// What a file holds that tells another size.
+/// The content of a file that reports a wrong size.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misreported {
     pub(crate) bytes: Vec<u8>,
-    /// Why that is not all.
+    /// Why it is incomplete, if it is.
     pub(crate) lacks: Option<String>,
 }
 
@@ -46,11 +46,11 @@ impl Content {
     }
 }
 
-/// Reads a file that tells a size of 0, or a small one without blocks on the disk; `None` where
-/// its size is true, which costs an empty file one read(2).
+/// Reads a file that reports a size of 0, or a small one without blocks on the disk; `None` if its
+/// size is right. That costs an empty file one read(2).
 ///
 /// # Errors
-/// A file of which nothing can be read.
+/// Nothing of the file could be read.
 pub(crate) fn misreported(file: &File, status: &Lstat) -> io::Result<Option<Misreported>> {
     let has_blocks = status.size() > 0 && status.disk_bytes() > 0;
     if has_blocks || status.size() > UNSURE_MAX_BYTES {
@@ -74,8 +74,8 @@ pub(crate) fn misreported(file: &File, status: &Lstat) -> io::Result<Option<Misr
     Ok((!is_as_told).then_some(Misreported { bytes, lacks }))
 }
 
-/// Where the data lies in a file that takes less of the disk than its size; `None` where that
-/// is everywhere, or cannot be told.
+/// The extents of a file that uses less disk space than its size; `None` if it has no holes or the
+/// file system does not report them.
 pub(crate) fn extents(file: &File, status: &Lstat) -> Option<Vec<Extent>> {
     let size = status.size();
     if status.disk_bytes() >= size {
@@ -112,7 +112,7 @@ pub(crate) fn extents(file: &File, status: &Lstat) -> Option<Vec<Extent>> {
         return None;
     }
     if end < size {
-        // GNU tar tells a hole at the end by an empty extent there.
+        // As in GNU tar, an empty extent marks a hole at the end.
         extents.push(Extent {
             offset: size,
             length: 0,
@@ -121,7 +121,7 @@ pub(crate) fn extents(file: &File, status: &Lstat) -> Option<Vec<Extent>> {
     Some(extents)
 }
 
-/// Joins extents over the smallest holes, until there are few enough.
+/// Fills the smallest holes until the extents are within the limit.
 fn fill_smallest(extents: &mut Vec<Extent>) {
     let Some(surplus) = extents.len().checked_sub(EXTENTS_MAX).filter(|it| *it > 0) else {
         return;
@@ -130,7 +130,7 @@ fn fill_smallest(extents: &mut Vec<Extent>) {
     let mut holes: Vec<u64> = extents.windows(2).map(hole).collect();
     let (_, &mut largest, _) = holes.select_nth_unstable(surplus - 1);
     let smaller = holes[..surplus].iter().filter(|it| **it < largest).count();
-    // Of those that are as large as the largest one, no more than it takes.
+    // Of the holes as large as the largest one to fill, only as many as needed.
     let mut as_large = surplus - smaller;
     extents.dedup_by(|next, last| {
         let hole = next.offset - last.offset - last.length;

@@ -1,8 +1,7 @@
-//! The tar stream cut into the contents of members.
+//! Cuts the tar stream into the contents of members.
 //!
-//! Where a member ends is decided by the entries themselves, never by their distance from the
-//! start: an added or changed file changes its own member and leaves the others' bytes alone.
-//! Knows no compression.
+//! The entries themselves decide where a member ends, not their distance from the start: an added or
+//! changed file changes only its own member. Knows no compression.
 
 use std::io;
 
@@ -13,14 +12,14 @@ use crate::format::entry::{Entry, Extent, Kind};
 use crate::format::header;
 use crate::write::content::Content;
 
-/// What a member holds on average, and the piece in which a large file is cut.
+/// The average content of a member, and the size of the pieces of a large file.
 pub(crate) const PIECE_BYTES: u64 = 1 << 20;
-/// A last piece may be this much longer, so that no member holds next to nothing.
+/// The last piece may be this much longer, to avoid tiny members.
 const PIECE_SLACK_BYTES: u64 = PIECE_BYTES / 4;
-/// Small files whose names end no member for so long are cut all the same.
+/// The limit for members of small files, in case no name ends one.
 const MEMBER_MAX_BYTES: usize = 4 << 20;
 
-/// How the reading of a file went.
+/// The result of reading a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     Whole,
@@ -30,13 +29,13 @@ pub(crate) enum Read {
     Failed(String),
 }
 
-/// How the reading of a file went, and how many bytes of it were read.
+/// The result of reading a file, and the number of bytes read.
 pub(crate) struct Outcome {
     pub(crate) read: Read,
     pub(crate) bytes: u64,
 }
 
-/// Collects the stream and hands on the content of each member as it is complete.
+/// Collects the stream and passes on the content of each member once it is complete.
 pub(crate) struct Members<F> {
     content: Vec<u8>,
     hand_on: F,
@@ -50,14 +49,14 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
         }
     }
 
-    /// The first member holds the global header alone.
+    /// The first member has the global header alone.
     pub(crate) fn global(&mut self, comment: &str) -> Result<()> {
         header::push_global(&mut self.content, comment);
         self.cut()
     }
 
-    /// Adds an entry and its content. A file's header is a promise of its size: whatever the
-    /// reading brings, so many bytes follow.
+    /// Adds an entry and its content. The header states the size, so exactly that many bytes follow,
+    /// whatever reading the file brings.
     pub(crate) fn entry(
         &mut self,
         entry: &Entry,
@@ -120,7 +119,7 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
         Ok(())
     }
 
-    /// The last member holds the end-of-archive blocks alone.
+    /// The last member has the end-of-archive blocks alone.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.cut()?;
         self.content.resize(2 * header::BLOCK_BYTES, 0);
@@ -149,8 +148,8 @@ fn extents_of(entry: &Entry) -> Vec<Extent> {
     }
 }
 
-/// True for so many names that the members between are of [`PIECE_BYTES`] on average: an entry
-/// ends one with the chance of its own part of that.
+/// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
+/// size, so that members have [`PIECE_BYTES`] on average.
 fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     let digest = Sha256::digest(path);
     let first = digest
@@ -160,7 +159,7 @@ fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     first < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
 }
 
-/// Fills `piece` from the file; what it lacks stays as it is. How many bytes it got, too.
+/// Fills `piece` from the file as far as possible, and returns the number of bytes.
 fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
     let mut at = begin;
     let read = loop {

@@ -1,7 +1,7 @@
-//! A place of the source tree, reached from the open directory that holds it: no path is too
-//! long for that, and no link that somebody puts on the way leads elsewhere.
+//! A path of the source tree, accessed relative to its open parent directory: there is no limit to
+//! its length, and symbolic links that appear on the way are not followed.
 //!
-//! Knows system calls alone: neither what is left out, nor what an entry is.
+//! Only makes system calls; knows no filter and no entry.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,7 +18,7 @@ use rustix::fs::{
 
 use crate::format::entry::FileTime;
 
-/// Nothing is waited for, and no link followed.
+/// Neither block nor follow links.
 const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -26,24 +26,24 @@ const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 const LISTING_BYTES: usize = 32 << 10;
 
-/// Whether places can be named by the descriptor of their directory.
+/// Whether paths can be written as /proc/self/fd/N/NAME.
 static HAS_PROC: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").exists());
 
-/// Something in an open directory.
+/// A name in an open directory, or a path given by the user.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// As people know it.
+    /// The path for messages.
     pub path: PathBuf,
-    /// `None`: the path is all there is, as somebody gave it.
+    /// `None` for a path given by the user.
     within: Option<(Arc<File>, OsString)>,
 }
 
-/// What lstat(2) tells of a place.
+/// The result of lstat(2).
 #[derive(Clone)]
 pub struct Lstat(Stat);
 
 impl Place {
-    /// What somebody named; a slash at the end of it follows a link.
+    /// A path given by the user; a trailing slash follows a symbolic link.
     #[must_use]
     pub fn from_path(path: &Path) -> Self {
         Self {
@@ -66,17 +66,13 @@ impl Place {
         }
     }
 
-    /// # Errors
-    /// Those of lstat(2).
+    /// Calls lstat(2).
     pub fn status(&self) -> io::Result<Lstat> {
         let (dir, name) = self.at();
         Ok(Lstat(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// Opens it to be read, without waiting and without following a link.
-    ///
-    /// # Errors
-    /// Those of open(2).
+    /// Opens it for reading, without blocking or following a link.
     pub fn open(&self) -> io::Result<File> {
         self.open_with(OFlags::empty())
     }
@@ -90,13 +86,13 @@ impl Place {
         Ok(openat(dir, name, READ_FLAGS | flags, Mode::empty())?.into())
     }
 
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     pub(crate) fn target(&self) -> io::Result<Vec<u8>> {
         let (dir, name) = self.at();
         Ok(readlinkat(dir, name, Vec::new())?.into_bytes())
     }
 
-    /// A path for calls that take no descriptor of a directory.
+    /// A path for calls without a directory descriptor.
     pub(crate) fn path_for_calls(&self) -> PathBuf {
         match &self.within {
             Some((dir, name)) if *HAS_PROC => {
@@ -109,20 +105,19 @@ impl Place {
 }
 
 impl Lstat {
-    /// # Errors
-    /// Those of fstat(2).
+    /// Calls fstat(2).
     pub fn of(file: &impl AsFd) -> io::Result<Self> {
         Ok(Self(fstat(file)?))
     }
 
-    /// The device and the inode, which no other place has.
+    /// Device and inode, which identify the file.
     #[must_use]
     #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
     pub fn id(&self) -> (u64, u64) {
         (self.0.st_dev as u64, self.0.st_ino as u64)
     }
 
-    /// What it is.
+    /// Its type.
     #[must_use]
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.0.st_mode)
@@ -140,19 +135,19 @@ impl Lstat {
         self.kind() == FileType::RegularFile
     }
 
-    /// Whether it may have further names.
+    /// Whether it has several hard links.
     #[must_use]
     pub fn has_hard_links(&self) -> bool {
         self.0.st_nlink > 1 && !self.is_dir()
     }
 
-    /// Bytes as it tells them.
+    /// The size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.0.st_size.try_into().unwrap_or_default()
     }
 
-    /// Bytes that it takes on the disk.
+    /// The bytes used on the disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         u64::try_from(self.0.st_blocks).unwrap_or_default() * 512
@@ -186,7 +181,7 @@ impl std::fmt::Debug for Lstat {
     }
 }
 
-/// The names in a directory in their order, and what kept the rest of them from being read.
+/// The sorted names in a directory, and the error that cut the list short, if any.
 pub(crate) fn names_in(dir: &File) -> (Vec<OsString>, Option<io::Error>) {
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
     let mut listing = RawDir::new(dir, &mut buffer);
@@ -207,7 +202,7 @@ pub(crate) fn names_in(dir: &File) -> (Vec<OsString>, Option<io::Error>) {
     (names, error)
 }
 
-/// Whether a directory has a file that begins so.
+/// Whether a directory has a file with this beginning.
 pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
     let place = Place::within(dir, name.into(), PathBuf::new());
     let Ok(file) = place.open() else {
@@ -221,7 +216,7 @@ pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
     done.is_ok() && read == begin
 }
 
-/// The directory above another, if it is still this one.
+/// The parent of a directory, if it is still the one with this id.
 pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
     let flags = READ_FLAGS | OFlags::DIRECTORY;
     let above: File = openat(dir, "..", flags, Mode::empty()).ok()?.into();
@@ -230,7 +225,7 @@ pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
         .then_some(above)
 }
 
-/// The directory below another by the names on the way, if it is still this one.
+/// A directory below another, if it is still the one with this id.
 pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<File> {
     let mut below = dir.clone();
     for name in names

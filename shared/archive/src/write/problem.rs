@@ -1,13 +1,13 @@
-//! What went wrong with single places of the source while the rest was backed up.
+//! Problems with single source paths that do not stop the backup.
 //!
-//! Knows no terminal and no record: whoever asked for the archive tells people and keeps a list.
+//! Knows no terminal and no record: the caller prints and stores them.
 
 use std::path::PathBuf;
 
-/// One place of the source that is not, or not wholly, in the archive.
+/// A source path that is not, or not completely, in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
     /// What happened.
     pub kind: ProblemKind,
@@ -15,29 +15,29 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// What happened to a place of the source.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
     /// It, or one of its attributes, could not be read.
     Unreadable,
     /// It became shorter while it was read: the rest is zeros in the archive.
     Shrank,
-    /// It was exchanged for something else between the walk and its opening; not in the archive.
+    /// It was replaced by something else before it was opened; not in the archive.
     Replaced,
-    /// It became longer while it was read: the archive has what the header says.
+    /// It became longer while it was read: the archive has its original length.
     Grew,
     /// It was written to while it was read.
     Changed,
     /// It was removed before it could be read.
     Vanished,
-    /// Nothing came through a pipe.
+    /// Standard input was empty.
     Empty,
-    /// A socket, which no archive can hold.
+    /// A socket, which tar cannot store.
     Socket,
 }
 
 impl ProblemKind {
-    /// The name that it has in a record's metadata.
+    /// Its name in the metadata of a record.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,8 +52,7 @@ impl ProblemKind {
         }
     }
 
-    /// Whether the archive lacks something, or holds wrong bytes of something, that was there
-    /// all the time.
+    /// Whether something that existed all the time is missing or wrong in the archive.
     #[must_use]
     pub fn is_loss(self) -> bool {
         matches!(self, Self::Unreadable | Self::Shrank | Self::Replaced)

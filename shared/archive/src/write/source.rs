@@ -1,6 +1,6 @@
-//! One place of the source tree as an entry, and its content opened.
+//! Turns a path of the source tree into an entry, and opens its content.
 //!
-//! Knows nothing of the archive but the names that hard links refer to.
+//! Of the archive it only knows the names that hard links refer to.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,24 +17,23 @@ use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::walk::Found;
 
-/// Together they stay below the longest extended header that a reader takes.
+/// The limit for all attributes of an entry: readers limit the length of extended headers.
 const XATTRS_MAX_BYTES: usize = 768 << 10;
 
-/// An entry, and for a regular file what to read its content from.
+/// An entry, and for a regular file its content.
 pub(crate) struct Opened {
     pub(crate) entry: Entry,
     pub(crate) content: Option<Content>,
 }
 
-/// Turns what the walk found into entries, one after the other.
+/// Turns paths that the walk found into entries.
 pub(crate) struct Opener {
     names: Names,
-    /// Under which name a file with several ones was stored first.
+    /// The first stored name of each file with several hard links.
     stored: HashMap<Version, Vec<u8>>,
 }
 
-/// A file as it was at one time: device and inode, size, mtime. An inode alone may be that of a
-/// removed file, and now another's.
+/// Device and inode, size, mtime: an inode alone may have been reused for another file.
 type Version = ((u64, u64), u64, FileTime);
 
 fn version(status: &Lstat) -> Version {
@@ -49,7 +48,7 @@ impl Opener {
         }
     }
 
-    /// The entry of `found`; `None`, and the problem told, where it can have none.
+    /// The entry for `found`; `None` after reporting a problem if there can be none.
     pub(crate) fn open(
         &mut self,
         found: &Found,
@@ -183,7 +182,7 @@ impl Opener {
     }
 }
 
-/// Attributes in the order of their names, so that the same tree makes the same bytes.
+/// Attributes sorted by name, so that the same tree gives the same bytes.
 fn xattrs(
     path: &Path,
     names: io::Result<xattr::XAttrs>,
@@ -192,7 +191,7 @@ fn xattrs(
 ) -> Result<Xattrs, Problem> {
     let names = match names {
         Ok(names) => names,
-        // What has no attributes has none to lose.
+        // The file system does not support attributes.
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(failed(path, &error)),
         Err(error) => {
@@ -242,7 +241,7 @@ fn replaced(path: &Path) -> Problem {
     )
 }
 
-/// What an error at opening means.
+/// The problem for an error when opening a path.
 pub(crate) fn failed(path: &Path, error: &io::Error) -> Problem {
     match rustix::io::Errno::from_io_error(error) {
         Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => problem(

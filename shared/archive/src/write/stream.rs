@@ -1,8 +1,8 @@
-//! An archive of one file whose size is known at its end alone: what comes through a pipe.
+//! Archives standard input as one file, whose size is only known at its end.
 //!
-//! The entry's header stands before the content and tells its size. It gets a member of its own
-//! whose length does not depend on that: it is written first to keep the place, and again over
-//! itself when all is read. So nothing is kept anywhere else. Knows no process.
+//! The header precedes the content but has its size. So it gets a member of its own with a fixed
+//! length, which is rewritten in place when everything is read. Nothing is buffered elsewhere. Knows
+//! no process.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,12 +21,12 @@ use crate::write::problem::ProblemKind;
 use crate::write::source::problem;
 use crate::write::writer::{Observer, Out, Summary, check_stop, run};
 
-/// What is to be archived, and how.
+/// What to archive, and how.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// Name in the archive, plain.
+    /// Normalized name in the archive.
     pub name: &'a [u8],
-    /// When it was begun: seconds since 1970, and nanoseconds.
+    /// Modification time: seconds since 1970, and nanoseconds.
     pub mtime: (i64, u32),
     /// User and group.
     pub owner: (u32, u32),
@@ -38,10 +38,10 @@ pub struct Plan<'a> {
     pub jobs: usize,
 }
 
-/// Writes what `input` holds to `sink`, which writes to the end of `archive`.
+/// Writes an archive of `input` to `sink`, which appends to `archive`.
 ///
 /// # Errors
-/// Those of the input, of the sink and of the file, a level out of range, having been stopped.
+/// Failed reads and writes, an invalid level, and being interrupted.
 pub fn write(
     plan: &Plan<'_>,
     input: &mut (dyn Read + Send),
@@ -72,8 +72,8 @@ pub fn write(
     let header = header(&entry)?;
     ensure!(header.len() == length, "the header does not fit its place");
     archive.write_all_at(&header, place)?;
-    // The hash is that of the file in its order, which begins with what was written last. Just
-    // written, it is read from memory as far as that goes.
+    // The archive is hashed at the end, as its beginning is rewritten. Most of it is still in the
+    // page cache.
     let mut again = archive.try_clone()?;
     again.rewind()?;
     let hashed = whole(again, &mut |_| !observer.is_stopped())?;
@@ -120,14 +120,14 @@ fn global(plan: &Plan<'_>) -> Result<Vec<u8>> {
     Deflater::new(plan.level)?.member(&content)
 }
 
-/// Stored, not compressed: then its length depends on nothing but that of its content.
+/// Stored without compression, so that its length does not depend on its content.
 fn header(entry: &Entry) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     push_fixed_length(&mut content, entry);
     Deflater::new(0)?.member(&content)
 }
 
-/// Hands on the content in pieces, the last one padded; returns its length.
+/// Passes on the content in pieces, the last one padded; returns its length.
 fn read(input: &mut (dyn Read + Send), out: &Out, observer: &dyn Observer) -> Result<u64> {
     let mut content_bytes = 0;
     loop {

@@ -1,6 +1,6 @@
-//! The source tree in the one fixed order of an archive: by name, parents first.
+//! Walks the source tree in the fixed order of an archive: by name, parents first.
 //!
-//! Knows what is to be left out and why; reads no file's content but that of CACHEDIR.TAG.
+//! Applies the filter. Reads the content of no file but CACHEDIR.TAG.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -19,57 +19,55 @@ use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
 use crate::write::place::{Lstat, Place, above, below, has_file, names_in};
 
-/// What a cache directory's tag begins with (<https://bford.info/cachedir/>).
+/// The signature in CACHEDIR.TAG (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// So many directories on the way down stay open; those above are opened again on the way back.
+/// The limit of open directories; parents beyond it are reopened on the way back up.
 const OPEN_MAX: usize = 64;
-/// Something that is exchanged again and again is taken as it is at last.
+/// Attempts to open a path that keeps being replaced.
 const ATTEMPTS_MAX: usize = 8;
 
-/// One thing to back up: where it is, and its name in the archive.
+/// A path to back up, and its name in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Where it is.
     pub path: PathBuf,
-    /// Its name in the archive, relative; `.` for the directory that the names are relative to.
+    /// The relative name in the archive; `.` for the directory that names are relative to.
     pub name: PathBuf,
 }
 
-/// What is left out.
+/// What to leave out.
 #[derive(Debug, Default)]
 pub struct Filter {
     excludes: Globs,
-    /// Leave out what is in directories with a CACHEDIR.TAG.
+    /// Skip the content of directories with a CACHEDIR.TAG.
     pub caches: bool,
-    /// Do not go into other file systems.
+    /// Do not enter other file systems.
     pub one_file_system: bool,
-    /// Directories that are left out whole, by device and inode: bk's own.
+    /// Directories of bk itself, by device and inode.
     pub own: HashSet<(u64, u64)>,
-    /// Names that are left out of directories, by device and inode of these: bk's archives.
+    /// Archives of bk in other directories, by device and inode of the directory.
     pub own_files: HashMap<(u64, u64), HashSet<OsString>>,
-    /// Names of all sources: one that lies within another is left out there and walked by
-    /// itself, so that nothing is stored twice.
+    /// Names of all sources: a source inside another one is skipped there, as it is walked by itself.
     pub other_sources: HashSet<PathBuf>,
 }
 
-/// Something that the walk came by.
+/// A path that the walk found.
 #[derive(Debug)]
 pub struct Found {
     /// Where it is.
     pub place: Place,
     /// Its name in the archive.
     pub name: PathBuf,
-    /// As lstat told it.
+    /// The result of lstat(2).
     pub status: Lstat,
-    /// The directory, where it is one that can be opened and is gone into.
+    /// The open directory, if it is one that the walk enters.
     pub(crate) dir: Option<Arc<File>>,
 }
 
 impl Found {
-    /// Bytes of content of a file that the archive is to hold, holes left out. One that takes less
-    /// of the disk than its size is asked where its data lies: some file systems tell nothing of
-    /// what it takes, or what it is compressed to.
+    /// The bytes of data in a file, without holes. If it uses less disk space than its size, its
+    /// extents are read: some file systems report no usage, or that after compression.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         let status = &self.status;
@@ -80,13 +78,13 @@ impl Found {
         match extents {
             Ok(Some(extents)) => extents.iter().map(|extent| extent.length).sum(),
             Ok(None) => status.size(),
-            // The backup tells it.
+            // The backup will report it.
             Err(_) => 0,
         }
     }
 }
 
-/// A place that could not be looked at.
+/// A path that could not be accessed.
 #[derive(Debug)]
 pub struct Unreadable {
     /// Where it is.
@@ -96,10 +94,10 @@ pub struct Unreadable {
 }
 
 impl Filter {
-    /// Leaves out what matches one of the globs.
+    /// Sets the globs of names to leave out.
     ///
     /// # Errors
-    /// The glob that is malformed.
+    /// A malformed glob.
     pub fn exclude<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<()> {
         self.excludes = Globs::new(globs)?;
         Ok(())
@@ -111,9 +109,9 @@ impl Filter {
         &self.excludes
     }
 
-    /// Whether what was found below a source is left out. A source itself was asked for.
+    /// Whether to leave out a path below a source. A source itself was asked for.
     fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
-        // Globs are meant for what is stored under the source `.`, not for its dot.
+        // For the source `.`, globs match the names without the dot.
         let name = name.strip_prefix(b"./").unwrap_or(name);
         self.other_sources
             .contains(Path::new(OsStr::from_bytes(name)))
@@ -121,7 +119,7 @@ impl Filter {
     }
 }
 
-/// Walks one source. Errors of single places come as items and do not end the walk.
+/// Walks one source. Errors of single paths are items and do not end the walk.
 pub fn walk<'a>(
     source: &'a Source,
     filter: &'a Filter,
@@ -141,21 +139,21 @@ struct Walk<'a> {
     filter: &'a Filter,
     device: Option<u64>,
     is_begun: bool,
-    /// Of the directory that is being read, at first of the source.
+    /// Path and name of the current directory, at first of the source.
     path: Vec<u8>,
     name: Vec<u8>,
     /// The directories from the source down.
     levels: Vec<Level>,
-    /// What is to be told next: the rest of a directory that cannot be listed.
+    /// The error to report next: a directory could not be listed to its end.
     lost: Option<Unreadable>,
 }
 
 /// A directory that is being read.
 struct Level {
-    /// `None` once too many below it are open.
+    /// `None` while too many directories below it are open.
     dir: Option<Arc<File>>,
     id: (u64, u64),
-    /// What is still to come of it.
+    /// The remaining names.
     names: std::vec::IntoIter<OsString>,
     path_bytes: usize,
     name_bytes: usize,
@@ -197,7 +195,7 @@ impl Iterator for Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// Looks at one place; `None` where it is left out.
+    /// Visits one path; `None` if it is left out.
     fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Unreadable>> {
         let depth = self.name.iter().filter(|byte| **byte == b'/').count();
         if self.name.len() > NAME_MAX_BYTES || depth >= DEPTH_MAX {
@@ -221,11 +219,11 @@ impl Walk<'_> {
                 break (status, None);
             }
             match place.open_dir().and_then(|dir| Ok((Lstat::of(&dir)?, dir))) {
-                // The status of what was opened: a mount may have come with that.
+                // The status of what was opened: opening may have mounted something.
                 Ok((status, _)) if self.filter.own.contains(&status.id()) => return None,
                 Ok((status, dir)) => break (status, Some(Arc::new(dir))),
                 Err(error) => match Errno::from_io_error(&error) {
-                    // It was exchanged for something else just now.
+                    // It has just been replaced.
                     Some(Errno::NOTDIR | Errno::LOOP) if attempts < ATTEMPTS_MAX => {}
                     Some(Errno::NOENT) => return Some(Err(unreadable(place, error))),
                     _ => {
@@ -247,14 +245,14 @@ impl Walk<'_> {
         }))
     }
 
-    /// A mount point stays as an empty directory, as with tar.
+    /// A mount point is stored as an empty directory, as in tar.
     fn is_other_fs(&mut self, status: &Lstat) -> bool {
         let device = *self.device.get_or_insert(status.id().0);
         self.filter.one_file_system && status.id().0 != device
     }
 
     fn go_into(&mut self, dir: &Arc<File>, status: &Lstat) {
-        // A cache stays as an empty directory, as with tar.
+        // A cache directory is stored empty, as in tar.
         if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
             return;
         }
@@ -276,7 +274,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Leaves a directory, and opens the one above it again where that was closed.
+    /// Leaves a directory, and reopens its parent if that was closed.
     fn go_up(&mut self) {
         let left = self.levels.pop();
         let (Some(left), Some(level)) = (left, self.levels.last()) else {
