@@ -136,7 +136,7 @@ fn a_backup_from_the_future_is_not_the_newest() {
     assert_eq!((ran.status, ran.stderr.lines().count()), (4, 2), "{ran:#?}");
     assert!(
         ran.stderr
-            .contains("failure: age>2d: the newest backup 'b2' is of "),
+            .contains("failure: age>2d: the newest backup 'b2' was made at "),
         "{ran:#?}"
     );
     // Nor does a check from the future prove anything.

@@ -145,7 +145,7 @@ fn thresholds_of_backups_hold_exactly() {
         sandbox
             .run("bk-df --fail 'unverified>1d'")
             .stderr
-            .contains(": 'b' was not")
+            .contains(": 'b' has not")
     );
     // A verification that found damage proves nothing.
     sandbox.ok("bk-verify --all; printf x >>home/archives/a.tar.gz");
