@@ -155,7 +155,7 @@ fn thresholds_of_backups_hold_exactly() {
         sandbox
             .run("bk-df --fail 'unverified>1d'")
             .stderr
-            .contains(": 'a' was not")
+            .contains(": 'a' has not")
     );
 
     sandbox.ok("rm home/archives/b.tar.gz");
