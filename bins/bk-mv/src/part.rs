@@ -12,7 +12,7 @@ use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
-use bk_store::archives::advisory_lock::{Held, hold};
+use bk_store::archives::advisory_lock::{Locked, lock};
 use bk_store::archives::partial::Partial;
 use bk_store::session::Session;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(crate) struct Going {
     pub(crate) item: Item,
     pub(crate) state: State,
     /// Its archive.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Locked>,
     /// The copy that was made of it.
     pub(crate) copy: Option<Partial>,
 }
@@ -96,7 +96,7 @@ fn begin_one(
         going.item.backup = row.clone();
         return Ok((State::Moved, changes.then_some(row)));
     }
-    let held = hold(Path::new(&item.from)).with_context(|| format!("'{}'", item.from))?;
+    let held = lock(Path::new(&item.from)).with_context(|| format!("'{}'", item.from))?;
     let missing = || format!("its archive '{}' is missing", item.from);
     going.held = Some(held.with_context(missing)?);
     row.status = Status::Moving;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use bk_cli::progress::Progress;
-use bk_store::archives::advisory_lock::Held;
+use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::distinct::prove_apart;
 use bk_store::archives::durable::sync_dir;
+use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::Partial;
 use bk_store::signals::Signals;
 
@@ -90,14 +91,14 @@ pub(crate) fn remove_old(part: &mut [Going]) {
 }
 
 /// Only where nothing says that this is the copy too.
-fn unlink(held: &Held, going: &Going) -> io::Result<()> {
+fn unlink(held: &Locked, going: &Going) -> io::Result<()> {
     let is_there = going.copy.as_ref().map_or(Ok(false), Partial::is_in_place);
     if !is_there? {
         return Err(io::Error::other("the new one is gone"));
     }
     prove_apart(held.path(), Path::new(&going.item.to))?;
     match held.unlink() {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
         unlinked => unlinked,
     }
 }

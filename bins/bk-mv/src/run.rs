@@ -24,7 +24,7 @@ use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::removal::part_len;
 use bk_store::session::Session;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        for found in catalog::look_up(&moves.home, lines)? {
+        for found in catalog::resolve(&moves.home, lines)? {
             moves.add_found(found);
         }
     }
@@ -231,10 +231,7 @@ impl Moves {
         self.progress.end();
         let told = self.report.end();
         ended.and(told)?;
-        Ok(match self.signals.caught() {
-            Some(signal) => SIGNALLED + signal,
-            None => self.status,
-        })
+        Ok(self.signals.exit_status(self.status))
     }
 
     /// One part after the other. What was moved is told also where a session fails: the next

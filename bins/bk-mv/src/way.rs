@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_store::archives::advisory_lock::{is_absent, is_same_name};
+use bk_store::archives::advisory_lock::is_same_name;
+use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::partial_path;
 use serde::Serialize;
 

@@ -18,7 +18,7 @@ use bk_schema::host::Host;
 use bk_schema::lines::Line;
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 
 use crate::archives;
 use crate::caps::FreeBytes;
@@ -209,8 +209,5 @@ fn end(all: usize, is_table: bool, signals: &Signals, done: &Done, status: u8) -
             done.count
         ));
     }
-    match signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => status.max(done.status),
-    }
+    signals.exit_status(status.max(done.status))
 }

@@ -17,7 +17,7 @@ use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::removal::{self, Removal};
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 use bk_store::storage;
 
 use crate::choice::{Choice, Chosen};
@@ -61,10 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     // The table, even where something went wrong on the way.
     let ended = work.report.end();
     done.and(ended)?;
-    Ok(match work.signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => work.status,
-    })
+    Ok(work.signals.exit_status(work.status))
 }
 
 struct Work {

@@ -20,7 +20,7 @@ use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
 use serde_json::{Map, Value};
 
@@ -83,7 +83,7 @@ fn find(
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
         let given = operands::given(arguments, Without::Stdin)?.unwrap_or_default();
-        return catalog::look_up(home, given);
+        return catalog::resolve(home, given);
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {
@@ -153,10 +153,7 @@ impl Verification {
         self.keep()?;
         self.progress.end();
         self.report.end()?;
-        Ok(match self.signals.caught() {
-            Some(signal) => SIGNALLED + signal,
-            None => self.status,
-        })
+        Ok(self.signals.exit_status(self.status))
     }
 
     /// Shows the bar.

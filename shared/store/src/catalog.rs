@@ -52,11 +52,11 @@ pub fn check_there(home: &Home) -> Result<()> {
     Ok(())
 }
 
-/// Looks up what lines name, in their order. Opens no catalog for none.
+/// Resolves lines to records, in their order. Opens no catalog for none.
 ///
 /// # Errors
 /// As [`read`]; each that is unknown or damaged is an error of its own.
-pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
+pub fn resolve(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
@@ -86,7 +86,7 @@ pub fn write_then<T, U>(
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
         let (value, unmarked) = transact(home, &mut backoff, &[], work)?;
-        spare::lay_by(home);
+        spare::allocate_of_plenty(home);
         Ok::<_, Error>((then(value)?, unmarked))
     })?;
     mark(home, unmarked);
@@ -107,7 +107,7 @@ pub fn write_removal<T>(
     let (value, unmarked) = privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
-        spare::give_up(home);
+        spare::release(home);
         transact(home, &mut backoff, own, work)
     })?;
     mark(home, unmarked);

@@ -1,6 +1,6 @@
 //! The home: the catalog, the archive files, and what keeps both true.
 //!
-//! - `home`: where the catalog is; `lock`: many readers or one writer
+//! - `home`: where the catalog is; `lock`: many readers or one writer, by `flock`
 //! - `catalog`: reads and writes it, one session at a time
 //! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
 //!   `storage_table`, `trust`
@@ -26,6 +26,7 @@
 pub mod archives;
 pub mod backups;
 pub mod catalog;
+pub mod flock;
 pub mod history;
 pub mod home;
 mod ledger;

@@ -14,9 +14,10 @@ use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use serde_json::json;
 
-use crate::archives::advisory_lock::{Held, hold, is_absent};
+use crate::archives::advisory_lock::{Locked, lock};
 use crate::archives::distinct::prove_apart;
 use crate::archives::durable::sync_dir;
+use crate::archives::open::is_absent;
 use crate::archives::partial::partial_path;
 use crate::home::Home;
 use crate::session::Session;
@@ -105,13 +106,13 @@ fn is_reached(home: &Home, backup: &Backup) -> bool {
 enum Place {
     Empty,
     /// Nobody is at work on what is there.
-    Abandoned(Held),
+    Abandoned(Locked),
     /// Somebody is, or it cannot be told: it is left alone.
     Busy,
 }
 
 fn look(path: &Path) -> Place {
-    match hold(path) {
+    match lock(path) {
         Ok(Some(held)) => Place::Abandoned(held),
         Ok(None) => Place::Empty,
         Err(_) => Place::Busy,
@@ -126,7 +127,7 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
         (Place::Abandoned(held), other) => match held.unlink().and_then(|()| drop_reserved(&other))
         {
             Ok(()) => "interrupted: its partial archive was removed".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "interrupted".to_owned(),
+            Err(error) if is_absent(&error) => "interrupted".to_owned(),
             Err(error) => format!(
                 "interrupted: its partial archive '{}' cannot be removed: {error}",
                 partial.display()
@@ -176,7 +177,7 @@ fn moving(backup: &Backup, taken: &Taken) -> Option<Fate> {
     let there = Path::new(there);
     // Only the way to a place leads through a partial.
     let partial = matches!(other, Move::To(_)).then(|| partial_path(there));
-    let rest = |whole: &Held, copy: Option<&Path>| {
+    let rest = |whole: &Locked, copy: Option<&Path>| {
         let paths = partial.as_deref().into_iter().chain(copy);
         remove_rest(backup, taken, whole, paths)
     };
@@ -232,7 +233,7 @@ fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
 fn remove_rest<'a>(
     backup: &Backup,
     taken: &Taken,
-    whole: &Held,
+    whole: &Locked,
     paths: impl Iterator<Item = &'a Path>,
 ) -> Option<Vec<String>> {
     let mut stays = Vec::new();
@@ -248,7 +249,7 @@ fn remove_rest<'a>(
             if whole.is_at(path)? {
                 return std::fs::remove_file(path);
             }
-            match hold(path)? {
+            match lock(path)? {
                 // An empty one kept the name for a rename that did not come.
                 Some(held)
                     if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
@@ -273,7 +274,7 @@ fn is_partial(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "partial")
 }
 
-fn is_its_archive(backup: &Backup, taken: &Taken, held: &Held) -> bool {
+fn is_its_archive(backup: &Backup, taken: &Taken, held: &Locked) -> bool {
     backup.backup_size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
 }
 
@@ -284,7 +285,7 @@ fn is_anothers(backup: &Backup, taken: &Taken, path: &Path) -> bool {
 }
 
 /// Removes to last; `None` where it cannot, and the next session tries again.
-fn unlink(held: &Held) -> Option<()> {
+fn unlink(held: &Locked) -> Option<()> {
     held.unlink().ok()?;
     sync_dir(held.path().parent()?).ok()
 }

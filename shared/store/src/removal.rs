@@ -15,8 +15,9 @@ use bk_schema::record::{Backup, Status};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value};
 
-use crate::archives::advisory_lock::{Held, hold, is_absent, look};
+use crate::archives::advisory_lock::{Locked, lock, size_bytes};
 use crate::archives::durable::sync_dir;
+use crate::archives::open::is_absent;
 use crate::archives::partial::partial_path;
 use crate::archives::spare;
 use crate::catalog;
@@ -59,7 +60,7 @@ pub struct Removal<'a> {
 /// One candidate on its way.
 struct Going<T> {
     candidate: Candidate<T>,
-    held: Vec<Held>,
+    held: Vec<Locked>,
     /// What was freed, in bytes, or why it stays; `None` as long as it was not tried.
     outcome: Option<Result<u64>>,
 }
@@ -93,7 +94,7 @@ impl Removal<'_> {
             }
             if part.is_empty() {
                 // What was unlinked is free only now that it is no longer held.
-                spare::put_back(self.home);
+                spare::allocate(self.home);
                 self.signals.release();
                 return recorded.and(told);
             }
@@ -150,8 +151,8 @@ impl Removal<'_> {
     }
 
     /// The files of a backup. None is missing where that cannot be told.
-    fn take<T>(&self, candidate: &mut Candidate<T>) -> Result<Vec<Held>> {
-        match reach(self.home, &candidate.backup, hold) {
+    fn take<T>(&self, candidate: &mut Candidate<T>) -> Result<Vec<Locked>> {
+        match reach(self.home, &candidate.backup, lock) {
             Err(error) if self.offline && is_unreachable(&error) => {
                 candidate.details.insert("offline".into(), true.into());
                 Ok(Vec::new())
@@ -235,8 +236,8 @@ fn id<T>(going: &Going<T>) -> i64 {
 /// Whether all that was to be removed is still there, or what came into its place, which no
 /// recovery is to remove.
 fn is_whole<T>(going: &Going<T>) -> bool {
-    let look = |held: &Held| held.path().symlink_metadata();
-    let is_there = |held: &Held| !look(held).is_err_and(|error| is_absent(&error));
+    let look = |held: &Locked| held.path().symlink_metadata();
+    let is_there = |held: &Locked| !look(held).is_err_and(|error| is_absent(&error));
     !going.held.is_empty() && going.held.iter().all(is_there)
 }
 
@@ -244,7 +245,7 @@ fn is_whole<T>(going: &Going<T>) -> bool {
 /// has just unlinked it. What it cannot tell, the removal will.
 #[must_use]
 pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
-    match reach(home, backup, hold) {
+    match reach(home, backup, lock) {
         Ok(held) => held.is_empty(),
         Err(error) => io_error(&error).is_some_and(|it| it.kind() == ErrorKind::WouldBlock),
     }
@@ -255,7 +256,7 @@ pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
 /// # Errors
 /// What is no regular file, a storage that is not there, and those of the file system.
 pub fn would_free(home: &Home, backup: &Backup) -> Result<u64> {
-    Ok(reach(home, backup, look)?.into_iter().sum())
+    Ok(reach(home, backup, size_bytes)?.into_iter().sum())
 }
 
 /// Whether a removal failed as nobody can tell whether there is an archive.
@@ -301,12 +302,12 @@ fn each_file<T>(backup: &Backup, ask: impl Fn(&Path) -> io::Result<Option<T>>) -
 }
 
 /// The bytes that were freed.
-fn unlink_all(all: &[Held]) -> Result<u64> {
+fn unlink_all(all: &[Locked]) -> Result<u64> {
     let mut freed_bytes = 0;
     for held in all {
         match held.unlink() {
             Ok(()) => freed_bytes += held.size_bytes(),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("cannot remove '{}'", held.path().display()));

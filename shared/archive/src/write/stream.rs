@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
@@ -74,9 +74,7 @@ pub fn write(
     archive.write_all_at(&header, place)?;
     // The hash is that of the file in its order, which begins with what was written last. Just
     // written, it is read from memory as far as that goes.
-    let mut again = archive.try_clone()?;
-    again.rewind()?;
-    let hashed = whole(again, &mut |_| !observer.is_stopped())?;
+    let hashed = whole(archive, &mut |_| !observer.is_stopped())?;
     let hashed = hashed.context("interrupted")?;
     ensure!(
         hashed.bytes == archive_bytes,
