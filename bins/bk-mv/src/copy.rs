@@ -1,4 +1,4 @@
-//! A copy of an archive in another file system, proved by reading it back.
+//! The copy of an archive in another file system, verified by reading it back.
 //!
 //! Knows no catalog.
 
@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// # Errors
 /// Damage, of the archive or of the copy, which is removed then, as after any failure; a signal.
 pub(crate) fn copy(
-    held: &Locked,
+    archive: &Locked,
     backup: &Backup,
     to: &Path,
     signals: &Signals,
@@ -35,7 +35,7 @@ pub(crate) fn copy(
 ) -> Result<Partial> {
     let mut partial = Partial::make(to)?;
     let copying = Copying {
-        from: held,
+        from: archive,
         to: &partial.file,
         partial: partial_path(to),
         signals,

@@ -93,12 +93,12 @@ pub fn write_then<T, U>(
     Ok(value)
 }
 
-/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
-/// may be full, and recovery leaves to this process the rows that are its `own` work.
+/// As [`write`], for work that marks rows, and makes no catalog: the spare is released for it, as
+/// the disk may be full, and recovery leaves to this process the rows that are its `own`, sorted.
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_removal<T>(
+pub(crate) fn write_marked<T>(
     home: &Home,
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,

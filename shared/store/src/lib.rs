@@ -6,7 +6,8 @@
 //!   `storage_table`, `trust`
 //! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
 //! - `recovery`: finishes or undoes what dead processes left
-//! - `removal`: removes archives, then records, in parts
+//! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
+//!   records
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
 //!   `space`, `spare`, `mounts`
@@ -31,6 +32,7 @@ pub mod history;
 pub mod home;
 mod ledger;
 pub mod lock;
+pub mod parts;
 mod recovery;
 pub mod removal;
 pub mod rows;
