@@ -20,8 +20,9 @@
 //! `likeness` gives one what another has, `compare` reads it back, `probe` asks the file system what
 //! it holds, `remove` takes a tree away.
 //!
-//! For all: `accounts` is whom names mean, `hashed` a file that is hashed as it is read, `globs` what
-//! people write for names, `pattern` one of these, `threads` as many as are to be had.
+//! For all: `accounts` is whom names mean, `hashed` the SHA-256 of a file, `globs` what
+//! people write for names, `pattern` one of these, `threads` as many as are to be had, `pool` work
+//! that they share, in its order.
 //!
 //! Knows paths and streams; knows no catalog.
 
@@ -30,6 +31,7 @@ pub mod format;
 pub mod globs;
 pub mod hashed;
 mod pattern;
+mod pool;
 pub mod read;
 pub mod restore;
 pub mod threads;
