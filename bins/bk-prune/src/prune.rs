@@ -169,7 +169,7 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
     operands::given(arguments, Without::Catalog)
 }
 
-/// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
+/// What cannot be reached is not gone: it is decided on as what is missing, and stays. The exit status
 /// that this means.
 fn leave_unreachable(home: &Home, given: &[Given], decisions: &mut [Decision]) -> u8 {
     let mut status = bk_cli::DONE;

@@ -20,9 +20,9 @@ use bk_store::signals::Signals;
 use bk_store::storage;
 use serde_json::{Map, Value};
 
+use crate::allowed::Allowed;
 use crate::choice::{Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
-use crate::judge::Allowed;
 use crate::report;
 
 /// The whole program.

@@ -5,7 +5,7 @@
 //! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
 //!   `storage_table`, `trust`
 //! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
-//! - `recovery`: finishes or undoes what dead processes left
+//! - `recovery`: completes or rolls back what dead processes left
 //! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
 //!   records
 //! - `storage`: whether what holds archives is there
