@@ -54,6 +54,7 @@ mod crash {
     mod adopt_signals;
     mod creation;
     mod faults;
+    mod later_sessions;
     mod life_crash;
     mod life_crowd;
     mod life_faults;

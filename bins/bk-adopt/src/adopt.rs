@@ -17,7 +17,6 @@ use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::session::Session;
-use bk_store::signals::SIGNALLED;
 use serde_json::json;
 
 use crate::archive::{self, Archive};
@@ -44,10 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     work.signals.release();
     let told = work.report.end();
     ended.and(told)?;
-    Ok(match work.signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => work.report.status,
-    })
+    Ok(work.signals.exit_status(work.report.status))
 }
 
 fn check(arguments: &Arguments) -> Result<()> {

@@ -11,6 +11,7 @@ use bk_archive::format::entry::Kind;
 use bk_archive::read::inflate::Inflate;
 use bk_archive::read::last::Names;
 use bk_archive::read::reader::Reader;
+use bk_archive::threads;
 use bk_cli::one_line;
 use bk_schema::birth::Birth;
 use bk_schema::metadata;
@@ -52,7 +53,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = threads::available();
     let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();

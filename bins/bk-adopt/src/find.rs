@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use bk_store::flock;
+use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
 /// What an archive ends in, to be found in a directory.
@@ -165,15 +166,10 @@ pub(crate) fn open(path: &Path) -> Result<File> {
         .open(path)?;
     ensure!(file.metadata()?.is_file(), "it is no regular file");
     for _ in 0..LOCK_TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {
-                // Not kept: recovery would take us for the one who writes it.
-                flock(&file, FlockOperation::Unlock)?;
-                return Ok(file);
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
-            Err(error) => return Err(std::io::Error::from(error).into()),
+        if flock::is_free(&file).map_err(std::io::Error::from)? {
+            return Ok(file);
         }
+        std::thread::sleep(LOCK_WAIT);
     }
     bail!("somebody is at work on it: it is locked")
 }

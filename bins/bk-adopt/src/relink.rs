@@ -147,7 +147,7 @@ impl Records {
         };
         let cannot = || format!("cannot read '{path}'");
         let file = find::open(Path::new(path)).with_context(cannot)?;
-        let whole = hashed::whole(file, &mut |_| signals.caught().is_none());
+        let whole = hashed::whole(&file, &mut |_| signals.caught().is_none());
         let Some(whole) = whole.with_context(cannot)? else {
             return Ok(None);
         };

@@ -18,7 +18,7 @@ use bk_schema::clock;
 use bk_schema::lines;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 use bk_store::storage;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -376,8 +376,5 @@ fn print_made(runner: &mut Runner) -> Result<()> {
 
 fn end(mut runner: Runner, status: u8) -> Result<u8> {
     print_made(&mut runner)?;
-    Ok(match runner.watch.signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => status,
-    })
+    Ok(runner.watch.signals.exit_status(status))
 }

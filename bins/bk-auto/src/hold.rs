@@ -8,7 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use bk_store::flock;
+use rustix::fs::OFlags;
 
 /// A job that this process runs, until this is dropped.
 #[derive(Debug)]
@@ -32,11 +33,6 @@ pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(&path)
         .with_context(cannot)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        locked => {
-            locked.with_context(cannot)?;
-            Ok(Some(Held { _file: file }))
-        }
-    }
+    let is_locked = flock::exclusive(&file).with_context(cannot)?;
+    Ok(is_locked.then_some(Held { _file: file }))
 }

@@ -25,7 +25,7 @@ use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::lock::Timeout;
 use bk_store::session::Session;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
 use serde_json::json;
 
@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             }
         }
         if let Some(signal) = creation.signals.caught() {
-            status = SIGNALLED + signal;
+            status = ended_by(signal);
             break;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bk_archive::format::member::DEFAULT_LEVEL;
+use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
@@ -107,7 +108,9 @@ impl Settings {
             level: arguments
                 .parsed(&LEVEL, parse_level)?
                 .unwrap_or(DEFAULT_LEVEL),
-            jobs: arguments.parsed(&JOBS, parse_jobs)?.unwrap_or_else(cores),
+            jobs: arguments
+                .parsed(&JOBS, parse_jobs)?
+                .unwrap_or_else(threads::available),
             storage: path(&STORAGE),
             init_storage: arguments.has(&INIT_STORAGE),
             reserve_bytes: arguments.parsed(&RESERVE, units::parse_size)?,
@@ -119,10 +122,6 @@ impl Settings {
                 .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
         })
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn parse_level(text: &str) -> Result<i32> {

@@ -46,7 +46,7 @@ impl Writing<'_> {
             Some(stream) => self.write_stream(stream, &mut guard)?,
             None => self.write_tree(&mut guard).with_context(|| self.cannot())?,
         };
-        partial.keep()?;
+        partial.commit()?;
         Ok(summary)
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use bk_archive::format::entry::{Entry, FileTime, Kind};
 use bk_archive::hashed;
 use bk_archive::read::entries::Entries;
+use bk_archive::threads;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::output::Output;
 use bk_cli::output::base64;
@@ -92,7 +93,7 @@ fn open(listed: &Listed) -> Result<Entries> {
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),
         _ => {
-            let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+            let jobs = threads::available();
             let file = archives::open::open(backup, hashed::open).and_then(|file| {
                 let is_file = file.metadata()?.is_file();
                 let wrong = || std::io::Error::other("it is not a regular file");

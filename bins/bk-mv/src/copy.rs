@@ -1,9 +1,9 @@
-//! A copy of an archive in another file system, proved by reading it back.
+//! The copy of an archive in another file system, verified by reading it back.
 //!
 //! Knows no catalog.
 
 use std::fs::{File, FileTimes};
-use std::io::{self, ErrorKind, Seek};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed;
 use bk_cli::progress::Progress;
 use bk_schema::record::Backup;
-use bk_store::archives::advisory_lock::Held;
+use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::partial::Partial;
 use bk_store::archives::partial::partial_path;
 use bk_store::signals::Signals;
@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// # Errors
 /// Damage, of the archive or of the copy, which is removed then, as after any failure; a signal.
 pub(crate) fn copy(
-    held: &Held,
+    archive: &Locked,
     backup: &Backup,
     to: &Path,
     signals: &Signals,
@@ -35,7 +35,7 @@ pub(crate) fn copy(
 ) -> Result<Partial> {
     let mut partial = Partial::make(to)?;
     let copying = Copying {
-        from: held,
+        from: archive,
         to: &partial.file,
         partial: partial_path(to),
         signals,
@@ -43,12 +43,12 @@ pub(crate) fn copy(
     copying.bytes(&mut |bytes| progress.add(bytes))?;
     copying.attributes()?;
     copying.prove(backup)?;
-    partial.keep()?;
+    partial.commit()?;
     Ok(partial)
 }
 
 struct Copying<'a> {
-    from: &'a Held,
+    from: &'a Locked,
     to: &'a File,
     partial: std::path::PathBuf,
     signals: &'a Signals,
@@ -134,8 +134,6 @@ impl Copying<'_> {
     }
 
     fn hash(&self, file: &File) -> Result<String> {
-        let mut file = file.try_clone()?;
-        file.rewind()?;
         let whole = hashed::whole(file, &mut |_| self.signals.caught().is_none())?;
         Ok(whole.context("interrupted")?.hash)
     }

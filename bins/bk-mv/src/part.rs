@@ -1,5 +1,5 @@
-//! The records of one part of a move, and the sessions that they go through: begun, turned to a
-//! copy, ended. Order of writes as the design's section 8 has it.
+//! The rows of one part of a move, and the sessions that they go through: marked, repointed to a
+//! copy, recorded.
 //!
 //! What happens to the files in between, `relocate` does. A record is read anew in each session,
 //! so that what others changed in it meanwhile stays.
@@ -12,13 +12,13 @@ use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
-use bk_store::archives::advisory_lock::{Held, hold};
+use bk_store::archives::advisory_lock::{Locked, lock};
 use bk_store::archives::partial::Partial;
 use bk_store::session::Session;
 use serde_json::json;
 
-use crate::item::Item;
-use crate::judge::{Judgement, Taken, judge};
+use crate::allowed::{Allowed, Taken, check_allowed};
+use crate::transfer::Transfer;
 use crate::way::Way;
 
 /// How far one backup has come.
@@ -28,44 +28,44 @@ pub(crate) enum State {
     /// A whole copy is in the new place; the row still points to the old one.
     Copied,
     /// The row points to the new place; the old one is to be removed.
-    Turned,
+    Repointed,
     /// Nothing is left to be done but to say so in the row.
     Moved,
     /// It stays where it was.
     Stays(Error),
     /// The row is not what it was.
-    Again(Box<Backup>),
+    Changed(Box<Backup>),
     /// Neither finished nor undone: the next session settles it by what is where.
     Left(Error),
 }
 
 /// One backup on its way.
 pub(crate) struct Going {
-    pub(crate) item: Item,
+    pub(crate) transfer: Transfer,
     pub(crate) state: State,
-    /// Its archive.
-    pub(crate) held: Option<Held>,
+    /// Its archive, locked where its row is marked.
+    pub(crate) archive: Option<Locked>,
     /// The copy that was made of it.
     pub(crate) copy: Option<Partial>,
 }
 
-/// Marks the rows of those that may move, with their archives taken. All come back.
+/// Marks the rows of those that may move, with their archives locked. All come back.
 ///
 /// # Errors
 /// Those of the catalog.
-pub(crate) fn begin(session: &Session<'_>, part: Vec<Item>) -> Result<Vec<Going>> {
+pub(crate) fn mark(session: &Session<'_>, part: Vec<Transfer>) -> Result<Vec<Going>> {
     let rows = rows(session, part.iter())?;
-    let places: Vec<_> = part.iter().map(|item| item.to.clone()).collect();
+    let places: Vec<_> = part.iter().map(|transfer| transfer.to.clone()).collect();
     let mut taken = session.taken(&places)?;
     let (mut begun, mut marked) = (Vec::new(), Vec::new());
-    for (item, row) in part.into_iter().zip(rows) {
+    for (transfer, row) in part.into_iter().zip(rows) {
         let mut going = Going {
-            item,
+            transfer,
             state: State::Begun,
-            held: None,
+            archive: None,
             copy: None,
         };
-        going.state = match begin_one(&mut going, row, &mut taken) {
+        going.state = match mark_one(&mut going, row, &mut taken) {
             Ok((state, row)) => {
                 marked.extend(row);
                 state
@@ -79,47 +79,48 @@ pub(crate) fn begin(session: &Session<'_>, part: Vec<Item>) -> Result<Vec<Going>
 }
 
 /// How far it comes, and its row where that changes.
-fn begin_one(
+fn mark_one(
     going: &mut Going,
     row: Result<Backup>,
     taken: &mut Taken,
 ) -> Result<(State, Option<Backup>)> {
-    let mut row = match judge(&going.item, row?, taken)? {
-        Judgement::May(row) => row,
-        Judgement::Again(row) => return Ok((State::Again(Box::new(row)), None)),
+    let mut row = match check_allowed(&going.transfer, row?, taken)? {
+        Allowed::Now(row) => row,
+        Allowed::Changed(row) => return Ok((State::Changed(Box::new(row)), None)),
     };
-    let item = &going.item;
-    if item.way == Way::None {
+    let transfer = &going.transfer;
+    if transfer.way == Way::None {
         // The same place may be spelled otherwise.
-        let changes = row.backup_path != item.to;
-        row.backup_path.clone_from(&item.to);
-        going.item.backup = row.clone();
+        let changes = row.backup_path != transfer.to;
+        row.backup_path.clone_from(&transfer.to);
+        going.transfer.backup = row.clone();
         return Ok((State::Moved, changes.then_some(row)));
     }
-    let held = hold(Path::new(&item.from)).with_context(|| format!("'{}'", item.from))?;
-    let missing = || format!("its archive '{}' is missing", item.from);
-    going.held = Some(held.with_context(missing)?);
+    let archive =
+        lock(Path::new(&transfer.from)).with_context(|| format!("'{}'", transfer.from))?;
+    let missing = || format!("its archive '{}' is missing", transfer.from);
+    going.archive = Some(archive.with_context(missing)?);
     row.status = Status::Moving;
-    Move::To(item.to.clone()).put(&mut row)?;
+    Move::To(transfer.to.clone()).put(&mut row)?;
     Ok((State::Begun, Some(row)))
 }
 
-/// Turns the rows to the copies that are whole.
+/// Repoints the rows to the copies that are whole.
 ///
 /// # Errors
 /// Those of the catalog.
-pub(crate) fn turn(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
+pub(crate) fn repoint(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     let is_copied = |going: &&mut Going| matches!(going.state, State::Copied);
     let mut copied: Vec<_> = part.iter_mut().filter(is_copied).collect();
-    let rows = rows(session, copied.iter().map(|going| &going.item))?;
-    let mut turned = Vec::new();
+    let rows = rows(session, copied.iter().map(|going| &going.transfer))?;
+    let mut repointed = Vec::new();
     for (going, row) in copied.iter_mut().zip(rows) {
         match row {
             Ok(mut row) => {
-                row.backup_path.clone_from(&going.item.to);
-                Move::From(going.item.from.clone()).put(&mut row)?;
-                turned.push(row);
-                going.state = State::Turned;
+                row.backup_path.clone_from(&going.transfer.to);
+                Move::From(going.transfer.from.clone()).put(&mut row)?;
+                repointed.push(row);
+                going.state = State::Repointed;
             }
             Err(error) => {
                 if let Some(copy) = &going.copy {
@@ -129,30 +130,30 @@ pub(crate) fn turn(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
             }
         }
     }
-    session.update_all(&turned)
+    session.update_all(&repointed)
 }
 
 /// Records what became of a part: rows that are completed again, and the ledger.
 ///
 /// # Errors
 /// Those of the catalog.
-pub(crate) fn end(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
-    let is_marked = |going: &&mut Going| going.held.is_some();
+pub(crate) fn record(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
+    let is_marked = |going: &&mut Going| going.archive.is_some();
     let mut marked: Vec<_> = part.iter_mut().filter(is_marked).collect();
-    let rows = rows(session, marked.iter().map(|going| &going.item))?;
+    let rows = rows(session, marked.iter().map(|going| &going.transfer))?;
     let mut ended = Vec::new();
     for (going, row) in marked.iter_mut().zip(rows) {
         let path = match &going.state {
-            State::Moved => &going.item.to,
-            State::Begun | State::Stays(_) => &going.item.from,
-            State::Copied | State::Turned | State::Left(_) | State::Again(_) => continue,
+            State::Moved => &going.transfer.to,
+            State::Begun | State::Stays(_) => &going.transfer.from,
+            State::Copied | State::Repointed | State::Left(_) | State::Changed(_) => continue,
         };
         match row {
             Ok(mut row) => {
                 Move::end(&mut row);
                 row.status = Status::Completed;
                 row.backup_path.clone_from(path);
-                going.item.backup = row.clone();
+                going.transfer.backup = row.clone();
                 ended.push(row);
             }
             Err(error) => {
@@ -167,22 +168,23 @@ pub(crate) fn end(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
 }
 
 fn event(going: &Going) -> Option<Event<'_>> {
-    let item = &going.item;
-    let mut details = json!({ "from": item.from, "to": item.to, "bytes": item.backup.backup_size });
+    let transfer = &going.transfer;
+    let mut details =
+        json!({ "from": transfer.from, "to": transfer.to, "bytes": transfer.backup.backup_size });
     let ok = match &going.state {
-        State::Moved if item.from == item.to => return None,
+        State::Moved if transfer.from == transfer.to => return None,
         State::Moved => {
-            details["how"] = json!(item.way);
+            details["how"] = json!(transfer.way);
             true
         }
         State::Stays(error) | State::Left(error) => {
             details["reason"] = one_line(&format!("{error:#}")).into();
             false
         }
-        State::Begun | State::Copied | State::Turned | State::Again(_) => return None,
+        State::Begun | State::Copied | State::Repointed | State::Changed(_) => return None,
     };
     Some(Event {
-        backup: Some((item.backup.id, &item.backup.backup_name)),
+        backup: Some((transfer.backup.id, &transfer.backup.backup_name)),
         event: "move",
         ok,
         details,
@@ -191,11 +193,11 @@ fn event(going: &Going) -> Option<Event<'_>> {
 
 fn rows<'a>(
     session: &Session<'_>,
-    items: impl Iterator<Item = &'a Item>,
+    transfers: impl Iterator<Item = &'a Transfer>,
 ) -> Result<Vec<Result<Backup>>> {
-    let identity = |item: &Item| Identity {
-        id: Some(item.backup.id),
+    let identity = |transfer: &Transfer| Identity {
+        id: Some(transfer.backup.id),
         name: None,
     };
-    session.find(&items.map(identity).collect::<Vec<_>>())
+    session.find(&transfers.map(identity).collect::<Vec<_>>())
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use bk_cli::progress::Progress;
-use bk_store::archives::advisory_lock::Held;
+use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::distinct::prove_apart;
 use bk_store::archives::durable::sync_dir;
+use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::Partial;
 use bk_store::signals::Signals;
 
@@ -38,8 +39,8 @@ pub(crate) fn bring(part: &mut [Going], target: &Target, signals: &Signals, prog
             Err(error) => State::Stays(error),
         };
     }
-    let is_renamed = |going: &Going| matches!(going.state, State::Moved) && going.held.is_some();
-    let dirs = |going: &Going| vec![parent(&going.item.to), parent(&going.item.from)];
+    let is_renamed = |going: &Going| matches!(going.state, State::Moved) && going.archive.is_some();
+    let dirs = |going: &Going| vec![parent(&going.transfer.to), parent(&going.transfer.from)];
     sync(part, is_renamed, dirs, |_, error| anyhow!("{error:#}"));
 }
 
@@ -49,24 +50,24 @@ fn bring_one(
     signals: &Signals,
     progress: &Progress,
 ) -> Result<State> {
-    let to = Path::new(&going.item.to);
-    let Some(held) = &mut going.held else {
+    let to = Path::new(&going.transfer.to);
+    let Some(archive) = &mut going.archive else {
         return Ok(State::Begun);
     };
-    match held.rename(to) {
+    match archive.rename(to) {
         Ok(()) => {
-            going.item.way = Way::Rename;
+            going.transfer.way = Way::Rename;
             Ok(State::Moved)
         }
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-            going.item.way = Way::Copy;
-            target.check_space(1, held.size_bytes())?;
-            let made = copy(held, &going.item.backup, to, signals, progress)?;
+            going.transfer.way = Way::Copy;
+            target.check_space(1, archive.size_bytes())?;
+            let made = copy(archive, &going.transfer.backup, to, signals, progress)?;
             going.copy = Some(made);
             Ok(State::Copied)
         }
         Err(error) => Err(error).with_context(|| {
-            let from = &going.item.from;
+            let from = &going.transfer.from;
             format!("cannot rename '{from}' to '{}'", to.display())
         }),
     }
@@ -75,35 +76,36 @@ fn bring_one(
 /// Removes the old archives of those whose rows point to the new ones.
 pub(crate) fn remove_old(part: &mut [Going]) {
     for going in part.iter_mut() {
-        if let (State::Turned, Some(held)) = (&going.state, &going.held) {
-            going.state = match unlink(held, going) {
+        if let (State::Repointed, Some(archive)) = (&going.state, &going.archive) {
+            going.state = match unlink(archive, going) {
                 Ok(()) => State::Moved,
                 Err(error) => State::Left(stays(going, &error.into())),
             };
         }
     }
     let is_moved = |going: &Going| {
-        matches!(going.state, State::Moved) && !matches!(going.item.way, Way::Rename | Way::None)
+        matches!(going.state, State::Moved)
+            && !matches!(going.transfer.way, Way::Rename | Way::None)
     };
-    let dirs = |going: &Going| vec![parent(&going.item.from)];
+    let dirs = |going: &Going| vec![parent(&going.transfer.from)];
     sync(part, is_moved, dirs, stays);
 }
 
 /// Only where nothing says that this is the copy too.
-fn unlink(held: &Held, going: &Going) -> io::Result<()> {
+fn unlink(archive: &Locked, going: &Going) -> io::Result<()> {
     let is_there = going.copy.as_ref().map_or(Ok(false), Partial::is_in_place);
     if !is_there? {
         return Err(io::Error::other("the new one is gone"));
     }
-    prove_apart(held.path(), Path::new(&going.item.to))?;
-    match held.unlink() {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+    prove_apart(archive.path(), Path::new(&going.transfer.to))?;
+    match archive.unlink() {
+        Err(error) if is_absent(&error) => Ok(()),
         unlinked => unlinked,
     }
 }
 
 fn stays(going: &Going, error: &anyhow::Error) -> anyhow::Error {
-    let (from, to) = (&going.item.from, &going.item.to);
+    let (from, to) = (&going.transfer.from, &going.transfer.to);
     anyhow!("it is '{to}' now, but the old '{from}' cannot be removed: {error:#}")
 }
 

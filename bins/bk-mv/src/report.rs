@@ -9,7 +9,7 @@ use bk_cli::table::Column;
 use bk_store::home::Home;
 use serde_json::json;
 
-use crate::item::Item;
+use crate::transfer::Transfer;
 
 pub(crate) const COLUMNS: [Column; 5] = [
     Column::right("ID"),
@@ -23,20 +23,20 @@ pub(crate) const COLUMNS: [Column; 5] = [
 ///
 /// # Errors
 /// Those of the output.
-pub(crate) fn add(report: &mut Report, home: &Home, item: Item) -> Result<()> {
+pub(crate) fn add(report: &mut Report, home: &Home, transfer: Transfer) -> Result<()> {
     if report.is_table() {
         let row = [
-            item.backup.id.to_string(),
-            listing::size(&item.backup),
-            item.way.name().to_owned(),
-            item.from,
-            item.to,
+            transfer.backup.id.to_string(),
+            listing::size(&transfer.backup),
+            transfer.way.name().to_owned(),
+            transfer.from,
+            transfer.to,
         ];
         report.row(row.map(Into::into).to_vec());
         return Ok(());
     }
-    let mut listed = Listed::stat(home, item.backup);
-    let told = json!({ "from": item.from, "to": item.to, "how": item.way });
-    listed.add([("move", told)], item.line);
+    let mut listed = Listed::stat(home, transfer.backup);
+    let told = json!({ "from": transfer.from, "to": transfer.to, "how": transfer.way });
+    listed.add([("move", told)], transfer.line);
     report.line(&listed)
 }

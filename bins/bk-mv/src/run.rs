@@ -1,7 +1,6 @@
-//! Moves archives in parts: sessions that mark and settle the rows, and between them the files.
+//! Moves archives in parts. Small ones share their sessions, large ones have their own.
 //!
-//! No catalog is open while an archive is renamed, copied or read. Small ones share their
-//! sessions, large ones have their own.
+//! No catalog is open while an archive is renamed, copied or read.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
@@ -22,19 +21,19 @@ use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::removal::part_len;
+use bk_store::parts::{self, Parts};
 use bk_store::session::Session;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::Signals;
 use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
+use crate::allowed::{Allowed, check_allowed};
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
-use crate::item::Item;
-use crate::judge::{Judgement, judge};
 use crate::part::{self, Going, State};
 use crate::relocate::{bring, remove_old};
 use crate::report;
 use crate::target::Target;
+use crate::transfer::Transfer;
 use crate::way::Way;
 
 /// So many bytes to be copied make a part.
@@ -71,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         queue: VecDeque::new(),
         seen: HashSet::new(),
         done_count: Arc::default(),
+        is_begun: false,
         has_left: false,
     };
     if is_all {
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        for found in catalog::look_up(&moves.home, lines)? {
+        for found in catalog::resolve(&moves.home, lines)? {
             moves.add_found(found);
         }
     }
@@ -109,10 +109,12 @@ struct Moves {
     progress: Progress,
     report: Report,
     status: u8,
-    queue: VecDeque<Item>,
+    queue: VecDeque<Transfer>,
     /// What was in the queue once, by id.
     seen: HashSet<i64>,
     done_count: Arc<AtomicU64>,
+    /// Whether the target is kept in the catalog.
+    is_begun: bool,
     /// Whether something is left to recovery.
     has_left: bool,
 }
@@ -158,12 +160,12 @@ impl Moves {
         }
         let device = self.target.device().unwrap_or_default();
         let way = if backup.status == Status::Completed {
-            Way::look(Path::new(&from), Path::new(&to), device)
+            Way::between(Path::new(&from), Path::new(&to), device)
         } else {
             Ok(Way::Rename)
         };
         match way {
-            Ok(way) => self.queue.push_back(Item {
+            Ok(way) => self.queue.push_back(Transfer {
                 backup,
                 line,
                 to,
@@ -177,7 +179,10 @@ impl Moves {
 
     /// Before anything is done: those that are to be copied must fit.
     fn check_space(&self) -> Result<()> {
-        let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
+        let copied = self
+            .queue
+            .iter()
+            .filter(|transfer| transfer.way == Way::Copy);
         let bytes: u64 = copied.clone().map(weight).sum();
         let fits = self.target.check_space(copied.count(), bytes);
         fits.map_err(|error| anyhow!("cannot move: {error:#}"))
@@ -189,27 +194,27 @@ impl Moves {
             return Ok(self.status);
         }
         let items = std::mem::take(&mut self.queue);
-        let identity = |item: &Item| Identity {
-            id: Some(item.backup.id),
+        let identity = |transfer: &Transfer| Identity {
+            id: Some(transfer.backup.id),
             name: None,
         };
         let wanted: Vec<_> = items.iter().map(identity).collect();
-        let places: Vec<_> = items.iter().map(|item| item.to.clone()).collect();
+        let places: Vec<_> = items.iter().map(|transfer| transfer.to.clone()).collect();
         let (rows, mut taken) = catalog::read(&self.home, |session| {
             Ok((session.find(&wanted)?, session.taken(&places)?))
         })?;
-        for (item, row) in items.into_iter().zip(rows) {
-            let judged = row.and_then(|row| judge(&item, row, &mut taken));
-            let checked = judged.and_then(|judged| match judged {
-                Judgement::Again(_) => Err(anyhow!("its record changes")),
-                Judgement::May(_) if !Path::new(&item.from).exists() => {
-                    Err(anyhow!("its archive '{}' is missing", item.from))
+        for (transfer, row) in items.into_iter().zip(rows) {
+            let allowed = row.and_then(|row| check_allowed(&transfer, row, &mut taken));
+            let checked = allowed.and_then(|allowed| match allowed {
+                Allowed::Changed(_) => Err(anyhow!("its record changes")),
+                Allowed::Now(_) if !Path::new(&transfer.from).exists() => {
+                    Err(anyhow!("its archive '{}' is missing", transfer.from))
                 }
-                Judgement::May(_) => Ok(()),
+                Allowed::Now(_) => Ok(()),
             });
             match checked {
-                Ok(()) => report::add(&mut self.report, &self.home, item)?,
-                Err(error) => self.fail(&item.backup, &error),
+                Ok(()) => report::add(&mut self.report, &self.home, transfer)?,
+                Err(error) => self.fail(&transfer.backup, &error),
             }
         }
         self.report.end()?;
@@ -226,44 +231,37 @@ impl Moves {
             return Ok(self.status);
         }
         self.begin_progress();
-        let ended = self.parts();
+        let ended = self.move_all();
         self.signals.release();
         self.progress.end();
         let told = self.report.end();
         ended.and(told)?;
-        Ok(match self.signals.caught() {
-            Some(signal) => SIGNALLED + signal,
-            None => self.status,
-        })
+        Ok(self.signals.exit_status(self.status))
     }
 
-    /// One part after the other. What was moved is told also where a session fails: the next
-    /// one, of whatever program, records it.
-    fn parts(&mut self) -> Result<()> {
-        let (mut told, mut turned) = (Ok(()), Ok(()));
-        let mut part = Vec::new();
-        for number in 0.. {
-            let next = turned.and_then(|()| self.step(&mut part, number == 0));
-            let (next, recorded) = match next {
-                Ok(next) => (next, Ok(())),
-                Err(error) => (Vec::new(), Err(error)),
-            };
-            for going in std::mem::replace(&mut part, next) {
-                // What is begun is finished, whether anybody can be told or not.
-                told = told.and(self.tell(going));
-            }
-            recorded?;
-            if part.is_empty() && (self.queue.is_empty() || self.signals.caught().is_some()) {
-                break;
-            }
-            bring(&mut part, &self.target, &self.signals, &self.progress);
-            turned = self.turn(&mut part);
+    fn move_all(&mut self) -> Result<()> {
+        let (home, signals) = (self.home.clone(), self.signals.clone());
+        parts::run(&home, &signals, self)?;
+        while self.is_all && signals.caught().is_none() && self.add_new()? {
+            parts::run(&home, &signals, self)?;
         }
         if self.has_left {
             // Its recovery settles what is left.
-            catalog::write(&self.home, |_| Ok(()))?;
+            catalog::write(&home, |_| Ok(()))?;
         }
-        told
+        Ok(())
+    }
+
+    /// Whether others were made in the old place meanwhile.
+    fn add_new(&mut self) -> Result<bool> {
+        self.signals.hold();
+        let rows = catalog::read(&self.home, |session| session.backups())?;
+        for backup in rows.into_iter().flatten() {
+            if backup.status == Status::Completed {
+                self.add(backup, Map::new(), 0);
+            }
+        }
+        Ok(!self.queue.is_empty())
     }
 
     /// Makes the directory ready for archives.
@@ -279,45 +277,16 @@ impl Moves {
     }
 
     fn begin_progress(&self) {
-        let copied = self.queue.iter().filter(|item| item.way == Way::Copy);
+        let copied = self
+            .queue
+            .iter()
+            .filter(|transfer| transfer.way == Way::Copy);
         let bytes: u64 = copied.map(weight).sum();
         let (done, count) = (self.done_count.clone(), self.queue.len());
         if bytes > 0 {
             let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
             self.progress.begin(bytes, text);
         }
-    }
-
-    /// One session: what became of a part, and the next one begun.
-    fn step(&mut self, part: &mut [Going], is_first: bool) -> Result<Vec<Going>> {
-        let next = self.next_part();
-        let own = own(part);
-        let new = catalog::write_removal(&self.home, &own, |session| {
-            // A signal ends the wait for the first session; from here on it finds good order.
-            self.signals.hold();
-            part::end(session, part)?;
-            if self.signals.caught().is_some() {
-                return Ok((Vec::new(), Vec::new()));
-            }
-            if is_first {
-                self.keep_storage(session)?;
-            }
-            // Meanwhile others were made in the old place.
-            let is_last = self.is_all && next.is_empty() && !is_first;
-            let new = if is_last {
-                session.backups()?
-            } else {
-                Vec::new()
-            };
-            Ok((part::begin(session, next)?, new))
-        });
-        let (begun, new) = new?;
-        for backup in new.into_iter().flatten() {
-            if backup.status == Status::Completed {
-                self.add(backup, Map::new(), 0);
-            }
-        }
-        Ok(begun)
     }
 
     /// First of all, so that whatever ends this program, the next backup goes to the new place.
@@ -339,53 +308,16 @@ impl Moves {
     }
 
     /// As many as a part takes.
-    fn next_part(&mut self) -> Vec<Item> {
-        let (most, mut bytes) = (part_len(), 0);
-        let mut part = Vec::new();
-        while part.len() < most && bytes < PART_BYTES {
-            let Some(item) = self.queue.pop_front() else {
+    fn next_part(&mut self, at_most: usize) -> Vec<Transfer> {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        while part.len() < at_most && bytes < PART_BYTES {
+            let Some(transfer) = self.queue.pop_front() else {
                 break;
             };
-            bytes += weight(&item);
-            part.push(item);
+            bytes += weight(&transfer);
+            part.push(transfer);
         }
         part
-    }
-
-    /// Turns the rows to what was copied, then removes the old archives.
-    fn turn(&self, part: &mut [Going]) -> Result<()> {
-        if part.iter().any(|it| matches!(it.state, State::Copied)) {
-            let own = own(part);
-            catalog::write_removal(&self.home, &own, |session| part::turn(session, part))?;
-        }
-        remove_old(part);
-        Ok(())
-    }
-
-    fn tell(&mut self, going: Going) -> Result<()> {
-        self.done_count.fetch_add(1, Ordering::Relaxed);
-        let Going {
-            mut item, state, ..
-        } = going;
-        match state {
-            State::Moved => {
-                if item.backup.backup_path != item.to {
-                    // It could not be recorded.
-                    item.backup.backup_path.clone_from(&item.to);
-                    item.backup.status = Status::Moving;
-                }
-                return report::add(&mut self.report, &self.home, item);
-            }
-            State::Stays(error) => self.fail(&item.backup, &error),
-            State::Left(error) => {
-                self.has_left = true;
-                self.fail(&item.backup, &error);
-            }
-            State::Again(backup) => self.add(*backup, item.line, item.tries + 1),
-            // After a signal, as if it had not been begun.
-            State::Begun | State::Copied | State::Turned => {}
-        }
-        Ok(())
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
@@ -396,16 +328,68 @@ impl Moves {
     }
 }
 
-/// What is to be copied of it, in bytes.
-fn weight(item: &Item) -> u64 {
-    match item.way {
-        Way::None | Way::Rename => 0,
-        Way::Copy => item.backup.backup_size.unwrap_or_default(),
+impl Parts for Moves {
+    type Item = Going;
+
+    fn id(going: &Going) -> i64 {
+        going.transfer.backup.id
+    }
+
+    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.keep_storage(session)?;
+        }
+        let next = self.next_part(at_most);
+        part::mark(session, next)
+    }
+
+    fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
+        let is_changed = |going: &mut Going| matches!(going.state, State::Changed(_));
+        for going in part.extract_if(.., is_changed) {
+            if let State::Changed(backup) = going.state {
+                self.add(*backup, going.transfer.line, going.transfer.tries + 1);
+            }
+        }
+        bring(part, &self.target, &self.signals, &self.progress);
+        if part.iter().any(|it| matches!(it.state, State::Copied)) {
+            parts::write::<Self, _>(&self.home, part, part::repoint)?;
+        }
+        remove_old(part);
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Going]) -> Result<()> {
+        part::record(session, part)
+    }
+
+    fn tell(&mut self, going: Going) -> Result<()> {
+        self.done_count.fetch_add(1, Ordering::Relaxed);
+        let (mut transfer, state) = (going.transfer, going.state);
+        match state {
+            State::Moved => {
+                if transfer.backup.backup_path != transfer.to {
+                    // It could not be recorded.
+                    transfer.backup.backup_path.clone_from(&transfer.to);
+                    transfer.backup.status = Status::Moving;
+                }
+                return report::add(&mut self.report, &self.home, transfer);
+            }
+            State::Stays(error) => self.fail(&transfer.backup, &error),
+            State::Left(error) => {
+                self.has_left = true;
+                self.fail(&transfer.backup, &error);
+            }
+            // After a signal, as if it had not been begun.
+            State::Begun | State::Copied | State::Repointed | State::Changed(_) => {}
+        }
+        Ok(())
     }
 }
 
-fn own(part: &[Going]) -> Vec<i64> {
-    let mut own: Vec<_> = part.iter().map(|going| going.item.backup.id).collect();
-    own.sort_unstable();
-    own
+/// What is to be copied of it, in bytes.
+fn weight(transfer: &Transfer) -> u64 {
+    match transfer.way {
+        Way::None | Way::Rename => 0,
+        Way::Copy => transfer.backup.backup_size.unwrap_or_default(),
+    }
 }

@@ -1,12 +1,13 @@
 //! How one archive gets to its new place, as far as stat tells.
 //!
-//! Looks without the catalog; whether the record still allows it, `judge` tells under the lock.
+//! Knows no catalog; whether the record still allows it, `allowed` tells under the lock.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_store::archives::advisory_lock::{is_absent, is_same_name};
+use bk_store::archives::advisory_lock::is_same_name;
+use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::partial_path;
 use serde::Serialize;
 
@@ -23,11 +24,11 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// Looks at both places. A missing archive is renamed as far as this goes.
+    /// By stat of both places. A missing archive is renamed as far as this goes.
     ///
     /// # Errors
     /// What is in the way, and those of stat(2).
-    pub(crate) fn look(from: &Path, to: &Path, device: u64) -> Result<Self> {
+    pub(crate) fn between(from: &Path, to: &Path, device: u64) -> Result<Self> {
         let (Some(here), there) = (stat(from)?, stat(to)?) else {
             return Ok(Self::Rename);
         };

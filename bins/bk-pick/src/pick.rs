@@ -16,7 +16,7 @@ use bk_schema::lines::Line;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::signals::SIGNALLED;
+use bk_store::signals::ended_by;
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Candidate;
@@ -53,8 +53,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             listing::print(&mut output, chosen)?;
             Ok(status)
         }
-        End::Left => Ok(SIGNALLED + u8::try_from(SIGINT)?),
-        End::Signal(signal) => Ok(SIGNALLED + signal),
+        End::Left => Ok(ended_by(u8::try_from(SIGINT)?)),
+        End::Signal(signal) => Ok(ended_by(signal)),
     }
 }
 
@@ -74,7 +74,7 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
             let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));
             rows.into_iter().map(plain).collect()
         }
-        Some(lines) => catalog::look_up(home, lines)?,
+        Some(lines) => catalog::resolve(home, lines)?,
     };
     let mut seen = HashSet::new();
     for row in found {

@@ -3,8 +3,8 @@
 mod archives;
 mod caps;
 mod flags;
+mod given;
 mod group;
-mod item;
 mod policy;
 mod prune;
 mod removal;

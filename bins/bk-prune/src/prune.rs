@@ -18,14 +18,15 @@ use bk_schema::host::Host;
 use bk_schema::lines::Line;
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::removal::Removal;
+use bk_store::signals::Signals;
 
 use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
-use crate::item::Item;
+use crate::given::Given;
 use crate::policy::Policy;
-use crate::removal::{Done, Plan};
+use crate::removal::{Plan, Tally};
 use crate::report::Decisions;
 use crate::retention::{self, Action, Decision, Verdict};
 
@@ -45,23 +46,23 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let output = Output::new(arguments)?;
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
-    let Known {
-        items,
+    let Input {
+        given,
         status,
         here,
         jump,
-    } = Known::read(&home, arguments)?;
+    } = Input::read(&home, arguments)?;
     policy.here = here;
-    if let Some(text) = clock::warning(items.iter().map(|it| &it.backup), now) {
+    if let Some(text) = clock::warning(given.iter().map(|it| &it.backup), now) {
         PROGRAM.warn(&text);
     }
     let free = match policy.caps.free_bytes {
-        Some(_) => archives::free(items.iter().map(|it| (&it.backup, it.archive)))?,
+        Some(_) => archives::free(given.iter().map(|it| (&it.backup, it.archive)))?,
         None => FreeBytes::new(),
     };
-    let all: Vec<_> = items.iter().map(Item::candidate).collect();
+    let all: Vec<_> = given.iter().map(Given::candidate).collect();
     let mut verdict = retention::decide(&all, &policy, &free, now);
-    let status = status.max(leave_unreachable(&home, &items, &mut verdict.decisions));
+    let status = status.max(leave_unreachable(&home, &given, &mut verdict.decisions));
     for name in &verdict.unmet {
         PROGRAM.warn(&format!(
             "warning: --{name} cannot be met: what is left may not be removed"
@@ -77,43 +78,58 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     }
     let report = Decisions::new(&home, output, &policy);
     if is_trial || explains {
-        tell(report, items, verdict, explains)?;
+        tell(report, given, verdict, explains)?;
         return Ok(status);
     }
-    let decided: Vec<_> = items.into_iter().zip(verdict.decisions).collect();
+    let decided: Vec<_> = given.into_iter().zip(verdict.decisions).collect();
     let all = decided.len();
     let is_table = report.is_table();
     let signals = Signals::watch()?;
-    let plan = Plan::new(&policy, free, now, decided.into_iter(), report, notices);
-    let done = plan.run(&home, &signals)?;
-    Ok(end(all, is_table, &signals, &done, status))
+    let removal = Removal {
+        home: &home,
+        event: "prune",
+        keep_file: false,
+        offline: false,
+        signals: &signals,
+    };
+    let plan = Plan::new(
+        removal,
+        &policy,
+        free,
+        now,
+        decided.into_iter(),
+        report,
+        notices,
+    );
+    let tally = plan.run()?;
+    Ok(end(all, is_table, &signals, &tally, status))
 }
 
 /// What is known before anything is decided.
-struct Known {
+struct Input {
     /// The candidates, each once.
-    items: Vec<Item>,
+    given: Vec<Given>,
     /// What the others mean.
     status: u8,
     here: Host,
     jump: Option<Jump>,
 }
 
-impl Known {
+impl Input {
     fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
-        let mut known = Self {
-            items: Vec::new(),
+        let mut input = Self {
+            given: Vec::new(),
             status: bk_cli::SUCCESS,
             here: Host::default(),
             jump: None,
         };
         let lines = given(arguments)?;
         if lines.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(known);
+            return Ok(input);
         }
         let found = catalog::read(home, |session| {
-            known.here = session.host()?;
-            known.jump = session.clock_jump(home.now)?;
+            input.here = session.host()?;
+            input.jump = session.clock_jump(home.now)?;
             session.found(lines)
         })?;
         let mut seen = HashSet::new();
@@ -123,7 +139,7 @@ impl Known {
                     if retention::is_candidate(&backup) && seen.insert(backup.id) {
                         let looked = archives::look(home, &backup);
                         let unreachable = looked.as_ref().err().cloned();
-                        known.items.push(Item {
+                        input.given.push(Given {
                             backup,
                             line,
                             archive: looked.ok().flatten(),
@@ -131,10 +147,10 @@ impl Known {
                         });
                     }
                 }
-                Err(error) => known.status = PROGRAM.report(&error),
+                Err(error) => input.status = PROGRAM.report(&error),
             }
         }
-        Ok(known)
+        Ok(input)
     }
 }
 
@@ -153,12 +169,12 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
     operands::read(arguments, NoOperands::Catalog)
 }
 
-/// What cannot be reached is not gone: it is judged as what is missing, and stays. The exit status
+/// What cannot be reached is not gone: it is decided on as what is missing, and stays. The exit status
 /// that this means.
-fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) -> u8 {
+fn leave_unreachable(home: &Home, given: &[Given], decisions: &mut [Decision]) -> u8 {
     let mut status = bk_cli::SUCCESS;
-    for (item, decision) in items.iter().zip(decisions) {
-        if let Some(unreachable) = &item.unreachable
+    for (one, decision) in given.iter().zip(decisions) {
+        if let Some(unreachable) = &one.unreachable
             && decision.action == Action::Remove
         {
             decision.action = Action::Keep;
@@ -173,19 +189,19 @@ fn leave_unreachable(home: &Home, items: &[Item], decisions: &mut [Decision]) ->
 /// Prints what would go, or with `explains` all.
 fn tell(
     mut report: Decisions<'_>,
-    items: Vec<Item>,
+    given: Vec<Given>,
     verdict: Verdict,
     explains: bool,
 ) -> Result<()> {
-    let (mut count, mut bytes, all) = (0_usize, 0, items.len());
-    for (item, decision) in items.into_iter().zip(verdict.decisions) {
+    let (mut count, mut bytes, all) = (0_usize, 0, given.len());
+    for (one, decision) in given.into_iter().zip(verdict.decisions) {
         let goes = decision.action == Action::Remove;
         if goes {
             count += 1;
-            bytes += item.backup.backup_size.unwrap_or_default();
+            bytes += one.backup.backup_size.unwrap_or_default();
         }
         if goes || explains {
-            report.add(item.backup, item.line, &decision, None)?;
+            report.add(one.backup, one.line, &decision, None)?;
         }
     }
     report.end()?;
@@ -197,20 +213,17 @@ fn tell(
 }
 
 /// The summary, and the exit status.
-fn end(all: usize, is_table: bool, signals: &Signals, done: &Done, status: u8) -> u8 {
-    if done.count > 0 || is_table {
-        let size = human_size(done.freed_bytes);
-        let missing = match done.missing_count {
+fn end(all: usize, is_table: bool, signals: &Signals, tally: &Tally, status: u8) -> u8 {
+    if tally.count > 0 || is_table {
+        let size = human_size(tally.freed_bytes);
+        let missing = match tally.missing_count {
             0 => String::new(),
             count => format!("; the archives of {count} were missing"),
         };
         PROGRAM.warn(&format!(
             "removed {} of {all}, freed {size}{missing}",
-            done.count
+            tally.count
         ));
     }
-    match signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => status.max(done.status),
-    }
+    signals.exit_status(status.max(tally.status))
 }

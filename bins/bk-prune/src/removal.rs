@@ -1,35 +1,33 @@
-//! Removes what was decided to go, judged again under the lock from the records as they are
+//! Removes what was decided to go, decided again under the lock from the records as they are
 //! then: never more than was decided at first.
 //!
 //! Decides nothing by itself: `retention` does, both times.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use bk_cli::notices::{Notices, Priority};
 use bk_schema::record::Backup;
-use bk_store::home::Home;
-use bk_store::removal::{self, Removal};
+use bk_store::parts::{self, Parts};
+use bk_store::removal::{self, Going, Removal};
 use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
-use crate::item::Item;
+use crate::given::Given;
 use crate::policy::Policy;
 use crate::report::Decisions;
 use crate::retention::{self, Action, Candidate, Decision};
 
-/// A candidate as it was first judged.
+/// A candidate, and what was decided of it at first.
 struct Planned {
-    item: Item,
+    given: Given,
     goes: bool,
-    /// Those that were chosen are judged on with the others, as they were: what the first part
-    /// removes is to make no room for the second.
+    /// What was chosen counts on with the others, as it was: what the first part removes is to make
+    /// no room for the second.
     is_chosen: bool,
 }
 
@@ -41,6 +39,7 @@ impl Planned {
 
 /// What is to be removed.
 pub(crate) struct Plan<'a> {
+    removal: Removal<'a>,
     policy: &'a Policy,
     /// What was free before.
     free: FreeBytes,
@@ -48,12 +47,12 @@ pub(crate) struct Plan<'a> {
     all: Vec<Planned>,
     report: Decisions<'a>,
     notices: &'a mut Notices,
-    done: Done,
+    tally: Tally,
 }
 
 /// What was removed.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Done {
+pub(crate) struct Tally {
     pub(crate) count: usize,
     pub(crate) freed_bytes: u64,
     /// How many of them had no archive any more.
@@ -63,7 +62,7 @@ pub(crate) struct Done {
 }
 
 /// What is told of a backup beside its record.
-struct Why {
+pub(crate) struct Why {
     line: Map<String, Value>,
     decision: Decision,
     is_missing: bool,
@@ -72,28 +71,30 @@ struct Why {
 type Chosen = removal::Candidate<Why>;
 
 impl<'a> Plan<'a> {
-    /// The items come with what was decided at first.
+    /// The candidates come with what was decided at first.
     pub(crate) fn new(
+        removal: Removal<'a>,
         policy: &'a Policy,
         free: FreeBytes,
         now: Timestamp,
-        items: impl Iterator<Item = (Item, Decision)>,
+        given: impl Iterator<Item = (Given, Decision)>,
         report: Decisions<'a>,
         notices: &'a mut Notices,
     ) -> Self {
-        let planned = |(item, decision): (Item, Decision)| Planned {
-            item,
+        let planned = |(given, decision): (Given, Decision)| Planned {
+            given,
             goes: decision.action == Action::Remove,
             is_chosen: false,
         };
         Self {
+            removal,
             policy,
             free,
             now,
-            all: items.map(planned).collect(),
+            all: given.map(planned).collect(),
             report,
             notices,
-            done: Done::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -101,27 +102,16 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// Those of the catalog and of the output.
-    pub(crate) fn run(self, home: &Home, signals: &Signals) -> Result<Done> {
+    pub(crate) fn run(mut self) -> Result<Tally> {
         if !self.all.iter().any(|it| it.goes) {
-            return Ok(self.done);
+            return Ok(self.tally);
         }
-        let removal = Removal {
-            home,
-            event: "prune",
-            keep_file: false,
-            offline: false,
-            signals,
-        };
-        let plan = RefCell::new(self);
-        let removed = removal.run(
-            |session, at_most| plan.borrow_mut().choose(session, at_most),
-            |candidate, outcome| plan.borrow_mut().tell(home, candidate, outcome),
-        );
-        let mut plan = plan.into_inner();
+        let Removal { home, signals, .. } = self.removal;
+        let removed = parts::run(home, signals, &mut self);
         // The table, even where something went wrong on the way.
-        let ended = plan.report.end();
+        let ended = self.report.end();
         removed.and(ended)?;
-        Ok(plan.done)
+        Ok(self.tally)
     }
 
     /// Of what was to go, that which still is.
@@ -130,13 +120,13 @@ impl<'a> Plan<'a> {
             return Ok(Vec::new());
         }
         self.refresh(session)?;
-        let all: Vec<Candidate<'_>> = self.all.iter().map(|it| it.item.candidate()).collect();
+        let all: Vec<Candidate<'_>> = self.all.iter().map(|it| it.given.candidate()).collect();
         let verdict = retention::decide(&all, self.policy, &self.free, self.now);
         let goes = self.all.iter_mut().zip(verdict.decisions);
         let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
         let choose = |(planned, decision): (&mut Planned, Decision)| {
             planned.is_chosen = true;
-            candidate(&mut planned.item, decision)
+            candidate(&mut planned.given, decision)
         };
         Ok(goes.take(at_most).map(choose).collect())
     }
@@ -151,60 +141,89 @@ impl<'a> Plan<'a> {
             if planned.is_chosen {
                 return true;
             }
-            let item = &mut planned.item;
-            let backup = current.remove(&item.backup.id);
+            let given = &mut planned.given;
+            let backup = current.remove(&given.backup.id);
             let Some(backup) = backup.filter(retention::is_candidate) else {
                 return false;
             };
-            planned.goes &= backup.backup_path == item.backup.backup_path;
-            item.backup = backup;
+            planned.goes &= backup.backup_path == given.backup.backup_path;
+            given.backup = backup;
             true
         });
         Ok(())
     }
 
-    fn tell(&mut self, home: &Home, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
-        match outcome {
-            Ok(freed_bytes) => {
-                self.done.count += 1;
-                self.done.freed_bytes += freed_bytes;
-                let Why {
-                    line,
-                    decision,
-                    is_missing,
-                } = candidate.with;
-                self.done.missing_count += usize::from(is_missing);
-                let (name, id) = (&candidate.backup.backup_name, candidate.backup.id);
-                let reasons = decision.reasons.join(", ");
-                let text = format!("removed '{name}' (id {id}), {freed_bytes} bytes: {reasons}");
-                self.notices.log(Priority::Ok, &text);
-                self.report
-                    .add(candidate.backup, line, &decision, Some(freed_bytes))
-            }
-            Err(error) => {
-                self.done.status = bk_cli::SOME_FAILED;
-                if let Some(unreachable) = storage::unreachable(&error) {
-                    home.storages.tell_unreachable(unreachable);
-                    return Ok(());
-                }
-                let name = candidate.backup.backup_name.escape_debug();
-                let text = format!("cannot remove '{name}': {error:#}");
-                PROGRAM.warn(&text);
-                self.notices.log(Priority::Failed, &text);
+    fn add(&mut self, candidate: Chosen, freed_bytes: u64) -> Result<()> {
+        let Why {
+            line,
+            decision,
+            is_missing,
+        } = candidate.with;
+        self.tally.count += 1;
+        self.tally.freed_bytes += freed_bytes;
+        self.tally.missing_count += usize::from(is_missing);
+        let (name, id) = (&candidate.backup.backup_name, candidate.backup.id);
+        let reasons = decision.reasons.join(", ");
+        let text = format!("removed '{name}' (id {id}), {freed_bytes} bytes: {reasons}");
+        self.notices.log(Priority::Ok, &text);
+        self.report
+            .add(candidate.backup, line, &decision, Some(freed_bytes))
+    }
+
+    fn fail(&mut self, candidate: &Chosen, error: &Error) {
+        self.tally.status = bk_cli::SOME_FAILED;
+        if let Some(unreachable) = storage::unreachable(error) {
+            self.removal.home.storages.tell_unreachable(unreachable);
+            return;
+        }
+        let name = candidate.backup.backup_name.escape_debug();
+        let text = format!("cannot remove '{name}': {error:#}");
+        PROGRAM.warn(&text);
+        self.notices.log(Priority::Failed, &text);
+    }
+}
+
+impl Parts for Plan<'_> {
+    type Item = Going<Why>;
+
+    fn id(item: &Self::Item) -> i64 {
+        item.id()
+    }
+
+    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
+        let chosen = self.choose(session, at_most)?;
+        self.removal.mark(session, chosen)
+    }
+
+    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
+        self.removal.work(part);
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
+        self.removal.record(session, part)
+    }
+
+    fn tell(&mut self, item: Self::Item) -> Result<()> {
+        match item.ended() {
+            Some((candidate, Ok(freed_bytes))) => self.add(candidate, freed_bytes),
+            Some((candidate, Err(error))) => {
+                self.fail(&candidate, &error);
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 }
 
-fn candidate(item: &mut Item, decision: Decision) -> Chosen {
+fn candidate(given: &mut Given, decision: Decision) -> Chosen {
     let reasons = json!(decision.reasons);
-    let is_missing = item.candidate().is_missing();
+    let is_missing = given.candidate().is_missing();
     removal::Candidate {
-        backup: item.backup.clone(),
+        backup: given.backup.clone(),
         details: Map::from_iter([("reasons".to_owned(), reasons)]),
         with: Why {
-            line: std::mem::take(&mut item.line),
+            line: std::mem::take(&mut given.line),
             decision,
             is_missing,
         },

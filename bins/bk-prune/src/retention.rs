@@ -76,8 +76,8 @@ pub(crate) fn is_candidate(backup: &Backup) -> bool {
 /// Decides on all.
 ///
 /// A completed backup whose archive is missing takes no place from one whose archive is there:
-/// those are judged without it, and it is judged by all but the limits as if its archive were
-/// there.
+/// those are decided on without it, and it is decided on by all but the limits as if its archive
+/// were there.
 pub(crate) fn decide(
     all: &[Candidate<'_>],
     policy: &Policy,
@@ -85,12 +85,12 @@ pub(crate) fn decide(
     now: Timestamp,
 ) -> Verdict {
     let there: Vec<_> = all.iter().filter(|it| !it.is_missing()).copied().collect();
-    let judge = |some: &[Candidate<'_>], caps| Judgement::new(some, policy, now).run(caps, free);
-    let Verdict { decisions, unmet } = judge(&there, &policy.caps);
+    let decide = |some: &[Candidate<'_>], caps| Decider::new(some, policy, now).run(caps, free);
+    let Verdict { decisions, unmet } = decide(&there, &policy.caps);
     if there.len() == all.len() {
         return Verdict { decisions, unmet };
     }
-    let with_missing = judge(all, &Caps::default());
+    let with_missing = decide(all, &Caps::default());
     let mut decisions = decisions.into_iter();
     let pick = |(it, decision): (&Candidate<'_>, Decision)| {
         let own = if it.is_missing() {
@@ -108,7 +108,7 @@ pub(crate) fn decide(
 
 /// What comes before the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Claim {
     Protected,
     Expired,
     Expires,
@@ -116,7 +116,7 @@ enum Fate {
     ByRules,
 }
 
-impl Fate {
+impl Claim {
     fn of(backup: &Backup, now: Timestamp) -> Self {
         match backup.expires_at {
             _ if backup.protected => Self::Protected,
@@ -129,7 +129,7 @@ impl Fate {
 }
 
 /// A candidate on its way.
-struct Judged<'a> {
+struct Undecided<'a> {
     /// Which of the candidates it is.
     place: usize,
     it: Candidate<'a>,
@@ -140,34 +140,34 @@ struct Judged<'a> {
     may_go: bool,
 }
 
-impl From<Judged<'_>> for Decision {
-    fn from(judged: Judged<'_>) -> Self {
-        let (action, reasons) = if judged.keep.is_empty() {
-            (Action::Remove, judged.remove)
+impl From<Undecided<'_>> for Decision {
+    fn from(undecided: Undecided<'_>) -> Self {
+        let (action, reasons) = if undecided.keep.is_empty() {
+            (Action::Remove, undecided.remove)
         } else {
-            (Action::Keep, judged.keep)
+            (Action::Keep, undecided.keep)
         };
         Self { action, reasons }
     }
 }
 
-struct Judgement<'a> {
+struct Decider<'a> {
     /// The oldest first.
-    all: Vec<Judged<'a>>,
+    all: Vec<Undecided<'a>>,
     policy: &'a Policy,
     now: Timestamp,
 }
 
-impl<'a> Judgement<'a> {
+impl<'a> Decider<'a> {
     fn new(all: &[Candidate<'a>], policy: &'a Policy, now: Timestamp) -> Self {
-        let judged = |(place, it): (usize, &Candidate<'a>)| Judged {
+        let undecided = |(place, it): (usize, &Candidate<'a>)| Undecided {
             place,
             it: *it,
             keep: Vec::new(),
             remove: Vec::new(),
             may_go: false,
         };
-        let mut all: Vec<_> = all.iter().enumerate().map(judged).collect();
+        let mut all: Vec<_> = all.iter().enumerate().map(undecided).collect();
         all.sort_by_key(|one| (one.it.backup.created_at, one.it.backup.id));
         Self { all, policy, now }
     }
@@ -180,11 +180,11 @@ impl<'a> Judgement<'a> {
                 let group = group::id_of(backup, &self.policy.group_by, &self.policy.here);
                 groups.entry(group).or_default().push(at);
             } else {
-                self.judge_failed(at);
+                self.decide_failed(at);
             }
         }
         for members in groups.values() {
-            self.judge_group(members);
+            self.decide_group(members);
         }
         let unmet = self.apply_caps(caps, free);
         self.verdict(unmet)
@@ -194,7 +194,7 @@ impl<'a> Judgement<'a> {
         self.all[at].it.backup
     }
 
-    fn judge_failed(&mut self, at: usize) {
+    fn decide_failed(&mut self, at: usize) {
         let backup = self.backup(at);
         let Age { text, .. } = &self.policy.failed_after;
         let begin = self.policy.failed_after.before(self.now, &self.policy.zone);
@@ -212,9 +212,9 @@ impl<'a> Judgement<'a> {
     }
 
     /// The members come newest first.
-    fn judge_group(&mut self, members: &[usize]) {
+    fn decide_group(&mut self, members: &[usize]) {
         for at in members {
-            self.judge_before_rules(*at, Fate::of(self.backup(*at), self.now));
+            self.decide_before_rules(*at, Claim::of(self.backup(*at), self.now));
         }
         // What is of unknown age stands in for nothing whose age is known.
         let is_past = |at: &&usize| !self.is_in_future(**at);
@@ -236,7 +236,7 @@ impl<'a> Judgement<'a> {
         let Some(newest) = newest.filter(|_| !self.policy.allow_empty) else {
             return;
         };
-        self.hold(*newest, "newest in group");
+        self.keep_always(*newest, "newest in group");
         // What has no file at all may be of a place where nothing was mounted.
         let is_whole = |at: &&usize| {
             let backup = self.backup(**at);
@@ -245,12 +245,12 @@ impl<'a> Judgement<'a> {
                 && backup.file_count.is_some_and(|count| count > 0)
         };
         if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {
-            self.hold(*whole, "newest that lacks nothing");
+            self.keep_always(*whole, "newest that lacks nothing");
         }
     }
 
     /// Keeps one, whatever limits say.
-    fn hold(&mut self, at: usize, reason: &str) {
+    fn keep_always(&mut self, at: usize, reason: &str) {
         self.all[at].keep.push(reason.to_owned());
         self.all[at].may_go = false;
     }
@@ -259,18 +259,18 @@ impl<'a> Judgement<'a> {
         clock::is_in_future(self.backup(at).created_at, self.now)
     }
 
-    fn judge_before_rules(&mut self, at: usize, fate: Fate) {
+    fn decide_before_rules(&mut self, at: usize, claim: Claim) {
         let time = |time: Option<Timestamp>| {
             let zoned = time.map(|time| time.to_zoned(self.policy.zone.clone()));
             zoned.map_or_else(String::new, |it| it.strftime("%Y-%m-%d %H:%M").to_string())
         };
         let expiry = time(self.backup(at).expires_at);
-        match fate {
-            Fate::Protected => self.all[at].keep.push("protected".to_owned()),
-            Fate::Expires => self.all[at].keep.push(format!("expires {expiry}")),
-            Fate::OfUnknownAge => self.all[at].keep.push("from the future".to_owned()),
-            Fate::Expired => self.all[at].remove.push(format!("expired {expiry}")),
-            Fate::ByRules => {
+        match claim {
+            Claim::Protected => self.all[at].keep.push("protected".to_owned()),
+            Claim::Expires => self.all[at].keep.push(format!("expires {expiry}")),
+            Claim::OfUnknownAge => self.all[at].keep.push("from the future".to_owned()),
+            Claim::Expired => self.all[at].remove.push(format!("expired {expiry}")),
+            Claim::ByRules => {
                 self.all[at].may_go = true;
                 if self.policy.rules.is_empty() {
                     self.all[at].keep.push("no expiry".to_owned());

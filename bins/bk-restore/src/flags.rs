@@ -10,6 +10,7 @@ use anyhow::Result;
 use bk_archive::accounts::Ids;
 use bk_archive::restore::attributes::{Owners, Rights};
 use bk_archive::restore::names::Selection;
+use bk_archive::threads;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
 
@@ -110,9 +111,7 @@ impl Settings {
             max_ratio: arguments
                 .parsed(&MAX_RATIO, units::parse_count)?
                 .map_or(DEFAULT_RATIO, |ratio| ratio as u64),
-            jobs: std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(JOBS_MAX),
+            jobs: threads::available().min(JOBS_MAX),
         };
         let is_whole = settings.selection.is_all() && settings.strip == 0;
         if settings.to == To::Source && !is_whole {

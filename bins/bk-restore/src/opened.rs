@@ -4,7 +4,6 @@
 //! changes nothing.
 
 use std::fs::File;
-use std::io::Seek;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +11,7 @@ use bk_archive::hashed::{self, Whole};
 use bk_archive::restore::extract::Observer;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives;
-use bk_store::archives::advisory_lock::is_absent;
+use bk_store::archives::open::is_absent;
 use bk_store::home::Home;
 
 use crate::watch::Watch;
@@ -104,8 +103,7 @@ impl Opened {
 
     fn read_and_check(&self, watch: &Watch) -> Result<()> {
         watch.begin(self.bytes, "checked");
-        (&self.file).rewind()?;
-        let whole = hashed::whole(self.file.try_clone()?, &mut |bytes| {
+        let whole = hashed::whole(&self.file, &mut |bytes| {
             watch.add(bytes);
             !watch.is_stopped()
         });

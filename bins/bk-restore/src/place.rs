@@ -69,6 +69,7 @@ pub(crate) fn locate(path: &Path, makes_parents: bool) -> Result<Located> {
     })
 }
 
+/// What is below a file (ENOTDIR) is not missing: no directory can be made there.
 fn is_missing(path: &Path) -> bool {
     let found = path.symlink_metadata();
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

@@ -22,7 +22,7 @@ use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::lock::Timeout;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::signals::{Signals, ended_by};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{Existing, PROGRAM, Settings, To};
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    for found in catalog::look_up(&restoration.home, lines)? {
+    for found in catalog::resolve(&restoration.home, lines)? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
             let done = restoration.one(backup, object, &mut report);
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             }
         }
         if let Some(signal) = restoration.signals.caught() {
-            status = SIGNALLED + signal;
+            status = ended_by(signal);
             break;
         }
     }

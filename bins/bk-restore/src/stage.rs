@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bk_archive::restore::beneath::Beneath;
 use bk_archive::restore::remove::{empty_dir, names_in};
+use bk_store::flock;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod,
-    flock, fremovexattr, fstat, futimens, mkdirat, openat, statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod, fremovexattr,
+    fstat, futimens, mkdirat, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -162,11 +163,11 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
         Err(Errno::NOENT) => return Ok(None),
         dir => dir?,
     };
-    match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(None),
+    match flock::exclusive(&dir) {
+        Ok(false) => return Ok(None),
         // Where nothing can be locked, nobody can take it for dead either.
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {}
-        locked => locked?,
+        locked => drop(locked?),
     }
     let stat = fstat(&dir)?;
     if stat.st_nlink == 0 {
@@ -229,7 +230,9 @@ fn remove_stale(parent: &OwnedFd, path: &Path) {
 /// Whether it could go.
 fn remove_dead(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
     let dir = openat(parent, name, DIR_FLAGS, Mode::empty())?;
-    flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
+    if !flock::exclusive(&dir)? {
+        return Err(Errno::WOULDBLOCK.into());
+    }
     if !is_own(parent, &fstat(&dir)?)? {
         return Err(Errno::PERM.into());
     }

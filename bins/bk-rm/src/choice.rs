@@ -1,5 +1,5 @@
-//! Which backups go: the given lines, looked up part by part as the catalog is then, less those
-//! that may not be removed.
+//! Which backups go: those of the given lines, resolved part by part as the catalog is then, less
+//! those that may not be removed.
 //!
 //! Prints nothing and opens no catalog.
 
@@ -15,7 +15,7 @@ use bk_store::rows::Unknown;
 use bk_store::session::Session;
 use serde_json::{Map, Value};
 
-use crate::judge::{Allowed, judge};
+use crate::allowed::{Allowed, check_allowed};
 
 /// A candidate with the line that it came by.
 pub(crate) type Chosen = Candidate<Map<String, Value>>;
@@ -55,7 +55,7 @@ impl Choice {
                 return Ok(Vec::new());
             }
             let part: Vec<_> = part.into_iter().filter(|it| !self.is_seen(it)).collect();
-            let chosen = self.look_up(session, part)?;
+            let chosen = self.resolve(session, part)?;
             if !chosen.is_empty() {
                 return Ok(chosen);
             }
@@ -75,7 +75,7 @@ impl Choice {
         }
     }
 
-    fn look_up(&mut self, session: &Session<'_>, part: Vec<Line>) -> Result<Vec<Chosen>> {
+    fn resolve(&mut self, session: &Session<'_>, part: Vec<Line>) -> Result<Vec<Chosen>> {
         let wanted: Vec<_> = part.iter().map(|line| line.identity.clone()).collect();
         let (mut chosen, mut unknown) = (Vec::new(), Vec::new());
         for (found, line) in session.find(&wanted)?.into_iter().zip(part) {
@@ -95,10 +95,10 @@ impl Choice {
             return None;
         }
         self.seen_names.insert(name);
-        let judged = judge(&self.home, &backup, &line, self.allowed);
+        let checked = check_allowed(&self.home, &backup, &line, self.allowed);
         let shown = backup.backup_name.escape_debug();
-        let judged = judged.with_context(|| format!("cannot remove '{shown}'"));
-        match judged {
+        let checked = checked.with_context(|| format!("cannot remove '{shown}'"));
+        match checked {
             Ok(()) => Some(Candidate {
                 backup,
                 details: Map::new(),

@@ -1,8 +1,8 @@
 //! bk-rm: removes backups, the archive and then the record.
 
+mod allowed;
 mod choice;
 mod flags;
-mod judge;
 mod remove;
 mod report;
 

@@ -1,9 +1,7 @@
 //! Removes the given backups, or with `--dry-run` tells what it would remove.
 //!
-//! All of the input is read and checked first; each backup is judged under the lock, as its
-//! record is then.
-
-use std::cell::RefCell;
+//! All of the input is read and checked first; whether each backup may be removed is decided under
+//! the lock, by its record as it is then.
 
 use anyhow::{Error, Result};
 use bk_cli::Arguments;
@@ -15,14 +13,16 @@ use bk_cli::report::Report;
 use bk_schema::clock;
 use bk_schema::record::Backup;
 use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::removal::{self, Removal};
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::parts::{self, Parts};
+use bk_store::removal::{self, Going, Removal};
+use bk_store::session::Session;
+use bk_store::signals::Signals;
 use bk_store::storage;
+use serde_json::{Map, Value};
 
+use crate::allowed::Allowed;
 use crate::choice::{Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
-use crate::judge::Allowed;
 use crate::report;
 
 /// The whole program.
@@ -43,81 +43,92 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         protected: arguments.has(&FORCE_PROTECTED),
         offline: arguments.has(&OFFLINE),
     };
-    let mut work = Work {
-        choice: Choice::new(home.clone(), lines, allowed),
-        home,
+    let signals = Signals::watch()?;
+    let removal = Removal {
+        home: &home,
+        event: "remove",
         keep_file: arguments.has(&KEEP_FILE),
         offline: allowed.offline,
-        signals: Signals::watch()?,
+        signals: &signals,
+    };
+    let mut work = Work {
+        removal,
+        choice: Choice::new(home.clone(), lines, allowed),
         report: Report::new(output, &report::COLUMNS),
         status: bk_cli::SUCCESS,
     };
     let done = if arguments.has(&DRY_RUN) {
         work.preview()
     } else {
-        work.remove()
+        parts::run(&home, &signals, &mut work)
     };
     work.tell_refused();
     // The table, even where something went wrong on the way.
     let ended = work.report.end();
     done.and(ended)?;
-    Ok(match work.signals.caught() {
-        Some(signal) => SIGNALLED + signal,
-        None => work.status,
-    })
+    Ok(signals.exit_status(work.status))
 }
 
-struct Work {
-    home: Home,
-    keep_file: bool,
-    offline: bool,
-    signals: Signals,
+struct Work<'a> {
+    removal: Removal<'a>,
     choice: Choice,
     report: Report,
     status: u8,
 }
 
-impl Work {
-    fn remove(&mut self) -> Result<()> {
-        let home = self.home.clone();
-        let signals = self.signals.clone();
-        let removal = Removal {
-            home: &home,
-            event: "remove",
-            keep_file: self.keep_file,
-            offline: self.offline,
-            signals: &signals,
-        };
-        let work = RefCell::new(self);
-        removal.run(
-            |session, at_most| work.borrow_mut().choice.next(session, at_most),
-            |candidate, outcome| work.borrow_mut().tell(candidate, outcome),
-        )
+impl Parts for Work<'_> {
+    type Item = Going<Map<String, Value>>;
+
+    fn id(item: &Self::Item) -> i64 {
+        item.id()
     }
 
+    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
+        let chosen = self.choice.next(session, at_most)?;
+        self.removal.mark(session, chosen)
+    }
+
+    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
+        self.removal.work(part);
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
+        self.removal.record(session, part)
+    }
+
+    fn tell(&mut self, item: Self::Item) -> Result<()> {
+        match item.ended() {
+            Some((candidate, outcome)) => self.add(candidate, outcome),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Work<'_> {
     fn preview(&mut self) -> Result<()> {
-        let choose =
-            |session: &bk_store::session::Session<'_>| self.choice.next(session, usize::MAX);
-        for candidate in catalog::read(&self.home, choose)? {
-            let freed = if self.keep_file {
+        let Removal { home, offline, .. } = self.removal;
+        let choose = |session: &Session<'_>| self.choice.next(session, usize::MAX);
+        for candidate in catalog::read(home, choose)? {
+            let freed = if self.removal.keep_file {
                 Ok(0)
             } else {
-                removal::would_free(&self.home, &candidate.backup)
+                removal::would_free(home, &candidate.backup)
             };
             let freed = match freed {
-                Err(error) if self.offline && removal::is_unreachable(&error) => Ok(0),
+                Err(error) if offline && removal::is_unreachable(&error) => Ok(0),
                 freed => freed,
             };
-            self.tell(candidate, freed)?;
+            self.add(candidate, freed)?;
         }
         Ok(())
     }
 
-    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+    fn add(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
         self.tell_refused();
         match outcome {
             Ok(freed_bytes) => {
-                let listed = self.look(candidate.backup);
+                let listed = self.listed(candidate.backup);
                 report::add(&mut self.report, listed, candidate.with, freed_bytes)
             }
             Err(error) => {
@@ -128,18 +139,18 @@ impl Work {
     }
 
     /// Why what is given up cannot be reached is no news.
-    fn look(&self, backup: Backup) -> Listed {
-        let reached = self.home.storages.stat(backup.backup_path.as_ref());
-        match reached {
-            Err(_) if self.offline => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::stat(&self.home, backup),
+    fn listed(&self, backup: Backup) -> Listed {
+        let Removal { home, offline, .. } = self.removal;
+        match home.storages.stat(backup.backup_path.as_ref()) {
+            Err(_) if offline => Listed::new(backup, FileStatus::Offline),
+            _ => Listed::stat(home, backup),
         }
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {
         self.status = bk_cli::SOME_FAILED;
         if let Some(unreachable) = storage::unreachable(&error) {
-            self.home.storages.tell_unreachable(unreachable);
+            self.removal.home.storages.tell_unreachable(unreachable);
             return;
         }
         let name = candidate.backup.backup_name.escape_debug();

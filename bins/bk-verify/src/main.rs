@@ -2,7 +2,7 @@
 
 mod choice;
 mod flags;
-mod keep;
+mod record;
 mod report;
 mod verdict;
 mod verify;

@@ -10,10 +10,11 @@ use anyhow::Result;
 use bk_archive::hashed::{self, Whole};
 use bk_archive::read::check;
 use bk_archive::read::finding::Finding;
+use bk_archive::threads;
 use bk_cli::{Arguments, one_line};
 use bk_schema::record::Backup;
 use bk_schema::verified::{DAMAGED, LEVELS};
-use bk_store::archives;
+use bk_store::archives::open::{self, is_absent};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -174,7 +175,7 @@ fn hits(finding: &Finding, entries: &[String]) -> String {
 /// The archive and its size, opened once for whatever follows.
 fn open(backup: &Backup) -> Result<(File, u64), Problem> {
     let path = &backup.backup_path;
-    let opened = archives::open::open(backup, hashed::open).and_then(|file| {
+    let opened = open::open(backup, hashed::open).and_then(|file| {
         let metadata = file.metadata()?;
         Ok((file, metadata))
     });
@@ -184,15 +185,11 @@ fn open(backup: &Backup) -> Result<(File, u64), Problem> {
             let reason = format!("its archive '{path}' is no regular file");
             Err(Problem::new("not-an-archive", reason))
         }
-        Err(error) => {
-            use io::ErrorKind::{NotADirectory, NotFound};
-            Err(match error.kind() {
-                NotFound | NotADirectory => {
-                    Problem::new("missing", format!("its archive '{path}' is missing"))
-                }
-                _ => unreadable(backup, &error),
-            })
+        Err(error) if is_absent(&error) => {
+            let reason = format!("its archive '{path}' is missing");
+            Err(Problem::new("missing", reason))
         }
+        Err(error) => Err(unreadable(backup, &error)),
     }
 }
 
@@ -211,14 +208,14 @@ fn look(
     notes: &mut Vec<String>,
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> io::Result<Option<(Option<u64>, Vec<Problem>)>> {
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = threads::available();
     let (whole, file_count, found) = match level {
         Level::Quick => {
             let mut problems = size_problem(backup, bytes);
             problems.extend(known_damage(backup));
             return Ok(Some((Some(bytes), problems)));
         }
-        Level::Sha256 => match hashed::whole(file, go_on) {
+        Level::Sha256 => match hashed::whole(&file, go_on) {
             Ok(None) => return Ok(None),
             Ok(whole) => (whole, None, Vec::new()),
             Err(error) => (None, None, vec![unreadable(backup, &error)]),

@@ -1,7 +1,7 @@
-//! Verifies one archive after the other; what came of each is kept in the catalog, then told.
+//! Verifies one archive after the other; what came of each is recorded in the catalog, then told.
 //!
 //! No catalog is open while an archive is. A signal ends the check that is under way; what was
-//! found before it is kept.
+//! found before it is recorded.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use bk_cli::Arguments;
 use bk_cli::home;
 use bk_cli::operands::{self, NoOperands};
@@ -20,20 +20,22 @@ use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::signals::{SIGNALLED, Signals};
+use bk_store::parts::{self, Parts};
+use bk_store::session::Session;
+use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::choice::Round;
 use crate::flags::PROGRAM;
-use crate::keep::{Fate, keep};
+use crate::record::{Checked, Due, Row, record};
 use crate::report;
 use crate::verdict::{Level, Verdict};
 
-/// Verdicts are kept together where they come faster than that: a session costs more than a
+/// Verdicts are recorded together where they come faster than that: a session costs more than a
 /// quick check.
-const KEEP_EVERY: Duration = Duration::from_millis(500);
-/// Before a larger archive is read, what came before it is kept and told.
+const RECORD_EVERY: Duration = Duration::from_millis(500);
+/// Before a larger archive is read, what came before it is recorded and told.
 const LARGE_BYTES: u64 = 64 << 20;
 /// A record that is another one each time that its archive was checked is given up.
 const TRIES: u32 = 3;
@@ -49,15 +51,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
     let mut status = bk_cli::SUCCESS;
-    let mut meant = Vec::new();
+    let mut queue = VecDeque::new();
     for found in find(&home, arguments, round)? {
         match found {
-            Ok(one) => meant.push(one),
+            Ok((backup, line)) => queue.push_back(Due {
+                backup,
+                line,
+                tries: 0,
+            }),
             Err(error) => status = PROGRAM.report(&error),
         }
     }
     let is_table = output.is_table();
-    let is_none = meant.is_empty() && status == bk_cli::SUCCESS;
+    let is_none = queue.is_empty() && status == bk_cli::SUCCESS;
     if is_table && is_none {
         PROGRAM.warn("there is nothing to verify");
     }
@@ -68,11 +74,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         progress: Progress::new(&PROGRAM),
         report: Report::new(output, &report::COLUMNS),
         status,
-        done: Vec::new(),
-        kept_at: Instant::now(),
+        queue,
         done_count: Arc::default(),
     };
-    verification.run(meant)
+    verification.run()
 }
 
 /// The given backups, or those of the round.
@@ -83,7 +88,7 @@ fn find(
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
         let given = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
-        return catalog::look_up(home, given);
+        return catalog::resolve(home, given);
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {
@@ -106,13 +111,6 @@ fn find(
     Ok(found)
 }
 
-/// One backup on its way.
-struct Item {
-    backup: Backup,
-    line: Map<String, Value>,
-    tries: u32,
-}
-
 struct Verification {
     home: Home,
     level: Level,
@@ -120,99 +118,76 @@ struct Verification {
     progress: Progress,
     report: Report,
     status: u8,
-    /// Verdicts that are not kept yet.
-    done: Vec<(Item, Verdict)>,
-    kept_at: Instant,
+    queue: VecDeque<Due>,
     done_count: Arc<AtomicU64>,
 }
 
 impl Verification {
-    fn run(mut self, meant: Vec<(Backup, Map<String, Value>)>) -> Result<u8> {
-        self.begin(&meant);
-        let item = |(backup, line)| Item {
-            backup,
-            line,
-            tries: 0,
-        };
-        let mut queue: VecDeque<_> = meant.into_iter().map(item).collect();
-        while let Some(item) = queue.pop_front() {
-            let is_large = item.backup.backup_size.is_some_and(|it| it > LARGE_BYTES);
-            if is_large && self.level > Level::Quick {
-                queue.extend(self.keep()?);
-            }
-            if !self.check(item) {
-                break;
-            }
-            if queue.is_empty() || self.kept_at.elapsed() >= KEEP_EVERY {
-                queue.extend(self.keep()?);
-            }
-            if self.status == bk_cli::LOCKED {
-                break;
-            }
-        }
-        self.keep()?;
+    fn run(mut self) -> Result<u8> {
+        self.begin_progress();
+        let (home, signals) = (self.home.clone(), self.signals.clone());
+        let ended = parts::run(&home, &signals, &mut self);
         self.progress.end();
-        self.report.end()?;
-        Ok(match self.signals.caught() {
-            Some(signal) => SIGNALLED + signal,
-            None => self.status,
-        })
+        let told = self.report.end();
+        ended.and(told)?;
+        Ok(signals.exit_status(self.status))
     }
 
-    /// Shows the bar.
-    fn begin(&self, meant: &[(Backup, Map<String, Value>)]) {
-        let is_read = |backup: &&Backup| backup.status == Status::Completed;
-        let all = meant.iter().map(|(backup, _)| backup).filter(is_read);
-        let bytes = all.filter_map(|backup| backup.backup_size);
-        let (done, count) = (self.done_count.clone(), meant.len());
+    fn begin_progress(&self) {
+        let all = self.queue.iter().map(|due| &due.backup);
+        let read = all.filter(|backup| backup.status == Status::Completed);
+        let bytes = read.filter_map(|backup| backup.backup_size);
+        let (done, count) = (self.done_count.clone(), self.queue.len());
         let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
         if self.level > Level::Quick {
             self.progress.begin(bytes.sum(), text);
         }
     }
 
-    /// Whether to go on.
-    fn check(&mut self, item: Item) -> bool {
+    /// `None` where there is nothing to record.
+    fn check(&mut self, due: Due) -> Option<Checked> {
+        let backup = &due.backup;
         // What is on a move is whole, at one end of that.
-        let has_archive = [Status::Completed, Status::Moving].contains(&item.backup.status);
-        if !has_archive {
-            let why = item.backup.status.obstacle().unwrap_or_default();
-            self.fail(&item.backup, &anyhow!(why));
-            return true;
+        if ![Status::Completed, Status::Moving].contains(&backup.status) {
+            let why = backup.status.obstacle().unwrap_or_default();
+            self.fail(backup, &anyhow!(why));
+            return None;
         }
-        let archive = Path::new(&item.backup.backup_path);
+        let archive = Path::new(&backup.backup_path);
         // What is on a move has two places.
-        let is_settled = item.backup.status == Status::Completed;
+        let is_settled = backup.status == Status::Completed;
         if is_settled && let Err(unreachable) = self.home.storages.check(archive) {
             self.leave(&unreachable);
-            return true;
+            return None;
         }
         let (signals, progress) = (&self.signals, &self.progress);
         signals.hold();
-        let verdict = Verdict::of(&item.backup, self.level, self.home.now, &mut |bytes| {
+        let verdict = Verdict::of(backup, self.level, self.home.now, &mut |bytes| {
             progress.add(bytes);
             signals.caught().is_none()
         });
         signals.release();
         let verdict = match verdict {
-            Ok(verdict) => verdict,
+            Ok(verdict) => verdict?,
             Err(error) => {
                 self.done_count.fetch_add(1, Ordering::Relaxed);
-                self.fail(&item.backup, &error.into());
-                return true;
+                self.fail(backup, &error.into());
+                return None;
             }
         };
         if is_settled
-            && verdict.as_ref().is_some_and(Verdict::is_missing)
+            && verdict.is_missing()
             && let Err(unreachable) = self.home.storages.check_again(archive)
         {
             self.leave(&unreachable);
-            return true;
+            return None;
         }
         self.done_count.fetch_add(1, Ordering::Relaxed);
-        let is_whole = verdict.is_some();
-        self.done.extend(verdict.map(|verdict| (item, verdict)));
-        is_whole && self.signals.caught().is_none()
+        Some(Checked {
+            due,
+            verdict,
+            row: None,
+        })
     }
 
     /// Its record stays as it is.
@@ -222,63 +197,8 @@ impl Verification {
         self.status = bk_cli::SOME_FAILED;
     }
 
-    /// Keeps the verdicts, then tells them; returns what is to be checked again, as the record
-    /// became another one.
-    fn keep(&mut self) -> Result<Vec<Item>> {
-        self.kept_at = Instant::now();
-        let done = std::mem::take(&mut self.done);
-        if done.is_empty() {
-            return Ok(Vec::new());
-        }
-        let verdicts: Vec<_> = done.iter().map(|(item, it)| (&item.backup, it)).collect();
-        let fates = match keep(&self.home, &verdicts) {
-            Ok(fates) => fates,
-            Err(error) => {
-                self.lose(done, &error)?;
-                return Ok(Vec::new());
-            }
-        };
-        let mut again = Vec::new();
-        for ((mut item, verdict), fate) in done.into_iter().zip(fates) {
-            match fate {
-                Fate::Kept(backup) => self.tell(Item { backup, ..item }, &verdict)?,
-                Fate::Gone => {
-                    let name = item.backup.backup_name.escape_debug().to_string();
-                    let text = format!("warning: '{name}' was removed while it was verified");
-                    self.progress.warn(&text);
-                    if !verdict.is_missing() {
-                        self.tell(item, &verdict)?;
-                    }
-                }
-                Fate::Changed(backup) if item.tries + 1 < TRIES => {
-                    item.tries += 1;
-                    again.push(Item { backup, ..item });
-                }
-                Fate::Changed(backup) => {
-                    self.fail(&backup, &anyhow!("it changes while it is verified"));
-                }
-                Fate::Bad(error) => {
-                    self.fail(&item.backup, &error);
-                    self.tell(item, &verdict)?;
-                }
-            }
-        }
-        Ok(again)
-    }
-
-    /// Verdicts that cannot be kept are told all the same.
-    fn lose(&mut self, done: Vec<(Item, Verdict)>, error: &anyhow::Error) -> Result<()> {
-        for (item, verdict) in done {
-            self.tell(item, &verdict)?;
-        }
-        self.progress
-            .warn(&format!("cannot record what was found: {error:#}"));
-        self.status = bk_cli::status_of(error);
-        Ok(())
-    }
-
-    fn tell(&mut self, item: Item, verdict: &Verdict) -> Result<()> {
-        let name = item.backup.backup_name.escape_debug().to_string();
+    fn add(&mut self, due: Due, verdict: &Verdict) -> Result<()> {
+        let name = due.backup.backup_name.escape_debug().to_string();
         for note in &verdict.notes {
             self.progress.warn(&format!("note: '{name}': {note}"));
         }
@@ -287,13 +207,7 @@ impl Verification {
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
             self.status = bk_cli::SOME_FAILED;
         }
-        report::add(
-            &mut self.report,
-            &self.home,
-            item.backup,
-            item.line,
-            verdict,
-        )
+        report::add(&mut self.report, &self.home, due.backup, due.line, verdict)
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
@@ -301,5 +215,80 @@ impl Verification {
         self.progress
             .warn(&format!("cannot verify '{name}': {error:#}"));
         self.status = bk_cli::SOME_FAILED;
+    }
+}
+
+impl Parts for Verification {
+    type Item = Checked;
+
+    const MARKS: bool = false;
+
+    fn id(checked: &Checked) -> i64 {
+        checked.due.backup.id
+    }
+
+    fn work(&mut self, part: &mut Vec<Checked>) -> Result<()> {
+        let began = Instant::now();
+        while self.signals.caught().is_none()
+            && self.status != bk_cli::LOCKED
+            && let Some(due) = self.queue.pop_front()
+        {
+            let is_large = due.backup.backup_size.is_some_and(|it| it > LARGE_BYTES);
+            if is_large && self.level > Level::Quick && !part.is_empty() {
+                self.queue.push_front(due);
+                break;
+            }
+            part.extend(self.check(due));
+            if began.elapsed() >= RECORD_EVERY && !part.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Checked]) -> Result<()> {
+        record(session, part)
+    }
+
+    fn tell(&mut self, checked: Checked) -> Result<()> {
+        let Checked { due, verdict, row } = checked;
+        match row {
+            None => self.add(due, &verdict),
+            Some(Row::Verified(backup)) => self.add(Due { backup, ..due }, &verdict),
+            Some(Row::Gone) => {
+                let name = due.backup.backup_name.escape_debug();
+                let text = format!("warning: '{name}' was removed while it was verified");
+                self.progress.warn(&text);
+                match verdict.is_missing() {
+                    true => Ok(()),
+                    false => self.add(due, &verdict),
+                }
+            }
+            Some(Row::Changed(backup)) if due.tries + 1 < TRIES => {
+                let (line, tries) = (due.line, due.tries + 1);
+                self.queue.push_back(Due {
+                    backup,
+                    line,
+                    tries,
+                });
+                Ok(())
+            }
+            Some(Row::Changed(backup)) => {
+                self.fail(&backup, &anyhow!("it changes while it is verified"));
+                Ok(())
+            }
+            Some(Row::Bad(error)) => {
+                self.fail(&due.backup, &error);
+                self.add(due, &verdict)
+            }
+        }
+    }
+
+    /// What was found is told all the same.
+    fn unrecorded(&mut self, error: Error) -> Result<()> {
+        self.progress
+            .warn(&format!("cannot record what was found: {error:#}"));
+        self.status = bk_cli::status_of(&error);
+        Ok(())
     }
 }

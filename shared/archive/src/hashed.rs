@@ -1,10 +1,10 @@
-//! A file that is hashed as it is read, to its end.
+//! The SHA-256 of a file, and a reader that takes it on the way.
 //!
 //! Knows nothing of what it holds.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,19 +33,27 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Reads a file to its end. `go_on` is told of the bytes that were read; `None` where it says
-/// no.
+/// Reads a regular file from its start to its end, wherever it was read to. `go_on` is told of
+/// the bytes that were read; `None` where it says no.
 ///
 /// # Errors
 /// Those of read(2).
-pub fn whole(file: File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Whole>> {
-    let mut hashed = Hashed::new(file, Arc::default());
+pub fn whole(file: &File, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Whole>> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        match hashed.read(&mut buffer) {
-            Ok(0) => return Ok(hashed.whole()),
-            Ok(count) if go_on(count as u64) => {}
-            Ok(_) => return Ok(None),
+        match file.read_at(&mut buffer, bytes) {
+            Ok(0) => {
+                let hash = hex(hash);
+                return Ok(Some(Whole { bytes, hash }));
+            }
+            Ok(count) => {
+                hash.update(&buffer[..count]);
+                bytes += count as u64;
+                if !go_on(count as u64) {
+                    return Ok(None);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

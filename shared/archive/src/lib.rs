@@ -23,7 +23,8 @@
 //! supports, `remove` removes a tree.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
-//! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible.
+//! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,
+//! `pool` shares work among them, in its order.
 //!
 //! Knows paths and streams; knows no catalog.
 
@@ -32,6 +33,7 @@ pub mod format;
 pub mod globs;
 pub mod hashed;
 mod pattern;
+mod pool;
 pub mod read;
 pub mod restore;
 pub mod threads;

@@ -5,6 +5,12 @@
 
 use std::io;
 
+/// How many run at once on this machine.
+#[must_use]
+pub fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Begins so many, or fewer, but at least one.
 ///
 /// # Errors

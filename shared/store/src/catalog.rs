@@ -52,11 +52,11 @@ pub fn check_there(home: &Home) -> Result<()> {
     Ok(())
 }
 
-/// Looks up what lines name, in their order. Opens no catalog for none.
+/// Resolves lines to records, in their order. Opens no catalog for none.
 ///
 /// # Errors
 /// As [`read`]; each that is unknown or damaged is an error of its own.
-pub fn look_up(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
+pub fn resolve(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
@@ -86,19 +86,19 @@ pub fn write_then<T, U>(
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
         let (value, unmarked) = transact(home, &mut backoff, &[], work)?;
-        spare::lay_by(home);
+        spare::allocate_of_plenty(home);
         Ok::<_, Error>((then(value)?, unmarked))
     })?;
     mark(home, unmarked);
     Ok(value)
 }
 
-/// As [`write`], for a removal, which makes no catalog: the spare is given up for it, as the disk
-/// may be full, and recovery leaves to this process the rows that are its `own` work.
+/// As [`write`], for work that marks rows, and makes no catalog: the spare is released for it, as
+/// the disk may be full, and recovery leaves to this process the rows that are its `own`, sorted.
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_removal<T>(
+pub(crate) fn write_marked<T>(
     home: &Home,
     own: &[i64],
     work: impl FnOnce(&Session<'_>) -> Result<T>,
@@ -107,7 +107,7 @@ pub fn write_removal<T>(
     let (value, unmarked) = privately(|| {
         let mut backoff = Backoff::new(home.lock_timeout);
         let _lock = lock_to_write(home, &mut backoff)?;
-        spare::give_up(home);
+        spare::release(home);
         transact(home, &mut backoff, own, work)
     })?;
     mark(home, unmarked);

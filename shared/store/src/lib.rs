@@ -1,12 +1,13 @@
 //! The home: the catalog, the archive files, and what keeps both true.
 //!
-//! - `home`: where the catalog is; `lock`: many readers or one writer
+//! - `home`: where the catalog is; `lock`: many readers or one writer, by `flock`
 //! - `catalog`: reads and writes it, one session at a time
 //! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
 //!   `storage_table`, `trust`
 //! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
-//! - `recovery`: finishes or undoes what dead processes left
-//! - `removal`: removes archives, then records, in parts
+//! - `recovery`: completes or rolls back what dead processes left
+//! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
+//!   records
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
 //!   `space`, `spare`, `mounts`
@@ -26,10 +27,12 @@
 pub mod archives;
 pub mod backups;
 pub mod catalog;
+pub mod flock;
 pub mod history;
 pub mod home;
 mod ledger;
 pub mod lock;
+pub mod parts;
 mod recovery;
 pub mod removal;
 pub mod rows;

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bk_schema::clock;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::OFlags;
+
+use crate::archives::open::is_absent;
+use crate::flock;
 
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -109,12 +112,12 @@ impl Lock {
         let cannot = || format!("cannot lock '{}'", path.display());
         let mut file = open(&path, access).with_context(cannot)?;
         let turnstile = File::open(home).with_context(cannot)?;
-        let operation = match access {
-            Access::Read => FlockOperation::NonBlockingLockShared,
-            Access::Write => FlockOperation::NonBlockingLockExclusive,
+        let try_lock = |file| match access {
+            Access::Read => flock::shared(file),
+            Access::Write => flock::exclusive(file),
         };
         for wanted in [&turnstile, &file] {
-            while !try_lock(wanted, operation).with_context(cannot)? {
+            while !try_lock(wanted).with_context(cannot)? {
                 backoff.sleep(|| holder(&path))?;
             }
         }
@@ -147,19 +150,11 @@ fn open(path: &Path, access: Access) -> io::Result<File> {
     if access == Access::Read {
         match options.open(path) {
             // The catalog was put there alone, as a copy of it is.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_absent(&error) => {}
             opened => return opened,
         }
     }
     options.write(true).create(true).open(path)
-}
-
-fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
-    match flock(file, operation) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// On a full disk the note may be lost; the lock itself is held all the same.

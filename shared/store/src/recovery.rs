@@ -1,6 +1,5 @@
-//! What dead processes left, finished or undone before a session begins: told from what living
-//! ones are doing by who holds the file. Whichever place holds the file wins; a missing file is
-//! done.
+//! Crash recovery: completes or rolls back rows whose process no longer holds the lock on the file,
+//! before a session begins. Whichever place has the file wins; a missing file is done.
 //!
 //! A few opens, renames and unlinks, which is why it may run inside a session. Knows no SQL.
 
@@ -14,15 +13,16 @@ use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use serde_json::json;
 
-use crate::archives::advisory_lock::{Held, hold, is_absent};
+use crate::archives::advisory_lock::{Locked, lock};
 use crate::archives::distinct::prove_apart;
 use crate::archives::durable::sync_dir;
+use crate::archives::open::is_absent;
 use crate::archives::partial::partial_path;
 use crate::home::Home;
 use crate::session::Session;
 
 /// What becomes of a record whose process is dead, and why.
-enum Fate {
+enum Outcome {
     /// The row becomes this one.
     Becomes(Box<Backup>, String),
     /// The row goes.
@@ -30,17 +30,17 @@ enum Fate {
 }
 
 /// `None`: somebody is at work on it, or it is left for the next session.
-type Decide = fn(&Backup, &Taken) -> Option<Fate>;
+type Decide = fn(&Backup, &Taken) -> Option<Outcome>;
 /// Places of archives, each with the id and the name of its record.
 type Taken = HashMap<String, (i64, String)>;
 
-/// Finishes or undoes what dead processes left, in a transaction of its own. The rows in `own`,
+/// Completes or rolls back what dead processes left, in a transaction of its own. The rows in `own`,
 /// sorted, are the work of this process.
 ///
 /// # Errors
 /// Those of the catalog; what cannot be tidied is left for the next session.
 pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
-    let mut fates = Vec::new();
+    let mut outcomes = Vec::new();
     for (status, decide) in [
         (Status::Creating, creation as Decide),
         (Status::Deleting, deletion),
@@ -54,22 +54,22 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
         }
         let taken = session.taken(&rows.iter().flat_map(places).collect::<Vec<_>>())?;
         for backup in rows {
-            if let Some(fate) = decide(&backup, &taken) {
-                fates.push((backup, fate));
+            if let Some(outcome) = decide(&backup, &taken) {
+                outcomes.push((backup, outcome));
             }
         }
     }
-    if fates.is_empty() {
+    if outcomes.is_empty() {
         return Ok(());
     }
     let (mut changed, mut gone, mut events) = (Vec::new(), Vec::new(), Vec::new());
-    for (backup, fate) in &fates {
-        let reason = match fate {
-            Fate::Becomes(backup, reason) => {
+    for (backup, outcome) in &outcomes {
+        let reason = match outcome {
+            Outcome::Becomes(backup, reason) => {
                 changed.push(Backup::clone(backup));
                 reason
             }
-            Fate::Goes(reason) => {
+            Outcome::Goes(reason) => {
                 gone.push(backup.id);
                 *reason
             }
@@ -104,29 +104,29 @@ fn is_reached(home: &Home, backup: &Backup) -> bool {
 /// The state of one place.
 enum Place {
     Empty,
-    /// Nobody is at work on what is there.
-    Abandoned(Held),
-    /// Somebody is, or it cannot be told: it is left alone.
+    /// Nobody has locked what is there.
+    Abandoned(Locked),
+    /// Somebody has, or it cannot be told: it is left alone.
     Busy,
 }
 
-fn look(path: &Path) -> Place {
-    match hold(path) {
+fn place(path: &Path) -> Place {
+    match lock(path) {
         Ok(Some(held)) => Place::Abandoned(held),
         Ok(None) => Place::Empty,
         Err(_) => Place::Busy,
     }
 }
 
-fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
+fn creation(backup: &Backup, _: &Taken) -> Option<Outcome> {
     let archive = Path::new(&backup.backup_path);
     let partial = partial_path(archive);
-    let reason = match (look(&partial), look(archive)) {
+    let reason = match (place(&partial), place(archive)) {
         (Place::Busy, _) | (_, Place::Busy) => return None,
         (Place::Abandoned(held), other) => match held.unlink().and_then(|()| drop_reserved(&other))
         {
             Ok(()) => "interrupted: its partial archive was removed".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "interrupted".to_owned(),
+            Err(error) if is_absent(&error) => "interrupted".to_owned(),
             Err(error) => format!(
                 "interrupted: its partial archive '{}' cannot be removed: {error}",
                 partial.display()
@@ -142,7 +142,7 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Fate> {
     failed.status = Status::Failed;
     let metadata = &mut failed.backup_metadata;
     metadata.insert("failure".into(), reason.clone().into());
-    Some(Fate::Becomes(Box::new(failed), reason))
+    Some(Outcome::Becomes(Box::new(failed), reason))
 }
 
 /// Removes the empty file that kept the name of an archive whose rename did not come.
@@ -153,10 +153,10 @@ fn drop_reserved(place: &Place) -> std::io::Result<()> {
     }
 }
 
-fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
+fn deletion(backup: &Backup, _: &Taken) -> Option<Outcome> {
     let archive = Path::new(&backup.backup_path);
     for path in [partial_path(archive), archive.to_owned()] {
-        match look(&path) {
+        match place(&path) {
             Place::Busy => return None,
             // It may have been unlinked without a sync; a directory that is gone needs none.
             Place::Empty => drop(path.parent().map(sync_dir)),
@@ -164,37 +164,37 @@ fn deletion(backup: &Backup, _: &Taken) -> Option<Fate> {
         }
     }
     // A living process may be between its unlink and its record; then this is as true.
-    Some(Fate::Goes("its removal was finished"))
+    Some(Outcome::Goes("its removal was finished"))
 }
 
-fn moving(backup: &Backup, taken: &Taken) -> Option<Fate> {
+fn moving(backup: &Backup, taken: &Taken) -> Option<Outcome> {
     let here = Path::new(&backup.backup_path);
     let Some(other) = Move::of(backup) else {
-        return settled(backup, here, &[]);
+        return completed(backup, here, &[]);
     };
     let (Move::To(there) | Move::From(there)) = &other;
     let there = Path::new(there);
     // Only the way to a place leads through a partial.
     let partial = matches!(other, Move::To(_)).then(|| partial_path(there));
-    let rest = |whole: &Held, copy: Option<&Path>| {
+    let rest = |whole: &Locked, copy: Option<&Path>| {
         let paths = partial.as_deref().into_iter().chain(copy);
         remove_rest(backup, taken, whole, paths)
     };
-    match look(here) {
+    match place(here) {
         Place::Busy => None,
         // Not yet recorded, or recorded and the old one not yet removed: what the record points
         // to is whole.
-        Place::Abandoned(whole) => settled(backup, here, &rest(&whole, Some(there))?),
-        Place::Empty => match look(there) {
+        Place::Abandoned(whole) => completed(backup, here, &rest(&whole, Some(there))?),
+        Place::Empty => match place(there) {
             Place::Busy => None,
             Place::Abandoned(whole) if is_its_archive(backup, taken, &whole) => {
                 for dir in [there, here].into_iter().filter_map(Path::parent) {
                     // A directory that is gone or cannot be synced makes the file no less whole.
                     let _ = sync_dir(dir);
                 }
-                settled(backup, there, &rest(&whole, None)?)
+                completed(backup, there, &rest(&whole, None)?)
             }
-            _ => settled(backup, here, &[]),
+            _ => completed(backup, here, &[]),
         },
     }
 }
@@ -210,11 +210,11 @@ fn places(backup: &Backup) -> Vec<String> {
     }
 }
 
-fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
-    let mut settled = backup.clone();
-    Move::end(&mut settled);
-    settled.status = Status::Completed;
-    settled.backup_path = path.to_str()?.to_owned();
+fn completed(backup: &Backup, path: &Path, stays: &[String]) -> Option<Outcome> {
+    let mut completed = backup.clone();
+    Move::end(&mut completed);
+    completed.status = Status::Completed;
+    completed.backup_path = path.to_str()?.to_owned();
     let mut reason = match path.symlink_metadata() {
         Ok(_) => format!("its move was interrupted; it is '{}'", path.display()),
         Err(_) => "its move was interrupted; the archive is missing".to_owned(),
@@ -222,7 +222,7 @@ fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
     for file in stays {
         reason.push_str(&format!("; {file}"));
     }
-    Some(Fate::Becomes(Box::new(settled), reason))
+    Some(Outcome::Becomes(Box::new(completed), reason))
 }
 
 /// Removes what a move left beside the whole archive, and tells what stays. Only a partial,
@@ -232,7 +232,7 @@ fn settled(backup: &Backup, path: &Path, stays: &[String]) -> Option<Fate> {
 fn remove_rest<'a>(
     backup: &Backup,
     taken: &Taken,
-    whole: &Held,
+    whole: &Locked,
     paths: impl Iterator<Item = &'a Path>,
 ) -> Option<Vec<String>> {
     let mut stays = Vec::new();
@@ -248,7 +248,7 @@ fn remove_rest<'a>(
             if whole.is_at(path)? {
                 return std::fs::remove_file(path);
             }
-            match hold(path)? {
+            match lock(path)? {
                 // An empty one kept the name for a rename that did not come.
                 Some(held)
                     if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
@@ -273,7 +273,7 @@ fn is_partial(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "partial")
 }
 
-fn is_its_archive(backup: &Backup, taken: &Taken, held: &Held) -> bool {
+fn is_its_archive(backup: &Backup, taken: &Taken, held: &Locked) -> bool {
     backup.backup_size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
 }
 
@@ -284,7 +284,7 @@ fn is_anothers(backup: &Backup, taken: &Taken, path: &Path) -> bool {
 }
 
 /// Removes to last; `None` where it cannot, and the next session tries again.
-fn unlink(held: &Held) -> Option<()> {
+fn unlink(held: &Locked) -> Option<()> {
     held.unlink().ok()?;
     sync_dir(held.path().parent()?).ok()
 }

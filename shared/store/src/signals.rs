@@ -15,8 +15,11 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register_conditional_default, register_usize};
 use signal_hook::low_level::pipe;
 
-/// Exit status of a process that signal n ended: this plus n.
-pub const SIGNALLED: u8 = 128;
+/// Exit status of a process that a signal ended, as the shell has it.
+#[must_use]
+pub fn ended_by(signal: u8) -> u8 {
+    128 + signal
+}
 
 /// Remembers the last signal.
 #[derive(Clone)]
@@ -92,6 +95,12 @@ impl Signals {
     #[must_use]
     pub fn caught(&self) -> Option<u8> {
         signal(self.last.load(Ordering::Relaxed))
+    }
+
+    /// The exit status: that of the signal that came, else the given one.
+    #[must_use]
+    pub fn exit_status(&self, status: u8) -> u8 {
+        self.caught().map_or(status, ended_by)
     }
 
     /// The number of a signal that came since this was last asked.

@@ -18,8 +18,8 @@ use anyhow::{Context, Error, Result, bail};
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use serde::{Deserialize, Serialize};
 
-use crate::archives::advisory_lock::is_absent;
 use crate::archives::durable::{make_storage, privately, rename_new, sync_dir};
+use crate::archives::open::is_absent;
 
 /// The file that tells which storage a directory is.
 pub const MARKER: &str = ".bk-storage";

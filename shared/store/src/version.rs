@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use serde_json::json;
 
 use crate::archives::durable::{privately, sync_dir};
+use crate::archives::open::is_absent;
 use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
 use crate::session::Session;
@@ -221,7 +222,7 @@ impl Fresh {
         let wals = WALS.map(|suffix| with_suffix(&self.path, suffix));
         for leftover in std::iter::once(&self.path).chain(&wals) {
             match std::fs::remove_file(leftover) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Err(error) if !is_absent(&error) => return Err(error),
                 _ => {}
             }
         }

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::OFlags;
 
 use crate::archives::durable::sync_dir;
+use crate::archives::open::is_absent;
 
 /// Whether DuckDB would take the path for another one.
 pub(crate) fn is_needed(path: &Path) -> bool {
@@ -51,7 +52,7 @@ impl WorkingCopy {
             original: catalog.to_owned(),
         };
         match File::open(catalog) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(copy),
+            Err(error) if is_absent(&error) => Ok(copy),
             opened => {
                 let filled = opened.and_then(|mut file| fill(&mut file, &copy.path()));
                 filled.map(|_| copy).with_context(cannot)

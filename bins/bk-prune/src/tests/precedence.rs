@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bk_schema::record::{BackupType, Status};
 
-use super::store::{DISK, Stored, at, judge, kept, policy, told};
+use super::store::{DISK, Stored, at, decide_on, kept, policy, told};
 use crate::caps::FreeBytes;
 use crate::retention::{Action, Archive};
 
@@ -144,7 +144,7 @@ fn a_limit_that_cannot_be_kept_is_told() {
     let mut all = six();
     all[0].backup.protected = true;
     let unmet = |flags: &str| {
-        let verdict = judge(
+        let verdict = decide_on(
             &all,
             &policy(flags),
             &FreeBytes::new(),
@@ -174,7 +174,7 @@ fn space_is_made_on_the_file_system_that_has_too_little() {
     }
     let kept = |free_bytes: &[(u64, u64)], flags: &str| -> Vec<usize> {
         let free = BTreeMap::from_iter(free_bytes.iter().copied());
-        let verdict = judge(&all, &policy(flags), &free, NOW.parse().unwrap());
+        let verdict = decide_on(&all, &policy(flags), &free, NOW.parse().unwrap());
         let kept = verdict.decisions.iter().enumerate();
         let kept = kept.filter(|(_, it)| it.action == Action::Keep);
         kept.map(|(at, _)| at + 1).collect()

@@ -7,7 +7,7 @@ use bk_schema::record::{BackupType, Status};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::store::{DISK, Stored, judge, policy, stored};
+use super::store::{DISK, Stored, decide_on, policy, stored};
 use crate::caps::FreeBytes;
 use crate::group;
 use crate::policy::Policy;
@@ -151,7 +151,7 @@ fn any_policy() -> impl Strategy<Value = (Policy, FreeBytes)> {
 }
 
 fn removed(all: &[Stored], policy: &Policy, free: &FreeBytes) -> BTreeSet<i64> {
-    let decisions = judge(all, policy, free, now()).decisions;
+    let decisions = decide_on(all, policy, free, now()).decisions;
     let removed = all
         .iter()
         .zip(decisions)
@@ -189,7 +189,7 @@ proptest! {
         (policy, free) in any_policy(),
     ) {
         let by_id = |some: &[Stored]| -> BTreeMap<i64, _> {
-            let decisions = judge(some, &policy, &free, now()).decisions;
+            let decisions = decide_on(some, &policy, &free, now()).decisions;
             some.iter().map(|it| it.backup.id).zip(decisions).collect()
         };
         prop_assert_eq!(by_id(&all), by_id(&mixed));
@@ -268,7 +268,7 @@ proptest! {
             it.archive.is_some() && !clock::is_in_future(it.backup.created_at, now())
         };
         let all: Vec<_> = all.into_iter().filter(weighs).collect();
-        let verdict = judge(&all, &policy, &free, now());
+        let verdict = decide_on(&all, &policy, &free, now());
         let kept = |actions: &[Action]| -> Vec<_> {
             let kept = all.iter().zip(actions).filter(|(_, it)| **it == Action::Keep);
             kept.map(|(it, _)| it.clone()).collect()
@@ -309,7 +309,7 @@ proptest! {
 
     #[test]
     fn every_decision_has_a_reason(all in any_store(), (policy, free) in any_policy()) {
-        let decisions = judge(&all, &policy, &free, now()).decisions;
+        let decisions = decide_on(&all, &policy, &free, now()).decisions;
         prop_assert_eq!(decisions.len(), all.len());
         prop_assert!(decisions.iter().all(|it| !it.reasons.is_empty()));
     }

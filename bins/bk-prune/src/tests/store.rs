@@ -62,7 +62,12 @@ pub(super) fn policy(flags: &str) -> Policy {
     policy
 }
 
-pub(super) fn judge(all: &[Stored], policy: &Policy, free: &FreeBytes, now: Timestamp) -> Verdict {
+pub(super) fn decide_on(
+    all: &[Stored],
+    policy: &Policy,
+    free: &FreeBytes,
+    now: Timestamp,
+) -> Verdict {
     let candidate = |it: &'_ Stored| it.archive;
     let all: Vec<_> = all
         .iter()
@@ -76,7 +81,7 @@ pub(super) fn judge(all: &[Stored], policy: &Policy, free: &FreeBytes, now: Time
 
 /// `ID keep|remove REASONS` for each.
 pub(super) fn told(all: &[Stored], flags: &str, now: &str) -> Vec<String> {
-    let verdict = judge(all, &policy(flags), &FreeBytes::new(), now.parse().unwrap());
+    let verdict = decide_on(all, &policy(flags), &FreeBytes::new(), now.parse().unwrap());
     let told = all.iter().zip(verdict.decisions).map(|(it, decision)| {
         let word = if decision.action == Action::Keep {
             "keep"

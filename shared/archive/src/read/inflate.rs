@@ -9,9 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 
 use anyhow::{Result, ensure};
@@ -21,7 +20,8 @@ use crate::format::member::{
     HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, stated_length,
 };
 use crate::hashed::{self, Hashed, Whole};
-use crate::read::streamed::{Awaited, Piece, Streamed, stream};
+use crate::pool::{Jobs, Results, pool};
+use crate::read::streamed::{Piece, Streamed, stream};
 use crate::threads::{begin_some, needed};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
@@ -32,20 +32,17 @@ const JOBS_MAX: usize = 6;
 
 /// Reads the content of an archive.
 pub struct Inflate {
-    order: Receiver<Awaited>,
-    /// The stream piece by piece, as its chunks come.
-    current: Option<Awaited>,
+    pieces: Results<Result<Piece, Damage>>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
     pub(crate) piece: Vec<u8>,
     pub(crate) at: usize,
 }
 
-/// A member, and where its content is awaited.
-struct Job {
+/// A member that is to be inflated, and where it is in the file.
+struct Member {
     offset: u64,
-    member: Vec<u8>,
-    result: SyncSender<Result<Piece, Damage>>,
+    bytes: Vec<u8>,
 }
 
 impl Inflate {
@@ -89,14 +86,11 @@ impl Inflate {
         is_strict: bool,
     ) -> io::Result<Self> {
         let jobs = jobs.clamp(1, JOBS_MAX);
-        let (job_in, job_out) = sync_channel::<Job>(1);
-        let (order_in, order) = sync_channel(jobs + 2);
-        let job_out = Arc::new(Mutex::new(job_out));
+        let (members, worker, pieces) = pool(jobs + 2);
         let read_bytes = Arc::<AtomicU64>::default();
         let reading = Reading {
             input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
-            jobs: job_in,
-            order: order_in,
+            members,
             offset: 0,
             parts: parts.map(Vec::into_iter),
             part_end: 0,
@@ -107,12 +101,12 @@ impl Inflate {
         // The one that cannot be done without comes first.
         let reading = needed(Builder::new().spawn(move || reading.run()))?;
         begin_some(jobs, || {
-            let job_out = job_out.clone();
-            Builder::new().spawn(move || inflate(&job_out, is_strict))
+            let (worker, mut inflater) = (worker.clone(), Inflater::new(is_strict));
+            let inflate = move |member| inflate(&mut inflater, &member);
+            Builder::new().spawn(move || worker.run(inflate))
         })?;
         Ok(Self {
-            order,
-            current: None,
+            pieces,
             reading: Some(reading),
             read_bytes,
             piece: Vec::new(),
@@ -126,15 +120,7 @@ impl Inflate {
     /// Damage. What comes after a corrupt member follows all the same, where the members tell
     /// their length.
     pub fn next_piece(&mut self) -> Option<Result<Piece, Damage>> {
-        loop {
-            if let Some(awaited) = &self.current {
-                if let Ok(piece) = awaited.recv() {
-                    return Some(piece);
-                }
-                self.current = None;
-            }
-            self.current = Some(self.order.recv().ok()?);
-        }
+        self.pieces.next()
     }
 
     /// How much of the file was read so far.
@@ -168,31 +154,21 @@ impl Read for Inflate {
     }
 }
 
-fn inflate(jobs: &Mutex<Receiver<Job>>, is_strict: bool) {
-    let mut inflater = Inflater::new(is_strict);
-    loop {
-        let job = jobs.lock().map(|jobs| jobs.recv());
-        let Ok(Ok(job)) = job else {
-            return;
-        };
-        let offset = job.offset;
-        let piece = match inflater.member(&job.member) {
-            Ok(content) => Ok(Piece { offset, content }),
-            Err(reason) => Err(Damage {
-                salvage: Some(salvage(&job.member, MEMBER_MAX_BYTES)),
-                ..Damage::new(DamageKind::Corrupt, offset, reason)
-            }),
-        };
-        // Nobody waits for it once the reader was dropped.
-        let _ = job.result.send(piece);
+fn inflate(inflater: &mut Inflater, member: &Member) -> Result<Piece, Damage> {
+    let offset = member.offset;
+    match inflater.member(&member.bytes) {
+        Ok(content) => Ok(Piece { offset, content }),
+        Err(reason) => Err(Damage {
+            salvage: Some(salvage(&member.bytes, MEMBER_MAX_BYTES)),
+            ..Damage::new(DamageKind::Corrupt, offset, reason)
+        }),
     }
 }
 
 /// Cuts the file into members and hands them on.
 struct Reading {
     input: BufReader<Hashed>,
-    jobs: SyncSender<Job>,
-    order: SyncSender<Awaited>,
+    members: Jobs<Member, Result<Piece, Damage>>,
     offset: u64,
     /// What is still to be read, where that is not all.
     parts: Option<std::vec::IntoIter<Range<u64>>>,
@@ -251,8 +227,7 @@ impl Reading {
 
     /// Whether anybody listens.
     fn tell(&self, damage: Damage) -> bool {
-        let (result, awaited) = sync_channel(1);
-        result.send(Err(damage)).is_ok() && self.order.send(awaited).is_ok()
+        self.members.result(Err(damage))
     }
 
     /// Whether another may follow.
@@ -286,7 +261,7 @@ impl Reading {
             Some(length) => self.stream_own(length, member),
             None => {
                 let input = io::Cursor::new(member).chain(&mut self.input);
-                match stream(&self.order, self.offset, input) {
+                match stream(self.members.place(), self.offset, input) {
                     Streamed::Whole(bytes) => self.offset += bytes,
                     Streamed::Damaged(damage) => return Err(damage),
                     Streamed::Gone => return Ok(false),
@@ -325,7 +300,7 @@ impl Reading {
         self.offset += length as u64;
         if content_bytes(&member) > MEMBER_MAX_BYTES {
             // A file of a great many holes has such a map; or the length is damaged.
-            return Ok(match stream(&self.order, offset, &member[..]) {
+            return Ok(match stream(self.members.place(), offset, &member[..]) {
                 Streamed::Whole(bytes) if bytes == length as u64 => true,
                 Streamed::Whole(_) => self.tell(Damage::new(
                     DamageKind::Corrupt,
@@ -339,20 +314,15 @@ impl Reading {
                 Streamed::Gone => false,
             });
         }
-        let (result, awaited) = sync_channel(1);
-        let job = Job {
-            offset,
-            member,
-            result,
-        };
-        Ok(self.order.send(awaited).is_ok() && self.jobs.send(job).is_ok())
+        let bytes = member;
+        Ok(self.members.job(Member { offset, bytes }))
     }
 
     /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.
     fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
         let offset = self.offset;
         let input = io::Cursor::new(begin).chain(&mut self.input);
-        match stream(&self.order, offset, input) {
+        match stream(self.members.place(), offset, input) {
             Streamed::Whole(bytes) => {
                 self.offset += bytes;
                 let is_wrong = self.is_strict && bytes != told as u64;

@@ -3,7 +3,7 @@
 //! Knows nothing about the content.
 
 use std::io::{BufRead, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 
 use crate::format::damage::Damage;
 use crate::format::gunzip::Gunzip;
@@ -20,9 +20,7 @@ pub struct Piece {
     pub content: Vec<u8>,
 }
 
-pub(crate) type Awaited = Receiver<Result<Piece, Damage>>;
-
-/// The result of inflating a member as a stream.
+/// How the inflating of a member as a stream ended.
 pub(crate) enum Streamed {
     /// The length of the member.
     Whole(u64),
@@ -31,19 +29,22 @@ pub(crate) enum Streamed {
     Gone,
 }
 
-/// Sends the content of the member at the start of `input`.
-pub(crate) fn stream(order: &SyncSender<Awaited>, offset: u64, input: impl BufRead) -> Streamed {
-    let (result, awaited) = sync_channel(1);
-    if order.send(awaited).is_err() {
+/// Hands on what the member at the start of `input` holds, in chunks.
+pub(crate) fn stream(
+    place: Option<SyncSender<Result<Piece, Damage>>>,
+    offset: u64,
+    input: impl BufRead,
+) -> Streamed {
+    let Some(place) = place else {
         return Streamed::Gone;
-    }
+    };
     let mut gunzip = Gunzip::new(input);
     loop {
         let mut content = Vec::new();
         let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
         let read = chunk.read_to_end(&mut content);
         let is_over = content.is_empty();
-        if !is_over && result.send(Ok(Piece { offset, content })).is_err() {
+        if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
             return Streamed::Gone;
         }
         if let Err(error) = read {

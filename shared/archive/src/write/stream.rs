@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
@@ -72,11 +72,9 @@ pub fn write(
     let header = header(&entry)?;
     ensure!(header.len() == length, "the header does not fit its place");
     archive.write_all_at(&header, place)?;
-    // The archive is hashed at the end, as its beginning is rewritten. Most of it is still in the
-    // page cache.
-    let mut again = archive.try_clone()?;
-    again.rewind()?;
-    let hashed = whole(again, &mut |_| !observer.is_stopped())?;
+    // The hash is that of the file in its order, which begins with what was written last. Just
+    // written, it is read from memory as far as that goes.
+    let hashed = whole(archive, &mut |_| !observer.is_stopped())?;
     let hashed = hashed.context("interrupted")?;
     ensure!(
         hashed.bytes == archive_bytes,

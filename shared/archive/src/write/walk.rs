@@ -387,7 +387,7 @@ mod tests {
     fn a_source_within_another_is_walked_by_itself() {
         let dir = tree(&["in/x", "y"]);
         let filter = Filter {
-            apart: ["s".into(), "s/in".into()].into(),
+            other_sources: ["s".into(), "s/in".into()].into(),
             ..Filter::default()
         };
         assert_eq!(names(dir.path(), &filter), ["s", "s/y"]);

@@ -4,18 +4,17 @@
 //! Bounded queues between them bound the memory, however large the source. Knows no catalog,
 //! and of the disk only what it is given to write to.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::Kind;
 use crate::format::member::Deflater;
 use crate::hashed::hex;
+use crate::pool::{Jobs, pool};
 use crate::threads::{begin_some, needed};
 use crate::write::content::Content;
 use crate::write::members::{Members, Read};
@@ -64,32 +63,20 @@ pub trait Observer: Sync {
     fn is_stopped(&self) -> bool;
 }
 
-/// The content of one member, and where its compressed form is awaited.
-struct Job {
-    content: Vec<u8>,
-    result: SyncSender<Result<Vec<u8>>>,
-}
-
 /// Takes members in the order of the archive.
-pub(crate) struct Out {
-    jobs: SyncSender<Job>,
-    order: SyncSender<Receiver<Result<Vec<u8>>>>,
-}
+pub(crate) struct Out(Jobs<Vec<u8>, Result<Vec<u8>>>);
 
 impl Out {
     /// One that is to be compressed.
     pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
-        let (result, awaited) = sync_channel(1);
-        self.order.send(awaited).ok().context(STOPPED)?;
-        let job = Job { content, result };
-        self.jobs.send(job).ok().context(STOPPED)
+        ensure!(self.0.job(content), STOPPED);
+        Ok(())
     }
 
     /// One as it is to be written.
     pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
-        let (result, awaited) = sync_channel(1);
-        result.send(Ok(member)).ok().context(STOPPED)?;
-        self.order.send(awaited).ok().context(STOPPED)
+        ensure!(self.0.result(Ok(member)), STOPPED);
+        Ok(())
     }
 }
 
@@ -121,27 +108,25 @@ pub(crate) fn run<T: Send>(
     level: i32,
     jobs: usize,
     read: impl FnOnce(Out) -> Result<T> + Send,
-    sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(T, u64)> {
     Deflater::new(level)?;
     std::thread::scope(|scope| {
         let jobs = jobs.max(1);
-        let (job_in, job_out) = sync_channel::<Job>(1);
-        let (order_in, order_out) = sync_channel(jobs * 2);
-        let job_out = std::sync::Arc::new(Mutex::new(job_out));
-        let out = Out {
-            jobs: job_in,
-            order: order_in,
-        };
+        let (members, worker, results) = pool(jobs * 2);
         // The one that cannot be done without comes first.
-        let reader = needed(Builder::new().spawn_scoped(scope, move || read(out)))?;
+        let reader = needed(Builder::new().spawn_scoped(scope, move || read(Out(members))))?;
         begin_some(jobs, || {
-            let job_out = job_out.clone();
-            Builder::new().spawn_scoped(scope, move || compress(&job_out, level))
+            let (worker, mut deflater) = (
+                worker.clone(),
+                Deflater::new(level).map_err(io::Error::other)?,
+            );
+            let compress = move |content: Vec<u8>| deflater.member(&content);
+            Builder::new().spawn_scoped(scope, move || worker.run(compress))
         })?;
-        // The compressors hold the only receivers, so that a reader never waits for the dead.
-        drop(job_out);
-        let written = write_in_order(order_out, sink);
+        // Those in the threads are the only ones, so that a reader never waits for the dead.
+        drop(worker);
+        let written = write_in_order(results, sink);
         let read = reader.join();
         // A sink that fails ends the reading, so its error is the one to tell.
         let archive_bytes = written?;
@@ -152,27 +137,13 @@ pub(crate) fn run<T: Send>(
     })
 }
 
-fn compress(jobs: &Mutex<Receiver<Job>>, level: i32) {
-    let Ok(mut deflater) = Deflater::new(level) else {
-        return;
-    };
-    loop {
-        let job = jobs.lock().map(|jobs| jobs.recv());
-        let Ok(Ok(job)) = job else {
-            return;
-        };
-        // Nobody waits for it once the sink has failed.
-        let _ = job.result.send(deflater.member(&job.content));
-    }
-}
-
 fn write_in_order(
-    order: Receiver<Receiver<Result<Vec<u8>>>>,
-    sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    members: impl Iterator<Item = Result<Vec<u8>>>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<u64> {
     let mut archive_bytes = 0;
-    for awaited in order {
-        let member = awaited.recv().context("a compressing thread died")??;
+    for member in members {
+        let member = member?;
         sink(&member)?;
         archive_bytes += member.len() as u64;
     }

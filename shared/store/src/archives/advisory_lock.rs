@@ -1,5 +1,4 @@
-//! Who is at work on an archive: whoever holds a flock on the file, for as long as the work
-//! lasts. So that recovery tells what a living process does from what a dead one left.
+//! Advisory lock on an archive file; tells work in progress from abandoned work.
 //!
 //! Knows no record and no catalog.
 
@@ -8,27 +7,29 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::OFlags;
 
 use crate::archives::durable::rename_new;
+use crate::archives::open::is_absent;
+use crate::flock;
 
-/// A file that is replaced so often while it is to be locked is left to the others.
+/// A file that is replaced so often while it is being locked is left to the others.
 const TRIES: u32 = 10;
 
-/// A file that this process is at work on, until this is dropped.
+/// A file that this process has locked, until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct Locked {
     file: File,
     path: PathBuf,
     size_bytes: u64,
 }
 
-/// Takes a file to work on it; `None` where there is none.
+/// Locks a file to work on it; `None` where there is none.
 ///
 /// # Errors
 /// [`ErrorKind::WouldBlock`] where another process is at work on it,
 /// [`ErrorKind::InvalidInput`] for what is no regular file, and those of the file system.
-pub fn hold(path: &Path) -> io::Result<Option<Held>> {
+pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
     for _ in 0..TRIES {
         let file = match open(path) {
             Ok(file) => file,
@@ -42,16 +43,13 @@ pub fn hold(path: &Path) -> io::Result<Option<Held>> {
         if !metadata.is_file() {
             return Err(no_regular_file(false));
         }
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = "another program is at work on it";
-                return Err(io::Error::new(ErrorKind::WouldBlock, text));
-            }
-            locked => locked?,
+        if !flock::exclusive(&file)? {
+            let text = "another program is at work on it";
+            return Err(io::Error::new(ErrorKind::WouldBlock, text));
         }
         // It may have been renamed or removed before it was locked.
         if is_at(path, &metadata)? {
-            return Ok(Some(Held {
+            return Ok(Some(Locked {
                 file,
                 path: path.to_owned(),
                 size_bytes: metadata.len(),
@@ -61,11 +59,11 @@ pub fn hold(path: &Path) -> io::Result<Option<Held>> {
     Err(io::Error::other("it is replaced again and again"))
 }
 
-/// The bytes of a file that [`hold`] would take; `None` where there is none.
+/// The size of a file that [`lock`] would lock; `None` where there is none.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for what is no regular file, and those of the file system.
-pub fn look(path: &Path) -> io::Result<Option<u64>> {
+pub fn size_bytes(path: &Path) -> io::Result<Option<u64>> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
         Ok(metadata) => Err(no_regular_file(metadata.is_symlink())),
@@ -94,12 +92,6 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether an error says that nothing is at a place.
-#[must_use]
-pub fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
 /// Whether a file that is open is at a place, by its metadata.
 pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
     match path.symlink_metadata() {
@@ -122,20 +114,20 @@ pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(one.file_name() == other.file_name() && dir(one)? == dir(other)?)
 }
 
-impl Held {
+impl Locked {
     /// The file itself, to be read.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Where it was when it was taken, or where it was renamed to.
+    /// Where it was when it was locked, or where it was renamed to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its size when it was taken.
+    /// Its size when it was locked.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes

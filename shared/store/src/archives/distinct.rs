@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
-use crate::archives::advisory_lock::is_absent;
+use crate::archives::open::is_absent;
 
 /// What a probe adds to the name of the file. Two, as a negative answer for the one may be cached
 /// where the other is looked for.

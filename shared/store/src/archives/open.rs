@@ -1,14 +1,13 @@
-//! The archive of a record, wherever a move has brought it.
+//! The archive of a record, at either end of a move, and whether an error says that nothing is
+//! there.
 //!
 //! Opens nothing itself: who asks says how.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bk_schema::moving::Move;
 use bk_schema::record::Backup;
-
-use super::advisory_lock::is_absent;
 
 /// Opens the archive of a record: where it is on a move, at either end of that.
 ///
@@ -21,4 +20,10 @@ pub fn open<T>(backup: &Backup, open: impl Fn(&Path) -> io::Result<T>) -> io::Re
         }
         (opened, _) => opened,
     }
+}
+
+/// Whether an error says that nothing is at a place: neither the file nor, perhaps, its directory.
+#[must_use]
+pub fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

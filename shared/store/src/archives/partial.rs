@@ -1,18 +1,19 @@
 //! An archive that is being written: partial, synced, renamed, its directory synced. Order of
 //! writes as the design's section 8 has it.
 //!
-//! Knows no catalog and no format. A partial that is dropped before it is kept is removed.
+//! Knows no catalog and no format. A partial that is dropped before it is committed is removed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{privately, rename_new, sync_dir};
+use crate::flock;
 
 /// Where an archive is while it is written.
 #[must_use]
@@ -30,7 +31,7 @@ pub struct Partial {
     /// Where it is now: the partial, then the archive.
     place: PathBuf,
     archive: PathBuf,
-    is_kept: bool,
+    is_committed: bool,
 }
 
 impl Partial {
@@ -53,11 +54,10 @@ impl Partial {
             file,
             place: partial.clone(),
             archive: archive.to_owned(),
-            is_kept: false,
+            is_committed: false,
         };
-        flock(&made.file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(io::Error::from)
-            .with_context(cannot)?;
+        let is_locked = flock::exclusive(&made.file).with_context(cannot)?;
+        ensure!(is_locked, "{}: another program has locked it", cannot());
         Ok(made)
     }
 
@@ -65,14 +65,14 @@ impl Partial {
     ///
     /// # Errors
     /// A file that has the name already, and those of the file system.
-    pub fn keep(&mut self) -> Result<()> {
+    pub fn commit(&mut self) -> Result<()> {
         let (partial, archive) = (&self.place, &self.archive);
         let cannot = || format!("cannot finish '{}'", archive.display());
         self.file.sync_all().with_context(cannot)?;
         rename_new(partial, archive).with_context(cannot)?;
         self.place.clone_from(archive);
         sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
-        self.is_kept = true;
+        self.is_committed = true;
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if !self.is_committed {
             // Locked by us and to nobody's use; what stays, recovery removes.
             self.remove();
         }

@@ -1,9 +1,9 @@
-//! The spare: a file in the home that keeps space and an inode back, given up for a removal, so
-//! that what is to make space can be recorded before it does.
+//! The spare: a file in the home that keeps space and an inode back. A removal releases it, so
+//! that it can be recorded on a full disk before it makes space there.
 //!
-//! It is given up whatever the figures tell: they know nothing of quotas. Best effort
+//! It is released whatever the figures tell: they know nothing of quotas. Best effort
 //! throughout: a home without it works as long as there is space. Called with the catalog
-//! locked, but for [`put_back`]. Knows no catalog.
+//! locked, but for [`allocate`]. Knows no catalog.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -25,28 +25,23 @@ const PART_OF_DISK: u64 = 16;
 /// When it closes, DuckDB takes what else is free, up to 1.3 MB; what it cannot write stays in
 /// the log.
 const LEAST_BYTES: u64 = 16 << 10;
-/// The spare is laid by where so many times that is free.
+/// The spare is allocated where so many times its size is free.
 const PLENTY: u64 = 4;
 /// What the removal of a record takes of the log: 140 bytes and its path, twice.
 const ROW_BYTES: u64 = 2 << 10;
 /// What a replaced row may take until it is committed.
 const ROOM_BYTES: u64 = 64 << 10;
 
-/// Lays the spare by where there is plenty of space and none yet.
-pub(crate) fn lay_by(home: &Home) {
+/// Allocates the spare where there is plenty of space.
+pub(crate) fn allocate_of_plenty(home: &Home) {
     let space = space(home);
     if space.is_none_or(|it| it.available_bytes >= PLENTY * wanted_bytes(it)) {
-        lay(home, space);
+        allocate(home);
     }
 }
 
-/// Lays it by again as soon as a removal has made space, before others fill that too.
-pub(crate) fn put_back(home: &Home) {
-    lay(home, space(home));
-}
-
-/// Gives the spare up.
-pub(crate) fn give_up(home: &Home) {
+/// Removes the spare.
+pub(crate) fn release(home: &Home) {
     // What cannot be removed helps nobody; the session tells what is wrong.
     let _ = std::fs::remove_file(home.spare());
 }
@@ -66,7 +61,7 @@ pub(crate) fn check_room(home: &Home) -> io::Result<()> {
     let probe = home.dir.join("catalog.probe");
     // Left by a process that was killed.
     let _ = std::fs::remove_file(&probe);
-    let tried = make(&probe).and_then(|file| allocate(&file, ROOM_BYTES));
+    let tried = make(&probe).and_then(|file| fill(&file, ROOM_BYTES));
     let _ = std::fs::remove_file(&probe);
     tried
 }
@@ -79,15 +74,16 @@ fn wanted_bytes(space: Space) -> u64 {
     (space.total_bytes / PART_OF_DISK).clamp(LEAST_BYTES, SPARE_BYTES)
 }
 
-/// Never more than half of what is free.
-fn lay(home: &Home, space: Option<Space>) {
-    let bytes = space.map_or(LEAST_BYTES, |it| {
+/// Allocates the spare where there is none, with at most half of what is free: as soon as a
+/// removal has made space, before others fill that too.
+pub(crate) fn allocate(home: &Home) {
+    let bytes = space(home).map_or(LEAST_BYTES, |it| {
         wanted_bytes(it).min(it.available_bytes / 2)
     });
     if bytes < LEAST_BYTES || home.spare().symlink_metadata().is_ok() {
         return;
     }
-    let made = make(&home.spare()).and_then(|file| allocate(&file, bytes));
+    let made = make(&home.spare()).and_then(|file| fill(&file, bytes));
     if made.is_err() {
         // What has no space is of no use; its inode may be.
         let _ = OpenOptions::new()
@@ -107,7 +103,7 @@ fn make(path: &Path) -> io::Result<File> {
 }
 
 /// Where the file system cannot promise space, a little is written.
-fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
+fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
             file.write_all(&[0; LEAST_BYTES as usize])?;

@@ -17,11 +17,11 @@ pub(crate) struct Allowed {
     pub(crate) offline: bool,
 }
 
-/// Why it may not go, if it may not.
+/// Whether its record and the line that named it allow the removal.
 ///
 /// # Errors
 /// That reason, to stand after the name.
-pub(crate) fn judge(
+pub(crate) fn check_allowed(
     home: &Home,
     backup: &Backup,
     line: &Map<String, Value>,
@@ -30,11 +30,11 @@ pub(crate) fn judge(
     if is_kept(line) {
         bail!("its line says that it is to be kept");
     }
-    let is_given_up =
+    let is_released =
         || allowed.offline && home.storages.check(backup.backup_path.as_ref()).is_err();
     let is_free = match backup.status {
         // Nobody works on a storage that is not there, and no recovery will settle the row.
-        Status::Creating | Status::Moving => is_given_up(),
+        Status::Creating | Status::Moving => is_released(),
         Status::Deleting => !removal::is_under_way(home, backup),
         Status::Completed | Status::Failed => true,
     };

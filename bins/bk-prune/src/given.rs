@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::retention::{Archive, Candidate};
 
-/// A candidate, and the line that it came by.
-pub(crate) struct Item {
+/// A candidate as it was given, or found.
+pub(crate) struct Given {
     pub(crate) backup: Backup,
     pub(crate) line: Map<String, Value>,
     pub(crate) archive: Option<Archive>,
@@ -17,7 +17,7 @@ pub(crate) struct Item {
     pub(crate) unreachable: Option<Unreachable>,
 }
 
-impl Item {
+impl Given {
     pub(crate) fn candidate(&self) -> Candidate<'_> {
         Candidate {
             backup: &self.backup,

@@ -9,7 +9,7 @@ use crate::way::Way;
 
 /// One backup that is to move.
 #[derive(Debug)]
-pub(crate) struct Item {
+pub(crate) struct Transfer {
     /// As it was when its archive was looked at; once it has moved, as it is now.
     pub(crate) backup: Backup,
     /// The line that it came by.
