@@ -239,7 +239,7 @@ fn an_entry_that_cannot_be_keeps_no_other_from_being_restored() {
         ),
         ("its name is empty", new().file("", "x")),
         (
-            "holds a NUL",
+            "contains a NUL",
             new().pax(&[("path", b"a\0b")]).file("x", "x"),
         ),
         ("its link target is empty", new().symlink("s", "")),
