@@ -134,7 +134,7 @@ fn what_is_marked_is_written_with_the_keys_of_its_line() {
     tmux.press(&["End", "Space", "Up", "Up", "Space"]);
     tmux.wait("2 marked | Enter: choose 2");
     tmux.type_text("plain");
-    tmux.wait("2 marked (1 not shown)");
+    tmux.wait("2 marked (1 hidden)");
     tmux.press(&["Enter"]);
     tmux.wait("ended 0");
     assert_eq!(chosen(&sandbox), ["nightly", "plain"]);

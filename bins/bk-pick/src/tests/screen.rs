@@ -86,7 +86,7 @@ fn the_typed_text_and_what_it_hides_are_told() {
     assert!(lines[2].starts_with("> 2026-11-22"), "{lines:?}");
     assert_eq!(lines[3], "");
     assert!(
-        lines[23].starts_with("1 of 3, 1 marked (1 not shown) | Enter: choose 1"),
+        lines[23].starts_with("1 of 3, 1 marked (1 hidden) | Enter: choose 1"),
         "{lines:?}"
     );
 }
@@ -133,7 +133,7 @@ fn what_is_inside_is_scrolled_both_ways() {
             "-",
             "-",
             "-",
-            "9 so far ... | Left, Right: more of a line, Tab: back"
+            "9 so far ... | Left, Right: scroll sideways, Tab: back"
         ]
     );
 }
