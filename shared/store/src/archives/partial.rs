@@ -1,5 +1,5 @@
-//! An archive that is being written: partial, synced, renamed, its directory synced. Order of
-//! writes as the design's section 8 has it.
+//! An archive that is being written: partial, synced, renamed, its directory synced, in the order of
+//! writes of the design.
 //!
 //! Knows no catalog and no format. A partial that is dropped before it is committed is removed.
 
