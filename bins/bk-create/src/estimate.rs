@@ -1,201 +1,67 @@
-//! What a backup would take, before it is made.
+//! The estimate of a backup: a view of its plan, for `--estimate` and for the check of the space.
 //!
-//! Counts the sources by a walk of their own; the archive's size comes from what an earlier
-//! backup of the same sources came to, else from compressing a sample of the data.
+//! Computes nothing.
 
-use std::collections::HashSet;
-use std::os::unix::fs::FileExt;
-
-use anyhow::Result;
-use bk_archive::format::member::Deflater;
-use bk_archive::write::place::Place;
-use bk_archive::write::walk::{Filter, Source, walk};
-use bk_schema::record::{Backup, Status};
-use rustix::fs::FileType;
+use anyhow::{Result, ensure};
+use bk_cli::units::human_size;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// How much of a file one probe compresses.
-const PROBE_BYTES: u64 = 64 << 10;
-/// More probes are thinned out to half of them, so that they stay evenly spread.
-const PROBES_MAX: usize = 128;
-/// What the headers of an entry come to when compressed.
-const ENTRY_BYTES: u64 = 110;
-
 /// What a backup would take.
 #[derive(Debug, Serialize)]
-pub(crate) struct Estimate {
-    pub(crate) sources: Value,
-    /// Entries that are no directories.
+pub(crate) struct Estimate<'a> {
+    pub(crate) sources: &'a Value,
+    /// Entries that are not directories.
     pub(crate) file_count: u64,
     pub(crate) content_bytes: u64,
     /// Of the archive, in bytes.
     pub(crate) estimated_size: u64,
     pub(crate) estimated_from: &'static str,
-    pub(crate) storage: String,
-    /// `None` where the file system does not tell.
+    pub(crate) storage: &'a str,
+    /// `None` where the file system reports no figures.
     pub(crate) available_bytes: Option<u64>,
     pub(crate) reserve_bytes: u64,
     pub(crate) fits: bool,
-    /// Keys of the request that are no request's.
+    /// Keys of the request that bk-create does not know.
     #[serde(flatten)]
-    pub(crate) passed: Map<String, Value>,
+    pub(crate) passed: &'a Map<String, Value>,
 }
 
-/// What there is to back up.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) file_count: u64,
-    pub(crate) content_bytes: u64,
-    entry_count: u64,
-    sample: Option<Sample>,
-}
-
-/// How an earlier backup of the same sources came out, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Earlier {
-    content_bytes: u64,
-    archive_bytes: u64,
-}
-
-impl Earlier {
-    /// The newest completed backup of these sources.
-    pub(crate) fn among(backups: &[Backup], sources: &Value) -> Option<Self> {
-        let same = backups.iter().rev().filter(|backup| {
-            backup.status == Status::Completed
-                && backup.backup_metadata.get("sources") == Some(sources)
-        });
-        same.into_iter().find_map(|backup| {
-            let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
-            let archive_bytes = backup.backup_size?;
-            (content_bytes > 0).then_some(Self {
-                content_bytes,
-                archive_bytes,
-            })
-        })
-    }
-}
-
-impl Totals {
-    /// Walks the sources. Places that cannot be read are told when the backup is made.
-    ///
+impl Estimate<'_> {
     /// # Errors
-    /// A level out of range.
-    pub(crate) fn count(
-        sources: &[Source],
-        filter: &Filter,
-        sample_level: Option<i32>,
-    ) -> Result<Self> {
-        let mut totals = Self {
-            sample: sample_level.map(Sample::new).transpose()?,
-            ..Self::default()
-        };
-        let mut links = HashSet::new();
-        for source in sources {
-            for found in walk(source, filter).flatten() {
-                let status = &found.status;
-                // No archive can hold it, which is told when the backup is made.
-                if status.kind() == FileType::Socket {
-                    continue;
-                }
-                totals.entry_count += 1;
-                totals.file_count += u64::from(!status.is_dir());
-                let is_first = !status.has_more_names() || links.insert(status.id());
-                if status.is_file() && is_first {
-                    let bytes = found.data_bytes();
-                    if let Some(sample) = &mut totals.sample {
-                        sample.pass(&found.place, totals.content_bytes, bytes);
-                    }
-                    totals.content_bytes += bytes;
-                }
-            }
-        }
-        Ok(totals)
+    /// An archive that does not fit, with both figures.
+    pub(crate) fn check_fits(&self) -> Result<()> {
+        ensure!(
+            self.fits,
+            "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
+            human_size(self.estimated_size),
+            human_size(self.reserve_bytes),
+            self.storage,
+            self.available()
+        );
+        Ok(())
     }
 
-    /// Bytes of the archive.
-    pub(crate) fn archive_bytes(&self, earlier: Option<Earlier>) -> u64 {
-        let ratio = match (earlier, &self.sample) {
-            (Some(earlier), _) => {
-                return scale(
-                    self.content_bytes,
-                    earlier.archive_bytes,
-                    earlier.content_bytes,
-                )
-                .max(self.entry_count * ENTRY_BYTES / 4);
-            }
-            (None, Some(sample)) => sample.ratio(),
-            (None, None) => (1, 1),
-        };
-        scale(self.content_bytes, ratio.0, ratio.1) + self.entry_count * ENTRY_BYTES
-    }
-}
-
-fn scale(bytes: u64, by: u64, of: u64) -> u64 {
-    let scaled = u128::from(bytes) * u128::from(by) / u128::from(of.max(1));
-    u64::try_from(scaled).unwrap_or(u64::MAX)
-}
-
-/// Probes evenly spread over the bytes of all files.
-struct Sample {
-    deflater: Deflater,
-    /// Raw and compressed bytes of each probe.
-    probes: Vec<(u64, u64)>,
-    /// From one probe to the next.
-    stride_bytes: u64,
-    /// Where the next probe is due.
-    next_at: u64,
-}
-
-impl std::fmt::Debug for Sample {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sample({} probes)", self.probes.len())
-    }
-}
-
-impl Sample {
-    fn new(level: i32) -> Result<Self> {
-        Ok(Self {
-            deflater: Deflater::new(level)?,
-            probes: Vec::new(),
-            stride_bytes: PROBE_BYTES,
-            next_at: 0,
-        })
+    /// As the table shows it.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
+            self.file_count,
+            human_size(self.content_bytes),
+            human_size(self.estimated_size),
+            match self.estimated_from {
+                "sample" => "a sample of the data",
+                _ => "an earlier backup",
+            },
+            self.storage,
+            self.available(),
+            human_size(self.reserve_bytes),
+            if self.fits { "yes" } else { "no" },
+        )
     }
 
-    /// The walk passes a file that begins at `begin` of all bytes: probes it where one is due.
-    fn pass(&mut self, place: &Place, begin: u64, bytes: u64) {
-        while self.next_at < begin + bytes {
-            let offset = self.next_at.saturating_sub(begin);
-            if let Some(probe) = self.probe(place, offset) {
-                self.probes.push(probe);
-            }
-            self.next_at += self.stride_bytes;
-            if self.probes.len() > PROBES_MAX {
-                let mut index = 0;
-                self.probes.retain(|_| {
-                    index += 1;
-                    index % 2 == 1
-                });
-                self.stride_bytes *= 2;
-            }
-        }
-    }
-
-    fn probe(&mut self, place: &Place, offset: u64) -> Option<(u64, u64)> {
-        let file = place.open().ok()?;
-        let mut content = vec![0; PROBE_BYTES as usize];
-        let read = file.read_at(&mut content, offset).ok()?;
-        let member = self.deflater.member(&content[..read]).ok()?;
-        (read > 0).then_some((read as u64, member.len() as u64))
-    }
-
-    /// Compressed bytes, and the raw ones that they were.
-    fn ratio(&self) -> (u64, u64) {
-        let sum = |of: fn(&(u64, u64)) -> u64| self.probes.iter().map(of).sum::<u64>();
-        match (sum(|probe| probe.1), sum(|probe| probe.0)) {
-            (_, 0) => (1, 1),
-            ratio => ratio,
-        }
+    fn available(&self) -> String {
+        let size = self.available_bytes.map(human_size);
+        size.unwrap_or_else(|| "an unknown size".to_owned())
     }
 }

@@ -1,0 +1,141 @@
+//! The plan of one backup: its sources, what is left out of them, where the archive goes, and
+//! how much space it may take. Made once, before a byte is written.
+//!
+//! Changes nothing on disk, and knows no record but those of earlier backups.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bk_archive::write::walk::Filter;
+use bk_store::archives::space::Space;
+use bk_store::home::Home;
+
+use crate::estimate::Estimate;
+use crate::flags::Settings;
+use crate::records::{Records, inode};
+use crate::request::Request;
+use crate::sources::Sources;
+use crate::totals::{EarlierSize, Totals};
+use crate::unseen;
+
+/// How one backup is to be made.
+pub(crate) struct Plan<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) settings: &'a Settings,
+    pub(crate) sources: Sources,
+    pub(crate) filter: Filter,
+    /// Globs that match nothing.
+    pub(crate) unmatched: Vec<String>,
+    pub(crate) totals: Totals,
+    /// The storage directory, absolute.
+    pub(crate) storage: String,
+    /// The archives that the catalog has there.
+    storage_archives: Vec<String>,
+    /// `None` where the file system reports no figures.
+    available_bytes: Option<u64>,
+    pub(crate) reserve_bytes: u64,
+    earlier_size: Option<EarlierSize>,
+    /// Whether this process cannot see all attributes.
+    pub(crate) hides_attributes: bool,
+    /// Whether the record of an earlier backup of the same sources says so already.
+    pub(crate) is_hiding_recorded: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Finds the sources and counts them.
+    ///
+    /// # Errors
+    /// A source that cannot be backed up; a storage directory whose path is not UTF-8.
+    pub(crate) fn new(
+        home: &Home,
+        records: &Records,
+        settings: &'a Settings,
+        request: &'a Request,
+    ) -> Result<Self> {
+        let storage = storage_dir(settings, records)?;
+        let mut filter = settings.filter()?;
+        exclude_own(&mut filter, home, &storage);
+        filter.own_files = records.archive_names();
+        let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
+        sources.warn_of_links();
+        filter.apart = sources.stored.iter().map(|it| it.name.clone()).collect();
+        let newest = records.of_sources(&sources.recorded).next();
+        let is_hiding_recorded =
+            newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"));
+        let earlier_size = records
+            .of_sources(&sources.recorded)
+            .find_map(EarlierSize::of);
+        let sample_level = earlier_size.is_none().then_some(settings.level);
+        let totals = Totals::count(&sources.stored, &filter, sample_level)?;
+        let globs = filter.excludes();
+        let unmatched = globs.unmet().map(|number| globs.text(number).to_owned());
+        let unmatched = unmatched.collect();
+        let space = Space::at(Path::new(&storage))?;
+        let default_reserve = || space.map_or(0, Space::default_reserve);
+        Ok(Self {
+            request,
+            settings,
+            unmatched,
+            filter,
+            sources,
+            totals,
+            storage_archives: records.archives_in(Path::new(&storage)),
+            storage,
+            available_bytes: space.map(|it| it.available_bytes),
+            reserve_bytes: settings.reserve_bytes.unwrap_or_else(default_reserve),
+            earlier_size,
+            hides_attributes: request.stream.is_none() && unseen::are_hidden(),
+            is_hiding_recorded,
+        })
+    }
+
+    /// What the backup would take.
+    pub(crate) fn estimate(&self) -> Estimate<'_> {
+        let estimated_size = self.totals.archive_bytes(self.earlier_size);
+        let needed_bytes = estimated_size.saturating_add(self.reserve_bytes);
+        Estimate {
+            sources: &self.sources.recorded,
+            file_count: self.totals.file_count,
+            content_bytes: self.totals.content_bytes,
+            estimated_size,
+            estimated_from: match self.earlier_size {
+                Some(_) => "earlier backup",
+                None => "sample",
+            },
+            storage: &self.storage,
+            available_bytes: self.available_bytes,
+            reserve_bytes: self.reserve_bytes,
+            fits: self.available_bytes.is_none_or(|it| needed_bytes <= it),
+            passed: &self.request.passed,
+        }
+    }
+
+    pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
+        self.storage_archives.iter().map(String::as_str)
+    }
+
+    /// Leaves out the home and the storage directory, once both are there.
+    pub(crate) fn exclude_own(&mut self, home: &Home) {
+        exclude_own(&mut self.filter, home, &self.storage);
+    }
+}
+
+fn exclude_own(filter: &mut Filter, home: &Home, storage: &str) {
+    let own = [&home.dir, Path::new(storage)].map(|dir| dir.metadata().ok());
+    filter.own = own.iter().flatten().map(inode).collect();
+}
+
+/// # Errors
+/// One that is not UTF-8, as the paths of the catalog are.
+fn storage_dir(settings: &Settings, records: &Records) -> Result<String> {
+    let dir = settings.storage.as_ref().unwrap_or(&records.storage_dir);
+    let dir = std::path::absolute(dir)
+        .with_context(|| format!("cannot find the storage directory '{}'", dir.display()))?;
+    let text = dir.to_str().map(str::to_owned);
+    text.with_context(|| {
+        format!(
+            "the storage directory '{}' is not UTF-8: the paths in the catalog are text; name another with --storage",
+            dir.display()
+        )
+    })
+}
