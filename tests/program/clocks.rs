@@ -247,7 +247,7 @@ fn a_clock_that_was_wrong_once_is_forgotten() {
     );
     sandbox.run("bk-auto --clock-gap 0").fails(
         2,
-        "bk-auto: --clock-gap: '0' is no number of days from 1 on\n",
+        "bk-auto: --clock-gap: invalid number of days '0': use a number from 1 on\n",
     );
 }
 

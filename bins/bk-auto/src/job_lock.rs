@@ -1,7 +1,7 @@
-//! The lock of a job: a flock on a file in the home, held while the job runs, so that two
-//! programs never run it at once.
+//! The lock of a job: a flock on a file in the home, held while the job runs, so that no two
+//! processes run it at once.
 //!
-//! The file is never removed: whoever waits at it would wait at nothing.
+//! The file is never removed: two processes could lock different files then. Knows no job.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,17 +10,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-/// A job that this process runs, until this is dropped.
+/// A job that is locked until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct JobLock {
     _file: File,
 }
 
-/// Takes the job; `None` where another process runs it.
-///
-/// # Errors
-/// Those of the file system.
-pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
+/// Locks a job; `None` where another process runs it.
+pub(crate) fn take(home: &Path, job: &str) -> Result<Option<JobLock>> {
     let path = home.join(format!("auto.{job}.lock"));
     let cannot = || format!("cannot lock '{}'", path.display());
     // Rust opens with O_CLOEXEC: no child inherits it.
@@ -36,7 +33,7 @@ pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         locked => {
             locked.with_context(cannot)?;
-            Ok(Some(Held { _file: file }))
+            Ok(Some(JobLock { _file: file }))
         }
     }
 }
