@@ -22,9 +22,9 @@ else ifeq ($(MACHINE),aarch64)
 endif
 LIBDUCKDB := libduckdb.so
 
-VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+VERSION   = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGES := $(abspath target/package)
-NAME     := bk-$(VERSION)-linux-$(MACHINE)
+NAME      = bk-$(VERSION)-linux-$(MACHINE)
 DEB_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
 
 PROGRAMS := $(notdir $(wildcard bins/*))
@@ -85,8 +85,8 @@ check: libduckdb ## formatting, clippy with warnings denied, man pages
 test: check build ## check, build, all tests but the long ones
 	$(CARGO) test --release --workspace $(FEATURES)
 
-test-long: check build ## all tests
-	$(CARGO) test --release --workspace $(FEATURES) -- --include-ignored
+test-long: check build ## all tests, and each case of them
+	BK_TESTS_LONG=1 $(CARGO) test --release --workspace $(FEATURES) -- --include-ignored
 
 bench: build ## measure against tar, restic and borg
 	python3 tests/bench.py $(OUT)

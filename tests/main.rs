@@ -89,6 +89,7 @@ mod scale {
 mod docs {
     mod install;
     mod man;
+    mod readme;
     mod tidy;
     mod transcripts;
 }

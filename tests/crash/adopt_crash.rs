@@ -1,6 +1,6 @@
 //! bk-adopt after crashes of others, and through its own: kills and failing calls by strace.
 
-use crate::support::{Sandbox, can_trace, has};
+use crate::support::{Sandbox, can_trace, has, stride};
 use serde_json::json;
 
 /// The archives of a catalog that is lost, to begin from again and again.
@@ -150,7 +150,7 @@ fn killed_at_any_call_it_adopts_each_once_at_the_next_try() {
         "rename",
         "unlink",
     ] {
-        for at in 1.. {
+        for at in (1..).step_by(stride(3)) {
             let ran = sandbox.run(&format!(
                 "rm -rf home && cp -a start/home . &&
                  exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"

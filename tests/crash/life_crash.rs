@@ -58,21 +58,21 @@ fn kill_move_far(step: usize) {
 #[test]
 fn a_removal_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &REMOVE, 6);
+        kill_at_each(&Store::new("true"), &REMOVE, 10);
     }
 }
 
 #[test]
 fn a_prune_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &PRUNE, 8);
+        kill_at_each(&Store::new("true"), &PRUNE, 12);
     }
 }
 
 #[test]
 fn a_move_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &MOVE_NEAR, 8);
+        kill_at_each(&Store::new("true"), &MOVE_NEAR, 12);
     }
 }
 

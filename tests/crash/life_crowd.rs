@@ -15,7 +15,7 @@ const ARCHIVES: i64 = 1000;
 /// Whoever waits longer would give up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Why one backup may not be worked on: somebody else was faster, or is at it.
-const RIGHT_REASONS: &str = "is gone|was removed while|it is deleting|it is moving|there is no backup|another program|is missing|is being \
+const RIGHT_REASONS: &str = "is gone|somebody is at work on it|was removed while|it is deleting|it is moving|there is no backup|another program|is missing|is being \
                              |changed meanwhile|was removed in the meantime|No such file";
 
 /// A store of a thousand archives that other programs made.

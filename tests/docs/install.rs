@@ -72,6 +72,49 @@ fn the_installed_set_runs_without_an_environment() {
 }
 
 #[test]
+fn the_packages_run_where_there_is_no_rust() {
+    if !has("dpkg-deb") {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    make(&sandbox, "package");
+    let packages = checkout().join("target/package");
+    let packages = packages.display();
+    // As far as a machine with this C library has them, and nothing else.
+    sandbox.ok(&format!(
+        "dpkg-deb -x {packages}/bk_*.deb root; dpkg-deb -f {packages}/bk_*.deb Depends | grep -q libstdc++6
+         tar xzf {packages}/bk-*-linux-*.tar.gz; test -x bk-*/bin/bk-create -a -e bk-*/lib/bk/libduckdb.so
+         mkdir -p root/dev root/tmp root/etc; : >root/dev/null; cp -r app root/tmp/app
+         ldd root/usr/bin/bk-create root/usr/lib/bk/libduckdb.so | grep -o '/[^ ]*' | grep '^/lib\\|^/usr/lib' |
+             sort -u | while read -r file; do mkdir -p root${{file%/*}}; cp -L $file root$file; done"
+    ));
+    let size = sandbox.ok(
+        "du -sm root/usr/bin root/usr/lib/bk root/usr/share | awk '{ n += $1 } END { print n }'",
+    );
+    let size_mib: u32 = size.stdout.trim().parse().unwrap();
+    assert!(size_mib <= 115, "{size_mib} MiB are installed");
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root may chroot");
+        return;
+    }
+    let chroot = "env -i chroot root /usr/bin/";
+    sandbox.ok(&format!(
+        "{chroot}bk-create --home /tmp/home -n a /tmp/app >/dev/null; {chroot}bk-verify --home /tmp/home --deep a >/dev/null"
+    ));
+    sandbox
+        .ok("mkdir out; tar xzf root/tmp/home/archives/a.tar.gz -C out; diff -r app out/tmp/app");
+    // The tar.gz, wherever it is unpacked.
+    sandbox.ok("bk-*/bin/bk-create -n b app >/dev/null; bk-*/bin/bk-verify b >/dev/null");
+}
+
+#[test]
+fn the_demo_ends_with_the_same_tree() {
+    let sandbox = Sandbox::new();
+    let ran = make(&sandbox, "demo");
+    assert!(ran.stdout.ends_with("the same tree\n"), "{ran:#?}");
+}
+
+#[test]
 fn systemd_takes_the_units() {
     if !has("systemd-analyze") {
         return;

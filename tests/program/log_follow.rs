@@ -149,22 +149,16 @@ fn a_ledger_of_a_million_rows_is_read_in_pages() {
              '{\"seconds\":' || n % 100 || ',\"bytes\":' || n || ',\"content_bytes\":123456,\"file_count\":1234,\"problem_count\":0}'
          FROM range(1, 1000001) AS t(n)",
     );
-    // Wall seconds and MiB of the largest process.
-    let cost = |line: &str, most_secs: u64, most_mib: u64| {
-        let began = Instant::now();
+    // In MiB of the largest process.
+    let cost = |line: &str, most_mib: u64| {
         let measured = format!(
             "{line} >out; python3 -c 'import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=open(\"out\", \"w\"), check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)' {line}"
         );
         let mib: u64 = sandbox.ok(&measured).stdout.trim().parse().unwrap();
-        let secs = began.elapsed().as_secs_f64() / 2.0;
-        println!("{line}: {secs:.2} s, {mib} MiB");
-        assert!(
-            secs < most_secs as f64 && mib < most_mib,
-            "{line}: {secs} s, {mib} MiB"
-        );
+        assert!(mib < most_mib, "{line}: {mib} MiB");
         fs::read_to_string(sandbox.path("out")).unwrap()
     };
-    let newest = cost("bk-log --limit 20", 10, 300);
+    let newest = cost("bk-log --limit 20", 300);
     let ids: Vec<_> = newest
         .lines()
         .map(|line| line[6..].split(',').next().unwrap().to_owned())
@@ -175,8 +169,8 @@ fn a_ledger_of_a_million_rows_is_read_in_pages() {
             .map(|id| id.to_string())
             .collect::<Vec<_>>()
     );
-    assert_eq!(cost("bk-log n77", 20, 300).lines().count(), 200);
-    let counts = cost("bk-log --stats=month", 60, 400);
+    assert_eq!(cost("bk-log n77", 300).lines().count(), 200);
+    let counts = cost("bk-log --stats=month", 400);
     let sum = |key: &str| -> u64 {
         let lines = counts
             .lines()
@@ -184,7 +178,7 @@ fn a_ledger_of_a_million_rows_is_read_in_pages() {
         lines.map(|row| row[key].as_u64().unwrap()).sum()
     };
     assert_eq!((sum("ok"), sum("failed")), (980_000, 20_000));
-    let all = cost("bk-log", 60, 400);
+    let all = cost("bk-log", 400);
     let is_next = |(at, line): (usize, &str)| line.starts_with(&format!("{{\"id\":{},", at + 1));
     assert!(all.lines().enumerate().all(is_next) && all.lines().count() == 1_000_000);
 }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Sandbox, can_trace, checkout, has};
+use crate::support::{Sandbox, can_trace, checkout, has, stride};
 use duckdb::Connection;
 
 /// What the first version made: two backups, a job, a ledger of six rows.
@@ -172,7 +172,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
                 );
                 sandbox.ok("bk-create -n next app; bk-verify first next; test ! -e home/catalog.duckdb.new -a ! -e home/catalog.duckdb.v1.new");
                 assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1");
-                number += 3;
+                number += stride(8);
                 assert!(number < 200);
             }
         }

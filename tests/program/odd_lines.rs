@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
-use crate::support::{Ran, Sandbox, programs};
+use crate::support::{Ran, Sandbox, programs, stride};
 
 const VALUES: [&[u8]; 12] = [
     b"",
@@ -89,13 +89,15 @@ fn odd_operands_are_answered() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app >/dev/null; touch plain");
     for program in all() {
-        for value in VALUES {
-            for operands in [
+        for (number, value) in VALUES.into_iter().enumerate() {
+            let all = [
                 &[value][..],
                 &[b"a", value],
                 &[b"--", value, value],
                 &[b"-", value],
-            ] {
+            ];
+            let stride = stride(3);
+            for operands in all.into_iter().skip(number % stride).step_by(stride) {
                 let mut command = sandbox.command(&program);
                 command.args(operands.iter().map(|it| std::ffi::OsStr::from_bytes(it)));
                 check(&Ran::new(
@@ -112,8 +114,8 @@ fn odd_operands_are_answered() {
 fn odd_surroundings_are_answered() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create -n a app >/dev/null; mkdir gone");
-    for program in all() {
-        for around in [
+    for (number, program) in all().into_iter().enumerate() {
+        let all = [
             "PROGRAM --help >/dev/full",
             "PROGRAM a >/dev/full 2>/dev/full",
             "PROGRAM a >&-",
@@ -136,7 +138,9 @@ fn odd_surroundings_are_answered() {
             "BK_HOME=/dev/null PROGRAM a",
             "BK_HOME=/dev/null/x PROGRAM a",
             "BK_HOME=$(head -c 5000 /dev/zero | tr '\\0' x) PROGRAM a",
-        ] {
+        ];
+        let stride = stride(2);
+        for around in all.into_iter().skip(number % stride).step_by(stride) {
             let line = around.replace("PROGRAM", &program);
             let line =
                 format!("cp -a home kept; ({line}); e=$?; rm -rf home gone; mv kept home; exit $e");

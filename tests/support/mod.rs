@@ -4,6 +4,7 @@
 
 pub mod adopted;
 pub mod attack;
+pub mod deadline;
 pub mod disk;
 pub mod life;
 pub mod mounts;
@@ -47,6 +48,15 @@ pub fn lacks(what: &str) {
     println!("skipped: {what}");
 }
 
+/// Every how many of many like cases a test takes: `usual`, or with `BK_TESTS_LONG`, as `make test-long`
+/// sets it, each.
+pub fn stride(usual: usize) -> usize {
+    match std::env::var_os("BK_TESTS_LONG") {
+        Some(_) => 1,
+        None => usual,
+    }
+}
+
 /// What is in a directory, but the marker of a storage; nothing where there is none.
 pub fn files_in(dir: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(dir).into_iter().flatten();
@@ -85,6 +95,7 @@ pub fn can_trace() -> bool {
 /// A scratch directory with a home of its own; removed when it is dropped.
 pub struct Sandbox {
     dir: tempfile::TempDir,
+    _deadline: deadline::Deadline,
 }
 
 /// How a command line went.
@@ -105,12 +116,10 @@ impl Default for Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        Self {
-            dir: tempfile::Builder::new()
-                .prefix("bk-test-")
-                .tempdir()
-                .unwrap(),
-        }
+        let dir = tempfile::Builder::new().prefix("bk-test-").tempdir();
+        let dir = dir.unwrap();
+        let _deadline = deadline::Deadline::of(dir.path());
+        Self { dir, _deadline }
     }
 
     /// A sandbox with `app/` in it: something to back up.

@@ -61,16 +61,18 @@ impl<'a> Names<'a> {
     /// # Errors
     /// The name that was asked for is taken, or all numbers are.
     pub(crate) fn candidates(&self) -> Result<Vec<String>> {
-        let has_no_file = |name: &String| {
-            let archive = self.archive(name);
-            let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-            !on_disk(Path::new(&archive)) && !on_disk(&partial_path(Path::new(&archive)))
-        };
-        // A session decides about records: a failed attempt does not keep its name.
+        let on_disk = |path: &Path| path.symlink_metadata().is_ok();
+        // What an abandoned attempt left does not keep its name: the session removes it, or reports
+        // that another process is at work on it.
         if self.is_given {
-            ensure!(has_no_file(&self.wanted), self.refusal());
+            let archive = self.archive(&self.wanted);
+            ensure!(!on_disk(Path::new(&archive)), self.refusal());
             return Ok(vec![self.wanted.clone()]);
         }
+        let has_no_file = |name: &String| {
+            let archive = self.archive(name);
+            !on_disk(Path::new(&archive)) && !on_disk(&partial_path(Path::new(&archive)))
+        };
         let numbered = NUMBERS.map(|number| format!("{}_{number}", self.wanted));
         let names = std::iter::once(self.wanted.clone()).chain(numbered);
         let free = names.filter(|name| self.is_free(name)).filter(has_no_file);

@@ -118,15 +118,30 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
     Ok((key, text))
 }
 
-/// The value that a text means: JSON where printing that gives the same text again, else the text
-/// itself. `1.10` is a version and no number, which would come out as `1.1`; so is one with more
-/// digits than a number keeps, and `[1, 2]` has a blank that would not come out.
+/// The value that a text means: JSON where that is all of it, else the text itself. `1.10` is a
+/// version and no number, which would come out as `1.1`; so is one with more digits than a
+/// number keeps.
 #[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if format!("{value}") == text => value,
+        Ok(value) if format!("{value}") == compact(text) => value,
         _ => Value::from(text),
     }
+}
+
+/// JSON without the blanks between its parts.
+fn compact(text: &str) -> String {
+    let (mut is_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        if is_string {
+            is_string = is_escaped || *c != '"';
+            is_escaped = !is_escaped && *c == '\\';
+            return true;
+        }
+        is_string = *c == '"';
+        !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 /// # Errors
@@ -154,7 +169,7 @@ mod tests {
         );
         for (text, value) in [
             (
-                "[\"a b\",{\"c\\\\\":-1}]",
+                "[\"a b\", {\"c\\\\\": -1}]",
                 serde_json::json!(["a b", {"c\\": -1}]),
             ),
             ("1.5", 1.5.into()),
@@ -173,8 +188,6 @@ mod tests {
             "007",
             "12345678901234567890123",
             "[1.10]",
-            "[1, 2]",
-            " 1",
             "{\"a\":1,\"a\":2}",
         ] {
             assert_eq!(parse_value(text), text);
