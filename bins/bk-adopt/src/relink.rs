@@ -48,7 +48,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
     let rows = catalog::read(work.home, |session| session.backups())?;
     let shown = dir.display();
     let dir = find::absolute(Path::new(dir));
-    let dir = dir.with_context(|| format!("cannot look in '{shown}'"))?;
+    let dir = dir.with_context(|| format!("cannot read '{shown}'"))?;
     let (mut archives, failed) = Archives::of(work.home, &rows);
     work.report.add_all(failed.into_iter().map(Err))?;
     if archives.missing.is_empty() {

@@ -125,7 +125,12 @@ impl JobChange {
                 );
                 self.retention_days = Some(days);
             }
-            "sources" => self.sources = Some(texts(value)?),
+            "sources" => {
+                let sources = texts(value)?;
+                ensure!(!sources.is_empty(), "are none");
+                let absolute = sources.iter().map(|path| absolute(Path::new(path)));
+                self.sources = Some(absolute.collect::<Result<_>>()?);
+            }
             "request" => {
                 let Value::Object(request) = value else {
                     bail!("is not an object");
@@ -141,14 +146,6 @@ impl JobChange {
             "after" => self.after = Some(string_or_null(value)?),
             // What --list prints beside the job, now or in a later version.
             _ => {}
-        }
-        if key == "sources" {
-            let sources = self.sources.iter().flatten();
-            let sources: Vec<_> = sources
-                .map(|path| absolute(Path::new(path)))
-                .collect::<Result<_>>()?;
-            ensure!(!sources.is_empty(), "are none");
-            self.sources = Some(sources);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use bk_store::lock::Timeout;
 use bk_store::signals::{SIGNALLED, Signals};
 use bk_store::storage::Storage;
 
+use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
 use crate::plan::Plan;
 use crate::records::Records;
@@ -168,11 +169,10 @@ impl<'a> Creation<'a> {
             let storages = &self.home.storages;
             storages.check_before(storage, plan.storage_archives())?;
         }
-        let estimate = plan.estimate();
         if output.is_table() {
-            output.text(&estimate.text())?;
+            output.text(&estimate::text(&plan))?;
         } else {
-            output.line(&estimate)?;
+            output.line(&estimate::line(&plan))?;
         }
         output.flush()
     }
@@ -216,7 +216,7 @@ impl<'a> Creation<'a> {
     /// Plans a backup that fits, and makes its storage directory.
     fn prepare(&mut self, request: &'a Request) -> Result<(Plan<'a>, Option<Storage>)> {
         let plan = self.plan(request)?;
-        plan.estimate().check_fits()?;
+        estimate::check_fits(&plan)?;
         let dir = Path::new(&plan.storage);
         let is_anew = self.settings.init_storage;
         let storages = &self.home.storages;

@@ -1,67 +1,73 @@
 //! The estimate of a backup: a view of its plan, for `--estimate` and for the check of the space.
 //!
-//! Computes nothing.
+//! Changes nothing, and reads no source.
 
 use anyhow::{Result, ensure};
 use bk_cli::units::human_size;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
-/// What a backup would take.
-#[derive(Debug, Serialize)]
-pub(crate) struct Estimate<'a> {
-    pub(crate) sources: &'a Value,
-    /// Entries that are not directories.
-    pub(crate) file_count: u64,
-    pub(crate) content_bytes: u64,
-    /// Of the archive, in bytes.
-    pub(crate) estimated_size: u64,
-    pub(crate) estimated_from: &'static str,
-    pub(crate) storage: &'a str,
-    /// `None` where the file system reports no figures.
-    pub(crate) available_bytes: Option<u64>,
-    pub(crate) reserve_bytes: u64,
-    pub(crate) fits: bool,
-    /// Keys of the request that bk-create does not know.
-    #[serde(flatten)]
-    pub(crate) passed: &'a Map<String, Value>,
+use crate::plan::Plan;
+
+/// The estimate as a line, with the keys of the request that bk-create does not know.
+pub(crate) fn line(plan: &Plan<'_>) -> Value {
+    let mut line = json!({
+        "sources": plan.sources.recorded,
+        "file_count": plan.totals.file_count,
+        "content_bytes": plan.totals.content_bytes,
+        "estimated_size": plan.archive_bytes,
+        "estimated_from": if plan.has_earlier { "earlier backup" } else { "sample" },
+        "storage": plan.storage,
+        "available_bytes": plan.available_bytes,
+        "reserve_bytes": plan.reserve_bytes,
+        "fits": fits(plan),
+    });
+    for (key, value) in &plan.request.passed {
+        if line.get(key).is_none() {
+            line[key] = value.clone();
+        }
+    }
+    line
 }
 
-impl Estimate<'_> {
-    /// # Errors
-    /// An archive that does not fit, with both figures.
-    pub(crate) fn check_fits(&self) -> Result<()> {
-        ensure!(
-            self.fits,
-            "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
-            human_size(self.estimated_size),
-            human_size(self.reserve_bytes),
-            self.storage,
-            self.available()
-        );
-        Ok(())
-    }
+/// The estimate as people read it.
+pub(crate) fn text(plan: &Plan<'_>) -> String {
+    format!(
+        "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
+        plan.totals.file_count,
+        human_size(plan.totals.content_bytes),
+        human_size(plan.archive_bytes),
+        if plan.has_earlier {
+            "an earlier backup"
+        } else {
+            "a sample of the data"
+        },
+        plan.storage,
+        available(plan),
+        human_size(plan.reserve_bytes),
+        if fits(plan) { "yes" } else { "no" },
+    )
+}
 
-    /// As the table shows it.
-    pub(crate) fn text(&self) -> String {
-        format!(
-            "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
-            self.file_count,
-            human_size(self.content_bytes),
-            human_size(self.estimated_size),
-            match self.estimated_from {
-                "sample" => "a sample of the data",
-                _ => "an earlier backup",
-            },
-            self.storage,
-            self.available(),
-            human_size(self.reserve_bytes),
-            if self.fits { "yes" } else { "no" },
-        )
-    }
+/// # Errors
+/// An archive that does not fit, with both figures.
+pub(crate) fn check_fits(plan: &Plan<'_>) -> Result<()> {
+    ensure!(
+        fits(plan),
+        "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
+        human_size(plan.archive_bytes),
+        human_size(plan.reserve_bytes),
+        plan.storage,
+        available(plan)
+    );
+    Ok(())
+}
 
-    fn available(&self) -> String {
-        let size = self.available_bytes.map(human_size);
-        size.unwrap_or_else(|| "an unknown size".to_owned())
-    }
+fn fits(plan: &Plan<'_>) -> bool {
+    let needed_bytes = plan.archive_bytes.saturating_add(plan.reserve_bytes);
+    plan.available_bytes.is_none_or(|it| needed_bytes <= it)
+}
+
+fn available(plan: &Plan<'_>) -> String {
+    let size = plan.available_bytes.map(human_size);
+    size.unwrap_or_else(|| "an unknown size".to_owned())
 }

@@ -10,7 +10,6 @@ use bk_archive::write::walk::Filter;
 use bk_store::archives::space::Space;
 use bk_store::home::Home;
 
-use crate::estimate::Estimate;
 use crate::flags::Settings;
 use crate::records::{Records, inode};
 use crate::request::Request;
@@ -32,9 +31,11 @@ pub(crate) struct Plan<'a> {
     /// The archives that the catalog has there.
     storage_archives: Vec<String>,
     /// `None` where the file system reports no figures.
-    available_bytes: Option<u64>,
+    pub(crate) available_bytes: Option<u64>,
     pub(crate) reserve_bytes: u64,
-    earlier_size: Option<EarlierSize>,
+    /// The estimated size of the archive, and whether it comes from an earlier backup.
+    pub(crate) archive_bytes: u64,
+    pub(crate) has_earlier: bool,
     /// Whether this process cannot see all attributes.
     pub(crate) hides_attributes: bool,
     /// Whether the record of an earlier backup of the same sources says so already.
@@ -78,36 +79,16 @@ impl<'a> Plan<'a> {
             unmatched,
             filter,
             sources,
-            totals,
             storage_archives: records.archives_in(Path::new(&storage)),
             storage,
             available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes: settings.reserve_bytes.unwrap_or_else(default_reserve),
-            earlier_size,
+            archive_bytes: totals.archive_bytes(earlier_size),
+            has_earlier: earlier_size.is_some(),
+            totals,
             hides_attributes: request.stream.is_none() && unseen::are_hidden(),
             is_hiding_recorded,
         })
-    }
-
-    /// What the backup would take.
-    pub(crate) fn estimate(&self) -> Estimate<'_> {
-        let estimated_size = self.totals.archive_bytes(self.earlier_size);
-        let needed_bytes = estimated_size.saturating_add(self.reserve_bytes);
-        Estimate {
-            sources: &self.sources.recorded,
-            file_count: self.totals.file_count,
-            content_bytes: self.totals.content_bytes,
-            estimated_size,
-            estimated_from: match self.earlier_size {
-                Some(_) => "earlier backup",
-                None => "sample",
-            },
-            storage: &self.storage,
-            available_bytes: self.available_bytes,
-            reserve_bytes: self.reserve_bytes,
-            fits: self.available_bytes.is_none_or(|it| needed_bytes <= it),
-            passed: &self.request.passed,
-        }
     }
 
     pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {

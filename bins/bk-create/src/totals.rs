@@ -21,7 +21,7 @@ const PROBES_MAX: usize = 128;
 const ENTRY_BYTES: u64 = 110;
 
 /// What there is to back up.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) file_count: u64,
     pub(crate) content_bytes: u64,
@@ -114,12 +114,6 @@ struct Sample {
     stride_bytes: u64,
     /// Where the next probe is due.
     next_at: u64,
-}
-
-impl std::fmt::Debug for Sample {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sample({} probes)", self.probes.len())
-    }
 }
 
 impl Sample {

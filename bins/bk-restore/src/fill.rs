@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlink
 use rustix::io::Errno;
 
 use crate::rename::{DIR_FLAGS, move_new, opened_up, sync};
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, TREE, is_stage};
 
 /// The moves that were made, to be undone.
 #[derive(Debug)]
@@ -170,8 +170,8 @@ fn move_across(from: &Beneath, to: &Beneath, name: &[u8]) -> io::Result<()> {
 }
 
 /// Whether it is a stage, or what an earlier restoration kept.
-pub(crate) fn is_ours(name: &[u8]) -> bool {
+fn is_ours(name: &[u8]) -> bool {
     let number = name.strip_prefix(b".before-");
     let is_kept = number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit));
-    is_kept || name.starts_with(b".bk-restore-")
+    is_kept || is_stage(name)
 }

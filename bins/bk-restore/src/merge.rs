@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
 use crate::routes::follow;
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, in_tree};
 
 /// What may be changed in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl<'a> Merge<'a> {
         while let Some(dir) = dirs.pop() {
             let (parent, last) = stage
                 .dir
-                .parent(&staged(&dir))
+                .parent(&in_tree(&dir))
                 .map(|(parent, last)| (parent, last.to_owned()))?;
             // Read before the directory is made writable, and before something is moved out of it.
             let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
@@ -145,7 +145,7 @@ impl<'a> Merge<'a> {
     }
 
     fn move_one(&self, one: &Move) -> io::Result<()> {
-        let staged = staged(&one.name);
+        let staged = in_tree(&one.name);
         let (new, name) = self.stage.dir.parent(&staged)?;
         let (old, _) = self.target.parent(&one.name)?;
         let aside = self.done.to_string();
@@ -159,7 +159,7 @@ impl<'a> Merge<'a> {
 
     fn undo_one(&self, number: usize) -> io::Result<()> {
         let one = &self.moves[number];
-        let staged = staged(&one.name);
+        let staged = in_tree(&one.name);
         let (new, name) = self.stage.dir.parent(&staged)?;
         let (old, _) = self.target.parent(&one.name)?;
         let aside = number.to_string();
@@ -244,12 +244,5 @@ fn join(
             bail!("'{shown}' is there already: --overwrite replaces it")
         }
         _ => Ok(Join::Move { replaces: true }),
-    }
-}
-
-fn staged(name: &[u8]) -> Vec<u8> {
-    match name {
-        [] => TREE.as_bytes().to_owned(),
-        name => [TREE.as_bytes(), b"/", name].concat(),
     }
 }

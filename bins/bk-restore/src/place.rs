@@ -1,6 +1,6 @@
 //! Resolves the path of a target, and finds out whether it can be renamed.
 //!
-//! Changes nothing. Knows no stage.
+//! Changes nothing. Knows no archive.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,8 +14,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::fill::is_ours;
 use crate::rename::open_dir;
+use crate::stage::is_stage;
 
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 /// The limit of most file systems, assumed where one reports none.
@@ -80,9 +80,7 @@ pub(crate) fn check_empty(dir: &Path) -> Result<()> {
     let names = open_dir(dir).and_then(names_in);
     let names = names.with_context(|| format!("cannot read '{}'", dir.display()))?;
     ensure!(
-        names
-            .iter()
-            .all(|name| name.starts_with(b".bk-restore-") && is_ours(name)),
+        names.iter().all(|name| is_stage(name)),
         "'{}' is not empty: name an empty or a new directory, or give --into-existing or --swap",
         dir.display()
     );

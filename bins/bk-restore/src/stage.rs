@@ -114,6 +114,19 @@ impl Stage {
     }
 }
 
+/// The path of an entry below the stage.
+pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
+    match name {
+        [] => TREE.as_bytes().to_owned(),
+        name => [TREE.as_bytes(), b"/", name].concat(),
+    }
+}
+
+/// Whether this is the name of a stage.
+pub(crate) fn is_stage(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes())
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         let path = self.path.display();
@@ -208,9 +221,7 @@ pub(crate) fn sweep(dir: &Path) {
 
 fn remove_stale(parent: &OwnedFd, path: &Path) {
     for name in names_in(parent).unwrap_or_default() {
-        if name.starts_with(PREFIX.as_bytes())
-            && remove_abandoned(parent, &name).is_ok_and(|gone| !gone)
-        {
+        if is_stage(&name) && remove_abandoned(parent, &name).is_ok_and(|gone| !gone) {
             let path = path.join(OsStr::from_bytes(&name));
             PROGRAM.warn(&format!(
                 "warning: '{}' holds what an interrupted restoration was replacing: check it, then remove it",

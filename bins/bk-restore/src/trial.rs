@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::compare::compare;
 
 use crate::outcome::Outcome;
-use crate::stage::Stage;
-use crate::work::{Work, in_tree};
+use crate::stage::{Stage, in_tree};
+use crate::work::Work;
 
 /// So many differences are reported one by one.
 const REPORTED: usize = 20;

@@ -24,7 +24,7 @@ use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
 use crate::outcome::Outcome;
 use crate::routes::Routes;
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, TREE, in_tree};
 use crate::target::{Placed, Target};
 use crate::watch::Watch;
 
@@ -396,14 +396,6 @@ fn way_into(path: &Path, entry: &[u8]) -> String {
         None => "DIR".to_owned(),
     };
     format!("'-C {dir} --into-existing --overwrite'")
-}
-
-/// The path of an entry below the stage.
-pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
-    match name {
-        [] => TREE.as_bytes().to_owned(),
-        name => [TREE.as_bytes(), b"/", name].concat(),
-    }
 }
 
 /// The sources of a backup with their plain names in the archive, without those that lie in
