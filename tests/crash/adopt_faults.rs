@@ -17,7 +17,7 @@ fn what_is_no_archive_is_refused_with_its_reason_and_the_rest_is_adopted() {
         "bk-adopt: cannot adopt '': cannot make an empty path absolute\n",
         "bk-adopt: cannot adopt 'app': it is a directory: -r looks for archives in it\n",
         "bk-adopt: cannot adopt 'link.tar.gz': it is a symbolic link: name the file that it points to\n",
-        "bk-adopt: cannot adopt 'pipe.tar.gz': it is no regular file\n",
+        "bk-adopt: cannot adopt 'pipe.tar.gz': it is not a regular file\n",
         "bk-adopt: cannot adopt 'good.tar.gz.partial': it is a partial archive, which is being written or was given up\n",
         "bk-adopt: cannot adopt 'bad\u{fffd}.tar.gz': its path is not UTF-8, as a record needs it: rename it\n",
     ));
@@ -28,9 +28,9 @@ fn what_is_no_archive_is_refused_with_its_reason_and_the_rest_is_adopted() {
             "bk-adopt {flag} empty.tar.gz junk.tar.gz text.tar.gz"
         ));
         ran.fails(1, &format!(
-            "bk-adopt: cannot adopt '{dir}empty.tar.gz': it is no archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
-bk-adopt: cannot adopt '{dir}junk.tar.gz': it is no archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
-bk-adopt: cannot adopt '{dir}text.tar.gz': it is no archive: at byte 0 of the tar stream: the archive is cut short\n"
+            "bk-adopt: cannot adopt '{dir}empty.tar.gz': it is not an archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
+bk-adopt: cannot adopt '{dir}junk.tar.gz': it is not an archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
+bk-adopt: cannot adopt '{dir}text.tar.gz': it is not an archive: at byte 0 of the tar stream: the archive is cut short\n"
         ));
     }
     // A walk tells what it cannot take, and passes over links, pipes and partial archives.
@@ -206,7 +206,7 @@ fn an_archive_that_somebody_is_at_work_on_is_left_alone() {
     let path = sandbox.path("a.tar.gz").display().to_string();
     ran.fails(
         1,
-        &format!("bk-adopt: cannot adopt '{path}': somebody is at work on it: it is locked\n"),
+        &format!("bk-adopt: cannot adopt '{path}': another program is at work on it\n"),
     );
     assert_eq!(ran.actions(), ["adopted b"]);
     let ran = sandbox.ok("flock -s a.tar.gz bk-adopt -r .");

@@ -180,7 +180,7 @@ fn what_was_replaced_and_cannot_be_put_back_is_kept_and_named() {
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{when}: {ran:#?}");
         assert!(
             ran.stderr
-                .contains("holds what was being replaced and could not be put back"),
+                .contains("holds what was being replaced and could not be moved back"),
             "{when}: {ran:#?}"
         );
         let left = "cat out/* $(find .bk-restore-* -type f) | grep old | sort";
@@ -279,7 +279,7 @@ fn a_damaged_archive_restores_nothing_unless_that_is_wanted() {
         ),
         (
             [&bytes[..], b"junk"].concat(),
-            "bk-restore: 'a' is damaged: what is whole of it was restored",
+            "bk-restore: 'a' is damaged: only its undamaged part was restored",
             true,
         ),
         (Vec::new(), "it is no gzip file", false),
@@ -289,7 +289,7 @@ fn a_damaged_archive_restores_nothing_unless_that_is_wanted() {
         let path = archive.display();
         ran.fails(
             1,
-            &format!("bk-restore: cannot restore 'a': its archive '{path}' is not what was recorded: its SHA-256 differs; bk-verify tells more, --no-verify restores what can be read\n"),
+            &format!("bk-restore: cannot restore 'a': its archive '{path}' is not what was recorded: its SHA-256 differs; bk-verify shows more, --no-verify restores what can be read\n"),
         );
         let ran = sandbox.run("bk-restore --no-verify -C out a");
         assert_eq!(ran.status, 1, "{ran:#?}");

@@ -182,7 +182,7 @@ fn of_a_damaged_archive_what_is_whole_is_restored() {
         for flags in ["", "--no-verify"] {
             let ran = sandbox.run(&format!("rm -rf out; bk-restore --json {flags} -C out a"));
             assert_eq!(ran.status, 1, "{ran:#?}");
-            let last = "bk-restore: 'a' is damaged: what is whole of it was restored\n";
+            let last = "bk-restore: 'a' is damaged: only its undamaged part was restored\n";
             assert!(ran.stderr.ends_with(last), "{ran:#?}");
             let names = sandbox
                 .ok("cd out; find . -type f -printf '%P\\n' | sort")
@@ -208,7 +208,7 @@ fn of_a_damaged_archive_of_ours_what_is_whole_is_restored() {
     sandbox.run("bk-restore -C out a").fails(
         1,
         &format!(
-            "bk-restore: cannot restore 'a': its archive '{}' is not what was recorded: its SHA-256 differs; bk-verify tells more, --no-verify restores what can be read\n",
+            "bk-restore: cannot restore 'a': its archive '{}' is not what was recorded: its SHA-256 differs; bk-verify shows more, --no-verify restores what can be read\n",
             path.display()
         ),
     );
@@ -255,7 +255,7 @@ fn a_hard_link_to_what_is_damaged_keeps_no_other_from_being_restored() {
         assert_eq!(ran.status, 1, "{ran:#?}");
         let left_out = "warning: 'src/z': not restored: ";
         assert!(ran.stderr.contains(left_out), "{ran:#?}");
-        let damaged = "bk-restore: 'a' is damaged: what is whole of it was restored";
+        let damaged = "bk-restore: 'a' is damaged: only its undamaged part was restored";
         assert_eq!(ran.stderr.lines().last(), Some(damaged));
         assert_eq!(sandbox.ok("ls out/src").stdout, "b\n");
     }
@@ -278,7 +278,7 @@ fn a_damaged_archive_passes_no_test() {
     assert_eq!(event["outcome"], "failed");
     assert_eq!(
         event["details"]["reason"],
-        "'a' is damaged: what is whole of it was restored"
+        "'a' is damaged: only its undamaged part was restored"
     );
 }
 

@@ -256,7 +256,7 @@ fn usage_is_checked_before_anything_is_done() {
     for (line, error) in [
         (
             "bk-adopt a.tar.gz -",
-            "'-' is no path: archives are named on the command line, or looked for",
+            "'-' is not a path: name archives on the command line, or a directory with -r",
         ),
         (
             "bk-adopt --relink . a.tar.gz",

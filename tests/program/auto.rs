@@ -108,7 +108,7 @@ fn the_lines_of_a_list_make_the_same_jobs_elsewhere() {
         .fails(2, "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after --\n");
     sandbox
         .run(r#"printf '%s\n' '{"job":"a","schedule":"@daily"}' '{"job":"a","retention_days":0}' | bk-auto --set -"#)
-        .fails(2, "bk-auto: bad input: line 2: its retention_days: is no number of days from 1 on, nor null\n");
+        .fails(2, "bk-auto: bad input: line 2: its retention_days: is neither a number of days from 1 on nor null\n");
     assert_eq!(settings(&sandbox), before);
 }
 
@@ -272,7 +272,7 @@ fn a_failed_job_does_not_stop_the_others() {
     sandbox.sql("UPDATE settings SET value = '0 0 30 2 *' WHERE name = 'auto_backup_schedule.c'");
     let ran = sandbox.run("bk-auto");
     assert_eq!((ran.status, ran.records().len()), (1, 1), "{ran:#?}");
-    let wrong = "bk-auto: cannot use the job 'c': its setting auto_backup_schedule: '0 0 30 2 *' never comes: no month has that day";
+    let wrong = "bk-auto: cannot use the job 'c': its setting auto_backup_schedule: invalid schedule '0 0 30 2 *': it never comes: no month has that day";
     assert_eq!(ran.stderr.lines().next(), Some(wrong));
     let listed = sandbox.run("bk-auto --list");
     assert_eq!(
@@ -307,11 +307,11 @@ fn mistakes_are_usage_errors() {
     for (line, error) in [
         (
             "bk-auto --set -s '0 0 3 * * *' -- app",
-            "--schedule: '0 0 3 * * *' has 6 fields, not five: minute, hour, day of the month, month, day of the week",
+            "--schedule: invalid schedule '0 0 3 * * *': it has 6 fields, not five: minute, hour, day of the month, month, day of the week",
         ),
         (
             "bk-auto --set -s '0 3 30 2 *' -- app",
-            "--schedule: '0 3 30 2 *' never comes: no month has that day",
+            "--schedule: invalid schedule '0 3 30 2 *': it never comes: no month has that day",
         ),
         (
             "bk-auto --set -s @daily",
@@ -319,7 +319,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set app/data -s @daily",
-            "no name of a job: invalid name 'app/data': use no slash and no control character; what is backed up stands after --",
+            "invalid job name: invalid name 'app/data': use no slash and no control character; what is backed up stands after --",
         ),
         (
             "bk-auto --set a b",
@@ -335,7 +335,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --create-flag --type=manual",
-            "--create-flag: '--type=manual' is none of --exclude, --exclude-from, --exclude-caches, --one-file-system, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
+            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --exclude-caches, --one-file-system, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
         ),
         (
             "bk-auto --set --create-flag --storage=here",
@@ -352,7 +352,7 @@ fn mistakes_are_usage_errors() {
         ("bk-auto --schedule @daily", "--schedule goes with --set"),
         (
             "bk-auto --set -s '0 0 L * *' -- app",
-            "--schedule: '0 0 L * *' is no cron expression: crontab(5) has no 'L' in the day of the month",
+            "--schedule: invalid schedule '0 0 L * *': crontab(5) has no 'L' in the day of the month",
         ),
         (
             "bk-auto a",
@@ -369,6 +369,6 @@ fn mistakes_are_usage_errors() {
     sandbox.ok("bk-auto --set -s @daily -- app");
     sandbox.run("bk-auto --now nope").fails(
         1,
-        "bk-auto: there is no job 'nope': bk-auto --list prints those that there are\n",
+        "bk-auto: there is no job 'nope': 'bk-auto --list' prints all jobs\n",
     );
 }

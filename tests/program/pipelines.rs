@@ -102,7 +102,7 @@ fn every_bad_line_is_named_and_nothing_is_done() {
         (r#"{"sources":["app"]}\n{}"#, "line 2: it has no sources"),
         (
             r#"{"sources":["app"],"id":7}"#,
-            "line 1: its id: cannot be asked for: it is what comes out",
+            "line 1: its id: cannot be requested: bk-create sets it",
         ),
         (
             r#"{"sources":["app"],"backup_type":"x"}"#,
@@ -112,7 +112,7 @@ fn every_bad_line_is_named_and_nothing_is_done() {
             r#"{"sources":["app"],"backup_metadata":{"host":1}}"#,
             "line 1: its backup_metadata: the metadata key 'host' is reserved: use another",
         ),
-        (r#"7\n"#, "line 1: it is no object with the key sources"),
+        (r#"7\n"#, "line 1: it is not an object with the key sources"),
     ] {
         let ran = sandbox.run(&format!("printf '{request}' | bk-create -"));
         ran.fails(2, &format!("bk-create: bad input: {error}\n"));

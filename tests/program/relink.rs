@@ -126,7 +126,7 @@ fn what_somebody_is_at_work_on_is_left_alone() {
     ran.fails(
         1,
         &format!(
-            "bk-adopt: cannot read '{path}': somebody is at work on it: it is locked
+            "bk-adopt: cannot read '{path}': another program is at work on it
 bk-adopt: cannot relink 'a': '{new}' has no archive of its size and hash\n"
         ),
     );

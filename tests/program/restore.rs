@@ -176,7 +176,7 @@ fn some_paths_come_back_by_name_by_glob_and_without_their_first_parts() {
     let ran = sandbox.run("bk-restore -C out a --path '*.x'");
     ran.fails(
         1,
-        "bk-restore: cannot restore 'a': the backup holds nothing that is asked for: bk-ls --files lists what it holds\n",
+        "bk-restore: cannot restore 'a': the backup holds nothing that is selected: 'bk-ls --files' lists what it holds\n",
     );
     assert!(!sandbox.path("out").exists());
     assert_tidy(&sandbox);
@@ -228,7 +228,7 @@ fn a_target_is_made_or_empty_or_meant() {
     let ran = sandbox.run("bk-restore -C app/config.toml a");
     ran.fails(
         1,
-        &format!("bk-restore: cannot restore 'a': '{dir}/app/config.toml' is no directory\n"),
+        &format!("bk-restore: cannot restore 'a': '{dir}/app/config.toml' is not a directory\n"),
     );
     sandbox.ok("mkdir here; cd here; i=$(stat -c %i .); bk-restore -C . a; test $i = $(stat -c %i .); diff -r ../app app");
     sandbox.ok("rm here/app/config.toml; echo mine >here/app/mine; rm -r here/app/log");
@@ -366,7 +366,7 @@ fn mistakes_on_the_command_line_do_nothing() {
         ),
         (
             "-C out --strip-components x a",
-            "--strip-components: invalid number 'x': use a whole number",
+            "--strip-components: invalid number 'x'",
         ),
         (
             "-C out --path 'a[' a",

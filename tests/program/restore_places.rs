@@ -194,7 +194,7 @@ fn a_directory_of_a_lower_layer_is_filled() {
     assert_eq!(
         ran.stderr,
         format!(
-            "bk-restore: warning: '{dir}/merged/app' is filled in place, as it is of a layer below, which cannot be renamed\nbk-restore: what was there is kept as '{dir}/merged/app/.before-1'\n"
+            "bk-restore: warning: '{dir}/merged/app' is filled in place, as it is in a lower layer of an overlay, which cannot be renamed\nbk-restore: what was there is kept as '{dir}/merged/app/.before-1'\n"
         )
     );
     sandbox.ok("grep v2 merged/app/.before-1/f; grep new merged/app/.before-1/d/new");

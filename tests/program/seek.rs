@@ -348,7 +348,7 @@ fn an_archive_that_is_written_to_after_its_hash_was_checked_is_told() {
         archive.display()
     ));
     let told = format!(
-        "bk-restore: cannot restore 'a': its archive '{}' is not what was recorded: its SHA-256 differs; bk-verify tells more, --no-verify restores what can be read\n",
+        "bk-restore: cannot restore 'a': its archive '{}' is not what was recorded: its SHA-256 differs; bk-verify shows more, --no-verify restores what can be read\n",
         sandbox.archive("a").display()
     );
     ran.fails(1, &told);

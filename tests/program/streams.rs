@@ -245,7 +245,7 @@ fn mistakes_are_told_and_nothing_is_made() {
         ),
         (
             "--estimate --stdin-filename x",
-            "--estimate: what comes through a pipe has no size before",
+            "--estimate: the size of what comes through a pipe is not known before",
         ),
     ] {
         let ran = sandbox.run(&format!("bk-create {line}"));
@@ -265,10 +265,13 @@ fn mistakes_are_told_and_nothing_is_made() {
             r#"{"stdin_filename":"x"}"#,
             "its stdin_filename needs a command: standard input carries the requests",
         ),
-        (r#"{"command":"true"}"#, "its command: is no array of words"),
+        (
+            r#"{"command":"true"}"#,
+            "its command: is not an array of words",
+        ),
         (
             r#"{"command":[]}"#,
-            "its command: has no word, or one that cannot be one",
+            "its command: is empty, or has a word that cannot be an argument",
         ),
         (
             r#"{"command":["true"],"sources":"app"}"#,

@@ -1,8 +1,7 @@
-//! Adopts: one reading of the catalog, then the archives, and now and then a session that records
-//! what was read.
+//! Adopts: reads the catalog once, then the archives, and now and then records what was read.
 //!
-//! The catalog is closed while archives are read. What is recorded is decided anew inside the
-//! session that does it, so that two of this program adopt each archive once.
+//! The catalog is closed while archives are read. The decision is made again in the session that
+//! records it, so that two processes adopt each archive once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,17 +19,17 @@ use bk_store::session::Session;
 use serde_json::json;
 
 use crate::archive::{self, Archive};
-use crate::done::{Action, Done};
-use crate::find::{Found, Search};
+use crate::find::{Candidate, Search};
 use crate::flags::{DAMAGED, DRY_RUN, PROGRAM, RECURSIVE, RELINK};
-use crate::plan::{Decision, Known};
+use crate::outcome::{Action, Outcome};
+use crate::plan::{Decision, Index};
 use crate::relink;
 use crate::work::{Work, by_inode, is_unfinished, log};
 
 /// The whole program.
 ///
 /// # Errors
-/// Mistakes on the command line, a catalog that cannot be read or written.
+/// Mistakes on the command line, a catalog that cannot be opened.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
@@ -41,15 +40,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         None => adopt(&mut work, arguments),
     };
     work.signals.release();
-    let told = work.report.end();
-    ended.and(told)?;
+    let printed = work.report.end();
+    ended.and(printed)?;
     Ok(work.signals.exit_status(work.report.status))
 }
 
 fn check(arguments: &Arguments) -> Result<()> {
     let usage = |text: &str| Err(UsageError(text.to_owned()).into());
     if arguments.operands.iter().any(|operand| operand == "-") {
-        return usage("'-' is no path: archives are named on the command line, or looked for");
+        return usage(
+            "'-' is not a path: name archives on the command line, or a directory with -r",
+        );
     }
     if arguments.has(&RELINK) && !arguments.operands.is_empty() {
         return usage("--relink DIR takes no further paths");
@@ -60,7 +61,7 @@ fn check(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Looks for archives that are not known, reads them, oldest first, and records them.
+/// Finds archives that the catalog does not have, reads them, oldest first, and records them.
 fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     let (rows, storage_dir) = if work.home.has_catalog() {
         catalog::read(work.home, |session| {
@@ -82,25 +83,28 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     let mut unknown = Vec::new();
     for mut found in search.found {
         match known.get(&found.inode) {
-            // As the record has it, by which it is known again.
+            // The path of the record, by which it is found again.
             Some(backup) if is_unfinished(backup) => {
                 found.path.clone_from(&backup.backup_path);
                 unknown.push(found);
             }
             Some(backup) if found.is_named => {
-                work.report
-                    .add(&Done::new(Action::AlreadyKnown, backup.clone(), found.path))?;
+                work.report.add(&Outcome::new(
+                    Action::AlreadyKnown,
+                    backup.clone(),
+                    found.path,
+                ))?;
             }
             Some(_) => {}
             None => unknown.push(found),
         }
     }
-    // As far as their times tell, so that the ids of a catalog that is built again in several
-    // parts follow the order of creation.
+    // So that the ids of a catalog that is built again in several parts follow the order of
+    // creation, as far as it can be seen from the files.
     unknown.sort_by(|a, b| (a.modified_at, &a.path).cmp(&(b.modified_at, &b.path)));
     let archives = read_and_record(work, &unknown, arguments.has(&DAMAGED))?;
     if work.is_dry {
-        // A creation whose archive nobody holds a lock on is dead: the next session fails it.
+        // An abandoned creation: the next write session makes it `failed`.
         let recovered = rows.into_iter().map(|row| {
             row.map(|backup| match backup.status {
                 Status::Creating => Backup {
@@ -110,18 +114,18 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
                 _ => backup,
             })
         });
-        let known = Known::new(recovered.collect());
-        let plan = known.plan(archives).into_iter();
+        let index = Index::new(recovered.collect());
+        let plan = index.plan(archives).into_iter();
         work.report.add_all(plan.map(would))?;
     }
     Ok(())
 }
 
-/// Reads archives one after the other, each on all cores, until a signal comes; what was read
-/// and not recorded is returned.
+/// Reads archives one after the other, each on all cores, until a signal comes; returns what was
+/// read but not recorded.
 fn read_and_record(
     work: &mut Work<'_>,
-    all: &[Found],
+    all: &[Candidate],
     wants_damaged: bool,
 ) -> Result<Vec<Archive>> {
     let (count, read_count) = (all.len(), Arc::new(AtomicUsize::new(0)));
@@ -167,62 +171,64 @@ fn record_read(work: &mut Work<'_>, archives: &mut Vec<Archive>) -> Result<()> {
         return Ok(());
     }
     let archives = std::mem::take(archives);
-    work.record(|session| record(session, Known::new(session.backups()?).plan(archives)))
+    work.record(|session| record(session, Index::new(session.backups()?).plan(archives)))
 }
 
-fn would((path, decision): (String, Decision)) -> Result<Done> {
+fn would((path, decision): (String, Decision)) -> Result<Outcome> {
     let (action, record) = match decision {
         Decision::Adopt { record, .. } => (Action::WouldAdopt, record),
         Decision::Complete(record) => (Action::WouldComplete, record),
-        Decision::Known(record) => (Action::AlreadyKnown, record),
+        Decision::AlreadyKnown(record) => (Action::AlreadyKnown, record),
         Decision::Busy(record) => return Err(busy(&path, &record)),
     };
-    Ok(Done::new(action, record, path))
+    Ok(Outcome::new(action, record, path))
 }
 
 fn busy(path: &str, record: &Backup) -> anyhow::Error {
-    let (name, status) = (&record.backup_name, record.status.name());
-    anyhow!("cannot adopt '{path}': somebody is at work on it: its record '{name}' is {status}")
+    let obstacle = record.status.obstacle().unwrap_or_default();
+    let name = &record.backup_name;
+    anyhow!("cannot adopt '{path}', the archive of '{name}': {obstacle}")
 }
 
-/// Does what was decided.
-fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Result<Done>>> {
+/// Carries out what was decided.
+fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Result<Outcome>>> {
     let mut adopted = HashMap::new();
     let mut all = Vec::new();
     for (path, decision) in plan {
-        let done = match decision {
+        let outcome = match decision {
             Decision::Adopt { record, replaced } => {
                 if let Some((id, name)) = replaced {
-                    give_up(session, id, &name)?;
+                    remove_attempt(session, id, &name)?;
                 }
                 let record = session.insert(&record);
                 let record = record.with_context(|| format!("cannot adopt '{path}'"))?;
                 adopted.insert(record.backup_name.clone(), record.clone());
-                Done::new(Action::Adopted, record, path)
+                Outcome::new(Action::Adopted, record, path)
             }
             Decision::Complete(record) => {
                 session.update(&record)?;
-                Done::new(Action::Completed, record, path)
+                Outcome::new(Action::Completed, record, path)
             }
-            Decision::Known(record) => {
+            Decision::AlreadyKnown(record) => {
                 let record = adopted.get(&record.backup_name).cloned().unwrap_or(record);
-                Done::new(Action::AlreadyKnown, record, path)
+                Outcome::new(Action::AlreadyKnown, record, path)
             }
             Decision::Busy(record) => {
                 all.push(Err(busy(&path, &record)));
                 continue;
             }
         };
-        if done.action != Action::AlreadyKnown {
-            log(session, &done)?;
+        if outcome.action != Action::AlreadyKnown {
+            log(session, &outcome)?;
         }
-        all.push(Ok(done));
+        all.push(Ok(outcome));
     }
     Ok(all)
 }
 
-/// Two records of one path would be removed with one archive. The ledger keeps the attempt.
-fn give_up(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
+/// Two records of one path would be removed together with its archive. The ledger keeps the
+/// attempt.
+fn remove_attempt(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
     session.remove(&[id])?;
     session.log(&Event {
         backup: Some((id, name)),

@@ -1,4 +1,5 @@
-//! What one archive tells of itself: its birth facts, what it holds, its hash, in one pass.
+//! Reads one archive for its record: the birth facts, the number of entries, the hash, in one
+//! pass.
 //!
 //! Writes nothing, and knows no catalog.
 
@@ -20,20 +21,20 @@ use bk_store::signals::Signals;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::find::{self, Found};
+use crate::find::{self, Candidate};
 use crate::names::name_for;
 
-/// Between two looks for a signal.
+/// How much is read between two checks for a signal.
 const READ_BYTES: usize = 1 << 20;
 
 /// An archive that was read to its end.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    /// As it is to be recorded, but for the id, and the name where that is taken.
+    /// The record, without an id; the name may be taken.
     pub(crate) record: Backup,
-    /// What is odd in it, as another program made it.
+    /// What is unusual in an archive of another program.
     pub(crate) notes: Vec<String>,
-    /// Whether the name and the time are those that it was made with.
+    /// Whether bk made it: then the name and the time are original.
     pub(crate) is_own: bool,
 }
 
@@ -47,9 +48,9 @@ struct Counts {
 /// Reads an archive.
 ///
 /// # Errors
-/// What is no archive, what cannot be read, what changes meanwhile, what somebody is at work
-/// on; a damaged one, unless those are wanted; a signal.
-pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Result<Archive> {
+/// What is not an archive, changes meanwhile, or is locked by another program; a damaged archive,
+/// unless those are wanted; a signal.
+pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) -> Result<Archive> {
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
@@ -75,7 +76,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     if let Some(error) = &damage {
         ensure!(
             counts.entries > 0 || comment.is_some(),
-            "it is no archive: {error:#}"
+            "it is not an archive: {error:#}"
         );
         if !wants_damaged {
             bail!("it is damaged: {error:#}; --damaged adopts it all the same");
@@ -106,7 +107,7 @@ pub(crate) fn read(found: &Found, wants_damaged: bool, signals: &Signals) -> Res
     })
 }
 
-/// As bk-create counts. A signal ends it early.
+/// Counts as bk-create does. A signal ends it early.
 fn count(
     reader: &mut Reader<Inflate>,
     names: &mut Names,
@@ -134,9 +135,9 @@ fn of_birth(birth: Birth) -> Result<Backup> {
         description: birth.description,
         backup_metadata: metadata::trusted(birth.backup_metadata),
         protected: birth.protected,
-        created_at: as_kept(birth.created_at)?,
-        expires_at: birth.expires_at.map(as_kept).transpose()?,
-        ..unknown()
+        created_at: as_stored(birth.created_at)?,
+        expires_at: birth.expires_at.map(as_stored).transpose()?,
+        ..blank()
     })
 }
 
@@ -146,18 +147,18 @@ fn of_file(path: &Path, metadata: &std::fs::Metadata) -> Result<Backup> {
     let modified_at = Timestamp::new(metadata.mtime(), nanos);
     Ok(Backup {
         backup_name: name_for(&name),
-        created_at: as_kept(modified_at.context("its time of modification is out of range")?)?,
-        ..unknown()
+        created_at: as_stored(modified_at.context("its time of modification is out of range")?)?,
+        ..blank()
     })
 }
 
-/// To the microsecond, as the catalog keeps it.
-fn as_kept(time: Timestamp) -> Result<Timestamp> {
-    let kept = Timestamp::from_microsecond(time.as_microsecond()).ok();
-    kept.with_context(|| format!("its time {time} is out of range"))
+/// Rounded to microseconds, as the catalog stores it.
+fn as_stored(time: Timestamp) -> Result<Timestamp> {
+    let stored = Timestamp::from_microsecond(time.as_microsecond()).ok();
+    stored.with_context(|| format!("its time {time} is out of range"))
 }
 
-fn unknown() -> Backup {
+fn blank() -> Backup {
     Backup {
         id: 0,
         backup_name: String::new(),

@@ -1,7 +1,7 @@
-//! Finds archives: files that were named, and those that a directory holds.
+//! Finds archives: files named on the command line, and those in a directory.
 //!
-//! Follows no symbolic link below a directory, and opens nothing that somebody is at work on.
-//! Knows no catalog, and nothing of what an archive holds.
+//! Follows no symbolic link below a directory, and opens nothing that another program has locked.
+//! Knows no catalog and no archive's content.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -15,45 +15,45 @@ use bk_store::flock;
 use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
-/// What an archive ends in, to be found in a directory.
+/// The ending of an archive's name.
 pub(crate) const ENDING: &str = ".tar.gz";
-/// What ends an archive that is being written.
+/// The ending of an archive that is being written.
 const PARTIAL_ENDING: &str = ".partial";
-/// Recovery, in another process, locks a file for an instant to see whether somebody is at
-/// work on it: a lock that stays this long is none of that kind.
+/// Recovery, in another process, locks a file for an instant to see whether it is in use: a lock
+/// that lasts longer is that of a program at work.
 const LOCK_TRIES: u32 = 10;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
-/// A file by its device and inode, by whatever name.
+/// A file by its device and inode.
 pub(crate) type Inode = (u64, u64);
 
-/// A file that is to be looked at.
+/// A file that may be an archive.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Candidate {
     /// Absolute.
     pub(crate) path: String,
     pub(crate) inode: Inode,
     pub(crate) bytes: u64,
     /// Seconds and nanoseconds.
     pub(crate) modified_at: (i64, i64),
-    /// Whether it was named itself, and not found in a directory.
+    /// Whether it was named on the command line, not found in a directory.
     pub(crate) is_named: bool,
 }
 
-/// What was found, each file once, and what could not be looked at.
+/// The candidates, each file once, and what could not be searched.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<Candidate>,
     pub(crate) failed: Vec<anyhow::Error>,
     seen: HashSet<Inode>,
 }
 
 impl Search {
-    /// Looks for a file, or, where that is asked for, in a directory and below.
+    /// Adds a file, or the archives in a directory and below.
     pub(crate) fn operand(&mut self, operand: &OsString, is_recursive: bool) {
         let path = Path::new(operand);
-        let looked = absolute(path).and_then(|path| Ok((path.symlink_metadata()?, path)));
-        let added = match looked {
+        let found = absolute(path).and_then(|path| Ok((path.symlink_metadata()?, path)));
+        let added = match found {
             Ok((metadata, path)) if metadata.is_dir() && is_recursive => {
                 self.below(&path, usize::MAX);
                 Ok(())
@@ -69,7 +69,7 @@ impl Search {
         }
     }
 
-    /// Looks in a directory, so many levels deep, by name.
+    /// Adds the archives in a directory, up to this depth.
     pub(crate) fn below(&mut self, dir: &Path, max_depth: usize) {
         let walk = WalkDir::new(dir).min_depth(1).max_depth(max_depth);
         for entry in walk.sort_by_file_name() {
@@ -96,7 +96,7 @@ impl Search {
         let text = text.context("its path is not UTF-8, as a record needs it: rename it")?;
         let inode = (metadata.dev(), metadata.ino());
         if self.seen.insert(inode) {
-            self.found.push(Found {
+            self.found.push(Candidate {
                 path: text.to_owned(),
                 inode,
                 bytes: metadata.len(),
@@ -117,7 +117,7 @@ fn check_named(metadata: &Metadata, path: &Path) -> Result<()> {
         !metadata.is_symlink(),
         "it is a symbolic link: name the file that it points to"
     );
-    ensure!(metadata.is_file(), "it is no regular file");
+    ensure!(metadata.is_file(), "it is not a regular file");
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ensure!(
         !name.ends_with(PARTIAL_ENDING),
@@ -139,7 +139,7 @@ fn cannot_walk(dir: &Path, error: walkdir::Error) -> anyhow::Error {
     }
 }
 
-/// As a record has it: bk-create keeps symbolic links in a path, but not what leads up.
+/// The path for a record: as in bk-create, symbolic links stay and `..` is resolved.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     let leads_up = path.components().any(|part| part == Component::ParentDir);
     let absolute = match (path.parent(), path.file_name()) {
@@ -149,27 +149,27 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
         _ if leads_up => path.canonicalize()?,
         _ => std::path::absolute(path)?,
     };
-    // absolute() keeps a last slash, which would make two paths of one.
+    // absolute() keeps a trailing slash, which would make two paths of one.
     Ok(absolute.components().collect())
 }
 
-/// Opens an archive that nobody is at work on.
+/// Opens an archive that no other program is at work on.
 ///
 /// # Errors
-/// Those of opening it, what is no regular file, and one that a living process has locked.
+/// What is not a regular file, and one that another process has locked.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    // A FIFO in the place of an archive would block.
+    // A FIFO would block.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits() as i32)
         .open(path)?;
-    ensure!(file.metadata()?.is_file(), "it is no regular file");
+    ensure!(file.metadata()?.is_file(), "it is not a regular file");
     for _ in 0..LOCK_TRIES {
         if flock::is_free(&file).map_err(std::io::Error::from)? {
             return Ok(file);
         }
         std::thread::sleep(LOCK_WAIT);
     }
-    bail!("somebody is at work on it: it is locked")
+    bail!("another program is at work on it")
 }

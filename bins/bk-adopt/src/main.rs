@@ -1,11 +1,11 @@
-//! bk-adopt: takes archives into the catalog that it does not know.
+//! bk-adopt: adds existing archives to the catalog.
 
 mod adopt;
 mod archive;
-mod done;
 mod find;
 mod flags;
 mod names;
+mod outcome;
 mod plan;
 mod relink;
 mod work;

@@ -1,13 +1,13 @@
-//! Names for backups, from those of files.
+//! Names for backups, derived from file names.
 //!
 //! Knows no catalog.
 
 use bk_schema::record::NAME_MAX_BYTES;
 
-/// What a name is without a number, at most: as long as `_99999` may follow.
+/// The longest name that leaves room for `_99999`.
 const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
 
-/// A name that a backup can have, from that of a file.
+/// A valid backup name for this file name.
 pub(crate) fn name_for(file_name: &str) -> String {
     let endings = [".tar.gz", ".tgz"];
     let bare = endings.iter().find_map(|it| file_name.strip_suffix(it));
@@ -27,7 +27,7 @@ pub(crate) fn name_for(file_name: &str) -> String {
     }
 }
 
-/// The name with a number, where it is not the first of its kind.
+/// The name, with a number unless it is the first.
 pub(crate) fn numbered(name: &str, number: u64) -> String {
     match number {
         1 => name.to_owned(),

@@ -1,4 +1,4 @@
-//! What becomes of each archive: a pure function of the archives and of what is recorded.
+//! Decides what to do with each archive: a pure function of the archives and the records.
 //!
 //! Knows no catalog, no file and no clock.
 
@@ -12,50 +12,50 @@ use bk_store::rows::BadRow;
 use crate::archive::Archive;
 use crate::names::numbered;
 
-/// What is to be done with one archive.
+/// What to do with one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// A new record, and id and name of the failed attempt whose path and place it takes.
+    /// Add a record. `replaced` is the id and name of a failed attempt at the same path.
     Adopt {
         record: Backup,
         replaced: Option<(i64, String)>,
     },
-    /// The record of an attempt that was cut off, with what was missing.
+    /// Complete the record of an interrupted attempt.
     Complete(Backup),
-    /// This record has it already; its id is 0 where it is new itself.
-    Known(Backup),
-    /// The record of this path says that somebody is at work on it.
+    /// Nothing: this record has it; its id is 0 where it is new itself.
+    AlreadyKnown(Backup),
+    /// Nothing: another program is at work on the archive of this record.
     Busy(Backup),
 }
 
-/// What is recorded.
+/// The records, by what an archive may have in common with them.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct Index {
     by_name: HashMap<String, Backup>,
     name_by_path: HashMap<String, String>,
     names_by_hash: HashMap<String, Vec<String>>,
-    /// Names of records that cannot be read.
+    /// Names of rows that cannot be read.
     taken: HashSet<String>,
 }
 
-impl Known {
+impl Index {
     pub(crate) fn new(rows: Vec<Result<Backup, BadRow>>) -> Self {
-        let mut known = Self::default();
+        let mut index = Self::default();
         for row in rows {
             match row {
-                Ok(backup) => known.add(backup),
+                Ok(backup) => index.add(backup),
                 Err(bad) => {
-                    known.taken.insert(bad.name);
+                    index.taken.insert(bad.name);
                 }
             }
         }
-        known
+        index
     }
 
     fn add(&mut self, backup: Backup) {
         let name = backup.backup_name.clone();
         let path = backup.backup_path.clone();
-        // A failed attempt at the path of another record points to nothing of its own.
+        // A failed attempt at the path of another record has no archive there.
         if backup.status != Status::Failed || !self.name_by_path.contains_key(&path) {
             self.name_by_path.insert(path, name.clone());
         }
@@ -66,8 +66,8 @@ impl Known {
         self.by_name.insert(name, backup);
     }
 
-    /// Decides on all, oldest first, so that the ids of a catalog that is built again follow
-    /// the order of creation.
+    /// Decides on all, oldest first, so that the ids of a catalog that is built again follow the
+    /// order of creation.
     pub(crate) fn plan(mut self, mut archives: Vec<Archive>) -> Vec<(String, Decision)> {
         archives.sort_by(|a, b| {
             let key = |it: &Archive| (it.record.created_at, it.record.backup_path.clone());
@@ -89,9 +89,8 @@ impl Known {
         archives.into_iter().map(decide).collect()
     }
 
-    /// The record of the same archive, whatever it is called by now: of two, each would be removed
-    /// with the other where their paths lead to one file. An archive of another program is known
-    /// by the name of its file too.
+    /// The record of the same archive, whatever its name is by now. Two records of one file would
+    /// be removed with each other. An archive of another program must have the same file name too.
     fn with_content(&self, record: &Backup, is_own: bool) -> Option<&Backup> {
         let names = self.names_by_hash.get(record.backup_hash.as_ref()?)?;
         let mut same = names.iter().filter_map(|name| self.by_name.get(name));
@@ -104,7 +103,9 @@ impl Known {
         let at_path = at_path.and_then(|name| self.by_name.get(name));
         let replaced = match at_path {
             None => None,
-            Some(it) if it.status == Status::Completed => return Decision::Known(it.clone()),
+            Some(it) if it.status == Status::Completed => {
+                return Decision::AlreadyKnown(it.clone());
+            }
             Some(it) if it.status == Status::Failed => {
                 let facts = |it: &Backup| (it.backup_name.clone(), it.created_at);
                 if archive.is_own && facts(it) == facts(&record) {
@@ -115,17 +116,17 @@ impl Known {
             Some(it) => return Decision::Busy(it.clone()),
         };
         if let Some(same) = self.with_content(&record, archive.is_own) {
-            return Decision::Known(same.clone());
+            return Decision::AlreadyKnown(same.clone());
         }
         let mut number = 1;
         loop {
             let name = numbered(&record.backup_name, number);
             let same = self.by_name.get(&name);
             if let Some(same) = same.filter(|it| it.backup_hash == record.backup_hash) {
-                return Decision::Known(same.clone());
+                return Decision::AlreadyKnown(same.clone());
             }
-            let is_given_up = replaced.is_some_and(|it| it.backup_name == name);
-            if is_given_up || (same.is_none() && !self.taken.contains(&name)) {
+            let is_replaced = replaced.is_some_and(|it| it.backup_name == name);
+            if is_replaced || (same.is_none() && !self.taken.contains(&name)) {
                 let record = Backup {
                     backup_name: name,
                     ..record
@@ -142,7 +143,7 @@ fn file_name(backup: &Backup) -> Option<&OsStr> {
     Path::new(&backup.backup_path).file_name()
 }
 
-/// The record keeps what it says, as it may have been changed since.
+/// The attempt's record with the facts of the archive. The rest stays: it may have been changed.
 fn completed(attempt: &Backup, archive: &Backup) -> Backup {
     let mut record = attempt.clone();
     record.status = Status::Completed;

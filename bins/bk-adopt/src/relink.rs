@@ -1,7 +1,7 @@
-//! Finds archives that are missing, by size and hash, and makes their records point to them.
+//! Finds missing archives, by size and hash, and updates the paths in their records.
 //!
-//! The catalog is closed while files are looked at and hashed; each record is read again in the
-//! session that changes it.
+//! The catalog is closed while files are hashed; each record is read again in the session that
+//! changes it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -18,40 +18,40 @@ use bk_store::session::Session;
 use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
 
-use crate::done::{Action, Done};
-use crate::find::{self, Found, Search};
+use crate::find::{self, Candidate, Search};
+use crate::outcome::{Action, Outcome};
 use crate::work::{Rows, Work, by_inode, log};
 
-/// A record, and where its archive is.
+/// A record, and the path of its archive.
 struct Match {
     backup: Backup,
     path: String,
 }
 
-/// What an archive is known by: its size, then its hash.
+/// By the size of an archive, then by its hash.
 type ByContent<T> = HashMap<u64, HashMap<String, T>>;
 
-/// The records as far as they matter here.
+/// The archives of completed records.
 #[derive(Default)]
-struct Records {
-    /// Those whose archive is missing, oldest first.
+struct Archives {
+    /// The records whose archive is missing, oldest first.
     missing: ByContent<VecDeque<Backup>>,
-    /// The archives of the others, and those that were found.
-    there: ByContent<Vec<String>>,
+    /// The paths of those that are there or were found.
+    present: ByContent<Vec<String>>,
 }
 
-/// Relinks each record whose archive is missing, and tells of what could not be looked at.
+/// Relinks each record whose archive is missing.
 ///
 /// # Errors
-/// A directory that cannot be found, a catalog that cannot be read or written.
+/// A directory that does not exist, a catalog that cannot be opened.
 pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
     let rows = catalog::read(work.home, |session| session.backups())?;
     let shown = dir.display();
     let dir = find::absolute(Path::new(dir));
-    let dir = dir.with_context(|| format!("cannot look in '{shown}'"))?;
-    let (mut records, failed) = Records::of(work.home, &rows);
+    let dir = dir.with_context(|| format!("cannot read '{shown}'"))?;
+    let (mut archives, failed) = Archives::of(work.home, &rows);
     work.report.add_all(failed.into_iter().map(Err))?;
-    if records.missing.is_empty() {
+    if archives.missing.is_empty() {
         return Ok(());
     }
     let mut search = Search::default();
@@ -67,7 +67,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
             record_found(work, &mut matches)?;
         }
         work.signals.hold();
-        let found = records.match_one(&candidate, &work.signals);
+        let found = archives.match_one(&candidate, &work.signals);
         if work.signals.caught().is_some() {
             break;
         }
@@ -78,7 +78,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
     }
     record_found(work, &mut matches)?;
     if work.signals.caught().is_none() {
-        let left = records.left().into_iter().map(|backup| {
+        let left = archives.missing().into_iter().map(|backup| {
             let name = backup.backup_name;
             Err(anyhow!(
                 "cannot relink '{name}': '{}' has no archive of its size and hash",
@@ -97,27 +97,27 @@ fn record_found(work: &mut Work<'_>, matches: &mut Vec<Match>) -> Result<()> {
         return Ok(());
     }
     if work.is_dry {
-        let would = |it| Ok(done(it, Action::WouldRelink));
+        let would = |it| Ok(relinked(it, Action::WouldRelink));
         return work.report.add_all(matches.into_iter().map(would));
     }
     work.record(|session| record(session, matches))
 }
 
-impl Records {
-    /// With an error for each whose archive cannot be looked at. Where a storage is not there, it
-    /// may be elsewhere now.
+impl Archives {
+    /// With an error for each that cannot be checked. Those of an offline storage may be elsewhere
+    /// now.
     fn of(home: &Home, rows: &Rows) -> (Self, Vec<anyhow::Error>) {
-        let (mut records, mut failed) = (Self::default(), Vec::new());
+        let (mut archives, mut failed) = (Self::default(), Vec::new());
         for backup in rows.iter().flatten() {
             let (Status::Completed, Some((bytes, hash))) = (backup.status, content(backup)) else {
                 continue;
             };
             match home.storages.stat(backup.backup_path.as_ref()) {
                 Ok(Some(metadata)) if metadata.is_file() => {
-                    records.put(bytes, hash, backup.backup_path.clone());
+                    archives.put(bytes, hash, backup.backup_path.clone());
                 }
                 Ok(_) | Err(Unreachable::Storage { .. }) => {
-                    let of_size = records.missing.entry(bytes).or_default();
+                    let of_size = archives.missing.entry(bytes).or_default();
                     let same = of_size.entry(hash).or_default();
                     same.push_back(backup.clone());
                 }
@@ -127,20 +127,20 @@ impl Records {
                 }
             }
         }
-        (records, failed)
+        (archives, failed)
     }
 
     fn put(&mut self, bytes: u64, hash: String, path: String) {
-        let of_size = self.there.entry(bytes).or_default();
+        let of_size = self.present.entry(bytes).or_default();
         of_size.entry(hash).or_default().push(path);
     }
 
-    /// The record that a file is the archive of, which misses none from then on.
+    /// The record that a file is the missing archive of.
     ///
     /// # Errors
-    /// A file that cannot be read, or that may be the archive of another record by another path:
-    /// it would be removed with either.
-    fn match_one(&mut self, candidate: &Found, signals: &Signals) -> Result<Option<Match>> {
+    /// A file that may be the archive of another record by another path: it would be removed with
+    /// either.
+    fn match_one(&mut self, candidate: &Candidate, signals: &Signals) -> Result<Option<Match>> {
         let (bytes, path) = (candidate.bytes, &candidate.path);
         let Some(of_size) = self.missing.get_mut(&bytes) else {
             return Ok(None);
@@ -154,9 +154,9 @@ impl Records {
         let Some(same) = of_size.get_mut(&whole.hash) else {
             return Ok(None);
         };
-        let there = self.there.get(&bytes).and_then(|it| it.get(&whole.hash));
+        let present = self.present.get(&bytes).and_then(|it| it.get(&whole.hash));
         let name = |path: &str| Path::new(path).file_name().map(OsStr::to_ascii_lowercase);
-        for other in there.into_iter().flatten() {
+        for other in present.into_iter().flatten() {
             if name(other) == name(path) {
                 let apart = prove_apart(Path::new(path), Path::new(other));
                 apart.with_context(|| format!("cannot take '{path}': it may be '{other}'"))?;
@@ -176,12 +176,12 @@ impl Records {
         }))
     }
 
-    /// Those that still miss theirs, oldest first.
-    fn left(self) -> Vec<Backup> {
+    /// The records whose archive was not found, oldest first.
+    fn missing(self) -> Vec<Backup> {
         let of_size = self.missing.into_values();
-        let mut left: Vec<_> = of_size.flat_map(HashMap::into_values).flatten().collect();
-        left.sort_by_key(|backup| (backup.created_at, backup.id));
-        left
+        let mut missing: Vec<_> = of_size.flat_map(HashMap::into_values).flatten().collect();
+        missing.sort_by_key(|backup| (backup.created_at, backup.id));
+        missing
     }
 }
 
@@ -190,7 +190,7 @@ fn content(backup: &Backup) -> Option<(u64, String)> {
     Some((bytes, backup.backup_hash.clone()?))
 }
 
-fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Done>>> {
+fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Outcome>>> {
     let wanted: Vec<_> = matches.iter().map(|it| identity(&it.backup)).collect();
     let current = session.find(&wanted)?;
     let others = session.backups()?;
@@ -211,10 +211,10 @@ fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Done>
         });
         match current {
             Ok(backup) => {
-                let done = done(Match { backup, ..found }, Action::Relinked);
-                session.update(&done.record)?;
-                log(session, &done)?;
-                all.push(Ok(done));
+                let outcome = relinked(Match { backup, ..found }, Action::Relinked);
+                session.update(&outcome.record)?;
+                log(session, &outcome)?;
+                all.push(Ok(outcome));
             }
             Err(error) => all.push(Err(error.context(format!("cannot relink '{name}'")))),
         }
@@ -229,11 +229,11 @@ fn identity(backup: &Backup) -> Identity {
     }
 }
 
-fn done(found: Match, action: Action) -> Done {
+fn relinked(found: Match, action: Action) -> Outcome {
     let mut record = found.backup;
     let was = std::mem::replace(&mut record.backup_path, found.path.clone());
-    Done {
+    Outcome {
         was: Some(was),
-        ..Done::new(action, record, found.path)
+        ..Outcome::new(action, record, found.path)
     }
 }

@@ -1,4 +1,4 @@
-//! What adoption and relinking share.
+//! The state of a run, which adopting and relinking share, and when its findings are recorded.
 //!
 //! Knows no archive's content.
 
@@ -16,55 +16,50 @@ use bk_store::rows::BadRow;
 use bk_store::session::Session;
 use bk_store::signals::Signals;
 
-use crate::done::{Done, Outcomes};
 use crate::find::Inode;
+use crate::outcome::{Outcome, Reporter};
 
 /// The records as they are in the catalog.
 pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
 
-/// What was read is recorded and told together, at least so often.
+/// Findings are recorded and reported together, at least this often.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
-/// Before a larger archive is read, what came before it is recorded and told.
+/// Before a larger archive is read, what was found so far is recorded and reported.
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// What adoption and relinking share: archives are read one after the other, and now and then
-/// what was found is recorded and told.
+/// A run: archives are read one after the other, and now and then what was found is recorded and
+/// reported.
 pub(crate) struct Work<'a> {
     pub(crate) home: &'a Home,
     pub(crate) is_dry: bool,
     pub(crate) signals: Signals,
-    pub(crate) report: Outcomes,
+    pub(crate) report: Reporter,
     recorded_at: Instant,
 }
 
 impl<'a> Work<'a> {
-    /// # Errors
-    /// Signals that cannot be watched.
     pub(crate) fn new(home: &'a Home, is_dry: bool, output: Output) -> Result<Self> {
         Ok(Self {
             home,
             is_dry,
             signals: Signals::watch()?,
-            report: Outcomes::new(home, output),
+            report: Reporter::new(home, output),
             recorded_at: Instant::now(),
         })
     }
 
-    /// Whether what was found is to be recorded before an archive of so many bytes is read.
+    /// Whether to record before an archive of this size is read.
     pub(crate) fn is_time_to_record(&self, next_bytes: u64) -> bool {
         !self.is_dry && (next_bytes > LARGE_BYTES || self.recorded_at.elapsed() >= RECORD_EVERY)
     }
 
-    /// Records in one session, then tells.
-    ///
-    /// # Errors
-    /// Those of the catalog and of the output.
+    /// Records in one session, then reports.
     pub(crate) fn record(
         &mut self,
-        record: impl FnOnce(&Session<'_>) -> Result<Vec<Result<Done>>>,
+        record: impl FnOnce(&Session<'_>) -> Result<Vec<Result<Outcome>>>,
     ) -> Result<()> {
         if self.signals.caught().is_none() {
-            // It ends the wait for the catalog.
+            // A signal may end the wait for the catalog.
             self.signals.release();
         }
         let all = catalog::write(self.home, |session| {
@@ -76,13 +71,12 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Its archive may be whole all the same.
+/// Whether the record is that of an attempt that was not completed; its archive may be complete.
 pub(crate) fn is_unfinished(backup: &Backup) -> bool {
     matches!(backup.status, Status::Creating | Status::Failed)
 }
 
-/// The records by the files that they point to. A record whose archive is whole comes before
-/// one that has none.
+/// The records by the files that they point to. A completed record takes precedence.
 pub(crate) fn by_inode(rows: &Rows) -> HashMap<Inode, Backup> {
     let mut known = HashMap::new();
     for backup in rows.iter().flatten() {
@@ -96,11 +90,11 @@ pub(crate) fn by_inode(rows: &Rows) -> HashMap<Inode, Backup> {
     known
 }
 
-pub(crate) fn log(session: &Session<'_>, done: &Done) -> Result<()> {
+pub(crate) fn log(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
     session.log(&Event {
-        backup: Some((done.record.id, &done.record.backup_name)),
+        backup: Some((outcome.record.id, &outcome.record.backup_name)),
         event: "adopt",
         ok: true,
-        details: done.details(),
+        details: outcome.details(),
     })
 }

@@ -1,7 +1,6 @@
-//! The program: changes jobs, lists them, or runs them: those that are due, one at once, or all
-//! as they come due.
+//! The command line: changes jobs, lists them, or runs them.
 //!
-//! `--wait` reads the clock anew in each round; anything else reads it once.
+//! `--wait` reads the clock once a round, everything else once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use bk_store::storage;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::change::{Change, job_name};
+use crate::change::{JobChange, job_name};
 use crate::child::{self, Watch};
 use crate::flags::{
     AFTER, BEFORE, CLOCK_GAP, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
@@ -32,12 +31,12 @@ use crate::flags::{
 use crate::list;
 use crate::rounds;
 use crate::run::Runner;
-use crate::store::{self, Known};
+use crate::store::{self, JobState};
 
-/// Jobs that others change are seen after so long at the latest, and a clock that is set.
-const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// `--wait` begins a round at least this often: a job may have been changed, or the clock set.
+const ROUND_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is to be done beside running what is due.
+/// What to do instead of running what is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Set,
@@ -50,7 +49,7 @@ enum Action {
     ClockGap,
 }
 
-/// Each with the flag that asks for it.
+/// Each with its flag.
 const ACTIONS: [(Action, Flag); 8] = [
     (Action::Set, SET),
     (Action::List, LIST),
@@ -74,7 +73,7 @@ const OF_SET: [Flag; 6] = [
 /// The whole program.
 ///
 /// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
+/// Mistakes on the command line, bad input, a catalog that cannot be opened.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -95,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         Some(Action::Set) => {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
-            let jobs = store::change(&home, &changes)?;
+            let jobs = store::apply(&home, &changes)?;
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
             Ok(bk_cli::SUCCESS)
         }
@@ -122,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             let names = job_names(names)?;
             let jobs = match change {
                 Action::Remove => store::remove(&home, &names)?,
-                _ => store::switch(&home, &names, change == Action::Enable)?,
+                _ => store::set_enabled(&home, &names, change == Action::Enable)?,
             };
             list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
             Ok(bk_cli::SUCCESS)
@@ -130,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 }
 
-/// The one thing that is to be done; with `--set`, the switches belong to that.
+/// The one action that is asked for. `--enable` and `--disable` go with `--set` too.
 fn action(arguments: &Arguments) -> Result<Option<Action>> {
     let mut given: Vec<_> = ACTIONS
         .into_iter()
@@ -149,7 +148,7 @@ fn action(arguments: &Arguments) -> Result<Option<Action>> {
     arguments.one_of(&flags)
 }
 
-/// What stands before `--`, which names jobs, and the paths after it.
+/// The names of jobs before `--`, and the paths after it.
 fn operands(arguments: &Arguments) -> (&[std::ffi::OsString], Vec<PathBuf>) {
     let all = &arguments.operands;
     let (names, sources) = all.split_at(arguments.before_dashes.unwrap_or(all.len()));
@@ -185,12 +184,12 @@ fn job_names(operands: &[std::ffi::OsString]) -> Result<Vec<String>> {
     operands.iter().map(|name| job_name(Some(name))).collect()
 }
 
-/// What the flags say of one job, or the lines of several.
+/// The change of the flags to one job, or those of the lines on stdin.
 fn changes(
     arguments: &Arguments,
     names: &[std::ffi::OsString],
     sources: &[PathBuf],
-) -> Result<Vec<Change>> {
+) -> Result<Vec<JobChange>> {
     match names {
         [one] if one == "-" => {
             let is_other = |flag: &Flag| arguments.has(flag);
@@ -202,7 +201,7 @@ fn changes(
             check_no_terminal("a job")?;
             let values = lines::read_values(std::io::stdin().lock());
             let change = |(number, value)| {
-                Change::from_line(value).with_context(|| format!("line {number}"))
+                JobChange::from_line(value).with_context(|| format!("line {number}"))
             };
             let changes: Result<Vec<_>> =
                 values.and_then(|values| values.into_iter().map(change).collect());
@@ -210,7 +209,7 @@ fn changes(
         }
         [] | [_] => {
             let name = job_name(names.first().map(std::ffi::OsString::as_os_str))?;
-            Ok(vec![Change::from_flags(name, sources, arguments)?])
+            Ok(vec![JobChange::from_flags(name, sources, arguments)?])
         }
         [_, other, ..] => Err(UsageError(format!(
             "'{}' is one job too many; what is backed up stands after --",
@@ -220,8 +219,8 @@ fn changes(
     }
 }
 
-/// bk-create itself reads its flags, with nothing to do: it knows what is wrong with a value.
-fn check_create_flags(changes: &[Change]) -> Result<()> {
+/// Has bk-create check its flags, with no request: it alone knows what is wrong with a value.
+fn check_create_flags(changes: &[JobChange]) -> Result<()> {
     for change in changes {
         let Some(flags) = change.create_flags.as_ref().filter(|all| !all.is_empty()) else {
             continue;
@@ -243,12 +242,12 @@ fn parse_gap(text: &str) -> Result<u32> {
     units::parse_number(text, 1..=36_500)
 }
 
-/// The jobs that can be used; the others are told of.
-fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
+/// The jobs whose settings are right; reports the others.
+fn usable(home: &Home, status: &mut u8) -> Result<Vec<JobState>> {
     let mut jobs = Vec::new();
-    for (_, known) in store::read(home)? {
-        match known {
-            Ok(known) => jobs.push(known),
+    for (_, state) in store::read(home)? {
+        match state {
+            Ok(state) => jobs.push(state),
             Err(error) => *status = PROGRAM.report(&error),
         }
     }
@@ -257,12 +256,12 @@ fn readable(home: &Home, status: &mut u8) -> Result<Vec<Known>> {
 
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
     let mut status = bk_cli::SUCCESS;
-    let jobs = readable(home, &mut status)?;
+    let jobs = usable(home, &mut status)?;
     list::print(output, &jobs, home.now, &bk_cli::zone::local())?;
     Ok(status)
 }
 
-/// From now on a signal is heeded between two steps.
+/// A runner, with which signals end the work between two steps.
 fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
     if let Some(exposed) = storage::exposed(&home.dir) {
         let dir = home.dir.display();
@@ -284,9 +283,9 @@ fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) 
     let mut status = bk_cli::SUCCESS;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     for name in names {
-        // Before its lock is made.
-        let known = store::read_one(&runner.home, name);
-        let ran = known.and_then(|_| runner.run(name, true));
+        // Fails for an unknown job before its lock file is made.
+        let state = store::read_one(&runner.home, name);
+        let ran = state.and_then(|_| runner.run(name, true));
         status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
         if runner.watch.signals.caught().is_some() {
             break;
@@ -301,13 +300,13 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     end(runner, status)
 }
 
-/// Runs what is due; returns when something is due next, and the exit status.
+/// Runs what is due; returns the time when a job is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
-    // Its files may go while bk-auto waits.
+    // The files of the time zone may go while bk-auto waits.
     bk_cli::zone::check()?;
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
-    let jobs = readable(&runner.home, &mut status)?;
+    let jobs = usable(&runner.home, &mut status)?;
     runner.jump = rounds::count(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
@@ -326,7 +325,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     Ok((next.min(), status))
 }
 
-/// Runs jobs as they come due, until a signal ends it.
+/// Runs jobs as they come due, until a signal comes.
 fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
     bk_store::catalog::check_there(&runner.home)?;
@@ -340,8 +339,8 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
         };
         print_made(&mut runner)?;
         let now = clock::now();
-        let until = next.map_or(LOOK_EVERY, |next| next.duration_since(now));
-        let until = until.clamp(SignedDuration::ZERO, LOOK_EVERY);
+        let until = next.map_or(ROUND_EVERY, |next| next.duration_since(now));
+        let until = until.clamp(SignedDuration::ZERO, ROUND_EVERY);
         pause(&runner, Duration::try_from(until)?)?;
         runner.home.now = clock::now();
     }
@@ -360,7 +359,7 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The table of what was made; lines are printed as they come.
+/// Prints the table of the new records; lines were printed as they came.
 fn print_made(runner: &mut Runner) -> Result<()> {
     let (made, home) = (std::mem::take(&mut runner.made), runner.home.clone());
     let listed = made.into_iter().map(|record: Map<String, Value>| {

@@ -1,4 +1,4 @@
-//! What is to become of a job: from the flags, or from lines on stdin.
+//! A change to a job, from the flags or from a line on stdin, and how it is applied.
 //!
 //! Knows no catalog.
 
@@ -17,7 +17,8 @@ use crate::flags::{
 use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
 use crate::schedule::Schedule;
 
-/// The flags of bk-create that a job can have: what a request has no key for.
+/// The flags of bk-create that a job can have, as a request has no key for them, and whether each
+/// takes a value.
 const CREATE_FLAGS: [(&str, bool); 10] = [
     ("exclude", true),
     ("exclude-from", true),
@@ -30,12 +31,12 @@ const CREATE_FLAGS: [(&str, bool); 10] = [
     ("on-low-space", true),
     ("low-space-timeout", true),
 ];
-/// Those of them whose value is a path.
+/// Those whose value is a path.
 const PATH_FLAGS: [&str; 2] = ["exclude-from", "storage"];
 
-/// What is asked for. A field that is `None` stays as it is; an inner `None` removes a value.
+/// A change to a job. A field that is `None` stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct JobChange {
     pub(crate) name: String,
     pub(crate) is_enabled: Option<bool>,
     pub(crate) schedule: Option<Schedule>,
@@ -47,9 +48,9 @@ pub(crate) struct Change {
     pub(crate) after: Option<Option<String>>,
 }
 
-impl Change {
+impl JobChange {
     /// # Errors
-    /// A usage error that names the flag.
+    /// [`UsageError`], which names the flag.
     pub(crate) fn from_flags(
         name: String,
         sources: &[PathBuf],
@@ -66,7 +67,7 @@ impl Change {
         let is_enabled = arguments.one_of(&[(ENABLE, true), (DISABLE, false)])?;
         let request = |text: &str| {
             let object = serde_json::from_str(text).ok();
-            check_request(object.context("it is no JSON object")?)
+            check_request(object.context("it is not a JSON object")?)
         };
         Ok(Self {
             name,
@@ -82,10 +83,10 @@ impl Change {
     }
 
     /// # Errors
-    /// The key that is wrong.
+    /// Names the key that is wrong.
     pub(crate) fn from_line(line: Value) -> Result<Self> {
         let Value::Object(object) = line else {
-            bail!("it is no object with the key job");
+            bail!("it is not an object with the key job");
         };
         let mut change = Self {
             name: DEFAULT.into(),
@@ -113,14 +114,19 @@ impl Change {
                 let days = value.as_u64().and_then(check_days);
                 ensure!(
                     days.is_some() || value.is_null(),
-                    "is no number of days from 1 on, nor null"
+                    "is neither a number of days from 1 on nor null"
                 );
                 self.retention_days = Some(days);
             }
-            "sources" => self.sources = Some(texts(value)?),
+            "sources" => {
+                let sources = texts(value)?;
+                ensure!(!sources.is_empty(), "are none");
+                let absolute = sources.iter().map(|path| absolute(Path::new(path)));
+                self.sources = Some(absolute.collect::<Result<_>>()?);
+            }
             "request" => {
                 let Value::Object(request) = value else {
-                    bail!("is no object");
+                    bail!("is not an object");
                 };
                 self.request = Some(check_request(request)?);
             }
@@ -131,25 +137,17 @@ impl Change {
             }
             "before" => self.before = Some(string_or_null(value)?),
             "after" => self.after = Some(string_or_null(value)?),
-            // What --list tells beside the job, and what a later bk may.
+            // What --list prints beside the job, now or in a later version.
             _ => {}
-        }
-        if key == "sources" {
-            let sources = self.sources.iter().flatten();
-            let sources: Vec<_> = sources
-                .map(|path| absolute(Path::new(path)))
-                .collect::<Result<_>>()?;
-            ensure!(!sources.is_empty(), "are none");
-            self.sources = Some(sources);
         }
         Ok(())
     }
 
-    /// The job as it is to be.
+    /// The job with the change applied.
     ///
     /// # Errors
-    /// A usage error: a new job without a schedule or sources.
-    pub(crate) fn of(&self, old: Option<Job>, now: Timestamp) -> Result<Job> {
+    /// [`UsageError`]: a new job without a schedule or sources.
+    pub(crate) fn apply(&self, old: Option<Job>, now: Timestamp) -> Result<Job> {
         let is_new = old.is_none();
         let mut job = match old {
             Some(job) => job,
@@ -183,7 +181,7 @@ impl Change {
         if job.sources().is_empty() {
             return Err(self.incomplete());
         }
-        // The times that passed while it was off, or under another schedule, do not count.
+        // Times that passed while it was disabled, or under another schedule, do not count.
         if is_new || job.schedule != was.1 || (job.is_enabled && !was.0) {
             job.since = Some(now);
         }
@@ -214,14 +212,14 @@ fn absolute(path: &Path) -> Result<String> {
 }
 
 fn command(text: &str) -> Result<Option<String>> {
-    ensure!(!text.contains('\0'), "a command holds no NUL");
+    ensure!(!text.contains('\0'), "a command cannot hold a NUL");
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
 }
 
 fn string(value: Value) -> Result<String> {
     match value {
         Value::String(text) => Ok(text),
-        _ => bail!("is no string"),
+        _ => bail!("is not a string"),
     }
 }
 
@@ -236,7 +234,7 @@ fn texts(value: Value) -> Result<Vec<String>> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(all) => all.into_iter().map(string).collect(),
-        _ => bail!("is no array of strings"),
+        _ => bail!("is not an array of strings"),
     }
 }
 
@@ -245,7 +243,7 @@ fn check_flags(flags: &[String]) -> Result<()> {
         let shown = flag.escape_debug();
         let long = flag.strip_prefix("--");
         let long =
-            long.with_context(|| format!("'{shown}' is no flag: write it as --NAME=VALUE"))?;
+            long.with_context(|| format!("'{shown}' is not a flag: write it as --NAME=VALUE"))?;
         let (name, value) = match long.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (long, None),
@@ -253,7 +251,7 @@ fn check_flags(flags: &[String]) -> Result<()> {
         let known = CREATE_FLAGS.iter().find(|(known, _)| *known == name);
         let Some((_, takes)) = known else {
             let all: Vec<_> = CREATE_FLAGS.iter().map(|(name, _)| *name).collect();
-            bail!("'{shown}' is none of --{}", all.join(", --"));
+            bail!("'{shown}' is not one of --{}", all.join(", --"));
         };
         ensure!(
             *takes == value.is_some(),
@@ -273,15 +271,15 @@ fn check_flags(flags: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The name of a job as an operand, or the default one.
+/// The job that an operand names, or the default one.
 ///
 /// # Errors
-/// A usage error.
+/// [`UsageError`].
 pub(crate) fn job_name(operand: Option<&OsStr>) -> Result<String> {
     let Some(operand) = operand else {
         return Ok(DEFAULT.to_owned());
     };
-    let wrong = |reason: String| UsageError(format!("no name of a job: {reason}"));
+    let wrong = |reason: String| UsageError(format!("invalid job name: {reason}"));
     let text = operand
         .to_str()
         .ok_or_else(|| wrong(format!("'{}' is not UTF-8", operand.display())))?;

@@ -1,8 +1,7 @@
-//! Children: the programs of bk that do the work, and whatever else ends.
+//! Runs the programs of bk that do the work, and waits for children.
 //!
 //! A program has a process group of its own, so that Ctrl-C on a terminal comes to bk-auto alone,
-//! which passes it on. As process 1 of a container bk-auto inherits orphans, whose statuses it
-//! takes too. Knows no job.
+//! which forwards it. As process 1 of a container bk-auto reaps orphans too. Knows no job.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,27 +16,27 @@ use bk_store::signals::{Signals, Wakeups};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 
-/// How often a child is looked at that nothing woke for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a child is polled where nothing wakes the wait.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// A line of a program's that is longer is passed on in parts.
+/// A longer line of stderr is passed through in parts.
 const LINE_MAX_BYTES: u64 = 1 << 16;
 
-/// What ends a wait.
+/// What ends a wait, and whether a user is there.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
     pub(crate) wakeups: Wakeups,
-    /// Somebody may be there who can be asked: it is not `--wait`.
+    /// A user may be there to answer a question: it is not `--wait`.
     pub(crate) is_attended: bool,
 }
 
-/// How a program ended.
+/// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
-    /// The last line of its stderr, without its name.
-    pub(crate) last_words: String,
+    /// The last line of its stderr, without the program's name.
+    pub(crate) last_line: String,
 }
 
 /// A program of bk: the one beside this one, else the one in PATH.
@@ -51,11 +50,11 @@ pub(crate) fn program(name: &str) -> Command {
     )
 }
 
-/// Runs a program of bk with this input. A signal that comes is passed on to it. Its stderr is
-/// passed through, but for lines that say nothing new.
+/// Runs a program of bk with this input. Signals are forwarded to it. Its stderr is passed
+/// through, but for lines of which `is_news` is false.
 ///
 /// # Errors
-/// One that cannot be started.
+/// A program that cannot be started.
 pub(crate) fn run(
     mut command: Command,
     input: &str,
@@ -71,18 +70,18 @@ pub(crate) fn run(
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot run {name}"))?;
-    let ended = talk(&mut child, input, watch, is_news);
+    let ended = communicate(&mut child, input, watch, is_news);
     let (status, stdout, last) = ended.with_context(|| format!("cannot run {name}"))?;
-    let last_words = last.strip_prefix(&format!("{name}: ")).unwrap_or(&last);
+    let last_line = last.strip_prefix(&format!("{name}: ")).unwrap_or(&last);
     Ok(Ended {
         status,
         stdout,
-        last_words: last_words.to_owned(),
+        last_line: last_line.to_owned(),
     })
 }
 
-/// Its status, what it printed, and the last line of its stderr.
-fn talk(
+/// Returns the status, stdout, and the last line of stderr.
+fn communicate(
     child: &mut Child,
     input: &str,
     watch: &Watch,
@@ -93,26 +92,26 @@ fn talk(
     std::thread::scope(|scope| {
         let threads = start(scope, || {
             let mut text = Vec::new();
-            // What was read before an error is what there is.
+            // An error leaves what was read before.
             let _ = stdout.map(|mut pipe| pipe.read_to_end(&mut text));
             String::from_utf8_lossy(&text).into_owned()
         })
         .and_then(|reading| Ok((reading, start(scope, || pass_on(stderr, is_news))?)))
-        .and_then(|(reading, telling)| {
+        .and_then(|(reading, passing)| {
             let writing = start(scope, || {
-                // One that does not read its input says why itself.
+                // A program that does not read its input reports why itself.
                 let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
             })?;
-            Ok((reading, telling, writing))
+            Ok((reading, passing, writing))
         });
         if threads.is_err() {
-            // It would wait for those that are missing; it has done nothing yet.
+            // It has done nothing yet, and would wait for its input.
             let _ = kill_process(pid, Signal::KILL);
         }
-        let status = wait(pid, watch, |signal, _| pass_signal(pid, signal))?;
-        let (reading, telling, _) = threads?;
+        let status = wait(pid, watch, |signal, _| forward(pid, signal))?;
+        let (reading, passing, _) = threads?;
         let stdout = reading.join().unwrap_or_default();
-        Ok((status, stdout, telling.join().unwrap_or_default()))
+        Ok((status, stdout, passing.join().unwrap_or_default()))
     })
 }
 
@@ -132,34 +131,34 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// The number of a child.
+/// The process id of a child.
 pub(crate) fn pid(child: &Child) -> Result<Pid> {
     let number = i32::try_from(child.id())?;
-    Pid::from_raw(number).context("it has no number")
+    Pid::from_raw(number).context("it has no process id")
 }
 
-/// Waits until a child has ended; `heard` is told of each signal, and how many there were before.
+/// Waits until a child has ended. `on_signal` gets each signal, and how many came before.
 pub(crate) fn wait(
     pid: Pid,
     watch: &Watch,
-    mut heard: impl FnMut(Signal, usize),
+    mut on_signal: impl FnMut(Signal, usize),
 ) -> Result<ExitStatus> {
     let mut count = 0;
     loop {
         if let Some(status) = reap(Some(pid))? {
             return Ok(status);
         }
-        // One that came just before the child began counts too.
+        // A signal that came just before the child began counts too.
         let number = watch.signals.next().map(i32::from);
         if let Some(signal) = number.and_then(Signal::from_named_raw) {
-            heard(signal, count);
+            on_signal(signal, count);
             count += 1;
         }
-        watch.wakeups.wait(LOOK_EVERY)?;
+        watch.wakeups.wait(POLL_EVERY)?;
     }
 }
 
-/// Takes the status of each child that has ended, and returns that of `own`.
+/// Reaps each child that has ended, and returns the status of `own`.
 pub(crate) fn reap(own: Option<Pid>) -> Result<Option<ExitStatus>> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
@@ -174,8 +173,8 @@ pub(crate) fn reap(own: Option<Pid>) -> Result<Option<ExitStatus>> {
     }
 }
 
-fn pass_signal(pid: Pid, signal: Signal) {
-    // One that has ended already is waited for all the same.
+fn forward(pid: Pid, signal: Signal) {
+    // An error means that it has ended already.
     let _ = kill_process(pid, signal);
 }
 
@@ -191,7 +190,7 @@ fn pass_on(pipe: Option<impl Read>, is_news: fn(&str) -> bool) -> String {
     while next(&mut line) {
         let text = String::from_utf8_lossy(&line);
         if is_news(&text) {
-            // With standard error gone there is nobody left to tell.
+            // Without stderr there is nowhere to report an error.
             let _ = std::io::stderr().write_all(&line);
         }
         last = one_line(&text);

@@ -7,32 +7,37 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::schedule::Schedule;
 
-/// A time that lies further ahead of the clock was written by a clock that was wrong.
-const BELIEVED: SignedDuration = SignedDuration::from_hours(1);
+/// A time further ahead than this was recorded by a clock that was wrong.
+const FUTURE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// From when on the times of a job count.
+/// Times of a job's schedule count from the later of these.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Begun {
+pub(crate) struct CountFrom {
     /// When it was made, enabled or got its schedule.
     pub(crate) since: Option<Timestamp>,
     /// When it last ran.
     pub(crate) last_run: Option<Timestamp>,
 }
 
-impl Begun {
-    fn believed(self, now: Timestamp) -> Option<Timestamp> {
+impl CountFrom {
+    fn latest(self, now: Timestamp) -> Option<Timestamp> {
         let all = [self.since, self.last_run].into_iter().flatten();
-        let latest = now.checked_add(BELIEVED).unwrap_or(Timestamp::MAX);
-        all.filter(|time| *time <= latest).max()
+        let limit = now.checked_add(FUTURE_MAX).unwrap_or(Timestamp::MAX);
+        all.filter(|time| *time <= limit).max()
     }
 }
 
 impl Schedule {
-    /// The time for which a job is to run now, which did nothing for the times after `begun`:
-    /// the last one, however many were missed.
-    pub(crate) fn due(&self, begun: Begun, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    /// The last time of the schedule, if a job is due for one that came after `from`: however many
+    /// were missed, it runs once.
+    pub(crate) fn due(
+        &self,
+        from: CountFrom,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Option<Timestamp> {
         let last = self.previous(now, zone)?;
-        let Some(after) = begun.believed(now) else {
+        let Some(after) = from.latest(now) else {
             return Some(last);
         };
         let first = self.next(after, zone).filter(|first| *first <= now)?;
@@ -54,24 +59,24 @@ mod tests {
     }
 
     /// The times at which bk-auto, started once a minute, runs a job, in local time.
-    fn runs(cron: &str, from: &str, until: &str) -> Vec<String> {
+    fn runs(cron: &str, begin: &str, until: &str) -> Vec<String> {
         let (schedule, zone) = (Schedule::parse(cron).unwrap(), berlin());
-        let mut begun = Begun {
-            since: Some(time(from)),
+        let mut from = CountFrom {
+            since: Some(time(begin)),
             last_run: None,
         };
-        let (mut now, mut all) = (time(from), Vec::new());
+        let (mut now, mut all) = (time(begin), Vec::new());
         while now < time(until) {
             // A timer is never quite on time.
             let started = now + SignedDuration::from_millis(1234);
-            if let Some(scheduled) = schedule.due(begun, started, &zone) {
+            if let Some(scheduled) = schedule.due(from, started, &zone) {
                 assert_eq!(scheduled, now, "{cron}");
                 all.push(
                     now.to_zoned(zone.clone())
                         .strftime("%d %H:%M%:z")
                         .to_string(),
                 );
-                begun.last_run = Some(started);
+                from.last_run = Some(started);
             }
             now += SignedDuration::from_mins(1);
         }
@@ -180,20 +185,20 @@ mod tests {
     #[test]
     fn a_machine_that_was_off_makes_up_for_one_run_once() {
         let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), berlin());
-        let mut begun = Begun {
+        let mut from = CountFrom {
             since: Some(time("2026-11-01T12:00:00Z")),
             last_run: Some(time("2026-11-20T02:00:01Z")),
         };
         let now = time("2026-11-24T08:00:00Z");
         assert_eq!(
-            daily.due(begun, now, &zone),
+            daily.due(from, now, &zone),
             Some(time("2026-11-24T02:00:00Z"))
         );
-        begun.last_run = Some(now);
-        assert_eq!(daily.due(begun, now, &zone), None);
-        assert_eq!(daily.due(begun, time("2026-11-25T01:59:59Z"), &zone), None);
+        from.last_run = Some(now);
+        assert_eq!(daily.due(from, now, &zone), None);
+        assert_eq!(daily.due(from, time("2026-11-25T01:59:59Z"), &zone), None);
         assert_eq!(
-            daily.due(begun, time("2026-11-25T02:00:00Z"), &zone),
+            daily.due(from, time("2026-11-25T02:00:00Z"), &zone),
             Some(time("2026-11-25T02:00:00Z"))
         );
     }
@@ -201,14 +206,14 @@ mod tests {
     #[test]
     fn what_passed_before_a_job_was_enabled_does_not_count() {
         let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
-        let begun = Begun {
+        let from = CountFrom {
             since: Some(time("2026-11-24T08:00:00Z")),
             last_run: Some(time("2026-01-01T03:00:00Z")),
         };
-        assert_eq!(daily.due(begun, time("2026-11-24T09:00:00Z"), &zone), None);
+        assert_eq!(daily.due(from, time("2026-11-24T09:00:00Z"), &zone), None);
         assert!(
             daily
-                .due(begun, time("2026-11-25T03:00:00Z"), &zone)
+                .due(from, time("2026-11-25T03:00:00Z"), &zone)
                 .is_some()
         );
     }
@@ -217,15 +222,15 @@ mod tests {
     fn a_run_in_the_future_does_not_stop_a_job_for_ever() {
         let (daily, zone) = (Schedule::parse("0 3 * * *").unwrap(), TimeZone::UTC);
         let now = time("2026-11-24T09:00:00Z");
-        let mut begun = Begun {
+        let mut from = CountFrom {
             since: Some(time("2026-11-01T00:00:00Z")),
             last_run: Some(time("2099-01-01T00:00:00Z")),
         };
-        assert!(daily.due(begun, now, &zone).is_some());
+        assert!(daily.due(from, now, &zone).is_some());
         // Half an hour is what a clock is set back by, and no reason to run twice.
-        begun.last_run = Some(time("2026-11-24T09:30:00Z"));
-        assert_eq!(daily.due(begun, now, &zone), None);
-        let nothing = Begun::default();
+        from.last_run = Some(time("2026-11-24T09:30:00Z"));
+        assert_eq!(daily.due(from, now, &zone), None);
+        let nothing = CountFrom::default();
         assert_eq!(
             daily.due(nothing, now, &zone),
             Some(time("2026-11-24T03:00:00Z"))

@@ -1,8 +1,8 @@
-//! A job: what is to be backed up, when, and what becomes of it; as the table `settings` keeps
-//! it.
+//! A job: what is backed up, when, and for how long it is kept, and how the table `settings`
+//! stores it.
 //!
-//! The job `default` stands there under plain names, another one under the names with a dot and
-//! its own. Knows no catalog.
+//! The settings of the job `default` have plain names; those of another job end in a dot and its
+//! name. Knows no catalog.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::schedule::Schedule;
 
-/// How the settings of all jobs begin.
+/// The prefix of the settings of all jobs.
 pub(crate) const PREFIX: &str = "auto_backup_";
-/// The job that has no name of its own.
+/// The job that is meant where none is named.
 pub(crate) const DEFAULT: &str = "default";
 
 /// One job.
@@ -25,21 +25,21 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) is_enabled: bool,
     pub(crate) schedule: Schedule,
-    /// `None` keeps all.
+    /// `None` keeps all backups.
     pub(crate) retention_days: Option<u32>,
-    /// What bk-create is asked for, with the sources.
+    /// The request to bk-create, with the sources.
     pub(crate) request: Map<String, Value>,
     pub(crate) create_flags: Vec<String>,
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
-    /// From when on its times count.
+    /// Times of the schedule before this do not count.
     pub(crate) since: Option<Timestamp>,
 }
 
-/// Settings by the part of their name that says what they are.
+/// The settings of one job, by their names without prefix and job.
 pub(crate) type Settings = BTreeMap<String, String>;
 
-/// The name of the job and the rest of the name of one of its settings.
+/// The job of a setting, and the name without prefix and job.
 pub(crate) fn split_name(setting: &str) -> Option<(&str, &str)> {
     let rest = setting.strip_prefix(PREFIX)?;
     Some(match rest.split_once('.') {
@@ -50,7 +50,7 @@ pub(crate) fn split_name(setting: &str) -> Option<(&str, &str)> {
 
 impl Job {
     /// # Errors
-    /// What is missing or wrong in the settings.
+    /// Names the setting that is missing or wrong.
     pub(crate) fn from_settings(name: &str, settings: &Settings) -> Result<Self> {
         check_name(name)?;
         let wrong = |key: &str| format!("its setting {PREFIX}{key}");
@@ -59,11 +59,11 @@ impl Job {
         let request = get("request").with_context(|| format!("it has no {PREFIX}request"))?;
         let request = serde_json::from_str(request)
             .ok()
-            .with_context(|| format!("{} is no JSON object", wrong("request")))?;
+            .with_context(|| format!("{} is not a JSON object", wrong("request")))?;
         let create_flags = match get("create_flags") {
             Some(text) => serde_json::from_str(text)
                 .ok()
-                .with_context(|| format!("{} is no array of texts", wrong("create_flags")))?,
+                .with_context(|| format!("{} is not an array of strings", wrong("create_flags")))?,
             None => Vec::new(),
         };
         let since = get("since").map(|text| text.parse::<Timestamp>());
@@ -91,7 +91,7 @@ impl Job {
         })
     }
 
-    /// Every setting of it with its name; `None` is to be taken away.
+    /// All its settings by their full names; `None` is to be removed.
     pub(crate) fn to_settings(&self) -> Vec<(String, Option<String>)> {
         let request = Value::Object(self.request.clone()).to_string();
         let flags = (!self.create_flags.is_empty())
@@ -130,14 +130,14 @@ impl Job {
         }
     }
 
-    /// The storage that its flags name; the last one counts.
+    /// The storage directory that its flags name; the last one counts.
     pub(crate) fn storage(&self) -> Option<&str> {
         let mut flags = self.create_flags.iter().rev();
         flags.find_map(|flag| flag.strip_prefix("--storage="))
     }
 
-    /// The line that bk-create is given: what the job asks for, and which job it is.
-    pub(crate) fn to_create(&self) -> Map<String, Value> {
+    /// The line for bk-create: the request, with the name of the job.
+    pub(crate) fn to_request(&self) -> Map<String, Value> {
         let mut request = self.request.clone();
         let metadata = request
             .entry("backup_metadata")
@@ -151,10 +151,7 @@ impl Job {
     }
 }
 
-/// Days, or `None` for all.
-///
-/// # Errors
-/// What is neither.
+/// A number of days, or `None` for `all`.
 pub(crate) fn parse_days(text: &str) -> Result<Option<u32>> {
     if text == "all" {
         return Ok(None);
@@ -164,17 +161,17 @@ pub(crate) fn parse_days(text: &str) -> Result<Option<u32>> {
     days.map(Some).ok_or_else(wrong)
 }
 
-/// More days than the calendar has keep all, which is said so.
+/// `None` for 0, and for more days than the calendar has: who wants all backups says so.
 pub(crate) fn check_days(days: u64) -> Option<u32> {
     u32::try_from(days)
         .ok()
         .filter(|days| (1..=1_000_000).contains(days))
 }
 
-/// A request that bk-create can be given again and again.
+/// Checks what a job may request; bk-create checks the rest.
 ///
 /// # Errors
-/// The key that is wrong. What bk-create knows of its own it checks itself.
+/// Names the key that is wrong.
 pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<String, Value>> {
     request.retain(|_, value| !value.is_null());
     for (key, value) in &request {

@@ -1,4 +1,4 @@
-//! The jobs as lines, which `--set -` takes, or as a table.
+//! Prints jobs, as lines that `--set -` reads, or as a table.
 //!
 //! Knows no catalog.
 
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::store::Known;
+use crate::store::JobState;
 
 const COLUMNS: [Column; 8] = [
     Column::left("JOB"),
@@ -23,7 +23,7 @@ const COLUMNS: [Column; 8] = [
     Column::left("SOURCES"),
 ];
 
-/// One job. The keys up to `after` are those that `--set -` takes.
+/// One job. The keys up to `after` are those that `--set -` reads.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     job: &'a str,
@@ -41,11 +41,9 @@ struct Line<'a> {
     next_due: Option<Timestamp>,
 }
 
-/// # Errors
-/// Those of the output.
 pub(crate) fn print(
     output: &mut Output,
-    jobs: &[Known],
+    jobs: &[JobState],
     now: Timestamp,
     zone: &TimeZone,
 ) -> Result<()> {
@@ -53,15 +51,15 @@ pub(crate) fn print(
         let rows: Vec<_> = jobs.iter().map(|it| row(it, now, zone)).collect();
         output.table(&COLUMNS, &rows)?;
     } else {
-        for known in jobs {
-            output.line(&line(known, now, zone))?;
+        for state in jobs {
+            output.line(&line(state, now, zone))?;
         }
     }
     output.flush()
 }
 
-fn line<'a>(known: &'a Known, now: Timestamp, zone: &TimeZone) -> Line<'a> {
-    let Known { job, last } = known;
+fn line<'a>(state: &'a JobState, now: Timestamp, zone: &TimeZone) -> Line<'a> {
+    let JobState { job, last } = state;
     let mut request = job.request.clone();
     request.shift_remove("sources");
     let reason = last.as_ref().and_then(|last| last.details.get("reason"));
@@ -75,15 +73,15 @@ fn line<'a>(known: &'a Known, now: Timestamp, zone: &TimeZone) -> Line<'a> {
         create_flags: &job.create_flags,
         before: job.before.as_deref(),
         after: job.after.as_deref(),
-        last_run: known.last_run(),
+        last_run: state.last_run(),
         last_outcome: last.as_ref().map(|last| last.outcome.as_str()),
         last_reason: reason.and_then(Value::as_str),
-        next_due: known.next(now, zone),
+        next_due: state.next(now, zone),
     }
 }
 
-fn row(known: &Known, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
-    let Known { job, last } = known;
+fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
+    let JobState { job, last } = state;
     let time = |time: Option<Timestamp>| {
         let shown = time.map(|time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M"));
         shown.map_or("-".to_owned(), |time| time.to_string())
@@ -100,14 +98,14 @@ fn row(known: &Known, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
         job.retention_days
             .map_or("all".into(), |days| days.to_string())
             .into(),
-        time(known.last_run()).into(),
+        time(state.last_run()).into(),
         Cell {
             text: outcome.to_owned(),
             tone: tone(outcome == "failed", Tone::Bad),
         },
         Cell {
-            text: time(known.next(now, zone)),
-            tone: tone(known.due(now, zone).is_some(), Tone::Warn),
+            text: time(state.next(now, zone)),
+            tone: tone(state.due(now, zone).is_some(), Tone::Warn),
         },
         job.sources().join(" ").into(),
     ]

@@ -1,6 +1,6 @@
-//! What becomes of a job's older backups: bk-prune is given that job's own, and no others.
+//! The retention of a job: has bk-prune remove the job's older backups, and no others.
 //!
-//! Decides nothing by itself: bk-prune does.
+//! Decides nothing: bk-prune does.
 
 use std::process::Command;
 
@@ -19,10 +19,11 @@ pub(crate) struct Pruned {
     pub(crate) freed_bytes: u64,
 }
 
-/// Removes those of the job's backups that are older.
+/// Removes the job's backups that are older than `days`. What was removed before an error is
+/// counted.
 ///
 /// # Errors
-/// Those of the catalog, and what bk-prune says; what it removed before is counted.
+/// The error of bk-prune.
 pub(crate) fn apply(
     home: &Home,
     job: &str,
@@ -36,7 +37,7 @@ pub(crate) fn apply(
     let own = own.filter(|it| is_own(it, job) && here.has(it));
     let lines: String = own.map(|it| format!("{{\"id\":{}}}\n", it.id)).collect();
     // One group: where the sources of a job change, its older backups are still its own.
-    // Whether the clock jumped is known better here, where the rounds are counted.
+    // bk-auto has checked the clock itself, by its rounds.
     prune.args([
         "--json",
         "--force-clock",
@@ -55,7 +56,7 @@ pub(crate) fn apply(
     ensure!(
         ended.status.success(),
         "cannot prune: bk-prune {how}: {}",
-        ended.last_words
+        ended.last_line
     );
     Ok(())
 }
@@ -65,7 +66,7 @@ fn is_own(backup: &Backup, job: &str) -> bool {
         && backup.backup_metadata.get("job").and_then(Value::as_str) == Some(job)
 }
 
-/// What bk-prune says of each removal; cron would mail it every night.
+/// bk-prune reports each removal; cron would mail that every night.
 fn is_summary(line: &str) -> bool {
     line.starts_with("bk-prune: removed ")
 }

@@ -1,6 +1,6 @@
-//! When the last rounds were, as the catalog remembers it, so that a clock that jumped is known.
+//! Records the times of the rounds in the catalog, so that a clock that jumped is noticed.
 //!
-//! What that means is in bk-schema's clock module.
+//! The rule is in bk-schema's clock module.
 
 use anyhow::{Context, Result};
 use bk_schema::clock::{self, Jump, Rounds};
@@ -10,12 +10,9 @@ use bk_store::trust::GAP;
 
 use crate::flags::PROGRAM;
 
-/// Counts a round, and tells of the jump for which no retention is to run. Where no round is
-/// remembered, the newest event stands for the last. One that cannot be written down is told,
-/// and is no reason to make no backups.
-///
-/// # Errors
-/// A catalog that cannot be read.
+/// Counts a round; returns the jump of the clock because of which no retention is to run. Without
+/// an earlier round, the newest event stands for it. A round that cannot be recorded is reported,
+/// and backups are made all the same.
 pub(crate) fn count(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
     let (old, newest, gap_days) = catalog::read(home, |session| {
         let newest = session.newest_event(clock::latest_plausible(home.now))?;
@@ -25,17 +22,17 @@ pub(crate) fn count(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
     let rounds = last.with(home.now, gap_days);
     if old.is_none_or(|old| rounds.differs_from(&old)) {
         let written = catalog::write(home, |session| session.set_rounds(&rounds));
-        if let Err(error) = written.context("cannot remember the round") {
+        if let Err(error) = written.context("cannot record the round") {
             *status = PROGRAM.report(&error);
         }
     }
     Ok(rounds.jump())
 }
 
-/// Says how many days may pass between two rounds.
+/// Sets how many days may pass between two rounds.
 ///
 /// # Errors
-/// Those of the catalog; there is none.
+/// There is no catalog.
 pub(crate) fn set_gap(home: &Home, days: u32) -> Result<()> {
     catalog::check_there(home)?;
     catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))

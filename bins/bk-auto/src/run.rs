@@ -22,9 +22,9 @@ use serde_json::{Map, Value, json};
 
 use crate::child::{self, Watch};
 use crate::flags::{PROGRAM, SYSLOG};
-use crate::hold;
 use crate::hook::{self, When};
 use crate::job::Job;
+use crate::job_lock;
 use crate::retention::{self, Pruned};
 use crate::store::{self, EVENT};
 
@@ -37,18 +37,18 @@ pub(crate) struct Runner {
     pub(crate) watch: Watch,
     pub(crate) notices: Notices,
     pub(crate) output: Output,
-    /// The records that were made, for the table at the end.
+    /// The new records, for the table at the end.
     pub(crate) made: Vec<Map<String, Value>>,
-    /// For which no retention is to run.
+    /// The jump of the clock because of which no retention is to run.
     pub(crate) jump: Option<Jump>,
-    /// What children are told of the catalog.
+    /// Flags that every child gets.
     common: Vec<OsString>,
 }
 
 /// How a run went.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// Why it failed, if it did.
+    /// Why it failed; empty where it did not.
     reasons: Vec<String>,
     warnings: Vec<String>,
     record: Option<Map<String, Value>>,
@@ -81,29 +81,29 @@ impl Runner {
         })
     }
 
-    /// Runs a job if it is still due, or at once, and returns the exit status that this means.
-    /// One that another process runs is left to that.
+    /// Runs a job if it is still due, or at once, and returns the exit status. A job that another
+    /// process runs is skipped.
     ///
     /// # Errors
-    /// Those of the catalog; at once, also a job that there is not or that runs already.
+    /// An unknown job; with `at_once`, a job that another process runs.
     pub(crate) fn run(&mut self, name: &str, at_once: bool) -> Result<u8> {
-        let Some(_held) = hold::take(&self.home.dir, name)? else {
+        let Some(_lock) = job_lock::take(&self.home.dir, name)? else {
             if at_once {
                 let name = name.escape_debug();
                 bail!("cannot run the job '{name}': another bk-auto runs it");
             }
             return Ok(bk_cli::SUCCESS);
         };
-        // As it is now: another process may just have run it.
-        let known = store::read_one(&self.home, name)?;
-        let due = known.due(self.home.now, &bk_cli::zone::local());
+        // Read again: another process may just have run it.
+        let state = store::read_one(&self.home, name)?;
+        let due = state.due(self.home.now, &bk_cli::zone::local());
         if due.is_none() && !at_once {
             return Ok(bk_cli::SUCCESS);
         }
         let began = Instant::now();
-        let mut outcome = self.perform(&known.job);
+        let mut outcome = self.perform(&state.job);
         outcome.seconds = began.elapsed().as_secs_f64();
-        self.record(&known.job, due.filter(|_| !at_once), outcome)
+        self.record(&state.job, due.filter(|_| !at_once), outcome)
     }
 
     fn perform(&self, job: &Job) -> Outcome {
@@ -138,7 +138,7 @@ impl Runner {
         outcome
     }
 
-    /// What others put in the place of an archive, or take away, the retention would build upon.
+    /// Refuses a storage directory that others may write to: retention relies on what is in it.
     fn check_storage(&self, job: &Job) -> Result<()> {
         let dir = match job.storage() {
             Some(dir) => std::path::absolute(dir)?,
@@ -189,13 +189,13 @@ impl Runner {
     fn create(&self, job: &Job, outcome: &mut Outcome) -> Result<()> {
         let mut create = self.program("bk-create");
         create.args(&job.create_flags).args(["--json", "-"]);
-        let request = Value::Object(job.to_create()).to_string() + "\n";
+        let request = Value::Object(job.to_request()).to_string() + "\n";
         let ended = child::run(create, &request, &self.watch, |_| true)?;
         match ended.status.code() {
             Some(0) => {}
             Some(SOME_UNREAD) => {}
-            _ if ended.last_words.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
-            _ => bail!("{}", ended.last_words),
+            _ if ended.last_line.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
+            _ => bail!("{}", ended.last_line),
         }
         let record = serde_json::from_str(&ended.stdout);
         let record: Map<String, Value> = record.context("bk-create printed no record")?;
@@ -210,7 +210,7 @@ impl Runner {
         Ok(())
     }
 
-    /// To the ledger, the journal and stdout.
+    /// Reports the outcome on stdout, in the journal and in the ledger.
     fn record(&mut self, job: &Job, scheduled: Option<Timestamp>, outcome: Outcome) -> Result<u8> {
         let name = job.name.escape_debug();
         if !outcome.reasons.is_empty() {
@@ -280,7 +280,7 @@ impl Outcome {
         parts.join("; ")
     }
 
-    /// The job comes first: by that its last run is found.
+    /// `job` comes first: the last run of a job is found by it.
     fn details(&self, job: &str, began: Timestamp, scheduled: Option<Timestamp>) -> Value {
         let mut details = json!({
             "job": job,

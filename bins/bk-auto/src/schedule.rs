@@ -1,6 +1,6 @@
-//! A cron expression, and the times at which it comes, as pure functions.
+//! A cron expression and its times, as pure functions.
 //!
-//! Where the clock is set forward or back, for summer time say, it does as cron(8) of Debian. Knows
+//! Where the clock is set forward or back, for summer time say, it does as Debian's cron(8). Knows
 //! no catalog and reads no clock.
 
 use anyhow::{Result, bail, ensure};
@@ -11,13 +11,12 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the clock is set by more, cron takes it for a new time altogether: what is skipped is not
-/// made up for, and what is repeated runs again.
+/// Where the clock is set by more, cron makes up for no skipped time, and runs repeated ones again.
 const CORRECTION_MINUTES: i32 = 3 * 60;
-/// The least that there is.
+/// The smallest difference of two times.
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
-/// Each field with the names that may stand for its numbers.
+/// Each field, with the names of its numbers.
 const FIELDS: [(&str, &[&str]); 5] = [
     ("minute", &[]),
     ("hour", &[]),
@@ -40,18 +39,18 @@ pub(crate) struct Schedule {
     /// As it was typed.
     pub(crate) text: String,
     cron: Cron,
-    /// Its minute or its hour is a star: it follows the clock on the wall, whatever that does.
+    /// Its minute or hour is a star: it follows the wall clock, however that is set.
     is_wild: bool,
 }
 
-/// A stretch of time in which the clock on the wall is not set.
+/// A span of time in which the wall clock is not set.
 struct Stretch {
     begin: Timestamp,
     end: Timestamp,
     offset: Offset,
-    /// What the clock shows, from here on.
+    /// What the wall clock shows at its beginning.
     first: DateTime,
-    /// Until there.
+    /// What the wall clock shows at its end.
     last: DateTime,
 }
 
@@ -63,56 +62,56 @@ impl PartialEq for Schedule {
 
 impl Schedule {
     /// # Errors
-    /// What is wrong with the expression; one that never comes.
+    /// A malformed expression; one that never comes.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let shown = text.escape_debug();
-        // The library takes them, and looks for a time that has none of them for minutes.
+        // The library accepts them, and searches for a time for minutes.
         let is_gap = |field: &str| field.split(',').any(str::is_empty);
         ensure!(
             !text.split_whitespace().any(is_gap),
-            "'{shown}' is no cron expression: a list has nothing between two commas"
+            "invalid schedule '{shown}': a list has nothing between two commas"
         );
         let count = text.split_whitespace().count();
         ensure!(
             count == 5 || text.starts_with('@'),
-            "'{shown}' has {count} fields, not five: minute, hour, day of the month, month, day of the week"
+            "invalid schedule '{shown}': it has {count} fields, not five: minute, hour, day of the month, month, day of the week"
         );
         check_words(text)?;
         let is_star = |number: usize| {
             let field = text.split_whitespace().nth(number);
             field.is_some_and(|field| field.starts_with('*'))
         };
-        // A star with a step is a star all the same: the day has to meet both fields.
+        // A star with a step counts as a star: the day has to match both fields.
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             .dom_and_dow(is_star(2) || is_star(4))
             .build();
-        // The one word of cron(8) that the parser does not know.
+        // The one nickname of crontab(5) that the parser does not know.
         let known = if text == "@midnight" { "@daily" } else { text };
         let cron = match parser.parse(known) {
             Ok(cron) => cron,
             Err(_) if text.starts_with('@') => bail!(
-                "'{shown}' is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"
+                "invalid schedule '{shown}': use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually"
             ),
-            Err(error) => bail!("'{shown}' is no cron expression: {}", words(&error)),
+            Err(error) => bail!("invalid schedule '{shown}': {}", reason(&error)),
         };
         let schedule = Self {
             text: text.to_owned(),
             cron,
             is_wild: is_star(0) || is_star(1) || text.eq_ignore_ascii_case("@hourly"),
         };
-        // From a fixed time on, as long as the calendar repeats itself.
+        // Searched from a fixed time on: the calendar repeats itself.
         ensure!(
             schedule
                 .next(Timestamp::UNIX_EPOCH, &TimeZone::UTC)
                 .is_some(),
-            "'{shown}' never comes: no month has that day"
+            "invalid schedule '{shown}': it never comes: no month has that day"
         );
         Ok(schedule)
     }
 
-    /// The first time after that one.
+    /// The first time after `after`.
     pub(crate) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut stretch = self.stretch(after, zone);
         let shown = stretch.offset.to_datetime(after);
@@ -131,7 +130,7 @@ impl Schedule {
         }
     }
 
-    /// The last time up to that one.
+    /// The last time up to `until`.
     pub(crate) fn previous(&self, until: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut stretch = self.stretch(until, zone);
         let (mut to, mut is_to) = (stretch.offset.to_datetime(until), true);
@@ -146,8 +145,8 @@ impl Schedule {
         }
     }
 
-    /// The stretch that a time lies in. For a job with a fixed time it begins where the one before
-    /// ended on the clock: so what was skipped is its first, and what is repeated is not in it.
+    /// The stretch that a time lies in. For a fixed time of day it begins where the one before ended
+    /// on the wall clock: a skipped time is its first, and a repeated one is not in it.
     fn stretch(&self, at: Timestamp, zone: &TimeZone) -> Stretch {
         let from = at.checked_add(INSTANT).unwrap_or(at);
         let begin = zone.preceding(from).next();
@@ -174,15 +173,15 @@ impl Schedule {
 }
 
 impl Stretch {
-    /// When the clock shows that; what it skipped comes at its beginning.
+    /// When the wall clock shows this; a skipped time comes at the beginning.
     fn time(&self, shown: DateTime) -> Option<Timestamp> {
         let time = self.offset.to_timestamp(shown).ok()?;
         Some(time.max(self.begin))
     }
 }
 
-/// What the library takes and crontab(5) does not know is refused: it would mean something else
-/// to whoever reads it, or nothing to cron(8).
+/// Refuses what the library accepts and crontab(5) does not know: it would mean something else to
+/// cron(8) and to whoever reads it.
 fn check_words(text: &str) -> Result<()> {
     if text.starts_with('@') {
         return Ok(());
@@ -195,7 +194,7 @@ fn check_words(text: &str) -> Result<()> {
         let mut parts = field.split([',', '-', '/', '*']);
         if let Some(part) = parts.find(|part| !is_word(part)) {
             bail!(
-                "'{}' is no cron expression: crontab(5) has no '{}' in the {name}",
+                "invalid schedule '{}': crontab(5) has no '{}' in the {name}",
                 text.escape_debug(),
                 part.escape_debug()
             );
@@ -204,8 +203,8 @@ fn check_words(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The words of the library, without its own terms.
-fn words(error: &CronError) -> String {
+/// The error of the library, without its prefix.
+fn reason(error: &CronError) -> String {
     let text = match error {
         CronError::InvalidPattern(text)
         | CronError::IllegalCharacters(text)
@@ -236,59 +235,59 @@ mod tests {
         for (text, reason) in [
             (
                 "",
-                "'' has 0 fields, not five: minute, hour, day of the month, month, day of the week",
+                "invalid schedule \'\': it has 0 fields, not five: minute, hour, day of the month, month, day of the week",
             ),
             (
                 "0 0 3 * * *",
-                "'0 0 3 * * *' has 6 fields, not five: minute, hour, day of the month, month, day of the week",
+                "invalid schedule \'0 0 3 * * *\': it has 6 fields, not five: minute, hour, day of the month, month, day of the week",
             ),
             (
                 "0 0 30 2 *",
-                "'0 0 30 2 *' never comes: no month has that day",
+                "invalid schedule \'0 0 30 2 *\': it never comes: no month has that day",
             ),
             (
                 "0 0 31 4,6,9,11 *",
-                "'0 0 31 4,6,9,11 *' never comes: no month has that day",
+                "invalid schedule \'0 0 31 4,6,9,11 *\': it never comes: no month has that day",
             ),
             (
                 ",,, 0-5 1,15 * mon-fri",
-                "',,, 0-5 1,15 * mon-fri' is no cron expression: a list has nothing between two commas",
+                "invalid schedule \',,, 0-5 1,15 * mon-fri\': a list has nothing between two commas",
             ),
             (
                 "60 0 * * *",
-                "'60 0 * * *' is no cron expression: number out of bounds",
+                "invalid schedule \'60 0 * * *\': number out of bounds",
             ),
             (
                 "0 0 L * *",
-                "'0 0 L * *' is no cron expression: crontab(5) has no 'L' in the day of the month",
+                "invalid schedule \'0 0 L * *\': crontab(5) has no 'L' in the day of the month",
             ),
             (
                 "0 0 15W * *",
-                "'0 0 15W * *' is no cron expression: crontab(5) has no '15W' in the day of the month",
+                "invalid schedule \'0 0 15W * *\': crontab(5) has no '15W' in the day of the month",
             ),
             (
                 "0 0 ? * *",
-                "'0 0 ? * *' is no cron expression: crontab(5) has no '?' in the day of the month",
+                "invalid schedule \'0 0 ? * *\': crontab(5) has no '?' in the day of the month",
             ),
             (
                 "0 0 * * 5#2",
-                "'0 0 * * 5#2' is no cron expression: crontab(5) has no '5#2' in the day of the week",
+                "invalid schedule \'0 0 * * 5#2\': crontab(5) has no '5#2' in the day of the week",
             ),
             (
                 "0 0 * * fril",
-                "'0 0 * * fril' is no cron expression: crontab(5) has no 'fril' in the day of the week",
+                "invalid schedule \'0 0 * * fril\': crontab(5) has no 'fril' in the day of the week",
             ),
             (
                 "0 0 * mon *",
-                "'0 0 * mon *' is no cron expression: crontab(5) has no 'mon' in the month",
+                "invalid schedule \'0 0 * mon *\': crontab(5) has no 'mon' in the month",
             ),
             (
                 "+5 0 * * *",
-                "'+5 0 * * *' is no cron expression: crontab(5) has no '+5' in the minute",
+                "invalid schedule \'+5 0 * * *\': crontab(5) has no '+5' in the minute",
             ),
             (
                 "@reboot",
-                "'@reboot' is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually",
+                "invalid schedule '@reboot': use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually",
             ),
         ] {
             assert_eq!(Schedule::parse(text).unwrap_err().to_string(), reason);

@@ -1,6 +1,6 @@
-//! The jobs in the catalog: read with their last runs, changed, taken away.
+//! The jobs in the catalog: reads them with their last runs, changes and removes them.
 //!
-//! Runs none.
+//! Runs no job.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +13,32 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::change::Change;
-use crate::due::Begun;
+use crate::change::JobChange;
+use crate::due::CountFrom;
 use crate::job::{Job, PREFIX, Settings, split_name};
 
-/// The event of a run in the ledger; the first of its details is `job`.
+/// The event of a run in the ledger; its first detail is `job`.
 pub(crate) const EVENT: &str = "auto";
 
 /// A job with its last run.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct JobState {
     pub(crate) job: Job,
     pub(crate) last: Option<LedgerRow>,
 }
 
-impl Known {
-    /// The time for which it is to run now.
+impl JobState {
+    /// The time of the schedule for which it is to run now.
     pub(crate) fn due(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let begun = Begun {
+        let from = CountFrom {
             since: self.job.since,
             last_run: self.last_run(),
         };
         let is_enabled = self.job.is_enabled;
-        is_enabled.then(|| self.job.schedule.due(begun, now, zone))?
+        is_enabled.then(|| self.job.schedule.due(from, now, zone))?
     }
 
-    /// When the last run began: the times of the schedule that came during it are still to be run
-    /// for.
+    /// When the last run began: times of the schedule that came during that run count.
     pub(crate) fn last_run(&self) -> Option<Timestamp> {
         let last = self.last.as_ref()?;
         let began = last.details.get("began").and_then(Value::as_str);
@@ -47,7 +46,7 @@ impl Known {
         Some(began.unwrap_or(last.happened_at))
     }
 
-    /// The time for which it is to run next: one that has come and was not run for, or the next.
+    /// The time of the schedule for which it is to run next, past or future.
     pub(crate) fn next(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let is_enabled = self.job.is_enabled;
         let coming = || is_enabled.then(|| self.job.schedule.next(now, zone))?;
@@ -55,11 +54,9 @@ impl Known {
     }
 }
 
-/// Every job by its name, or what is wrong with its settings.
-type All = BTreeMap<String, Result<Known>>;
+/// Every job by its name, or the error in its settings.
+type All = BTreeMap<String, Result<JobState>>;
 
-/// # Errors
-/// Those of the catalog.
 pub(crate) fn read(home: &Home) -> Result<All> {
     catalog::read(home, all)
 }
@@ -67,10 +64,10 @@ pub(crate) fn read(home: &Home) -> Result<All> {
 /// One job, as it is now.
 ///
 /// # Errors
-/// Those of the catalog, no such job, one whose settings are wrong.
-pub(crate) fn read_one(home: &Home, name: &str) -> Result<Known> {
-    let known = read(home)?.remove(name);
-    known.unwrap_or_else(|| Err(unknown(name)))
+/// No such job, or one whose settings are wrong.
+pub(crate) fn read_one(home: &Home, name: &str) -> Result<JobState> {
+    let state = read(home)?.remove(name);
+    state.unwrap_or_else(|| Err(unknown(name)))
 }
 
 fn all(session: &Session<'_>) -> Result<All> {
@@ -80,13 +77,13 @@ fn all(session: &Session<'_>) -> Result<All> {
             runs.insert(name.clone(), entry);
         }
     }
-    let known = |(name, settings): (String, Settings)| {
+    let state = |(name, settings): (String, Settings)| {
         let job = Job::from_settings(&name, &settings)
             .with_context(|| format!("cannot use the job '{}'", name.escape_debug()));
         let last = runs.remove(&name);
-        (name, job.map(|job| Known { job, last }))
+        (name, job.map(|job| JobState { job, last }))
     };
-    Ok(settings(session)?.into_iter().map(known).collect())
+    Ok(settings(session)?.into_iter().map(state).collect())
 }
 
 fn settings(session: &Session<'_>) -> Result<BTreeMap<String, Settings>> {
@@ -102,29 +99,26 @@ fn settings(session: &Session<'_>) -> Result<BTreeMap<String, Settings>> {
 
 fn unknown(name: &str) -> anyhow::Error {
     let name = name.escape_debug();
-    anyhow::anyhow!("there is no job '{name}': bk-auto --list prints those that there are")
+    anyhow::anyhow!("there is no job '{name}': 'bk-auto --list' prints all jobs")
 }
 
-/// Makes the changes, all or none, and returns the jobs that they are about.
-///
-/// # Errors
-/// Those of the catalog, and of the change.
-pub(crate) fn change(home: &Home, changes: &[Change]) -> Result<Vec<Known>> {
+/// Applies changes, all or none, and returns the changed jobs.
+pub(crate) fn apply(home: &Home, changes: &[JobChange]) -> Result<Vec<JobState>> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
     if !home.has_catalog() {
-        // No catalog is made for jobs that cannot be.
+        // Fails before a catalog is made.
         let mut fresh = BTreeMap::new();
         for change in changes {
-            let job = change.of(fresh.remove(&change.name), home.now)?;
+            let job = change.apply(fresh.remove(&change.name), home.now)?;
             fresh.insert(change.name.clone(), job);
         }
     }
     catalog::write(home, |session| {
         for change in changes {
             let old = settings(session)?.remove(&change.name);
-            // What is wrong with the old one does not matter where all of it is new.
+            // An error in the old settings does not matter where all of them are new.
             let old = old.map(|old| Job::from_settings(&change.name, &old));
             let old = match old {
                 Some(Err(_)) if change.schedule.is_some() && change.sources.is_some() => None,
@@ -132,7 +126,7 @@ pub(crate) fn change(home: &Home, changes: &[Change]) -> Result<Vec<Known>> {
                     format!("cannot change the job '{}'", change.name.escape_debug())
                 })?,
             };
-            let job = change.of(old, home.now)?;
+            let job = change.apply(old, home.now)?;
             for (name, value) in job.to_settings() {
                 match value {
                     Some(value) => session.set_setting(&name, &value)?,
@@ -147,26 +141,30 @@ pub(crate) fn change(home: &Home, changes: &[Change]) -> Result<Vec<Known>> {
 /// Enables or disables jobs, all or none.
 ///
 /// # Errors
-/// Those of the catalog, and a job that there is not.
-pub(crate) fn switch(home: &Home, names: &[String], is_enabled: bool) -> Result<Vec<Known>> {
+/// An unknown job.
+pub(crate) fn set_enabled(
+    home: &Home,
+    names: &[String],
+    is_enabled: bool,
+) -> Result<Vec<JobState>> {
     catalog::check_there(home)?;
-    let change = |name: &String| Change {
+    let change = |name: &String| JobChange {
         name: name.clone(),
         is_enabled: Some(is_enabled),
-        ..Change::default()
+        ..JobChange::default()
     };
     let there = read(home)?;
     for name in names {
         there.get(name).ok_or_else(|| unknown(name))?;
     }
-    self::change(home, &names.iter().map(change).collect::<Vec<_>>())
+    apply(home, &names.iter().map(change).collect::<Vec<_>>())
 }
 
-/// Takes jobs away, all or none, and returns those whose settings were right.
+/// Removes jobs, all or none, and returns those whose settings were right.
 ///
 /// # Errors
-/// Those of the catalog, and a job that there is not.
-pub(crate) fn remove(home: &Home, names: &[String]) -> Result<Vec<Known>> {
+/// An unknown job.
+pub(crate) fn remove(home: &Home, names: &[String]) -> Result<Vec<JobState>> {
     catalog::check_there(home)?;
     catalog::write(home, |session| {
         let there = settings(session)?;
@@ -183,8 +181,11 @@ pub(crate) fn remove(home: &Home, names: &[String]) -> Result<Vec<Known>> {
     })
 }
 
-fn changed<'a>(session: &Session<'_>, names: impl Iterator<Item = &'a str>) -> Result<Vec<Known>> {
+fn changed<'a>(
+    session: &Session<'_>,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<JobState>> {
     let mut all = all(session)?;
-    let known = names.filter_map(|name| all.remove(name));
-    Ok(known.flatten().collect())
+    let states = names.filter_map(|name| all.remove(name));
+    Ok(states.flatten().collect())
 }

@@ -1,7 +1,7 @@
-//! A command whose output is backed up.
+//! Runs a command whose output is backed up.
 //!
-//! Knows no archive. It has a process group of its own, which ends with it where it fails or
-//! where a signal comes; what it tells people is passed on.
+//! The command has a process group of its own, which is ended where the backup fails or a signal
+//! comes; its stderr is passed through. Knows no archive.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,17 +22,17 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, 
 
 use crate::watch::Watch;
 
-/// How long a wait for input lasts before signals are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often the command is looked at.
+/// How often a wait for input is interrupted to check for signals.
+const SIGNALS_EVERY: Duration = Duration::from_millis(100);
+/// How often the status of the command is polled.
 const REAP_EVERY: Duration = Duration::from_millis(10);
-/// Between being asked to end and being made to.
+/// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// So many lines of its stderr are its reason.
+/// So many lines of its stderr are the reason of a failure.
 const LAST_LINES: usize = 3;
 const LAST_BYTES: usize = 2000;
 
-/// Something that is read until a signal comes.
+/// A pipe that is read until its end or a signal.
 pub(crate) struct Input<'a> {
     file: File,
     is_stopped: &'a (dyn Fn() -> bool + Sync),
@@ -51,7 +51,7 @@ impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wait = Timespec {
             tv_sec: 0,
-            tv_nsec: LOOK_EVERY.subsec_nanos().into(),
+            tv_nsec: SIGNALS_EVERY.subsec_nanos().into(),
         };
         loop {
             if (self.is_stopped)() {
@@ -67,10 +67,10 @@ impl Read for Input<'_> {
     }
 }
 
-/// Runs the command, and `read` on what it prints. Where the command fails, so does this.
+/// Runs the command, and `read` on its output.
 ///
 /// # Errors
-/// A command that cannot be run or fails, in its last words; those of `read`.
+/// A command that cannot be run or fails, with the end of its stderr.
 pub(crate) fn run<T>(
     words: &[OsString],
     watch: &Watch,
@@ -93,49 +93,52 @@ pub(crate) fn run<T>(
     };
     let (is_unwanted, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let tell = || pass_on(stderr.into(), &has_ended, watch);
+        let pass = || pass_on(stderr.into(), &has_ended, watch);
         let wait = || {
             let is_unwanted = || is_unwanted.load(Ordering::Relaxed) || watch.is_stopped();
             let ended = reap(group, &is_unwanted);
             has_ended.store(true, Ordering::Relaxed);
             ended
         };
-        let telling = Builder::new().spawn_scoped(scope, tell);
+        let passing = Builder::new().spawn_scoped(scope, pass);
         let threads =
-            telling.and_then(|telling| Ok((telling, Builder::new().spawn_scoped(scope, wait)?)));
+            passing.and_then(|passing| Ok((passing, Builder::new().spawn_scoped(scope, wait)?)));
         if threads.is_err() {
             is_unwanted.store(true, Ordering::Relaxed);
-            // That there are no threads is the error to tell.
+            // The error to report is that there are no threads.
             let _ = wait();
         }
-        let (telling, reaping) = needed(threads).with_context(cannot)?;
+        let (passing, reaping) = needed(threads).with_context(cannot)?;
         let is_stopped = || watch.is_stopped();
         let mut input = Input::new(stdout.into(), &is_stopped);
         let done = read(&mut input);
-        // One that goes on printing is told by this that nobody reads.
+        // A command that goes on printing gets SIGPIPE.
         drop(input);
         is_unwanted.store(done.is_err(), Ordering::Relaxed);
         let ended = reaping.join();
-        let last_words = telling.join().unwrap_or_default();
+        let stderr_end = passing.join().unwrap_or_default();
         let done = done?;
         let Ok(ended) = ended else {
             bail!("cannot wait for '{name}'");
         };
         match ended.with_context(|| format!("cannot wait for '{name}'"))? {
-            How::Well => Ok(done),
-            How::Badly(how) if last_words.is_empty() => bail!("'{name}' {how}"),
-            How::Badly(how) => bail!("'{name}' {how}: {last_words}"),
+            End::Success => Ok(done),
+            End::Failure(how) if stderr_end.is_empty() => bail!("'{name}' {how}"),
+            End::Failure(how) => bail!("'{name}' {how}: {stderr_end}"),
         }
     })
 }
 
-enum How {
-    Well,
-    Badly(String),
+/// How the command ended.
+enum End {
+    Success,
+    /// `ended with exit status 1`.
+    Failure(String),
 }
 
-/// Waits for the end of the command; ends it, and all of its group, where it is unwanted.
-fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<How> {
+/// Waits for the end of the command; ends its whole group where it is unwanted, or asks for
+/// something on the terminal.
+fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<End> {
     let mut asked = None;
     let mut is_asking = false;
     loop {
@@ -147,16 +150,16 @@ fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<How> {
                     .is_some_and(|it| terminal.contains(&it))
                 {
                     is_asking = true;
-                    end(group, Signal::KILL);
+                    signal_group(group, Signal::KILL);
                 }
             }
             Ok(Some((_, status))) => {
                 if asked.is_some() || is_asking {
-                    end(group, Signal::KILL);
+                    signal_group(group, Signal::KILL);
                 }
                 let asks = "asks for something on the terminal, which it does not have";
                 return Ok(match how(status) {
-                    _ if is_asking => How::Badly(asks.to_owned()),
+                    _ if is_asking => End::Failure(asks.to_owned()),
                     how => how,
                 });
             }
@@ -165,37 +168,37 @@ fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<How> {
         }
         match asked {
             None if is_unwanted() => {
-                end(group, Signal::TERM);
-                // A stopped one could not heed it.
-                end(group, Signal::CONT);
+                signal_group(group, Signal::TERM);
+                // A stopped process does not get the first one.
+                signal_group(group, Signal::CONT);
                 asked = Some(Instant::now());
             }
-            Some(at) if at.elapsed() >= GRACE => end(group, Signal::KILL),
+            Some(at) if at.elapsed() >= GRACE => signal_group(group, Signal::KILL),
             _ => {}
         }
         std::thread::sleep(REAP_EVERY);
     }
 }
 
-/// Sends a signal to all of the group that are still there.
-fn end(group: Pid, signal: Signal) {
-    // None is there any more, which is what was wanted.
+/// Sends a signal to what is left of the group.
+fn signal_group(group: Pid, signal: Signal) {
+    // An error means that the group is gone, which is what was wanted.
     let _ = kill_process_group(group, signal);
 }
 
-fn how(status: WaitStatus) -> How {
+fn how(status: WaitStatus) -> End {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => How::Well,
-        (Some(code), _) => How::Badly(format!("ended with exit status {code}")),
-        (None, signal) => How::Badly(format!(
+        (Some(0), _) => End::Success,
+        (Some(code), _) => End::Failure(format!("ended with exit status {code}")),
+        (None, signal) => End::Failure(format!(
             "was ended by signal {}",
             signal.unwrap_or_default()
         )),
     }
 }
 
-/// Passes on what comes, until the end or the end of the command, whose children may go on
-/// without it. Its last lines.
+/// Passes stderr through until its end, or that of the command, whose children may hold the pipe
+/// longer. Returns the last lines.
 fn pass_on(stderr: OwnedFd, has_ended: &AtomicBool, watch: &Watch) -> String {
     let is_stopped = || has_ended.load(Ordering::Relaxed) && !has_more(&stderr);
     let Ok(copy) = stderr.try_clone() else {

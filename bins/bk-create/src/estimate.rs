@@ -1,201 +1,73 @@
-//! What a backup would take, before it is made.
+//! The estimate of a backup: a view of its plan, for `--estimate` and for the check of the space.
 //!
-//! Counts the sources by a walk of their own; the archive's size comes from what an earlier
-//! backup of the same sources came to, else from compressing a sample of the data.
+//! Changes nothing, and reads no source.
 
-use std::collections::HashSet;
-use std::os::unix::fs::FileExt;
+use anyhow::{Result, ensure};
+use bk_cli::units::human_size;
+use serde_json::{Value, json};
 
-use anyhow::Result;
-use bk_archive::format::member::Deflater;
-use bk_archive::write::place::Place;
-use bk_archive::write::walk::{Filter, Source, walk};
-use bk_schema::record::{Backup, Status};
-use rustix::fs::FileType;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use crate::plan::Plan;
 
-/// How much of a file one probe compresses.
-const PROBE_BYTES: u64 = 64 << 10;
-/// More probes are thinned out to half of them, so that they stay evenly spread.
-const PROBES_MAX: usize = 128;
-/// What the headers of an entry come to when compressed.
-const ENTRY_BYTES: u64 = 110;
-
-/// What a backup would take.
-#[derive(Debug, Serialize)]
-pub(crate) struct Estimate {
-    pub(crate) sources: Value,
-    /// Entries that are no directories.
-    pub(crate) file_count: u64,
-    pub(crate) content_bytes: u64,
-    /// Of the archive, in bytes.
-    pub(crate) estimated_size: u64,
-    pub(crate) estimated_from: &'static str,
-    pub(crate) storage: String,
-    /// `None` where the file system does not tell.
-    pub(crate) available_bytes: Option<u64>,
-    pub(crate) reserve_bytes: u64,
-    pub(crate) fits: bool,
-    /// Keys of the request that are no request's.
-    #[serde(flatten)]
-    pub(crate) passed: Map<String, Value>,
-}
-
-/// What there is to back up.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) file_count: u64,
-    pub(crate) content_bytes: u64,
-    entry_count: u64,
-    sample: Option<Sample>,
-}
-
-/// How an earlier backup of the same sources came out, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Earlier {
-    content_bytes: u64,
-    archive_bytes: u64,
-}
-
-impl Earlier {
-    /// The newest completed backup of these sources.
-    pub(crate) fn among(backups: &[Backup], sources: &Value) -> Option<Self> {
-        let same = backups.iter().rev().filter(|backup| {
-            backup.status == Status::Completed
-                && backup.backup_metadata.get("sources") == Some(sources)
-        });
-        same.into_iter().find_map(|backup| {
-            let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
-            let archive_bytes = backup.backup_size?;
-            (content_bytes > 0).then_some(Self {
-                content_bytes,
-                archive_bytes,
-            })
-        })
-    }
-}
-
-impl Totals {
-    /// Walks the sources. Places that cannot be read are told when the backup is made.
-    ///
-    /// # Errors
-    /// A level out of range.
-    pub(crate) fn count(
-        sources: &[Source],
-        filter: &Filter,
-        sample_level: Option<i32>,
-    ) -> Result<Self> {
-        let mut totals = Self {
-            sample: sample_level.map(Sample::new).transpose()?,
-            ..Self::default()
-        };
-        let mut links = HashSet::new();
-        for source in sources {
-            for found in walk(source, filter).flatten() {
-                let status = &found.status;
-                // No archive can hold it, which is told when the backup is made.
-                if status.kind() == FileType::Socket {
-                    continue;
-                }
-                totals.entry_count += 1;
-                totals.file_count += u64::from(!status.is_dir());
-                let is_first = !status.has_hard_links() || links.insert(status.id());
-                if status.is_file() && is_first {
-                    let bytes = found.data_bytes();
-                    if let Some(sample) = &mut totals.sample {
-                        sample.pass(&found.place, totals.content_bytes, bytes);
-                    }
-                    totals.content_bytes += bytes;
-                }
-            }
-        }
-        Ok(totals)
-    }
-
-    /// Bytes of the archive.
-    pub(crate) fn archive_bytes(&self, earlier: Option<Earlier>) -> u64 {
-        let ratio = match (earlier, &self.sample) {
-            (Some(earlier), _) => {
-                return scale(
-                    self.content_bytes,
-                    earlier.archive_bytes,
-                    earlier.content_bytes,
-                )
-                .max(self.entry_count * ENTRY_BYTES / 4);
-            }
-            (None, Some(sample)) => sample.ratio(),
-            (None, None) => (1, 1),
-        };
-        scale(self.content_bytes, ratio.0, ratio.1) + self.entry_count * ENTRY_BYTES
-    }
-}
-
-fn scale(bytes: u64, by: u64, of: u64) -> u64 {
-    let scaled = u128::from(bytes) * u128::from(by) / u128::from(of.max(1));
-    u64::try_from(scaled).unwrap_or(u64::MAX)
-}
-
-/// Probes evenly spread over the bytes of all files.
-struct Sample {
-    deflater: Deflater,
-    /// Raw and compressed bytes of each probe.
-    probes: Vec<(u64, u64)>,
-    /// From one probe to the next.
-    stride_bytes: u64,
-    /// Where the next probe is due.
-    next_at: u64,
-}
-
-impl std::fmt::Debug for Sample {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sample({} probes)", self.probes.len())
-    }
-}
-
-impl Sample {
-    fn new(level: i32) -> Result<Self> {
-        Ok(Self {
-            deflater: Deflater::new(level)?,
-            probes: Vec::new(),
-            stride_bytes: PROBE_BYTES,
-            next_at: 0,
-        })
-    }
-
-    /// The walk passes a file that begins at `begin` of all bytes: probes it where one is due.
-    fn pass(&mut self, place: &Place, begin: u64, bytes: u64) {
-        while self.next_at < begin + bytes {
-            let offset = self.next_at.saturating_sub(begin);
-            if let Some(probe) = self.probe(place, offset) {
-                self.probes.push(probe);
-            }
-            self.next_at += self.stride_bytes;
-            if self.probes.len() > PROBES_MAX {
-                let mut index = 0;
-                self.probes.retain(|_| {
-                    index += 1;
-                    index % 2 == 1
-                });
-                self.stride_bytes *= 2;
-            }
+/// The estimate as a line, with the keys of the request that bk-create does not know.
+pub(crate) fn line(plan: &Plan<'_>) -> Value {
+    let mut line = json!({
+        "sources": plan.sources.recorded,
+        "file_count": plan.totals.file_count,
+        "content_bytes": plan.totals.content_bytes,
+        "estimated_size": plan.archive_bytes,
+        "estimated_from": if plan.has_earlier { "earlier backup" } else { "sample" },
+        "storage": plan.storage,
+        "available_bytes": plan.available_bytes,
+        "reserve_bytes": plan.reserve_bytes,
+        "fits": fits(plan),
+    });
+    for (key, value) in &plan.request.passed {
+        if line.get(key).is_none() {
+            line[key] = value.clone();
         }
     }
+    line
+}
 
-    fn probe(&mut self, place: &Place, offset: u64) -> Option<(u64, u64)> {
-        let file = place.open().ok()?;
-        let mut content = vec![0; PROBE_BYTES as usize];
-        let read = file.read_at(&mut content, offset).ok()?;
-        let member = self.deflater.member(&content[..read]).ok()?;
-        (read > 0).then_some((read as u64, member.len() as u64))
-    }
+/// The estimate as people read it.
+pub(crate) fn text(plan: &Plan<'_>) -> String {
+    format!(
+        "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
+        plan.totals.file_count,
+        human_size(plan.totals.content_bytes),
+        human_size(plan.archive_bytes),
+        if plan.has_earlier {
+            "an earlier backup"
+        } else {
+            "a sample of the data"
+        },
+        plan.storage,
+        available(plan),
+        human_size(plan.reserve_bytes),
+        if fits(plan) { "yes" } else { "no" },
+    )
+}
 
-    /// Compressed bytes, and the raw ones that they were.
-    fn ratio(&self) -> (u64, u64) {
-        let sum = |of: fn(&(u64, u64)) -> u64| self.probes.iter().map(of).sum::<u64>();
-        match (sum(|probe| probe.1), sum(|probe| probe.0)) {
-            (_, 0) => (1, 1),
-            ratio => ratio,
-        }
-    }
+/// # Errors
+/// An archive that does not fit, with both figures.
+pub(crate) fn check_fits(plan: &Plan<'_>) -> Result<()> {
+    ensure!(
+        fits(plan),
+        "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
+        human_size(plan.archive_bytes),
+        human_size(plan.reserve_bytes),
+        plan.storage,
+        available(plan)
+    );
+    Ok(())
+}
+
+fn fits(plan: &Plan<'_>) -> bool {
+    let needed_bytes = plan.archive_bytes.saturating_add(plan.reserve_bytes);
+    plan.available_bytes.is_none_or(|it| needed_bytes <= it)
+}
+
+fn available(plan: &Plan<'_>) -> String {
+    let size = plan.available_bytes.map(human_size);
+    size.unwrap_or_else(|| "an unknown size".to_owned())
 }

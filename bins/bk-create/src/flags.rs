@@ -1,4 +1,4 @@
-//! The flags of bk-create, and what they say together.
+//! The flags of bk-create, and the settings that all requests share.
 //!
 //! Knows no request: what concerns one backup is read in `request`.
 
@@ -14,17 +14,17 @@ use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, usage};
 use bk_schema::invalid::parse_choice;
 
-/// How long a pause for want of space may last unless the user says otherwise.
+/// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 bk_cli::flags! {
-    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why it is made (manual)");
+    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why the backup is made (manual)");
     SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "version of what is backed up");
     NAME = Flag::new("name", Some('n'), Some("NAME"), "name of the backup (TYPE[_vVERSION]_DATE_TIME)");
     DESCRIPTION = Flag::new("description", Some('d'), Some("TEXT"), "a note for people");
-    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep, JSON where it can be");
-    HOST = Flag::new("host", None, Some("NAME"), "the host that it is of");
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may go: 30d from now, or a time");
+    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep; JSON, else a string");
+    HOST = Flag::new("host", None, Some("NAME"), "the host that the backup is of");
+    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, or a time");
     PROTECT = Flag::new("protect", None, None, "refuse its removal");
     DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "take relative paths from DIR");
     EXCLUDE = Flag::new("exclude", None, Some("GLOB"), "leave out a name, or with a slash a path");
@@ -46,7 +46,7 @@ bk_cli::flags! {
     LEVEL = Flag::new("level", None, Some("0-12"), "compression level (6)");
     JOBS = Flag::new("jobs", Some('j'), Some("N"), "compressing threads (one a core)");
     STORAGE = Flag::new("storage", None, Some("DIR"), "where to put the archive");
-    INIT_STORAGE = Flag::new("init-storage", None, None, "begin the storage anew, whatever it was before");
+    INIT_STORAGE = Flag::new("init-storage", None, None, "use DIR as a new storage, whatever it was before");
     ESTIMATE = Flag::new("estimate", None, None, "print what it would take; make nothing");
     RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free (5 %, at most 1 GiB)");
     ON_LOW_SPACE = Flag::new(
@@ -70,9 +70,10 @@ pub(crate) const PROGRAM: Program = Program {
 /// What the flags say for every request.
 pub(crate) struct Settings {
     pub(crate) base: Option<PathBuf>,
-    pub(crate) filter: Filter,
-    /// The globs as they were given, for the record.
+    /// The globs of what is left out, as they were given.
     pub(crate) excludes: Vec<String>,
+    exclude_caches: bool,
+    one_file_system: bool,
     pub(crate) level: i32,
     pub(crate) jobs: usize,
     pub(crate) storage: Option<PathBuf>,
@@ -91,20 +92,14 @@ pub(crate) enum OnLowSpace {
 
 impl Settings {
     /// # Errors
-    /// A usage error that names the flag.
+    /// [`bk_cli::UsageError`], which names the flag.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
-        let excludes = excludes(arguments)?;
-        let mut filter = Filter::default();
-        filter.caches = arguments.has(&EXCLUDE_CACHES);
-        filter.one_file_system = arguments.has(&ONE_FILE_SYSTEM);
-        filter
-            .exclude(excludes.iter().map(String::as_str))
-            .map_err(|e| usage(&e, "--exclude"))?;
         let path = |flag| arguments.value(flag).map(PathBuf::from);
-        Ok(Self {
+        let settings = Self {
             base: path(&DIRECTORY),
-            filter,
-            excludes,
+            excludes: excludes(arguments)?,
+            exclude_caches: arguments.has(&EXCLUDE_CACHES),
+            one_file_system: arguments.has(&ONE_FILE_SYSTEM),
             level: arguments
                 .parsed(&LEVEL, parse_level)?
                 .unwrap_or(DEFAULT_LEVEL),
@@ -120,7 +115,21 @@ impl Settings {
             low_space_timeout: arguments
                 .parsed(&LOW_SPACE_TIMEOUT, units::parse_duration)?
                 .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
-        })
+        };
+        settings.filter().map_err(|e| usage(&e, "--exclude"))?;
+        Ok(settings)
+    }
+
+    /// What is left out by flags, of which nothing has matched yet.
+    ///
+    /// # Errors
+    /// A malformed glob.
+    pub(crate) fn filter(&self) -> Result<Filter> {
+        let mut filter = Filter::default();
+        filter.caches = self.exclude_caches;
+        filter.one_file_system = self.one_file_system;
+        filter.exclude(self.excludes.iter().map(String::as_str))?;
+        Ok(filter)
     }
 }
 
@@ -137,7 +146,7 @@ fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
     parse_choice(&all, text, "value")
 }
 
-/// The globs of `--exclude`, then those of the files; blank lines and comments aside.
+/// The globs of `--exclude`, then those in the files, without blank lines and comments.
 fn excludes(arguments: &Arguments) -> Result<Vec<String>> {
     let mut globs: Vec<String> = Vec::new();
     globs.extend(arguments.texts(&EXCLUDE)?.into_iter().map(str::to_owned));

@@ -1,7 +1,7 @@
-//! The name of a backup that is to be made: files are looked for before the catalog is held,
-//! records while it is.
+//! The name of a new backup: free on disk, which is checked before the catalog is open, and free
+//! in the catalog.
 //!
-//! Knows nothing of what becomes of a name.
+//! Knows no source and no archive's content.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::request::Request;
 
-/// How many numbered names are looked at before a session: others may take some meanwhile.
+/// So many names are offered to a session: others may take some meanwhile.
 const CANDIDATES: usize = 8;
 const NUMBERS: std::ops::Range<u32> = 2..100_000;
 
@@ -25,12 +25,12 @@ pub(crate) struct Names<'a> {
     storage: &'a Path,
     wanted: String,
     is_given: bool,
-    /// Those of records, and the places of their archives.
+    /// Names of records, and paths of their archives.
     taken: HashSet<String>,
 }
 
 impl<'a> Names<'a> {
-    /// `taken` is what earlier sessions told of records; the others are for a session to find.
+    /// `taken` are names and paths of records that are known already; a session finds the rest.
     pub(crate) fn new(
         request: &Request,
         storage: &'a Path,
@@ -51,19 +51,19 @@ impl<'a> Names<'a> {
         archive.to_string_lossy().into_owned()
     }
 
-    /// Whether neither a record that is known nor its archive has the name.
+    /// Whether neither a known record nor its archive has the name.
     fn is_free(&self, name: &str) -> bool {
         !self.taken.contains(name) && !self.taken.contains(&self.archive(name))
     }
 
-    /// The names that no file has, of which a session may take the first that no record has.
+    /// Names that no file has; a session chooses the first of them that no record has.
     ///
     /// # Errors
-    /// None is left.
-    pub(crate) fn look(&self) -> Result<Vec<String>> {
+    /// The name that was asked for is taken, or all numbers are.
+    pub(crate) fn candidates(&self) -> Result<Vec<String>> {
         let on_disk = |path: &Path| path.symlink_metadata().is_ok();
-        // What a dead attempt left of it keeps its name from nobody: the session removes that, or
-        // tells that the attempt is alive.
+        // What an abandoned attempt left does not keep its name: the session removes it, or reports
+        // that another process is at work on it.
         if self.is_given {
             let archive = self.archive(&self.wanted);
             ensure!(!on_disk(Path::new(&archive)), self.refusal());
@@ -85,11 +85,11 @@ impl<'a> Names<'a> {
         Ok(free)
     }
 
-    /// The first of these that no record has; `None` where the names of records are others than
-    /// was known, and files are to be looked for again.
+    /// The first of these that no record has; `None` where records took all of them meanwhile,
+    /// and there are to be other candidates.
     ///
     /// # Errors
-    /// Those of the catalog; a name that was asked for and is taken.
+    /// A name that was asked for and is taken.
     pub(crate) fn choose(
         &mut self,
         session: &Session<'_>,
@@ -116,6 +116,7 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Removes the record of a failed attempt of that name; the ledger keeps its history.
 fn make_room(session: &Session<'_>, name: &str) -> Result<()> {
     let is_failed = |backup: &bk_schema::record::Backup| backup.status == Status::Failed;
     let Some(failed) = session.named(name)?.filter(is_failed) else {

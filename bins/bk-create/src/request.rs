@@ -1,6 +1,6 @@
-//! One request: what is to be backed up, and the record's birth facts.
+//! A request: what is to be backed up, and what its record is to say.
 //!
-//! From the flags, or from a line on stdin over what the flags say. Knows no file system.
+//! Read from the flags, or from a line on stdin, which overrides the flags. Touches no file.
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal};
@@ -24,7 +24,7 @@ use crate::flags::{
     TYPE,
 };
 
-/// Keys of a record that a request cannot set: they say how it went.
+/// Keys of a record that a request cannot set: bk-create does.
 const RESULTS: [&str; 7] = [
     "id",
     "status",
@@ -35,7 +35,7 @@ const RESULTS: [&str; 7] = [
     "created_at",
 ];
 
-/// Flags that say something of what is below a PATH.
+/// Flags that need a PATH.
 const FLAGS_OF_PATHS: [Flag; 5] = [
     DIRECTORY,
     EXCLUDE,
@@ -44,23 +44,23 @@ const FLAGS_OF_PATHS: [Flag; 5] = [
     ONE_FILE_SYSTEM,
 ];
 
-/// One file whose content is no file's.
+/// A file whose content comes from a pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// Its name in the archive.
     pub(crate) filename: String,
-    /// What prints it; `None` for standard input.
+    /// What prints the content; `None` for standard input.
     pub(crate) command: Option<Vec<OsString>>,
 }
 
-/// The name of what a command prints unless another is asked for, as restic has it.
+/// The default name of what a command prints, as in restic.
 const FILENAME: &str = "stdin";
 
-/// What is to be backed up, and how it is to be recorded.
+/// What is to be backed up, and what its record is to say.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) sources: Vec<PathBuf>,
-    /// In the place of sources.
+    /// Instead of sources.
     pub(crate) stream: Option<Stream>,
     pub(crate) name: Option<String>,
     pub(crate) backup_type: BackupType,
@@ -69,15 +69,15 @@ pub(crate) struct Request {
     pub(crate) metadata: Map<String, Value>,
     pub(crate) protected: bool,
     pub(crate) expires_at: Option<Timestamp>,
-    /// Keys of the line that are no request's.
+    /// Keys of the line that bk-create does not know.
     pub(crate) passed: Map<String, Value>,
 }
 
 impl Request {
-    /// What the flags and the operands say.
+    /// The request of the flags and the operands.
     ///
     /// # Errors
-    /// A usage error that names the flag.
+    /// [`UsageError`], which names the flag.
     pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let text = |flag| Ok::<_, anyhow::Error>(arguments.text(flag)?.map(str::to_owned));
         let mut metadata = Map::new();
@@ -104,13 +104,13 @@ impl Request {
         })
     }
 
-    /// What a line says, over what the flags say.
+    /// The request of a line, with the flags as defaults.
     ///
     /// # Errors
-    /// The key that is wrong.
+    /// Names the key that is wrong.
     pub(crate) fn with_line(&self, line: Value, now: Timestamp) -> Result<Self> {
         let Value::Object(mut object) = line else {
-            bail!("it is no object with the key sources");
+            bail!("it is not an object with the key sources");
         };
         let mut request = self.clone();
         request.set_stream(&mut object)?;
@@ -129,7 +129,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Takes the keys of a stream out of a line.
+    /// Takes the keys of a stream out of the line.
     fn set_stream(&mut self, object: &mut Map<String, Value>) -> Result<()> {
         let mut take = |key| object.shift_remove(key).filter(|value| !value.is_null());
         let filename = take("stdin_filename").map(|value| check_filename(&string(value)?));
@@ -152,7 +152,7 @@ impl Request {
     fn set(&mut self, key: &str, value: Value, now: Timestamp) -> Result<()> {
         ensure!(
             !RESULTS.contains(&key),
-            "cannot be asked for: it is what comes out"
+            "cannot be requested: bk-create sets it"
         );
         let is_own = key == "sources" || Backup::KEYS.contains(&key);
         if value.is_null() && is_own {
@@ -167,11 +167,11 @@ impl Request {
             }
             "backup_type" => self.backup_type = BackupType::parse(&string(value)?)?,
             "source_version" => self.source_version = Some(parse_version(&string(value)?)?),
-            "compression_type" => ensure!(value == "gzip", "is not gzip, the only one there is"),
+            "compression_type" => ensure!(value == "gzip", "is not gzip, the only supported one"),
             "description" => self.description = Some(string(value)?),
             "backup_metadata" => {
                 let Value::Object(metadata) = value else {
-                    bail!("is no object");
+                    bail!("is not an object");
                 };
                 metadata.keys().try_for_each(|key| check_key(key))?;
                 self.metadata.extend(metadata);
@@ -185,7 +185,7 @@ impl Request {
         Ok(())
     }
 
-    /// The name unless another is asked for: type, version and time, as a file can be named.
+    /// The default name: type, version and time, with what a file name cannot hold replaced.
     pub(crate) fn default_name(&self, now: Timestamp) -> String {
         let fits = |c: char| if c == '/' || c.is_control() { '-' } else { c };
         let version = self.source_version.iter().map(|version| {
@@ -201,7 +201,7 @@ impl Request {
     }
 }
 
-/// What the flags say of a stream, with which all operands are the command.
+/// The stream that the flags ask for; all operands are its command.
 fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     let wrong = |text: String| Err(UsageError(text).into());
     let filename = arguments.parsed(&STDIN_FILENAME, check_filename)?;
@@ -215,7 +215,9 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
         }
     }
     if arguments.has(&ESTIMATE) {
-        return wrong("--estimate: what comes through a pipe has no size before".into());
+        return wrong(
+            "--estimate: the size of what comes through a pipe is not known before".into(),
+        );
     }
     let operands = &arguments.operands;
     let command = match is_command {
@@ -240,7 +242,7 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     }))
 }
 
-/// The name as it is stored: as that of a PATH, without the slash that it begins with.
+/// The name as it is stored: like a PATH, without a leading slash.
 fn check_filename(name: &str) -> Result<String> {
     let wrong = || invalid("file name", name, "a path that does not end with a slash");
     if name.ends_with('/') || name.contains('\0') {
@@ -255,13 +257,13 @@ fn check_filename(name: &str) -> Result<String> {
 
 fn words(value: Value) -> Result<Vec<OsString>> {
     let Value::Array(words) = value else {
-        bail!("is no array of words");
+        bail!("is not an array of words");
     };
     let words: Vec<_> = words.into_iter().map(string).collect::<Result<_>>()?;
     let is_word = |word: &String| !word.contains('\0');
     ensure!(
         words.iter().all(is_word) && words.first().is_some_and(|first| !first.is_empty()),
-        "has no word, or one that cannot be one"
+        "is empty, or has a word that cannot be an argument"
     );
     Ok(words.into_iter().map(OsString::from).collect())
 }
@@ -269,7 +271,7 @@ fn words(value: Value) -> Result<Vec<OsString>> {
 fn string(value: Value) -> Result<String> {
     match value {
         Value::String(text) => Ok(text),
-        _ => bail!("is no string"),
+        _ => bail!("is not a string"),
     }
 }
 
@@ -277,13 +279,13 @@ fn sources(value: Value) -> Result<Vec<PathBuf>> {
     let all = match value {
         Value::String(one) => vec![Value::String(one)],
         Value::Array(all) => all,
-        _ => bail!("are no array of paths"),
+        _ => bail!("are not an array of paths"),
     };
     let path = |value| {
         let text = string(value)?;
         ensure!(
             !text.is_empty() && !text.contains('\0'),
-            "have a path that cannot be one"
+            "have an empty path, or one with a NUL"
         );
         Ok(PathBuf::from(text))
     };
@@ -304,7 +306,7 @@ fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
     Ok(time)
 }
 
-/// The operands as one request, or one a line on stdin, all of them checked before any is done.
+/// The operands as one request, or one a line on stdin; all are checked before the first is begun.
 pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
     let request = Request::from_flags(arguments, now)?;
     if request.stream.is_some() {

@@ -1,92 +1,125 @@
 //! What is to be backed up: where it is, and under which name it is stored.
 //!
-//! Names are stored as tar does, without what leads out of the tree. Reads no content.
+//! Names are stored as tar does, without a leading slash or `..`. Reads no content.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bk_archive::write::place::Place;
-use bk_archive::write::walk::{Filter, Source};
+use bk_archive::write::walk::Source;
+use serde_json::{Value, json};
 
-/// A source, and its place as the record tells it.
-#[derive(Debug)]
-pub(crate) struct Given {
-    pub(crate) source: Source,
-    pub(crate) absolute: PathBuf,
+use crate::flags::PROGRAM;
+use crate::records::{Inode, inode};
+use crate::request::Request;
+
+/// What one backup is of.
+pub(crate) struct Sources {
+    /// In the order of the archive.
+    pub(crate) stored: Vec<Source>,
+    /// The absolute path of each.
+    pub(crate) absolute: Vec<PathBuf>,
+    /// As the record has them, by which backups of the same sources are found.
+    pub(crate) recorded: Value,
 }
 
-/// Finds all that is asked for, each once.
-///
-/// # Errors
-/// A source that is missing, unreadable or bk's own, one that holds no content, and two that one
-/// name would stand for.
-pub(crate) fn find(paths: &[PathBuf], base: Option<&Path>, filter: &Filter) -> Result<Vec<Given>> {
-    let mut all: Vec<Given> = Vec::new();
-    let mut known = HashSet::new();
-    for path in paths {
-        let located = base.map_or_else(|| path.clone(), |base| base.join(path));
-        let given = find_one(path, &located, filter)
-            .with_context(|| format!("cannot back up '{}'", located.display()))?;
-        if known.insert((given.absolute.clone(), given.source.name.clone())) {
-            all.push(given);
-        }
-    }
-    // The order of the archive, parents first, whatever the order of the operands.
-    all.sort_by(|a, b| a.source.name.cmp(&b.source.name));
-    let mut by_name: HashMap<&Path, &Given> = HashMap::new();
-    for given in &all {
-        let name = given.source.name.as_path();
-        let dot = Path::new(".");
-        for outer in name.ancestors().chain([dot]) {
-            if let Some(outer) = by_name.get(outer) {
-                check_clash(given, outer)?;
+/// A source with its absolute path.
+type Located = (Source, PathBuf);
+
+impl Sources {
+    /// Finds all that is asked for, each once. `own` are bk's own directories.
+    ///
+    /// # Errors
+    /// A source that is missing, unreadable or bk's own, one that holds no content, and two that
+    /// would be stored under one name.
+    pub(crate) fn resolve(
+        request: &Request,
+        base: Option<&Path>,
+        own: &HashSet<Inode>,
+    ) -> Result<Self> {
+        let mut all: Vec<Located> = Vec::new();
+        let mut seen = HashSet::new();
+        for path in &request.sources {
+            let found_at = base.map_or_else(|| path.clone(), |base| base.join(path));
+            let located = locate(path, &found_at, own)
+                .with_context(|| format!("cannot back up '{}'", found_at.display()))?;
+            if seen.insert((located.1.clone(), located.0.name.clone())) {
+                all.push(located);
             }
         }
-        by_name.entry(name).or_insert(given);
+        // The order of the archive, parents first, whatever the order of the operands.
+        all.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        check_clashes(&all)?;
+        let (stored, absolute): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let recorded = match &request.stream {
+            Some(stream) => json!([format!("stdin:{}", stream.filename)]),
+            None => lossy(&absolute).into(),
+        };
+        Ok(Self {
+            stored,
+            absolute,
+            recorded,
+        })
     }
-    Ok(all)
+
+    /// A source that is a symbolic link is stored as one, which is seldom what was meant.
+    pub(crate) fn warn_of_links(&self) {
+        let ends_in_slash = |path: &Path| path.as_os_str().as_bytes().ends_with(b"/");
+        let paths = self.stored.iter().map(|it| it.path.as_path());
+        for path in paths.filter(|path| !ends_in_slash(path) && path.is_symlink()) {
+            let path = path.display();
+            PROGRAM.warn(&format!(
+                "warning: '{path}' is a symbolic link and stored as one: '{path}/' backs up what it points to"
+            ));
+        }
+    }
 }
 
-fn find_one(path: &Path, located: &Path, filter: &Filter) -> Result<Given> {
-    let metadata = located.symlink_metadata()?;
-    if filter.own.contains(&(metadata.dev(), metadata.ino())) {
+/// Paths for a record, which is UTF-8.
+pub(crate) fn lossy<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<String> {
+    let text = |path: P| path.as_ref().to_string_lossy().into_owned();
+    paths.into_iter().map(text).collect()
+}
+
+fn locate(path: &Path, found_at: &Path, own: &HashSet<Inode>) -> Result<Located> {
+    let metadata = found_at.symlink_metadata()?;
+    if own.contains(&inode(&metadata)) {
         bail!("it is where bk keeps its catalog or its archives");
     }
-    check_has_content(located, &metadata)?;
+    check_has_content(found_at, &metadata)?;
     if metadata.is_dir() {
-        std::fs::read_dir(located)?;
+        std::fs::read_dir(found_at)?;
     } else if metadata.is_file() {
-        Place::from_path(located).open()?;
+        Place::from_path(found_at).open()?;
     }
-    let leads_up = located
+    let leads_up = found_at
         .components()
         .any(|part| part == Component::ParentDir);
     let absolute = if leads_up {
-        located.canonicalize()?
+        found_at.canonicalize()?
     } else {
-        std::path::absolute(located)?
+        std::path::absolute(found_at)?
     };
-    // absolute() keeps a last slash, which would make two paths of one.
-    let absolute = absolute.components().collect();
     let source = Source {
-        path: located.to_owned(),
+        path: found_at.to_owned(),
         name: stored_name(path),
     };
-    Ok(Given { source, absolute })
+    // absolute() keeps a trailing slash, which would make two paths of one.
+    Ok((source, absolute.components().collect()))
 }
 
-/// What comes through a pipe or lies on a device is not in the entry of that: the backup would
-/// be none. Below a directory they are stored as what they are.
-fn check_has_content(located: &Path, metadata: &Metadata) -> Result<()> {
-    let target = metadata.is_symlink().then(|| located.metadata().ok());
+/// The content of a pipe or a device is not in its directory entry: the backup would be empty.
+/// Below a directory they are stored as what they are.
+fn check_has_content(path: &Path, metadata: &Metadata) -> Result<()> {
+    let target = metadata.is_symlink().then(|| path.metadata().ok());
     let kind = target.flatten().as_ref().unwrap_or(metadata).file_type();
     let is_descriptor = ["/dev/stdin", "/dev/fd", "/proc/self/fd"]
         .iter()
-        .any(|descriptors| located.starts_with(descriptors));
+        .any(|descriptors| path.starts_with(descriptors));
     let what = match kind {
         kind if kind.is_fifo() => "a FIFO",
         kind if kind.is_char_device() || kind.is_block_device() => "a device",
@@ -114,40 +147,47 @@ fn stored_name(path: &Path) -> PathBuf {
     }
 }
 
-/// Two entries of one name would be unpacked one over the other. The same file under the same
-/// name is no clash: the outer source leaves it to the inner one.
-fn check_clash(inner: &Given, outer: &Given) -> Result<()> {
-    let name = &inner.source.name;
-    let below = match outer.source.name.to_str() {
-        Some(".") => name.strip_prefix(".").unwrap_or(name),
-        _ => match name.strip_prefix(&outer.source.name) {
-            Ok(below) => below,
-            Err(_) => return Ok(()),
-        },
-    };
-    let place = outer.source.path.join(below);
-    let (Ok(there), Ok(here)) = (
-        place.symlink_metadata(),
-        inner.source.path.symlink_metadata(),
-    ) else {
-        return Ok(());
-    };
-    let is_same_name = below.as_os_str().is_empty();
-    if is_same_name || (there.dev(), there.ino()) != (here.dev(), here.ino()) {
-        bail!(
-            "cannot back up '{}' and '{}' together: both hold what is stored as '{}'",
-            outer.absolute.display(),
-            inner.absolute.display(),
-            name.display()
-        );
+fn check_clashes(all: &[Located]) -> Result<()> {
+    let mut by_name: HashMap<&Path, &Located> = HashMap::new();
+    for located in all {
+        let name = located.0.name.as_path();
+        for outer in name.ancestors().chain([Path::new(".")]) {
+            if let Some(outer) = by_name.get(outer) {
+                check_clash(located, outer)?;
+            }
+        }
+        by_name.entry(name).or_insert(located);
     }
     Ok(())
 }
 
-/// A source that is a symbolic link is stored as one, which is seldom what was meant.
-pub(crate) fn is_link(given: &Given) -> bool {
-    let ends_in_slash = given.source.path.as_os_str().as_bytes().ends_with(b"/");
-    !ends_in_slash && given.source.path.is_symlink()
+/// Two entries of one name would be unpacked one over the other. The same file under the same
+/// name is no clash: the outer source leaves it to the inner one.
+fn check_clash((inner, inner_path): &Located, (outer, outer_path): &Located) -> Result<()> {
+    let name = &inner.name;
+    let below = match outer.name.to_str() {
+        Some(".") => name.strip_prefix(".").unwrap_or(name),
+        _ => match name.strip_prefix(&outer.name) {
+            Ok(below) => below,
+            Err(_) => return Ok(()),
+        },
+    };
+    let (Ok(there), Ok(here)) = (
+        outer.path.join(below).symlink_metadata(),
+        inner.path.symlink_metadata(),
+    ) else {
+        return Ok(());
+    };
+    let is_same_name = below.as_os_str().is_empty();
+    if is_same_name || inode(&there) != inode(&here) {
+        bail!(
+            "cannot back up '{}' and '{}' together: both hold what is stored as '{}'",
+            outer_path.display(),
+            inner_path.display(),
+            name.display()
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A writer that waits for free space: what must stay free stays so.
+//! A writer that keeps the reserve free: it waits for free space, or fails.
 //!
 //! Knows no archive: bytes go through to the file below.
 
@@ -13,8 +13,8 @@ use bk_store::archives::space::Space;
 use crate::flags::OnLowSpace;
 use crate::watch::Watch;
 
-/// How often a pause looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a pause checks the free space.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// Writes to a file as long as the reserve stays free; else it pauses, or fails.
 pub(crate) struct Guard<'a> {
@@ -27,7 +27,7 @@ pub(crate) struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Where the file system does not tell, it is full when a write says so.
+    /// A file system that reports no figures is full when a write fails.
     fn available(&self) -> io::Result<u64> {
         Ok(Space::of(self.file)?.map_or(u64::MAX, |space| space.available_bytes))
     }
@@ -68,7 +68,7 @@ impl Guard<'_> {
                 let text = format!("{}, after {waited_secs} s of waiting", figures(available));
                 return Err(io::Error::other(text));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(CHECK_EVERY);
         }
     }
 }

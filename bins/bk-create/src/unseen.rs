@@ -1,16 +1,16 @@
-//! Attributes that the kernel hides from this process.
+//! Extended attributes that the kernel hides from this process.
 //!
-//! Those of the name space `trusted` are listed to holders of CAP_SYS_ADMIN alone, and nothing
-//! tells the others that there are some. Knows no source.
+//! Those of the name space `trusted` are listed for holders of CAP_SYS_ADMIN alone; others do not
+//! learn that there are some. Knows no source.
 
-/// Bit of the capability in the mask (capabilities(7)).
+/// The number of the capability (capabilities(7)).
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// What is hidden, as the record tells it.
+/// What is hidden, as the record says it.
 pub(crate) const TRUSTED: &str = "trusted";
 
-/// Whether root runs without the capability: other users expect to see less, and within a user
-/// name space there are none of its own to be seen.
+/// Whether this is root without the capability. Other users expect to see less, and in a user
+/// name space nobody can see them.
 pub(crate) fn are_hidden() -> bool {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let status = read("/proc/self/status");

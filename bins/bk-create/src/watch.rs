@@ -1,6 +1,6 @@
-//! What people are told while a backup is made, and the list of what went wrong.
+//! Observes the writing of a backup: shows progress on stderr, and collects the problems.
 //!
-//! A progress bar on stderr where that is a terminal. Knows no catalog.
+//! Knows no catalog.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
 
-/// So many problems are listed in the record; all are told on stderr.
+/// So many problems are listed in the record; all are reported on stderr.
 const LISTED_PROBLEMS: usize = 100;
-/// So many places that could not be read are told in the ledger, which outlives the record.
-const TOLD_LOSSES: usize = 10;
+/// So many losses are listed in the ledger, which outlives the record.
+const LOGGED_LOSSES: usize = 10;
 
-/// Looks on while a backup is made.
+/// Observes the writing of one backup.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
     progress: Progress,
@@ -27,15 +27,15 @@ pub(crate) struct Watch {
     problems: Mutex<Problems>,
 }
 
-/// What went wrong with places of the source.
+/// Sources that were not read, or not as they should be.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     listed: Vec<Value>,
-    /// How many of the listed are losses; they come first.
+    /// How many of those listed are losses; they come first.
     listed_losses: usize,
-    /// All of them.
+    /// Listed or not.
     pub(crate) count: u64,
-    /// Those by which the archive lacks something that was there.
+    /// Those that leave something out of the archive that was there.
     pub(crate) loss_count: u64,
 }
 
@@ -49,29 +49,29 @@ impl Watch {
         }
     }
 
-    /// Shows the bar, from here on with what there is to do.
+    /// Shows the progress bar.
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
         let files_read = self.files_read.clone();
         let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
         self.progress.begin(content_bytes, files);
     }
 
-    /// As [`Watch::begin`], where nobody knows how much comes.
+    /// As [`Watch::begin`], where the size is not known.
     pub(crate) fn begin_unsized(&self) {
         self.progress.begin_unsized();
     }
 
-    /// Passes on what another program tells people, above the bar.
+    /// Passes the stderr of another program through, above the bar.
     pub(crate) fn pass_on(&self, bytes: &[u8]) {
         self.progress.pass_on(bytes);
     }
 
-    /// Tells people something, above the bar.
+    /// Prints a line on stderr, above the bar.
     pub(crate) fn warn(&self, text: &str) {
         self.progress.warn(text);
     }
 
-    /// Takes the bar away, and hands over what went wrong.
+    /// Removes the bar, and returns the problems.
     pub(crate) fn end(self) -> Problems {
         self.progress.end();
         self.problems
@@ -81,13 +81,13 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first places that are not, or not right, in the archive.
+    /// The first losses.
     fn losses(&self) -> Value {
-        let count = self.listed_losses.min(TOLD_LOSSES);
+        let count = self.listed_losses.min(LOGGED_LOSSES);
         self.listed.iter().take(count).cloned().collect()
     }
 
-    /// Puts them into the metadata of a record: the first hundred, losses before others.
+    /// Adds them to the metadata of a record: the first hundred, losses before others.
     pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
         if self.count > 0 {
             metadata.insert("problem_count".into(), self.count.into());
@@ -96,7 +96,7 @@ impl Problems {
         }
     }
 
-    /// Puts them into the details of an event.
+    /// Adds them to the details of an event.
     pub(crate) fn log(&self, details: &mut Value) {
         details["problem_count"] = self.count.into();
         details["unread"] = self.losses();

@@ -1,7 +1,7 @@
-//! What lies below a directory and would go with it, were it exchanged for what was restored:
-//! other file systems, bk's own home and archives, and what the backup left out.
+//! Checks what is below a directory that is to be exchanged, and would move away with it: other
+//! file systems, bk's own home and archives, and files that were excluded from the backup.
 //!
-//! Looks, and changes nothing. Knows no archive.
+//! Changes nothing. Knows no archive.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -16,21 +16,21 @@ use serde_json::Value;
 
 use crate::rename::open_dir;
 
-/// So many places are named.
+/// So many paths are named in a message.
 const NAMED: usize = 5;
-/// Directories of a backup are no deeper in all but hostile cases.
+/// No honest tree is deeper.
 const DEPTH_MAX: usize = 1000;
 
-/// bk's own places, and what to do where something is in the way.
+/// bk's own directories.
 pub(crate) struct Own {
     pub(crate) home: PathBuf,
-    /// Where archives are.
+    /// Directories that hold archives.
     pub(crate) storages: BTreeSet<PathBuf>,
 }
 
 /// # Errors
-/// Another file system or something of bk's below a place that is to be exchanged; `way` is what
-/// leaves it where it is.
+/// Another file system or something of bk's below the directory; `way` is the flags that leave it
+/// where it is.
 pub(crate) fn check(path: &Path, own: &Own, way: &str) -> Result<()> {
     let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let shown = path.display();
@@ -61,8 +61,8 @@ pub(crate) fn check(path: &Path, own: &Own, way: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the backup left out by `--exclude` and is there below a place, in words; `None` where
-/// there is nothing of it. `entry` is the name in the archive of what stands at the place.
+/// Names the files below a directory that `--exclude` left out of the backup; `None` where there are
+/// none. `entry` is the directory's name in the archive.
 pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<String> {
     let Some(Value::Array(globs)) = backup.backup_metadata.get("excludes") else {
         return None;
@@ -71,15 +71,15 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
     if globs.is_empty() {
         return None;
     }
-    // One that this version does not take matches nothing.
+    // A glob that this version does not accept matches nothing.
     let selection = Selection::new(&[], &globs).ok()?;
     let mut found = Vec::new();
     let entry = normalize(entry).ok()?;
     if !entry.is_empty() && selection.takes(&entry, |_| {}) {
-        // A glob for the source itself, which was asked for all the same.
+        // A glob that matches the source itself, which was backed up all the same.
         return None;
     }
-    look(path, &entry, &selection, 0, &mut found);
+    collect(path, &entry, &selection, 0, &mut found);
     let shown = found.iter().map(|path| path.display().to_string());
     (!found.is_empty()).then(|| {
         named(
@@ -90,7 +90,7 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
     })
 }
 
-fn look(dir: &Path, name: &[u8], excludes: &Selection, depth: usize, found: &mut Vec<PathBuf>) {
+fn collect(dir: &Path, name: &[u8], excludes: &Selection, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(names) = open_dir(dir).and_then(names_in) else {
         return;
     };
@@ -103,7 +103,7 @@ fn look(dir: &Path, name: &[u8], excludes: &Selection, depth: usize, found: &mut
         if excludes.takes(&name, |_| {}) {
             found.push(path);
         } else if depth < DEPTH_MAX && path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
-            look(&path, &name, excludes, depth + 1, found);
+            collect(&path, &name, excludes, depth + 1, found);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A directory that stays the one that it is, as it cannot be renamed: what it holds goes aside,
-//! name by name, into a directory within it, and what was restored comes in its place.
+//! Exchanges the content of a directory that cannot be renamed: name by name, what is there moves
+//! into a directory within it, and what was restored takes its place.
 //!
-//! All of it is undone where one move fails. Nothing is removed or written to: after a kill each
-//! thing is in the one place or in the other. Knows no archive.
+//! All is undone where one move fails. No file is removed or written to: after a kill each is in
+//! one of the two places. Knows no archive.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,27 +16,29 @@ use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlink
 use rustix::io::Errno;
 
 use crate::rename::{DIR_FLAGS, move_new, opened_up, sync};
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, TREE, is_stage};
 
-/// What was done, to be undone.
+/// The moves that were made, to be undone.
 #[derive(Debug)]
 pub(crate) struct Fill {
     dir: Beneath,
     kept: Beneath,
     kept_name: Vec<u8>,
     new: OwnedFd,
-    /// As it was before something was moved out.
+    /// The attributes of `new`, before something was moved out of it.
     likeness: FileAttributes,
     steps: Vec<Step>,
 }
 
 #[derive(Debug)]
 enum Step {
+    /// Moved into what is kept.
     Aside(Vec<u8>),
-    /// A directory that could not be moved as a whole: made anew in what is kept,
+    /// A directory that cannot be moved as a whole, made anew in what is kept.
     MadeKept(Vec<u8>),
-    /// and removed once it was empty.
+    /// Such a directory, removed once it was empty.
     Removed(Vec<u8>),
+    /// Moved in from the stage.
     In(Vec<u8>),
 }
 
@@ -44,10 +46,10 @@ impl Fill {
     /// Moves what the stage holds into a directory, and what was there into `kept_name` in it.
     ///
     /// # Errors
-    /// Those of the file system; all is as it was then, as far as that could be done.
+    /// The first move that fails; the others are undone, as far as possible.
     pub(crate) fn run(dir: OwnedFd, kept_name: &[u8], stage: &Stage) -> Result<Self> {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty());
-        let new = new.context("what was restored is no directory, but what is there is one")?;
+        let new = new.context("what was restored is not a directory, but the target is one")?;
         let likeness = FileAttributes::of(&new, &fstat(&new)?)?;
         opened_up(&dir, || Ok(mkdirat(&dir, kept_name, Mode::RWXU)?))?;
         let kept = openat(&dir, kept_name, DIR_FLAGS, Mode::empty())?;
@@ -59,7 +61,7 @@ impl Fill {
             new,
             steps: Vec::new(),
         };
-        if let Err(error) = fill.go() {
+        if let Err(error) = fill.move_all() {
             fill.undo()
                 .with_context(|| format!("cannot put back what was there after: {error:#}"))?;
             return Err(error);
@@ -67,7 +69,7 @@ impl Fill {
         Ok(fill)
     }
 
-    fn go(&mut self) -> Result<()> {
+    fn move_all(&mut self) -> Result<()> {
         let mut new = names_in(&self.new)?;
         for name in names_in(self.dir.root())? {
             if is_ours(&name) {
@@ -76,7 +78,7 @@ impl Fill {
             let shown = name.escape_ascii().to_string();
             self.set_aside(&name)
                 .with_context(|| format!("cannot move '{shown}' aside"))?;
-            // So that it is missing as shortly as can be.
+            // At once, so that the name is missing as shortly as possible.
             if let Some(at) = new.iter().position(|it| *it == name) {
                 self.take_in(new.swap_remove(at))?;
             }
@@ -97,7 +99,7 @@ impl Fill {
     }
 
     fn set_aside(&mut self, name: &[u8]) -> io::Result<()> {
-        match shift(&self.dir, &self.kept, name) {
+        match move_across(&self.dir, &self.kept, name) {
             Ok(()) => {
                 self.steps.push(Step::Aside(name.to_owned()));
                 return Ok(());
@@ -125,18 +127,12 @@ impl Fill {
         Ok(())
     }
 
-    /// Gives the directory itself what the archive tells of it.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Restores the attributes of the directory itself.
     pub(crate) fn finish(&self) -> io::Result<Vec<Skipped>> {
         self.likeness.give(self.dir.root())
     }
 
-    /// Puts everything back where it was.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Moves everything back.
     pub(crate) fn undo(&mut self) -> io::Result<()> {
         while let Some(step) = self.steps.pop() {
             match step {
@@ -144,7 +140,7 @@ impl Fill {
                     let root = self.dir.root();
                     opened_up(root, || move_new((&root, &name), (&self.new, &name)))?;
                 }
-                Step::Aside(name) => shift(&self.kept, &self.dir, &name)?,
+                Step::Aside(name) => move_across(&self.kept, &self.dir, &name)?,
                 Step::Removed(name) => {
                     let (parent, last) = self.dir.parent(&name)?;
                     opened_up(&parent, || Ok(mkdirat(&parent, last, Mode::RWXU)?))?;
@@ -165,7 +161,7 @@ impl Fill {
 }
 
 /// Moves something to the same name below another directory.
-fn shift(from: &Beneath, to: &Beneath, name: &[u8]) -> io::Result<()> {
+fn move_across(from: &Beneath, to: &Beneath, name: &[u8]) -> io::Result<()> {
     let (from, last) = from.parent(name)?;
     let (to, _) = to.parent(name)?;
     opened_up(&from, || {
@@ -173,9 +169,9 @@ fn shift(from: &Beneath, to: &Beneath, name: &[u8]) -> io::Result<()> {
     })
 }
 
-/// A stage, or what an earlier restoration kept.
-pub(crate) fn is_ours(name: &[u8]) -> bool {
+/// Whether it is a stage, or what an earlier restoration kept.
+fn is_ours(name: &[u8]) -> bool {
     let number = name.strip_prefix(b".before-");
     let is_kept = number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit));
-    is_kept || name.starts_with(b".bk-restore-")
+    is_kept || is_stage(name)
 }

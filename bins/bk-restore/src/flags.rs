@@ -1,4 +1,4 @@
-//! The flags of bk-restore, and what they say together.
+//! The flags of bk-restore, and the settings that all restorations share.
 //!
 //! Knows no backup.
 
@@ -14,32 +14,33 @@ use bk_archive::threads;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
 
-/// Source code takes a fifth of its size, a log a twentieth: more than this is hardly honest.
+/// Source code compresses to a fifth of its size, a log to a twentieth: more than this suggests an
+/// attack.
 const DEFAULT_RATIO: u64 = 200;
-/// More threads would take more memory than speed.
+/// More threads would cost memory and gain no speed.
 const JOBS_MAX: usize = 4;
 
 bk_cli::flags! {
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "restore into DIR, which is made or is empty");
-    INTO_EXISTING = Flag::new("into-existing", None, None, "DIR may hold something already");
-    OVERWRITE = Flag::new("overwrite", None, None, "with --into-existing: replace what is there");
-    SWAP = Flag::new("swap", None, None, "exchange DIR for what is restored; keep the old one");
-    TO_SOURCE = Flag::new("to-source", None, None, "restore to where it was taken from, by exchange");
+    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "restore into DIR, which is empty or made anew");
+    INTO_EXISTING = Flag::new("into-existing", None, None, "restore into a DIR that is not empty");
+    OVERWRITE = Flag::new("overwrite", None, None, "with --into-existing: replace existing files");
+    SWAP = Flag::new("swap", None, None, "replace DIR by what is restored; keep the old one");
+    TO_SOURCE = Flag::new("to-source", None, None, "replace the sources by what is restored; keep the old");
     TEST = Flag::new("test", None, None, "restore to a scratch directory, compare, remove it");
     STDOUT = Flag::new("stdout", None, Some("PATH"), "print one file of the backup, and nothing else");
-    PATH = Flag::new("path", None, Some("GLOB"), "only what matches, and below");
+    PATH = Flag::new("path", None, Some("GLOB"), "restore only what matches, and what is below");
     STRIP_COMPONENTS = Flag::new(
         "strip-components",
         None,
         Some("N"),
-        "without the first N parts of each name",
+        "drop the first N parts of each name",
     );
     SAME_OWNER = Flag::new("same-owner", None, None, "restore owners and setuid bits (root: always)");
-    NUMERIC_OWNER = Flag::new("numeric-owner", None, None, "owners by number, not by name");
-    DEVICES = Flag::new("devices", None, None, "make device nodes, as root");
+    NUMERIC_OWNER = Flag::new("numeric-owner", None, None, "restore owners by number, not by name");
+    DEVICES = Flag::new("devices", None, None, "restore device nodes (root only)");
     NO_VERIFY = Flag::new("no-verify", None, None, "do not check the hash first");
     MAX_SIZE = Flag::new("max-size", None, Some("SIZE"), "refuse to restore more than SIZE");
-    MAX_RATIO = Flag::new("max-ratio", None, Some("N"), "refuse what holds more than N times its size (200)");
+    MAX_RATIO = Flag::new("max-ratio", None, Some("N"), "refuse more than N times the archive's size (200)");
 }
 
 pub(crate) const PROGRAM: Program = Program {
@@ -50,7 +51,7 @@ pub(crate) const PROGRAM: Program = Program {
     flags: FLAGS,
 };
 
-/// Where to.
+/// Where to restore to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum To {
     Directory(PathBuf, Existing),
@@ -60,15 +61,14 @@ pub(crate) enum To {
     Stdout(Vec<u8>),
 }
 
-/// What a directory that is there already means.
+/// How an existing directory is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// It is to be empty.
+    /// It must be empty.
     Empty,
-    /// What is restored goes into it.
-    Into {
-        overwrite: bool,
-    },
+    /// What is restored is merged into it.
+    Into { overwrite: bool },
+    /// What is restored replaces it; it is kept under another name.
     Swap,
 }
 
@@ -92,7 +92,7 @@ impl Settings {
     /// `paths` are the operands after `--`.
     ///
     /// # Errors
-    /// A usage error that names the flag.
+    /// [`UsageError`], which names the flag.
     pub(crate) fn new(arguments: &Arguments, paths: &[OsString]) -> Result<Self> {
         let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
         let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
@@ -126,7 +126,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What may be restored beside content.
+    /// Which attributes may be restored.
     pub(crate) fn rights(&self) -> Rights {
         Rights {
             owners: match (self.same_owner, self.numeric_owner) {
@@ -179,7 +179,7 @@ fn to(arguments: &Arguments) -> Result<To> {
     }
 }
 
-/// A whole backup may be large, and /tmp in memory.
+/// A backup may be large, and /tmp in memory.
 fn scratch() -> PathBuf {
     let given = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
     given.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)

@@ -1,8 +1,8 @@
-//! Moves what was restored into a directory that stays: what is there already is an error, or
-//! is replaced, and directories are joined.
+//! Merges what was restored into a directory that stays: directories are joined; existing files
+//! are replaced, or are an error.
 //!
-//! All is looked at before the first move, and a move that fails undoes those before it. Never
-//! goes through a link.
+//! All is checked before the first move, and a move that fails undoes those before it. Follows no
+//! symbolic link.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -22,16 +22,16 @@ use rustix::io::Errno;
 
 use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
 use crate::routes::follow;
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, in_tree};
 
-/// What may become of what is there.
+/// What may be changed in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Files and links are replaced.
+    /// Whether files and links are replaced.
     pub(crate) overwrite: bool,
-    /// Directories get what the archive tells of them.
+    /// Whether directories get their attributes from the archive.
     pub(crate) gives_attributes: bool,
-    /// When this process did: what is younger may come from an archive.
+    /// When this process began: a younger link may come from an archive.
     pub(crate) began: Timestamp,
 }
 
@@ -40,39 +40,39 @@ pub(crate) struct Merge<'a> {
     stage: &'a Stage,
     target: Beneath,
     moves: Vec<Move>,
-    /// Of those, from the first on.
+    /// So many of them are done, from the first on.
     done: usize,
-    /// Directories that are there and that the archive tells of, those above first.
+    /// Existing directories that the archive has an entry for, parents first.
     joined: Vec<(Vec<u8>, FileAttributes)>,
-    /// Where what is replaced goes, each by the number of its move.
+    /// Holds what is replaced, each under the number of its move.
     replaced: Option<OwnedFd>,
 }
 
 struct Move {
-    /// Below the tree of the stage, and below the target.
+    /// The path below the stage, and below the target.
     name: Vec<u8>,
     replaces: bool,
 }
 
-/// What to do with a name.
+/// What to do with one name.
 enum Join {
     Move {
         replaces: bool,
     },
     Descend,
-    /// A link that leads to a directory stays one.
+    /// A symbolic link to a directory stays.
     Stays,
 }
 
 impl<'a> Merge<'a> {
     /// # Errors
-    /// What is in the way.
+    /// Something that is in the way.
     pub(crate) fn plan(
         stage: &'a Stage,
         target: Beneath,
         path: &Path,
         rules: Rules,
-        is_told: &dyn Fn(&[u8]) -> bool,
+        has_entry: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Self> {
         let mut merge = Self {
             stage,
@@ -86,12 +86,12 @@ impl<'a> Merge<'a> {
         while let Some(dir) = dirs.pop() {
             let (parent, last) = stage
                 .dir
-                .parent(&staged(&dir))
+                .parent(&in_tree(&dir))
                 .map(|(parent, last)| (parent, last.to_owned()))?;
-            // As it is before it is opened to writing, and before something is moved out.
+            // Read before the directory is made writable, and before something is moved out of it.
             let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
             let new = open_own(&parent, &last)?;
-            if rules.gives_attributes && is_told(&dir) {
+            if rules.gives_attributes && has_entry(&dir) {
                 let likeness = FileAttributes::of(&new, &stat)?;
                 merge.joined.push((dir.clone(), likeness));
             }
@@ -115,11 +115,11 @@ impl<'a> Merge<'a> {
     }
 
     /// # Errors
-    /// Those of the file system; all is as it was then, as far as that could be done.
+    /// The first move that fails; the others are undone, as far as possible.
     pub(crate) fn run(mut self) -> Result<Self> {
         let mut failed = None;
         for one in &self.moves {
-            if let Err(error) = self.forth(one) {
+            if let Err(error) = self.move_one(one) {
                 if is_stuck(&error) {
                     self.stage.keep();
                 }
@@ -144,8 +144,8 @@ impl<'a> Merge<'a> {
         Ok(self)
     }
 
-    fn forth(&self, one: &Move) -> io::Result<()> {
-        let staged = staged(&one.name);
+    fn move_one(&self, one: &Move) -> io::Result<()> {
+        let staged = in_tree(&one.name);
         let (new, name) = self.stage.dir.parent(&staged)?;
         let (old, _) = self.target.parent(&one.name)?;
         let aside = self.done.to_string();
@@ -157,9 +157,9 @@ impl<'a> Merge<'a> {
         })
     }
 
-    fn back(&self, number: usize) -> io::Result<()> {
+    fn undo_one(&self, number: usize) -> io::Result<()> {
         let one = &self.moves[number];
-        let staged = staged(&one.name);
+        let staged = in_tree(&one.name);
         let (new, name) = self.stage.dir.parent(&staged)?;
         let (old, _) = self.target.parent(&one.name)?;
         let aside = number.to_string();
@@ -171,7 +171,7 @@ impl<'a> Merge<'a> {
         })
     }
 
-    /// The directories that something was moved into.
+    /// Syncs the directories that something was moved into.
     fn sync(&self) -> io::Result<()> {
         let parents: BTreeSet<_> = self
             .moves
@@ -184,37 +184,31 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Moves all back.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Moves everything back.
     pub(crate) fn undo(&mut self) -> io::Result<()> {
         while self.done > 0 {
             // What was replaced is in the stage.
-            self.back(self.done - 1)
+            self.undo_one(self.done - 1)
                 .inspect_err(|_| self.stage.keep())?;
             self.done -= 1;
         }
         Ok(())
     }
 
-    /// Gives the directories what the archive tells of them, those below first.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn finish(&self, tell: &mut dyn FnMut(&[u8], Skipped)) -> io::Result<()> {
+    /// Restores the attributes of joined directories, children first.
+    pub(crate) fn finish(&self, report: &mut dyn FnMut(&[u8], Skipped)) -> io::Result<()> {
         let mut joined: Vec<_> = self.joined.iter().collect();
         joined.sort_by(|one, other| other.0.cmp(&one.0));
         for (dir, likeness) in joined {
             for one in likeness.give(self.target.open_dir(dir)?)? {
-                tell(dir, one);
+                report(dir, one);
             }
         }
         Ok(())
     }
 }
 
-/// What becomes of a name that is in both directories, or in the new one alone.
+/// Decides on a name of the new directory.
 fn join(
     new: &OwnedFd,
     old: &OwnedFd,
@@ -250,12 +244,5 @@ fn join(
             bail!("'{shown}' is there already: --overwrite replaces it")
         }
         _ => Ok(Join::Move { replaces: true }),
-    }
-}
-
-fn staged(name: &[u8]) -> Vec<u8> {
-    match name {
-        [] => TREE.as_bytes().to_owned(),
-        name => [TREE.as_bytes(), b"/", name].concat(),
     }
 }

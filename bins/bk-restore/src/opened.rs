@@ -1,7 +1,7 @@
-//! The archive of a record: opened once, and checked against the hash in the catalog.
+//! The archive of a record, opened once and checked against the hash in the catalog.
 //!
-//! All that follows reads the same descriptor: an archive that is removed or replaced meanwhile
-//! changes nothing.
+//! All later steps read the same descriptor: an archive that is removed or replaced meanwhile
+//! makes no difference. Knows no target.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -20,23 +20,23 @@ use crate::watch::Watch;
 pub(crate) struct Opened {
     pub(crate) file: File,
     pub(crate) bytes: u64,
-    /// What it is to have, where that is checked.
+    /// The expected hash, unless it is not to be checked.
     hash: Option<String>,
-    /// For people.
+    /// Escaped, for messages.
     path: String,
-    /// Before it was checked.
-    written: Written,
+    /// Taken before the check.
+    state: State,
 }
 
-/// Changes whenever a file is written to.
+/// The size and times of a file, which change whenever it is written to.
 #[derive(PartialEq, Eq)]
-struct Written {
+struct State {
     bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Written {
+impl State {
     fn of(file: &File) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
@@ -49,7 +49,7 @@ impl Written {
 
 impl Opened {
     /// # Errors
-    /// A backup without an archive, and one whose hash is not the recorded one.
+    /// A backup without an archive, and an archive with another hash than the recorded one.
     pub(crate) fn open(home: &Home, backup: &Backup, verify: bool, watch: &Watch) -> Result<Self> {
         let path = backup.backup_path.escape_debug().to_string();
         if matches!(backup.status, Status::Creating | Status::Failed) {
@@ -65,10 +65,10 @@ impl Opened {
         let metadata = file.metadata()?;
         ensure!(
             metadata.is_file(),
-            "its archive '{path}' is no regular file"
+            "its archive '{path}' is not a regular file"
         );
         let opened = Self {
-            written: Written::of(&file)?,
+            state: State::of(&file)?,
             file,
             bytes: metadata.len(),
             hash: backup.backup_hash.clone().filter(|_| verify),
@@ -80,21 +80,20 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Whether the record speaks of these very bytes.
+    /// Whether the archive is checked against the hash in the record.
     pub(crate) fn is_verified(&self) -> bool {
         self.hash.is_some()
     }
 
-    /// That what was read while restoring is still what was checked before. Where not all of
-    /// it was read, it is read again if the file system tells that it may have been written to;
-    /// it tells the same of a name that was removed.
+    /// Checks that what was extracted is what was checked before. Where only a part was read, the
+    /// archive is read again if its state has changed, as it does also when a name of it is removed.
     ///
     /// # Errors
     /// An archive that was written to meanwhile.
     pub(crate) fn check_again(&self, whole: Option<Whole>, watch: &Watch) -> Result<()> {
         match whole {
             Some(whole) => self.check(&whole),
-            None if self.is_verified() && Written::of(&self.file)? != self.written => {
+            None if self.is_verified() && State::of(&self.file)? != self.state => {
                 self.read_and_check(watch)
             }
             None => Ok(()),
@@ -115,7 +114,7 @@ impl Opened {
         let path = &self.path;
         ensure!(
             self.hash.as_ref().is_none_or(|hash| *hash == whole.hash),
-            "its archive '{path}' is not what was recorded: its SHA-256 differs; bk-verify tells more, --no-verify restores what can be read"
+            "its archive '{path}' is not what was recorded: its SHA-256 differs; bk-verify shows more, --no-verify restores what can be read"
         );
         Ok(())
     }

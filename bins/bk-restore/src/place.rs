@@ -1,6 +1,6 @@
-//! Where a directory lies, and what can be done with its name there.
+//! Resolves the path of a target, and finds out whether it can be renamed.
 //!
-//! Looks, and changes nothing. Knows no stage.
+//! Changes nothing. Knows no archive.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,33 +14,33 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::fill::is_ours;
 use crate::rename::open_dir;
+use crate::stage::is_stage;
 
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
-/// What most file systems take, and the one that tells nothing.
+/// The limit of most file systems, assumed where one reports none.
 const NAME_MAX_BYTES: usize = 255;
 
-/// A place to restore to.
+/// A target, resolved.
 pub(crate) struct Located {
-    /// Absolute, without links on the way.
+    /// Absolute, with symbolic links resolved.
     pub(crate) path: PathBuf,
     pub(crate) is_there: bool,
-    /// Directories above it that are not there, the topmost first.
-    pub(crate) gone: Vec<PathBuf>,
+    /// Missing directories above it, the topmost first.
+    pub(crate) missing_parents: Vec<PathBuf>,
 }
 
-/// A link to a directory is followed: the user named it.
+/// Resolves a path. A symbolic link to a directory is followed: the user named it.
 ///
 /// # Errors
-/// A path that leads nowhere.
+/// A parent directory that does not exist.
 pub(crate) fn locate(path: &Path, makes_parents: bool) -> Result<Located> {
     let cannot = || format!("cannot restore to '{}'", path.display());
     if path.is_dir() {
         return Ok(Located {
             path: path.canonicalize().with_context(cannot)?,
             is_there: true,
-            gone: Vec::new(),
+            missing_parents: Vec::new(),
         });
     }
     let absolute = std::path::absolute(path).with_context(cannot)?;
@@ -56,16 +56,16 @@ pub(crate) fn locate(path: &Path, makes_parents: bool) -> Result<Located> {
         let parent = parent.display();
         format!("{}: '{parent}'", cannot())
     })?;
-    let mut gone = Vec::new();
+    let mut missing_parents = Vec::new();
     for name in names.into_iter().rev() {
         above.push(name);
-        gone.push(above.clone());
+        missing_parents.push(above.clone());
     }
     let place = above.join(name);
     Ok(Located {
         is_there: place.symlink_metadata().is_ok(),
         path: place,
-        gone,
+        missing_parents,
     })
 }
 
@@ -76,26 +76,24 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// # Errors
-/// A directory that holds more than stages, or that cannot be read.
+/// A directory that holds more than stages.
 pub(crate) fn check_empty(dir: &Path) -> Result<()> {
     let names = open_dir(dir).and_then(names_in);
     let names = names.with_context(|| format!("cannot read '{}'", dir.display()))?;
     ensure!(
-        names
-            .iter()
-            .all(|name| name.starts_with(b".bk-restore-") && is_ours(name)),
+        names.iter().all(|name| is_stage(name)),
         "'{}' is not empty: name an empty or a new directory, or give --into-existing or --swap",
         dir.display()
     );
     Ok(())
 }
 
-/// Why a name cannot be given to something else, as far as that can be told by looking.
+/// Why a target cannot be renamed, as far as that can be seen.
 pub(crate) fn hindrance(path: &Path, parent: &Path) -> Option<&'static str> {
     if is_mount_point(path, parent) {
         Some("it is a mount point")
     } else if !is_writable(parent) {
-        Some("it lies where this user cannot write")
+        Some("its directory is not writable for this user")
     } else if is_held_by_sticky(path, parent) {
         Some("it is another user's, in a directory with the sticky bit")
     } else {
@@ -103,7 +101,7 @@ pub(crate) fn hindrance(path: &Path, parent: &Path) -> Option<&'static str> {
     }
 }
 
-/// Whether we stand there, and so most likely does the shell that started us.
+/// Whether it is the working directory, which the shell most likely shares.
 pub(crate) fn is_here(dir: &Path) -> bool {
     let id = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
     id(dir) == id(Path::new("."))
@@ -125,7 +123,7 @@ fn is_held_by_sticky(path: &Path, parent: &Path) -> bool {
     !own.is_root() && uids.is_ok_and(is_held)
 }
 
-/// Whether something is mounted there, or another file system begins.
+/// Whether something is mounted there, or another file system begins there.
 pub(crate) fn is_mount_point(path: &Path, parent: &Path) -> bool {
     let device = |path: &Path| path.symlink_metadata().map(|it| it.dev()).ok();
     let name = path.file_name().unwrap_or(OsStr::new("."));
@@ -134,21 +132,23 @@ pub(crate) fn is_mount_point(path: &Path, parent: &Path) -> bool {
         let flags = flags | OFlags::NOFOLLOW;
         openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV).map(|_| ())
     });
-    // On some overlays the files of each layer have their own device.
+    // On some overlays the files of each layer have a device of their own.
     let is_other = path.is_dir() && device(path) != device(parent);
     is_other || crossed == Err(Errno::XDEV)
 }
 
-/// Whether directories may be of a layer below, which cannot be renamed.
+/// Whether directories may be in a lower layer, which cannot be renamed.
 pub(crate) fn is_on_overlay(dir: &Path) -> bool {
     let magic = statfs(dir).map(|stat| u64::try_from(stat.f_type).unwrap_or_default());
     magic == Ok(OVERLAY_MAGIC)
 }
 
-/// How long a name may be in a directory.
+/// The longest name in a directory.
 pub(crate) fn name_max_bytes(dir: &Path) -> usize {
-    let told = statvfs(dir)
+    let reported = statvfs(dir)
         .ok()
         .and_then(|stat| usize::try_from(stat.f_namemax).ok());
-    told.filter(|bytes| *bytes > 0).unwrap_or(NAME_MAX_BYTES)
+    reported
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(NAME_MAX_BYTES)
 }

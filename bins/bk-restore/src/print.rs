@@ -1,6 +1,6 @@
-//! One file of a backup to standard output.
+//! Prints one file of a backup to standard output.
 //!
-//! A name of it that is a hard link leads to its content; nothing is written to any disk.
+//! Follows hard links within the archive; writes nothing to disk.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,48 +15,49 @@ use crate::watch::Watch;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// An archive that is open.
+/// An open archive.
 pub(crate) struct Archive<'a> {
     pub(crate) file: &'a File,
-    /// Whether its entries are in the order of bk's archives.
+    /// Whether its entries are in the order of their names, as in bk's archives.
     pub(crate) is_in_order: bool,
     pub(crate) jobs: usize,
 }
 
-/// So many hard links are followed from one to the next; each may take a reading.
+/// So many hard links are followed; each may need a pass over the archive.
 const LINKS_MAX: usize = 8;
 
-/// Prints the file of that name; returns how many bytes it has. Of a name that comes twice, as
-/// after `tar -r`, it is the last one, which tar leaves on the disk too.
+/// Prints a file, and returns its size. Of several entries of the name, as after `tar -r`, it is
+/// the last one, as tar restores it.
 ///
 /// # Errors
-/// A name that is not there or is no file's, a damaged archive, those of standard output. A
-/// reader that goes away is none.
+/// A name that is not there or not a file, and a damaged archive. A reader that goes away is no
+/// error.
 pub(crate) fn print(archive: &Archive<'_>, path: &[u8], watch: &Watch) -> Result<u64> {
     let mut wanted = normalize(path)?;
     let mut before = u64::MAX;
     for _ in 0..LINKS_MAX {
-        // In bk's own order a name comes once.
+        // In bk's archives a name comes once.
         let last = match archive.is_in_order {
             true => None,
             false => Some(last_before(archive, &wanted, before, watch)?),
         };
-        match look_for(archive, &wanted, last, watch)? {
-            Found::Printed(bytes) => return Ok(bytes),
-            // It means what had the name then.
-            Found::Link(first, number) => (wanted, before) = (first, number),
+        match print_entry(archive, &wanted, last, watch)? {
+            Entry::Printed(bytes) => return Ok(bytes),
+            // The link means the last entry of that name before it.
+            Entry::Link(first, number) => (wanted, before) = (first, number),
         }
     }
     bail!("it is a hard link to a hard link, and so on")
 }
 
-enum Found {
+/// What came of an entry.
+enum Entry {
     Printed(u64),
-    /// The name that holds the content, and the number of the entry that leads to it.
+    /// The name that the link points to, and the number of the link's entry.
     Link(Vec<u8>, u64),
 }
 
-/// The number of the last entry of that name before another one.
+/// The number of the last entry of the name before entry `before`.
 fn last_before(archive: &Archive<'_>, wanted: &[u8], before: u64, watch: &Watch) -> Result<u64> {
     let mut reader = seek::read(archive.file, None, archive.jobs, &|| watch.is_stopped())?;
     let mut last = None;
@@ -66,51 +67,51 @@ fn last_before(archive: &Archive<'_>, wanted: &[u8], before: u64, watch: &Watch)
         if number >= before {
             break;
         }
-        if is_it(&entry.path, wanted) {
+        if has_name(&entry.path, wanted) {
             last = Some(number);
         }
         number += 1;
     }
-    // The next reading shares the place in the file: this one is to be over.
+    // The next pass shares the file offset: this one must have ended.
     reader.into_input().whole();
     last.with_context(|| format!("the backup holds no '{}'", wanted.escape_ascii()))
 }
 
-fn is_it(path: &[u8], wanted: &[u8]) -> bool {
+fn has_name(path: &[u8], wanted: &[u8]) -> bool {
     normalize(path).is_ok_and(|name| name == wanted)
 }
 
-/// `number` is that of the entry; `None` for the first of the name.
-fn look_for(
+/// Prints the entry with this number, or the first of the name.
+fn print_entry(
     archive: &Archive<'_>,
     wanted: &[u8],
     number: Option<u64>,
     watch: &Watch,
-) -> Result<Found> {
-    let ranges = [NameRange::path(wanted.to_owned())];
-    let ranges = archive.is_in_order.then_some(&ranges[..]);
-    let mut reader = seek::read(archive.file, ranges, archive.jobs, &|| watch.is_stopped())?;
+) -> Result<Entry> {
+    let sought = [NameRange::path(wanted.to_owned())];
+    let sought = archive.is_in_order.then_some(&sought[..]);
+    let mut reader = seek::read(archive.file, sought, archive.jobs, &|| watch.is_stopped())?;
     for at in 0.. {
         let Some(entry) = reader.next_entry()? else {
             break;
         };
         ensure!(!watch.is_stopped(), "interrupted");
-        if number.is_some_and(|number| number != at) || !is_it(&entry.path, wanted) {
+        if number.is_some_and(|number| number != at) || !has_name(&entry.path, wanted) {
             continue;
         }
         let extents = match entry.kind {
             Kind::File { extents } => extents,
             Kind::HardLink(first) => {
                 let first = normalize(&first)?;
-                // The next reading shares the place in the file: this one is to be over.
+                // The next pass shares the file offset: this one must have ended.
                 reader.into_input().whole();
-                return Ok(Found::Link(first, at));
+                return Ok(Entry::Link(first, at));
             }
             Kind::Symlink(target) => {
                 bail!("it is a symbolic link to '{}'", target.escape_ascii())
             }
             Kind::Directory => bail!("it is a directory"),
-            _ => bail!("it is no file"),
+            _ => bail!("it is not a file"),
         };
         let mut content = reader.content();
         let mut at = 0;
@@ -120,10 +121,10 @@ fn look_for(
             copy(&mut content, extent.length, watch)?;
             at = extent.offset + extent.length;
         }
-        // All of a file without holes, or the hole at the end of one.
+        // A file without holes, or the hole at the end.
         let rest = entry.size - at;
         copy(&mut content.chain(io::repeat(0)), rest, watch)?;
-        return Ok(Found::Printed(entry.size));
+        return Ok(Entry::Printed(entry.size));
     }
     bail!("the backup holds no '{}'", wanted.escape_ascii())
 }

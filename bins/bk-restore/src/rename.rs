@@ -1,6 +1,6 @@
-//! Names that change places: never over another, in exchange, and where the owner may not write.
+//! Renames: without replacing, in exchange, and in directories that their owner may not write to.
 //!
-//! Where a file system lacks a call, what comes nearest to it is done. Knows no stage.
+//! Where a file system lacks a call, the nearest replacement is used. Knows no stage.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,10 +20,10 @@ pub(crate) const DIR_FLAGS: OFlags = OFlags::RDONLY
 /// A name in a directory.
 pub(crate) type Place<'a, D> = (&'a D, &'a [u8]);
 
-/// Gives something another name, which is free.
+/// Renames without replacing.
 ///
 /// # Errors
-/// Those of rename(2), EEXIST where it is not free.
+/// EEXIST where the name is taken.
 pub(crate) fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
     with_own(from.0, from.1, || {
         match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
@@ -36,19 +36,16 @@ pub(crate) fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -
     })
 }
 
-/// Puts something in the place of an empty directory, or of nothing.
-///
-/// # Errors
-/// Those of rename(2).
+/// Renames over an empty directory, or nothing.
 pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
     with_own(from.0, from.1, || renameat(from.0, from.1, to.0, to.1))
 }
 
-/// Puts something in the place of another thing, which gets the name `aside`, in the directory of
-/// one of them. At once where the file system can exchange names; else there is a moment without.
+/// Renames `new` to `old`, and `old` to `aside`. Where the file system can exchange names, `old` is
+/// never missing.
 ///
 /// # Errors
-/// Those of rename(2); all is as it was then, but for [`Stuck`].
+/// A rename that fails; all is undone then, but for [`Stuck`].
 pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
     new: Place<'_, A>,
     old: Place<'_, B>,
@@ -67,7 +64,7 @@ pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
     move_new(new, old).map_err(|error| or_stuck(error, move_new(aside, old)))
 }
 
-/// Something could be moved neither on nor back.
+/// A rename that could neither be completed nor undone.
 #[derive(Debug)]
 pub(crate) struct Stuck(io::Error, io::Error);
 
@@ -102,7 +99,7 @@ fn lacks(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
 }
 
-/// Moves a directory that its owner may not write to: for the time of the move he may.
+/// Renames; a directory that its owner may not write to is made writable meanwhile.
 fn with_own(
     dir: impl AsFd,
     name: &[u8],
@@ -124,10 +121,8 @@ fn with_own(
     Ok(renamed?)
 }
 
-/// Does something in a directory; where its owner may not write there, he may for the while.
-///
-/// # Errors
-/// Those of the work, and of the mode.
+/// Does something in a directory, which is made writable meanwhile where its owner may not write
+/// to it.
 pub(crate) fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let refused = match work() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
@@ -144,22 +139,16 @@ pub(crate) fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> 
     done
 }
 
-/// Writes the names in a directory to the disk.
-///
-/// # Errors
-/// Those of the disk.
+/// Syncs a directory.
 pub(crate) fn sync(dir: impl AsFd) -> io::Result<()> {
     match fsync(&dir) {
-        // Where a directory cannot be synced, its file system can.
+        // Some file systems sync no directory.
         Err(error) if lacks(error) => Ok(syncfs(&dir)?),
         synced => Ok(synced?),
     }
 }
 
-/// Opens a directory by its path, whose last part is no link.
-///
-/// # Errors
-/// Those of opening it.
+/// Opens a directory by its path, whose last part must not be a symbolic link.
 pub(crate) fn open_dir(path: &std::path::Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, DIR_FLAGS, Mode::empty())?)
 }

@@ -1,7 +1,7 @@
-//! Restores backups one after the other, and writes into the ledger how that went.
+//! Restores backups one after the other, and records each restoration in the ledger.
 //!
-//! The catalog is open before the first and after each, once more where something is to be
-//! exchanged, and never while an archive or a target is touched.
+//! The catalog is open before the first backup, after each, and before an exchange; never while
+//! an archive or a target is touched.
 
 use std::path::Path;
 use std::time::Instant;
@@ -44,7 +44,7 @@ const COLUMNS: [Column; 6] = [
 /// The whole program.
 ///
 /// # Errors
-/// Mistakes on the command line and bad input; what concerns one backup is told and counted.
+/// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -118,7 +118,7 @@ impl Restoration {
         };
         match outcome {
             Ok(outcome) => {
-                let restore = self.told(&outcome, &skipped, seconds);
+                let restore = self.summary(&outcome, &skipped, seconds);
                 let lack = outcome.lack(&name);
                 let mut details = restore.clone();
                 if let Some(lack) = &lack {
@@ -138,8 +138,8 @@ impl Restoration {
                         report.line(&listed)?;
                     }
                 }
-                let told = || format!("'{name}' was restored, but that cannot be recorded");
-                failure.map_or(Ok(()), Err).with_context(told)?;
+                let what = || format!("'{name}' was restored, but that cannot be recorded");
+                failure.map_or(Ok(()), Err).with_context(what)?;
                 lack.map_or(Ok(()), |lack| Err(anyhow!(lack)))
             }
             Err(error) => {
@@ -170,7 +170,7 @@ impl Restoration {
             To::Test(scratch) => trial::test(&work, scratch),
             To::Stdout(path) => {
                 let opened = work.open()?;
-                // A bar would stand in the middle of what is printed.
+                // A bar would stand in the middle of the file on a terminal.
                 watch.hide();
                 let archive = print::Archive {
                     file: &opened.file,
@@ -188,7 +188,7 @@ impl Restoration {
     }
 
     /// The object `restore` of a line.
-    fn told(&self, outcome: &Outcome, skipped: &Skipped, seconds: f64) -> Value {
+    fn summary(&self, outcome: &Outcome, skipped: &Skipped, seconds: f64) -> Value {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let places = outcome
             .placed
@@ -199,7 +199,7 @@ impl Restoration {
             [(one, _)] => Some(text(one)),
             _ => None,
         };
-        let mut told = json!({
+        let mut summary = json!({
             "target": target,
             "entries": outcome.entries,
             "bytes": outcome.bytes,
@@ -207,20 +207,20 @@ impl Restoration {
             "skipped": skipped.count,
         });
         if !skipped.listed.is_empty() {
-            told["skipped_entries"] = skipped.listed.clone().into();
+            summary["skipped_entries"] = skipped.listed.clone().into();
         }
         if !skipped.unsupported.is_empty() {
-            told["not_held"] = json!(skipped.unsupported);
+            summary["not_held"] = json!(skipped.unsupported);
         }
         match &self.settings.to {
-            To::Test(_) => told["test"] = true.into(),
-            To::Stdout(path) => told["stdout"] = String::from_utf8_lossy(path).into(),
-            _ => told["places"] = places.into(),
+            To::Test(_) => summary["test"] = true.into(),
+            To::Stdout(path) => summary["stdout"] = String::from_utf8_lossy(path).into(),
+            _ => summary["places"] = places.into(),
         }
-        told
+        summary
     }
 
-    /// Adds to the ledger, and to the record where it was a test; returns the record as it is.
+    /// Adds an event, and the result of a test to the record; returns the record as it is now.
     fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
         let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
         let identity = Identity {
@@ -235,14 +235,14 @@ impl Restoration {
                 details: details.clone(),
             })?;
             let found = session.find(std::slice::from_ref(&identity))?;
-            // Removed meanwhile, it has no record to write to.
+            // Removed meanwhile.
             let Some(Ok(mut current)) = found.into_iter().next() else {
                 return Ok(backup.clone());
             };
             if is_test {
-                let told = json!({ "at": self.home.now, "ok": ok });
+                let test = json!({ "at": self.home.now, "ok": ok });
                 let metadata = &mut current.backup_metadata;
-                metadata.insert("last_restored_test".into(), told);
+                metadata.insert("last_restored_test".into(), test);
                 session.update(&current)?;
             }
             Ok(current)

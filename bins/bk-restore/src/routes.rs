@@ -1,9 +1,9 @@
-//! Which part of what goes into a directory goes elsewhere: to where something is mounted below
-//! it, and to where a symbolic link leads that stands in the place of a directory.
+//! Finds the directories that a merge leads to: the target, what is mounted below it, and what
+//! symbolic links in the place of directories point to.
 //!
-//! Found as the names of the archive come by, by looking at what is there. Each such place gets a
-//! stage of its own, as nothing can be renamed from one file system to another, and so that
-//! nothing ever goes through a link. Knows no archive.
+//! Each gets a stage of its own: nothing can be renamed from one file system to another, and
+//! nothing ever goes through a link. They are found as the names of the archive come by. Knows no
+//! archive.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -15,22 +15,22 @@ use jiff::Timestamp;
 
 use crate::place::is_mount_point;
 
-/// The places that something goes to; the first is the directory itself.
+/// The directories that something goes to; the first is the target itself.
 pub(crate) struct Routes {
     all: Vec<Route>,
-    /// What was asked for last.
+    /// The last directory that was resolved, and its number.
     last: (Vec<u8>, usize),
     began: Timestamp,
 }
 
 struct Route {
-    /// The name that leads there, below the first.
+    /// The name that leads there, below the target.
     at: Vec<u8>,
     path: PathBuf,
 }
 
 impl Routes {
-    /// Into a directory, by a process that began then.
+    /// `began` is the time at which this process began.
     pub(crate) fn new(dir: &Path, began: Timestamp) -> Self {
         Self {
             all: vec![Route {
@@ -42,12 +42,12 @@ impl Routes {
         }
     }
 
-    /// The directory of that number, if there are so many.
+    /// The directory with this number.
     pub(crate) fn path(&self, number: usize) -> Option<&Path> {
         self.all.get(number).map(|route| route.path.as_path())
     }
 
-    /// The number of the place that a name goes to, and what it is called there.
+    /// The number of the directory that a name goes to, and the rest of the name there.
     pub(crate) fn of<'n>(&mut self, name: &'n [u8]) -> (usize, &'n [u8]) {
         let slash = name.iter().rposition(|byte| *byte == b'/');
         let dir = &name[..slash.unwrap_or(0)];
@@ -100,13 +100,13 @@ impl Routes {
     }
 }
 
-/// The directory that a link leads to, where it is to be gone through: one that was there when
-/// this process began, and so comes from no archive of it, of this user, of root or of whoever
-/// has that directory.
+/// The directory that a trusted link points to. A link is trusted if it is older than this process,
+/// and so comes from no archive that it extracted, and belongs to this user, to root, or to the
+/// owner of the directory.
 pub(crate) fn follow(link: &Path, began: Timestamp) -> Option<PathBuf> {
     let (own, there) = (link.symlink_metadata().ok()?, link.metadata().ok()?);
     let changed = Timestamp::new(own.ctime(), i32::try_from(own.ctime_nsec()).ok()?).ok()?;
     let users = [0, rustix::process::geteuid().as_raw(), there.uid()];
-    let is_meant = |link: &Metadata| users.contains(&link.uid()) && changed < began;
-    (there.is_dir() && is_meant(&own)).then(|| link.canonicalize().ok())?
+    let is_trusted = |link: &Metadata| users.contains(&link.uid()) && changed < began;
+    (there.is_dir() && is_trusted(&own)).then(|| link.canonicalize().ok())?
 }

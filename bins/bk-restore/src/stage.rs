@@ -1,7 +1,7 @@
-//! The fresh directory in which all is restored before any of it is moved to its place.
+//! The stage: a fresh directory beside the target, into which the archive is extracted first.
 //!
-//! It is nobody else's, is locked as long as this process lives, and goes when it is dropped;
-//! what a killed process left is removed by the next one that restores beside it.
+//! It is private and locked as long as this process lives, and removed when it is dropped; what a
+//! killed process left is removed by the next one that makes a stage there. Knows no target.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -23,28 +23,30 @@ use rustix::io::Errno;
 use crate::flags::PROGRAM;
 use crate::rename::{DIR_FLAGS, opened_up};
 
-/// What is restored stands under this name in the stage.
+/// The name of what is restored, in the stage.
 pub(crate) const TREE: &str = "new";
-/// In a stage that holds what is being replaced, and so is not just anything to be removed.
+/// The directory of what is being replaced, in the stage: a stage with it is not removed by others.
 const REPLACED: &str = "replaced";
 const PREFIX: &str = ".bk-restore-";
+
+/// A fresh directory.
 #[derive(Debug)]
 pub(crate) struct Stage {
     parent: OwnedFd,
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) dir: Beneath,
-    /// Permissions that this user gives to new directories.
+    /// The mode of new directories by the umask of this process.
     pub(crate) dir_mode: u32,
-    /// Whether it holds what could not be put back.
+    /// Whether it holds what could not be moved back.
     is_kept: Cell<bool>,
 }
 
 impl Stage {
-    /// Makes it in a directory, for the restoration of a backup.
+    /// Makes a stage in a directory; `id` is that of the backup.
     ///
     /// # Errors
-    /// Those of the file system; nothing of it stays then.
+    /// A directory that cannot be written to; nothing stays there.
     pub(crate) fn make(within: &Path, id: i64) -> Result<Self> {
         let cannot = || format!("cannot make a directory in '{}'", within.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -63,7 +65,7 @@ impl Stage {
                 continue;
             }
             let taken = take(&parent, &name).inspect_err(|_| {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 let _ = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
             });
             if let Some((dir, dir_mode)) = taken.with_context(cannot)? {
@@ -80,24 +82,19 @@ impl Stage {
         anyhow::bail!(cannot())
     }
 
-    /// From here on it may hold what is being replaced: a kill leaves it where it is.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Makes the directory for what is being replaced. From here on a killed process leaves the
+    /// stage behind.
     pub(crate) fn hold_replaced(&self) -> io::Result<OwnedFd> {
         mkdirat(self.dir.root(), REPLACED, Mode::RWXU)?;
         Ok(openat(self.dir.root(), REPLACED, DIR_FLAGS, Mode::empty())?)
     }
 
-    /// What was being replaced could not be put back: it stays here.
+    /// Keeps the stage: what was being replaced could not be moved back.
     pub(crate) fn keep(&self) {
         self.is_kept.set(true);
     }
 
-    /// Makes the directory of what is restored where the archive had nothing for it.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Makes the directory of what is restored, where the archive had no entry for it.
     pub(crate) fn make_tree(&self) -> io::Result<()> {
         match mkdirat(self.dir.root(), TREE, Mode::from_raw_mode(self.dir_mode)) {
             Err(Errno::EXIST) => Ok(()),
@@ -105,20 +102,30 @@ impl Stage {
         }
     }
 
-    /// Writes all that it holds to the disk.
-    ///
-    /// # Errors
-    /// Those of the disk.
+    /// Syncs all that it holds.
     pub(crate) fn sync(&self) -> Result<()> {
         rustix::fs::syncfs(self.dir.root())
             .map_err(io::Error::from)
             .with_context(|| format!("cannot sync '{}'", self.path.display()))
     }
 
-    /// The directory that it is in.
+    /// The directory of the stage.
     pub(crate) fn parent(&self) -> BorrowedFd<'_> {
         self.parent.as_fd()
     }
+}
+
+/// The path of an entry below the stage.
+pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
+    match name {
+        [] => TREE.as_bytes().to_owned(),
+        name => [TREE.as_bytes(), b"/", name].concat(),
+    }
+}
+
+/// Whether this is the name of a stage.
+pub(crate) fn is_stage(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes())
 }
 
 impl Drop for Stage {
@@ -126,7 +133,7 @@ impl Drop for Stage {
         let path = self.path.display();
         if self.is_kept.get() {
             return PROGRAM.warn(&format!(
-                "warning: '{path}' holds what was being replaced and could not be put back: look, and remove it"
+                "warning: '{path}' holds what was being replaced and could not be moved back: check it, then remove it"
             ));
         }
         let before = fstat(&self.parent);
@@ -134,7 +141,7 @@ impl Drop for Stage {
             || -> io::Result<()> { Ok(unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR)?) };
         let removed = empty_dir(self.dir.root()).and_then(|()| opened_up(&self.parent, remove));
         if let Ok(before) = before {
-            // It may just have been given one; who may not set it has not given it either.
+            // Restores the time, which may come from the archive. Best effort.
             let _ = futimens(&self.parent, &modified(&before));
         }
         if let Err(error) = removed {
@@ -156,8 +163,8 @@ fn modified(stat: &Stat) -> Timestamps {
     }
 }
 
-/// Opens and locks what was just made, and tells which mode new directories get; `None` where
-/// somebody took it for one of the dead.
+/// Opens and locks a new stage, and finds the mode of new directories; `None` where another process
+/// has taken it for an abandoned one.
 fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
     let dir = match openat(parent, name, DIR_FLAGS, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
@@ -165,7 +172,7 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
     };
     match flock::exclusive(&dir) {
         Ok(false) => return Ok(None),
-        // Where nothing can be locked, nobody can take it for dead either.
+        // Where nothing can be locked, no other process takes it for abandoned either.
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {}
         locked => drop(locked?),
     }
@@ -174,31 +181,31 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
         return Ok(None);
     }
     if !is_own(parent, &stat)? {
-        return Err(io::Error::other("it was replaced by something else"));
+        return Err(io::Error::other("something else took its place"));
     }
     if stat.st_mode & 0o7777 != 0o700 {
         match fchmod(&dir, Mode::RWXU) {
-            // Its modes are the file system's, as those of all that is restored into it.
+            // Such a file system sets all modes itself.
             Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS) => {}
             given => given?,
         }
     }
-    // An ACL of the directory above would be inherited by all that is restored.
+    // All that is restored would inherit the ACL of the parent directory.
     for name in ["system.posix_acl_default", "system.posix_acl_access"] {
-        // There is none in most cases, and none at all on some file systems.
+        // In most cases there is none.
         let _ = fremovexattr(&dir, name);
     }
     let mode = dir_mode(&dir)?;
     Ok(Some((dir, mode)))
 }
 
-/// Whether it is this user's; some file systems give all to the one that they are mounted for.
+/// Whether it is this user's; some file systems give all files to one user.
 fn is_own(parent: &OwnedFd, stat: &Stat) -> io::Result<bool> {
     let is_mine = stat.st_uid == rustix::process::geteuid().as_raw();
     Ok(is_mine || stat.st_uid == fstat(parent)?.st_uid)
 }
 
-/// By the umask, which cannot be asked for without setting it.
+/// The mode of new directories. The umask cannot be read without setting it.
 fn dir_mode(dir: &OwnedFd) -> io::Result<u32> {
     mkdirat(dir, TREE, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
     let stat = statat(dir, TREE, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -206,8 +213,7 @@ fn dir_mode(dir: &OwnedFd) -> io::Result<u32> {
     Ok(stat.st_mode & 0o777)
 }
 
-/// Removes what dead processes left in a directory. Best effort: what cannot be told or removed
-/// stays.
+/// Removes what killed processes left in a directory, as far as possible.
 pub(crate) fn sweep(dir: &Path) {
     if let Ok(opened) = openat(CWD, dir, DIR_FLAGS, Mode::empty()) {
         remove_stale(&opened, dir);
@@ -216,19 +222,18 @@ pub(crate) fn sweep(dir: &Path) {
 
 fn remove_stale(parent: &OwnedFd, path: &Path) {
     for name in names_in(parent).unwrap_or_default() {
-        if name.starts_with(PREFIX.as_bytes()) && remove_dead(parent, &name).is_ok_and(|gone| !gone)
-        {
+        if is_stage(&name) && remove_abandoned(parent, &name).is_ok_and(|gone| !gone) {
             let path = path.join(OsStr::from_bytes(&name));
             PROGRAM.warn(&format!(
-                "warning: '{}' holds what an interrupted restoration was replacing: look, and remove it",
+                "warning: '{}' holds what an interrupted restoration was replacing: check it, then remove it",
                 path.display()
             ));
         }
     }
 }
 
-/// Whether it could go.
-fn remove_dead(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+/// Removes the stage of a killed process; `false` where it holds what was being replaced.
+fn remove_abandoned(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
     let dir = openat(parent, name, DIR_FLAGS, Mode::empty())?;
     if !flock::exclusive(&dir)? {
         return Err(Errno::WOULDBLOCK.into());

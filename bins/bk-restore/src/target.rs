@@ -1,7 +1,7 @@
-//! Where something is restored to, and how it gets there from its stage: as a whole, by one
-//! rename or one exchange, wherever that can be; else name by name, undone where one fails.
+//! A target, and how a stage is moved to it: by one rename or exchange where possible, else name
+//! by name, which is undone where one fails.
 //!
-//! The way is decided by one look, before anything is unpacked. Knows no archive.
+//! The way is decided before anything is extracted. Knows no archive.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -29,35 +29,35 @@ use crate::stage::{Stage, TREE, sweep};
 /// A place to restore to.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Absolute, without links on the way.
+    /// Absolute, with symbolic links resolved.
     pub(crate) path: PathBuf,
     name: OsString,
     how: How,
-    /// In which the stage is made.
+    /// The directory of the stage.
     pub(crate) stage_dir: PathBuf,
-    /// Directories above it that are to be made.
-    gone: Vec<PathBuf>,
-    /// Where what is there goes, if it goes.
+    /// Missing directories above it, the topmost first.
+    missing_parents: Vec<PathBuf>,
+    /// Where the old content is kept, if it is replaced.
     kept: Option<PathBuf>,
-    /// Why it is not simply exchanged.
+    /// Why it cannot be exchanged.
     pub(crate) note: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Nothing is there.
+    /// Nothing is there: rename.
     Fresh,
-    /// An empty directory is.
+    /// An empty directory: rename over it.
     Over,
-    /// Something is, which is kept.
+    /// Something else: exchange, and keep it.
     Exchange,
-    /// A directory is, which is kept but for its name.
+    /// A directory that cannot be renamed: exchange and keep its content.
     Fill,
-    /// A directory is, which cannot or must not be replaced.
+    /// A directory that stays: merge into it.
     Into(Rules),
 }
 
-/// Something that is in its place.
+/// A stage that was moved to its target.
 pub(crate) struct Placed<'a> {
     target: &'a Target,
     stage: &'a Stage,
@@ -72,10 +72,11 @@ enum By<'a> {
 }
 
 impl Target {
-    /// A directory that the user named, for a backup, by a process that began then.
+    /// A directory that the user named. `id` is that of the backup, `began` the time at which this
+    /// process began.
     ///
     /// # Errors
-    /// What cannot be restored to, and why.
+    /// A target that cannot be restored to.
     pub(crate) fn directory(
         dir: &Path,
         existing: Existing,
@@ -87,7 +88,7 @@ impl Target {
             return Self::fresh(located);
         }
         let path = located.path;
-        ensure!(path.is_dir(), "'{}' is no directory", path.display());
+        ensure!(path.is_dir(), "'{}' is not a directory", path.display());
         let rules = |overwrite, gives_attributes| Rules {
             overwrite,
             gives_attributes,
@@ -108,10 +109,10 @@ impl Target {
         }
     }
 
-    /// Where a backup was taken from.
+    /// A source of the backup.
     ///
     /// # Errors
-    /// What cannot be restored to, and why.
+    /// A target that cannot be restored to.
     pub(crate) fn source(source: &Path, id: i64) -> Result<Self> {
         let located = locate(source, true)?;
         if !located.is_there {
@@ -120,7 +121,7 @@ impl Target {
         Self::exchanged(located.path, id)
     }
 
-    /// A directory that stays the one that it is, and gets what is new.
+    /// A directory that stays, and is merged into.
     pub(crate) fn into(path: PathBuf, rules: Rules) -> Self {
         let parent = path.parent().unwrap_or(&path);
         let is_beside =
@@ -138,7 +139,7 @@ impl Target {
             stage_dir: path.parent().unwrap_or(&path).to_owned(),
             path,
             how,
-            gone: Vec::new(),
+            missing_parents: Vec::new(),
             kept: None,
             note: None,
         }
@@ -148,22 +149,21 @@ impl Target {
         let target = Self::new(located.path, How::Fresh);
         ensure!(
             !target.name.is_empty(),
-            "'{}' is no directory",
+            "'{}' is not a directory",
             target.path.display()
         );
         Ok(Self {
-            gone: located.gone,
+            missing_parents: located.missing_parents,
             ..target
         })
     }
 
-    /// By one exchange where its name can be given to something else; else a directory is filled
-    /// where it is.
+    /// Exchanged as a whole where it can be renamed; else the content of a directory is.
     fn exchanged(path: PathBuf, id: i64) -> Result<Self> {
         let parent = path.parent().unwrap_or(&path);
         let mut note = hindrance(&path, parent);
         if path.file_name().is_none() {
-            note = Some("it is the root of all");
+            note = Some("it is the root directory");
         } else if note.is_none() && path.is_dir() && is_on_overlay(parent) {
             note = layer_below(&path, parent, id)?;
         }
@@ -176,7 +176,7 @@ impl Target {
                 }
             }
             Some(why) if !path.is_dir() => bail!(
-                "'{}' cannot be exchanged, as {why}: 'bk-restore --stdout' prints what is to be in it",
+                "'{}' cannot be exchanged, as {why}: 'bk-restore --stdout' prints its content",
                 path.display()
             ),
             Some(_) => Self {
@@ -190,7 +190,7 @@ impl Target {
         Ok(target)
     }
 
-    /// What may become of what is there, where it stays.
+    /// The rules of the merge, if it is merged into.
     pub(crate) fn rules(&self) -> Option<Rules> {
         match self.how {
             How::Into(rules) => Some(rules),
@@ -198,12 +198,12 @@ impl Target {
         }
     }
 
-    /// Where what is there goes, if it goes.
+    /// Where the old content is kept, if it is replaced.
     pub(crate) fn kept(&self) -> Option<&Path> {
         self.kept.as_deref()
     }
 
-    /// Asks before the work what would fail after it.
+    /// Checks before the work what would fail after it.
     fn check(&self) -> Result<()> {
         if let Some(kept) = &self.kept {
             ensure!(
@@ -215,16 +215,12 @@ impl Target {
         Ok(())
     }
 
-    /// Makes the stage, and the directories above it that are gone; removes what dead processes
-    /// left there.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Makes the stage, and missing directories above it; removes what killed processes left.
     pub(crate) fn stage(&self, id: i64) -> Result<(MadeParents, Stage)> {
         let mut made = MadeParents(Vec::new());
-        for dir in &self.gone {
+        for dir in &self.missing_parents {
             match std::fs::create_dir(dir) {
-                // Another target has made it.
+                // Made for another target.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => {
                     result.with_context(|| format!("cannot make '{}'", dir.display()))?;
@@ -238,11 +234,9 @@ impl Target {
         Ok((made, Stage::make(&self.stage_dir, id)?))
     }
 
-    /// What the archive does not tell of the first directory is as it was.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn take_over(&self, stage: &Stage) -> Result<()> {
+    /// Gives the new directory the owner and mode of the old one, where the archive has no entry for
+    /// it.
+    pub(crate) fn copy_attributes(&self, stage: &Stage) -> Result<()> {
         if !matches!(self.how, How::Over | How::Exchange) {
             return Ok(());
         }
@@ -250,7 +244,7 @@ impl Target {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty())?;
         if rustix::process::geteuid().is_root() {
             let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
-            // Where it cannot be given, it is the one that the file system gives to all.
+            // Some file systems give all files one owner.
             let _ = fchown(&new, Some(uid), Some(gid));
         }
         match fchmod(&new, Mode::from_raw_mode(old.mode() & 0o7777)) {
@@ -260,15 +254,15 @@ impl Target {
         Ok(())
     }
 
-    /// Moves what the stage holds to its place. `is_told` is whether the archive tells of a
-    /// directory of it.
+    /// Moves what the stage holds to its place. `has_entry` says whether the archive has an entry
+    /// for a directory.
     ///
     /// # Errors
-    /// Those of the file system; everything is as it was then.
+    /// The first move that fails; the others are undone.
     pub(crate) fn place<'a>(
         &'a self,
         stage: &'a Stage,
-        is_told: &'a dyn Fn(&[u8]) -> bool,
+        has_entry: &'a dyn Fn(&[u8]) -> bool,
     ) -> Result<Placed<'a>> {
         let cannot = || format!("cannot move what was restored to '{}'", self.path.display());
         let new = stage.dir.root();
@@ -295,7 +289,7 @@ impl Target {
             }
             How::Into(rules) => {
                 let dir = open_dir(&self.path).with_context(cannot)?;
-                let merge = Merge::plan(stage, Beneath::new(dir), &self.path, rules, is_told)?;
+                let merge = Merge::plan(stage, Beneath::new(dir), &self.path, rules, has_entry)?;
                 By::Merge(merge.run()?)
             }
         };
@@ -316,7 +310,7 @@ impl Target {
 
     fn sync_above(&self, stage: &Stage) -> Result<()> {
         sync(stage.parent())?;
-        for dir in self.gone.iter().filter_map(|dir| dir.parent()) {
+        for dir in self.missing_parents.iter().filter_map(|dir| dir.parent()) {
             sync(open_dir(dir)?)?;
         }
         Ok(())
@@ -329,37 +323,31 @@ impl Target {
 }
 
 impl<'a> Placed<'a> {
-    /// Where what was there before is now.
+    /// Where the old content is now.
     pub(crate) fn kept(&self) -> Option<&'a Path> {
         self.target.kept()
     }
 
-    /// Gives directories that stay what the archive tells of them, now that all is in its place.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Restores the attributes of directories that stay, once all is in its place.
     pub(crate) fn finish(
         &self,
         has_root: bool,
-        tell: &mut dyn FnMut(&[u8], Skipped),
+        report: &mut dyn FnMut(&[u8], Skipped),
     ) -> io::Result<()> {
         match &self.by {
             By::Rename | By::Exchange => Ok(()),
             By::Fill(fill) if has_root => {
                 for one in fill.finish()? {
-                    tell(b".", one);
+                    report(b".", one);
                 }
                 Ok(())
             }
             By::Fill(_) => Ok(()),
-            By::Merge(merge) => merge.finish(tell),
+            By::Merge(merge) => merge.finish(report),
         }
     }
 
-    /// Puts everything back where it was.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Moves everything back.
     pub(crate) fn undo(&mut self) -> io::Result<()> {
         let name = self.target.name.as_bytes();
         let (new, parent) = (self.stage.dir.root(), self.stage.parent());
@@ -385,20 +373,20 @@ impl<'a> Placed<'a> {
     }
 }
 
-/// Directories that were made for a target; what is empty at the end goes again.
+/// Directories that were made above a target; removed at the end where they are empty.
 #[derive(Debug)]
 pub(crate) struct MadeParents(Vec<PathBuf>);
 
 impl Drop for MadeParents {
     fn drop(&mut self) {
         for dir in self.0.iter().rev() {
-            // One that is not empty is in use, as it should be.
+            // An error means that it is in use, as it should be.
             let _ = std::fs::remove_dir(dir);
         }
     }
 }
 
-/// `NAME.before-ID`, of which NAME is cut where there is no room for it.
+/// `NAME.before-ID`, with NAME cut where that is too long.
 fn kept_name(path: &Path, parent: &Path, id: i64) -> OsString {
     let mut name = path.file_name().unwrap_or_default().as_bytes().to_vec();
     let ending = format!(".before-{id}");
@@ -414,22 +402,24 @@ fn kept_name(path: &Path, parent: &Path, id: i64) -> OsString {
     OsString::from_vec(name)
 }
 
-/// Asks an overlay whether it can rename a directory, by renaming it to one that is not empty,
-/// which no file system replaces: the answer to a directory of a layer below is another one.
+/// Whether an overlay can rename a directory: tried by a rename over a directory that is not empty,
+/// which always fails, but with EXDEV for a directory of a lower layer.
 fn layer_below(path: &Path, parent: &Path, id: i64) -> Result<Option<&'static str>> {
     let probe = Stage::make(parent, id)?;
     probe.make_tree()?;
     let (dir, name) = (probe.parent(), path.file_name().unwrap_or_default());
     match renameat(dir, name, dir, &probe.name) {
-        Err(Errno::XDEV) => Ok(Some("it is of a layer below, which cannot be renamed")),
+        Err(Errno::XDEV) => Ok(Some(
+            "it is in a lower layer of an overlay, which cannot be renamed",
+        )),
         Err(_) => Ok(None),
-        // It never comes to that; if it does, at once back.
+        // Not expected; undone at once.
         Ok(()) => Ok(renameat(dir, &probe.name, dir, name).map(|()| None)?),
     }
 }
 
-/// What was restored gets the name that is to be kept, and then exchanges it, so that a kill
-/// leaves both of them. Where names cannot be exchanged, there is a moment without.
+/// Moves the new tree to the name of the old one's copy, then exchanges the two, so that a kill
+/// loses neither. Where a file system cannot exchange names, the target is missing for a moment.
 fn exchange(stage: &Stage, name: &OsStr, kept: &OsStr) -> io::Result<()> {
     let (new, parent) = (stage.dir.root(), stage.parent());
     let (name, kept) = (name.as_bytes(), kept.as_bytes());
@@ -444,7 +434,7 @@ fn exchange(stage: &Stage, name: &OsStr, kept: &OsStr) -> io::Result<()> {
     }
     move_new((&parent, name), (&parent, kept))?;
     move_new((&new, tree), (&parent, name)).inspect_err(|_| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = move_new((&parent, kept), (&parent, name));
     })
 }

@@ -1,5 +1,6 @@
-//! A restoration for the sake of proof: into a scratch directory, read back from the disk,
-//! compared with the archive, removed.
+//! A test restoration: into a scratch directory, which is compared with the archive and removed.
+//!
+//! Knows no catalog.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,16 +9,16 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::compare::compare;
 
 use crate::outcome::Outcome;
-use crate::stage::Stage;
-use crate::work::{Work, in_tree};
+use crate::stage::{Stage, in_tree};
+use crate::work::Work;
 
-/// So many differences are told one by one.
-const TOLD: usize = 20;
+/// So many differences are reported one by one.
+const REPORTED: usize = 20;
 
-/// Restores in a directory below `scratch`, and compares.
+/// Restores into a directory in `scratch`, and compares.
 ///
 /// # Errors
-/// As a restoration, and a difference.
+/// Entries that differ.
 pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     let opened = work.open()?;
     let stage = Stage::make(scratch, work.backup.id)?;
@@ -29,7 +30,7 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     let mut count = 0;
     let differs = |name: &[u8], what: &str| {
         count += 1;
-        if count <= TOLD {
+        if count <= REPORTED {
             let name = String::from_utf8_lossy(name);
             work.watch.warn(&format!("'{name}': {what}"));
         }

@@ -1,6 +1,6 @@
-//! What people are told while a backup is restored, and the list of what was left out.
+//! Observes a restoration: shows progress on stderr, and collects what is left out.
 //!
-//! A progress bar on stderr where that is a terminal. Knows no catalog.
+//! Knows no catalog.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,22 +13,22 @@ use serde_json::{Value, json};
 
 use crate::flags::PROGRAM;
 
-/// So many entries are listed in the record; all are told on stderr.
+/// So many entries are listed in the line; all are reported on stderr.
 const LISTED: usize = 100;
 
-/// Looks on while a backup is restored.
+/// Observes one restoration.
 pub(crate) struct Watch {
     signals: Signals,
     progress: Progress,
     skipped: RefCell<Skipped>,
 }
 
-/// What was left out.
+/// What was not restored.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Skipped {
     pub(crate) count: u64,
     pub(crate) listed: Vec<Value>,
-    /// What the file system does not hold, and of how many entries.
+    /// Attributes that the file system cannot store, and of how many entries.
     pub(crate) unsupported: BTreeMap<String, u64>,
 }
 
@@ -53,12 +53,12 @@ impl Watch {
         self.progress.warn(text);
     }
 
-    /// Takes the bar away for the while.
+    /// Removes the bar until the next step.
     pub(crate) fn hide(&self) {
         self.progress.end();
     }
 
-    /// Takes the bar away.
+    /// Removes the bar, and returns what was left out.
     pub(crate) fn end(&self) -> Skipped {
         self.progress.end();
         self.skipped.take()

@@ -1,6 +1,6 @@
-//! One restoration: the archive into a stage, what the stage holds to its place.
+//! One restoration: extracts the archive into a stage, then moves that to its target.
 //!
-//! Knows no catalog. Whatever fails, no target is changed and no stage stays.
+//! Whatever fails, no target is changed and no stage stays. Writes to no catalog.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -24,14 +24,14 @@ use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
 use crate::outcome::Outcome;
 use crate::routes::Routes;
-use crate::stage::{Stage, TREE};
+use crate::stage::{Stage, TREE, in_tree};
 use crate::target::{Placed, Target};
 use crate::watch::Watch;
 
-/// Nobody calls an archive a bomb that holds no more than this.
+/// An archive that holds no more than this is not refused as a bomb.
 const HARMLESS_BYTES: u64 = 64 << 20;
 
-/// What every step of one restoration needs.
+/// One restoration.
 pub(crate) struct Work<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) home: &'a Home,
@@ -41,9 +41,6 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     /// Restores into a directory that the user named.
-    ///
-    /// # Errors
-    /// Whatever kept it from being restored.
     pub(crate) fn to_directory(&self, dir: &Path, existing: Existing) -> Result<Outcome> {
         let target = Target::directory(dir, existing, self.backup.id, self.home.now)?;
         if target.kept().is_some() {
@@ -58,12 +55,12 @@ impl Work<'_> {
         let (_made, stage) = target.stage(self.backup.id)?;
         let done = self.extract_selected(&opened, &stage)?;
         if !done.has_root {
-            target.take_over(&stage)?;
+            target.copy_attributes(&stage)?;
         }
         self.place_all(&[(target, stage, done)])
     }
 
-    /// Into a directory that stays, and into those that something below it leads to.
+    /// Restores into a directory that stays, and into those that mounts and links below it lead to.
     fn into(&self, target: Target, opened: &Opened) -> Result<Outcome> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
         self.settings.selection.reset();
@@ -81,7 +78,7 @@ impl Work<'_> {
                 let (at, name) = routes.of(&name);
                 (at == number).then(|| in_tree(name))
             };
-            // What goes to other file systems is not known yet.
+            // How much goes to other file systems is not known yet.
             if number == 0 && !has_mounts {
                 self.check_space(opened, &stage, self.settings.selection.is_all())?;
             }
@@ -98,7 +95,7 @@ impl Work<'_> {
         self.place_all(&staged)
     }
 
-    /// What an exchange would take away without a word.
+    /// Refuses or warns of what an exchange would move away with the target.
     fn guard(&self, target: &Target, entry: &[u8], way: &str) -> Result<()> {
         let Some(kept) = target.kept() else {
             return Ok(());
@@ -131,7 +128,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The name in the archive of what is restored as the directory itself, as far as it is known.
+    /// The name in the archive of the directory itself, after `--strip-components`.
     fn stripped_entry(&self) -> Vec<u8> {
         let entries = self.backup.backup_metadata.get("source_entries");
         let entry = entries.and_then(|it| it.get(0)?.as_str()).unwrap_or(".");
@@ -140,7 +137,7 @@ impl Work<'_> {
         parts.collect::<Vec<_>>().join(&b'/')
     }
 
-    /// Restores what is asked for into a stage.
+    /// Extracts what is selected into a stage.
     ///
     /// # Errors
     /// As [`extract`], and a path that the backup does not hold.
@@ -164,7 +161,7 @@ impl Work<'_> {
         }
         ensure!(
             self.settings.selection.is_all() || entries > 0,
-            "the backup holds nothing that is asked for: bk-ls --files lists what it holds"
+            "the backup holds nothing that is selected: 'bk-ls --files' lists what it holds"
         );
         for glob in self.settings.selection.unmatched() {
             let glob = glob.escape_debug();
@@ -174,7 +171,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Where an entry goes below the target.
+    /// The path of an entry below the target; `None` where it is not selected.
     pub(crate) fn place(&self, name: &[u8], met: &mut [bool]) -> Option<Vec<u8>> {
         let settings = self.settings;
         let mark = |number: usize| {
@@ -189,9 +186,6 @@ impl Work<'_> {
     }
 
     /// Restores to where the backup was taken from.
-    ///
-    /// # Errors
-    /// Whatever kept it from being restored.
     pub(crate) fn to_source(&self) -> Result<Outcome> {
         let sources = sources(self.backup)?;
         let mut targets = Vec::new();
@@ -233,13 +227,11 @@ impl Work<'_> {
         self.place_all(&staged)
     }
 
-    /// # Errors
-    /// As [`Opened::open`].
     pub(crate) fn open(&self) -> Result<Opened> {
         Opened::open(self.home, self.backup, self.settings.verify, self.watch)
     }
 
-    /// How the archive is to be restored into this stage.
+    /// How the archive is extracted into this stage.
     pub(crate) fn plan<'p>(
         &'p self,
         opened: &Opened,
@@ -257,7 +249,7 @@ impl Work<'_> {
         }
     }
 
-    /// Whether it was adopted though it is damaged.
+    /// Whether it was adopted as damaged.
     fn is_damaged(&self) -> bool {
         self.backup.backup_metadata.contains_key("damaged")
     }
@@ -278,7 +270,7 @@ impl Work<'_> {
         Ok(done)
     }
 
-    /// Among which names all is that is asked for, if they can be sought in the archive.
+    /// The names to seek in the archive, if that can be done.
     fn ranges(&self) -> Option<&[NameRange]> {
         let ranges = self.settings.selection.ranges();
         ranges.filter(|_| is_in_order(self.backup))
@@ -309,13 +301,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// More content than this is refused. What the record tells counts where the archive is the
-    /// one that it tells of.
+    /// The limit of the content, and the error where there is more. The record counts where the
+    /// archive is verified to be its own.
     fn limit(&self, opened: &Opened) -> (u64, String) {
         let ratio = self.settings.max_ratio;
         let by_ratio = ratio.saturating_mul(opened.bytes).max(HARMLESS_BYTES);
-        let told = self.content_bytes().filter(|_| opened.is_verified());
-        let by_record = told.unwrap_or(0).saturating_mul(2);
+        let recorded = self.content_bytes().filter(|_| opened.is_verified());
+        let by_record = recorded.unwrap_or(0).saturating_mul(2);
         let by_size = self.settings.max_bytes.unwrap_or(u64::MAX);
         let honest = by_ratio.max(by_record);
         if by_size < honest {
@@ -328,19 +320,19 @@ impl Work<'_> {
         }
     }
 
-    /// All or none.
+    /// Moves all stages to their targets, or none.
     fn place_all(&self, staged: &[(Target, Stage, Extracted)]) -> Result<Outcome> {
         for (_, stage, _) in staged {
             stage.sync()?;
         }
         ensure!(!self.watch.is_stopped(), "interrupted");
-        let told: Vec<_> = staged
+        let has_entry: Vec<_> = staged
             .iter()
             .map(|(.., done)| move |name: &[u8]| !done.implied.contains(&in_tree(name)))
             .collect();
         let mut placed: Vec<Placed<'_>> = Vec::new();
-        for ((target, stage, _), is_told) in staged.iter().zip(&told) {
-            match target.place(stage, is_told) {
+        for ((target, stage, _), has_entry) in staged.iter().zip(&has_entry) {
+            match target.place(stage, has_entry) {
                 Ok(one) => placed.push(one),
                 Err(error) => {
                     let undone = placed
@@ -352,7 +344,7 @@ impl Work<'_> {
                             let cannot = || format!("cannot put '{path}' back after: {error:#}");
                             one.undo().with_context(cannot)
                         });
-                    // All of them, whatever becomes of one.
+                    // All of them, even where one fails.
                     undone.fold(Ok(()), Result::and)?;
                     return Err(error);
                 }
@@ -371,16 +363,16 @@ impl Work<'_> {
         })
     }
 
-    /// What is not worth to undo all for: what directories that stay are to have.
+    /// Restores the attributes of directories that stay. An error here is not worth undoing all.
     fn finish(&self, placed: &[Placed<'_>], staged: &[(Target, Stage, Extracted)]) {
         for (one, (target, _, done)) in placed.iter().zip(staged) {
-            let mut tell = |name: &[u8], skipped: Skipped| match skipped {
+            let mut report = |name: &[u8], skipped: Skipped| match skipped {
                 Skipped::Entry(what) => self.watch.skipped(name, &what),
                 Skipped::Unsupported(what, why) => {
                     self.watch.unsupported(name, &what, &why.to_string())
                 }
             };
-            if let Err(error) = one.finish(done.has_root, &mut tell) {
+            if let Err(error) = one.finish(done.has_root, &mut report) {
                 let path = target.path.display();
                 self.watch.warn(&format!(
                     "warning: '{path}': its directories are not all as in the backup: {error}"
@@ -395,7 +387,7 @@ impl Work<'_> {
     }
 }
 
-/// The flags with which what is not in the backup stays where it is.
+/// The flags with which files that are not in the backup stay where they are.
 fn way_into(path: &Path, entry: &[u8]) -> String {
     let path = path.as_os_str().as_bytes();
     let base = path.strip_suffix(entry).map(OsStr::from_bytes);
@@ -408,16 +400,8 @@ fn way_into(path: &Path, entry: &[u8]) -> String {
     format!("'-C {dir} --into-existing --overwrite'")
 }
 
-/// Below the tree of a stage.
-pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
-    match name {
-        [] => TREE.as_bytes().to_owned(),
-        name => [TREE.as_bytes(), b"/", name].concat(),
-    }
-}
-
-/// The sources of a backup with the plain names that they have in the archive. One that lies in
-/// another comes with that one.
+/// The sources of a backup with their plain names in the archive, without those that lie in
+/// another one.
 fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let texts = |key| -> Option<Vec<&str>> {
         let Some(Value::Array(values)) = backup.backup_metadata.get(key) else {
@@ -430,7 +414,7 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
             "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
         );
     }
-    let unknown = "its record does not tell where it was taken from: name a directory with -C";
+    let unknown = "its record does not say where it was taken from: name a directory with -C";
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");
     }
@@ -455,15 +439,15 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(apart.cloned().collect())
 }
 
-/// Whether all entries of a backup of bk's are in the one order: a source that lies in another
-/// comes after all of that. What is below the source `.` comes first.
+/// Whether all entries of a backup of bk's are in order of their names: a source that lies in
+/// another comes after all of that one, but what is below the source `.` comes first.
 pub(crate) fn is_in_order(backup: &Backup) -> bool {
     let Some(Value::Array(entries)) = backup.backup_metadata.get("source_entries") else {
         return false;
     };
     let names = entries.iter().map(|entry| entry.as_str()).collect();
     let names: Option<Vec<&str>> = names;
-    // In the order of the archive the first that lies in another follows that one.
+    // In the archive, the first source that lies in another follows that one.
     names.is_some_and(|names| {
         names
             .windows(2)
@@ -471,8 +455,8 @@ pub(crate) fn is_in_order(backup: &Backup) -> bool {
     })
 }
 
-/// Where an entry goes in the stage of one of the sources; `None` where it belongs to another,
-/// whose name leads further.
+/// The path of an entry in the stage of a source; `None` where it belongs to another source, whose
+/// name is a longer prefix.
 fn place_of(sources: &[(PathBuf, Vec<u8>)], number: usize, name: &[u8]) -> Option<Vec<u8>> {
     let own = &sources[number].1;
     let rest = below(name, own)?;

@@ -1,7 +1,7 @@
-//! The lock of a job: a flock on a file in the home, held while the job runs, so that two
-//! programs never run it at once.
+//! The lock of a job: a flock on a file in the home, held while the job runs, so that no two
+//! processes run it at once.
 //!
-//! The file is never removed: whoever waits at it would wait at nothing.
+//! The file is never removed: two processes could lock different files then. Knows no job.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,17 +11,14 @@ use anyhow::{Context, Result};
 use bk_store::flock;
 use rustix::fs::OFlags;
 
-/// A job that this process runs, until this is dropped.
+/// A job that is locked until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct JobLock {
     _file: File,
 }
 
-/// Takes the job; `None` where another process runs it.
-///
-/// # Errors
-/// Those of the file system.
-pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
+/// Locks a job; `None` where another process runs it.
+pub(crate) fn take(home: &Path, job: &str) -> Result<Option<JobLock>> {
     let path = home.join(format!("auto.{job}.lock"));
     let cannot = || format!("cannot lock '{}'", path.display());
     // Rust opens with O_CLOEXEC: no child inherits it.
@@ -34,5 +31,5 @@ pub(crate) fn take(home: &Path, job: &str) -> Result<Option<Held>> {
         .open(&path)
         .with_context(cannot)?;
     let is_locked = flock::exclusive(&file).with_context(cannot)?;
-    Ok(is_locked.then_some(Held { _file: file }))
+    Ok(is_locked.then_some(JobLock { _file: file }))
 }

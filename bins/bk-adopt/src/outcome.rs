@@ -1,7 +1,7 @@
-//! What became of archives, as it is told: each record with what was done, a line at once or a
-//! row of the table at the end.
+//! Reports outcomes: each record with the action, as a line at once, or as a row of the table at
+//! the end.
 //!
-//! Decides nothing; looks at archives by stat alone.
+//! Decides nothing; does not open archives.
 
 use anyhow::Result;
 use bk_cli::listing::{self, FileStatus, Listed};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flags::PROGRAM;
 
-/// What was done, by the word that it has in a line.
+/// What was done, by its name in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Adopted,
@@ -42,19 +42,19 @@ impl Action {
     }
 }
 
-/// What became of one archive.
+/// The outcome for one archive.
 #[derive(Debug, Clone)]
-pub(crate) struct Done {
+pub(crate) struct Outcome {
     pub(crate) action: Action,
-    /// Its id is 0 where it has none yet.
+    /// Its id is 0 in a dry run.
     pub(crate) record: Backup,
     /// The archive.
     pub(crate) from: String,
-    /// Where the record had it before.
+    /// The path in the record before.
     pub(crate) was: Option<String>,
 }
 
-impl Done {
+impl Outcome {
     pub(crate) fn new(action: Action, record: Backup, from: String) -> Self {
         Self {
             action,
@@ -64,7 +64,7 @@ impl Done {
         }
     }
 
-    /// What the ledger keeps.
+    /// The details of the event.
     pub(crate) fn details(&self) -> Value {
         let mut details = json!({ "action": self.action.name(), "from": self.from });
         if let Some(was) = &self.was {
@@ -73,7 +73,7 @@ impl Done {
         details
     }
 
-    /// With a warning, where there is one.
+    /// The line, and a warning where there is one.
     fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
         let mut listed = Listed::stat(home, self.record.clone());
         let is_lost =
@@ -121,18 +121,18 @@ const COLUMNS: [Column; 6] = [
     Column::left("ARCHIVE"),
 ];
 
-/// Tells what was done, above the bar of the progress.
-pub(crate) struct Outcomes {
+/// Prints outcomes and errors, and keeps the exit status.
+pub(crate) struct Reporter {
     home: Home,
     report: Report,
     is_empty: bool,
     zone: TimeZone,
     pub(crate) progress: Progress,
-    /// How the program ends.
+    /// The exit status.
     pub(crate) status: u8,
 }
 
-impl Outcomes {
+impl Reporter {
     pub(crate) fn new(home: &Home, output: Output) -> Self {
         Self {
             home: home.clone(),
@@ -144,16 +144,14 @@ impl Outcomes {
         }
     }
 
-    /// # Errors
-    /// Those of the output.
-    pub(crate) fn add(&mut self, done: &Done) -> Result<()> {
-        let (line, warning) = done.line(&self.home)?;
+    pub(crate) fn add(&mut self, outcome: &Outcome) -> Result<()> {
+        let (line, warning) = outcome.line(&self.home)?;
         if let Some(warning) = warning {
             self.progress.warn(&warning);
         }
         self.is_empty = false;
         if self.report.is_table() {
-            self.report.row(done.row(&self.zone));
+            self.report.row(outcome.row(&self.zone));
             return Ok(());
         }
         self.report.line(&line)
@@ -164,22 +162,16 @@ impl Outcomes {
         self.status = bk_cli::SOME_FAILED;
     }
 
-    /// As each ended.
-    ///
-    /// # Errors
-    /// Those of the output.
-    pub(crate) fn add_all(&mut self, all: impl IntoIterator<Item = Result<Done>>) -> Result<()> {
+    pub(crate) fn add_all(&mut self, all: impl IntoIterator<Item = Result<Outcome>>) -> Result<()> {
         for one in all {
             match one {
-                Ok(done) => self.add(&done)?,
+                Ok(outcome) => self.add(&outcome)?,
                 Err(error) => self.fail(&error),
             }
         }
         Ok(())
     }
 
-    /// # Errors
-    /// Those of the output.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.progress.end();
         if self.report.is_table() && self.is_empty && self.status == bk_cli::SUCCESS {

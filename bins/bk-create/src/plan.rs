@@ -1,0 +1,124 @@
+//! The plan of one backup: its sources, what is left out of them, where the archive goes, and
+//! how much space it may take. Made once, before a byte is written.
+//!
+//! Changes nothing on disk, and knows no record but those of earlier backups.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bk_archive::write::walk::Filter;
+use bk_store::archives::space::Space;
+use bk_store::home::Home;
+
+use crate::flags::Settings;
+use crate::records::{Records, inode};
+use crate::request::Request;
+use crate::sources::Sources;
+use crate::totals::{EarlierSize, Totals};
+use crate::unseen;
+
+/// How one backup is to be made.
+pub(crate) struct Plan<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) settings: &'a Settings,
+    pub(crate) sources: Sources,
+    pub(crate) filter: Filter,
+    /// Globs that match nothing.
+    pub(crate) unmatched: Vec<String>,
+    pub(crate) totals: Totals,
+    /// The storage directory, absolute.
+    pub(crate) storage: String,
+    /// The archives that the catalog has there.
+    storage_archives: Vec<String>,
+    /// `None` where the file system reports no figures.
+    pub(crate) available_bytes: Option<u64>,
+    pub(crate) reserve_bytes: u64,
+    /// The estimated size of the archive, and whether it comes from an earlier backup.
+    pub(crate) archive_bytes: u64,
+    pub(crate) has_earlier: bool,
+    /// Whether this process cannot see all attributes.
+    pub(crate) hides_attributes: bool,
+    /// Whether the record of an earlier backup of the same sources says so already.
+    pub(crate) is_hiding_recorded: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Finds the sources and counts them.
+    ///
+    /// # Errors
+    /// A source that cannot be backed up; a storage directory whose path is not UTF-8.
+    pub(crate) fn new(
+        home: &Home,
+        records: &Records,
+        settings: &'a Settings,
+        request: &'a Request,
+    ) -> Result<Self> {
+        let storage = storage_dir(settings, records)?;
+        let mut filter = settings.filter()?;
+        exclude_own(&mut filter, home, &storage);
+        filter.own_files = records.archive_names();
+        let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
+        sources.warn_of_links();
+        filter.other_sources = sources.stored.iter().map(|it| it.name.clone()).collect();
+        let newest = records.of_sources(&sources.recorded).next();
+        let is_hiding_recorded =
+            newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"));
+        let earlier_size = records
+            .of_sources(&sources.recorded)
+            .find_map(EarlierSize::of);
+        let sample_level = earlier_size.is_none().then_some(settings.level);
+        let totals = Totals::count(&sources.stored, &filter, sample_level)?;
+        let globs = filter.excludes();
+        let unmatched = globs
+            .unmatched()
+            .map(|number| globs.text(number).to_owned());
+        let unmatched = unmatched.collect();
+        let space = Space::at(Path::new(&storage))?;
+        let default_reserve = || space.map_or(0, Space::default_reserve);
+        Ok(Self {
+            request,
+            settings,
+            unmatched,
+            filter,
+            sources,
+            storage_archives: records.archives_in(Path::new(&storage)),
+            storage,
+            available_bytes: space.map(|it| it.available_bytes),
+            reserve_bytes: settings.reserve_bytes.unwrap_or_else(default_reserve),
+            archive_bytes: totals.archive_bytes(earlier_size),
+            has_earlier: earlier_size.is_some(),
+            totals,
+            hides_attributes: request.stream.is_none() && unseen::are_hidden(),
+            is_hiding_recorded,
+        })
+    }
+
+    pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
+        self.storage_archives.iter().map(String::as_str)
+    }
+
+    /// Leaves out the home and the storage directory, once both are there.
+    pub(crate) fn exclude_own(&mut self, home: &Home) {
+        exclude_own(&mut self.filter, home, &self.storage);
+    }
+}
+
+fn exclude_own(filter: &mut Filter, home: &Home, storage: &str) {
+    let own = [&home.dir, Path::new(storage)].map(|dir| dir.metadata().ok());
+    filter.own = own.iter().flatten().map(inode).collect();
+}
+
+/// # Errors
+/// One that is not UTF-8, as the paths of the catalog are.
+fn storage_dir(settings: &Settings, records: &Records) -> Result<String> {
+    let dir = settings.storage.as_ref().unwrap_or(&records.storage_dir);
+    let dir = std::path::absolute(dir)
+        .with_context(|| format!("cannot find the storage directory '{}'", dir.display()))?;
+    let text = dir.to_str().map(str::to_owned);
+    text.with_context(|| {
+        format!(
+            "the storage directory '{}' is not UTF-8: the paths in the catalog are text; name another with --storage",
+            dir.display()
+        )
+    })
+}

@@ -1,0 +1,251 @@
+//! The row of a backup in the catalog: `creating`, then `completed` or `failed`, each change with
+//! its event.
+//!
+//! Reads no source and writes no archive.
+
+use std::collections::HashSet;
+use std::path::{Path, absolute};
+
+use anyhow::{Context, Error, Result, anyhow, ensure};
+use bk_archive::format::header::COMMENT_MAX_BYTES;
+use bk_archive::write::writer::Summary;
+use bk_cli::one_line;
+use bk_schema::birth::Birth;
+use bk_schema::event::Event;
+use bk_schema::record::{Backup, Status};
+use bk_store::archives::partial::Partial;
+use bk_store::catalog;
+use bk_store::home::Home;
+use bk_store::lock::Timeout;
+use bk_store::session::Session;
+use bk_store::signals::Signals;
+use bk_store::storage::Storage;
+use serde_json::{Value, json};
+
+use crate::facts::{completed, metadata};
+use crate::flags::PROGRAM;
+use crate::names::Names;
+use crate::plan::Plan;
+use crate::request::Request;
+use crate::sources::lossy;
+use crate::watch::Problems;
+
+/// A backup whose row is `creating`. The lock on its partial shows recovery that this process is
+/// at work on it.
+pub(crate) struct Begun {
+    pub(crate) backup: Backup,
+    pub(crate) partial: Partial,
+}
+
+/// What came of an attempt to add a row.
+enum Added {
+    Row(Box<Backup>),
+    /// Others took the names meanwhile.
+    NoName,
+    /// The storage directory that is set is no longer the one of the plan.
+    StorageMoved,
+}
+
+/// Writes rows and events.
+pub(crate) struct Rows<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) signals: &'a Signals,
+}
+
+impl Rows<'_> {
+    /// Chooses the name and adds the row; `None` where the storage directory is no longer the
+    /// one of the plan. `taken` are names and paths of records that are known already.
+    ///
+    /// # Errors
+    /// A name that is taken, a partial that cannot be made, the catalog. All are recorded.
+    pub(crate) fn begin(
+        &self,
+        plan: &Plan<'_>,
+        storage: Option<&Storage>,
+        taken: HashSet<String>,
+    ) -> Result<Option<Begun>> {
+        let begun = self.add_named(plan, storage, taken);
+        let begun = begun.inspect_err(|error| self.log_refusal(plan.request, error))?;
+        let Some((backup, partial)) = begun else {
+            return Ok(None);
+        };
+        match partial {
+            Ok(partial) => Ok(Some(Begun { backup, partial })),
+            Err(error) => Err(self.fail(backup, None, error, &Problems::default())),
+        }
+    }
+
+    fn add_named(
+        &self,
+        plan: &Plan<'_>,
+        storage: Option<&Storage>,
+        taken: HashSet<String>,
+    ) -> Result<Option<(Backup, Result<Partial>)>> {
+        let dir = Path::new(&plan.storage);
+        let mut names = Names::new(plan.request, dir, self.home.now, taken);
+        loop {
+            let candidates = names.candidates()?;
+            let add = |session: &Session<'_>| {
+                self.add(session, plan, storage, |session| {
+                    names.choose(session, &candidates)
+                })
+            };
+            // The partial is made and locked before another process can see the row, which it
+            // would take for an abandoned one otherwise.
+            let added = catalog::write_then(self.home, add, |added| {
+                let partial = match &added {
+                    Added::Row(backup) => Some(Partial::make(Path::new(&backup.backup_path))),
+                    Added::NoName | Added::StorageMoved => None,
+                };
+                Ok((added, partial))
+            })?;
+            match added {
+                (Added::Row(backup), Some(partial)) => return Ok(Some((backup, partial))),
+                (Added::StorageMoved, _) => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    fn add(
+        &self,
+        session: &Session<'_>,
+        plan: &Plan<'_>,
+        storage: Option<&Storage>,
+        choose: impl FnOnce(&Session<'_>) -> Result<Option<String>>,
+    ) -> Result<Added> {
+        self.signals.hold();
+        let is_default = plan.settings.storage.is_none();
+        if is_default && absolute(session.storage_dir()?)? != Path::new(&plan.storage) {
+            return Ok(Added::StorageMoved);
+        }
+        let Some(name) = choose(session)? else {
+            return Ok(Added::NoName);
+        };
+        let backup = self.creating(plan, name, session.host()?.name);
+        ensure!(
+            Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
+            "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
+            backup.backup_name
+        );
+        storage.iter().try_for_each(|it| session.keep_storage(it))?;
+        session.insert(&backup).map(Added::Row)
+    }
+
+    fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
+        let request = plan.request;
+        Backup {
+            id: 0,
+            backup_path: format!("{}/{name}.tar.gz", plan.storage),
+            backup_name: name,
+            backup_type: request.backup_type,
+            status: Status::Creating,
+            source_version: request.source_version.clone(),
+            backup_size: None,
+            file_count: None,
+            compression_type: "gzip".into(),
+            backup_hash: None,
+            description: request.description.clone(),
+            backup_metadata: metadata(plan, host),
+            protected: request.protected,
+            created_at: self.home.now,
+            expires_at: request.expires_at,
+        }
+    }
+
+    /// Makes the row `completed`. The partial stays locked until then.
+    ///
+    /// # Errors
+    /// A catalog that cannot be written to; the archive is whole all the same.
+    pub(crate) fn complete(
+        &self,
+        begun: Begun,
+        summary: &Summary,
+        problems: &Problems,
+        seconds: f64,
+    ) -> Result<Backup> {
+        let backup = completed(begun.backup, summary, problems);
+        let mut details = json!({
+            "seconds": seconds,
+            "bytes": summary.archive_bytes,
+            "content_bytes": summary.content_bytes,
+            "file_count": summary.file_count,
+        });
+        problems.log(&mut details);
+        let written = catalog::write(self.home, |session| {
+            session.update(&backup)?;
+            session.log(&event(Some(&backup), true, details))
+        });
+        written.with_context(|| {
+            format!(
+                "cannot record '{}': its archive '{}' is whole, bk-adopt takes it into the catalog",
+                backup.backup_name, backup.backup_path
+            )
+        })?;
+        Ok(backup)
+    }
+
+    /// Makes the row `failed` and returns the error to report. Where the catalog cannot be
+    /// written to, recovery makes the row `failed` later.
+    pub(crate) fn fail(
+        &self,
+        mut backup: Backup,
+        partial: Option<Partial>,
+        error: Error,
+        problems: &Problems,
+    ) -> Error {
+        let error = match self.signals.caught() {
+            Some(signal) => anyhow!("interrupted by signal {signal}"),
+            None => error,
+        };
+        if let Some(partial) = &partial {
+            partial.abandon();
+        }
+        let reason = one_line(&format!("{error:#}"));
+        backup.status = Status::Failed;
+        let metadata = &mut backup.backup_metadata;
+        metadata.insert("failure".into(), reason.clone().into());
+        problems.put(metadata);
+        let mut details = json!({ "reason": reason });
+        if problems.count > 0 {
+            problems.log(&mut details);
+        }
+        let recorded = catalog::write(self.home, |session| {
+            if let Some(partial) = &partial {
+                partial.remove();
+            }
+            session.update(&backup)?;
+            session.log(&event(Some(&backup), false, details))
+        });
+        if let Err(error) = recorded {
+            PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
+        }
+        error.context(format!("cannot create '{}'", backup.backup_name))
+    }
+
+    /// Adds the event of a failure that came before there was a row.
+    pub(crate) fn log_refusal(&self, request: &Request, error: &Error) {
+        self.signals.release();
+        // Who waited for the catalog in vain need not wait again.
+        if !self.home.has_catalog() || error.is::<Timeout>() {
+            return;
+        }
+        let details = json!({
+            "reason": one_line(&format!("{error:#}")),
+            "sources": lossy(&request.sources),
+        });
+        // Where even that fails, the refusal itself is what people need to read.
+        let _ = catalog::write(self.home, |session| {
+            session.log(&event(None, false, details))
+        });
+    }
+}
+
+fn event(backup: Option<&Backup>, ok: bool, details: Value) -> Event<'_> {
+    Event {
+        backup: backup.map(|it| (it.id, it.backup_name.as_str())),
+        event: "create",
+        ok,
+        details,
+    }
+}
