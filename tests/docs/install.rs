@@ -85,7 +85,7 @@ fn the_packages_run_where_there_is_no_rust() {
         "dpkg-deb -x {packages}/bk_*.deb root; dpkg-deb -f {packages}/bk_*.deb Depends | grep -q libstdc++6
          tar xzf {packages}/bk-*-linux-*.tar.gz; test -x bk-*/bin/bk-create -a -e bk-*/lib/bk/libduckdb.so
          mkdir -p root/dev root/tmp root/etc; : >root/dev/null; cp -r app root/tmp/app
-         ldd root/usr/bin/bk-create root/usr/lib/bk/libduckdb.so | grep -o '/[^ ]*' | grep '^/lib\\|^/usr/lib' |
+         ldd root/usr/bin/bk-create root/usr/lib/bk/libduckdb.so | grep -v ':$' | grep -o '/[^ ]*' | grep '^/lib\\|^/usr/lib' |
              sort -u | while read -r file; do mkdir -p root${{file%/*}}; cp -L $file root$file; done"
     ));
     let size = sandbox.ok(

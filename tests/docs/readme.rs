@@ -51,11 +51,12 @@ fn what_the_readme_shows_is_what_comes() {
         for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
             // A terminal for standard output alone, so that a table comes and no progress bar.
             sandbox.write("typed", &format!("{{ {command}\n}} 2>err"));
-            let ran = sandbox.run("script -qec 'bash typed' /dev/null | tr -d '\\r'; cat err");
+            let ran =
+                sandbox.run("NO_COLOR=1 script -qec 'bash typed' /dev/null | tr -d '\\r'; cat err");
             let out = ran.stdout.replace(dir, "/srv");
             shown.push_str(&format!("$ {command}\n{out}"));
         }
-        assert_eq!(steady(&shown), steady(&block), "{shown}");
+        assert_eq!(steady(shown.trim()), steady(block.trim()), "{shown}");
     }
     for block in blocks("sh\n") {
         for command in block.lines() {

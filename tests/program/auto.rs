@@ -319,7 +319,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set app/data -s @daily",
-            "invalid job name: invalid name 'app/data': use no slash and no control character; what is backed up stands after --",
+            "cannot name a job: invalid name 'app/data': use no slash and no control character; what is backed up stands after --",
         ),
         (
             "bk-auto --set a b",

@@ -366,7 +366,7 @@ fn mistakes_on_the_command_line_do_nothing() {
         ),
         (
             "-C out --strip-components x a",
-            "--strip-components: invalid number 'x'",
+            "--strip-components: invalid number 'x': use a whole number",
         ),
         (
             "-C out --path 'a[' a",

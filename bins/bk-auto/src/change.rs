@@ -279,7 +279,7 @@ pub(crate) fn job_name(operand: Option<&OsStr>) -> Result<String> {
     let Some(operand) = operand else {
         return Ok(DEFAULT.to_owned());
     };
-    let wrong = |reason: String| UsageError(format!("invalid job name: {reason}"));
+    let wrong = |reason: String| UsageError(format!("cannot name a job: {reason}"));
     let text = operand
         .to_str()
         .ok_or_else(|| wrong(format!("'{}' is not UTF-8", operand.display())))?;

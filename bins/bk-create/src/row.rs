@@ -100,7 +100,7 @@ impl Rows<'_> {
                 Ok((added, partial))
             })?;
             match added {
-                (Added::Row(backup), Some(partial)) => return Ok(Some((backup, partial))),
+                (Added::Row(backup), Some(partial)) => return Ok(Some((*backup, partial))),
                 (Added::StorageMoved, _) => return Ok(None),
                 _ => {}
             }
@@ -129,7 +129,7 @@ impl Rows<'_> {
             backup.backup_name
         );
         storage.iter().try_for_each(|it| session.keep_storage(it))?;
-        session.insert(&backup).map(Added::Row)
+        session.insert(&backup).map(|it| Added::Row(Box::new(it)))
     }
 
     fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {

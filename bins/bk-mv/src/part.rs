@@ -50,9 +50,6 @@ pub(crate) struct Going {
 }
 
 /// Marks the rows of those that may move, with their archives locked. All come back.
-///
-/// # Errors
-/// Those of the catalog.
 pub(crate) fn mark(session: &Session<'_>, part: Vec<Transfer>) -> Result<Vec<Going>> {
     let rows = rows(session, part.iter())?;
     let places: Vec<_> = part.iter().map(|transfer| transfer.to.clone()).collect();
@@ -106,9 +103,6 @@ fn mark_one(
 }
 
 /// Repoints the rows to the copies that are whole.
-///
-/// # Errors
-/// Those of the catalog.
 pub(crate) fn repoint(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     let is_copied = |going: &&mut Going| matches!(going.state, State::Copied);
     let mut copied: Vec<_> = part.iter_mut().filter(is_copied).collect();
@@ -134,9 +128,6 @@ pub(crate) fn repoint(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
 }
 
 /// Records what became of a part: rows that are completed again, and the ledger.
-///
-/// # Errors
-/// Those of the catalog.
 pub(crate) fn record(session: &Session<'_>, part: &mut [Going]) -> Result<()> {
     let is_marked = |going: &&mut Going| going.archive.is_some();
     let mut marked: Vec<_> = part.iter_mut().filter(is_marked).collect();

@@ -20,9 +20,6 @@ pub(crate) const COLUMNS: [Column; 5] = [
 ];
 
 /// Adds one backup that was moved, or would be.
-///
-/// # Errors
-/// Those of the output.
 pub(crate) fn add(report: &mut Report, home: &Home, transfer: Transfer) -> Result<()> {
     if report.is_table() {
         let row = [

@@ -57,9 +57,6 @@ impl Target {
     }
 
     /// The device of its file system, or of where it would be made.
-    ///
-    /// # Errors
-    /// Those of stat(2).
     pub(crate) fn device(&self) -> io::Result<u64> {
         let existing = self.dir.ancestors().find(|it| it.exists());
         Ok(existing.unwrap_or(&self.dir).metadata()?.dev())

@@ -39,9 +39,6 @@ fn archive(metadata: &Metadata) -> Archive {
 }
 
 /// What is free where the archives are.
-///
-/// # Errors
-/// Those of statvfs(3).
 pub(crate) fn free<'a>(
     all: impl Iterator<Item = (&'a Backup, Option<Archive>)>,
 ) -> Result<FreeBytes> {

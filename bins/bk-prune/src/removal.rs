@@ -99,9 +99,6 @@ impl<'a> Plan<'a> {
     }
 
     /// Removes. Opens no catalog where nothing is to go.
-    ///
-    /// # Errors
-    /// Those of the catalog and of the output.
     pub(crate) fn run(mut self) -> Result<Tally> {
         if !self.all.iter().any(|it| it.goes) {
             return Ok(self.tally);

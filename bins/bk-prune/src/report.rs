@@ -57,9 +57,6 @@ impl<'a> Decisions<'a> {
 
     /// Adds one backup, with the line that it came by, and with the bytes that were freed where
     /// it was removed.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub(crate) fn add(
         &mut self,
         backup: Backup,
@@ -83,8 +80,6 @@ impl<'a> Decisions<'a> {
         self.report.line(&listed)
     }
 
-    /// # Errors
-    /// Those of the output.
     pub(crate) fn end(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         rows.into_values().for_each(|row| self.report.row(row));

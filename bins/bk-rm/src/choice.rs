@@ -45,9 +45,6 @@ impl Choice {
     }
 
     /// The next that go, at most so many; none when all lines are done.
-    ///
-    /// # Errors
-    /// Those of the catalog.
     pub(crate) fn next(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
         loop {
             let part: Vec<_> = self.lines.by_ref().take(at_most).collect();

@@ -17,9 +17,6 @@ pub(crate) const COLUMNS: [Column; 4] = [
 ];
 
 /// Adds one backup as it was, with the line that it came by and the bytes that are free now.
-///
-/// # Errors
-/// Those of the output.
 pub(crate) fn add(
     report: &mut Report,
     mut listed: Listed,

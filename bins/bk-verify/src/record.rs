@@ -47,9 +47,6 @@ pub(crate) enum Row {
 }
 
 /// Records verdicts.
-///
-/// # Errors
-/// Those of the catalog.
 pub(crate) fn record(session: &Session<'_>, part: &mut [Checked]) -> Result<()> {
     let identity = |checked: &Checked| Identity {
         id: Some(checked.due.backup.id),

@@ -23,9 +23,6 @@ pub(crate) const COLUMNS: [Column; 6] = [
 ];
 
 /// Adds one backup, with the line that it came by.
-///
-/// # Errors
-/// Those of the output.
 pub(crate) fn add(
     report: &mut Report,
     home: &Home,

@@ -25,9 +25,6 @@ pub struct Whole {
 }
 
 /// Opens what may be a regular file: a FIFO in the place of an archive does not block.
-///
-/// # Errors
-/// Those of open(2).
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits() as i32;
     OpenOptions::new().read(true).custom_flags(flags).open(path)

@@ -174,18 +174,12 @@ impl Session<'_> {
     }
 
     /// The record of this name.
-    ///
-    /// # Errors
-    /// Those of the query, and a record that breaks its rules.
     pub fn named(&self, name: &str) -> Result<Option<Backup>> {
         let rows = self.select("WHERE backup_name = ?", &[Value::from(name.to_owned())])?;
         Ok(rows.into_iter().next().transpose()?)
     }
 
     /// The names and the paths of all records that begin so.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
         let sql = "SELECT backup_name, backup_path FROM backup_records \
              WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
@@ -196,9 +190,6 @@ impl Session<'_> {
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive
     /// is there, was, or is on its way there.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn taken(&self, paths: &[String]) -> Result<HashMap<String, (i64, String)>> {
         let mut taken = HashMap::new();
         for moving in self.with_status(Status::Moving)?.into_iter().flatten() {
@@ -221,9 +212,6 @@ impl Session<'_> {
     }
 
     /// Gives records a status, and leaves the rest of them as it is.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn set_status(&self, ids: &[i64], status: Status) -> Result<()> {
         if !ids.is_empty() {
             let sql = format!("UPDATE backup_records SET status = ? WHERE id IN {IDS}");
@@ -263,9 +251,6 @@ impl Session<'_> {
     }
 
     /// Removes records. The ledger keeps their history.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn remove(&self, ids: &[i64]) -> Result<()> {
         if !ids.is_empty() {
             let sql = format!("DELETE FROM backup_records WHERE id IN {IDS}");

@@ -97,9 +97,6 @@ impl Session<'_> {
 
     /// The row before the newest ones that `limit` asks for: all that are meant and come after
     /// it are those. `None` where there are no more than that.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn before_newest(&self, wanted: &Wanted, limit: usize) -> Result<Option<i64>> {
         let (condition, values) = wanted.condition();
         let sql = format!(
@@ -188,9 +185,6 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
 
 impl Session<'_> {
     /// When the first of all events happened; `None` of an empty ledger.
-    ///
-    /// # Errors
-    /// Those of the query, a time that is out of range.
     pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT epoch_us(min(happened_at)) FROM backup_events";
         let micros: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;

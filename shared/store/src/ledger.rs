@@ -15,9 +15,6 @@ use crate::session::{IDS, NAMES, Session, lists};
 impl Session<'_> {
     /// The last removal of each that is not in the catalog; `None` of one that the ledger does
     /// not know. By its id where that is given.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn removals(&self, wanted: &[Identity]) -> Result<Vec<Option<Removed>>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -52,17 +49,11 @@ impl Session<'_> {
     }
 
     /// Adds a row to the ledger.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn log(&self, event: &Event<'_>) -> Result<()> {
         self.log_all(std::slice::from_ref(event))
     }
 
     /// Adds rows to the ledger, in their order.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn log_all(&self, events: &[Event<'_>]) -> Result<()> {
         let sql = "SELECT nextval('event_id') FROM range(?)";
         let mut statement = self.connection.prepare(sql)?;

@@ -52,9 +52,6 @@ pub trait Parts {
     fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()>;
 
     /// Tells what became of one, recorded or not.
-    ///
-    /// # Errors
-    /// Those of the output.
     fn tell(&mut self, item: Self::Item) -> Result<()>;
 
     /// What a part that could not be recorded means, once it is told: the end, unless the program

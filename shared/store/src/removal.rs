@@ -71,9 +71,6 @@ impl<T> Going<T> {
 impl Removal<'_> {
     /// Locks the archives and marks their rows. Where there is none, the row goes at once; what
     /// cannot be locked stays.
-    ///
-    /// # Errors
-    /// Those of the catalog.
     pub fn mark<T>(
         &self,
         session: &Session<'_>,
@@ -140,9 +137,6 @@ impl Removal<'_> {
 
     /// Records what became of a part: rows that go, rows that stay as they were, and the ledger.
     /// What is unlinked, but perhaps not to last, stays `deleting`: the next session finishes it.
-    ///
-    /// # Errors
-    /// Those of the catalog.
     pub fn record<T>(&self, session: &Session<'_>, part: &[Going<T>]) -> Result<()> {
         self.record_all(session, part.iter().filter(|it| !it.files.is_empty()))
     }

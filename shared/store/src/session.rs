@@ -144,9 +144,6 @@ impl<'a> Session<'a> {
     }
 
     /// The value of a setting.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
         let mut statement = self
             .connection
@@ -156,9 +153,6 @@ impl<'a> Session<'a> {
     }
 
     /// Sets a setting.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
         self.connection.execute(
             "INSERT OR REPLACE INTO settings VALUES (?, ?)",
@@ -168,9 +162,6 @@ impl<'a> Session<'a> {
     }
 
     /// Every setting whose name begins so, by name.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>> {
         let sql = "SELECT name, value FROM settings WHERE starts_with(name, ?) ORDER BY name";
         let mut statement = self.connection.prepare(sql)?;
@@ -179,9 +170,6 @@ impl<'a> Session<'a> {
     }
 
     /// Takes a setting away.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn remove_setting(&self, name: &str) -> Result<()> {
         let sql = "DELETE FROM settings WHERE name = ?";
         self.connection.execute(sql, [name])?;
@@ -189,9 +177,6 @@ impl<'a> Session<'a> {
     }
 
     /// Where new archives are put: what the setting says, else `archives/` in the home.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn storage_dir(&self) -> Result<PathBuf> {
         let setting = self.setting("storage_dir")?;
         Ok(setting.map_or_else(|| self.home.archives(), PathBuf::from))

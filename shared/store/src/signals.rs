@@ -116,9 +116,6 @@ fn signal(number: usize) -> Option<u8> {
 
 impl Wakeups {
     /// Waits so long, or until something comes.
-    ///
-    /// # Errors
-    /// Those of the socket.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
         // A timeout of zero would be none.
         let timeout = timeout.max(Duration::from_millis(1));

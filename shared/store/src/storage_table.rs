@@ -16,9 +16,6 @@ pub(crate) type Archive = (String, Option<i64>);
 
 impl Session<'_> {
     /// Every storage.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn storages(&self) -> Result<Vec<Storage>> {
         let mut statement = self.connection.prepare("SELECT path, id FROM storages")?;
         let storages = statement.query_map([], |row| {
@@ -31,9 +28,6 @@ impl Session<'_> {
     }
 
     /// Keeps the id of a storage.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn keep_storage(&self, storage: &Storage) -> Result<()> {
         self.connection.execute(
             "INSERT OR REPLACE INTO storages VALUES (?, ?)",
@@ -45,9 +39,6 @@ impl Session<'_> {
 
     /// The archives of completed records in directories that are no storages yet, newest first:
     /// those in use since before there were markers, and those of adopted archives.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub(crate) fn unmarked(&self) -> Result<Vec<Archive>> {
         let sql = "SELECT backup_path, backup_size FROM backup_records WHERE status = 'completed' \
                    AND parse_dirpath(backup_path, 'forward_slash') NOT IN (SELECT path FROM storages) \
@@ -72,9 +63,6 @@ impl Session<'_> {
     }
 
     /// The places of the archives that a directory holds by the records, newest first.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn archives_in(&self, dir: &Path) -> Result<Vec<String>> {
         let sql = "SELECT backup_path FROM backup_records WHERE status = 'completed' \
                    AND starts_with(backup_path, ?) ORDER BY id DESC";

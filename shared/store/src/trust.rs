@@ -20,9 +20,6 @@ pub const GAP: &str = "clock_gap_days";
 
 impl Session<'_> {
     /// The host of this home: what the user says, else the setting, else the name of the machine.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn host(&self) -> Result<Host> {
         let setting = self.setting(HOST)?;
         if let Some(given) = &self.home.host
@@ -85,9 +82,6 @@ impl Session<'_> {
     }
 
     /// The rounds of bk-auto, where it remembers any.
-    ///
-    /// # Errors
-    /// Those of the queries.
     pub fn rounds(&self) -> Result<Option<Rounds>> {
         let remembered = self.setting(ROUNDS)?;
         // What cannot be read is as good as none: the next round writes it anew.
@@ -95,26 +89,17 @@ impl Session<'_> {
     }
 
     /// Remembers them.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn set_rounds(&self, rounds: &Rounds) -> Result<()> {
         self.set_setting(ROUNDS, &serde_json::to_string(rounds)?)
     }
 
     /// The newest event up to a time. What lies ahead was written by a clock that was wrong.
-    ///
-    /// # Errors
-    /// Those of the query.
     pub fn newest_event(&self, until: Timestamp) -> Result<Option<Timestamp>> {
         self.event_time("max", Timestamp::MIN, until)
     }
 
     /// Whether less than a day ago the clock jumped, as the ledger and the rounds tell it: what
     /// they know of the day before, and what came first since, lie too far apart.
-    ///
-    /// # Errors
-    /// Those of the queries.
     pub fn clock_jump(&self, now: Timestamp) -> Result<Option<Jump>> {
         let gap_days = self.clock_gap_days()?;
         let day_ago = now.checked_sub(clock::DAY).unwrap_or(Timestamp::MIN);

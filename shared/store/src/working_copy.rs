@@ -41,9 +41,6 @@ pub(crate) struct WorkingCopy {
 
 impl WorkingCopy {
     /// Of a catalog that may not be there yet.
-    ///
-    /// # Errors
-    /// Those of the file system, no place for it, and a WAL.
     pub(crate) fn of(catalog: &Path) -> Result<Self> {
         check_wal(catalog)?;
         let cannot = || format!("cannot make a copy of '{}' to work on", catalog.display());

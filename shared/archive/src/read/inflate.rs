@@ -47,9 +47,6 @@ struct Member {
 
 impl Inflate {
     /// Opens an archive and begins to read it.
-    ///
-    /// # Errors
-    /// Those of opening it, and what is no regular file.
     pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
         let file = hashed::open(archive)?;
         ensure!(file.metadata()?.is_file(), "it is no regular file");

@@ -103,9 +103,6 @@ pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
 
 /// Whether both are the same name in the same directory, however that is spelled: by a symbolic
 /// link or another mount.
-///
-/// # Errors
-/// Those of stat(2) on the directories.
 pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
     let dir = |path: &Path| {
         let metadata = path.parent().unwrap_or(Path::new("/")).metadata()?;
@@ -134,17 +131,11 @@ impl Locked {
     }
 
     /// Whether this very file is there: by its own name, or by another (a hard link).
-    ///
-    /// # Errors
-    /// Those of stat(2).
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         is_at(path, &self.file.metadata()?)
     }
 
     /// Whether the other file is of its size and time: what bk-mv gives to a copy.
-    ///
-    /// # Errors
-    /// Those of stat(2).
     pub fn looks_like(&self, other: &Self) -> io::Result<bool> {
         let facts = |file: &File| {
             let metadata = file.metadata()?;

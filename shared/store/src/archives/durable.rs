@@ -50,9 +50,6 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory for archives where it is missing.
-///
-/// # Errors
-/// Those of the file system, and a directory that cannot be written to or synced.
 pub fn make_storage(dir: &Path) -> Result<()> {
     privately(|| make_dir(dir))
         .with_context(|| format!("cannot make the storage directory '{}'", dir.display()))?;
@@ -113,9 +110,6 @@ fn rename_reserved(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in a directory last.
-///
-/// # Errors
-/// Those of the file system.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     sync(dir).with_context(|| format!("cannot sync '{}'", dir.display()))
 }

@@ -77,9 +77,6 @@ impl Partial {
     }
 
     /// Whether it is still where it was put.
-    ///
-    /// # Errors
-    /// Those of stat(2).
     pub fn is_in_place(&self) -> io::Result<bool> {
         is_at(&self.place, &self.file.metadata()?)
     }

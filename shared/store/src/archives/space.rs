@@ -37,9 +37,6 @@ impl Space {
 
     /// That of the directory, or of where it would be made; `None` where the file system tells
     /// no figures.
-    ///
-    /// # Errors
-    /// Those of statvfs(3).
     pub fn at(dir: &Path) -> Result<Option<Self>> {
         let existing = dir
             .ancestors()

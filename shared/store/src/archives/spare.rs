@@ -54,9 +54,6 @@ pub(crate) fn row_count(home: &Home) -> usize {
 
 /// Whether the disk takes what a session writes for a row: tried, as figures know neither quotas
 /// nor inodes that are to be had.
-///
-/// # Errors
-/// Those of the file system.
 pub(crate) fn check_room(home: &Home) -> io::Result<()> {
     let probe = home.dir.join("catalog.probe");
     // Left by a process that was killed.
