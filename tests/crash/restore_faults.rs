@@ -263,7 +263,7 @@ fn a_full_disk_is_told_before_anything_is_written() {
              bk-restore --no-verify -C disk/out large; e=$?; ls -A disk; exit $e'",
     );
     assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
-    assert!(ran.stderr.contains("and 8"), "{ran:#?}");
+    assert!(ran.stderr.contains(" bytes, but 8"), "{ran:#?}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn a_call_that_fails_is_told_and_changes_all_or_nothing() {
             sandbox.ok(&format!("bk-set -d again {}", left.0[0][0]));
         }
     }
-    assert!(failures > 3, "{failures}");
+    assert!(failures * stride(3) > 3, "{failures}");
 }
 
 /// DuckDB would end the process where the commit of a new name cannot be written.

@@ -93,13 +93,17 @@ fn the_packages_run_where_there_is_no_rust() {
     );
     let size_mib: u32 = size.stdout.trim().parse().unwrap();
     assert!(size_mib <= 115, "{size_mib} MiB are installed");
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root may chroot");
+    let may_mount = Command::new("unshare").args(["-m", "true"]).status();
+    if !may_mount.unwrap().success() {
+        println!("skipped: /proc cannot be mounted for a chroot here");
         return;
     }
-    let chroot = "env -i chroot root /usr/bin/";
+    // The loader finds the library beside a program by /proc.
+    let chroot = "env -i PATH=/usr/sbin:/usr/bin:/bin chroot root /usr/bin/";
     sandbox.ok(&format!(
-        "{chroot}bk-create --home /tmp/home -n a /tmp/app >/dev/null; {chroot}bk-verify --home /tmp/home --deep a >/dev/null"
+        "mkdir root/proc; unshare -m sh -ec 'mount --bind /proc root/proc
+             {chroot}bk-create --home /tmp/home -n a /tmp/app >/dev/null
+             {chroot}bk-verify --home /tmp/home --deep a >/dev/null'"
     ));
     sandbox
         .ok("mkdir out; tar xzf root/tmp/home/archives/a.tar.gz -C out; diff -r app out/tmp/app");

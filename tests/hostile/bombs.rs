@@ -248,7 +248,7 @@ fn bombs_are_refused_before_they_go_off() {
     sandbox.put_archive(&long.finish());
     let (ran, mib) = peak_mib(&sandbox, "bk-restore --max-ratio 100000 -C out a");
     assert!(
-        mib < 200 && ran.stderr.contains("kept in mind"),
+        mib < 200 && ran.stderr.contains("than fit in memory"),
         "{mib} {ran:#?}"
     );
 }

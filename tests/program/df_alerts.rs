@@ -163,7 +163,7 @@ fn thresholds_of_backups_hold_exactly() {
     // The newest that is there is older; the failure goes before the warning, whatever is first.
     let ran = sandbox.run("bk-df --fail 'missing>0' --warn 'age>9d'");
     ran.fails(4, &format!(
-        "bk-df: warning: age>9d: the newest backup 'a' is of {a}\nbk-df: failure: missing>0: 1 missing\n"
+        "bk-df: warning: age>9d: the newest backup 'a' was made at {a}\nbk-df: failure: missing>0: 1 missing\n"
     ));
     let levels: Vec<_> = ran.file_systems().0["alerts"]
         .as_array()

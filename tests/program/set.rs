@@ -135,7 +135,7 @@ fn metadata_is_read_as_bk_create_reads_it_and_removed_by_its_key() {
             "moving={}",
             "the metadata key 'moving' is reserved: use another",
         ),
-        ("=x", "a key of the metadata cannot be empty"),
+        ("=x", "a metadata key cannot be empty"),
         ("x", "invalid metadata 'x': use KEY=VALUE"),
     ] {
         let ran = sandbox.run(&format!("bk-set -m '{pair}' a"));
