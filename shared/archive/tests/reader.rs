@@ -288,7 +288,7 @@ fn what_would_fill_the_memory_or_deceive_is_refused() {
         ),
         (
             &[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,2")],
-            "a sparse map tells 2 bytes of data, the header 3",
+            "a sparse map has 2 bytes of data, the header 3",
         ),
         (
             &[("GNU.sparse.major", "2")],

@@ -15,7 +15,7 @@
 //!
 //! Knows no archive format, no command line and no terminal.
 //!
-//! ```
+//! ```no_run
 //! use bk_store::{catalog, home::Home};
 //!
 //! let dir = std::env::temp_dir().join("bk-no-such-home");
