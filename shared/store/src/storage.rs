@@ -368,7 +368,7 @@ fn leave(dir: &Path, replaces: bool) -> io::Result<String> {
         (Err(error), Ok(Some(id))) if error.kind() == ErrorKind::AlreadyExists => return Ok(id),
         (made, _) => made?,
     }
-    sync_dir(dir).map_err(io::Error::other)?;
+    sync_dir(dir).map_err(|error| io::Error::other(format!("{error:#}")))?;
     Ok(id)
 }
 
