@@ -1,6 +1,6 @@
 //! bk-adopt after crashes of others, and through its own: kills and failing calls by strace.
 
-use crate::support::{Sandbox, can_trace, has, stride};
+use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has, stride};
 use serde_json::json;
 
 /// The archives of a catalog that is lost, to begin from again and again.
@@ -225,8 +225,8 @@ fn an_archive_that_changes_while_it_is_read_is_not_adopted() {
     ] {
         let ran = sandbox.run(&format!(
             "rm -rf home && cp -a start/home . && rm -f trace
-             strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
-             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+             strace -f -o trace -P {archive} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt & strace=$!
+             {UNTIL_STOPPED}
              {change}
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace"
         ));

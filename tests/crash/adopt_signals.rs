@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, can_trace, has};
+use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
 use serde_json::{Value, json};
 
 /// The archives of a catalog that is lost.
@@ -33,8 +33,8 @@ fn a_signal_ends_it_once_what_was_read_is_recorded() {
             .find(|it| it.ends_with("b3.tar.gz") || it.ends_with("new3.tar.gz"));
         let third = third.unwrap().display().to_string();
         let ran = sandbox.run(&format!(
-            "strace -f -o trace -P {third} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt {flags} >out 2>err & strace=$!
-             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+            "strace -f -o trace -P {third} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt {flags} >out 2>err & strace=$!
+             {UNTIL_STOPPED}
              bk=$(cat /proc/$strace/task/$strace/children); kill -TERM $bk; kill -CONT $bk; wait $strace; echo $?; cat err"
         ));
         assert_eq!(ran.stdout, "143\n", "{flags} {ran:#?}");

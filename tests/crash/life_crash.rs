@@ -85,13 +85,13 @@ fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
 
 #[test]
 #[ignore = "minutes: make test-long"]
-fn a_kill_at_any_call_loses_nothing() {
+fn a_kill_at_every_other_call_loses_nothing() {
     if can_trace() {
-        kill_move_far(1);
+        kill_move_far(2);
         for deed in [CREATE, REMOVE, PRUNE, MOVE_NEAR, MOVE_ALL] {
-            kill_at_each(&Store::new("true"), &deed, 1);
+            kill_at_each(&Store::new("true"), &deed, 2);
         }
-        kill_at_each(&Store::new(TAKEN), &MOVE_NEAR, 1);
+        kill_at_each(&Store::new(TAKEN), &MOVE_NEAR, 2);
     }
 }
 
@@ -99,6 +99,6 @@ fn a_kill_at_any_call_loses_nothing() {
 #[ignore = "minutes: make test-long"]
 fn a_kill_while_finishing_what_others_left_loses_nothing() {
     if can_trace() {
-        kill_recovery(1);
+        kill_recovery(2);
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::support::mounts::{bind, fuse, image, overlay, tmpfs};
-use crate::support::{Ran, Sandbox, can_trace};
+use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace};
 
 /// A sandbox with the backup `a`.
 fn one() -> Sandbox {
@@ -146,7 +146,7 @@ fn the_old_one_goes_only_while_the_copy_is_there() {
     let (disk, here) = (text(&sandbox.path("disk")), text(&sandbox.archive("a")));
     let ran = sandbox.run(&format!(
         "strace -f -o trace -P {disk}/a.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=2 bk-mv a {disk} 2>err & strace=$!
-         until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+         {UNTIL_STOPPED}
          mount --bind home/archives {disk}
          kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; status=$?
          ls {disk}; umount {disk}; ls {disk} home/archives; cat err >&2; exit $status"
@@ -335,7 +335,7 @@ fn what_was_moved_is_told_also_where_it_cannot_be_recorded() {
     let new = text(&sandbox.path("new"));
     let ran = sandbox.run(&format!(
         "strace -f -o trace -P {new}/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=1 bk-mv --lock-timeout 100ms a b {new} >out 2>err & strace=$!
-         until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+         {UNTIL_STOPPED}
          exec 9>>home/catalog.lock; flock 9
          kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; echo $?; cat err >&2"
     ));

@@ -1,6 +1,6 @@
 //! What a dead program left is told from what a living one is doing, and tidied.
 
-use crate::support::{Sandbox, can_trace, has};
+use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
 
 const KILLED: i32 = 137;
 
@@ -108,7 +108,7 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
         let ran = sandbox.run(&format!(
             "rm -f trace; strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
                  bk-create -n slow app >slow.out 2>slow.err & strace=$!
-             until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done
+             {UNTIL_STOPPED}
              bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err
              test $? = 0 -o $? = 75 || cat other.err
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; cat slow.err

@@ -1,6 +1,6 @@
 //! bk-adopt --relink: records whose archives were moved by hand point to them again.
 
-use crate::support::{Sandbox, can_trace, has};
+use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
 
 /// Three backups whose archives were moved to `new/`, each to another depth.
 fn moved() -> Sandbox {
@@ -161,10 +161,10 @@ fn what_changes_while_files_are_hashed_is_seen() {
     let relink_while = |sql: &str| {
         sandbox.ok("rm -rf home new trace && cp -a start/. .");
         let stopped = sandbox.start(&format!(
-            "exec strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt --relink new"
+            "exec strace -f -o trace -P {archive} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt --relink new"
         ));
         let pid = stopped.id();
-        sandbox.ok("until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.01; done");
+        sandbox.ok(UNTIL_STOPPED);
         let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
         catalog.execute_batch(sql).unwrap();
         drop(catalog);

@@ -31,7 +31,7 @@ pub enum Effect {
 }
 
 /// A command line that is struck.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deed {
     pub line: &'static str,
     pub effect: Effect,

@@ -48,6 +48,10 @@ pub fn lacks(what: &str) {
     println!("skipped: {what}");
 }
 
+/// Lines of a shell that wait until what strace traces is stopped, and no longer than a minute.
+pub const UNTIL_STOPPED: &str =
+    "for n in $(seq 3000); do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.02; done";
+
 /// Every how many of many like cases a test takes: `usual`, or with `BK_TESTS_LONG`, as `make test-long`
 /// sets it, each.
 pub fn stride(usual: usize) -> usize {
@@ -210,7 +214,7 @@ impl Sandbox {
         };
         self.run(&format!(
             "strace -f -qqq -o trace {on_path} -e trace={call} -e inject={call}:signal=SIGSTOP:when={count} {line} &
-             for n in $(seq 1000); do grep -q 'stopped by SIGSTOP' trace 2>/dev/null && break; sleep 0.01; done
+             {UNTIL_STOPPED}
              {change}
              kill -CONT $(grep -o -m 1 '^[0-9]*' trace); wait $!"
         ))
