@@ -8,6 +8,7 @@
 //! - `recovery`: completes or rolls back what dead processes left
 //! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
 //!   records
+//! - `manifest`: what an archive holds, as a table: its `writer`, its `reader`, its `sweep`
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
 //!   `space`, `spare`, `mounts`
@@ -32,6 +33,7 @@ pub mod history;
 pub mod home;
 mod ledger;
 pub mod lock;
+pub mod manifest;
 pub mod parts;
 mod recovery;
 pub mod removal;
