@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use bk_archive::format::entry::FileTime;
 use bk_archive::write::stream;
 use bk_archive::write::writer::{self, Observer, Plan as Tree, Summary};
 use bk_schema::birth::Birth;
@@ -61,7 +62,10 @@ fn write_stream(
     let now = begun.backup.created_at;
     let file = stream::Plan {
         name: stream.filename.as_bytes(),
-        mtime: (now.as_second(), now.subsec_nanosecond().unsigned_abs()),
+        mtime: FileTime {
+            secs: now.as_second(),
+            nanos: now.subsec_nanosecond().unsigned_abs(),
+        },
         owner: (
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw(),

@@ -2,8 +2,8 @@
 //!
 //! `format`: `entry` is an entry's header as data, `header` encodes it, `decode` parses it, `pax` the
 //! records of extended headers, `sparse` the maps of sparse files, `acl` ACLs as bytes and text,
-//! `member` one gzip member of bk's, `gunzip` one of another program's, `damage` what can be wrong
-//! with them, `notes` oddities that are tolerated.
+//! `member` one gzip member of bk's, `damage` what can be wrong with an archive, `notes` oddities
+//! that are tolerated.
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `stream`

@@ -14,7 +14,8 @@ use rustix::io::Errno;
 /// The longest path for one call (half of PATH_MAX); names may be longer.
 const STEP_MAX_BYTES: usize = 2048;
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY
+/// For opening a directory, and no link to one.
+pub const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
