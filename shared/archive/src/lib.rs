@@ -19,8 +19,7 @@
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`
 //! there is, with `deferred` what must come last, `links` of all kinds, `copy` copies a file with its
-//! attributes, `compare` reads back what was restored, `probe` finds out what the file system
-//! supports, `remove` removes a tree.
+//! attributes, `compare` reads back what was restored, `remove` removes a tree.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
 //! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,
