@@ -62,18 +62,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         } else {
             let created = notices.log_error(creation.create(request));
             created.and_then(|(listed, is_loss)| {
-                notices.log(priority(is_loss), &notice(&listed.backup, is_loss));
+                let (status, priority) = match is_loss {
+                    true => (SOME_UNREAD, Priority::Warning),
+                    false => (bk_cli::SUCCESS, Priority::Ok),
+                };
+                notices.log(priority, &notice(&listed.backup, is_loss));
                 if output.is_table() {
                     made.push(listed);
                 } else {
                     output.line(&listed)?;
                     output.flush()?;
                 }
-                Ok(if is_loss {
-                    SOME_UNREAD
-                } else {
-                    bk_cli::SUCCESS
-                })
+                Ok(status)
             })
         };
         match done {
@@ -96,14 +96,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         listing::print(&mut output, made)?;
     }
     Ok(status)
-}
-
-fn priority(is_loss: bool) -> Priority {
-    if is_loss {
-        Priority::Warning
-    } else {
-        Priority::Ok
-    }
 }
 
 fn notice(backup: &Backup, is_loss: bool) -> String {

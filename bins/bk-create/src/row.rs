@@ -4,14 +4,17 @@
 //! Reads no source and writes no archive.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, absolute};
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use bk_archive::format::header::COMMENT_MAX_BYTES;
 use bk_archive::write::writer::Summary;
 use bk_cli::one_line;
+use bk_cli::output::base64;
 use bk_schema::birth::Birth;
 use bk_schema::event::Event;
+use bk_schema::host;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::partial::Partial;
 use bk_store::catalog;
@@ -20,9 +23,8 @@ use bk_store::lock::Timeout;
 use bk_store::session::Session;
 use bk_store::signals::Signals;
 use bk_store::storage::Storage;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::facts::{completed, metadata};
 use crate::flags::PROGRAM;
 use crate::names::Names;
 use crate::plan::Plan;
@@ -164,7 +166,14 @@ impl Rows<'_> {
         problems: &Problems,
         seconds: f64,
     ) -> Result<Backup> {
-        let backup = completed(begun.backup, summary, problems);
+        let mut backup = begun.backup;
+        backup.status = Status::Completed;
+        backup.backup_size = Some(summary.archive_bytes);
+        backup.file_count = Some(summary.file_count);
+        backup.backup_hash = Some(summary.hash.clone());
+        let metadata = &mut backup.backup_metadata;
+        metadata.insert("content_bytes".into(), summary.content_bytes.into());
+        problems.put(metadata);
         let mut details = json!({
             "seconds": seconds,
             "bytes": summary.archive_bytes,
@@ -239,6 +248,41 @@ impl Rows<'_> {
             session.log(&event(None, false, details))
         });
     }
+}
+
+/// The metadata at the birth of a backup.
+fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
+    let (request, sources) = (plan.request, &plan.sources);
+    let mut metadata = request.metadata.clone();
+    metadata.insert("sources".into(), sources.recorded.clone());
+    let paths = &sources.absolute;
+    if paths.iter().any(|path| path.to_str().is_none()) {
+        let encoded = paths.iter().map(|path| base64(path.as_os_str().as_bytes()));
+        metadata.insert("sources_base64".into(), encoded.collect());
+    }
+    if let Some(stream) = &request.stream {
+        metadata.insert("source_entries".into(), json!([stream.filename]));
+        metadata.insert("stdin_filename".into(), stream.filename.clone().into());
+        if let Some(first) = stream.command.iter().flatten().next() {
+            // The first word alone: the others may hold passwords.
+            metadata.insert("command".into(), first.to_string_lossy().into());
+        }
+    } else {
+        let names = lossy(sources.stored.iter().map(|it| &it.name));
+        metadata.insert("source_entries".into(), names.into());
+    }
+    metadata.insert(host::KEY.into(), host.into());
+    let excludes = &plan.settings.excludes;
+    if request.stream.is_none() && !excludes.is_empty() {
+        metadata.insert("excludes".into(), excludes.clone().into());
+        if !plan.unmatched.is_empty() {
+            metadata.insert("unmatched_excludes".into(), plan.unmatched.clone().into());
+        }
+    }
+    if plan.hides_attributes {
+        metadata.insert("unseen_attributes".into(), json!(["trusted"]));
+    }
+    metadata
 }
 
 fn event(backup: Option<&Backup>, ok: bool, details: Value) -> Event<'_> {

@@ -81,12 +81,6 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first losses.
-    fn losses(&self) -> Value {
-        let count = self.listed_losses.min(LOGGED_LOSSES);
-        self.listed.iter().take(count).cloned().collect()
-    }
-
     /// Adds them to the metadata of a record: the first hundred, losses before others.
     pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
         if self.count > 0 {
@@ -99,7 +93,8 @@ impl Problems {
     /// Adds them to the details of an event.
     pub(crate) fn log(&self, details: &mut Value) {
         details["problem_count"] = self.count.into();
-        details["unread"] = self.losses();
+        let count = self.listed_losses.min(LOGGED_LOSSES);
+        details["unread"] = self.listed[..count].into();
     }
 
     fn add(&mut self, problem: &Problem) {

@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use bk_archive::restore::attributes::Skipped;
-use bk_archive::restore::beneath::Beneath;
+use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
 use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::remove::names_in;
 use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::rename::{DIR_FLAGS, move_new, opened_up, sync};
+use crate::rename::{move_new, opened_up, sync};
 use crate::stage::{Stage, TREE, is_stage};
 
 /// The moves that were made, to be undone.

@@ -5,17 +5,13 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use bk_archive::restore::beneath::DIR_FLAGS;
 use bk_archive::restore::remove::open_own;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, openat, renameat,
-    renameat_with, statat, syncfs,
+    AtFlags, FileType, Mode, RenameFlags, fchmod, fstat, fsync, openat, renameat, renameat_with,
+    statat, syncfs,
 };
 use rustix::io::Errno;
-
-pub(crate) const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// A name in a directory.
 pub(crate) type Place<'a, D> = (&'a D, &'a [u8]);

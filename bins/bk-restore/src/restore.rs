@@ -172,12 +172,8 @@ impl Restoration {
                 let opened = work.open()?;
                 // A bar would stand in the middle of the file on a terminal.
                 watch.hide();
-                let archive = print::Archive {
-                    file: &opened.file,
-                    is_in_order: is_in_order(backup),
-                    jobs: self.settings.jobs,
-                };
-                let bytes = print::print(&archive, path, watch)?;
+                let (archive, jobs) = (&opened.file, self.settings.jobs);
+                let bytes = print::print(archive, is_in_order(backup), jobs, path, watch)?;
                 Ok(Outcome {
                     entries: 1,
                     bytes,

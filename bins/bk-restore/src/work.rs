@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::restore::attributes::Skipped;
 use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
 use bk_archive::restore::names::{NameRange, below, normalize, strip};
 use bk_cli::units::human_size;
@@ -43,7 +42,7 @@ impl Work<'_> {
     /// Restores into a directory that the user named.
     pub(crate) fn to_directory(&self, dir: &Path, existing: Existing) -> Result<Outcome> {
         let target = Target::directory(dir, existing, self.backup.id, self.home.now)?;
-        if target.kept().is_some() {
+        if target.kept.is_some() {
             let dir = target.path.display();
             let way = format!("'-C {dir} --into-existing --overwrite'");
             self.guard(&target, &self.stripped_entry(), &way)?;
@@ -52,7 +51,7 @@ impl Work<'_> {
         if let Existing::Into { .. } = existing {
             return self.into(target, &opened);
         }
-        let (_made, stage) = target.stage(self.backup.id)?;
+        let stage = target.stage(self.backup.id)?;
         let done = self.extract_selected(&opened, &stage)?;
         if !done.has_root {
             target.copy_attributes(&stage)?;
@@ -71,7 +70,7 @@ impl Work<'_> {
         let mut next = Some(target);
         while let Some(target) = next {
             let number = staged.len();
-            let (_made, stage) = target.stage(self.backup.id)?;
+            let stage = target.stage(self.backup.id)?;
             let place = |name: &[u8]| {
                 let name = self.place(name, &mut met.borrow_mut())?;
                 let mut routes = routes.borrow_mut();
@@ -97,7 +96,7 @@ impl Work<'_> {
 
     /// Refuses or warns of what an exchange would move away with the target.
     fn guard(&self, target: &Target, entry: &[u8], way: &str) -> Result<()> {
-        let Some(kept) = target.kept() else {
+        let Some(kept) = &target.kept else {
             return Ok(());
         };
         let (storage, backups) = catalog::read(self.home, |session| {
@@ -206,11 +205,9 @@ impl Work<'_> {
             }
         }
         let opened = self.open()?;
-        let mut made = Vec::new();
         let mut staged = Vec::new();
         for (number, target) in targets.into_iter().enumerate() {
-            let (parents, stage) = target.stage(self.backup.id)?;
-            made.push(parents);
+            let stage = target.stage(self.backup.id)?;
             if number == 0 {
                 self.check_space(&opened, &stage, true)?;
             }
@@ -241,7 +238,7 @@ impl Work<'_> {
         Plan {
             place,
             ranges: self.ranges(),
-            rights: self.settings.rights(),
+            rights: &self.settings.rights,
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
             salvages: !self.settings.verify || self.is_damaged(),
@@ -351,37 +348,27 @@ impl Work<'_> {
             }
         }
         self.finish(&placed, staged);
-        let places = staged.iter().zip(&placed);
+        let targets = staged.iter().map(|(target, ..)| target);
         Ok(Outcome {
-            entries: staged.iter().map(|(.., done)| done.entries).sum(),
-            bytes: staged.iter().map(|(.., done)| done.bytes).sum(),
-            is_damaged: staged.iter().any(|(.., done)| done.is_damaged),
-            failed_count: staged.iter().map(|(.., done)| done.failed_count).sum(),
-            placed: places
-                .map(|((target, ..), one)| (target.path.clone(), one.kept().map(Path::to_owned)))
+            placed: targets
+                .map(|it| (it.path.clone(), it.kept.clone()))
                 .collect(),
+            ..Outcome::of(staged.iter().map(|(.., done)| done))
         })
     }
 
     /// Restores the attributes of directories that stay. An error here is not worth undoing all.
     fn finish(&self, placed: &[Placed<'_>], staged: &[(Target, Stage, Extracted)]) {
         for (one, (target, _, done)) in placed.iter().zip(staged) {
-            let mut report = |name: &[u8], skipped: Skipped| match skipped {
-                Skipped::Entry(what) => self.watch.skipped(name, &what),
-                Skipped::Unsupported(what, why) => {
-                    self.watch.unsupported(name, &what, &why.to_string())
-                }
-            };
-            if let Err(error) = one.finish(done.has_root, &mut report) {
+            if let Err(error) = one.finish(done.has_root, self.watch) {
                 let path = target.path.display();
                 self.watch.warn(&format!(
                     "warning: '{path}': its directories are not all as in the backup: {error}"
                 ));
             }
-            if let Some(kept) = one.kept() {
-                let kept = kept.display();
-                self.watch
-                    .warn(&format!("what was there is kept as '{kept}'"));
+            if let Some(kept) = &target.kept {
+                let text = format!("what was there is kept as '{}'", kept.display());
+                self.watch.warn(&text);
             }
         }
     }

@@ -10,6 +10,5 @@ pub(crate) mod deferred;
 pub mod extract;
 pub(crate) mod links;
 pub mod names;
-pub(crate) mod probe;
 pub mod remove;
 pub(crate) mod room;

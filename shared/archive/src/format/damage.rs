@@ -1,6 +1,6 @@
-//! Damage in the gzip layer of an archive.
+//! Damage of an archive.
 //!
-//! Knows nothing of what the members hold.
+//! Plain data: knows nothing of what the members hold.
 
 use std::io;
 
@@ -29,19 +29,36 @@ pub struct Salvage {
 /// What kind of damage an archive has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
-    /// The file ends within a member.
+    /// It ends before the archive does.
     Truncated,
     /// A member cannot be inflated, or its checksum or length is wrong.
     Corrupt,
     /// A header is not as bk writes it, in an archive of bk's; the content follows. Only strict
     /// reading reports it.
     Odd,
-    /// Bytes that are not a gzip member follow the last one.
+    /// A header of an entry is malformed, in a member that is whole.
+    BadHeader,
+    /// Something follows the last member, or the end of the archive.
     Trailing,
-    /// The file is not a gzip file.
-    NotGzip,
+    /// It is not a `.tar.gz`.
+    NotAnArchive,
     /// The file cannot be read.
     Unreadable,
+}
+
+impl DamageKind {
+    /// Its code in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Corrupt | Self::Odd => "corrupt-member",
+            Self::BadHeader => "bad-header",
+            Self::Trailing => "trailing-bytes",
+            Self::NotAnArchive => "not-an-archive",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }
 
 impl std::error::Error for Damage {}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
 use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
 use crate::format::notes::{Notes, Oddity};
-use crate::format::pax::{Extended, Records};
+use crate::format::pax::{Extended, Global, Records};
 use crate::restore::names::normalize;
 
 /// Longer names are refused: the archive may be hostile.
@@ -24,6 +24,14 @@ pub(crate) struct Before {
     pub(crate) records: Records,
     pub(crate) name: Option<Vec<u8>>,
     pub(crate) link: Option<Vec<u8>>,
+}
+
+impl Before {
+    /// With those that apply to all entries.
+    pub(crate) fn extended<'a>(&'a self, global: &'a Global) -> Extended<'a> {
+        let own = &self.records;
+        Extended { own, global }
+    }
 }
 
 pub(crate) fn flag(block: &Block) -> u8 {
@@ -129,16 +137,24 @@ fn stated_number(extended: Extended<'_>, keyword: &str, field: &[u8]) -> Result<
 }
 
 pub(crate) fn size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
-    let size = stated_number(extended, "size", &block[124..136])?;
-    u64::try_from(size).ok().context("a size is negative")
+    as_size(stated_number(extended, "size", &block[124..136])?)
+}
+
+/// The size that the header block tells, whatever extended headers do.
+pub(crate) fn block_size(block: &Block) -> Result<u64> {
+    as_size(number(&block[124..136])?)
+}
+
+fn as_size(number: i64) -> Result<u64> {
+    u64::try_from(number).ok().context("a size is negative")
 }
 
 pub(crate) fn real_size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
     let keyword = ["GNU.sparse.realsize", "GNU.sparse.size"]
         .into_iter()
         .find(|keyword| extended.last(keyword).is_some());
-    let size = stated_number(extended, keyword.unwrap_or_default(), &block[483..495])?;
-    u64::try_from(size).ok().context("a size is negative")
+    let keyword = keyword.unwrap_or_default();
+    as_size(stated_number(extended, keyword, &block[483..495])?)
 }
 
 fn device_of(block: &Block, extended: Extended<'_>) -> Result<Kind> {
@@ -299,23 +315,13 @@ pub(crate) fn kind_of(
         b'6' => Kind::Fifo,
         _ if is_file(block) || flag(block) == b'S' => Kind::File { extents: None },
         b'M' => {
-            let text = || {
-                format!(
-                    "'{}' is the rest of a file that begins on another volume",
-                    shown()
-                )
-            };
-            notes.add(Oddity::Part, text);
+            let what = "is the rest of a file that begins on another volume";
+            notes.add(Oddity::Part, || format!("'{}' {what}", shown()));
             Kind::File { extents: None }
         }
         other => {
-            let flag = other.escape_ascii();
-            let text = || {
-                format!(
-                    "'{}' has the unknown type '{flag}': it is treated as a file",
-                    shown()
-                )
-            };
+            let (flag, treated) = (other.escape_ascii(), "it is treated as a file");
+            let text = || format!("'{}' has the unknown type '{flag}': {treated}", shown());
             notes.add(Oddity::Type, text);
             Kind::File { extents: None }
         }

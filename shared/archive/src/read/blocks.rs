@@ -23,8 +23,8 @@ pub(crate) struct Blocks<R> {
     peeked: io::Cursor<Vec<u8>>,
     /// Whether reading content failed.
     pub(crate) is_cut: bool,
-    /// Trailing bytes after the last gzip member, once they were found.
-    trailing: Option<Damage>,
+    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
+    pub(super) trailing: Option<Damage>,
 }
 
 impl<R: Read> Blocks<R> {
@@ -43,11 +43,6 @@ impl<R: Read> Blocks<R> {
     /// The end of the padded content in the stream.
     pub(crate) fn end(&self) -> u64 {
         self.position + self.content_left + self.padding
-    }
-
-    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
-    pub(crate) fn trailing(&self) -> Option<&Damage> {
-        self.trailing.as_ref()
     }
 
     /// Sets the size of the content that comes next.

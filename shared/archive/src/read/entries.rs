@@ -78,7 +78,7 @@ impl Entries {
     /// Whether the rest of the last entry could not be read, and salvaging continues after it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.is_salvaging && self.reader.is_cut()
+        self.is_salvaging && self.reader.blocks.is_cut
     }
 
     /// As [`Reader::is_own`].
@@ -90,7 +90,7 @@ impl Entries {
     /// Whether damage was skipped.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        !self.reader.lost().is_empty()
+        !self.reader.lost.is_empty()
     }
 
     /// Notes about oddities and skipped damage so far.
@@ -98,7 +98,7 @@ impl Entries {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.reader.notes().texts();
         notes.extend(self.superseded.note());
-        let lost = self.reader.lost().iter();
+        let lost = self.reader.lost.iter();
         notes.extend(lost.map(|error| format!("something is lost: {error}")));
         notes
     }

@@ -11,7 +11,7 @@ pub(crate) const ENTRIES_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What kind.
-    pub kind: FindingKind,
+    pub kind: DamageKind,
     /// The byte of the file at which the member begins.
     pub offset: u64,
     /// For people.
@@ -22,52 +22,8 @@ pub struct Finding {
     pub entry_count: u64,
 }
 
-/// The kind of a defect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FindingKind {
-    /// The file cannot be read.
-    Unreadable,
-    /// It ends before the archive does.
-    Truncated,
-    /// A member is not what was written.
-    CorruptMember,
-    /// A header of an entry is malformed, in a member that is whole.
-    BadHeader,
-    /// Something follows the end.
-    TrailingBytes,
-    /// It is not a `.tar.gz`.
-    NotAnArchive,
-}
-
-impl FindingKind {
-    /// Its code in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Truncated => "truncated",
-            Self::CorruptMember => "corrupt-member",
-            Self::BadHeader => "bad-header",
-            Self::TrailingBytes => "trailing-bytes",
-            Self::NotAnArchive => "not-an-archive",
-        }
-    }
-}
-
-impl From<DamageKind> for FindingKind {
-    fn from(kind: DamageKind) -> Self {
-        match kind {
-            DamageKind::Truncated => Self::Truncated,
-            DamageKind::Corrupt | DamageKind::Odd => Self::CorruptMember,
-            DamageKind::Trailing => Self::TrailingBytes,
-            DamageKind::NotGzip => Self::NotAnArchive,
-            DamageKind::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
 impl Finding {
-    pub(crate) fn new(kind: FindingKind, offset: u64, reason: &str) -> Self {
+    pub(crate) fn new(kind: DamageKind, offset: u64, reason: &str) -> Self {
         Self {
             kind,
             offset,

@@ -8,20 +8,17 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
-
-use anyhow::{Result, ensure};
 
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::member::{
     HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, stated_length,
 };
-use crate::hashed::{self, Hashed, Whole};
+use crate::hashed::{Hashed, Whole};
 use crate::pool::{Jobs, Results, pool};
-use crate::read::streamed::{Piece, Streamed, stream};
+use crate::read::streamed::{Piece, stream};
 use crate::threads::{begin_some, needed};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
@@ -46,25 +43,12 @@ struct Member {
 }
 
 impl Inflate {
-    /// Opens an archive and begins to read it.
-    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
-        let file = hashed::open(archive)?;
-        ensure!(file.metadata()?.is_file(), "it is no regular file");
-        Ok(Self::new(file, jobs)?)
-    }
-
     /// Begins to read a file from where it is.
     ///
     /// # Errors
     /// No more threads to be had.
     pub fn new(file: File, jobs: usize) -> io::Result<Self> {
         Self::begin(file, None, jobs, false)
-    }
-
-    /// Reads some parts of a file, each of which begins and ends with a member, one after the
-    /// other as if nothing were between them.
-    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> io::Result<Self> {
-        Self::begin(file, Some(parts), jobs, false)
     }
 
     /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
@@ -76,7 +60,9 @@ impl Inflate {
         Self::begin(file, None, jobs, true)
     }
 
-    fn begin(
+    /// Of `parts` each begins and ends with a member; they are read one after the other as if nothing
+    /// were between them.
+    pub(crate) fn begin(
         file: File,
         parts: Option<Vec<Range<u64>>>,
         jobs: usize,
@@ -182,24 +168,19 @@ struct Reading {
 impl Reading {
     /// To the end of the file, or until nobody listens.
     fn run(mut self) -> Option<Whole> {
-        loop {
-            match self.next_part().and_then(|is_more| match is_more {
-                true => self.next_member(),
-                false => Ok(false),
-            }) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(damage) => {
-                    self.tell(damage);
-                    break;
-                }
-            }
+        if let Err(damage) = self.members_of_parts() {
+            self.tell(damage);
         }
         if self.parts.is_none() {
             // The hash is of the whole file, whatever is wrong with what it holds.
             io::copy(&mut self.input, &mut io::sink()).ok()?;
         }
         self.input.into_inner().whole()
+    }
+
+    fn members_of_parts(&mut self) -> Result<(), Damage> {
+        while self.next_part()? && self.next_member()? {}
+        Ok(())
     }
 
     /// Goes to the next part where one is over. Whether there is more to read.
@@ -237,7 +218,7 @@ impl Reading {
         let begin = &member[..member.len().min(2)];
         if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
             return Err(match self.offset {
-                0 => self.damage(DamageKind::NotGzip, "it is no gzip file"),
+                0 => self.damage(DamageKind::NotAnArchive, "it is no gzip file"),
                 _ => self.damage(
                     DamageKind::Trailing,
                     "bytes that are no gzip member follow the last one",
@@ -258,12 +239,9 @@ impl Reading {
             Some(length) => self.stream_own(length, member),
             None => {
                 let input = io::Cursor::new(member).chain(&mut self.input);
-                match stream(self.members.place(), self.offset, input) {
-                    Streamed::Whole(bytes) => self.offset += bytes,
-                    Streamed::Damaged(damage) => return Err(damage),
-                    Streamed::Gone => return Ok(false),
-                }
-                Ok(true)
+                let bytes = stream(self.members.place(), self.offset, input)?;
+                self.offset += bytes.unwrap_or_default();
+                Ok(bytes.is_some())
             }
         }
     }
@@ -298,17 +276,17 @@ impl Reading {
         if content_bytes(&member) > MEMBER_MAX_BYTES {
             // A file of a great many holes has such a map; or the length is damaged.
             return Ok(match stream(self.members.place(), offset, &member[..]) {
-                Streamed::Whole(bytes) if bytes == length as u64 => true,
-                Streamed::Whole(_) => self.tell(Damage::new(
+                Ok(Some(bytes)) if bytes == length as u64 => true,
+                Ok(Some(_)) => self.tell(Damage::new(
                     DamageKind::Corrupt,
                     offset,
                     "a member has bytes after its end",
                 )),
-                Streamed::Damaged(damage) => self.tell(Damage {
+                Ok(None) => false,
+                Err(damage) => self.tell(Damage {
                     kind: DamageKind::Corrupt,
                     ..damage
                 }),
-                Streamed::Gone => false,
             });
         }
         let bytes = member;
@@ -319,16 +297,13 @@ impl Reading {
     fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
         let offset = self.offset;
         let input = io::Cursor::new(begin).chain(&mut self.input);
-        match stream(self.members.place(), offset, input) {
-            Streamed::Whole(bytes) => {
-                self.offset += bytes;
-                let is_wrong = self.is_strict && bytes != told as u64;
-                let reason = "a member is of another length than it tells";
-                Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
-            }
-            Streamed::Damaged(damage) => Err(damage),
-            Streamed::Gone => Ok(false),
-        }
+        let Some(bytes) = stream(self.members.place(), offset, input)? else {
+            return Ok(false);
+        };
+        self.offset += bytes;
+        let is_wrong = self.is_strict && bytes != told as u64;
+        let reason = "a member is of another length than it tells";
+        Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
     }
 
     /// Reads up to so many bytes onto the end of `bytes`.
@@ -433,8 +408,8 @@ mod tests {
         let trailing = [&own[..], b"junk"].concat();
         let (_, damage) = damages(&trailing);
         assert_eq!(damage, [(DamageKind::Trailing, own.len() as u64)]);
-        assert_eq!(damages(b"junk"), (0, vec![(DamageKind::NotGzip, 0)]));
-        assert_eq!(damages(b""), (0, vec![(DamageKind::NotGzip, 0)]));
+        assert_eq!(damages(b"junk"), (0, vec![(DamageKind::NotAnArchive, 0)]));
+        assert_eq!(damages(b""), (0, vec![(DamageKind::NotAnArchive, 0)]));
     }
 
     #[test]

@@ -11,13 +11,15 @@ use crate::read::blocks::cut_short;
 use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
 
+/// The limit of reported damage.
+const LOST_MAX: usize = 20;
+
 impl Reader<Inflate> {
-    /// The next entry with an intact header; `None` at the end. [`Reader::lost`] has the errors for
-    /// others.
-    pub fn next_intact(&mut self) -> Option<Entry> {
+    /// The next entry with an intact header; `None` at the end. `lost` gets the errors for others.
+    pub(crate) fn next_intact(&mut self) -> Option<Entry> {
         loop {
             // The caller has had that error already.
-            let was_cut = self.is_cut();
+            let was_cut = self.blocks.is_cut;
             let next = match was_cut {
                 true => Err(cut_short().into()),
                 false => self.next_entry(),
@@ -27,8 +29,8 @@ impl Reader<Inflate> {
                 Err(error) => error,
             };
             let is_found = self.go_on(&error);
-            if !was_cut {
-                self.lose(error);
+            if !was_cut && self.lost.len() < LOST_MAX {
+                self.lost.push(format!("{error:#}"));
             }
             if !is_found {
                 return None;
@@ -38,12 +40,12 @@ impl Reader<Inflate> {
 
     /// Skips to the start of the next entry, if there is one.
     fn go_on(&mut self, error: &Error) -> bool {
-        if self.is_over() {
+        if self.is_over {
             return false;
         }
         let is_input = error.chain().any(|it| it.is::<std::io::Error>());
         if self.is_own() {
-            let is_found = self.input().skip_to(begins_entry);
+            let is_found = self.blocks.input.skip_to(begins_entry);
             self.restart();
             return is_found;
         }
@@ -53,11 +55,11 @@ impl Reader<Inflate> {
     /// As GNU tar does: "Skipping to next header".
     fn find_header(&mut self) -> Result<bool> {
         self.restart();
-        while let Some(block) = self.peek()? {
+        while let Some(block) = self.blocks.peek()? {
             if check_sum(&block).is_ok() {
                 return Ok(true);
             }
-            self.skip_block()?;
+            self.blocks.block()?;
         }
         Ok(false)
     }

@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Result, ensure};
+use flate2::bufread::GzDecoder;
 
-use crate::format::gunzip::Gunzip;
 use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, stated_length};
 use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
@@ -40,7 +40,7 @@ pub fn read(
     ensure!(!is_stopped(), "interrupted");
     let mut file = archive.try_clone()?;
     Ok(Reader::new(match parts {
-        Some(parts) => Inflate::parts(file, parts, jobs)?,
+        Some(parts) => Inflate::begin(file, Some(parts), jobs, false)?,
         None => {
             file.rewind()?;
             Inflate::new(file, jobs)?
@@ -59,7 +59,7 @@ pub fn is_own(archive: &File) -> bool {
         at: 0,
         end: metadata.len(),
     };
-    let mut reader = Reader::new(Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
+    let mut reader = Reader::new(GzDecoder::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
     // The global header precedes any entry; an error after it does not matter.
     let _ = reader.next_entry();
     reader.is_own()
@@ -87,7 +87,7 @@ fn parts(
         if position == boundary {
             let mut reader = Reader::new(member.content(archive));
             let first = reader.next_entry().ok()?;
-            if reader.has_global() {
+            if reader.has_global {
                 return None;
             }
             let name = match &first {
@@ -108,7 +108,7 @@ fn parts(
                 return Some(parts.0);
             };
             last = Some((name, offset));
-            boundary = position.checked_add(reader.entry_end().max(member.content_bytes))?;
+            boundary = position.checked_add(reader.blocks.end().max(member.content_bytes))?;
         }
         position += member.content_bytes;
         offset = member.end;
@@ -166,7 +166,7 @@ impl Member {
             at: self.begin,
             end: self.end,
         };
-        Gunzip::new(BufReader::with_capacity(HEAD_BYTES, bytes)).take(self.content_bytes)
+        GzDecoder::new(BufReader::with_capacity(HEAD_BYTES, bytes)).take(self.content_bytes)
     }
 }
 

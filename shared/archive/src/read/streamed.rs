@@ -5,8 +5,9 @@
 use std::io::{BufRead, Read};
 use std::sync::mpsc::SyncSender;
 
+use flate2::bufread::GzDecoder;
+
 use crate::format::damage::Damage;
-use crate::format::gunzip::Gunzip;
 
 /// The size of a chunk.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -20,38 +21,29 @@ pub struct Piece {
     pub content: Vec<u8>,
 }
 
-/// How the inflating of a member as a stream ended.
-pub(crate) enum Streamed {
-    /// The length of the member.
-    Whole(u64),
-    Damaged(Damage),
-    /// The receiver is gone.
-    Gone,
-}
-
-/// Hands on what the member at the start of `input` holds, in chunks.
+/// Hands on what the member at the start of `input` holds, in chunks, and returns the length of the
+/// member; `None` if the receiver is gone. Nothing beyond the member is consumed.
 pub(crate) fn stream(
     place: Option<SyncSender<Result<Piece, Damage>>>,
     offset: u64,
     input: impl BufRead,
-) -> Streamed {
+) -> Result<Option<u64>, Damage> {
     let Some(place) = place else {
-        return Streamed::Gone;
+        return Ok(None);
     };
-    let mut gunzip = Gunzip::new(input);
+    // Without a limit in effect: what is left of it tells how much was taken.
+    let mut gunzip = GzDecoder::new(input.take(u64::MAX));
     loop {
         let mut content = Vec::new();
         let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
         let read = chunk.read_to_end(&mut content);
         let is_over = content.is_empty();
         if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
-            return Streamed::Gone;
+            return Ok(None);
         }
-        if let Err(error) = read {
-            return Streamed::Damaged(Damage::of(&error, offset));
-        }
+        read.map_err(|error| Damage::of(&error, offset))?;
         if is_over {
-            return Streamed::Whole(gunzip.taken_bytes());
+            return Ok(Some(u64::MAX - gunzip.get_ref().limit()));
         }
     }
 }

@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
 use rustix::io::Errno;
 
+use crate::restore::names::with_parents;
+
 /// The longest path for one call (half of PATH_MAX); names may be longer.
 const STEP_MAX_BYTES: usize = 2048;
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY
+/// For opening a directory, and no link to one.
+pub const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -84,12 +87,10 @@ impl Beneath {
             opened => return Ok((opened?, last)),
         }
         let mut dir = self.open_dir(b"")?;
-        let ends = parent.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([parent.len()]);
-        for end in ends {
-            let (_, part) = split_last(&parent[..end]);
+        for parent in with_parents(parent) {
+            let (_, part) = split_last(parent);
             match mkdirat(&dir, part, Mode::RWXU) {
-                Ok(()) => made(&parent[..end]),
+                Ok(()) => made(parent),
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -5,27 +5,29 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Result, ensure};
 use rustix::fs::{
-    Advice, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, chmodat, fadvise, getxattr,
-    major, minor, openat, readlinkat, seek as seek_to, statat,
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fadvise, fstat, getxattr, major,
+    minor, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::format::entry::{Entry, Extent, Kind};
 use crate::read::entries::Entries;
-use crate::restore::attributes::{Attributes, by_proc};
+use crate::restore::attributes::{Attributes, Made, by_proc};
 use crate::restore::beneath::Beneath;
+use crate::restore::copy::next_data;
 use crate::restore::extract::{Extracted, Observer, Plan};
 use crate::restore::names::normalize;
-use crate::restore::probe::Probe;
 
 /// The resolution of times on FAT.
 const COARSEST_SECS: u64 = 2;
 const BUFFER_BYTES: usize = 64 << 10;
+/// Next to the first directory of what is restored.
+const PROBE_NAME: &[u8] = b"probe";
 const OPEN_PATH: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Compares all entries and returns their number. Calls `differs` for an entry that differs, and the
@@ -250,18 +252,12 @@ impl Comparison<'_> {
     /// Whether a file has zeros in a range. Holes are not read.
     fn is_zero(&self, file: &File, from: u64, to: u64) -> Result<bool> {
         let mut at = from;
-        while at < to {
-            let data = match seek_to(file, SeekFrom::Data(at)) {
-                Err(Errno::NXIO) => return Ok(true),
-                // It does not support that: all may be data.
-                Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-                data => data.map_err(io::Error::from)?.min(to),
-            };
-            let hole = seek_to(file, SeekFrom::Hole(data)).map_or(to, |hole| hole.min(to));
-            if !self.is_same(&mut io::repeat(0), file, data, hole.saturating_sub(data))? {
+        while let Some(data) = next_data(file, at, to)? {
+            let bytes = data.end - data.start;
+            if !self.is_same(&mut io::repeat(0), file, data.start, bytes)? {
                 return Ok(false);
             }
-            at = hole.max(data);
+            at = data.end;
         }
         Ok(true)
     }
@@ -348,4 +344,60 @@ fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
     let file = openat(dir, name, flags, Mode::empty())?;
     let _ = fadvise(&file, 0, None, Advice::DontNeed);
     Ok(File::from(file))
+}
+
+/// A temporary file of some kind, with attributes as far as the file system supports them: whole
+/// seconds, no ACLs, one owner for all. This distinguishes what it does not support from what was
+/// lost.
+struct Probe<'a> {
+    dir: &'a Beneath,
+    is_dir: bool,
+    opened: OwnedFd,
+    stat: Stat,
+}
+
+impl<'a> Probe<'a> {
+    /// Creates it; fails as an entry of that kind would.
+    fn make(dir: &'a Beneath, kind: &Kind, wanted: &Attributes) -> io::Result<Self> {
+        let root = dir.root();
+        let own = Mode::RUSR | Mode::WUSR;
+        match kind {
+            Kind::Directory => mkdirat(root, PROBE_NAME, Mode::RWXU)?,
+            Kind::Symlink(target) => symlinkat(&target[..], root, PROBE_NAME)?,
+            Kind::Fifo | Kind::CharDevice(..) | Kind::BlockDevice(..) => {
+                mknodat(root, PROBE_NAME, FileType::Fifo, own, 0)?;
+            }
+            _ => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                drop(File::from(openat(root, PROBE_NAME, flags, own)?));
+            }
+        }
+        let opened = openat(root, PROBE_NAME, OPEN_PATH, Mode::empty())?;
+        let mut probe = Self {
+            dir,
+            is_dir: matches!(kind, Kind::Directory),
+            stat: fstat(&opened)?,
+            opened,
+        };
+        let made = match kind {
+            Kind::Symlink(_) => Made::Link(probe.opened.as_fd(), root, PROBE_NAME),
+            _ => Made::Special(probe.opened.as_fd(), root, PROBE_NAME),
+        };
+        // What is not supported is visible in the result.
+        wanted.give(&made)?;
+        probe.stat = fstat(&probe.opened)?;
+        Ok(probe)
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        let flags = if self.is_dir {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
+        // The stage is removed anyway.
+        let _ = unlinkat(self.dir.root(), PROBE_NAME, flags);
+    }
 }

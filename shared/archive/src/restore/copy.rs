@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt as _;
@@ -98,21 +99,26 @@ pub(crate) fn copy_file(
     copied
 }
 
+/// The next run of data of a file from `at` on and before `end`.
+pub(crate) fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<Range<u64>>> {
+    let begin = match seek(file, SeekFrom::Data(at)) {
+        Err(Errno::NXIO) => return Ok(None),
+        // It does not support that: all may be data.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+        begin => begin?,
+    };
+    let hole = seek(file, SeekFrom::Hole(begin)).unwrap_or(end);
+    Ok((begin < end).then_some(begin..hole.min(end)))
+}
+
 fn copy_data(from: &File, to: &File, take: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
     let size = from.metadata()?.len();
     let mut buffer = vec![0; PIECE_BYTES];
     let mut at = 0;
-    while at < size {
-        let data = match seek(from, SeekFrom::Data(at)) {
-            Err(Errno::NXIO) => break,
-            // It does not support that: all may be data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-            data => data?,
-        };
-        let hole = seek(from, SeekFrom::Hole(data)).unwrap_or(size).min(size);
-        at = data;
-        while at < hole {
-            let piece = usize::try_from(hole - at).unwrap_or(usize::MAX);
+    while let Some(data) = next_data(from, at, size)? {
+        at = data.start;
+        while at < data.end {
+            let piece = usize::try_from(data.end - at).unwrap_or(usize::MAX);
             let piece = &mut buffer[..piece.min(PIECE_BYTES)];
             take(piece.len() as u64)?;
             from.read_exact_at(piece, at)?;

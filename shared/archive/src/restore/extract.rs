@@ -20,7 +20,7 @@ use crate::format::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, Rights, Skipped, is_refusal};
-use crate::restore::beneath::Beneath;
+use crate::restore::beneath::{Beneath, Located};
 use crate::restore::deferred::Deferred;
 use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
@@ -38,7 +38,7 @@ pub struct Plan<'a> {
     /// Ranges that include all selected names, for archives with bk's order; `None` to read all.
     pub ranges: Option<&'a [NameRange]>,
     /// What may be restored.
-    pub rights: Rights,
+    pub rights: &'a Rights,
     /// The limit of bytes for content and headers, and the error if it is exceeded.
     pub limit: (u64, String),
     /// The mode of directories without an entry.
@@ -84,6 +84,18 @@ pub trait Observer {
     fn unsupported(&self, name: &[u8], what: &str, why: &str);
     /// Whether to stop.
     fn is_stopped(&self) -> bool;
+
+    /// Passes on what of an entry is not restored.
+    fn report(&self, name: &[u8], all: Vec<Skipped>) {
+        for one in all {
+            match one {
+                Skipped::Entry(what) => self.skipped(name, &what),
+                Skipped::Unsupported(what, error) => {
+                    self.unsupported(name, &what, &error.to_string());
+                }
+            }
+        }
+    }
 }
 
 /// Restores into `target` as `plan` says.
@@ -255,49 +267,25 @@ impl Extraction<'_> {
             self.observer.skipped(&entry.path, what);
             return self.mark_absent(to);
         }
-        self.report_skipped(&entry.path, skipped);
+        self.observer.report(&entry.path, skipped);
         match &entry.kind {
             Kind::File { extents } => {
                 let skipped = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
-                self.report_skipped(&entry.path, skipped);
+                self.observer.report(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
             Kind::Symlink(target) => self.deferred.hold_symlink(to, target.clone(), attributes)?,
-            Kind::Fifo => return self.node(entry, to, FileType::Fifo, 0, &attributes),
-            Kind::CharDevice(major, minor) => {
-                let device = makedev(*major, *minor);
-                return self.node(entry, to, FileType::CharacterDevice, device, &attributes);
-            }
-            Kind::BlockDevice(major, minor) => {
-                let device = makedev(*major, *minor);
-                return self.node(entry, to, FileType::BlockDevice, device, &attributes);
-            }
-            Kind::HardLink(_) => {}
+            _ => return self.node(entry, to, &attributes),
         }
         self.done.entries += 1;
         Ok(())
     }
 
-    pub(crate) fn report_skipped(&self, name: &[u8], all: impl IntoIterator<Item = Skipped>) {
-        for one in all {
-            match one {
-                Skipped::Entry(what) => self.observer.skipped(name, &what),
-                Skipped::Unsupported(what, error) => {
-                    self.observer.unsupported(name, &what, &error.to_string());
-                }
-            }
-        }
-    }
-
     /// The parent directory of a path, created if it does not exist yet.
-    pub(crate) fn parent<'p>(
-        &mut self,
-        to: &'p [u8],
-    ) -> Result<crate::restore::beneath::Located<'p>> {
+    pub(crate) fn parent<'p>(&mut self, to: &'p [u8]) -> Result<Located<'p>> {
         let mut made = Vec::new();
-        let located = self
-            .target
-            .make_parent(to, |dir| made.push(dir.to_owned()))?;
+        let make = |dir: &[u8]| made.push(dir.to_owned());
+        let located = self.target.make_parent(to, make)?;
         for dir in made {
             self.room.count(ENTRY_BYTES)?;
             self.deferred.hold_implied(dir)?;
@@ -375,14 +363,12 @@ impl Extraction<'_> {
         self.deferred.hold_dir(to, entry.path.clone(), attributes)
     }
 
-    fn node(
-        &mut self,
-        entry: &Entry,
-        to: Vec<u8>,
-        kind: FileType,
-        device: u64,
-        attributes: &Attributes,
-    ) -> Result<()> {
+    fn node(&mut self, entry: &Entry, to: Vec<u8>, attributes: &Attributes) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            Kind::CharDevice(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+            Kind::BlockDevice(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+            _ => (FileType::Fifo, 0),
+        };
         let (dir, name) = self.parent(&to)?;
         match mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
             Err(error) if is_refusal(error) => {
@@ -393,7 +379,7 @@ impl Extraction<'_> {
             made => made.map_err(taken)?,
         }
         let skipped = self.finish_special(&dir, name, kind, attributes)?;
-        self.report_skipped(&entry.path, skipped);
+        self.observer.report(&entry.path, skipped);
         self.done.entries += 1;
         Ok(())
     }
@@ -435,7 +421,7 @@ impl Extraction<'_> {
                 }
                 Some((name, attributes)) => {
                     let skipped = attributes.give(&Made::Open(opened.as_fd()));
-                    self.report_skipped(&name, skipped.with_context(cannot)?);
+                    self.observer.report(&name, skipped.with_context(cannot)?);
                 }
             }
         }

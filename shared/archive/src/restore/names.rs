@@ -51,6 +51,13 @@ pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
+/// The parents of a normalized name, the topmost first, then the name itself.
+pub fn with_parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let ends = ends.map(|(at, _)| at).chain([name.len()]);
+    ends.map(|end| &name[..end])
+}
+
 /// A range of names in the order of bk's archives: a name and all below it, or all names with a
 /// prefix.
 #[derive(Debug, Clone)]
@@ -128,9 +135,7 @@ impl Selection {
         if self.globs.is_empty() {
             return false;
         }
-        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([name.len()]);
-        let matched = ends.filter(|end| self.globs.matches(&name[..*end], true));
+        let matched = with_parents(name).filter(|name| self.globs.matches(name, true));
         matched.count() > 0
     }
 
@@ -141,7 +146,7 @@ impl Selection {
 
     /// The globs that have not matched since.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
-        self.globs.unmatched().map(|number| self.globs.text(number))
+        self.globs.unmatched()
     }
 }
 

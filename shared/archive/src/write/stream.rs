@@ -12,13 +12,13 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
 use crate::write::members::PIECE_BYTES;
-use crate::write::problem::ProblemKind;
-use crate::write::source::problem;
+use crate::write::problem::{Problem, ProblemKind};
 use crate::write::writer::{Observer, Out, Summary, check_stop, run};
 
 /// What to archive, and how.
@@ -26,8 +26,8 @@ use crate::write::writer::{Observer, Out, Summary, check_stop, run};
 pub struct Plan<'a> {
     /// Normalized name in the archive.
     pub name: &'a [u8],
-    /// Modification time: seconds since 1970, and nanoseconds.
-    pub mtime: (i64, u32),
+    /// Modification time.
+    pub mtime: FileTime,
     /// User and group.
     pub owner: (u32, u32),
     /// One line of JSON for the global header.
@@ -61,7 +61,7 @@ pub fn write(
         if bytes == 0 {
             let name = OsStr::from_bytes(plan.name);
             let nothing = "the input was empty: it is an empty file in the archive";
-            observer.problem(problem(name.as_ref(), ProblemKind::Empty, nothing));
+            observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
         }
         out.content(vec![0; 2 * BLOCK_BYTES])?;
         Ok(bytes)
@@ -89,11 +89,8 @@ pub fn write(
 }
 
 fn entry(plan: &Plan<'_>) -> Entry {
-    let names = crate::accounts::Names::of_this_machine();
     let (uid, gid) = plan.owner;
-    let name = |names: &std::collections::HashMap<u32, Vec<u8>>, id| {
-        names.get(&id).cloned().unwrap_or_default()
-    };
+    let (uname, gname) = Names::of_this_machine().of(plan.owner);
     Entry {
         path: plan.name.to_owned(),
         kind: Kind::File { extents: None },
@@ -101,12 +98,9 @@ fn entry(plan: &Plan<'_>) -> Entry {
         mode: 0o600,
         uid,
         gid,
-        uname: name(&names.users, uid),
-        gname: name(&names.groups, gid),
-        mtime: FileTime {
-            secs: plan.mtime.0,
-            nanos: plan.mtime.1,
-        },
+        uname,
+        gname,
+        mtime: plan.mtime,
         xattrs: Vec::new(),
         acl_texts: Vec::new(),
     }

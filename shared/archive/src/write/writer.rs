@@ -20,7 +20,7 @@ use crate::write::content::Content;
 use crate::write::members::{Members, Read};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::source::{Opened, Opener, failed, problem};
+use crate::write::source::{Opened, Opener};
 use crate::write::walk::{Filter, Found, Source, walk};
 
 /// What is to be archived, and how.
@@ -201,32 +201,25 @@ fn read(
             check_stop(observer)?;
             let found = match found {
                 Ok(found) => found,
-                Err(lost) => {
-                    // A directory that vanished was told already; now it cannot be listed.
-                    let problem = failed(&lost.path, &lost.error);
-                    if told_last != Some((problem.path.clone(), problem.kind)) {
-                        tally.lose(&problem);
-                        observer.problem(problem);
-                    }
+                // A directory that vanished was told already; now it cannot be listed.
+                Err(problem) if told_last == Some((problem.path.clone(), problem.kind)) => continue,
+                Err(problem) => {
+                    tally.lose(&problem);
+                    observer.problem(problem);
                     continue;
                 }
             };
-            let mut last = None;
-            let opened = opener.open(&found, &mut |problem| {
+            let mut report = |problem: Problem| {
                 told_last = Some((problem.path.clone(), problem.kind));
-                last = Some(problem.clone());
                 observer.problem(problem);
-            });
-            let Some(opened) = opened else {
-                last.iter().for_each(|problem| tally.lose(problem));
-                continue;
             };
-            add(&mut members, &found, &opened, observer, &mut tally)?;
-            if opened.entry.kind != Kind::Directory {
-                tally.file_count += 1;
-                observer.read_file();
+            match opener.open(&found, &mut report) {
+                Ok(opened) => add(&mut members, &found, &opened, observer, &mut tally)?,
+                Err(problem) => {
+                    tally.lose(&problem);
+                    report(problem);
+                }
             }
-            tally.content_bytes += opened.entry.data_bytes();
         }
     }
     tally.check()?;
@@ -252,24 +245,27 @@ fn add<F: FnMut(Vec<u8>) -> Result<()>>(
         observer.read_bytes(bytes);
         check_stop(observer)
     })?;
+    if opened.entry.kind != Kind::Directory {
+        tally.file_count += 1;
+        observer.read_file();
+    }
+    tally.content_bytes += opened.entry.data_bytes();
     let Some(content) = &opened.content else {
         return Ok(());
     };
     let is_kept = outcome.read == Read::Whole || outcome.bytes > 0;
+    let rest = "the rest is zeros in the archive";
     let change = match outcome.read {
-        Read::Failed(reason) => Some((
-            ProblemKind::Unreadable,
-            format!("{reason}: the rest is zeros in the archive"),
-        )),
-        Read::Short => Some((
-            ProblemKind::Shrank,
-            "it became shorter while it was read: the rest is zeros in the archive".to_owned(),
-        )),
+        Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),
+        Read::Short => {
+            let reason = format!("it became shorter while it was read: {rest}");
+            Some((ProblemKind::Shrank, reason))
+        }
         Read::Whole => changed(content, opened),
     };
     tally.kept_count += u64::from(is_kept);
     if let Some((kind, reason)) = change {
-        let problem = problem(&found.place.path, kind, &reason);
+        let problem = Problem::new(&found.place.path, kind, reason);
         if !is_kept {
             tally.lose(&problem);
         }
@@ -286,24 +282,13 @@ fn changed(content: &Content, opened: &Opened) -> Option<(ProblemKind, String)> 
     let now = Lstat::of(file).ok()?;
     let entry = &opened.entry;
     // One that is made up as it is read may have more than it tells, all the time.
-    let has_untold = || {
-        now.disk_bytes() == 0
-            && file
-                .read_at(&mut [0], entry.size)
-                .is_ok_and(|read| read > 0)
-    };
-    if now.size() > entry.size || has_untold() {
-        let cut = format!(
-            "it grew while it was read: the archive has its first {} bytes",
-            entry.size
-        );
+    let has_more = || matches!(file.read_at(&mut [0], entry.size), Ok(1));
+    if now.size() > entry.size || now.disk_bytes() == 0 && has_more() {
+        let size = entry.size;
+        let cut = format!("it grew while it was read: the archive has its first {size} bytes");
         return Some((ProblemKind::Grew, cut));
     }
     let is_changed = now.mtime() != entry.mtime || now.size() < entry.size;
-    is_changed.then(|| {
-        (
-            ProblemKind::Changed,
-            "it was written to while it was read".to_owned(),
-        )
-    })
+    let reason = "it was written to while it was read";
+    is_changed.then(|| (ProblemKind::Changed, reason.to_owned()))
 }
