@@ -2,14 +2,8 @@
 //!
 //! Knows no bytes of the format.
 
-/// A point in time as a file system keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct FileTime {
-    /// Whole seconds since 1970, rounded down.
-    pub secs: i64,
-    /// Nanoseconds after that second, less than 1e9.
-    pub nanos: u32,
-}
+pub use bk_schema::manifest::FileTime;
+use bk_schema::manifest::{self, EntryType, SourceFile};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +68,38 @@ pub struct Entry {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
+    /// Its row in a manifest.
+    #[must_use]
+    pub fn to_manifest(&self, source: Option<SourceFile>, problem: Option<String>) -> manifest::Entry {
+        let (entry_type, link_target, device_numbers) = match &self.kind {
+            Kind::File { .. } => (EntryType::File, None, None),
+            Kind::HardLink(first) => (EntryType::HardLink, Some(first), None),
+            Kind::Symlink(target) => (EntryType::Symlink, Some(target), None),
+            Kind::Directory => (EntryType::Directory, None, None),
+            Kind::Fifo => (EntryType::Fifo, None, None),
+            Kind::CharDevice(major, minor) => (EntryType::CharDevice, None, Some((*major, *minor))),
+            Kind::BlockDevice(major, minor) => {
+                (EntryType::BlockDevice, None, Some((*major, *minor)))
+            }
+        };
+        manifest::Entry {
+            path: self.path.clone(),
+            entry_type,
+            size: self.size,
+            data_bytes: self.data_bytes(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            uname: self.uname.clone(),
+            gname: self.gname.clone(),
+            mtime: self.mtime,
+            link_target: link_target.cloned().unwrap_or_default(),
+            device_numbers,
+            source,
+            problem,
+        }
+    }
+
     /// The size of its data in the archive: a file without its holes.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {

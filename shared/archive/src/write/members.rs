@@ -1,11 +1,13 @@
 //! Cuts the tar stream into the contents of members.
 //!
 //! The entries themselves decide where a member ends, not their distance from the start: an added or
-//! changed file changes only its own member. Knows no compression.
+//! changed file changes only its own segment, which is one member of small files or all those of a
+//! large one. Knows no compression.
 
 use std::io;
 
 use anyhow::Result;
+use bk_schema::manifest;
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::{Entry, Extent, Kind};
@@ -33,18 +35,33 @@ pub(crate) enum Read {
 pub(crate) struct Outcome {
     pub(crate) read: Read,
     pub(crate) bytes: u64,
+    /// With its header, in the stream.
+    entry_bytes: usize,
+}
+
+/// Where a member belongs.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// The begin or the end of the archive, which hold no entry.
+    Frame,
+    /// A member of a large file, with more of them to come.
+    Piece,
+    /// The last or only member of a segment: its entries.
+    Last(Vec<manifest::Entry>),
 }
 
 /// Collects the stream and passes on the content of each member once it is complete.
 pub(crate) struct Members<F> {
     content: Vec<u8>,
+    entries: Vec<manifest::Entry>,
     hand_on: F,
 }
 
-impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
+impl<F: FnMut(Vec<u8>, Part) -> Result<()>> Members<F> {
     pub(crate) fn new(hand_on: F) -> Self {
         Self {
             content: Vec::new(),
+            entries: Vec::new(),
             hand_on,
         }
     }
@@ -52,10 +69,10 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
     /// The first member has the global header alone.
     pub(crate) fn global(&mut self, comment: &str) -> Result<()> {
         header::push_global(&mut self.content, comment);
-        self.cut()
+        self.cut(Part::Frame)
     }
 
-    /// Adds an entry and its content. The header states the size, so exactly that many bytes follow,
+    /// Adds an entry and its content, to be ended by [`Members::end_entry`]. The header states the size, so exactly that many bytes follow,
     /// whatever reading the file brings.
     pub(crate) fn entry(
         &mut self,
@@ -63,15 +80,15 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
         content: Option<&Content>,
         mut read_bytes: impl FnMut(u64) -> Result<()>,
     ) -> Result<Outcome> {
-        let is_large = entry.data_bytes() >= PIECE_BYTES;
-        if is_large {
-            self.cut()?;
+        if is_large(entry) {
+            self.end_segment()?;
         }
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
         let mut outcome = Outcome {
             read: Read::Whole,
             bytes: 0,
+            entry_bytes: 0,
         };
         if let Some(content) = content {
             for extent in extents_of(entry) {
@@ -79,11 +96,24 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
             }
         }
         header::pad(&mut self.content);
-        let is_end = is_large || ends_member(&entry.path, self.content.len() - begin);
-        if is_end || self.content.len() >= MEMBER_MAX_BYTES {
-            self.cut()?;
-        }
+        // Of a large one this is not all, and it does not matter.
+        outcome.entry_bytes = self.content.len().saturating_sub(begin);
         Ok(outcome)
+    }
+
+    /// Ends an entry with its row of the manifest.
+    pub(crate) fn end_entry(
+        &mut self,
+        entry: &Entry,
+        outcome: &Outcome,
+        row: manifest::Entry,
+    ) -> Result<()> {
+        self.entries.push(row);
+        let is_end = is_large(entry) || ends_member(&entry.path, outcome.entry_bytes);
+        if is_end || self.content.len() >= MEMBER_MAX_BYTES {
+            self.end_segment()?;
+        }
+        Ok(())
     }
 
     fn extent(
@@ -112,7 +142,7 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
             }
             at += piece;
             if at < end {
-                self.cut()?;
+                self.cut(Part::Piece)?;
             }
             read_bytes(piece)?;
         }
@@ -121,18 +151,28 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
 
     /// The last member has the end-of-archive blocks alone.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.cut()?;
+        self.end_segment()?;
         self.content.resize(2 * header::BLOCK_BYTES, 0);
-        self.cut()
+        self.cut(Part::Frame)
     }
 
-    fn cut(&mut self) -> Result<()> {
+    fn end_segment(&mut self) -> Result<()> {
         if self.content.is_empty() {
             return Ok(());
         }
-        let next = Vec::with_capacity(PIECE_BYTES as usize);
-        (self.hand_on)(std::mem::replace(&mut self.content, next))
+        let entries = std::mem::take(&mut self.entries);
+        self.cut(Part::Last(entries))
     }
+
+    fn cut(&mut self, part: Part) -> Result<()> {
+        let next = Vec::with_capacity(PIECE_BYTES as usize);
+        (self.hand_on)(std::mem::replace(&mut self.content, next), part)
+    }
+}
+
+/// Whether an entry has members of its own.
+fn is_large(entry: &Entry) -> bool {
+    entry.data_bytes() >= PIECE_BYTES
 }
 
 fn extents_of(entry: &Entry) -> Vec<Extent> {

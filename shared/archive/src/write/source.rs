@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use bk_schema::manifest::SourceFile;
 use rustix::fs::FileType;
 use xattr::FileExt;
 
@@ -24,6 +25,8 @@ const XATTRS_MAX_BYTES: usize = 768 << 10;
 pub(crate) struct Opened {
     pub(crate) entry: Entry,
     pub(crate) content: Option<Content>,
+    /// The file that it was made from.
+    pub(crate) source: SourceFile,
 }
 
 /// Turns paths that the walk found into entries.
@@ -70,6 +73,7 @@ impl Opener {
             return Ok(Opened {
                 entry,
                 content: None,
+                source: found.status.source(),
             });
         }
         let opened = match kind {
@@ -111,6 +115,7 @@ impl Opener {
         Ok(Opened {
             entry,
             content: Some(content),
+            source: status.source(),
         })
     }
 
@@ -142,6 +147,7 @@ impl Opener {
         Ok(Opened {
             entry,
             content: None,
+            source: status.source(),
         })
     }
 

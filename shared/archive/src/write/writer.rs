@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread::Builder;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use bk_schema::manifest::{Hash, Member, Segment};
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::Kind;
@@ -17,7 +18,7 @@ use crate::hashed::hex;
 use crate::pool::{Jobs, pool};
 use crate::threads::{begin_some, needed};
 use crate::write::content::Content;
-use crate::write::members::{Members, Read};
+use crate::write::members::{Members, Part, Read};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
@@ -63,53 +64,115 @@ pub trait Observer: Sync {
     fn is_stopped(&self) -> bool;
 }
 
+/// A member as it is to be written.
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    /// For the manifest.
+    pub(crate) member: Member,
+    pub(crate) part: Part,
+}
+
+impl Written {
+    pub(crate) fn new(bytes: Vec<u8>, content_hash: Option<Hash>, part: Part) -> Result<Self> {
+        let member = Member {
+            bytes: u32::try_from(bytes.len()).context("a member is longer than 4 GiB")?,
+            hash: Sha256::digest(&bytes).into(),
+            content_hash,
+        };
+        Ok(Self {
+            bytes,
+            member,
+            part,
+        })
+    }
+}
+
 /// Takes members in the order of the archive.
-pub(crate) struct Out(Jobs<Vec<u8>, Result<Vec<u8>>>);
+pub(crate) struct Out(Jobs<(Vec<u8>, Part), Result<Written>>);
 
 impl Out {
     /// One that is to be compressed.
-    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
-        ensure!(self.0.job(content), STOPPED);
+    pub(crate) fn content(&self, content: Vec<u8>, part: Part) -> Result<()> {
+        ensure!(self.0.job((content, part)), STOPPED);
         Ok(())
     }
 
     /// One as it is to be written.
-    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
-        ensure!(self.0.result(Ok(member)), STOPPED);
+    pub(crate) fn member(&self, member: Vec<u8>, part: Part) -> Result<()> {
+        ensure!(self.0.result(Written::new(member, None, part)), STOPPED);
         Ok(())
     }
 }
 
 const STOPPED: &str = "the archive can no longer be written";
 
-/// Writes the archive of `plan` to `sink`, in the order of its members.
+/// Writes the archive of `plan` to `sink`, in the order of its members. `manifest` gets what is in it,
+/// once that is written.
 ///
 /// # Errors
 /// Those of the sink, a level out of range, having been stopped, and sources of which nothing
 /// could be read. Single places that cannot be read are no errors: they are told to the
 /// observer.
-pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> Result<Summary> {
+pub fn write(
+    plan: &Plan<'_>,
+    sink: &mut dyn Write,
+    manifest: &mut dyn FnMut(Segment),
+    observer: &dyn Observer,
+) -> Result<Summary> {
     let mut hash = Sha256::new();
-    let read_all = |out: Out| read(plan, observer, |content| out.content(content));
-    let (tally, archive_bytes) = run(plan.level, plan.jobs, read_all, &mut |member| {
-        hash.update(member);
-        sink.write_all(member)
+    let mut segments = Segments::default();
+    let read_all = |out: Out| read(plan, observer, |content, part| out.content(content, part));
+    let tally = run(plan.level, plan.jobs, read_all, &mut |written| {
+        hash.update(&written.bytes);
+        sink.write_all(&written.bytes)?;
+        segments.add(written).into_iter().for_each(&mut *manifest);
+        Ok(())
     })?;
     Ok(Summary {
-        archive_bytes,
+        archive_bytes: segments.end,
         hash: hex(hash),
         file_count: tally.file_count,
         content_bytes: tally.content_bytes,
     })
 }
 
-/// Runs the threads: what `read` comes to, and the bytes of the archive.
+/// Joins members into segments.
+#[derive(Default)]
+struct Segments {
+    /// The end of what was added.
+    end: u64,
+    /// The members of the one that has no last member yet.
+    members: Vec<Member>,
+}
+
+impl Segments {
+    /// The segment that a member is the last one of.
+    fn add(&mut self, written: Written) -> Option<Segment> {
+        self.end += written.bytes.len() as u64;
+        if matches!(written.part, Part::Frame) {
+            return None;
+        }
+        self.members.push(written.member);
+        let Part::Last(entries) = written.part else {
+            return None;
+        };
+        let mut segment = Segment {
+            offset: 0,
+            members: std::mem::take(&mut self.members),
+            entries,
+        };
+        segment.offset = self.end - segment.bytes();
+        Some(segment)
+    }
+}
+
+/// Runs the threads: what `read` comes to.
 pub(crate) fn run<T: Send>(
     level: i32,
     jobs: usize,
     read: impl FnOnce(Out) -> Result<T> + Send,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(T, u64)> {
+    sink: &mut dyn FnMut(Written) -> io::Result<()>,
+) -> Result<T> {
     Deflater::new(level)?;
     std::thread::scope(|scope| {
         let jobs = jobs.max(1);
@@ -121,7 +184,11 @@ pub(crate) fn run<T: Send>(
                 worker.clone(),
                 Deflater::new(level).map_err(io::Error::other)?,
             );
-            let compress = move |content: Vec<u8>| deflater.member(&content);
+            let compress = move |(content, part): (Vec<u8>, Part)| {
+                let is_large = matches!(part, Part::Piece);
+                let content_hash = is_large.then(|| Sha256::digest(&content).into());
+                Written::new(deflater.member(&content)?, content_hash, part)
+            };
             Builder::new().spawn_scoped(scope, move || worker.run(compress))
         })?;
         // Those in the threads are the only ones, so that a reader never waits for the dead.
@@ -129,25 +196,22 @@ pub(crate) fn run<T: Send>(
         let written = write_in_order(results, sink);
         let read = reader.join();
         // A sink that fails ends the reading, so its error is the one to tell.
-        let archive_bytes = written?;
+        written?;
         match read {
-            Ok(read) => Ok((read?, archive_bytes)),
+            Ok(read) => read,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
 }
 
 fn write_in_order(
-    members: impl Iterator<Item = Result<Vec<u8>>>,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Result<u64> {
-    let mut archive_bytes = 0;
+    members: impl Iterator<Item = Result<Written>>,
+    sink: &mut dyn FnMut(Written) -> io::Result<()>,
+) -> Result<()> {
     for member in members {
-        let member = member?;
-        sink(&member)?;
-        archive_bytes += member.len() as u64;
+        sink(member?)?;
     }
-    Ok(archive_bytes)
+    Ok(())
 }
 
 /// What was read of the sources.
@@ -189,7 +253,7 @@ impl Tally {
 fn read(
     plan: &Plan<'_>,
     observer: &dyn Observer,
-    hand_on: impl FnMut(Vec<u8>) -> Result<()>,
+    hand_on: impl FnMut(Vec<u8>, Part) -> Result<()>,
 ) -> Result<Tally> {
     let mut members = Members::new(hand_on);
     members.global(plan.comment)?;
@@ -209,12 +273,16 @@ fn read(
                     continue;
                 }
             };
+            let mut noted = None;
             let mut report = |problem: Problem| {
                 told_last = Some((problem.path.clone(), problem.kind));
+                noted = Some(problem.kind);
                 observer.problem(problem);
             };
             match opener.open(&found, &mut report) {
-                Ok(opened) => add(&mut members, &found, &opened, observer, &mut tally)?,
+                Ok(opened) => {
+                    add(&mut members, &found, &opened, noted, observer, &mut tally)?;
+                }
                 Err(problem) => {
                     tally.lose(&problem);
                     report(problem);
@@ -234,10 +302,12 @@ pub(crate) fn check_stop(observer: &dyn Observer) -> Result<()> {
     Ok(())
 }
 
-fn add<F: FnMut(Vec<u8>) -> Result<()>>(
+/// `noted` is what went wrong with it before its content was read.
+fn add<F: FnMut(Vec<u8>, Part) -> Result<()>>(
     members: &mut Members<F>,
     found: &Found,
     opened: &Opened,
+    noted: Option<ProblemKind>,
     observer: &dyn Observer,
     tally: &mut Tally,
 ) -> Result<()> {
@@ -250,20 +320,16 @@ fn add<F: FnMut(Vec<u8>) -> Result<()>>(
         observer.read_file();
     }
     tally.content_bytes += opened.entry.data_bytes();
-    let Some(content) = &opened.content else {
-        return Ok(());
-    };
+    let change = opened
+        .content
+        .as_ref()
+        .and_then(|content| what_happened(&outcome.read, content, opened));
+    let problem = change.as_ref().map(|(kind, _)| *kind).or(noted);
+    let problem = problem.map(|kind| kind.name().to_owned());
+    let row = opened.entry.to_manifest(Some(opened.source), problem);
+    members.end_entry(&opened.entry, &outcome, row)?;
     let is_kept = outcome.read == Read::Whole || outcome.bytes > 0;
-    let rest = "the rest is zeros in the archive";
-    let change = match outcome.read {
-        Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),
-        Read::Short => {
-            let reason = format!("it became shorter while it was read: {rest}");
-            Some((ProblemKind::Shrank, reason))
-        }
-        Read::Whole => changed(content, opened),
-    };
-    tally.kept_count += u64::from(is_kept);
+    tally.kept_count += u64::from(is_kept && opened.content.is_some());
     if let Some((kind, reason)) = change {
         let problem = Problem::new(&found.place.path, kind, reason);
         if !is_kept {
@@ -272,6 +338,23 @@ fn add<F: FnMut(Vec<u8>) -> Result<()>>(
         observer.problem(problem);
     }
     Ok(())
+}
+
+/// What went wrong while a file was read.
+fn what_happened(
+    read: &Read,
+    content: &Content,
+    opened: &Opened,
+) -> Option<(ProblemKind, String)> {
+    let rest = "the rest is zeros in the archive";
+    match read {
+        Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),
+        Read::Short => {
+            let reason = format!("it became shorter while it was read: {rest}");
+            Some((ProblemKind::Shrank, reason))
+        }
+        Read::Whole => changed(content, opened),
+    }
 }
 
 /// What happened to a file since its header was made. What was read at once is as it was then.
