@@ -56,3 +56,4 @@ pub use flags::{Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Pro
 pub use message::{
     LOCKED, SOME_FAILED, SUCCESS, USAGE, UsageError, one_line, status_of, usage, warn,
 };
+pub use run::sibling;

@@ -116,12 +116,9 @@ impl Listed {
             backup.id.to_string().into(),
             backup.backup_type.name().to_owned().into(),
             created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
-            backup.source_version.clone().unwrap_or("-".into()).into(),
+            backup.source_version.clone().into(),
             size(backup).into(),
-            Cell {
-                text: state.to_owned(),
-                tone,
-            },
+            Cell::new(state, tone),
             self.file_name.clone().into(),
         ]
     }

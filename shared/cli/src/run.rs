@@ -3,7 +3,7 @@
 //! Knows no record.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -43,10 +43,28 @@ impl Program {
         status_of(error)
     }
 
+    /// The values. Each error instead of one is printed, and sets the exit status.
+    pub fn report_errors<T, E: Into<anyhow::Error>>(
+        &self,
+        all: impl IntoIterator<Item = Result<T, E>>,
+        status: &mut u8,
+    ) -> Vec<T> {
+        let value = |one: Result<T, E>| one.map_err(|e| *status = self.report(&e.into())).ok();
+        all.into_iter().filter_map(value).collect()
+    }
+
     /// Prints one line on stderr, after the name of the program.
     pub fn warn(&self, text: &str) {
         warn(self.name, text);
     }
+}
+
+/// Another program of bk: the one beside this one, else the one in PATH.
+#[must_use]
+pub fn sibling(name: &str) -> Command {
+    let this = std::env::current_exe().ok();
+    let beside = this.and_then(|this| Some(this.parent()?.join(name)));
+    Command::new(beside.filter(|it| it.is_file()).unwrap_or(name.into()))
 }
 
 /// A closed pipe is no error.

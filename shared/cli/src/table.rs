@@ -90,12 +90,24 @@ impl Tone {
     }
 }
 
+impl Cell {
+    /// A cell in a colour.
+    pub fn new(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        Self { text, tone }
+    }
+}
+
 impl From<String> for Cell {
     fn from(text: String) -> Self {
-        Self {
-            text,
-            tone: Tone::Plain,
-        }
+        Self::new(text, Tone::Plain)
+    }
+}
+
+/// `-` for a value that is not known.
+impl From<Option<String>> for Cell {
+    fn from(text: Option<String>) -> Self {
+        text.unwrap_or("-".to_owned()).into()
     }
 }
 
@@ -110,18 +122,13 @@ pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
 pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
     let mut all = Vec::new();
     if table.widths.is_empty() {
-        let head = table.columns.iter().map(|column| Cell {
-            text: column.title.to_owned(),
-            tone: Tone::Head,
-        });
+        let head = table.columns.iter();
+        let head = head.map(|column| Cell::new(column.title, Tone::Head));
         all.push(head.collect::<Vec<_>>());
         table.widths = vec![0; table.columns.len()];
     }
     all.extend(rows.iter().map(|row| {
-        let shown = |cell: &Cell| Cell {
-            text: visible(&cell.text),
-            tone: cell.tone,
-        };
+        let shown = |cell: &Cell| Cell::new(visible(&cell.text), cell.tone);
         row.iter().map(shown).collect()
     }));
     for row in &all {

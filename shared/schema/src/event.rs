@@ -1,10 +1,12 @@
 //! The rows of the ledger: events to be written, and rows that were read.
 //!
-//! Plain data: knows no catalog, and a backup only by its id and name.
+//! Plain data: knows no catalog, and stores of a backup only its id and name.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
+
+use crate::record::Backup;
 
 /// Every event that programs log.
 pub const EVENTS: [&str; 12] = [
@@ -23,6 +25,19 @@ pub struct Event<'a> {
     pub ok: bool,
     /// A JSON object.
     pub details: Json,
+}
+
+impl<'a> Event<'a> {
+    /// An event about a backup.
+    #[must_use]
+    pub fn of(backup: &'a Backup, event: &'a str, ok: bool, details: Json) -> Self {
+        Self {
+            backup: Some((backup.id, &backup.backup_name)),
+            event,
+            ok,
+            details,
+        }
+    }
 }
 
 /// The removal of a backup, from the ledger.

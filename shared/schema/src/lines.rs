@@ -33,6 +33,13 @@ pub struct Line {
 }
 
 impl Identity {
+    /// The backup with this id.
+    #[must_use]
+    pub fn of_id(id: i64) -> Self {
+        let name = None;
+        Self { id: Some(id), name }
+    }
+
     /// Parses an operand: all digits are an id, anything else is a name.
     ///
     /// # Errors
@@ -43,10 +50,7 @@ impl Identity {
                 .parse()
                 .ok()
                 .with_context(|| format!("the id {text} is out of range"))?;
-            return Ok(Self {
-                id: Some(id),
-                name: None,
-            });
+            return Ok(Self::of_id(id));
         }
         crate::record::check_name(text)?;
         Ok(Self {

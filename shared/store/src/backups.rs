@@ -157,10 +157,7 @@ impl Session<'_> {
 
     /// Which of these records is no longer there.
     fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
-        let identity = |it: &Backup| Identity {
-            id: Some(it.id),
-            name: None,
-        };
+        let identity = |it: &Backup| Identity::of_id(it.id);
         let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
         let found = match self.find(&wanted) {
             Ok(found) => found,

@@ -173,12 +173,8 @@ impl Removal<'_> {
             Ok(bytes) => details.insert("freed".into(), (*bytes).into()),
             Err(error) => details.insert("reason".into(), format!("{error:#}").into()),
         };
-        Some(Event {
-            backup: Some((backup.id, &backup.backup_name)),
-            event: self.event,
-            ok: outcome.is_ok(),
-            details: details.into(),
-        })
+        let ok = outcome.is_ok();
+        Some(Event::of(backup, self.event, ok, details.into()))
     }
 }
 
