@@ -1,5 +1,5 @@
-//! Where the archives are, what they take there, and what is free: looked at before the policy
-//! decides, never while the catalog is held.
+//! Where the archives are, what they take there, and what is free: asked before the policy decides,
+//! never while the catalog is held.
 //!
 //! Opens no archive.
 
@@ -25,17 +25,13 @@ const BLOCK_BYTES: u64 = 512;
 ///
 /// # Errors
 /// [`Unreachable`], where that cannot be told.
-pub(crate) fn look(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
+pub(crate) fn stat(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
     let found = home.storages.stat(backup.backup_path.as_ref())?;
     let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;
-    Ok(found.filter(is_archive).map(|it| archive(&it)))
-}
-
-fn archive(metadata: &Metadata) -> Archive {
-    Archive {
-        file_system: metadata.dev(),
-        disk_bytes: metadata.blocks().saturating_mul(BLOCK_BYTES),
-    }
+    Ok(found.filter(is_archive).map(|it| Archive {
+        file_system: it.dev(),
+        disk_bytes: it.blocks().saturating_mul(BLOCK_BYTES),
+    }))
 }
 
 /// What is free where the archives are.

@@ -3,7 +3,6 @@
 mod archives;
 mod caps;
 mod flags;
-mod given;
 mod group;
 mod policy;
 mod prune;

@@ -1,7 +1,7 @@
-//! The program: candidates from the catalog, a look at their archives, the decision, and then
+//! The program: candidates from the catalog, the state of their archives, the decision, and then
 //! lines or the removal.
 //!
-//! The catalog is closed before the first archive is looked at and the first line printed.
+//! The catalog is closed before the first archive is inspected and the first line printed.
 
 use std::collections::HashSet;
 
@@ -24,9 +24,8 @@ use bk_store::signals::Signals;
 use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
-use crate::given::Given;
 use crate::policy::Policy;
-use crate::removal::{Plan, Tally};
+use crate::removal::{Given, Plan, Tally};
 use crate::report::Decisions;
 use crate::retention::{self, Action, Decision, Verdict};
 
@@ -47,7 +46,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
     let Input {
-        given,
+        mut given,
         status,
         here,
         jump,
@@ -81,9 +80,10 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         tell(report, given, verdict, explains)?;
         return Ok(status);
     }
-    let decided: Vec<_> = given.into_iter().zip(verdict.decisions).collect();
-    let all = decided.len();
-    let is_table = report.is_table();
+    for (one, decision) in given.iter_mut().zip(&verdict.decisions) {
+        one.goes = removes(decision);
+    }
+    let (all, is_table) = (given.len(), report.is_table());
     let signals = Signals::watch()?;
     let removal = Removal {
         home: &home,
@@ -92,15 +92,15 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         offline: false,
         signals: &signals,
     };
-    let plan = Plan::new(
+    let plan = Plan {
         removal,
-        &policy,
+        policy: &policy,
         free,
-        now,
-        decided.into_iter(),
+        all: given,
         report,
         notices,
-    );
+        tally: Tally::default(),
+    };
     let tally = plan.run()?;
     Ok(end(all, is_table, &signals, &tally, status))
 }
@@ -133,22 +133,22 @@ impl Input {
             session.found(lines)
         })?;
         let mut seen = HashSet::new();
-        for one in found {
-            match one {
-                Ok((backup, line)) => {
-                    if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                        let looked = archives::look(home, &backup);
-                        let unreachable = looked.as_ref().err().cloned();
-                        input.given.push(Given {
-                            backup,
-                            line,
-                            archive: looked.ok().flatten(),
-                            unreachable,
-                        });
-                    }
-                }
-                Err(error) => input.status = PROGRAM.report(&error),
+        for (backup, line) in PROGRAM.report_errors(found, &mut input.status) {
+            if !retention::is_candidate(&backup) || !seen.insert(backup.id) {
+                continue;
             }
+            let (archive, unreachable) = match archives::stat(home, &backup) {
+                Ok(archive) => (archive, None),
+                Err(unreachable) => (None, Some(unreachable)),
+            };
+            input.given.push(Given {
+                backup,
+                line,
+                archive,
+                unreachable,
+                goes: false,
+                is_chosen: false,
+            });
         }
         Ok(input)
     }

@@ -11,27 +11,37 @@ use bk_schema::record::Backup;
 use bk_store::parts::{self, Parts};
 use bk_store::removal::{self, Going, Removal};
 use bk_store::session::Session;
-use bk_store::storage;
-use jiff::Timestamp;
+use bk_store::storage::{self, Unreachable};
 use serde_json::{Map, Value, json};
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
-use crate::given::Given;
 use crate::policy::Policy;
 use crate::report::Decisions;
-use crate::retention::{self, Action, Candidate, Decision};
+use crate::retention::{self, Action, Archive, Candidate, Decision};
 
-/// A candidate, and what was decided of it at first.
-struct Planned {
-    given: Given,
-    goes: bool,
+/// A backup that may be removed, with the line that it came by.
+pub(crate) struct Given {
+    pub(crate) backup: Backup,
+    pub(crate) line: Map<String, Value>,
+    pub(crate) archive: Option<Archive>,
+    /// Why nobody can tell whether there is one.
+    pub(crate) unreachable: Option<Unreachable>,
+    /// Whether it was decided at first that it goes.
+    pub(crate) goes: bool,
     /// What was chosen counts on with the others, as it was: what the first part removes is to make
     /// no room for the second.
-    is_chosen: bool,
+    pub(crate) is_chosen: bool,
 }
 
-impl Planned {
+impl Given {
+    pub(crate) fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            backup: &self.backup,
+            archive: self.archive,
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.goes && !self.is_chosen
     }
@@ -39,15 +49,14 @@ impl Planned {
 
 /// What is to be removed.
 pub(crate) struct Plan<'a> {
-    removal: Removal<'a>,
-    policy: &'a Policy,
+    pub(crate) removal: Removal<'a>,
+    pub(crate) policy: &'a Policy,
     /// What was free before.
-    free: FreeBytes,
-    now: Timestamp,
-    all: Vec<Planned>,
-    report: Decisions<'a>,
-    notices: &'a mut Notices,
-    tally: Tally,
+    pub(crate) free: FreeBytes,
+    pub(crate) all: Vec<Given>,
+    pub(crate) report: Decisions<'a>,
+    pub(crate) notices: &'a mut Notices,
+    pub(crate) tally: Tally,
 }
 
 /// What was removed.
@@ -70,34 +79,7 @@ pub(crate) struct Why {
 
 type Chosen = removal::Candidate<Why>;
 
-impl<'a> Plan<'a> {
-    /// The candidates come with what was decided at first.
-    pub(crate) fn new(
-        removal: Removal<'a>,
-        policy: &'a Policy,
-        free: FreeBytes,
-        now: Timestamp,
-        given: impl Iterator<Item = (Given, Decision)>,
-        report: Decisions<'a>,
-        notices: &'a mut Notices,
-    ) -> Self {
-        let planned = |(given, decision): (Given, Decision)| Planned {
-            given,
-            goes: decision.action == Action::Remove,
-            is_chosen: false,
-        };
-        Self {
-            removal,
-            policy,
-            free,
-            now,
-            all: given.map(planned).collect(),
-            report,
-            notices,
-            tally: Tally::default(),
-        }
-    }
-
+impl Plan<'_> {
     /// Removes. Opens no catalog where nothing is to go.
     pub(crate) fn run(mut self) -> Result<Tally> {
         if !self.all.iter().any(|it| it.goes) {
@@ -113,19 +95,18 @@ impl<'a> Plan<'a> {
 
     /// Of what was to go, that which still is.
     fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
-        if !self.all.iter().any(Planned::is_open) {
+        if !self.all.iter().any(Given::is_open) {
             return Ok(Vec::new());
         }
         self.refresh(session)?;
-        let all: Vec<Candidate<'_>> = self.all.iter().map(|it| it.given.candidate()).collect();
-        let verdict = retention::decide(&all, self.policy, &self.free, self.now);
+        let all: Vec<_> = self.all.iter().map(Given::candidate).collect();
+        let verdict = retention::decide(&all, self.policy, &self.free, self.removal.home.now);
         let goes = self.all.iter_mut().zip(verdict.decisions);
         let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
-        let choose = |(planned, decision): (&mut Planned, Decision)| {
-            planned.is_chosen = true;
-            candidate(&mut planned.given, decision)
-        };
-        Ok(goes.take(at_most).map(choose).collect())
+        let chosen = goes
+            .take(at_most)
+            .map(|(it, decision)| choose(it, decision));
+        Ok(chosen.collect())
     }
 
     /// The records as they are now, less those that others removed or work on. An archive that
@@ -134,16 +115,15 @@ impl<'a> Plan<'a> {
         let rows = session.backups()?;
         let rows = rows.into_iter().flatten();
         let mut current: HashMap<i64, Backup> = rows.map(|it| (it.id, it)).collect();
-        self.all.retain_mut(|planned| {
-            if planned.is_chosen {
+        self.all.retain_mut(|given| {
+            if given.is_chosen {
                 return true;
             }
-            let given = &mut planned.given;
             let backup = current.remove(&given.backup.id);
             let Some(backup) = backup.filter(retention::is_candidate) else {
                 return false;
             };
-            planned.goes &= backup.backup_path == given.backup.backup_path;
+            given.goes &= backup.backup_path == given.backup.backup_path;
             given.backup = backup;
             true
         });
@@ -213,7 +193,8 @@ impl Parts for Plan<'_> {
     }
 }
 
-fn candidate(given: &mut Given, decision: Decision) -> Chosen {
+fn choose(given: &mut Given, decision: Decision) -> Chosen {
+    given.is_chosen = true;
     let reasons = json!(decision.reasons);
     let is_missing = given.candidate().is_missing();
     removal::Candidate {

@@ -99,10 +99,7 @@ fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Ve
         created.strftime("%a %Y-%m-%d %H:%M:%S").to_string().into(),
         group.to_owned().into(),
         listing::size(backup).into(),
-        Cell {
-            text: word.to_owned(),
-            tone,
-        },
+        Cell::new(word, tone),
         decision.reasons.join(", ").into(),
         file_name.to_owned().into(),
     ]
