@@ -35,24 +35,9 @@ bk_cli::flags! {
         Some("FLAG"),
         "a flag for bk-create: --exclude='*.log', --one-file-system ...",
     );
-    BEFORE = Flag::new(
-        "before",
-        None,
-        Some("COMMAND"),
-        "run before the backup; if it fails, there is none",
-    );
-    AFTER = Flag::new(
-        "after",
-        None,
-        Some("COMMAND"),
-        "run after the backup, whether it failed or not",
-    );
-    CLOCK_GAP = Flag::new(
-        "clock-gap",
-        None,
-        Some("DAYS"),
-        "doubt the clock after DAYS without a round (30)",
-    );
+    BEFORE = Flag::new("before", None, Some("COMMAND"), "run before the backup; if it fails, there is none");
+    AFTER = Flag::new("after", None, Some("COMMAND"), "run after the backup, whether it failed or not");
+    CLOCK_GAP = Flag::new("clock-gap", None, Some("DAYS"), "doubt the clock after DAYS without a round (30)");
     SYSLOG = notices::SYSLOG;
 }
 

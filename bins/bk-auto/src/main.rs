@@ -7,7 +7,6 @@ mod due;
 mod flags;
 mod hook;
 mod job;
-mod job_lock;
 mod list;
 mod retention;
 mod rounds;
