@@ -27,9 +27,6 @@ use crate::relink;
 use crate::work::{Work, by_inode, is_unfinished, log};
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, a catalog that cannot be opened.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
@@ -40,9 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         None => adopt(&mut work, arguments),
     };
     work.signals.release();
-    let printed = work.report.end();
+    let printed = work.end();
     ended.and(printed)?;
-    Ok(work.signals.exit_status(work.report.status))
+    Ok(work.signals.exit_status(work.status))
 }
 
 fn check(arguments: &Arguments) -> Result<()> {
@@ -55,30 +52,28 @@ fn check(arguments: &Arguments) -> Result<()> {
     if arguments.has(&RELINK) && !arguments.operands.is_empty() {
         return usage("--relink DIR takes no further paths");
     }
-    if arguments.has(&RELINK) && arguments.has(&DAMAGED) {
-        return usage("--relink and --damaged exclude each other");
-    }
+    arguments.one_of(&[(RELINK, ()), (DAMAGED, ())])?;
     Ok(())
 }
 
 /// Finds archives that the catalog does not have, reads them, oldest first, and records them.
 fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
-    let (rows, storage_dir) = if work.home.has_catalog() {
+    let (mut rows, storage_dir) = if work.home.has_catalog() {
         catalog::read(work.home, |session| {
             Ok((session.backups()?, session.storage_dir()?))
         })?
     } else {
         (Vec::new(), work.home.archives())
     };
+    let is_recursive = arguments.has(&RECURSIVE);
     let mut search = Search::default();
     for operand in &arguments.operands {
-        search.operand(operand, arguments.has(&RECURSIVE));
+        search.operand(operand, is_recursive);
     }
     if arguments.operands.is_empty() {
-        let is_recursive = arguments.has(&RECURSIVE);
         search.below(&storage_dir, if is_recursive { usize::MAX } else { 1 });
     }
-    work.report.add_all(search.failed.into_iter().map(Err))?;
+    work.add_all(search.failed.into_iter().map(Err))?;
     let known = by_inode(&rows);
     let mut unknown = Vec::new();
     for mut found in search.found {
@@ -89,11 +84,8 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
                 unknown.push(found);
             }
             Some(backup) if found.is_named => {
-                work.report.add(&Outcome::new(
-                    Action::AlreadyKnown,
-                    backup.clone(),
-                    found.path,
-                ))?;
+                let backup = backup.clone();
+                work.add(&Outcome::new(Action::AlreadyKnown, backup, found.path))?;
             }
             Some(_) => {}
             None => unknown.push(found),
@@ -105,18 +97,13 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     let archives = read_and_record(work, &unknown, arguments.has(&DAMAGED))?;
     if work.is_dry {
         // An abandoned creation: the next write session makes it `failed`.
-        let recovered = rows.into_iter().map(|row| {
-            row.map(|backup| match backup.status {
-                Status::Creating => Backup {
-                    status: Status::Failed,
-                    ..backup
-                },
-                _ => backup,
-            })
-        });
-        let index = Index::new(recovered.collect());
-        let plan = index.plan(archives).into_iter();
-        work.report.add_all(plan.map(would))?;
+        for backup in rows.iter_mut().flatten() {
+            if backup.status == Status::Creating {
+                backup.status = Status::Failed;
+            }
+        }
+        let plan = Index::new(rows).plan(archives).into_iter();
+        work.add_all(plan.map(would))?;
     }
     Ok(())
 }
@@ -132,7 +119,7 @@ fn read_and_record(
     let shown = read_count.clone();
     let text = move || format!("{}/{count} archives", shown.load(Ordering::Relaxed));
     let bytes = all.iter().map(|found| found.bytes).sum();
-    work.report.progress.begin(bytes, text);
+    work.progress.begin(bytes, text);
     let mut archives = Vec::new();
     for found in all {
         if work.is_time_to_record(found.bytes) {
@@ -148,16 +135,13 @@ fn read_and_record(
             Ok(archive) => {
                 for note in &archive.notes {
                     let note = format!("note: '{}': {note}", found.path);
-                    work.report.progress.warn(&note);
+                    work.progress.warn(&note);
                 }
                 archives.push(archive);
             }
-            Err(error) => {
-                let error = error.context(format!("cannot adopt '{}'", found.path));
-                work.report.fail(&error);
-            }
+            Err(error) => work.fail(&error.context(format!("cannot adopt '{}'", found.path))),
         }
-        work.report.progress.add(found.bytes);
+        work.progress.add(found.bytes);
         read_count.fetch_add(1, Ordering::Relaxed);
     }
     if !work.is_dry {

@@ -1,20 +1,13 @@
-//! Reports outcomes: each record with the action, as a line at once, or as a row of the table at
-//! the end.
+//! The outcome for one archive: the record with the action, as a line or as a row of the table.
 //!
-//! Decides nothing; does not open archives.
+//! Decides and prints nothing.
 
 use anyhow::Result;
-use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
+use bk_cli::listing::{self, Listed};
 use bk_cli::table::{Cell, Column};
 use bk_schema::record::Backup;
-use bk_store::home::Home;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
-
-use crate::flags::PROGRAM;
 
 /// What was done, by its name in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,46 +66,30 @@ impl Outcome {
         details
     }
 
-    /// The line, and a warning where there is one.
-    fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
-        let mut listed = Listed::stat(home, self.record.clone());
-        let is_lost =
-            self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing;
-        let warning = is_lost.then(|| {
-            format!(
-                "warning: '{}' is '{}', whose archive is missing: --relink makes its record point to this one",
-                self.from, self.record.backup_name
-            )
-        });
+    pub(crate) fn line(&self, mut listed: Listed) -> Result<Value> {
         listed.add([("adopt", self.details())], Map::new());
         let mut line = serde_json::to_value(&listed)?;
         if self.record.id == 0 {
             line["id"] = Value::Null;
         }
-        Ok((line, warning))
+        Ok(line)
     }
 
-    fn row(&self, zone: &TimeZone) -> Vec<Cell> {
+    pub(crate) fn row(&self, zone: &TimeZone) -> Vec<Cell> {
         let record = &self.record;
         let created = record.created_at.to_zoned(zone.clone());
-        let id = match record.id {
-            0 => "-".to_owned(),
-            id => id.to_string(),
-        };
-        [
-            self.action.name().to_owned(),
-            id,
-            created.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            listing::size(record),
-            record.backup_name.clone(),
-            self.from.clone(),
+        vec![
+            self.action.name().to_owned().into(),
+            (record.id != 0).then(|| record.id.to_string()).into(),
+            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            listing::size(record).into(),
+            record.backup_name.clone().into(),
+            self.from.clone().into(),
         ]
-        .map(Cell::from)
-        .to_vec()
     }
 }
 
-const COLUMNS: [Column; 6] = [
+pub(crate) const COLUMNS: [Column; 6] = [
     Column::left("ACTION"),
     Column::right("ID"),
     Column::left("CREATED"),
@@ -120,63 +97,3 @@ const COLUMNS: [Column; 6] = [
     Column::left("NAME"),
     Column::left("ARCHIVE"),
 ];
-
-/// Prints outcomes and errors, and keeps the exit status.
-pub(crate) struct Reporter {
-    home: Home,
-    report: Report,
-    is_empty: bool,
-    zone: TimeZone,
-    pub(crate) progress: Progress,
-    /// The exit status.
-    pub(crate) status: u8,
-}
-
-impl Reporter {
-    pub(crate) fn new(home: &Home, output: Output) -> Self {
-        Self {
-            home: home.clone(),
-            report: Report::new(output, &COLUMNS),
-            is_empty: true,
-            zone: bk_cli::zone::local(),
-            progress: Progress::new(&PROGRAM),
-            status: bk_cli::SUCCESS,
-        }
-    }
-
-    pub(crate) fn add(&mut self, outcome: &Outcome) -> Result<()> {
-        let (line, warning) = outcome.line(&self.home)?;
-        if let Some(warning) = warning {
-            self.progress.warn(&warning);
-        }
-        self.is_empty = false;
-        if self.report.is_table() {
-            self.report.row(outcome.row(&self.zone));
-            return Ok(());
-        }
-        self.report.line(&line)
-    }
-
-    pub(crate) fn fail(&mut self, error: &anyhow::Error) {
-        self.progress.warn(&format!("{error:#}"));
-        self.status = bk_cli::SOME_FAILED;
-    }
-
-    pub(crate) fn add_all(&mut self, all: impl IntoIterator<Item = Result<Outcome>>) -> Result<()> {
-        for one in all {
-            match one {
-                Ok(outcome) => self.add(&outcome)?,
-                Err(error) => self.fail(&error),
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn end(&mut self) -> Result<()> {
-        self.progress.end();
-        if self.report.is_table() && self.is_empty && self.status == bk_cli::SUCCESS {
-            PROGRAM.warn("there is nothing to do");
-        }
-        self.report.end()
-    }
-}

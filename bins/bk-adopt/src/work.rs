@@ -1,4 +1,5 @@
-//! The state of a run, which adopting and relinking share, and when its findings are recorded.
+//! The state of a run, which adopting and relinking share: what was found is recorded now and then,
+//! and reported.
 //!
 //! Knows no archive's content.
 
@@ -7,7 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::output::Output;
+use bk_cli::progress::Progress;
+use bk_cli::report::Report;
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
@@ -15,9 +19,11 @@ use bk_store::home::Home;
 use bk_store::rows::BadRow;
 use bk_store::session::Session;
 use bk_store::signals::Signals;
+use jiff::tz::TimeZone;
 
 use crate::find::Inode;
-use crate::outcome::{Outcome, Reporter};
+use crate::flags::PROGRAM;
+use crate::outcome::{Action, COLUMNS, Outcome};
 
 /// The records as they are in the catalog.
 pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
@@ -33,7 +39,12 @@ pub(crate) struct Work<'a> {
     pub(crate) home: &'a Home,
     pub(crate) is_dry: bool,
     pub(crate) signals: Signals,
-    pub(crate) report: Reporter,
+    pub(crate) progress: Progress,
+    /// The exit status.
+    pub(crate) status: u8,
+    report: Report,
+    is_empty: bool,
+    zone: TimeZone,
     recorded_at: Instant,
 }
 
@@ -43,9 +54,52 @@ impl<'a> Work<'a> {
             home,
             is_dry,
             signals: Signals::watch()?,
-            report: Reporter::new(home, output),
+            progress: Progress::new(&PROGRAM),
+            status: bk_cli::SUCCESS,
+            report: Report::new(output, &COLUMNS),
+            is_empty: true,
+            zone: bk_cli::zone::local(),
             recorded_at: Instant::now(),
         })
+    }
+
+    pub(crate) fn add(&mut self, outcome: &Outcome) -> Result<()> {
+        let listed = Listed::stat(self.home, outcome.record.clone());
+        if outcome.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing {
+            self.progress.warn(&format!(
+                "warning: '{}' is '{}', whose archive is missing: --relink makes its record point to this one",
+                outcome.from, outcome.record.backup_name
+            ));
+        }
+        self.is_empty = false;
+        if self.report.is_table() {
+            self.report.row(outcome.row(&self.zone));
+            return Ok(());
+        }
+        self.report.line(&outcome.line(listed)?)
+    }
+
+    pub(crate) fn fail(&mut self, error: &anyhow::Error) {
+        self.progress.warn(&format!("{error:#}"));
+        self.status = bk_cli::SOME_FAILED;
+    }
+
+    pub(crate) fn add_all(&mut self, all: impl IntoIterator<Item = Result<Outcome>>) -> Result<()> {
+        for one in all {
+            match one {
+                Ok(outcome) => self.add(&outcome)?,
+                Err(error) => self.fail(&error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.progress.end();
+        if self.report.is_table() && self.is_empty && self.status == bk_cli::SUCCESS {
+            PROGRAM.warn("there is nothing to do");
+        }
+        self.report.end()
     }
 
     /// Whether to record before an archive of this size is read.
@@ -67,7 +121,7 @@ impl<'a> Work<'a> {
             record(session)
         });
         self.recorded_at = Instant::now();
-        self.report.add_all(all?)
+        self.add_all(all?)
     }
 }
 
@@ -91,10 +145,6 @@ pub(crate) fn by_inode(rows: &Rows) -> HashMap<Inode, Backup> {
 }
 
 pub(crate) fn log(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
-    session.log(&Event {
-        backup: Some((outcome.record.id, &outcome.record.backup_name)),
-        event: "adopt",
-        ok: true,
-        details: outcome.details(),
-    })
+    let event = Event::of(&outcome.record, "adopt", true, outcome.details());
+    session.log(&event)
 }
