@@ -27,12 +27,7 @@ bk_cli::flags! {
     SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "of this version");
     PROTECTED = Flag::new("protected", None, None, "protected from removal");
     LARGER = Flag::new("larger", None, Some("SIZE"), "whose archive is larger than SIZE");
-    UNVERIFIED_FOR = Flag::new(
-        "unverified-for",
-        None,
-        Some("SPAN"),
-        "completed, and not verified for SPAN",
-    );
+    UNVERIFIED_FOR = Flag::new("unverified-for", None, Some("SPAN"), "completed, and not verified for SPAN");
     LATEST = Flag::new("latest", None, None, "only the newest completed one");
     EACH_TYPE = Flag::new("each-type", None, None, "with --latest: the newest of each type");
     SORT = Flag::new(

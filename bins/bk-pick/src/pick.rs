@@ -2,8 +2,8 @@
 //!
 //! The catalog is closed before the first archive is inspected and the screen drawn.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::File;
 
 use anyhow::Result;
 use bk_cli::Arguments;
@@ -13,7 +13,7 @@ use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::{Output, is_colour_wanted};
 use bk_schema::clock;
 use bk_schema::lines::Line;
-use bk_schema::record::{Backup, Status};
+use bk_schema::record::Status;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::signals::ended_by;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     state.header = header.map(str::to_owned);
     state.only_one = arguments.has(&ONE);
     state.is_colour = is_colour_wanted();
-    match show(home, tty, state)? {
+    match Dialogue::begin(home, tty, state)?.run()? {
         End::Chosen(chosen) => {
             listing::print(&mut output, chosen)?;
             Ok(status)
@@ -58,35 +58,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 }
 
-fn show(home: Home, tty: File, state: State) -> Result<End> {
-    Dialogue::begin(home, tty, state)?.run()
-}
-
 /// The backups to choose from: the given ones, or all available ones. Newest first, those from the
 /// future last.
 fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
-    let found: Vec<bk_store::backups::Found> = match given {
-        None => {
-            let rows = catalog::read(home, |session| session.backups())?;
-            let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));
-            rows.into_iter().map(plain).collect()
-        }
+    let found = match given {
+        None => catalog::read(home, |session| session.found(None))?,
         Some(lines) => catalog::resolve(home, lines)?,
     };
     let mut seen = HashSet::new();
-    for row in found {
-        match row {
-            Ok((backup, object)) => {
-                if seen.insert(backup.id) {
-                    let mut one = Listed::stat(home, backup);
-                    one.pass_through(object);
-                    listed.push(one);
-                }
-            }
-            Err(error) => status = PROGRAM.report(&error),
+    for (backup, object) in PROGRAM.report_errors(found, &mut status) {
+        if seen.insert(backup.id) {
+            let mut one = Listed::stat(home, backup);
+            one.pass_through(object);
+            listed.push(one);
         }
     }
     if !is_given {
@@ -96,15 +83,9 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
         listed.retain(is_available);
     }
     // One of unknown age must not appear as the newest.
-    let age = |one: &Listed| {
-        let created = one.backup.created_at;
-        (
-            !clock::is_in_future(created, home.now),
-            created,
-            one.backup.id,
-        )
-    };
-    listed.sort_by_key(age);
-    listed.reverse();
+    listed.sort_by_key(|one| {
+        let (created, id) = (one.backup.created_at, one.backup.id);
+        Reverse((!clock::is_in_future(created, home.now), created, id))
+    });
     Ok((listed, status))
 }
