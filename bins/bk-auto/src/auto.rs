@@ -212,7 +212,8 @@ fn parse_gap(text: &str) -> Result<u32> {
 
 /// The jobs whose settings are right; reports the others.
 fn usable(home: &Home, status: &mut u8) -> Result<Vec<JobState>> {
-    Ok(PROGRAM.report_errors(store::read(home)?.into_values(), status))
+    let all = store::read(home)?.into_values();
+    Ok(PROGRAM.report_errors(all, status).collect())
 }
 
 /// A runner, with which signals end the work between two steps.

@@ -24,14 +24,11 @@ use jiff::Timestamp;
 use crate::disks::{Disks, Stored, has_archive};
 use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
 use crate::growth::{self, SizeChange};
-use crate::summary::{Facts, Flow, Summary, summaries};
+use crate::summary::{Facts, Flow, summaries};
 use crate::threshold::Threshold;
 use crate::{alerts, prometheus, table};
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -86,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     } else if output.is_table() {
         table::print(&mut output, &all)?;
     } else {
-        lines(&mut output, &all)?;
+        all.iter().try_for_each(|summary| output.line(summary))?;
+        output.flush()?;
     }
     Ok(alerts::status(&checked, data.status))
 }
@@ -123,12 +121,10 @@ impl CatalogData {
             };
             Ok((session.backups()?, data))
         })?;
-        for row in rows {
-            match row.context("cannot count a backup") {
-                Ok(backup) => data.backups.push(backup),
-                Err(error) => data.status = PROGRAM.report(&error),
-            }
-        }
+        let rows = rows
+            .into_iter()
+            .map(|row| row.context("cannot count a backup"));
+        data.backups = PROGRAM.report_errors(rows, &mut data.status).collect();
         Ok(data)
     }
 }
@@ -151,20 +147,10 @@ fn warn_of_unreachable(disks: &Disks, stored: &[Stored]) {
 
 /// A change at its file system. Without a path it counts for the present storage directory.
 fn flow(change: &SizeChange, disks: &Disks, storage: &Path) -> Flow {
+    let SizeChange { at, bytes, .. } = *change;
     let place = match &change.path {
         Some(path) => disks.place_of(path),
         None => disks.place_of(&storage.join("archive").to_string_lossy()),
     };
-    Flow {
-        at: change.at,
-        bytes: change.bytes,
-        place,
-    }
-}
-
-fn lines(output: &mut Output, all: &[Summary]) -> Result<()> {
-    for summary in all {
-        output.line(summary)?;
-    }
-    output.flush()
+    Flow { at, bytes, place }
 }

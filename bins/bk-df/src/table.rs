@@ -42,10 +42,9 @@ pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
 }
 
 fn row(summary: &Summary) -> Vec<Cell> {
-    let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
-    let bad = |count: u64| Cell {
-        text: count.to_string(),
-        tone: if count > 0 { Tone::Bad } else { Tone::Plain },
+    let bad = |count: u64| {
+        let tone = if count > 0 { Tone::Bad } else { Tone::Plain };
+        Cell::new(count.to_string(), tone)
     };
     let failed = summary.by_status.get(&bk_schema::record::Status::Failed);
     let growth = summary.growth_bytes_per_day.expected();
@@ -57,9 +56,9 @@ fn row(summary: &Summary) -> Vec<Cell> {
         bad(summary.missing_count),
         bad(failed.map_or(0, |it| it.count)),
         bad(summary.problem_count),
-        or_dash(summary.free_bytes.map(human_size)),
-        or_dash(growth.map(signed_size)),
-        or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
+        summary.free_bytes.map(human_size).into(),
+        growth.map(signed_size).into(),
+        summary.days_left.map(|days| format!("{days:.0}")).into(),
     ]
 }
 
@@ -99,9 +98,9 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         ("largest", summary.largest.as_ref().map(of_size)),
         ("next", next.map(|size| format!("about {size}"))),
     ];
-    for (name, told) in lines {
-        if let Some(told) = told {
-            text.push_str(&format!("{name:8} {told}\n"));
+    for (name, shown) in lines {
+        if let Some(shown) = shown {
+            text.push_str(&format!("{name:8} {shown}\n"));
         }
     }
     text

@@ -41,14 +41,14 @@ pub(crate) fn next(
     output: &mut Output,
     last: &mut Stamp,
 ) -> Result<Option<Page>> {
-    let home = ledger.home();
+    let home = &mut ledger.home;
     home.lock_timeout = home.lock_timeout.min(INTERVAL);
     loop {
         output.wait(INTERVAL)?;
         if output.is_closed() {
             return Ok(None);
         }
-        let stamp = Stamp::take(ledger.home());
+        let stamp = Stamp::take(&ledger.home);
         if stamp == *last {
             continue;
         }

@@ -17,27 +17,21 @@ const PAGE: usize = 50_000;
 /// Rows, oldest first.
 pub(crate) type Page = Vec<Result<LedgerRow, DamagedRow>>;
 
-/// The result of opening the ledger.
-pub(crate) struct Opened {
-    /// The reader and its first page; `None` if none of the requested backups is known.
-    pub(crate) first: Option<(Ledger, Page)>,
-    /// Errors for requested backups that are not known.
-    pub(crate) unknown: Vec<Error>,
-}
-
 /// A reader of the ledger, after some page.
 pub(crate) struct Ledger {
-    home: Home,
+    /// With the lock timeout of the next page.
+    pub(crate) home: Home,
     wanted: Wanted,
 }
 
 impl Ledger {
-    /// Reads the first page: the rows of all backups, or of the given ones.
+    /// Reads the first page: the rows of all backups, or of the given ones, of which those that are
+    /// not known are errors. `None` if none is known.
     pub(crate) fn open(
         home: Home,
         mut wanted: Wanted,
         backups: Option<Vec<Line>>,
-    ) -> Result<Opened> {
+    ) -> Result<(Option<(Self, Page)>, Vec<Error>)> {
         let (page, unknown) = catalog::read(&home, |session| {
             let unknown = match &backups {
                 None => Vec::new(),
@@ -57,7 +51,7 @@ impl Ledger {
             ledger.advance(&page);
             (ledger, page)
         });
-        Ok(Opened { first, unknown })
+        Ok((first, unknown))
     }
 
     /// Reads the next page.
@@ -65,11 +59,6 @@ impl Ledger {
         let page = catalog::read(&self.home, |session| session.events(&self.wanted))?;
         self.advance(&page);
         Ok(page)
-    }
-
-    /// The home, for its lock timeout and its files.
-    pub(crate) fn home(&mut self) -> &mut Home {
-        &mut self.home
     }
 
     fn advance(&mut self, page: &Page) {
@@ -98,11 +87,7 @@ fn select_backups(
     for (ids, identity) in session.histories(&identities)?.into_iter().zip(identities) {
         match ids {
             Ok(ids) => {
-                let by_id = ids.into_iter().map(|id| Identity {
-                    id: Some(id),
-                    name: None,
-                });
-                wanted.backups.extend(by_id);
+                wanted.backups.extend(ids.into_iter().map(Identity::of_id));
                 wanted.backups.push(identity);
             }
             Err(error) => unknown.push(error),

@@ -27,9 +27,6 @@ const PERIODS: [(&str, Period); 3] = [
 ];
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -47,12 +44,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 
     let stamp = is_follower.then(|| Stamp::take(&home));
-    let opened = Ledger::open(home, wanted, backups)?;
+    let (first, unknown) = Ledger::open(home, wanted, backups)?;
     let mut status = bk_cli::SUCCESS;
-    for error in opened.unknown {
+    for error in unknown {
         status = PROGRAM.report(&error);
     }
-    let Some((ledger, page)) = opened.first else {
+    let Some((ledger, page)) = first else {
         return Ok(status);
     };
     let printed = if arguments.has(&STATS) {
@@ -98,11 +95,8 @@ fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output
     let mut status = bk_cli::SUCCESS;
     loop {
         let is_full = ledger::is_full(&page);
-        for row in page {
-            match row {
-                Ok(entry) => statistics.add(&entry),
-                Err(bad) => status = PROGRAM.report(&bad.into()),
-            }
+        for entry in PROGRAM.report_errors(page, &mut status) {
+            statistics.add(&entry);
         }
         if !is_full {
             break;

@@ -85,7 +85,6 @@ impl<'a> Report<'a> {
     fn row(&self, entry: &LedgerRow) -> Vec<Cell> {
         let time = entry.happened_at.to_zoned(self.zone.clone());
         let id = entry.backup_id.map(|id| id.to_string());
-        let backup = entry.backup_name.clone().or(id);
         let tone = if entry.outcome == "ok" {
             Tone::Plain
         } else {
@@ -95,11 +94,8 @@ impl<'a> Report<'a> {
             time.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             entry.program.clone().into(),
             entry.event.clone().into(),
-            Cell {
-                text: entry.outcome.clone(),
-                tone,
-            },
-            backup.unwrap_or_else(|| "-".to_owned()).into(),
+            Cell::new(&entry.outcome, tone),
+            entry.backup_name.clone().or(id).into(),
             summary(&entry.details).into(),
         ]
     }
@@ -153,7 +149,6 @@ pub(crate) fn print_statistics(output: &mut Output, rows: &[Row]) -> Result<()> 
 }
 
 fn count_row(row: &Row) -> Vec<Cell> {
-    let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
     let tone = if row.failed == 0 {
         Tone::Plain
     } else {
@@ -163,13 +158,10 @@ fn count_row(row: &Row) -> Vec<Cell> {
         row.period.clone().into(),
         row.event.clone().into(),
         row.ok.to_string().into(),
-        Cell {
-            text: row.failed.to_string(),
-            tone,
-        },
-        or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
-        or_dash(row.median_seconds.map(|seconds| format!("{seconds:.1} s"))),
-        or_dash(row.median_bytes.map(human_size)),
-        or_dash(row.total_bytes.map(human_size)),
+        Cell::new(row.failed.to_string(), tone),
+        row.success_rate.map(|rate| format!("{rate:.1} %")).into(),
+        row.median_seconds.map(|time| format!("{time:.1} s")).into(),
+        row.median_bytes.map(human_size).into(),
+        row.total_bytes.map(human_size).into(),
     ]
 }

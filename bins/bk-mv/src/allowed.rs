@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail, ensure};
 use bk_schema::record::Backup;
 
-use crate::transfer::Transfer;
+use crate::way::Transfer;
 
 /// A record that changes each time its archive is looked at is given up.
 const TRIES: u32 = 3;

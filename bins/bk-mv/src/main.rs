@@ -5,10 +5,8 @@ mod copy;
 mod flags;
 mod part;
 mod relocate;
-mod report;
 mod run;
 mod target;
-mod transfer;
 mod way;
 
 fn main() -> std::process::ExitCode {

@@ -18,8 +18,7 @@ use bk_store::session::Session;
 use serde_json::json;
 
 use crate::allowed::{Allowed, Taken, check_allowed};
-use crate::transfer::Transfer;
-use crate::way::Way;
+use crate::way::{Transfer, Way};
 
 /// How far one backup has come.
 pub(crate) enum State {
@@ -174,21 +173,13 @@ fn event(going: &Going) -> Option<Event<'_>> {
         }
         State::Begun | State::Copied | State::Repointed | State::Changed(_) => return None,
     };
-    Some(Event {
-        backup: Some((transfer.backup.id, &transfer.backup.backup_name)),
-        event: "move",
-        ok,
-        details,
-    })
+    Some(Event::of(&transfer.backup, "move", ok, details))
 }
 
 fn rows<'a>(
     session: &Session<'_>,
     transfers: impl Iterator<Item = &'a Transfer>,
 ) -> Result<Vec<Result<Backup>>> {
-    let identity = |transfer: &Transfer| Identity {
-        id: Some(transfer.backup.id),
-        name: None,
-    };
-    session.find(&transfers.map(identity).collect::<Vec<_>>())
+    let wanted = transfers.map(|it| Identity::of_id(it.backup.id));
+    session.find(&wanted.collect::<Vec<_>>())
 }

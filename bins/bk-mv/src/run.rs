@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
 use bk_cli::home;
+use bk_cli::listing::{self, Listed};
 use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
+use bk_cli::table::Column;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
@@ -31,21 +33,24 @@ use crate::allowed::{Allowed, check_allowed};
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
 use crate::part::{self, Going, State};
 use crate::relocate::{bring, remove_old};
-use crate::report;
 use crate::target::Target;
-use crate::transfer::Transfer;
-use crate::way::Way;
+use crate::way::{Transfer, Way};
+
+const COLUMNS: [Column; 5] = [
+    Column::right("ID"),
+    Column::right("SIZE"),
+    Column::left("MOVE"),
+    Column::left("FROM"),
+    Column::left("TO"),
+];
 
 /// So many bytes to be copied make a part.
 const PART_BYTES: u64 = 64 << 20;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let report = Report::new(Output::new(arguments)?, &report::COLUMNS);
+    let report = Report::new(Output::new(arguments)?, &COLUMNS);
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
@@ -73,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         is_begun: false,
         has_left: false,
     };
+    let mut status = bk_cli::SUCCESS;
     if is_all {
         // Before the first backup, only the storage directory is chosen.
         let rows = if moves.home.has_catalog() {
@@ -80,17 +86,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         } else {
             Vec::new()
         };
-        for row in rows {
-            moves.add_found(row.map(|it| (it, Map::new())).map_err(Into::into));
+        for backup in PROGRAM.report_errors(rows, &mut status) {
+            moves.add(backup, Map::new(), 0);
         }
     } else {
-        if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
+        if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir.exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        for found in catalog::resolve(&moves.home, lines)? {
-            moves.add_found(found);
+        let found = catalog::resolve(&moves.home, lines)?;
+        for (backup, line) in PROGRAM.report_errors(found, &mut status) {
+            moves.add(backup, line, 0);
         }
     }
+    moves.status = moves.status.max(status);
     moves.check_space()?;
     if arguments.has(&DRY_RUN) {
         moves.dry_run()
@@ -139,14 +147,7 @@ impl Moves {
         Ok(())
     }
 
-    fn add_found(&mut self, found: bk_store::backups::Found) {
-        match found {
-            Ok((backup, line)) => self.add(backup, line, 0),
-            Err(error) => self.status = PROGRAM.report(&error),
-        }
-    }
-
-    /// Looks at the archive and puts it into the queue, each once.
+    /// Inspects the archive and puts it into the queue, each once.
     fn add(&mut self, backup: Backup, line: Map<String, Value>, tries: u32) {
         let is_none = matches!(backup.status, Status::Failed | Status::Deleting);
         if (tries == 0 && !self.seen.insert(backup.id)) || (self.is_all && is_none) {
@@ -179,13 +180,13 @@ impl Moves {
 
     /// Before anything is done: those that are to be copied must fit.
     fn check_space(&self) -> Result<()> {
-        let copied = self
-            .queue
-            .iter()
-            .filter(|transfer| transfer.way == Way::Copy);
-        let bytes: u64 = copied.clone().map(weight).sum();
-        let fits = self.target.check_space(copied.count(), bytes);
+        let copied = self.queue.iter().filter(|it| it.way == Way::Copy);
+        let fits = self.target.check_space(copied.count(), self.copied_bytes());
         fits.map_err(|error| anyhow!("cannot move: {error:#}"))
+    }
+
+    fn copied_bytes(&self) -> u64 {
+        self.queue.iter().map(copied_bytes).sum()
     }
 
     /// Prints what would be moved.
@@ -194,11 +195,10 @@ impl Moves {
             return Ok(self.status);
         }
         let items = std::mem::take(&mut self.queue);
-        let identity = |transfer: &Transfer| Identity {
-            id: Some(transfer.backup.id),
-            name: None,
-        };
-        let wanted: Vec<_> = items.iter().map(identity).collect();
+        let wanted: Vec<_> = items
+            .iter()
+            .map(|it| Identity::of_id(it.backup.id))
+            .collect();
         let places: Vec<_> = items.iter().map(|transfer| transfer.to.clone()).collect();
         let (rows, mut taken) = catalog::read(&self.home, |session| {
             Ok((session.find(&wanted)?, session.taken(&places)?))
@@ -213,7 +213,7 @@ impl Moves {
                 Allowed::Now(_) => Ok(()),
             });
             match checked {
-                Ok(()) => report::add(&mut self.report, &self.home, transfer)?,
+                Ok(()) => self.report(transfer)?,
                 Err(error) => self.fail(&transfer.backup, &error),
             }
         }
@@ -234,8 +234,8 @@ impl Moves {
         let ended = self.move_all();
         self.signals.release();
         self.progress.end();
-        let told = self.report.end();
-        ended.and(told)?;
+        let printed = self.report.end();
+        ended.and(printed)?;
         Ok(self.signals.exit_status(self.status))
     }
 
@@ -266,7 +266,7 @@ impl Moves {
 
     /// Makes the directory ready for archives.
     fn enter(&self) -> Result<Option<Storage>> {
-        let dir = self.target.dir();
+        let dir = self.target.dir.as_path();
         let archives = if self.home.has_catalog() {
             catalog::read(&self.home, |session| session.archives_in(dir))?
         } else {
@@ -277,11 +277,7 @@ impl Moves {
     }
 
     fn begin_progress(&self) {
-        let copied = self
-            .queue
-            .iter()
-            .filter(|transfer| transfer.way == Way::Copy);
-        let bytes: u64 = copied.map(weight).sum();
+        let bytes = self.copied_bytes();
         let (done, count) = (self.done_count.clone(), self.queue.len());
         if bytes > 0 {
             let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
@@ -294,8 +290,8 @@ impl Moves {
         if let Some(storage) = &self.storage {
             session.keep_storage(storage)?;
         }
-        let (old, new) = (session.storage_dir()?, self.target.text());
-        if !self.is_all || old == self.target.dir() {
+        let (old, new) = (session.storage_dir()?, self.target.text.as_str());
+        if !self.is_all || old == self.target.dir {
             return Ok(());
         }
         session.set_setting("storage_dir", new)?;
@@ -310,14 +306,30 @@ impl Moves {
     /// As many as a part takes.
     fn next_part(&mut self, at_most: usize) -> Vec<Transfer> {
         let (mut part, mut bytes) = (Vec::new(), 0);
-        while part.len() < at_most && bytes < PART_BYTES {
-            let Some(transfer) = self.queue.pop_front() else {
-                break;
-            };
-            bytes += weight(&transfer);
+        while part.len() < at_most
+            && bytes < PART_BYTES
+            && let Some(transfer) = self.queue.pop_front()
+        {
+            bytes += copied_bytes(&transfer);
             part.push(transfer);
         }
         part
+    }
+
+    /// Reports one backup that was moved, or would be.
+    fn report(&mut self, transfer: Transfer) -> Result<()> {
+        let Transfer { from, to, way, .. } = transfer;
+        if self.report.is_table() {
+            let id = transfer.backup.id.to_string();
+            let size = listing::size(&transfer.backup);
+            let row = [id, size, way.name().to_owned(), from, to];
+            self.report.row(row.map(Into::into).to_vec());
+            return Ok(());
+        }
+        let mut listed = Listed::stat(&self.home, transfer.backup);
+        let moved = json!({ "from": from, "to": to, "how": way });
+        listed.add([("move", moved)], transfer.line);
+        self.report.line(&listed)
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
@@ -372,7 +384,7 @@ impl Parts for Moves {
                     transfer.backup.backup_path.clone_from(&transfer.to);
                     transfer.backup.status = Status::Moving;
                 }
-                return report::add(&mut self.report, &self.home, transfer);
+                return self.report(transfer);
             }
             State::Stays(error) => self.fail(&transfer.backup, &error),
             State::Left(error) => {
@@ -386,8 +398,7 @@ impl Parts for Moves {
     }
 }
 
-/// What is to be copied of it, in bytes.
-fn weight(transfer: &Transfer) -> u64 {
+fn copied_bytes(transfer: &Transfer) -> u64 {
     match transfer.way {
         Way::None | Way::Rename => 0,
         Way::Copy => transfer.backup.backup_size.unwrap_or_default(),

@@ -26,9 +26,6 @@ use crate::state::State;
 use crate::terminal;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -69,11 +66,9 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
         Some(lines) => catalog::resolve(home, lines)?,
     };
     let mut seen = HashSet::new();
-    for (backup, object) in PROGRAM.report_errors(found, &mut status) {
-        if seen.insert(backup.id) {
-            let mut one = Listed::stat(home, backup);
-            one.pass_through(object);
-            listed.push(one);
+    for row in PROGRAM.report_errors(found, &mut status) {
+        if seen.insert(row.0.id) {
+            listed.push(Listed::of_row(home, row));
         }
     }
     if !is_given {

@@ -30,9 +30,6 @@ use crate::report::Decisions;
 use crate::retention::{self, Action, Decision, Verdict};
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
     let pruned = prune(arguments, &mut notices);

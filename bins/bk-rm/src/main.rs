@@ -4,7 +4,6 @@ mod allowed;
 mod choice;
 mod flags;
 mod remove;
-mod report;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(remove::run)

@@ -10,8 +10,9 @@ use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::report::Report;
+use bk_cli::table::Column;
+use bk_cli::units::human_size;
 use bk_schema::clock;
-use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::parts::{self, Parts};
 use bk_store::removal::{self, Going, Removal};
@@ -23,12 +24,15 @@ use serde_json::{Map, Value};
 use crate::allowed::Allowed;
 use crate::choice::{Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
-use crate::report;
+
+const COLUMNS: [Column; 4] = [
+    Column::right("ID"),
+    Column::left("TYPE"),
+    Column::right("FREED"),
+    Column::left("FILE"),
+];
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
     let output = Output::new(arguments)?;
@@ -54,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut work = Work {
         removal,
         choice: Choice::new(home.clone(), lines, allowed),
-        report: Report::new(output, &report::COLUMNS),
+        report: Report::new(output, &COLUMNS),
         status: bk_cli::SUCCESS,
     };
     let done = if arguments.has(&DRY_RUN) {
@@ -127,10 +131,7 @@ impl Work<'_> {
     fn add(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
         self.tell_refused();
         match outcome {
-            Ok(freed_bytes) => {
-                let listed = self.listed(candidate.backup);
-                report::add(&mut self.report, listed, candidate.with, freed_bytes)
-            }
+            Ok(freed_bytes) => self.report(candidate, freed_bytes),
             Err(error) => {
                 self.fail(&candidate, error);
                 Ok(())
@@ -138,13 +139,25 @@ impl Work<'_> {
         }
     }
 
-    /// Why what is given up cannot be reached is no news.
-    fn listed(&self, backup: Backup) -> Listed {
+    /// Reports one backup as it was, with the bytes that are free now.
+    fn report(&mut self, Chosen { backup, with, .. }: Chosen, freed_bytes: u64) -> Result<()> {
         let Removal { home, offline, .. } = self.removal;
-        match home.storages.stat(backup.backup_path.as_ref()) {
+        let mut listed = match home.storages.stat(backup.backup_path.as_ref()) {
+            // Why what is given up cannot be reached is no news.
             Err(_) if offline => Listed::new(backup, FileStatus::Offline),
             _ => Listed::stat(home, backup),
+        };
+        if self.report.is_table() {
+            self.report.row(vec![
+                listed.backup.id.to_string().into(),
+                listed.backup.backup_type.name().to_owned().into(),
+                human_size(freed_bytes).into(),
+                listed.file_name.into(),
+            ]);
+            return Ok(());
         }
+        listed.add([("freed", freed_bytes.into())], with);
+        self.report.line(&listed)
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {

@@ -23,10 +23,6 @@ use crate::edit::{Edit, difference};
 use crate::flags::PROGRAM;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be written, a name that is
-/// taken.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -41,18 +37,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
     let outcomes = catalog::write(&home, |session| set_all(session, &edit, &wanted))?;
 
-    let (mut changed, mut status) = (Vec::new(), bk_cli::SUCCESS);
-    for (outcome, line) in outcomes.into_iter().zip(lines) {
-        match outcome {
-            Ok(backup) => {
-                let mut listed = Listed::stat(&home, backup);
-                listed.pass_through(line.object);
-                changed.push(listed);
-            }
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
-    listing::print(&mut output, changed)?;
+    let mut status = bk_cli::SUCCESS;
+    let outcomes = outcomes.into_iter().zip(lines);
+    let outcomes = outcomes.map(|(outcome, line)| anyhow::Ok((outcome?, line.object)));
+    let changed = PROGRAM.report_errors(outcomes, &mut status);
+    let listed: Vec<_> = changed.map(|row| Listed::of_row(&home, row)).collect();
+    listing::print(&mut output, listed)?;
     Ok(status)
 }
 
@@ -87,12 +77,7 @@ fn write(session: &Session<'_>, changes: &[&(Backup, Backup)]) -> Result<()> {
             let renamed = session.rename(old.id, &new.backup_name);
             renamed.with_context(cannot)?;
         }
-        events.push(Event {
-            backup: Some((old.id, &old.backup_name)),
-            event: "set",
-            ok: true,
-            details: difference(old, new)?,
-        });
+        events.push(Event::of(old, "set", true, difference(old, new)?));
     }
     session.log_all(&events)
 }

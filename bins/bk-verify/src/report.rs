@@ -30,8 +30,7 @@ pub(crate) fn add(
     line: Map<String, Value>,
     verdict: &Verdict,
 ) -> Result<()> {
-    let reached = home.storages.stat(backup.backup_path.as_ref());
-    let mut listed = match reached {
+    let mut listed = match home.storages.stat(backup.backup_path.as_ref()) {
         // Why, the verdict tells.
         Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
         _ => Listed::stat(home, backup),
@@ -49,15 +48,12 @@ fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
     codes.dedup();
     let result = match codes.as_slice() {
         [] => "ok".to_owned().into(),
-        codes => Cell {
-            text: codes.join(", "),
-            tone: Tone::Bad,
-        },
+        codes => Cell::new(codes.join(", "), Tone::Bad),
     };
     vec![
         listed.backup.id.to_string().into(),
         verdict.level.name().to_owned().into(),
-        verdict.bytes.map_or("-".to_owned(), human_size).into(),
+        verdict.bytes.map(human_size).into(),
         format!("{:.1}", verdict.seconds).into(),
         result,
         listed.file_name.clone().into(),

@@ -1,4 +1,4 @@
-//! Verifies one archive after the other; what came of each is recorded in the catalog, then told.
+//! Verifies one archive after the other; what came of each is recorded in the catalog, then printed.
 //!
 //! No catalog is open while an archive is. A signal ends the check that is under way; what was
 //! found before it is recorded.
@@ -35,15 +35,12 @@ use crate::verdict::{Level, Verdict};
 /// Verdicts are recorded together where they come faster than that: a session costs more than a
 /// quick check.
 const RECORD_EVERY: Duration = Duration::from_millis(500);
-/// Before a larger archive is read, what came before it is recorded and told.
+/// Before a larger archive is read, what came before it is recorded and printed.
 const LARGE_BYTES: u64 = 64 << 20;
 /// A record that is another one each time that its archive was checked is given up.
 const TRIES: u32 = 3;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let now = clock::now();
     let home = home::from_arguments(&PROGRAM, arguments, now)?;
@@ -51,20 +48,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
     let mut status = bk_cli::SUCCESS;
-    let mut queue = VecDeque::new();
-    for found in find(&home, arguments, round)? {
-        match found {
-            Ok((backup, line)) => queue.push_back(Due {
-                backup,
-                line,
-                tries: 0,
-            }),
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
-    let is_table = output.is_table();
-    let is_none = queue.is_empty() && status == bk_cli::SUCCESS;
-    if is_table && is_none {
+    let found = PROGRAM.report_errors(find(&home, arguments, round)?, &mut status);
+    let due = |(backup, line)| Due {
+        backup,
+        line,
+        tries: 0,
+    };
+    let queue: VecDeque<_> = found.map(due).collect();
+    if output.is_table() && queue.is_empty() && status == bk_cli::SUCCESS {
         PROGRAM.warn("there is nothing to verify");
     }
     let verification = Verification {
@@ -128,8 +119,8 @@ impl Verification {
         let (home, signals) = (self.home.clone(), self.signals.clone());
         let ended = parts::run(&home, &signals, &mut self);
         self.progress.end();
-        let told = self.report.end();
-        ended.and(told)?;
+        let printed = self.report.end();
+        ended.and(printed)?;
         Ok(signals.exit_status(self.status))
     }
 

@@ -64,6 +64,13 @@ impl Listed {
         Self::new(backup, file_status)
     }
 
+    /// As [`Listed::stat`], with the keys of its line of input that bk does not know.
+    pub fn of_row(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Self {
+        let mut listed = Self::stat(home, backup);
+        listed.passed = unknown_keys(object);
+        listed
+    }
+
     /// For an archive whose state is known.
     #[must_use]
     pub fn new(backup: Backup, file_status: FileStatus) -> Self {
@@ -77,12 +84,7 @@ impl Listed {
         }
     }
 
-    /// Passes through the keys of a line of input that bk does not know.
-    pub fn pass_through(&mut self, object: Map<String, Value>) {
-        self.passed = unknown_keys(object);
-    }
-
-    /// Adds keys of the program, then those of a line of input as [`Listed::pass_through`] does.
+    /// Adds keys of the program, then those of a line of input that bk does not know.
     pub fn add(
         &mut self,
         own: impl IntoIterator<Item = (&'static str, Value)>,

@@ -43,14 +43,14 @@ impl Program {
         status_of(error)
     }
 
-    /// The values. Each error instead of one is printed, and sets the exit status.
+    /// The values, one by one. Each error instead of one is printed, and sets the exit status.
     pub fn report_errors<T, E: Into<anyhow::Error>>(
         &self,
         all: impl IntoIterator<Item = Result<T, E>>,
         status: &mut u8,
-    ) -> Vec<T> {
+    ) -> impl Iterator<Item = T> {
         let value = |one: Result<T, E>| one.map_err(|e| *status = self.report(&e.into())).ok();
-        all.into_iter().filter_map(value).collect()
+        all.into_iter().filter_map(value)
     }
 
     /// Prints one line on stderr, after the name of the program.
