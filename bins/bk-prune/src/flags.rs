@@ -4,118 +4,74 @@ use bk_cli::notices;
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be removed; remove nothing");
-    EXPLAIN = Flag::new("explain", None, None, "print what would stay too, and why; remove nothing");
-    ALL = Flag::new("all", None, None, "all backups are candidates, whatever standard input is");
-    FORCE_CLOCK = Flag::new("force-clock", None, None, "go on though the clock seems to have jumped");
-    EXPIRED = Flag::new("expired", None, None, "go by the expiry that backups have, without any rule");
-    KEEP_LAST = Flag::new("keep-last", None, Some("N|all"), "keep the N newest");
-    KEEP_HOURLY = Flag::new(
+    DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');
+    EXPLAIN = Flag::switch("explain", "print what would stay too, and why; remove nothing");
+    ALL = Flag::switch("all", "all backups are candidates, whatever standard input is");
+    FORCE_CLOCK = Flag::switch("force-clock", "go on though the clock seems to have jumped");
+    EXPIRED = Flag::switch("expired", "go by the expiry that backups have, without any rule");
+    KEEP_LAST = Flag::option("keep-last", "N|all", "keep the N newest");
+    KEEP_HOURLY = Flag::option(
         "keep-hourly",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each hour, for N hours that have one",
     );
-    KEEP_DAILY = Flag::new(
+    KEEP_DAILY = Flag::option(
         "keep-daily",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each day, for N days that have one",
     );
-    KEEP_WEEKLY = Flag::new(
+    KEEP_WEEKLY = Flag::option(
         "keep-weekly",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each week, for N weeks that have one",
     );
-    KEEP_MONTHLY = Flag::new(
+    KEEP_MONTHLY = Flag::option(
         "keep-monthly",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each month, for N months that have one",
     );
-    KEEP_QUARTERLY = Flag::new(
+    KEEP_QUARTERLY = Flag::option(
         "keep-quarterly",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each quarter, for N quarters that have one",
     );
-    KEEP_YEARLY = Flag::new(
+    KEEP_YEARLY = Flag::option(
         "keep-yearly",
-        None,
-        Some("N|all"),
+        "N|all",
         "keep the newest of each year, for N years that have one",
     );
-    KEEP_WITHIN = Flag::new(
-        "keep-within",
-        None,
-        Some("SPAN"),
-        "keep what was made within SPAN before the newest",
-    );
-    KEEP_WITHIN_HOURLY = Flag::new(
-        "keep-within-hourly",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each hour",
-    );
-    KEEP_WITHIN_DAILY = Flag::new(
-        "keep-within-daily",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each day",
-    );
-    KEEP_WITHIN_WEEKLY = Flag::new(
-        "keep-within-weekly",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each week",
-    );
-    KEEP_WITHIN_MONTHLY = Flag::new(
-        "keep-within-monthly",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each month",
-    );
-    KEEP_WITHIN_QUARTERLY = Flag::new(
-        "keep-within-quarterly",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each quarter",
-    );
-    KEEP_WITHIN_YEARLY = Flag::new(
-        "keep-within-yearly",
-        None,
-        Some("SPAN"),
-        "of that, keep the newest of each year",
-    );
-    OLDER_THAN = Flag::new(
+    KEEP_WITHIN =
+        Flag::option("keep-within", "SPAN", "keep what was made within SPAN before the newest");
+    KEEP_WITHIN_HOURLY =
+        Flag::option("keep-within-hourly", "SPAN", "of that, keep the newest of each hour");
+    KEEP_WITHIN_DAILY =
+        Flag::option("keep-within-daily", "SPAN", "of that, keep the newest of each day");
+    KEEP_WITHIN_WEEKLY =
+        Flag::option("keep-within-weekly", "SPAN", "of that, keep the newest of each week");
+    KEEP_WITHIN_MONTHLY =
+        Flag::option("keep-within-monthly", "SPAN", "of that, keep the newest of each month");
+    KEEP_WITHIN_QUARTERLY =
+        Flag::option("keep-within-quarterly", "SPAN", "of that, keep the newest of each quarter");
+    KEEP_WITHIN_YEARLY =
+        Flag::option("keep-within-yearly", "SPAN", "of that, keep the newest of each year");
+    OLDER_THAN = Flag::option(
         "older-than",
-        None,
-        Some("SPAN"),
+        "SPAN",
         "remove what is older than SPAN and no other rule keeps",
     );
-    MAX_COUNT = Flag::new("max-count", None, Some("N"), "then remove the oldest until N are left");
-    MAX_TOTAL_SIZE = Flag::new(
-        "max-total-size",
-        None,
-        Some("SIZE"),
-        "then remove the oldest until they take SIZE",
-    );
-    KEEP_FREE = Flag::new("keep-free", None, Some("SIZE"), "then remove the oldest until SIZE is free");
-    GROUP_BY = Flag::new(
+    MAX_COUNT = Flag::option("max-count", "N", "then remove the oldest until N are left");
+    MAX_TOTAL_SIZE =
+        Flag::option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
+    KEEP_FREE = Flag::option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
+    GROUP_BY = Flag::option(
         "group-by",
-        None,
-        Some("KEYS"),
+        "KEYS",
         "rules count for each: sources,type,host (so by default), version, none",
     );
-    ALLOW_EMPTY = Flag::new("allow-empty", None, None, "remove the newest of a group too");
-    FAILED_AFTER = Flag::new("failed-after", None, Some("SPAN"), "remove failed ones that are older (7d)");
-    TIME_ZONE = Flag::new(
-        "time-zone",
-        None,
-        Some("ZONE"),
-        "the zone of hours, days and so on (the local one)",
-    );
+    ALLOW_EMPTY = Flag::switch("allow-empty", "remove the newest of a group too");
+    FAILED_AFTER = Flag::option("failed-after", "SPAN", "remove failed ones that are older (7d)");
+    TIME_ZONE =
+        Flag::option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
     SYSLOG = notices::SYSLOG;
 }
 
