@@ -3,10 +3,10 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    RECURSIVE = Flag::new("recursive", Some('r'), None, "look for archives in directories, and below");
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be done; change nothing");
-    DAMAGED = Flag::new("damaged", None, None, "adopt damaged archives too");
-    RELINK = Flag::new("relink", None, Some("DIR"), "find missing archives in DIR, and update their paths");
+    RECURSIVE = Flag::switch("recursive", "look for archives in directories, and below").short('r');
+    DRY_RUN = Flag::switch("dry-run", "print what would be done; change nothing").short('n');
+    DAMAGED = Flag::switch("damaged", "adopt damaged archives too");
+    RELINK = Flag::option("relink", "DIR", "find missing archives in DIR, and update their paths");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -18,44 +18,47 @@ use bk_schema::invalid::parse_choice;
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 bk_cli::flags! {
-    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why the backup is made (manual)");
-    SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "version of what is backed up");
-    NAME = Flag::new("name", Some('n'), Some("NAME"), "name of the backup (TYPE[_vVERSION]_DATE_TIME)");
-    DESCRIPTION = Flag::new("description", Some('d'), Some("TEXT"), "a note for people");
-    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep; JSON, else a string");
-    HOST = Flag::new("host", None, Some("NAME"), "the host that the backup is of");
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, or a time");
-    PROTECT = Flag::new("protect", None, None, "refuse its removal");
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "take relative paths from DIR");
-    EXCLUDE = Flag::new("exclude", None, Some("GLOB"), "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = Flag::new("exclude-from", None, Some("FILE"), "leave out what the lines of FILE match");
-    EXCLUDE_CACHES = Flag::new("exclude-caches", None, None, "leave out what a CACHEDIR.TAG marks");
-    ONE_FILE_SYSTEM = Flag::new("one-file-system", None, None, "stay on the file system of each PATH");
-    STDIN_FILENAME = Flag::new(
-        "stdin-filename",
-        None,
-        Some("NAME"),
-        "back up standard input as one file of this name",
-    );
-    STDIN_FROM_COMMAND = Flag::new(
-        "stdin-from-command",
-        None,
-        None,
-        "back up what a command prints: -- CMD...",
-    );
-    LEVEL = Flag::new("level", None, Some("0-12"), "compression level (6)");
-    JOBS = Flag::new("jobs", Some('j'), Some("N"), "compressing threads (one a core)");
-    STORAGE = Flag::new("storage", None, Some("DIR"), "where to put the archive");
-    INIT_STORAGE = Flag::new("init-storage", None, None, "use DIR as a new storage, whatever it was before");
-    ESTIMATE = Flag::new("estimate", None, None, "print what it would take; make nothing");
-    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free (5 %, at most 1 GiB)");
-    ON_LOW_SPACE = Flag::new(
+    TYPE = Flag::option(
+        "type",
+        "manual|pre-upgrade|automatic",
+        "why the backup is made (manual)",
+    )
+    .short('t');
+    SOURCE_VERSION = Flag::option("source-version", "VERSION", "version of what is backed up");
+    NAME =
+        Flag::option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
+    DESCRIPTION = Flag::option("description", "TEXT", "a note for people").short('d');
+    METADATA =
+        Flag::option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
+    HOST = Flag::option("host", "NAME", "the host that the backup is of");
+    EXPIRES = Flag::option(
+        "expires",
+        "TIME",
+        "when it may be removed: 30d from now, or a time",
+    )
+    .short('e');
+    PROTECT = Flag::switch("protect", "refuse its removal");
+    DIRECTORY = Flag::option("directory", "DIR", "take relative paths from DIR").short('C');
+    EXCLUDE = Flag::option("exclude", "GLOB", "leave out a name, or with a slash a path");
+    EXCLUDE_FROM = Flag::option("exclude-from", "FILE", "leave out what the lines of FILE match");
+    EXCLUDE_CACHES = Flag::switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
+    ONE_FILE_SYSTEM = Flag::switch("one-file-system", "stay on the file system of each PATH");
+    STDIN_FILENAME =
+        Flag::option("stdin-filename", "NAME", "back up standard input as one file of this name");
+    STDIN_FROM_COMMAND =
+        Flag::switch("stdin-from-command", "back up what a command prints: -- CMD...");
+    LEVEL = Flag::option("level", "0-12", "compression level (6)");
+    JOBS = Flag::option("jobs", "N", "compressing threads (one a core)").short('j');
+    STORAGE = Flag::option("storage", "DIR", "where to put the archive");
+    INIT_STORAGE = Flag::switch("init-storage", "use DIR as a new storage, whatever it was before");
+    ESTIMATE = Flag::switch("estimate", "print what it would take; make nothing");
+    RESERVE = Flag::option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
+    ON_LOW_SPACE = Flag::option(
         "on-low-space",
-        None,
-        Some("pause|fail"),
+        "pause|fail",
         "what to do when less than that is left (pause)",
     );
-    LOW_SPACE_TIMEOUT = Flag::new("low-space-timeout", None, Some("SPAN"), "longest pause (10m)");
+    LOW_SPACE_TIMEOUT = Flag::option("low-space-timeout", "SPAN", "longest pause (10m)");
     SYSLOG = notices::SYSLOG;
 }
 

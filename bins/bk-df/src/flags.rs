@@ -3,15 +3,14 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    WARN = Flag::new("warn", Some('w'), Some("SPEC"), "exit with 1 if free<20G, age>26h or the like");
-    FAIL = Flag::new("fail", Some('f'), Some("SPEC"), "exit with 4 if so, even if --warn applies too");
-    RESERVE = Flag::new(
+    WARN = Flag::option("warn", "SPEC", "exit with 1 if free<20G, age>26h or the like").short('w');
+    FAIL = Flag::option("fail", "SPEC", "exit with 4 if so, even if --warn applies too").short('f');
+    RESERVE = Flag::option(
         "reserve",
-        None,
-        Some("SIZE"),
+        "SIZE",
         "space to leave free, as for bk-create (5 %, at most 1 GiB)",
     );
-    PROMETHEUS = Flag::new("prometheus", None, None, "print metrics for node exporter's textfile collector");
+    PROMETHEUS = Flag::switch("prometheus", "print metrics for node exporter's textfile collector");
 }
 
 pub(crate) const PROGRAM: Program = Program {

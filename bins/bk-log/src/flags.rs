@@ -3,18 +3,18 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    SINCE = Flag::new("since", None, Some("TIME"), "happened at TIME (a date, 30d) or later");
-    UNTIL = Flag::new("until", None, Some("TIME"), "happened before TIME");
-    EVENT = Flag::new(
+    SINCE = Flag::option("since", "TIME", "happened at TIME (a date, 30d) or later");
+    UNTIL = Flag::option("until", "TIME", "happened before TIME");
+    EVENT = Flag::option(
         "event",
-        Some('e'),
-        Some(EVENTS),
+        EVENTS,
         "of this kind, or one of these kinds, joined by commas",
-    );
-    OUTCOME = Flag::new("outcome", Some('o'), Some("ok|failed"), "with this outcome");
-    LIMIT = Flag::new("limit", None, Some("N"), "at most the newest N");
-    FOLLOW = Flag::new("follow", Some('f'), None, "keep printing new rows until interrupted");
-    STATS = Flag::new("stats", None, Some("[day|week|month]"), "print statistics by period (day) and event");
+    )
+    .short('e');
+    OUTCOME = Flag::option("outcome", "ok|failed", "with this outcome").short('o');
+    LIMIT = Flag::option("limit", "N", "at most the newest N");
+    FOLLOW = Flag::switch("follow", "keep printing new rows until interrupted").short('f');
+    STATS = Flag::option("stats", "[day|week|month]", "print statistics by period (day) and event");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -17,6 +17,10 @@ const PAGE: usize = 50_000;
 /// Rows, oldest first.
 pub(crate) type Page = Vec<Result<LedgerRow, DamagedRow>>;
 
+/// The reader and its first page, `None` if none of the requested backups is known; and an error
+/// for each that is not.
+pub(crate) type Opened = (Option<(Ledger, Page)>, Vec<Error>);
+
 /// A reader of the ledger, after some page.
 pub(crate) struct Ledger {
     /// With the lock timeout of the next page.
@@ -25,13 +29,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the first page: the rows of all backups, or of the given ones, of which those that are
-    /// not known are errors. `None` if none is known.
+    /// Reads the first page: the rows of all backups, or of the given ones.
     pub(crate) fn open(
         home: Home,
         mut wanted: Wanted,
         backups: Option<Vec<Line>>,
-    ) -> Result<(Option<(Self, Page)>, Vec<Error>)> {
+    ) -> Result<Opened> {
         let (page, unknown) = catalog::read(&home, |session| {
             let unknown = match &backups {
                 None => Vec::new(),

@@ -3,9 +3,9 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    ALL = Flag::new("all", Some('a'), None, "every archive; later backups are put into DIR too");
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be moved; move nothing");
-    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free there (5 %, at most 1 GiB)");
+    ALL = Flag::switch("all", "every archive; later backups are put into DIR too").short('a');
+    DRY_RUN = Flag::switch("dry-run", "print what would be moved; move nothing").short('n');
+    RESERVE = Flag::option("reserve", "SIZE", "space to leave free there (5 %, at most 1 GiB)");
 }
 
 pub(crate) const PROGRAM: Program = Program {

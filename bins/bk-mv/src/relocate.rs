@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use bk_cli::progress::Progress;
 use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::distinct::prove_apart;
-use bk_store::archives::durable::sync_dir;
+use bk_store::archives::durable::{dir_of, sync_dir};
 use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::Partial;
 use bk_store::signals::Signals;
@@ -110,10 +110,7 @@ fn stays(going: &Going, error: &anyhow::Error) -> anyhow::Error {
 }
 
 fn parent(path: &str) -> PathBuf {
-    Path::new(path)
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_owned()
+    dir_of(path.as_ref()).to_owned()
 }
 
 /// Syncs the directories of those that are meant, each once; one that fails leaves them to the

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use bk_schema::record::Backup;
 use bk_store::archives::advisory_lock::is_same_name;
+use bk_store::archives::durable::dir_of;
 use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::partial_path;
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl Way {
         if (here.dev(), here.ino()) == (there.dev(), there.ino()) && is_same_name(from, to)? {
             return Ok(Self::None);
         }
-        let dir = to.parent().unwrap_or(Path::new("/"));
+        let dir = dir_of(to);
         bail!(
             "'{}' is there already, and bk-mv takes no file for the archive: where it is a copy, 'bk-adopt --relink {}' finds it once '{}' is moved aside",
             to.display(),

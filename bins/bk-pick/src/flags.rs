@@ -3,8 +3,8 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    ONE = Flag::new("one", None, None, "only one can be chosen");
-    HEADER = Flag::new("header", None, Some("TEXT"), "show a line above the list");
+    ONE = Flag::switch("one", "only one can be chosen");
+    HEADER = Flag::option("header", "TEXT", "show a line above the list");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -4,11 +4,11 @@ use bk_cli::notices;
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be removed; remove nothing");
-    EXPLAIN = Flag::new("explain", None, None, "print what would stay too, and why; remove nothing");
-    ALL = Flag::new("all", None, None, "all backups are candidates, whatever standard input is");
-    FORCE_CLOCK = Flag::new("force-clock", None, None, "go on though the clock seems to have jumped");
-    EXPIRED = Flag::new("expired", None, None, "go by the expiry that backups have, without any rule");
+    DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');
+    EXPLAIN = Flag::switch("explain", "print what would stay too, and why; remove nothing");
+    ALL = Flag::switch("all", "all backups are candidates, whatever standard input is");
+    FORCE_CLOCK = Flag::switch("force-clock", "go on though the clock seems to have jumped");
+    EXPIRED = Flag::switch("expired", "go by the expiry that backups have, without any rule");
     KEEP_LAST = count("keep-last", "keep the N newest");
     KEEP_HOURLY = count("keep-hourly", "keep the newest of each hour, for N hours that have one");
     KEEP_DAILY = count("keep-daily", "keep the newest of each day, for N days that have one");
@@ -24,23 +24,19 @@ bk_cli::flags! {
     KEEP_WITHIN_QUARTERLY = span("keep-within-quarterly", "of that, keep the newest of each quarter");
     KEEP_WITHIN_YEARLY = span("keep-within-yearly", "of that, keep the newest of each year");
     OLDER_THAN = span("older-than", "remove what is older than SPAN and no other rule keeps");
-    MAX_COUNT = Flag::new("max-count", None, Some("N"), "then remove the oldest until N are left");
-    MAX_TOTAL_SIZE = Flag::new(
-        "max-total-size",
-        None,
-        Some("SIZE"),
-        "then remove the oldest until they take SIZE",
-    );
-    KEEP_FREE = Flag::new("keep-free", None, Some("SIZE"), "then remove the oldest until SIZE is free");
-    GROUP_BY = Flag::new(
+    MAX_COUNT = Flag::option("max-count", "N", "then remove the oldest until N are left");
+    MAX_TOTAL_SIZE =
+        Flag::option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
+    KEEP_FREE = Flag::option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
+    GROUP_BY = Flag::option(
         "group-by",
-        None,
-        Some("KEYS"),
+        "KEYS",
         "rules count for each: sources,type,host (so by default), version, none",
     );
-    ALLOW_EMPTY = Flag::new("allow-empty", None, None, "remove the newest of a group too");
+    ALLOW_EMPTY = Flag::switch("allow-empty", "remove the newest of a group too");
     FAILED_AFTER = span("failed-after", "remove failed ones that are older (7d)");
-    TIME_ZONE = Flag::new("time-zone", None, Some("ZONE"), "the zone of hours, days and so on (the local one)");
+    TIME_ZONE =
+        Flag::option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
     SYSLOG = notices::SYSLOG;
 }
 
@@ -54,10 +50,10 @@ pub(crate) const PROGRAM: Program = Program {
 
 /// A rule with a limit of backups or periods.
 const fn count(long: &'static str, help: &'static str) -> Flag {
-    Flag::new(long, None, Some("N|all"), help)
+    Flag::option(long, "N|all", help)
 }
 
 /// A rule with a span of time.
 const fn span(long: &'static str, help: &'static str) -> Flag {
-    Flag::new(long, None, Some("SPAN"), help)
+    Flag::option(long, "SPAN", help)
 }

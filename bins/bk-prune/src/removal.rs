@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use anyhow::{Error, Result};
 use bk_cli::notices::{Notices, Priority};
 use bk_schema::record::Backup;
-use bk_store::parts::{self, Parts};
-use bk_store::removal::{self, Going, Removal};
+use bk_store::removal::{self, Removal, Remover};
 use bk_store::session::Session;
 use bk_store::storage::{self, Unreachable};
 use serde_json::{Map, Value, json};
@@ -85,28 +84,12 @@ impl Plan<'_> {
         if !self.all.iter().any(|it| it.goes) {
             return Ok(self.tally);
         }
-        let Removal { home, signals, .. } = self.removal;
-        let removed = parts::run(home, signals, &mut self);
+        let removal = self.removal;
+        let removed = removal.run(&mut self);
         // The table, even where something went wrong on the way.
         let ended = self.report.end();
         removed.and(ended)?;
         Ok(self.tally)
-    }
-
-    /// Of what was to go, that which still is.
-    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
-        if !self.all.iter().any(Given::is_open) {
-            return Ok(Vec::new());
-        }
-        self.refresh(session)?;
-        let all: Vec<_> = self.all.iter().map(Given::candidate).collect();
-        let verdict = retention::decide(&all, self.policy, &self.free, self.removal.home.now);
-        let goes = self.all.iter_mut().zip(verdict.decisions);
-        let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
-        let chosen = goes
-            .take(at_most)
-            .map(|(it, decision)| choose(it, decision));
-        Ok(chosen.collect())
     }
 
     /// The records as they are now, less those that others removed or work on. An archive that
@@ -160,35 +143,30 @@ impl Plan<'_> {
     }
 }
 
-impl Parts for Plan<'_> {
-    type Item = Going<Why>;
+impl Remover for Plan<'_> {
+    type With = Why;
 
-    fn id(item: &Self::Item) -> i64 {
-        item.id()
+    /// Of what was to go, that which still is.
+    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        if !self.all.iter().any(Given::is_open) {
+            return Ok(Vec::new());
+        }
+        self.refresh(session)?;
+        let all: Vec<_> = self.all.iter().map(Given::candidate).collect();
+        let verdict = retention::decide(&all, self.policy, &self.free, self.removal.home.now);
+        let goes = self.all.iter_mut().zip(verdict.decisions);
+        let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
+        let chosen = goes.map(|(it, decision)| choose(it, decision));
+        Ok(chosen.take(at_most).collect())
     }
 
-    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
-        let chosen = self.choose(session, at_most)?;
-        self.removal.mark(session, chosen)
-    }
-
-    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
-        self.removal.work(part);
-        Ok(())
-    }
-
-    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
-        self.removal.record(session, part)
-    }
-
-    fn tell(&mut self, item: Self::Item) -> Result<()> {
-        match item.ended() {
-            Some((candidate, Ok(freed_bytes))) => self.add(candidate, freed_bytes),
-            Some((candidate, Err(error))) => {
+    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+        match outcome {
+            Ok(freed_bytes) => self.add(candidate, freed_bytes),
+            Err(error) => {
                 self.fail(&candidate, &error);
                 Ok(())
             }
-            None => Ok(()),
         }
     }
 }

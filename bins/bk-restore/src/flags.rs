@@ -21,26 +21,26 @@ const DEFAULT_RATIO: u64 = 200;
 const JOBS_MAX: usize = 4;
 
 bk_cli::flags! {
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "restore into DIR, which is empty or made anew");
-    INTO_EXISTING = Flag::new("into-existing", None, None, "restore into a DIR that is not empty");
-    OVERWRITE = Flag::new("overwrite", None, None, "with --into-existing: replace existing files");
-    SWAP = Flag::new("swap", None, None, "replace DIR by what is restored; keep the old one");
-    TO_SOURCE = Flag::new("to-source", None, None, "replace the sources by what is restored; keep the old");
-    TEST = Flag::new("test", None, None, "restore to a scratch directory, compare, remove it");
-    STDOUT = Flag::new("stdout", None, Some("PATH"), "print one file of the backup, and nothing else");
-    PATH = Flag::new("path", None, Some("GLOB"), "restore only what matches, and what is below");
-    STRIP_COMPONENTS = Flag::new(
-        "strip-components",
-        None,
-        Some("N"),
-        "drop the first N parts of each name",
-    );
-    SAME_OWNER = Flag::new("same-owner", None, None, "restore owners and setuid bits (root: always)");
-    NUMERIC_OWNER = Flag::new("numeric-owner", None, None, "restore owners by number, not by name");
-    DEVICES = Flag::new("devices", None, None, "restore device nodes (root only)");
-    NO_VERIFY = Flag::new("no-verify", None, None, "do not check the hash first");
-    MAX_SIZE = Flag::new("max-size", None, Some("SIZE"), "refuse to restore more than SIZE");
-    MAX_RATIO = Flag::new("max-ratio", None, Some("N"), "refuse more than N times the archive's size (200)");
+    DIRECTORY = Flag::option(
+        "directory",
+        "DIR",
+        "restore into DIR, which is empty or made anew",
+    )
+    .short('C');
+    INTO_EXISTING = Flag::switch("into-existing", "restore into a DIR that is not empty");
+    OVERWRITE = Flag::switch("overwrite", "with --into-existing: replace existing files");
+    SWAP = Flag::switch("swap", "replace DIR by what is restored; keep the old one");
+    TO_SOURCE = Flag::switch("to-source", "replace the sources by what is restored; keep the old");
+    TEST = Flag::switch("test", "restore to a scratch directory, compare, remove it");
+    STDOUT = Flag::option("stdout", "PATH", "print one file of the backup, and nothing else");
+    PATH = Flag::option("path", "GLOB", "restore only what matches, and what is below");
+    STRIP_COMPONENTS = Flag::option("strip-components", "N", "drop the first N parts of each name");
+    SAME_OWNER = Flag::switch("same-owner", "restore owners and setuid bits (root: always)");
+    NUMERIC_OWNER = Flag::switch("numeric-owner", "restore owners by number, not by name");
+    DEVICES = Flag::switch("devices", "restore device nodes (root only)");
+    NO_VERIFY = Flag::switch("no-verify", "do not check the hash first");
+    MAX_SIZE = Flag::option("max-size", "SIZE", "refuse to restore more than SIZE");
+    MAX_RATIO = Flag::option("max-ratio", "N", "refuse more than N times the archive's size (200)");
 }
 
 pub(crate) const PROGRAM: Program = Program {

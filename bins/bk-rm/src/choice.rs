@@ -112,7 +112,7 @@ impl Choice {
     fn tell_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
         for (identity, removed) in unknown.iter().zip(session.removals(unknown)?) {
             self.refused.push(match removed {
-                Some(removed) => anyhow::anyhow!("{removed}"),
+                Some(removed) => removed.into(),
                 None => Unknown(identity.clone()).into(),
             });
         }

@@ -3,10 +3,10 @@
 use bk_cli::{Flag, Operands, Program};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be removed; remove nothing");
-    FORCE_PROTECTED = Flag::new("force-protected", None, None, "remove protected ones too");
-    KEEP_FILE = Flag::new("keep-file", None, None, "remove only the record; the archive stays");
-    OFFLINE = Flag::new("offline", None, None, "remove records too whose storage is not there");
+    DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');
+    FORCE_PROTECTED = Flag::switch("force-protected", "remove protected ones too");
+    KEEP_FILE = Flag::switch("keep-file", "remove only the record; the archive stays");
+    OFFLINE = Flag::switch("offline", "remove records too whose storage is not there");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -14,8 +14,7 @@ use bk_cli::table::Column;
 use bk_cli::units::human_size;
 use bk_schema::clock;
 use bk_store::catalog;
-use bk_store::parts::{self, Parts};
-use bk_store::removal::{self, Going, Removal};
+use bk_store::removal::{self, Removal, Remover};
 use bk_store::session::Session;
 use bk_store::signals::Signals;
 use bk_store::storage;
@@ -64,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let done = if arguments.has(&DRY_RUN) {
         work.preview()
     } else {
-        parts::run(&home, &signals, &mut work)
+        removal.run(&mut work)
     };
     work.tell_refused();
     // The table, even where something went wrong on the way.
@@ -80,31 +79,21 @@ struct Work<'a> {
     status: u8,
 }
 
-impl Parts for Work<'_> {
-    type Item = Going<Map<String, Value>>;
+impl Remover for Work<'_> {
+    type With = Map<String, Value>;
 
-    fn id(item: &Self::Item) -> i64 {
-        item.id()
+    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        self.choice.next(session, at_most)
     }
 
-    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
-        let chosen = self.choice.next(session, at_most)?;
-        self.removal.mark(session, chosen)
-    }
-
-    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
-        self.removal.work(part);
-        Ok(())
-    }
-
-    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
-        self.removal.record(session, part)
-    }
-
-    fn tell(&mut self, item: Self::Item) -> Result<()> {
-        match item.ended() {
-            Some((candidate, outcome)) => self.add(candidate, outcome),
-            None => Ok(()),
+    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+        self.tell_refused();
+        match outcome {
+            Ok(freed_bytes) => self.report(candidate, freed_bytes),
+            Err(error) => {
+                self.fail(&candidate, error);
+                Ok(())
+            }
         }
     }
 }
@@ -123,20 +112,9 @@ impl Work<'_> {
                 Err(error) if offline && removal::is_unreachable(&error) => Ok(0),
                 freed => freed,
             };
-            self.add(candidate, freed)?;
+            self.tell(candidate, freed)?;
         }
         Ok(())
-    }
-
-    fn add(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
-        self.tell_refused();
-        match outcome {
-            Ok(freed_bytes) => self.report(candidate, freed_bytes),
-            Err(error) => {
-                self.fail(&candidate, error);
-                Ok(())
-            }
-        }
     }
 
     /// Reports one backup as it was, with the bytes that are free now.

@@ -24,19 +24,32 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// For the table: long name, short name, placeholder of the value, description.
+    /// For the table: one without a value.
     #[must_use]
-    pub const fn new(
-        long: &'static str,
-        short: Option<char>,
-        value: Option<&'static str>,
-        help: &'static str,
-    ) -> Self {
+    pub const fn switch(long: &'static str, help: &'static str) -> Self {
         Self {
             long,
-            short,
-            value,
+            short: None,
+            value: None,
             help,
+        }
+    }
+
+    /// For the table: one with a value; its placeholder comes second.
+    #[must_use]
+    pub const fn option(long: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::switch(long, help)
+        }
+    }
+
+    /// With a short name too.
+    #[must_use]
+    pub const fn short(self, letter: char) -> Self {
+        Self {
+            short: Some(letter),
+            ..self
         }
     }
 
@@ -89,26 +102,24 @@ pub enum Operands {
 }
 
 /// Where the catalog is.
-pub const HOME: Flag = Flag::new("home", None, Some("DIR"), "where the catalog is");
+pub const HOME: Flag = Flag::option("home", "DIR", "where the catalog is");
 /// How long to wait for the lock of the catalog.
-pub const LOCK_TIMEOUT: Flag = Flag::new(
+pub const LOCK_TIMEOUT: Flag = Flag::option(
     "lock-timeout",
-    None,
-    Some("SPAN"),
+    "SPAN",
     "how long to wait for the catalog (60s)",
 );
 /// JSON lines, on a terminal too.
-pub const JSON: Flag = Flag::new("json", None, None, "print JSON lines, on a terminal too");
+pub const JSON: Flag = Flag::switch("json", "print JSON lines, on a terminal too");
 /// A table, into a pipe too.
-pub const TABLE: Flag = Flag::new("table", None, None, "print a table, into a pipe too");
-pub(crate) const COMPLETIONS: Flag = Flag::new(
+pub const TABLE: Flag = Flag::switch("table", "print a table, into a pipe too");
+pub(crate) const COMPLETIONS: Flag = Flag::option(
     "completions",
-    None,
-    Some("bash|zsh|fish"),
+    "bash|zsh|fish",
     "print the completions for a shell",
 );
-pub(crate) const HELP: Flag = Flag::new("help", Some('h'), None, "print this help");
-pub(crate) const VERSION: Flag = Flag::new("version", Some('V'), None, "print the version");
+pub(crate) const HELP: Flag = Flag::switch("help", "print this help").short('h');
+pub(crate) const VERSION: Flag = Flag::switch("version", "print the version").short('V');
 
 /// The flags of every program.
 pub const COMMON: &[Flag] = &[HOME, LOCK_TIMEOUT, JSON, TABLE, COMPLETIONS, HELP, VERSION];
@@ -279,9 +290,9 @@ mod tests {
     use crate::message::{USAGE, status_of};
 
     flags! {
-        TYPE = Flag::new("type", Some('t'), Some("TYPE"), "of what type");
-        ALL = Flag::new("all", None, None, "all");
-        BY = Flag::new("by", Some('b'), Some("[day|week]"), "by which");
+        TYPE = Flag::option("type", "TYPE", "of what type").short('t');
+        ALL = Flag::switch("all", "all");
+        BY = Flag::option("by", "[day|week]", "by which").short('b');
     }
 
     const PROGRAM: Program = Program {

@@ -17,7 +17,7 @@
 //! use bk_cli::{Flag, Operands, Program};
 //!
 //! bk_cli::flags! {
-//!     ALL = Flag::new("all", Some('a'), None, "every backup");
+//!     ALL = Flag::switch("all", "every backup").short('a');
 //! }
 //!
 //! const PROGRAM: Program = Program {

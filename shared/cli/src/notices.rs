@@ -10,7 +10,7 @@ use crate::flags::{Arguments, Flag, Program};
 use crate::message::{UsageError, one_line};
 
 /// For the flag tables of the programs that have it.
-pub const SYSLOG: Flag = Flag::new("syslog", None, None, "log to the journal or syslog too");
+pub const SYSLOG: Flag = Flag::switch("syslog", "log to the journal or syslog too");
 /// Longer datagrams may be refused.
 const TEXT_MAX_CHARS: usize = 2000;
 

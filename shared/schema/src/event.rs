@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
+use thiserror::Error;
 
 use crate::record::Backup;
 
@@ -41,7 +42,8 @@ impl<'a> Event<'a> {
 }
 
 /// The removal of a backup, from the ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Error)]
+#[error("backup {id} '{}' is gone: {program} removed it at {at}", name.escape_debug())]
 pub struct Removed {
     /// The id that it had.
     pub id: i64,
@@ -51,22 +53,6 @@ pub struct Removed {
     pub program: String,
     /// When.
     pub at: Timestamp,
-}
-
-impl std::fmt::Display for Removed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            id,
-            name,
-            program,
-            at,
-        } = self;
-        let name = name.escape_debug();
-        write!(
-            f,
-            "backup {id} '{name}' is gone: {program} removed it at {at}"
-        )
-    }
 }
 
 /// A row that was read from the ledger, keys in the order of the columns.
@@ -91,19 +77,11 @@ pub struct LedgerRow {
 }
 
 /// A row of the ledger that cannot be read. The others can.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Error)]
+#[error("row {id} of the ledger is damaged: {reason}")]
 pub struct DamagedRow {
     /// The id of the row.
     pub id: i64,
     /// What is wrong with it.
     pub reason: String,
-}
-
-impl std::error::Error for DamagedRow {}
-
-impl std::fmt::Display for DamagedRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, reason } = self;
-        write!(f, "row {id} of the ledger is damaged: {reason}")
-    }
 }

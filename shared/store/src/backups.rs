@@ -180,9 +180,7 @@ impl Session<'_> {
     pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
         let sql = "SELECT backup_name, backup_path FROM backup_records \
              WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.rows(sql, [name, path], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive
@@ -199,11 +197,10 @@ impl Session<'_> {
                 "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
                 vec!["?"; chunk.len()].join(", ")
             );
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
-            while let Some(row) = rows.next()? {
-                taken.insert(row.get(2)?, (row.get(0)?, row.get(1)?));
-            }
+            let rows: Vec<_> = self.rows(&sql, duckdb::params_from_iter(chunk), |row| {
+                Ok((row.get(2)?, (row.get(0)?, row.get(1)?)))
+            })?;
+            taken.extend(rows);
         }
         Ok(taken)
     }

@@ -102,9 +102,8 @@ impl Session<'_> {
         let sql = format!(
             "SELECT id FROM backup_events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit}"
         );
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query(duckdb::params_from_iter(values))?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+        let ids: Vec<_> = self.rows(&sql, duckdb::params_from_iter(values), |row| row.get(0))?;
+        Ok(ids.into_iter().next())
     }
 
     /// Which backups each of these means, by their ids, also those that are gone: every one that
@@ -120,11 +119,10 @@ impl Session<'_> {
              WHERE backup_id IS NOT NULL AND backup_name IS NOT NULL \
              AND (backup_id IN {IDS} OR backup_name IN {NAMES})"
         );
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query([ids, names])?;
+        let pairs: Vec<(i64, String)> =
+            self.rows(&sql, [ids, names], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (mut names_of, mut ids_of) = (HashMap::new(), HashMap::new());
-        while let Some(row) = rows.next()? {
-            let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        for (id, name) in pairs {
             ids_of.entry(name.clone()).or_insert_with(Vec::new).push(id);
             names_of.entry(id).or_insert_with(Vec::new).push(name);
         }
@@ -181,16 +179,6 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
             .ok()
             .context("its details are no JSON object")?,
     })
-}
-
-impl Session<'_> {
-    /// When the first of all events happened; `None` of an empty ledger.
-    pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT epoch_us(min(happened_at)) FROM backup_events";
-        let micros: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
-        let since = micros.map(Timestamp::from_microsecond).transpose();
-        since.context("a time in the ledger is out of range")
-    }
 }
 
 impl Wanted {

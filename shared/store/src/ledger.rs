@@ -56,9 +56,7 @@ impl Session<'_> {
     /// Adds rows to the ledger, in their order.
     pub fn log_all(&self, events: &[Event<'_>]) -> Result<()> {
         let sql = "SELECT nextval('event_id') FROM range(?)";
-        let mut statement = self.connection.prepare(sql)?;
-        let ids = statement.query_map([i64::try_from(events.len())?], |row| row.get(0))?;
-        let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        let ids: Vec<i64> = self.rows(sql, [i64::try_from(events.len())?], |row| row.get(0))?;
         let mut rows = self.connection.appender("backup_events")?;
         for (id, event) in ids.into_iter().zip(events) {
             rows.append_row(duckdb::appender_params_from_iter(self.values(id, event)))?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::archives::durable::rename_new;
+use crate::archives::durable::{dir_of, rename_new};
 use crate::archives::open::is_absent;
 use crate::flock;
 
@@ -105,7 +105,7 @@ pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
 /// link or another mount.
 pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
     let dir = |path: &Path| {
-        let metadata = path.parent().unwrap_or(Path::new("/")).metadata()?;
+        let metadata = dir_of(path).metadata()?;
         io::Result::Ok((metadata.dev(), metadata.ino()))
     };
     Ok(one.file_name() == other.file_name() && dir(one)? == dir(other)?)
