@@ -66,8 +66,8 @@ impl Outcome {
         details
     }
 
-    pub(crate) fn line(&self, mut listed: Listed) -> Result<Value> {
-        listed.add([("adopt", self.details())], Map::new());
+    pub(crate) fn line(&self, listed: Listed) -> Result<Value> {
+        let listed = listed.with([("adopt", self.details())], Map::new());
         let mut line = serde_json::to_value(&listed)?;
         if self.record.id == 0 {
             line["id"] = Value::Null;
@@ -79,12 +79,12 @@ impl Outcome {
         let record = &self.record;
         let created = record.created_at.to_zoned(zone.clone());
         vec![
-            self.action.name().to_owned().into(),
-            (record.id != 0).then(|| record.id.to_string()).into(),
+            self.action.name().into(),
+            Cell::or_dash((record.id != 0).then(|| record.id.to_string())),
             created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             listing::size(record).into(),
-            record.backup_name.clone().into(),
-            self.from.clone().into(),
+            record.backup_name.as_str().into(),
+            self.from.as_str().into(),
         ]
     }
 }

@@ -72,11 +72,8 @@ impl<'a> Work<'a> {
             ));
         }
         self.is_empty = false;
-        if self.report.is_table() {
-            self.report.row(outcome.row(&self.zone));
-            return Ok(());
-        }
-        self.report.line(&outcome.line(listed)?)
+        self.report
+            .add(&outcome.line(listed)?, outcome.row(&self.zone))
     }
 
     pub(crate) fn fail(&mut self, error: &anyhow::Error) {

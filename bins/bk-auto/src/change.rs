@@ -49,8 +49,6 @@ pub(crate) struct JobChange {
 }
 
 impl JobChange {
-    /// # Errors
-    /// [`UsageError`], which names the flag.
     pub(crate) fn from_flags(
         name: String,
         sources: &[PathBuf],
@@ -272,9 +270,6 @@ fn check_flags(flags: &[String]) -> Result<()> {
 }
 
 /// The job that an operand names, or the default one.
-///
-/// # Errors
-/// [`UsageError`].
 pub(crate) fn job_name(operand: Option<&OsStr>) -> Result<String> {
     let Some(operand) = operand else {
         return Ok(DEFAULT.to_owned());

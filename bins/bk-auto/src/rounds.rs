@@ -30,9 +30,6 @@ pub(crate) fn count(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
 }
 
 /// Sets how many days may pass between two rounds.
-///
-/// # Errors
-/// There is no catalog.
 pub(crate) fn set_gap(home: &Home, days: u32) -> Result<()> {
     catalog::check_there(home)?;
     catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))

@@ -190,7 +190,7 @@ impl<'a> Creation<'a> {
         if let Some(records) = &mut self.records {
             records.add(&backup);
         }
-        let listed = Listed::of_row(&self.home, (backup, request.passed.clone()));
+        let listed = Listed::stat(&self.home, backup).pass_through(request.passed.clone());
         Ok((listed, is_loss))
     }
 

@@ -56,9 +56,9 @@ fn row(summary: &Summary) -> Vec<Cell> {
         bad(summary.missing_count),
         bad(failed.map_or(0, |it| it.count)),
         bad(summary.problem_count),
-        summary.free_bytes.map(human_size).into(),
-        growth.map(signed_size).into(),
-        summary.days_left.map(|days| format!("{days:.0}")).into(),
+        Cell::or_dash(summary.free_bytes.map(human_size)),
+        Cell::or_dash(growth.map(signed_size)),
+        Cell::or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
     ]
 }
 

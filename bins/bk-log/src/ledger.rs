@@ -90,7 +90,9 @@ fn select_backups(
     for (ids, identity) in session.histories(&identities)?.into_iter().zip(identities) {
         match ids {
             Ok(ids) => {
-                wanted.backups.extend(ids.into_iter().map(Identity::of_id));
+                wanted
+                    .backups
+                    .extend(ids.into_iter().map(Identity::from_id));
                 wanted.backups.push(identity);
             }
             Err(error) => unknown.push(error),

@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
             entry.program.clone().into(),
             entry.event.clone().into(),
             Cell::new(&entry.outcome, tone),
-            entry.backup_name.clone().or(id).into(),
+            Cell::or_dash(entry.backup_name.clone().or(id)),
             summary(&entry.details).into(),
         ]
     }
@@ -159,9 +159,9 @@ fn count_row(row: &Row) -> Vec<Cell> {
         row.event.clone().into(),
         row.ok.to_string().into(),
         Cell::new(row.failed.to_string(), tone),
-        row.success_rate.map(|rate| format!("{rate:.1} %")).into(),
-        row.median_seconds.map(|time| format!("{time:.1} s")).into(),
-        row.median_bytes.map(human_size).into(),
-        row.total_bytes.map(human_size).into(),
+        Cell::or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
+        Cell::or_dash(row.median_seconds.map(|time| format!("{time:.1} s"))),
+        Cell::or_dash(row.median_bytes.map(human_size)),
+        Cell::or_dash(row.total_bytes.map(human_size)),
     ]
 }

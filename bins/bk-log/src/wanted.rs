@@ -15,9 +15,6 @@ use crate::flags::{EVENT, LIMIT, OUTCOME, SINCE, UNTIL};
 const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
 
 /// The conditions, but for the backups.
-///
-/// # Errors
-/// [`UsageError`](bk_cli::UsageError) that names the flag.
 pub(crate) fn from_flags(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
     let known = EVENTS.map(|event| (event, event));
     let events = words(arguments, &EVENT, |word| {

@@ -84,8 +84,6 @@ const KEYS: [(&str, Key); 9] = [
 ];
 
 impl Criteria {
-    /// # Errors
-    /// [`UsageError`] that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let file_status = arguments.one_of(&[
             (AVAILABLE, FileStatus::Available),

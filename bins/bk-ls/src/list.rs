@@ -14,11 +14,8 @@ use bk_cli::output::Output;
 use bk_cli::table::Tone;
 use bk_cli::unread;
 use bk_schema::clock;
-use bk_schema::record::Backup;
 use bk_schema::visible::visible;
 use bk_store::catalog;
-use bk_store::home::Home;
-use serde_json::{Map, Value};
 
 use crate::files;
 use crate::filter::Criteria;
@@ -62,7 +59,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     // Lazily: the records of a large catalog would fill the memory.
     let mut selected = criteria
-        .select(rows, now, |row| Listed::of_row(&home, row))
+        .select(rows, now, |(backup, object)| {
+            Listed::stat(&home, backup).pass_through(object)
+        })
         .peekable();
 
     if let Some(jump) = jump.filter(|_| selected.peek().is_some()) {

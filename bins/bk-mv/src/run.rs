@@ -19,7 +19,7 @@ use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
+use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -78,27 +78,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         is_begun: false,
         has_left: false,
     };
-    let mut status = bk_cli::SUCCESS;
     if is_all {
         // Before the first backup, only the storage directory is chosen.
-        let rows = if moves.home.has_catalog() {
-            catalog::read(&moves.home, |session| session.backups())?
-        } else {
-            Vec::new()
-        };
-        for backup in PROGRAM.report_errors(rows, &mut status) {
-            moves.add(backup, Map::new(), 0);
+        if moves.home.has_catalog() {
+            moves.add_found(None)?;
         }
     } else {
         if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir.exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        let found = catalog::resolve(&moves.home, lines)?;
-        for (backup, line) in PROGRAM.report_errors(found, &mut status) {
-            moves.add(backup, line, 0);
-        }
+        moves.add_found(Some(lines))?;
     }
-    moves.status = moves.status.max(status);
     moves.check_space()?;
     if arguments.has(&DRY_RUN) {
         moves.dry_run()
@@ -144,6 +134,17 @@ impl Moves {
             );
             return Err(UsageError(text).into());
         }
+        Ok(())
+    }
+
+    /// Adds those that are given, or all.
+    fn add_found(&mut self, lines: Option<Vec<Line>>) -> Result<()> {
+        let mut status = self.status;
+        let found = catalog::resolve(&self.home, lines)?;
+        for (backup, line) in PROGRAM.report_errors(found, &mut status) {
+            self.add(backup, line, 0);
+        }
+        self.status = self.status.max(status);
         Ok(())
     }
 
@@ -195,13 +196,10 @@ impl Moves {
             return Ok(self.status);
         }
         let items = std::mem::take(&mut self.queue);
-        let wanted: Vec<_> = items
-            .iter()
-            .map(|it| Identity::of_id(it.backup.id))
-            .collect();
+        let ids = || items.iter().map(|transfer| transfer.backup.id);
         let places: Vec<_> = items.iter().map(|transfer| transfer.to.clone()).collect();
         let (rows, mut taken) = catalog::read(&self.home, |session| {
-            Ok((session.find(&wanted)?, session.taken(&places)?))
+            Ok((session.find_ids(ids())?, session.taken(&places)?))
         })?;
         for (transfer, row) in items.into_iter().zip(rows) {
             let allowed = row.and_then(|row| check_allowed(&transfer, row, &mut taken));
@@ -318,18 +316,24 @@ impl Moves {
 
     /// Reports one backup that was moved, or would be.
     fn report(&mut self, transfer: Transfer) -> Result<()> {
-        let Transfer { from, to, way, .. } = transfer;
-        if self.report.is_table() {
-            let id = transfer.backup.id.to_string();
-            let size = listing::size(&transfer.backup);
-            let row = [id, size, way.name().to_owned(), from, to];
-            self.report.row(row.map(Into::into).to_vec());
-            return Ok(());
-        }
-        let mut listed = Listed::stat(&self.home, transfer.backup);
+        let Transfer {
+            backup,
+            line,
+            from,
+            to,
+            way,
+            ..
+        } = transfer;
         let moved = json!({ "from": from, "to": to, "how": way });
-        listed.add([("move", moved)], transfer.line);
-        self.report.line(&listed)
+        let row = vec![
+            backup.id.to_string().into(),
+            listing::size(&backup).into(),
+            way.name().into(),
+            from.into(),
+            to.into(),
+        ];
+        let listed = Listed::stat(&self.home, backup).with([("move", moved)], line);
+        self.report.add(&listed, row)
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {

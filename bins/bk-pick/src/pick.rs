@@ -61,14 +61,11 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
     let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
-    let found = match given {
-        None => catalog::read(home, |session| session.found(None))?,
-        Some(lines) => catalog::resolve(home, lines)?,
-    };
+    let found = catalog::resolve(home, given)?;
     let mut seen = HashSet::new();
-    for row in PROGRAM.report_errors(found, &mut status) {
-        if seen.insert(row.0.id) {
-            listed.push(Listed::of_row(home, row));
+    for (backup, object) in PROGRAM.report_errors(found, &mut status) {
+        if seen.insert(backup.id) {
+            listed.push(Listed::stat(home, backup).pass_through(object));
         }
     }
     if !is_given {

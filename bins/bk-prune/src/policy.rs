@@ -95,8 +95,6 @@ impl Age {
 }
 
 impl Policy {
-    /// # Errors
-    /// A usage error that names the flag, or says that there is no rule.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let caps = Caps {
             count: arguments.parsed(&MAX_COUNT, parse_count)?,

@@ -17,7 +17,6 @@ use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
 use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -65,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    for found in catalog::resolve(&restoration.home, lines)? {
+    for found in catalog::resolve(&restoration.home, Some(lines))? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
             let done = restoration.one(backup, object, &mut report);
@@ -130,13 +129,9 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let mut listed = Listed::stat(&self.home, backup);
-                    listed.add([("restore", restore)], object);
-                    if report.is_table() {
-                        report.row(row(&listed));
-                    } else {
-                        report.line(&listed)?;
-                    }
+                    let listed = Listed::stat(&self.home, backup);
+                    let listed = listed.with([("restore", restore)], object);
+                    report.add(&listed, row(&listed))?;
                 }
                 let what = || format!("'{name}' was restored, but that cannot be recorded");
                 failure.map_or(Ok(()), Err).with_context(what)?;
@@ -223,10 +218,6 @@ impl Restoration {
     /// Adds an event, and the result of a test to the record; returns the record as it is now.
     fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
         let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
-        let identity = Identity {
-            id: Some(backup.id),
-            name: None,
-        };
         catalog::write(&self.home, |session| {
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),
@@ -234,7 +225,7 @@ impl Restoration {
                 ok,
                 details: details.clone(),
             })?;
-            let found = session.find(std::slice::from_ref(&identity))?;
+            let found = session.find_ids([backup.id])?;
             // Removed meanwhile.
             let Some(Ok(mut current)) = found.into_iter().next() else {
                 return Ok(backup.clone());

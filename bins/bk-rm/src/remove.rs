@@ -120,22 +120,19 @@ impl Work<'_> {
     /// Reports one backup as it was, with the bytes that are free now.
     fn report(&mut self, Chosen { backup, with, .. }: Chosen, freed_bytes: u64) -> Result<()> {
         let Removal { home, offline, .. } = self.removal;
-        let mut listed = match home.storages.stat(backup.backup_path.as_ref()) {
+        let listed = match home.storages.stat(backup.backup_path.as_ref()) {
             // Why what is given up cannot be reached is no news.
             Err(_) if offline => Listed::new(backup, FileStatus::Offline),
             _ => Listed::stat(home, backup),
         };
-        if self.report.is_table() {
-            self.report.row(vec![
-                listed.backup.id.to_string().into(),
-                listed.backup.backup_type.name().to_owned().into(),
-                human_size(freed_bytes).into(),
-                listed.file_name.into(),
-            ]);
-            return Ok(());
-        }
-        listed.add([("freed", freed_bytes.into())], with);
-        self.report.line(&listed)
+        let row = vec![
+            listed.backup.id.to_string().into(),
+            listed.backup.backup_type.name().into(),
+            human_size(freed_bytes).into(),
+            listed.file_name.as_str().into(),
+        ];
+        let listed = listed.with([("freed", freed_bytes.into())], with);
+        self.report.add(&listed, row)
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {

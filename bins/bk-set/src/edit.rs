@@ -31,8 +31,6 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    /// # Errors
-    /// [`UsageError`] that names the flag, or that nothing is to be changed.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let edit = Self {
             name: arguments.parsed(&NAME, |name| check_name(name).map(|()| name.to_owned()))?,
@@ -50,10 +48,7 @@ impl Edit {
         Ok(edit)
     }
 
-    /// Checks the number of backups.
-    ///
-    /// # Errors
-    /// [`UsageError`]: a new name for several backups.
+    /// A new name is for one backup.
     pub(crate) fn check_count(&self, count: usize) -> Result<()> {
         if self.name.is_some() && count > 1 {
             let text = format!("--name takes one backup, not {count}");

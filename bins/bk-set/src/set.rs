@@ -14,7 +14,7 @@ use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
+use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::session::Session;
@@ -38,11 +38,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let outcomes = catalog::write(&home, |session| set_all(session, &edit, &wanted))?;
 
     let mut status = bk_cli::SUCCESS;
-    let outcomes = outcomes.into_iter().zip(lines);
-    let outcomes = outcomes.map(|(outcome, line)| anyhow::Ok((outcome?, line.object)));
-    let changed = PROGRAM.report_errors(outcomes, &mut status);
-    let listed: Vec<_> = changed.map(|row| Listed::of_row(&home, row)).collect();
-    listing::print(&mut output, listed)?;
+    let listed = |(outcome, line): (Result<Backup>, Line)| {
+        anyhow::Ok(Listed::stat(&home, outcome?).pass_through(line.object))
+    };
+    let listed = outcomes.into_iter().zip(lines).map(listed);
+    let changed: Vec<_> = PROGRAM.report_errors(listed, &mut status).collect();
+    listing::print(&mut output, changed)?;
     Ok(status)
 }
 

@@ -25,9 +25,6 @@ pub(crate) struct Round {
 
 impl Round {
     /// `None` where the backups are given.
-    ///
-    /// # Errors
-    /// A usage error that names the flags.
     pub(crate) fn new(arguments: &Arguments, level: Level, now: Timestamp) -> Result<Option<Self>> {
         let usage = |text: &str| Err(UsageError(text.into()).into());
         let before = arguments.parsed(&OLDER_THAN_CHECK, |text| units::parse_past(text, now))?;

@@ -30,30 +30,26 @@ pub(crate) fn add(
     line: Map<String, Value>,
     verdict: &Verdict,
 ) -> Result<()> {
-    let mut listed = match home.storages.stat(backup.backup_path.as_ref()) {
+    let listed = match home.storages.stat(backup.backup_path.as_ref()) {
         // Why, the verdict tells.
         Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
         _ => Listed::stat(home, backup),
     };
-    if report.is_table() {
-        report.row(row(&listed, verdict));
-        return Ok(());
-    }
-    listed.add([("verify", serde_json::to_value(verdict)?)], line);
-    report.line(&listed)
+    let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
+    report.add(&listed, row(&listed, verdict))
 }
 
 fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
     let mut codes: Vec<_> = verdict.problems.iter().map(|it| it.code).collect();
     codes.dedup();
     let result = match codes.as_slice() {
-        [] => "ok".to_owned().into(),
+        [] => "ok".into(),
         codes => Cell::new(codes.join(", "), Tone::Bad),
     };
     vec![
         listed.backup.id.to_string().into(),
-        verdict.level.name().to_owned().into(),
-        verdict.bytes.map(human_size).into(),
+        verdict.level.name().into(),
+        Cell::or_dash(verdict.bytes.map(human_size)),
         format!("{:.1}", verdict.seconds).into(),
         result,
         listed.file_name.clone().into(),

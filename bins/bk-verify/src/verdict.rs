@@ -37,8 +37,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// # Errors
-    /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let given = arguments.one_of(&[(QUICK, Self::Quick), (DEEP, Self::Deep)])?;
         Ok(given.unwrap_or_default())

@@ -78,8 +78,7 @@ fn find(
     round: Option<Round>,
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
-        let given = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
-        return catalog::resolve(home, given);
+        return catalog::resolve(home, operands::read(arguments, NoOperands::Stdin)?);
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {

@@ -64,13 +64,6 @@ impl Listed {
         Self::new(backup, file_status)
     }
 
-    /// As [`Listed::stat`], with the keys of its line of input that bk does not know.
-    pub fn of_row(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Self {
-        let mut listed = Self::stat(home, backup);
-        listed.passed = unknown_keys(object);
-        listed
-    }
-
     /// For an archive whose state is known.
     #[must_use]
     pub fn new(backup: Backup, file_status: FileStatus) -> Self {
@@ -84,17 +77,25 @@ impl Listed {
         }
     }
 
-    /// Adds keys of the program, then those of a line of input that bk does not know.
-    pub fn add(
-        &mut self,
+    /// Passes through the keys of a line of input that bk does not know.
+    #[must_use]
+    pub fn pass_through(self, object: Map<String, Value>) -> Self {
+        self.with([], object)
+    }
+
+    /// Adds keys of the program, then those of a line of input as [`Listed::pass_through`] does.
+    #[must_use]
+    pub fn with(
+        mut self,
         own: impl IntoIterator<Item = (&'static str, Value)>,
         object: Map<String, Value>,
-    ) {
+    ) -> Self {
         let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
         self.passed.extend(own);
         for (key, value) in unknown_keys(object) {
             self.passed.entry(key).or_insert(value);
         }
+        self
     }
 
     /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
@@ -116,9 +117,9 @@ impl Listed {
         let (state, tone) = self.state();
         vec![
             backup.id.to_string().into(),
-            backup.backup_type.name().to_owned().into(),
+            backup.backup_type.name().into(),
             created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
-            backup.source_version.clone().into(),
+            backup.source_version.clone().unwrap_or("-".into()).into(),
             size(backup).into(),
             Cell::new(state, tone),
             self.file_name.clone().into(),

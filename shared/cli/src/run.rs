@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
 use crate::message::{SUCCESS, UsageError, status_of, warn};
@@ -38,19 +38,25 @@ impl Program {
     }
 
     /// Prints an error on one line of stderr and returns its exit status.
-    pub fn report(&self, error: &anyhow::Error) -> u8 {
+    pub fn report(&self, error: &Error) -> u8 {
         self.warn(&format!("{error:#}"));
         status_of(error)
     }
 
-    /// The values, one by one. Each error instead of one is printed, and sets the exit status.
-    pub fn report_errors<T, E: Into<anyhow::Error>>(
+    /// What there is of all, as it is asked for. Reports each error instead, and keeps the exit
+    /// status that it means.
+    pub fn report_errors<T, E: Into<Error>>(
         &self,
         all: impl IntoIterator<Item = Result<T, E>>,
         status: &mut u8,
     ) -> impl Iterator<Item = T> {
-        let value = |one: Result<T, E>| one.map_err(|e| *status = self.report(&e.into())).ok();
-        all.into_iter().filter_map(value)
+        all.into_iter().filter_map(move |one| match one {
+            Ok(one) => Some(one),
+            Err(error) => {
+                *status = self.report(&error.into());
+                None
+            }
+        })
     }
 
     /// Prints one line on stderr, after the name of the program.

@@ -91,23 +91,23 @@ impl Tone {
 }
 
 impl Cell {
-    /// A cell in a colour.
+    /// A cell in colour.
+    #[must_use]
     pub fn new(text: impl Into<String>, tone: Tone) -> Self {
         let text = text.into();
         Self { text, tone }
     }
-}
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self::new(text, Tone::Plain)
+    /// `-` for what is not known.
+    #[must_use]
+    pub fn or_dash(text: Option<String>) -> Self {
+        text.unwrap_or_else(|| "-".to_owned()).into()
     }
 }
 
-/// `-` for a value that is not known.
-impl From<Option<String>> for Cell {
-    fn from(text: Option<String>) -> Self {
-        text.unwrap_or("-".to_owned()).into()
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text, Tone::Plain)
     }
 }
 
@@ -122,9 +122,8 @@ pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
 pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
     let mut all = Vec::new();
     if table.widths.is_empty() {
-        let head = table.columns.iter();
-        let head = head.map(|column| Cell::new(column.title, Tone::Head));
-        all.push(head.collect::<Vec<_>>());
+        let head = |column: &Column| Cell::new(column.title, Tone::Head);
+        all.push(table.columns.iter().map(head).collect::<Vec<_>>());
         table.widths = vec![0; table.columns.len()];
     }
     all.extend(rows.iter().map(|row| {

@@ -33,11 +33,13 @@ pub struct Line {
 }
 
 impl Identity {
-    /// The backup with this id.
+    /// The backup with this id, whatever its name is.
     #[must_use]
-    pub fn of_id(id: i64) -> Self {
-        let name = None;
-        Self { id: Some(id), name }
+    pub fn from_id(id: i64) -> Self {
+        Self {
+            id: Some(id),
+            name: None,
+        }
     }
 
     /// Parses an operand: all digits are an id, anything else is a name.
@@ -50,7 +52,7 @@ impl Identity {
                 .parse()
                 .ok()
                 .with_context(|| format!("the id {text} is out of range"))?;
-            return Ok(Self::of_id(id));
+            return Ok(Self::from_id(id));
         }
         crate::record::check_name(text)?;
         Ok(Self {

@@ -61,6 +61,11 @@ impl Session<'_> {
         Ok(match_rows(wanted, &rows))
     }
 
+    /// As [`Session::find`], by their ids.
+    pub fn find_ids(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<Result<Backup>>> {
+        self.find(&ids.into_iter().map(Identity::from_id).collect::<Vec<_>>())
+    }
+
     /// What lines name, in their order, or every backup, oldest first.
     ///
     /// # Errors
@@ -157,15 +162,14 @@ impl Session<'_> {
 
     /// Which of these records is no longer there.
     fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
-        let identity = |it: &Backup| Identity::of_id(it.id);
-        let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
-        let found = match self.find(&wanted) {
+        let ids = backups.iter().map(|it| it.borrow().id);
+        let found = match self.find_ids(ids) {
             Ok(found) => found,
             Err(error) => return error,
         };
-        let is_gone = |row: &Result<Backup>| matches!(row, Err(error) if error.is::<Unknown>());
-        match wanted.iter().zip(found).find(|(_, row)| is_gone(row)) {
-            Some((gone, _)) => anyhow!("the record {gone} was removed in the meantime"),
+        let gone = |row: Result<Backup>| row.err()?.downcast::<Unknown>().ok();
+        match found.into_iter().find_map(gone) {
+            Some(Unknown(gone)) => anyhow!("the record {gone} was removed in the meantime"),
             None => anyhow!("a record was to be changed twice at once"),
         }
     }
