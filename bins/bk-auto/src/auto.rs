@@ -14,11 +14,13 @@ use bk_cli::output::Output;
 use bk_cli::units;
 use bk_cli::unread;
 use bk_cli::{Arguments, Flag, UsageError, usage};
-use bk_schema::clock;
+use bk_schema::clock::{self, Jump, Rounds};
 use bk_schema::lines;
+use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::signals::Signals;
 use bk_store::storage;
+use bk_store::trust::GAP;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::change::{JobChange, job_name};
@@ -28,7 +30,6 @@ use crate::flags::{
     RETENTION_DAYS, SCHEDULE, SET, WAIT,
 };
 use crate::list;
-use crate::rounds;
 use crate::run::Runner;
 use crate::store::{self, JobState};
 
@@ -92,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         Some(Action::Now) => return run_now(home, arguments, output, &job_names(names)?),
         Some(Action::ClockGap) => {
             let days = arguments.parsed(&CLOCK_GAP, parse_gap)?;
-            days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
+            days.map_or(Ok(()), |days| set_gap(&home, days))?;
             return Ok(status);
         }
         Some(Action::Set) => {
@@ -236,7 +237,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
     let mut status = bk_cli::SUCCESS;
-    runner.jump = rounds::count(&runner.home, &mut status)?;
+    runner.jump = count_round(&runner.home, &mut status)?;
     for name in names {
         // Fails for an unknown job before its lock file is made.
         let state = store::read_one(&runner.home, name);
@@ -255,6 +256,31 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     end(runner, status)
 }
 
+/// Counts a round; returns the jump of the clock because of which no retention is to run. Without
+/// an earlier round, the newest event stands for it. A round that cannot be recorded is reported,
+/// and backups are made all the same.
+fn count_round(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
+    let (old, newest, gap_days) = catalog::read(home, |session| {
+        let newest = session.newest_event(clock::latest_plausible(home.now))?;
+        Ok((session.rounds()?, newest, session.clock_gap_days()?))
+    })?;
+    let last = old.unwrap_or_else(|| Rounds::of(newest.unwrap_or(home.now)));
+    let rounds = last.with(home.now, gap_days);
+    if old.is_none_or(|old| rounds.differs_from(&old)) {
+        let written = catalog::write(home, |session| session.set_rounds(&rounds));
+        if let Err(error) = written.context("cannot record the round") {
+            *status = PROGRAM.report(&error);
+        }
+    }
+    Ok(rounds.jump())
+}
+
+/// Sets how many days may pass between two rounds.
+fn set_gap(home: &Home, days: u32) -> Result<()> {
+    catalog::check_there(home)?;
+    catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))
+}
+
 /// Runs what is due; returns the time when a job is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     // The files of the time zone may go while bk-auto waits.
@@ -262,7 +288,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
     let jobs = usable(&runner.home, &mut status)?;
-    runner.jump = rounds::count(&runner.home, &mut status)?;
+    runner.jump = count_round(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
         .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))
@@ -283,7 +309,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
 /// Runs jobs as they come due, until a signal comes.
 fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    bk_store::catalog::check_there(&runner.home)?;
+    catalog::check_there(&runner.home)?;
     while runner.watch.signals.caught().is_none() {
         let next = match round(&mut runner) {
             Ok((next, _)) => next,

@@ -9,7 +9,6 @@ mod hook;
 mod job;
 mod list;
 mod retention;
-mod rounds;
 mod run;
 mod schedule;
 mod store;

@@ -1,6 +1,5 @@
 //! bk-mv: moves archives to another directory, file and record together.
 
-mod allowed;
 mod copy;
 mod flags;
 mod part;

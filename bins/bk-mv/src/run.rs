@@ -29,9 +29,8 @@ use bk_store::signals::Signals;
 use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
-use crate::allowed::{Allowed, check_allowed};
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
-use crate::part::{self, Going, State};
+use crate::part::{self, Allowed, Going, State, check_allowed};
 use crate::relocate::{bring, remove_old};
 use crate::target::Target;
 use crate::way::{Transfer, Way};

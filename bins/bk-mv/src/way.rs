@@ -1,6 +1,6 @@
 //! A backup that is to move, and how its archive gets to its new place, as far as stat tells.
 //!
-//! Knows no catalog; whether the record still allows it, `allowed` decides under the lock.
+//! Knows no catalog; whether the record still allows it, `part` decides under the lock.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

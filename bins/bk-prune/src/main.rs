@@ -1,6 +1,5 @@
 //! bk-prune: removes what a retention policy does not keep.
 
-mod archives;
 mod caps;
 mod flags;
 mod group;

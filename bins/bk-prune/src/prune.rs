@@ -4,6 +4,10 @@
 //! The catalog is closed before the first archive is inspected and the first line printed.
 
 use std::collections::HashSet;
+use std::collections::btree_map::Entry;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use bk_cli::home;
@@ -16,18 +20,23 @@ use bk_cli::{Arguments, UsageError};
 use bk_schema::clock::{self, Jump};
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
+use bk_schema::record::{Backup, Status};
+use bk_store::archives::space::Space;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::removal::Removal;
 use bk_store::signals::Signals;
+use bk_store::storage::Unreachable;
 
-use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
 use crate::policy::Policy;
 use crate::removal::{Given, Plan, Tally};
 use crate::report::Decisions;
-use crate::retention::{self, Action, Decision, Verdict};
+use crate::retention::{self, Action, Archive, Decision, Verdict};
+
+/// stat(2) counts the space of a file in these, whatever the file system's own blocks.
+const BLOCK_BYTES: u64 = 512;
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
@@ -53,7 +62,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         PROGRAM.warn(&text);
     }
     let free = match policy.caps.free_bytes {
-        Some(_) => archives::free(given.iter().map(|it| (&it.backup, it.archive)))?,
+        Some(_) => free_bytes(given.iter().map(|it| (&it.backup, it.archive)))?,
         None => FreeBytes::new(),
     };
     let all: Vec<_> = given.iter().map(Given::candidate).collect();
@@ -134,7 +143,7 @@ impl Input {
             if !retention::is_candidate(&backup) || !seen.insert(backup.id) {
                 continue;
             }
-            let (archive, unreachable) = match archives::stat(home, &backup) {
+            let (archive, unreachable) = match archive_of(home, &backup) {
                 Ok(archive) => (archive, None),
                 Err(unreachable) => (None, Some(unreachable)),
             };
@@ -223,4 +232,36 @@ fn end(all: usize, is_table: bool, signals: &Signals, tally: &Tally, status: u8)
         ));
     }
     signals.exit_status(status.max(tally.status))
+}
+
+/// The archive of a completed backup; `None` where there is none.
+///
+/// # Errors
+/// [`Unreachable`], where that cannot be told.
+fn archive_of(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
+    let found = home.storages.stat(backup.backup_path.as_ref())?;
+    let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;
+    Ok(found.filter(is_archive).map(|it| Archive {
+        file_system: it.dev(),
+        disk_bytes: it.blocks().saturating_mul(BLOCK_BYTES),
+    }))
+}
+
+/// What is free where the archives are.
+fn free_bytes<'a>(all: impl Iterator<Item = (&'a Backup, Option<Archive>)>) -> Result<FreeBytes> {
+    let mut free = FreeBytes::new();
+    for (backup, archive) in all {
+        let Some(archive) = archive else { continue };
+        if let Entry::Vacant(entry) = free.entry(archive.file_system) {
+            match Space::at(Path::new(&backup.backup_path))? {
+                Some(space) => drop(entry.insert(space.available_bytes)),
+                // Nothing says that space is wanted there.
+                None => PROGRAM.warn(&format!(
+                    "warning: --keep-free is not heeded where '{}' is: the file system does not tell its free space",
+                    backup.backup_path
+                )),
+            }
+        }
+    }
+    Ok(free)
 }

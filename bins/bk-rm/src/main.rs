@@ -1,6 +1,5 @@
 //! bk-rm: removes backups, the archive and then the record.
 
-mod allowed;
 mod choice;
 mod flags;
 mod remove;

@@ -20,8 +20,7 @@ use bk_store::signals::Signals;
 use bk_store::storage;
 use serde_json::{Map, Value};
 
-use crate::allowed::Allowed;
-use crate::choice::{Choice, Chosen};
+use crate::choice::{Allowed, Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
 
 const COLUMNS: [Column; 4] = [

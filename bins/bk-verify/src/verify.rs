@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow};
 use bk_cli::Arguments;
 use bk_cli::home;
+use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::operands::{self, NoOperands};
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
+use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::units::human_size;
 use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
@@ -29,8 +32,16 @@ use serde_json::Map;
 use crate::choice::Round;
 use crate::flags::PROGRAM;
 use crate::record::{Checked, Due, Row, record};
-use crate::report;
 use crate::verdict::{Level, Verdict};
+
+const COLUMNS: [Column; 6] = [
+    Column::right("ID"),
+    Column::left("LEVEL"),
+    Column::right("SIZE"),
+    Column::right("SECONDS"),
+    Column::left("RESULT"),
+    Column::left("FILE"),
+];
 
 /// Verdicts are recorded together where they come faster than that: a session costs more than a
 /// quick check.
@@ -63,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         level,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
-        report: Report::new(output, &report::COLUMNS),
+        report: Report::new(output, &COLUMNS),
         status,
         queue,
         done_count: Arc::default(),
@@ -99,6 +110,23 @@ fn find(
     let chosen = round.choose(there).into_iter();
     found.extend(chosen.map(|backup| Ok((backup, Map::new()))));
     Ok(found)
+}
+
+fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
+    let mut codes: Vec<_> = verdict.problems.iter().map(|it| it.code).collect();
+    codes.dedup();
+    let result = match codes.as_slice() {
+        [] => "ok".into(),
+        codes => Cell::new(codes.join(", "), Tone::Bad),
+    };
+    vec![
+        listed.backup.id.to_string().into(),
+        verdict.level.name().into(),
+        Cell::or_dash(verdict.bytes.map(human_size)),
+        format!("{:.1}", verdict.seconds).into(),
+        result,
+        listed.file_name.clone().into(),
+    ]
 }
 
 struct Verification {
@@ -197,7 +225,14 @@ impl Verification {
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
             self.status = bk_cli::SOME_FAILED;
         }
-        report::add(&mut self.report, &self.home, due.backup, due.line, verdict)
+        let Due { backup, line, .. } = due;
+        let listed = match self.home.storages.stat(backup.backup_path.as_ref()) {
+            // Why, the verdict says.
+            Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
+            _ => Listed::stat(&self.home, backup),
+        };
+        let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
+        self.report.add(&listed, row(&listed, verdict))
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
