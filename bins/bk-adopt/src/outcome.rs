@@ -75,7 +75,7 @@ impl Outcome {
 
     /// The line, and a warning where there is one.
     fn line(&self, home: &Home) -> Result<(Value, Option<String>)> {
-        let mut listed = Listed::stat(home, self.record.clone());
+        let listed = Listed::stat(home, self.record.clone());
         let is_lost =
             self.action == Action::AlreadyKnown && listed.file_status == FileStatus::Missing;
         let warning = is_lost.then(|| {
@@ -84,7 +84,7 @@ impl Outcome {
                 self.from, self.record.backup_name
             )
         });
-        listed.add([("adopt", self.details())], Map::new());
+        let listed = listed.with([("adopt", self.details())], Map::new());
         let mut line = serde_json::to_value(&listed)?;
         if self.record.id == 0 {
             line["id"] = Value::Null;
@@ -150,11 +150,7 @@ impl Reporter {
             self.progress.warn(&warning);
         }
         self.is_empty = false;
-        if self.report.is_table() {
-            self.report.row(outcome.row(&self.zone));
-            return Ok(());
-        }
-        self.report.line(&line)
+        self.report.add(&line, outcome.row(&self.zone))
     }
 
     pub(crate) fn fail(&mut self, error: &anyhow::Error) {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
 use bk_cli::output::Output;
@@ -74,10 +73,8 @@ const OF_SET: [Flag; 6] = [
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be opened.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let action = action(arguments)?;
     let (names, sources) = operands(arguments);
     if action != Some(Action::Set) {
@@ -244,14 +241,8 @@ fn parse_gap(text: &str) -> Result<u32> {
 
 /// The jobs whose settings are right; reports the others.
 fn usable(home: &Home, status: &mut u8) -> Result<Vec<JobState>> {
-    let mut jobs = Vec::new();
-    for (_, state) in store::read(home)? {
-        match state {
-            Ok(state) => jobs.push(state),
-            Err(error) => *status = PROGRAM.report(&error),
-        }
-    }
-    Ok(jobs)
+    let jobs = store::read(home)?.into_values();
+    Ok(PROGRAM.report_errors(jobs, status).collect())
 }
 
 fn list_all(home: &Home, output: &mut Output) -> Result<u8> {

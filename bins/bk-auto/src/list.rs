@@ -90,23 +90,20 @@ fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
     let tone = |is_wrong, tone| if is_wrong { tone } else { Tone::Plain };
     vec![
         job.name.clone().into(),
-        Cell {
-            text: if job.is_enabled { "yes" } else { "no" }.into(),
-            tone: tone(!job.is_enabled, Tone::Warn),
+        match job.is_enabled {
+            true => "yes".into(),
+            false => Cell::new("no", Tone::Warn),
         },
         job.schedule.text.clone().into(),
         job.retention_days
             .map_or("all".into(), |days| days.to_string())
             .into(),
         time(state.last_run()).into(),
-        Cell {
-            text: outcome.to_owned(),
-            tone: tone(outcome == "failed", Tone::Bad),
-        },
-        Cell {
-            text: time(state.next(now, zone)),
-            tone: tone(state.due(now, zone).is_some(), Tone::Warn),
-        },
+        Cell::new(outcome, tone(outcome == "failed", Tone::Bad)),
+        Cell::new(
+            time(state.next(now, zone)),
+            tone(state.due(now, zone).is_some(), Tone::Warn),
+        ),
         job.sources().join(" ").into(),
     ]
 }

@@ -43,9 +43,9 @@ pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
 
 fn row(summary: &Summary) -> Vec<Cell> {
     let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
-    let bad = |count: u64| Cell {
-        text: count.to_string(),
-        tone: if count > 0 { Tone::Bad } else { Tone::Plain },
+    let bad = |count: u64| {
+        let tone = if count > 0 { Tone::Bad } else { Tone::Plain };
+        Cell::new(count.to_string(), tone)
     };
     let failed = summary.by_status.get(&bk_schema::record::Status::Failed);
     let growth = summary.growth_bytes_per_day.expected();

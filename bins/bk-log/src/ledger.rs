@@ -98,10 +98,7 @@ fn select_backups(
     for (ids, identity) in session.histories(&identities)?.into_iter().zip(identities) {
         match ids {
             Ok(ids) => {
-                let by_id = ids.into_iter().map(|id| Identity {
-                    id: Some(id),
-                    name: None,
-                });
+                let by_id = ids.into_iter().map(Identity::from_id);
                 wanted.backups.extend(by_id);
                 wanted.backups.push(identity);
             }

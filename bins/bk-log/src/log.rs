@@ -5,13 +5,12 @@
 
 use anyhow::Result;
 use bk_cli::Arguments;
-use bk_cli::home;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::period::Period;
 use bk_cli::unread;
-use bk_schema::clock;
 use bk_schema::invalid::parse_choice;
+use bk_store::home::Home;
 
 use crate::flags::{FOLLOW, PROGRAM, STATS};
 use crate::follow::{self, Stamp};
@@ -30,15 +29,13 @@ const PERIODS: [(&str, Period); 3] = [
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let wanted = wanted::from_flags(arguments, now)?;
     let period = arguments.parsed(&STATS, |text| parse_choice(&PERIODS, text, "period"))?;
     let is_follower = arguments.has(&FOLLOW);
     arguments.one_of(&[(FOLLOW, ()), (STATS, ())])?;
-    let backups = operands::read(arguments, NoOperands::Catalog)?;
+    let backups = operands::read_or_all(arguments)?;
     if backups.is_none() {
         unread::check_no_record("use 'bk-log -' to read them, or </dev/null to ignore them")?;
     }
@@ -98,11 +95,8 @@ fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output
     let mut status = bk_cli::SUCCESS;
     loop {
         let is_full = ledger::is_full(&page);
-        for row in page {
-            match row {
-                Ok(entry) => statistics.add(&entry),
-                Err(bad) => status = PROGRAM.report(&bad.into()),
-            }
+        for entry in PROGRAM.report_errors(page, &mut status) {
+            statistics.add(&entry);
         }
         if !is_full {
             break;

@@ -95,11 +95,8 @@ impl<'a> Report<'a> {
             time.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             entry.program.clone().into(),
             entry.event.clone().into(),
-            Cell {
-                text: entry.outcome.clone(),
-                tone,
-            },
-            backup.unwrap_or_else(|| "-".to_owned()).into(),
+            Cell::new(&entry.outcome, tone),
+            backup.unwrap_or_else(|| "-".into()).into(),
             summary(&entry.details).into(),
         ]
     }
@@ -163,10 +160,7 @@ fn count_row(row: &Row) -> Vec<Cell> {
         row.period.clone().into(),
         row.event.clone().into(),
         row.ok.to_string().into(),
-        Cell {
-            text: row.failed.to_string(),
-            tone,
-        },
+        Cell::new(row.failed.to_string(), tone),
         or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
         or_dash(row.median_seconds.map(|seconds| format!("{seconds:.1} s"))),
         or_dash(row.median_bytes.map(human_size)),

@@ -6,9 +6,8 @@ use std::collections::HashSet;
 
 use anyhow::{Result, bail};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::unread;
 use bk_schema::clock;
@@ -26,13 +25,11 @@ use crate::long;
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let mut criteria = Criteria::new(arguments, now)?;
     arguments.one_of(&[(LONG, ()), (FILES, ())])?;
-    let given = operands::read(arguments, NoOperands::Catalog)?;
+    let given = operands::read_or_all(arguments)?;
     if given.is_none() {
         unread::check_no_record("use 'bk-ls -' to read them, or </dev/null to ignore them")?;
     }
@@ -50,13 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             session.found(given)
         })?,
     };
-    let mut rows = Vec::new();
-    for row in found {
-        match row {
-            Ok(row) => rows.push(row),
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
+    let mut rows: Vec<_> = PROGRAM.report_errors(found, &mut status).collect();
     if !is_stdin {
         let mut seen = HashSet::new();
         rows.retain(|(backup, _)| seen.insert(backup.id));
@@ -92,7 +83,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn stat(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Listed {
-    let mut listed = Listed::stat(home, backup);
-    listed.pass_through(object);
-    listed
+    Listed::stat(home, backup).pass_through(object)
 }

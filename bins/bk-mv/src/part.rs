@@ -9,7 +9,6 @@ use std::path::Path;
 use anyhow::{Context, Error, Result, anyhow};
 use bk_cli::one_line;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::advisory_lock::{Locked, lock};
@@ -186,9 +185,5 @@ fn rows<'a>(
     session: &Session<'_>,
     transfers: impl Iterator<Item = &'a Transfer>,
 ) -> Result<Vec<Result<Backup>>> {
-    let identity = |transfer: &Transfer| Identity {
-        id: Some(transfer.backup.id),
-        name: None,
-    };
-    session.find(&transfers.map(identity).collect::<Vec<_>>())
+    session.find_ids(transfers.map(|transfer| transfer.backup.id))
 }

@@ -21,19 +21,14 @@ pub(crate) const COLUMNS: [Column; 5] = [
 
 /// Adds one backup that was moved, or would be.
 pub(crate) fn add(report: &mut Report, home: &Home, transfer: Transfer) -> Result<()> {
-    if report.is_table() {
-        let row = [
-            transfer.backup.id.to_string(),
-            listing::size(&transfer.backup),
-            transfer.way.name().to_owned(),
-            transfer.from,
-            transfer.to,
-        ];
-        report.row(row.map(Into::into).to_vec());
-        return Ok(());
-    }
-    let mut listed = Listed::stat(home, transfer.backup);
     let told = json!({ "from": transfer.from, "to": transfer.to, "how": transfer.way });
-    listed.add([("move", told)], transfer.line);
-    report.line(&listed)
+    let row = vec![
+        transfer.backup.id.to_string().into(),
+        listing::size(&transfer.backup).into(),
+        transfer.way.name().into(),
+        transfer.from.into(),
+        transfer.to.into(),
+    ];
+    let listed = Listed::stat(home, transfer.backup).with([("move", told)], transfer.line);
+    report.add(&listed, row)
 }

@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
-use bk_cli::home;
 use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
+use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -43,9 +41,8 @@ const PART_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let report = Report::new(Output::new(arguments)?, &report::COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let report = Report::new(output, &report::COLUMNS);
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
@@ -75,21 +72,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     };
     if is_all {
         // Before the first backup, only the storage directory is chosen.
-        let rows = if moves.home.has_catalog() {
-            catalog::read(&moves.home, |session| session.backups())?
-        } else {
-            Vec::new()
-        };
-        for row in rows {
-            moves.add_found(row.map(|it| (it, Map::new())).map_err(Into::into));
+        if moves.home.has_catalog() {
+            moves.add_found(None)?;
         }
     } else {
         if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        for found in catalog::resolve(&moves.home, lines)? {
-            moves.add_found(found);
-        }
+        moves.add_found(Some(lines))?;
     }
     moves.check_space()?;
     if arguments.has(&DRY_RUN) {
@@ -139,11 +129,15 @@ impl Moves {
         Ok(())
     }
 
-    fn add_found(&mut self, found: bk_store::backups::Found) {
-        match found {
-            Ok((backup, line)) => self.add(backup, line, 0),
-            Err(error) => self.status = PROGRAM.report(&error),
+    /// Adds those that are given, or all.
+    fn add_found(&mut self, lines: Option<Vec<Line>>) -> Result<()> {
+        let mut status = bk_cli::SUCCESS;
+        let found = catalog::resolve(&self.home, lines)?;
+        for (backup, line) in PROGRAM.report_errors(found, &mut status) {
+            self.add(backup, line, 0);
         }
+        self.status = self.status.max(status);
+        Ok(())
     }
 
     /// Looks at the archive and puts it into the queue, each once.
@@ -194,14 +188,10 @@ impl Moves {
             return Ok(self.status);
         }
         let items = std::mem::take(&mut self.queue);
-        let identity = |transfer: &Transfer| Identity {
-            id: Some(transfer.backup.id),
-            name: None,
-        };
-        let wanted: Vec<_> = items.iter().map(identity).collect();
+        let ids = || items.iter().map(|transfer| transfer.backup.id);
         let places: Vec<_> = items.iter().map(|transfer| transfer.to.clone()).collect();
         let (rows, mut taken) = catalog::read(&self.home, |session| {
-            Ok((session.find(&wanted)?, session.taken(&places)?))
+            Ok((session.find_ids(ids())?, session.taken(&places)?))
         })?;
         for (transfer, row) in items.into_iter().zip(rows) {
             let allowed = row.and_then(|row| check_allowed(&transfer, row, &mut taken));

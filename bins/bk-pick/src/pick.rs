@@ -4,16 +4,16 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::IsTerminal;
 
 use anyhow::Result;
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::{Output, is_colour_wanted};
 use bk_schema::clock;
 use bk_schema::lines::Line;
-use bk_schema::record::{Backup, Status};
+use bk_schema::record::Status;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::signals::ended_by;
@@ -29,13 +29,14 @@ use crate::terminal;
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let header = arguments.text(&HEADER)?;
     let tty = terminal::open()?;
-    let given = operands::read(arguments, NoOperands::StdinOrCatalog)?;
+    let given = match arguments.operands.is_empty() && std::io::stdin().is_terminal() {
+        true => None,
+        false => Some(operands::read(arguments)?),
+    };
 
     let (listed, status) = candidates(&home, given)?;
     if listed.is_empty() {
@@ -68,25 +69,11 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
     let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
-    let found: Vec<bk_store::backups::Found> = match given {
-        None => {
-            let rows = catalog::read(home, |session| session.backups())?;
-            let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));
-            rows.into_iter().map(plain).collect()
-        }
-        Some(lines) => catalog::resolve(home, lines)?,
-    };
     let mut seen = HashSet::new();
-    for row in found {
-        match row {
-            Ok((backup, object)) => {
-                if seen.insert(backup.id) {
-                    let mut one = Listed::stat(home, backup);
-                    one.pass_through(object);
-                    listed.push(one);
-                }
-            }
-            Err(error) => status = PROGRAM.report(&error),
+    let found = catalog::resolve(home, given)?;
+    for (backup, object) in PROGRAM.report_errors(found, &mut status) {
+        if seen.insert(backup.id) {
+            listed.push(Listed::stat(home, backup).pass_through(object));
         }
     }
     if !is_given {

@@ -6,9 +6,8 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use bk_cli::home;
 use bk_cli::notices::Notices;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::units::human_size;
 use bk_cli::unread;
@@ -34,16 +33,14 @@ use crate::retention::{self, Action, Decision, Verdict};
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read or written.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let pruned = prune(arguments, &mut notices);
+    let pruned = prune(arguments, home, output, &mut notices);
     notices.log_error(pruned)
 }
 
-fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notices) -> Result<u8> {
+    let now = home.now;
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
     let Input {
@@ -133,21 +130,16 @@ impl Input {
             session.found(lines)
         })?;
         let mut seen = HashSet::new();
-        for one in found {
-            match one {
-                Ok((backup, line)) => {
-                    if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                        let looked = archives::look(home, &backup);
-                        let unreachable = looked.as_ref().err().cloned();
-                        input.given.push(Given {
-                            backup,
-                            line,
-                            archive: looked.ok().flatten(),
-                            unreachable,
-                        });
-                    }
-                }
-                Err(error) => input.status = PROGRAM.report(&error),
+        for (backup, line) in PROGRAM.report_errors(found, &mut input.status) {
+            if retention::is_candidate(&backup) && seen.insert(backup.id) {
+                let looked = archives::look(home, &backup);
+                let unreachable = looked.as_ref().err().cloned();
+                input.given.push(Given {
+                    backup,
+                    line,
+                    archive: looked.ok().flatten(),
+                    unreachable,
+                });
             }
         }
         Ok(input)
@@ -166,7 +158,7 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
             "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
         )?;
     }
-    operands::read(arguments, NoOperands::Catalog)
+    operands::read_or_all(arguments)
 }
 
 /// What cannot be reached is not gone: it is decided on as what is missing, and stays. The exit status

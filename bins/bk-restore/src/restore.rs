@@ -7,17 +7,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::home;
 use bk_cli::listing::Listed;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -45,16 +42,14 @@ const COLUMNS: [Column; 6] = [
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut report = Report::new(Output::new(arguments)?, &COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let mut report = Report::new(output, &COLUMNS);
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
     let settings = Settings::new(arguments, &paths)?;
     let signals = Signals::watch()?;
-    let lines = operands::read(&ids, NoOperands::Stdin)?.unwrap_or_default();
+    let lines = operands::read(&ids)?;
     if lines.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());
@@ -65,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    for found in catalog::resolve(&restoration.home, lines)? {
+    for found in catalog::resolve(&restoration.home, Some(lines))? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
             let done = restoration.one(backup, object, &mut report);
@@ -130,13 +125,9 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let mut listed = Listed::stat(&self.home, backup);
-                    listed.add([("restore", restore)], object);
-                    if report.is_table() {
-                        report.row(row(&listed));
-                    } else {
-                        report.line(&listed)?;
-                    }
+                    let listed = Listed::stat(&self.home, backup);
+                    let listed = listed.with([("restore", restore)], object);
+                    report.add(&listed, row(&listed))?;
                 }
                 let what = || format!("'{name}' was restored, but that cannot be recorded");
                 failure.map_or(Ok(()), Err).with_context(what)?;
@@ -223,10 +214,6 @@ impl Restoration {
     /// Adds an event, and the result of a test to the record; returns the record as it is now.
     fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
         let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
-        let identity = Identity {
-            id: Some(backup.id),
-            name: None,
-        };
         catalog::write(&self.home, |session| {
             session.log(&Event {
                 backup: Some((backup.id, &backup.backup_name)),
@@ -234,7 +221,7 @@ impl Restoration {
                 ok,
                 details: details.clone(),
             })?;
-            let found = session.find(std::slice::from_ref(&identity))?;
+            let found = session.find_ids([backup.id])?;
             // Removed meanwhile.
             let Some(Ok(mut current)) = found.into_iter().next() else {
                 return Ok(backup.clone());

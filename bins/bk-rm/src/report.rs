@@ -19,22 +19,18 @@ pub(crate) const COLUMNS: [Column; 4] = [
 /// Adds one backup as it was, with the line that it came by and the bytes that are free now.
 pub(crate) fn add(
     report: &mut Report,
-    mut listed: Listed,
+    listed: Listed,
     line: Map<String, Value>,
     freed_bytes: u64,
 ) -> Result<()> {
-    if report.is_table() {
-        report.row(row(&listed, freed_bytes));
-        return Ok(());
-    }
-    listed.add([("freed", freed_bytes.into())], line);
-    report.line(&listed)
+    let listed = listed.with([("freed", freed_bytes.into())], line);
+    report.add(&listed, row(&listed, freed_bytes))
 }
 
 fn row(listed: &Listed, freed_bytes: u64) -> Vec<Cell> {
     vec![
         listed.backup.id.to_string().into(),
-        listed.backup.backup_type.name().to_owned().into(),
+        listed.backup.backup_type.name().into(),
         human_size(freed_bytes).into(),
         listed.file_name.clone().into(),
     ]

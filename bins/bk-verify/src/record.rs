@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
 use bk_store::rows::Unknown;
@@ -48,11 +47,7 @@ pub(crate) enum Row {
 
 /// Records verdicts.
 pub(crate) fn record(session: &Session<'_>, part: &mut [Checked]) -> Result<()> {
-    let identity = |checked: &Checked| Identity {
-        id: Some(checked.due.backup.id),
-        name: None,
-    };
-    let found = session.find(&part.iter().map(identity).collect::<Vec<_>>())?;
+    let found = session.find_ids(part.iter().map(|checked| checked.due.backup.id))?;
     // One that was given twice is changed once.
     let mut verified = BTreeMap::new();
     let mut rows = Vec::new();

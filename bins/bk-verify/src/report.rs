@@ -31,33 +31,26 @@ pub(crate) fn add(
     verdict: &Verdict,
 ) -> Result<()> {
     let reached = home.storages.stat(backup.backup_path.as_ref());
-    let mut listed = match reached {
+    let listed = match reached {
         // Why, the verdict tells.
         Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
         _ => Listed::stat(home, backup),
     };
-    if report.is_table() {
-        report.row(row(&listed, verdict));
-        return Ok(());
-    }
-    listed.add([("verify", serde_json::to_value(verdict)?)], line);
-    report.line(&listed)
+    let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
+    report.add(&listed, row(&listed, verdict))
 }
 
 fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
     let mut codes: Vec<_> = verdict.problems.iter().map(|it| it.code).collect();
     codes.dedup();
     let result = match codes.as_slice() {
-        [] => "ok".to_owned().into(),
-        codes => Cell {
-            text: codes.join(", "),
-            tone: Tone::Bad,
-        },
+        [] => "ok".into(),
+        codes => Cell::new(codes.join(", "), Tone::Bad),
     };
     vec![
         listed.backup.id.to_string().into(),
-        verdict.level.name().to_owned().into(),
-        verdict.bytes.map_or("-".to_owned(), human_size).into(),
+        verdict.level.name().into(),
+        verdict.bytes.map_or("-".into(), human_size).into(),
         format!("{:.1}", verdict.seconds).into(),
         result,
         listed.file_name.clone().into(),

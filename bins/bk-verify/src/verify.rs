@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 use bk_cli::Arguments;
-use bk_cli::home;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
-use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -44,24 +42,19 @@ const TRIES: u32 = 3;
 ///
 /// # Errors
 /// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let now = home.now;
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
     let mut status = bk_cli::SUCCESS;
-    let mut queue = VecDeque::new();
-    for found in find(&home, arguments, round)? {
-        match found {
-            Ok((backup, line)) => queue.push_back(Due {
-                backup,
-                line,
-                tries: 0,
-            }),
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
+    let due = |(backup, line)| Due {
+        backup,
+        line,
+        tries: 0,
+    };
+    let found = find(&home, arguments, round)?;
+    let found = PROGRAM.report_errors(found, &mut status);
+    let queue: VecDeque<_> = found.map(due).collect();
     let is_table = output.is_table();
     let is_none = queue.is_empty() && status == bk_cli::SUCCESS;
     if is_table && is_none {
@@ -87,8 +80,7 @@ fn find(
     round: Option<Round>,
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
-        let given = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
-        return catalog::resolve(home, given);
+        return catalog::resolve(home, Some(operands::read(arguments)?));
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {

@@ -78,21 +78,24 @@ impl Listed {
     }
 
     /// Passes through the keys of a line of input that bk does not know.
-    pub fn pass_through(&mut self, object: Map<String, Value>) {
-        self.passed = unknown_keys(object);
+    #[must_use]
+    pub fn pass_through(self, object: Map<String, Value>) -> Self {
+        self.with([], object)
     }
 
     /// Adds keys of the program, then those of a line of input as [`Listed::pass_through`] does.
-    pub fn add(
-        &mut self,
+    #[must_use]
+    pub fn with(
+        mut self,
         own: impl IntoIterator<Item = (&'static str, Value)>,
         object: Map<String, Value>,
-    ) {
+    ) -> Self {
         let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
         self.passed.extend(own);
         for (key, value) in unknown_keys(object) {
             self.passed.entry(key).or_insert(value);
         }
+        self
     }
 
     /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
@@ -114,14 +117,11 @@ impl Listed {
         let (state, tone) = self.state();
         vec![
             backup.id.to_string().into(),
-            backup.backup_type.name().to_owned().into(),
+            backup.backup_type.name().into(),
             created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             backup.source_version.clone().unwrap_or("-".into()).into(),
             size(backup).into(),
-            Cell {
-                text: state.to_owned(),
-                tone,
-            },
+            Cell::new(state, tone),
             self.file_name.clone().into(),
         ]
     }

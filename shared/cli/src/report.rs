@@ -27,27 +27,20 @@ impl Report {
         }
     }
 
-    /// Whether [`Report::row`] is to be called, rather than [`Report::line`].
+    /// Whether there is a table.
     #[must_use]
     pub fn is_table(&self) -> bool {
         self.output.is_table()
     }
 
-    /// Whether the pipe is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.output.is_closed()
-    }
-
-    /// Prints a line at once.
-    pub fn line(&mut self, value: &impl Serialize) -> Result<()> {
-        self.output.line(value)?;
+    /// Prints the line at once, or adds the row to the table.
+    pub fn add(&mut self, line: &impl Serialize, row: Vec<Cell>) -> Result<()> {
+        if self.is_table() {
+            self.rows.push(row);
+            return Ok(());
+        }
+        self.output.line(line)?;
         self.output.flush()
-    }
-
-    /// Adds a row to the table.
-    pub fn row(&mut self, row: Vec<Cell>) {
-        self.rows.push(row);
     }
 
     /// Prints the table if it has rows.

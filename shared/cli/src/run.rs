@@ -5,16 +5,23 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use bk_schema::clock;
+use bk_store::home::Home;
 
 use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
 use crate::message::{SUCCESS, UsageError, status_of, warn};
-use crate::{completions, zone};
+use crate::output::Output;
+use crate::{completions, home, zone};
 
 impl Program {
     /// Parses the command line, answers `--help`, `--version` and `--completions`, else calls
-    /// `work`; turns an error into one line on stderr and an exit status.
-    pub fn run(&self, work: impl FnOnce(&Arguments) -> Result<u8>) -> ExitCode {
+    /// `work` with the home, which has the one reading of the clock, and standard output; turns an
+    /// error into one line on stderr and an exit status.
+    pub fn run(
+        &'static self,
+        work: impl FnOnce(&Arguments, Home, Output) -> Result<u8>,
+    ) -> ExitCode {
         let result = self
             .parse(std::env::args_os().skip(1))
             .and_then(|arguments| {
@@ -32,15 +39,32 @@ impl Program {
                     return print(&completions::script(self, shell)?);
                 }
                 zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
-                work(&arguments)
+                let home = home::from_arguments(self, &arguments, clock::now())?;
+                work(&arguments, home, Output::new(&arguments)?)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
     }
 
     /// Prints an error on one line of stderr and returns its exit status.
-    pub fn report(&self, error: &anyhow::Error) -> u8 {
+    pub fn report(&self, error: &Error) -> u8 {
         self.warn(&format!("{error:#}"));
         status_of(error)
+    }
+
+    /// What there is of all, as it is asked for. Reports each error instead, and keeps the exit
+    /// status that it means.
+    pub fn report_errors<T, E: Into<Error>>(
+        &self,
+        all: impl IntoIterator<Item = Result<T, E>>,
+        status: &mut u8,
+    ) -> impl Iterator<Item = T> {
+        all.into_iter().filter_map(move |one| match one {
+            Ok(one) => Some(one),
+            Err(error) => {
+                *status = self.report(&error.into());
+                None
+            }
+        })
     }
 
     /// Prints one line on stderr, after the name of the program.

@@ -90,12 +90,18 @@ impl Tone {
     }
 }
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self {
-            text,
-            tone: Tone::Plain,
-        }
+impl Cell {
+    /// A cell in colour.
+    #[must_use]
+    pub fn new(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        Self { text, tone }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text, Tone::Plain)
     }
 }
 
@@ -110,18 +116,12 @@ pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
 pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
     let mut all = Vec::new();
     if table.widths.is_empty() {
-        let head = table.columns.iter().map(|column| Cell {
-            text: column.title.to_owned(),
-            tone: Tone::Head,
-        });
-        all.push(head.collect::<Vec<_>>());
+        let head = |column: &Column| Cell::new(column.title, Tone::Head);
+        all.push(table.columns.iter().map(head).collect::<Vec<_>>());
         table.widths = vec![0; table.columns.len()];
     }
     all.extend(rows.iter().map(|row| {
-        let shown = |cell: &Cell| Cell {
-            text: visible(&cell.text),
-            tone: cell.tone,
-        };
+        let shown = |cell: &Cell| Cell::new(visible(&cell.text), cell.tone);
         row.iter().map(shown).collect()
     }));
     for row in &all {

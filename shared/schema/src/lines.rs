@@ -33,6 +33,15 @@ pub struct Line {
 }
 
 impl Identity {
+    /// The backup with this id, whatever its name is.
+    #[must_use]
+    pub fn from_id(id: i64) -> Self {
+        Self {
+            id: Some(id),
+            name: None,
+        }
+    }
+
     /// Parses an operand: all digits are an id, anything else is a name.
     ///
     /// # Errors
@@ -43,10 +52,7 @@ impl Identity {
                 .parse()
                 .ok()
                 .with_context(|| format!("the id {text} is out of range"))?;
-            return Ok(Self {
-                id: Some(id),
-                name: None,
-            });
+            return Ok(Self::from_id(id));
         }
         crate::record::check_name(text)?;
         Ok(Self {
@@ -153,6 +159,17 @@ fn identify(value: Value) -> Result<Line> {
         identity: Identity { id, name },
         object,
     })
+}
+
+/// The string that a key of a line holds.
+///
+/// # Errors
+/// Anything else, in words that follow the key.
+pub fn string(value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => bail!("is not a string"),
+    }
 }
 
 /// Writes one value as one line, with control characters escaped.
