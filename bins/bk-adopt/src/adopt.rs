@@ -8,28 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::home;
 use bk_cli::output::Output;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
+use bk_store::home::Home;
 use bk_store::session::Session;
 use serde_json::json;
 
 use crate::archive::{self, Archive};
 use crate::find::{Candidate, Search};
-use crate::flags::{DAMAGED, DRY_RUN, PROGRAM, RECURSIVE, RELINK};
+use crate::flags::{DAMAGED, DRY_RUN, RECURSIVE, RELINK};
 use crate::outcome::{Action, Outcome};
 use crate::plan::{Decision, Index};
 use crate::relink;
 use crate::work::{Work, by_inode, is_unfinished, log};
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     check(arguments)?;
     let mut work = Work::new(&home, arguments.has(&DRY_RUN), output)?;
     let ended = match arguments.value(&RELINK) {

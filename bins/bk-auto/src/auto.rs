@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
 use bk_cli::output::Output;
@@ -70,10 +69,8 @@ const OF_SET: [Flag; 6] = [
 ];
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let action = action(arguments)?;
     let (names, sources) = operands(arguments);
     if action != Some(Action::Set) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -212,13 +213,6 @@ fn absolute(path: &Path) -> Result<String> {
 fn command(text: &str) -> Result<Option<String>> {
     ensure!(!text.contains('\0'), "a command cannot hold a NUL");
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
-}
-
-fn string(value: Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => bail!("is not a string"),
-    }
 }
 
 fn string_or_null(value: Value) -> Result<Option<String>> {

@@ -8,11 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::output::Output;
-use bk_schema::clock;
 use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::home::Home;
@@ -36,10 +34,8 @@ const SOME_UNREAD: u8 = 3;
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let settings = Settings::new(arguments)?;
     let mut creation = Creation {
         settings: &settings,

@@ -12,7 +12,7 @@ use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::invalid::invalid;
-use bk_schema::lines;
+use bk_schema::lines::{self, string};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
 use jiff::Timestamp;
@@ -266,13 +266,6 @@ fn words(value: Value) -> Result<Vec<OsString>> {
         "is empty, or has a word that cannot be an argument"
     );
     Ok(words.into_iter().map(OsString::from).collect())
-}
-
-fn string(value: Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => bail!("is not a string"),
-    }
 }
 
 fn sources(value: Value) -> Result<Vec<PathBuf>> {

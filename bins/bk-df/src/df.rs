@@ -6,7 +6,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_cli::home;
 use bk_cli::output::Output;
 use bk_cli::units;
 use bk_cli::unread;
@@ -29,10 +28,8 @@ use crate::threshold::Threshold;
 use crate::{alerts, prometheus, table};
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let thresholds = Threshold::from_flags(arguments, now)?;
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_prometheus = arguments.has(&PROMETHEUS);

@@ -4,17 +4,16 @@
 //! their default action.
 
 use anyhow::Result;
-use bk_cli::home;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::period::Period;
 use bk_cli::units;
 use bk_cli::unread;
 use bk_cli::{Arguments, Flag, usage};
-use bk_schema::clock;
 use bk_schema::event::EVENTS;
 use bk_schema::invalid::parse_choice;
 use bk_store::history::Wanted;
+use bk_store::home::Home;
 use jiff::Timestamp;
 
 use crate::flags::{EVENT, FOLLOW, LIMIT, OUTCOME, PROGRAM, SINCE, STATS, UNTIL};
@@ -31,15 +30,13 @@ const PERIODS: [(&str, Period); 3] = [
 ];
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let wanted = wanted(arguments, now)?;
     let period = arguments.parsed(&STATS, |text| parse_choice(&PERIODS, text, "period"))?;
     let is_follower = arguments.has(&FOLLOW);
     arguments.one_of(&[(FOLLOW, ()), (STATS, ())])?;
-    let backups = operands::read(arguments, NoOperands::Catalog)?;
+    let backups = operands::read_or_all(arguments)?;
     if backups.is_none() {
         unread::check_no_record("use 'bk-log -' to read them, or </dev/null to ignore them")?;
     }

@@ -7,28 +7,26 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 use bk_cli::Arguments;
 use bk_cli::detail::{NAME_WIDTH, fields};
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::table::Tone;
 use bk_cli::unread;
 use bk_schema::clock;
 use bk_schema::visible::visible;
 use bk_store::catalog;
+use bk_store::home::Home;
 
 use crate::files;
 use crate::filter::Criteria;
 use crate::flags::{FILES, FORCE_CLOCK, LONG, PROGRAM};
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let mut criteria = Criteria::new(arguments, now)?;
     arguments.one_of(&[(LONG, ()), (FILES, ())])?;
-    let given = operands::read(arguments, NoOperands::Catalog)?;
+    let given = operands::read_or_all(arguments)?;
     if given.is_none() {
         unread::check_no_record("use 'bk-ls -' to read them, or </dev/null to ignore them")?;
     }

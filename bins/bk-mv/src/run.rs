@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands;
 use bk_cli::output::Output;
@@ -17,7 +16,6 @@ use bk_cli::report::Report;
 use bk_cli::table::Column;
 use bk_cli::units;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
@@ -47,9 +45,8 @@ const COLUMNS: [Column; 5] = [
 const PART_BYTES: u64 = 64 << 20;
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let report = Report::new(Output::new(arguments)?, &COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let report = Report::new(output, &COLUMNS);
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
@@ -138,7 +135,7 @@ impl Moves {
 
     /// Adds those that are given, or all.
     fn add_found(&mut self, lines: Option<Vec<Line>>) -> Result<()> {
-        let mut status = self.status;
+        let mut status = bk_cli::SUCCESS;
         let found = catalog::resolve(&self.home, lines)?;
         for (backup, line) in PROGRAM.report_errors(found, &mut status) {
             self.add(backup, line, 0);

@@ -84,7 +84,7 @@ fn verified(backup: &Backup, now: Timestamp) -> Cell {
     let (outcome, tone, at) = match (bad, LastVerified::verified_at(backup, now)) {
         (Some(last), _) => ("BAD", Tone::Bad, last.at),
         (None, Some(at)) => ("ok", Tone::Plain, at),
-        (None, None) => return "-".to_owned().into(),
+        (None, None) => return "-".into(),
     };
     Cell::new(format!("{outcome} {}", age(at, now)), tone)
 }

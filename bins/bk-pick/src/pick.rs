@@ -4,12 +4,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::io::IsTerminal;
 
 use anyhow::Result;
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::{Output, is_colour_wanted};
 use bk_schema::clock;
 use bk_schema::lines::Line;
@@ -26,13 +26,14 @@ use crate::state::State;
 use crate::terminal;
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let header = arguments.text(&HEADER)?;
     let tty = terminal::open()?;
-    let given = operands::read(arguments, NoOperands::StdinOrCatalog)?;
+    let given = match arguments.operands.is_empty() && std::io::stdin().is_terminal() {
+        true => None,
+        false => Some(operands::read(arguments)?),
+    };
 
     let (listed, status) = candidates(&home, given)?;
     if listed.is_empty() {

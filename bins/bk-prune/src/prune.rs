@@ -10,9 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use bk_cli::home;
 use bk_cli::notices::Notices;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::units::human_size;
 use bk_cli::unread;
@@ -39,16 +38,14 @@ use crate::retention::{self, Action, Archive, Decision, Verdict};
 const BLOCK_BYTES: u64 = 512;
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let pruned = prune(arguments, &mut notices);
+    let pruned = prune(arguments, home, output, &mut notices);
     notices.log_error(pruned)
 }
 
-fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notices) -> Result<u8> {
+    let now = home.now;
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
     let Input {
@@ -172,7 +169,7 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
             "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
         )?;
     }
-    operands::read(arguments, NoOperands::Catalog)
+    operands::read_or_all(arguments)
 }
 
 /// What cannot be reached is not gone: it is decided on as what is missing, and stays. The exit status

@@ -7,15 +7,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::home;
 use bk_cli::listing::Listed;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
 use bk_schema::record::Backup;
 use bk_store::catalog;
@@ -44,16 +42,14 @@ const COLUMNS: [Column; 6] = [
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut report = Report::new(Output::new(arguments)?, &COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let mut report = Report::new(output, &COLUMNS);
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
     let settings = Settings::new(arguments, &paths)?;
     let signals = Signals::watch()?;
-    let lines = operands::read(&ids, NoOperands::Stdin)?.unwrap_or_default();
+    let lines = operands::read(&ids)?;
     if lines.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());

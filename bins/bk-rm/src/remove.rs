@@ -5,15 +5,14 @@
 
 use anyhow::{Error, Result};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::Column;
 use bk_cli::units::human_size;
-use bk_schema::clock;
 use bk_store::catalog;
+use bk_store::home::Home;
 use bk_store::removal::{self, Removal, Remover};
 use bk_store::session::Session;
 use bk_store::signals::Signals;
@@ -31,10 +30,8 @@ const COLUMNS: [Column; 4] = [
 ];
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let output = Output::new(arguments)?;
-    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let lines = operands::read(arguments)?;
     if lines.is_empty() {
         if output.is_table() {
             PROGRAM.warn("there is nothing to remove");

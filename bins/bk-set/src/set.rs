@@ -8,27 +8,24 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
-use bk_schema::clock;
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
 use bk_store::catalog;
+use bk_store::home::Home;
 use bk_store::session::Session;
 
 use crate::edit::{Edit, difference};
 use crate::flags::PROGRAM;
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let edit = Edit::new(arguments, now)?;
-    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
+    let lines = operands::read(arguments)?;
     edit.check_count(lines.len())?;
     if lines.is_empty() {
         return Ok(bk_cli::SUCCESS);

@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::progress::Progress;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
-use bk_schema::clock;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -52,10 +50,8 @@ const LARGE_BYTES: u64 = 64 << 20;
 const TRIES: u32 = 3;
 
 /// The whole program.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let now = home.now;
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
     let mut status = bk_cli::SUCCESS;
@@ -89,7 +85,7 @@ fn find(
     round: Option<Round>,
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
-        return catalog::resolve(home, operands::read(arguments, NoOperands::Stdin)?);
+        return catalog::resolve(home, Some(operands::read(arguments)?));
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {

@@ -18,7 +18,7 @@ use crate::units;
 ///
 /// # Errors
 /// An invalid `--lock-timeout` or `BK_HOST`, and a user without a home directory.
-pub fn from_arguments(
+pub(crate) fn from_arguments(
     program: &'static Program,
     arguments: &Arguments,
     now: Timestamp,

@@ -37,7 +37,7 @@ mod completions;
 pub mod detail;
 mod flags;
 mod help;
-pub mod home;
+mod home;
 pub mod listing;
 mod message;
 pub mod notices;

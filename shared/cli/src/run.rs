@@ -6,15 +6,22 @@ use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Error, Result};
+use bk_schema::clock;
+use bk_store::home::Home;
 
 use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
 use crate::message::{SUCCESS, UsageError, status_of, warn};
-use crate::{completions, zone};
+use crate::output::Output;
+use crate::{completions, home, zone};
 
 impl Program {
     /// Parses the command line, answers `--help`, `--version` and `--completions`, else calls
-    /// `work`; turns an error into one line on stderr and an exit status.
-    pub fn run(&self, work: impl FnOnce(&Arguments) -> Result<u8>) -> ExitCode {
+    /// `work` with the home, which has the one reading of the clock, and standard output; turns an
+    /// error into one line on stderr and an exit status.
+    pub fn run(
+        &'static self,
+        work: impl FnOnce(&Arguments, Home, Output) -> Result<u8>,
+    ) -> ExitCode {
         let result = self
             .parse(std::env::args_os().skip(1))
             .and_then(|arguments| {
@@ -32,7 +39,8 @@ impl Program {
                     return print(&completions::script(self, shell)?);
                 }
                 zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
-                work(&arguments)
+                let home = home::from_arguments(self, &arguments, clock::now())?;
+                work(&arguments, home, Output::new(&arguments)?)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
     }

@@ -161,6 +161,17 @@ fn identify(value: Value) -> Result<Line> {
     })
 }
 
+/// The string that a key of a line holds.
+///
+/// # Errors
+/// Anything else, in words that follow the key.
+pub fn string(value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => bail!("is not a string"),
+    }
+}
+
 /// Writes one value as one line, with control characters escaped.
 pub fn write_line(mut output: impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(&mut output, Visible))?;

@@ -112,12 +112,7 @@ impl Session<'_> {
         backup.check()?;
         self.connection.execute(
             "INSERT INTO backup_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
-            params![
-                backup.id, backup.backup_name, backup.backup_type.name(), backup.status.name(), backup.source_version,
-                backup.backup_path, backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash,
-                backup.description, json_text(&backup.backup_metadata), backup.protected,
-                backup.created_at.as_microsecond(), backup.expires_at.map(Timestamp::as_microsecond)
-            ],
+            duckdb::params_from_iter(values(&backup)),
         )?;
         Ok(backup)
     }
@@ -136,19 +131,20 @@ impl Session<'_> {
     /// A record that breaks its rules, or that is no longer there.
     pub fn update_all(&self, backups: &[impl Borrow<Backup>]) -> Result<()> {
         for chunk in backups.chunks(UPDATE_CHUNK) {
-            let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+            let rows =
+                vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
             let sql = format!(
                 "UPDATE backup_records SET backup_type = t.type, status = t.status, source_version = t.version, \
                  backup_path = t.path, backup_size = t.size, file_count = t.files, compression_type = t.compression, \
                  backup_hash = t.hash, description = t.description, backup_metadata = t.metadata, \
                  protected = t.protected, expires_at = make_timestamp(t.expires) \
-                 FROM (VALUES {rows}) AS t(id, type, status, version, path, size, files, compression, hash, \
-                 description, metadata, protected, expires) WHERE backup_records.id = t.id"
+                 FROM (VALUES {rows}) AS t(id, name, type, status, version, path, size, files, compression, \
+                 hash, description, metadata, protected, created, expires) WHERE backup_records.id = t.id"
             );
             let mut values = Vec::new();
             for backup in chunk.iter().map(Borrow::borrow) {
                 backup.check()?;
-                values.extend(changeable(backup));
+                values.extend(self::values(backup));
             }
             let changed = self
                 .connection
@@ -267,12 +263,14 @@ impl Session<'_> {
     }
 }
 
-/// The id, and what can change.
-fn changeable(backup: &Backup) -> [Value; 13] {
+/// The values of the columns, in their order.
+fn values(backup: &Backup) -> [Value; 15] {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
     let number = |number: Option<u64>| number.map_or(Value::Null, Value::UBigInt);
+    let micros = |time: Timestamp| Value::BigInt(time.as_microsecond());
     [
         Value::BigInt(backup.id),
+        Value::Text(backup.backup_name.clone()),
         Value::Text(backup.backup_type.name().to_owned()),
         Value::Text(backup.status.name().to_owned()),
         text(&backup.source_version),
@@ -282,14 +280,9 @@ fn changeable(backup: &Backup) -> [Value; 13] {
         Value::Text(backup.compression_type.clone()),
         text(&backup.backup_hash),
         text(&backup.description),
-        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Text(serde_json::Value::Object(backup.backup_metadata.clone()).to_string()),
         Value::Boolean(backup.protected),
-        backup
-            .expires_at
-            .map_or(Value::Null, |it| Value::BigInt(it.as_microsecond())),
+        micros(backup.created_at),
+        backup.expires_at.map_or(Value::Null, micros),
     ]
-}
-
-fn json_text(object: &Map<String, serde_json::Value>) -> String {
-    serde_json::Value::Object(object.clone()).to_string()
 }

@@ -203,8 +203,8 @@ impl Wanted {
             add(format!("(outcome = 'ok') = {is_ok}"), Vec::new());
         }
         if !self.events.is_empty() {
-            let events = self.events.iter().cloned().map(Value::Text).collect();
-            add(any("event = ?", self.events.len()), events);
+            let events = vec![Value::Text(self.events.join("\n"))];
+            add(format!("event IN {NAMES}"), events);
         }
         if !self.backups.is_empty() {
             let (ids, names) = lists(&self.backups);
@@ -213,8 +213,4 @@ impl Wanted {
         }
         (terms.join(" AND "), values)
     }
-}
-
-fn any(term: &str, count: usize) -> String {
-    format!("({})", vec![term; count].join(" OR "))
 }

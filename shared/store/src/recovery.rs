@@ -22,11 +22,10 @@ use crate::home::Home;
 use crate::session::Session;
 
 /// What becomes of a record whose process is dead, and why.
-enum Outcome {
-    /// The row becomes this one.
-    Becomes(Box<Backup>, String),
-    /// The row goes.
-    Goes(&'static str),
+struct Outcome {
+    /// The row goes where there is none.
+    becomes: Option<Backup>,
+    reason: String,
 }
 
 /// `None`: somebody is at work on it, or it is left for the next session.
@@ -48,7 +47,7 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     ] {
         let rows = session.with_status(status)?.into_iter().flatten();
         let rows = rows.filter(|it| own.binary_search(&it.id).is_err());
-        let rows: Vec<_> = rows.filter(|it| is_reached(session.home(), it)).collect();
+        let rows: Vec<_> = rows.filter(|it| is_reached(session.home, it)).collect();
         if rows.is_empty() {
             continue;
         }
@@ -62,30 +61,26 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     if outcomes.is_empty() {
         return Ok(());
     }
-    let (mut changed, mut gone, mut events) = (Vec::new(), Vec::new(), Vec::new());
-    for (backup, outcome) in &outcomes {
-        let reason = match outcome {
-            Outcome::Becomes(backup, reason) => {
-                changed.push(Backup::clone(backup));
-                reason
-            }
-            Outcome::Goes(reason) => {
-                gone.push(backup.id);
-                *reason
-            }
-        };
-        events.push(Event {
-            backup: Some((backup.id, &backup.backup_name)),
-            event: "recover",
-            ok: true,
-            details: json!({ "reason": reason, "status": backup.status }),
-        });
-    }
+    let (changed, gone): (Vec<_>, Vec<_>) = outcomes.iter().partition(|it| it.1.becomes.is_some());
+    let changed: Vec<_> = changed
+        .iter()
+        .filter_map(|it| it.1.becomes.as_ref())
+        .collect();
+    let gone: Vec<_> = gone.iter().map(|(backup, _)| backup.id).collect();
     session.transaction(|| {
         session.update_all(&changed)?;
         session.remove(&gone)?;
-        session.log_all(&events)
+        session.log_all(&outcomes.iter().map(event).collect::<Vec<_>>())
     })
+}
+
+fn event((backup, outcome): &(Backup, Outcome)) -> Event<'_> {
+    Event {
+        backup: Some((backup.id, &backup.backup_name)),
+        event: "recover",
+        ok: true,
+        details: json!({ "reason": outcome.reason, "status": backup.status }),
+    }
 }
 
 /// Whether all storages that may hold a file of it are there; else its row stays as it is.
@@ -142,7 +137,10 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Outcome> {
     failed.status = Status::Failed;
     let metadata = &mut failed.backup_metadata;
     metadata.insert("failure".into(), reason.clone().into());
-    Some(Outcome::Becomes(Box::new(failed), reason))
+    Some(Outcome {
+        becomes: Some(failed),
+        reason,
+    })
 }
 
 /// Removes the empty file that kept the name of an archive whose rename did not come.
@@ -164,7 +162,10 @@ fn deletion(backup: &Backup, _: &Taken) -> Option<Outcome> {
         }
     }
     // A living process may be between its unlink and its record; then this is as true.
-    Some(Outcome::Goes("its removal was finished"))
+    Some(Outcome {
+        becomes: None,
+        reason: "its removal was finished".to_owned(),
+    })
 }
 
 fn moving(backup: &Backup, taken: &Taken) -> Option<Outcome> {
@@ -222,7 +223,10 @@ fn completed(backup: &Backup, path: &Path, stays: &[String]) -> Option<Outcome> 
     for file in stays {
         reason.push_str(&format!("; {file}"));
     }
-    Some(Outcome::Becomes(Box::new(completed), reason))
+    Some(Outcome {
+        becomes: Some(completed),
+        reason,
+    })
 }
 
 /// Removes what a move left beside the whole archive, and tells what stays. Only a partial,

@@ -97,11 +97,6 @@ impl<'a> Session<'a> {
         copy.put_back()
     }
 
-    /// Where it is.
-    pub(crate) fn home(&self) -> &Home {
-        self.home
-    }
-
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.connection.execute_batch("BEGIN")?;
         match work() {
