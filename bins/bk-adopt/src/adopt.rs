@@ -8,13 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::output::Output;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Output, UsageError};
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::session::Session;
+use bk_store::{Home, Session, catalog};
 use serde_json::json;
 
 use crate::archive::{self, Archive};

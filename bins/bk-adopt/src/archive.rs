@@ -18,7 +18,7 @@ use bk_cli::one_line;
 use bk_schema::birth::Birth;
 use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
-use bk_store::signals::Signals;
+use bk_store::Signals;
 use jiff::Timestamp;
 use serde_json::Map;
 

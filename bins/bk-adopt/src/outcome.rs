@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
-use bk_cli::table::{Cell, Column};
+use bk_cli::{Cell, Column};
 use bk_schema::record::Backup;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};

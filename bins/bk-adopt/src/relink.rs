@@ -13,11 +13,8 @@ use bk_archive::hashed;
 use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::distinct::prove_apart;
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
+use bk_store::{Home, Session, Signals, catalog};
 
 use crate::find::{self, Candidate, Search};
 use crate::outcome::{Action, Outcome};

@@ -9,16 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
+use bk_cli::{Output, Progress, Report};
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::rows::BadRow;
-use bk_store::session::Session;
-use bk_store::signals::Signals;
+use bk_store::{Home, Session, Signals, catalog};
 use jiff::tz::TimeZone;
 
 use crate::find::Inode;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::one_line;
-use bk_store::signals::{Signals, Wakeups};
+use bk_store::Signals;
+use bk_store::signals::Wakeups;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 

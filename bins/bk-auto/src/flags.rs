@@ -1,7 +1,6 @@
 //! The flags of bk-auto.
 
-use bk_cli::notices;
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Flag, Operands, Program, notices};
 
 bk_cli::flags! {
     SET = Flag::switch("set", "make the job, or change it as the flags say");

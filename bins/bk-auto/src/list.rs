@@ -3,8 +3,7 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::{Cell, Column, Output, Tone};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};

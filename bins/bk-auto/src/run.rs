@@ -11,16 +11,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::notices::{Notices, Priority};
-use bk_cli::output::Output;
-use bk_cli::{Arguments, one_line};
+use bk_cli::{Arguments, Output, one_line};
 use bk_schema::clock::Jump;
 use bk_schema::event::Event;
 use bk_schema::losses;
 use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::flock;
-use bk_store::home::Home;
-use bk_store::storage;
+use bk_store::{Home, catalog, flock, storage};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::Deserialize;

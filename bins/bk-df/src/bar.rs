@@ -2,7 +2,7 @@
 //!
 //! The parts have different characters, not only different colours.
 
-use bk_cli::table::Tone;
+use bk_cli::Tone;
 
 use crate::summary::Summary;
 

@@ -6,18 +6,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_cli::output::Output;
-use bk_cli::units;
-use bk_cli::unread;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Output, UsageError, units, unread};
 use bk_schema::clock;
 use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
 use bk_schema::record::Backup;
 use bk_schema::visible::visible;
-use bk_store::catalog;
 use bk_store::history::Wanted;
-use bk_store::home::Home;
+use bk_store::{Home, catalog};
 use jiff::Timestamp;
 
 use crate::disks::{Disks, Stored, has_archive};

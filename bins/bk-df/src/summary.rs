@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::clock;
 use bk_schema::host::Host;
-use bk_schema::losses;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::verified::LastVerified;
+use bk_schema::{clock, losses};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;

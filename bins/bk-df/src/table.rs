@@ -3,9 +3,8 @@
 //! Of the terminal it knows the width alone.
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::visible::visible;
 
 use crate::bar::{self, PARTS};

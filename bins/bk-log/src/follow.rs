@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_store::home::Home;
+use bk_cli::Output;
+use bk_store::Home;
 use bk_store::lock::Timeout;
 
 use crate::ledger::{Ledger, Page};

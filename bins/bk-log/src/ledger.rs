@@ -6,10 +6,8 @@
 use anyhow::{Error, Result};
 use bk_schema::event::{DamagedRow, LedgerRow};
 use bk_schema::lines::{Identity, Line};
-use bk_store::catalog;
 use bk_store::history::Wanted;
-use bk_store::home::Home;
-use bk_store::session::Session;
+use bk_store::{Home, Session, catalog};
 
 /// Rows per page: reading so many takes about as long as opening the catalog.
 const PAGE: usize = 50_000;

@@ -4,16 +4,12 @@
 //! their default action.
 
 use anyhow::Result;
-use bk_cli::operands;
-use bk_cli::output::Output;
 use bk_cli::period::Period;
-use bk_cli::units;
-use bk_cli::unread;
-use bk_cli::{Arguments, Flag, usage};
+use bk_cli::{Arguments, Flag, Output, operands, units, unread, usage};
 use bk_schema::event::EVENTS;
 use bk_schema::invalid::parse_choice;
+use bk_store::Home;
 use bk_store::history::Wanted;
-use bk_store::home::Home;
 use jiff::Timestamp;
 
 use crate::flags::{EVENT, FOLLOW, LIMIT, OUTCOME, PROGRAM, SINCE, STATS, UNTIL};

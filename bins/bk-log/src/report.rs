@@ -3,9 +3,9 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Table, Tone};
+use bk_cli::table::Table;
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::event::LedgerRow;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};

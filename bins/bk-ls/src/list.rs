@@ -5,17 +5,12 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use bk_cli::Arguments;
 use bk_cli::detail::{NAME_WIDTH, fields};
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands;
-use bk_cli::output::Output;
-use bk_cli::table::Tone;
-use bk_cli::unread;
+use bk_cli::{Arguments, Output, Tone, operands, unread};
 use bk_schema::clock;
 use bk_schema::visible::visible;
-use bk_store::catalog;
-use bk_store::home::Home;
+use bk_store::{Home, catalog};
 
 use crate::files;
 use crate::filter::Criteria;

@@ -9,15 +9,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed;
-use bk_cli::progress::Progress;
+use bk_cli::Progress;
 use bk_schema::record::Backup;
+use bk_store::Signals;
 use bk_store::archives::advisory_lock::Locked;
-use bk_store::archives::partial::Partial;
-use bk_store::archives::partial::partial_path;
-use bk_store::signals::Signals;
+use bk_store::archives::partial::{Partial, partial_path};
 use rustix::fs::{Advice, Gid, Mode, Uid, copy_file_range, fadvise, fchmod, fchown, ioctl_ficlone};
 
-/// Between two looks for a signal.
+/// Between two checks for a signal.
 const CHUNK_BYTES: u64 = 16 << 20;
 /// Where the bytes go through this process.
 const BUFFER_BYTES: usize = 1 << 20;

@@ -12,9 +12,9 @@ use bk_cli::one_line;
 use bk_schema::event::Event;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
+use bk_store::Session;
 use bk_store::archives::advisory_lock::{Locked, lock};
 use bk_store::archives::partial::Partial;
-use bk_store::session::Session;
 use serde_json::json;
 
 use crate::way::{Transfer, Way};

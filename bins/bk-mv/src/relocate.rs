@@ -7,13 +7,13 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::progress::Progress;
+use bk_cli::Progress;
+use bk_store::Signals;
 use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::distinct::prove_apart;
 use bk_store::archives::durable::{dir_of, sync_dir};
 use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::Partial;
-use bk_store::signals::Signals;
 
 use crate::copy::copy;
 use crate::part::{Going, State};

@@ -9,22 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands;
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
-use bk_cli::table::Column;
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Column, Output, Progress, Report, UsageError, operands, units};
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::parts::{self, Parts};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Storage;
+use bk_store::{Home, Session, Signals, catalog};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
@@ -122,7 +113,7 @@ impl Moves {
         };
         let identity = std::slice::from_ref(&identity);
         let found = || catalog::read(&self.home, |session| session.find(identity));
-        // Whether there is a catalog at all, is told of what is to be moved.
+        // A catalog that is missing is reported for what is to be moved.
         let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
         if identity[0].id.is_some() || is_known() {
             let text = format!(

@@ -3,7 +3,7 @@
 //! Knows no screen and no catalog. Ages count from the `now` that it is given.
 
 use bk_cli::listing::{Listed, size};
-use bk_cli::table::{Cell, Tone};
+use bk_cli::{Cell, Tone};
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
 use bk_schema::visible::visible;

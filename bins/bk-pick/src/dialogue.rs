@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::listing::Listed;
-use bk_store::home::Home;
-use bk_store::signals::Signals;
+use bk_store::{Home, Signals};
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::flag;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::SyncSender;
 
-use bk_store::home::Home;
+use bk_store::Home;
 
 use crate::events::{Event, Inside};
 

@@ -7,16 +7,14 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::operands;
-use bk_cli::output::{Output, is_colour_wanted};
+use bk_cli::output::is_colour_wanted;
+use bk_cli::{Arguments, Output, operands};
 use bk_schema::clock;
 use bk_schema::lines::Line;
 use bk_schema::record::Status;
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::signals::ended_by;
+use bk_store::{Home, catalog};
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Candidate;

@@ -1,7 +1,6 @@
 //! The flags of bk-prune.
 
-use bk_cli::notices;
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Flag, Operands, Program, notices};
 
 bk_cli::flags! {
     DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');

@@ -4,8 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::period::Period;
-use bk_cli::units;
-use bk_cli::{Arguments, Flag, UsageError};
+use bk_cli::{Arguments, Flag, UsageError, units};
 use bk_schema::host::Host;
 use bk_schema::invalid::invalid;
 use jiff::tz::TimeZone;

@@ -11,21 +11,16 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use bk_cli::notices::Notices;
-use bk_cli::operands;
-use bk_cli::output::Output;
 use bk_cli::units::human_size;
-use bk_cli::unread;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Output, UsageError, operands, unread};
 use bk_schema::clock::{self, Jump};
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::space::Space;
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::removal::Removal;
-use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
+use bk_store::{Home, Signals, catalog};
 
 use crate::caps::FreeBytes;
 use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
@@ -80,7 +75,7 @@ fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notice
     }
     let report = Decisions::new(&home, output, &policy);
     if is_trial || explains {
-        tell(report, given, verdict, explains)?;
+        preview(report, given, verdict, explains)?;
         return Ok(status);
     }
     for (one, decision) in given.iter_mut().zip(&verdict.decisions) {
@@ -190,7 +185,7 @@ fn leave_unreachable(home: &Home, given: &[Given], decisions: &mut [Decision]) -
 }
 
 /// Prints what would go, or with `explains` all.
-fn tell(
+fn preview(
     mut report: Decisions<'_>,
     given: Vec<Given>,
     verdict: Verdict,
@@ -234,7 +229,7 @@ fn end(all: usize, is_table: bool, signals: &Signals, tally: &Tally, status: u8)
 /// The archive of a completed backup; `None` where there is none.
 ///
 /// # Errors
-/// [`Unreachable`], where that cannot be told.
+/// [`Unreachable`], where that is not known.
 fn archive_of(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
     let found = home.storages.stat(backup.backup_path.as_ref())?;
     let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;

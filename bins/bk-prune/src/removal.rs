@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use anyhow::{Error, Result};
 use bk_cli::notices::{Notices, Priority};
 use bk_schema::record::Backup;
+use bk_store::Session;
 use bk_store::removal::{self, Removal, Remover};
-use bk_store::session::Session;
 use bk_store::storage::{self, Unreachable};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +69,7 @@ pub(crate) struct Tally {
     pub(crate) status: u8,
 }
 
-/// What is told of a backup beside its record.
+/// What is reported of a backup beside its record.
 pub(crate) struct Why {
     line: Map<String, Value>,
     decision: Decision,
@@ -93,7 +93,7 @@ impl Plan<'_> {
     }
 
     /// The records as they are now, less those that others removed or work on. An archive that
-    /// was moved meanwhile is where nobody looked: its backup counts, but stays.
+    /// was moved meanwhile was not inspected: its backup counts, but stays.
     fn refresh(&mut self, session: &Session<'_>) -> Result<()> {
         let rows = session.backups()?;
         let rows = rows.into_iter().flatten();

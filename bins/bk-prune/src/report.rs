@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::record::Backup;
-use bk_store::home::Home;
+use bk_store::Home;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};

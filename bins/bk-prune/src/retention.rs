@@ -9,10 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::clock;
-use bk_schema::losses;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
+use bk_schema::{clock, losses};
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -9,10 +9,9 @@ use std::vec;
 use anyhow::{Context, Result, bail};
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
-use bk_store::home::Home;
 use bk_store::removal::{self, Candidate};
 use bk_store::rows::Unknown;
-use bk_store::session::Session;
+use bk_store::{Home, Session};
 use serde_json::{Map, Value};
 
 /// What the flags allow.
@@ -89,7 +88,7 @@ impl Choice {
                 Err(error) => self.refused.push(error),
             }
         }
-        self.tell_unknown(session, &unknown)?;
+        self.refuse_unknown(session, &unknown)?;
         Ok(chosen)
     }
 
@@ -116,7 +115,7 @@ impl Choice {
     }
 
     /// What is not in the catalog was removed, as the ledger may tell, or never there.
-    fn tell_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
+    fn refuse_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
         for (identity, removed) in unknown.iter().zip(session.removals(unknown)?) {
             self.refused.push(match removed {
                 Some(removed) => removed.into(),

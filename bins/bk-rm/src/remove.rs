@@ -4,19 +4,11 @@
 //! the lock, by its record as it is then.
 
 use anyhow::{Error, Result};
-use bk_cli::Arguments;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands;
-use bk_cli::output::Output;
-use bk_cli::report::Report;
-use bk_cli::table::Column;
 use bk_cli::units::human_size;
-use bk_store::catalog;
-use bk_store::home::Home;
+use bk_cli::{Arguments, Column, Output, Report, operands};
 use bk_store::removal::{self, Removal, Remover};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
-use bk_store::storage;
+use bk_store::{Home, Session, Signals, catalog, storage};
 use serde_json::{Map, Value};
 
 use crate::choice::{Allowed, Choice, Chosen};
@@ -61,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
     } else {
         removal.run(&mut work)
     };
-    work.tell_refused();
+    work.report_refused();
     // The table, even where something went wrong on the way.
     let ended = work.report.end();
     done.and(ended)?;
@@ -83,7 +75,7 @@ impl Remover for Work<'_> {
     }
 
     fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
-        self.tell_refused();
+        self.report_refused();
         match outcome {
             Ok(freed_bytes) => self.report(candidate, freed_bytes),
             Err(error) => {
@@ -146,7 +138,7 @@ impl Work<'_> {
         PROGRAM.warn(&format!("cannot remove '{name}': {error:#}{remedy}"));
     }
 
-    fn tell_refused(&mut self) {
+    fn report_refused(&mut self) {
         for error in self.choice.take_refused() {
             self.status = PROGRAM.report(&error);
         }

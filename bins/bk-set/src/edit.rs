@@ -3,8 +3,7 @@
 //! Knows no catalog.
 
 use anyhow::{Result, bail, ensure};
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, UsageError, units, usage};
 use bk_schema::lines::LINE_MAX_BYTES;
 use bk_schema::metadata::{parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, Status, check_name};

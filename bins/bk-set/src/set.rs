@@ -7,16 +7,12 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use bk_cli::Arguments;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands;
-use bk_cli::output::Output;
+use bk_cli::{Arguments, Output, operands};
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::session::Session;
+use bk_store::{Home, Session, catalog};
 
 use crate::edit::{Edit, difference};
 use crate::flags::PROGRAM;

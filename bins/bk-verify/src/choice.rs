@@ -4,8 +4,7 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, UsageError, units};
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;

@@ -9,10 +9,9 @@ use anyhow::{Error, Result};
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
+use bk_store::Session;
 use bk_store::rows::Unknown;
-use bk_store::session::Session;
-use serde_json::json;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::verdict::Verdict;
 

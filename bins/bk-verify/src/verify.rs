@@ -10,21 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
-use bk_cli::Arguments;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands;
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
-use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
+use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, operands};
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::parts::{self, Parts};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
+use bk_store::{Home, Session, Signals, catalog};
 use serde_json::Map;
 
 use crate::choice::Round;
@@ -305,7 +297,7 @@ impl Parts for Verification {
         }
     }
 
-    /// What was found is told all the same.
+    /// What was found is reported all the same.
     fn unrecorded(&mut self, error: Error) -> Result<()> {
         self.progress
             .warn(&format!("cannot record what was found: {error:#}"));

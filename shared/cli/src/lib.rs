@@ -56,4 +56,8 @@ pub use flags::{Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Pro
 pub use message::{
     LOCKED, SOME_FAILED, SUCCESS, USAGE, UsageError, one_line, status_of, usage, warn,
 };
+pub use output::Output;
+pub use progress::Progress;
+pub use report::Report;
 pub use run::sibling;
+pub use table::{Cell, Column, Tone};
