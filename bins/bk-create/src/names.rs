@@ -124,10 +124,6 @@ fn make_room(session: &Session<'_>, name: &str) -> Result<()> {
     };
     session.check_room()?;
     session.remove(&[failed.id])?;
-    session.log(&Event {
-        backup: Some((failed.id, name)),
-        event: "remove",
-        ok: true,
-        details: json!({ "reason": "a failed attempt, replaced by the next one" }),
-    })
+    let details = json!({ "reason": "a failed attempt, replaced by the next one" });
+    session.log(&Event::of(&failed, "remove", true, details))
 }

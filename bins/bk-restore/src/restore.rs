@@ -215,12 +215,7 @@ impl Restoration {
     fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
         let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
         catalog::write(&self.home, |session| {
-            session.log(&Event {
-                backup: Some((backup.id, &backup.backup_name)),
-                event: "restore",
-                ok,
-                details: details.clone(),
-            })?;
+            session.log(&Event::of(backup, "restore", ok, details.clone()))?;
             let found = session.find_ids([backup.id])?;
             // Removed meanwhile.
             let Some(Ok(mut current)) = found.into_iter().next() else {
