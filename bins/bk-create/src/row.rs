@@ -49,12 +49,12 @@ enum Added {
 }
 
 /// Writes rows and events.
-pub(crate) struct Rows<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) signals: &'a Signals,
+pub(crate) struct Rows {
+    pub(crate) home: Home,
+    pub(crate) signals: Signals,
 }
 
-impl Rows<'_> {
+impl Rows {
     /// Chooses the name and adds the row; `None` where the storage directory is no longer the
     /// one of the plan. `taken` are names and paths of records that are known already.
     ///
@@ -94,7 +94,7 @@ impl Rows<'_> {
             };
             // The partial is made and locked before another process can see the row, which it
             // would take for an abandoned one otherwise.
-            let added = catalog::write_then(self.home, add, |added| {
+            let added = catalog::write_then(&self.home, add, |added| {
                 let partial = match &added {
                     Added::Row(backup) => Some(Partial::make(Path::new(&backup.backup_path))),
                     Added::NoName | Added::StorageMoved => None,
@@ -181,7 +181,7 @@ impl Rows<'_> {
             "file_count": summary.file_count,
         });
         problems.log(&mut details);
-        let written = catalog::write(self.home, |session| {
+        let written = catalog::write(&self.home, |session| {
             session.update(&backup)?;
             session.log(&event(Some(&backup), true, details))
         });
@@ -219,7 +219,7 @@ impl Rows<'_> {
         if problems.count > 0 {
             problems.log(&mut details);
         }
-        let recorded = catalog::write(self.home, |session| {
+        let recorded = catalog::write(&self.home, |session| {
             if let Some(partial) = &partial {
                 partial.remove();
             }
@@ -244,7 +244,7 @@ impl Rows<'_> {
             "sources": lossy(&request.sources),
         });
         // Where even that fails, the refusal itself is what people need to read.
-        let _ = catalog::write(self.home, |session| {
+        let _ = catalog::write(&self.home, |session| {
             session.log(&event(None, false, details))
         });
     }

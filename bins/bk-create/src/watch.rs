@@ -22,7 +22,7 @@ const LOGGED_LOSSES: usize = 10;
 /// Observes the writing of one backup.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
-    progress: Progress,
+    pub(crate) progress: Progress,
     files_read: Arc<AtomicU64>,
     problems: Mutex<Problems>,
 }
@@ -54,16 +54,6 @@ impl Watch {
         let files_read = self.files_read.clone();
         let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
         self.progress.begin(content_bytes, files);
-    }
-
-    /// As [`Watch::begin`], where the size is not known.
-    pub(crate) fn begin_unsized(&self) {
-        self.progress.begin_unsized();
-    }
-
-    /// Passes the stderr of another program through, above the bar.
-    pub(crate) fn pass_on(&self, bytes: &[u8]) {
-        self.progress.pass_on(bytes);
     }
 
     /// Prints a line on stderr, above the bar.

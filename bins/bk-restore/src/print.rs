@@ -66,18 +66,13 @@ fn find(entries: &mut Entries, wanted: &[u8], watch: &Watch) -> Result<Entry> {
 
 fn print_file(entry: &Entry, mut content: impl Read, watch: &Watch) -> Result<()> {
     let mut at = 0;
-    if let Kind::File {
-        extents: Some(extents),
-    } = &entry.kind
-    {
-        for extent in extents {
-            copy(&mut io::repeat(0), extent.offset - at, watch)?;
-            copy(&mut content, extent.length, watch)?;
-            at = extent.offset + extent.length;
-        }
+    for extent in entry.data().iter() {
+        copy(&mut io::repeat(0), extent.offset - at, watch)?;
+        copy(&mut content, extent.length, watch)?;
+        at = extent.offset + extent.length;
     }
-    // A file without holes, or the hole at the end.
-    copy(&mut content.chain(io::repeat(0)), entry.size - at, watch)
+    // The hole at the end.
+    copy(&mut io::repeat(0), entry.size - at, watch)
 }
 
 fn copy(from: &mut impl Read, count: u64, watch: &Watch) -> Result<()> {

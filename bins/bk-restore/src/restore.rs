@@ -171,7 +171,7 @@ impl Restoration {
             To::Stdout(path) => {
                 let opened = work.open()?;
                 // A bar would stand in the middle of the file on a terminal.
-                watch.hide();
+                watch.progress.end();
                 let (archive, jobs) = (&opened.file, self.settings.jobs);
                 let bytes = print::print(archive, is_in_order(backup), jobs, path, watch)?;
                 Ok(Outcome {

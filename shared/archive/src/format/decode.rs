@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
-use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::format::header::{ACL_KEYWORDS, Block, XATTR_PREFIX, number, parse_pax_time};
 use crate::format::notes::{Notes, Oddity};
 use crate::format::pax::{Extended, Global, Records};
 use crate::restore::names::normalize;
@@ -15,8 +15,6 @@ pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
 
 /// An id that no user can have: to chown(2) it means to leave the owner unchanged.
 const NO_OWNER: u32 = u32::MAX;
-
-pub(crate) type Block = [u8; BLOCK_BYTES];
 
 /// The extended headers before the header block of an entry.
 #[derive(Default)]

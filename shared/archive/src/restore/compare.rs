@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::entry::{Entry, Kind};
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, by_proc};
 use crate::restore::beneath::Beneath;
@@ -102,7 +102,7 @@ impl Comparison<'_> {
         }
         self.open_up(&stat, &special)?;
         match &self.entry.kind {
-            Kind::File { extents } => self.content(&dir, name, extents.as_deref(), content),
+            Kind::File { .. } => self.content(&dir, name, content),
             _ => Ok(None),
         }
     }
@@ -229,17 +229,12 @@ impl Comparison<'_> {
         &self,
         dir: &OwnedFd,
         name: &[u8],
-        extents: Option<&[Extent]>,
         content: &mut dyn Read,
     ) -> Result<Option<String>> {
         let file = open_file(dir, name)?;
-        let whole = [Extent {
-            offset: 0,
-            length: self.entry.size,
-        }];
         let mut at = 0;
         let mut is_same = true;
-        for extent in extents.unwrap_or(&whole) {
+        for extent in self.entry.data().iter() {
             is_same = is_same
                 && self.is_zero(&file, at, extent.offset)?
                 && self.is_same(content, &file, extent.offset, extent.length)?;

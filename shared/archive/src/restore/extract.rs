@@ -217,7 +217,8 @@ impl Extraction<'_> {
     /// Handles hard links without a target: in an archive of bk's that is damage, which may be known
     /// already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
-        let error = missing_target(first);
+        let first = first.escape_ascii();
+        let error = anyhow!("a hard link points to '{first}', which is not in the archive");
         if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
@@ -269,8 +270,8 @@ impl Extraction<'_> {
         }
         self.observer.report(&entry.path, skipped);
         match &entry.kind {
-            Kind::File { extents } => {
-                let skipped = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
+            Kind::File { .. } => {
+                let skipped = self.file(entry, &to, &attributes, content)?;
                 self.observer.report(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
@@ -296,7 +297,6 @@ impl Extraction<'_> {
     fn file(
         &mut self,
         entry: &Entry,
-        extents: Option<&[Extent]>,
         to: &[u8],
         attributes: &Attributes,
         content: &mut dyn Read,
@@ -306,28 +306,18 @@ impl Extraction<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(taken)?;
         let file = File::from(file);
-        self.fill(entry, extents, &file, content).inspect_err(|_| {
+        self.fill(entry, &file, content).inspect_err(|_| {
             // Report the first error; the target is removed anyway.
             let _ = unlinkat(&dir, name, AtFlags::empty());
         })?;
         Ok(attributes.give(&Made::Open(file.as_fd()))?)
     }
 
-    fn fill(
-        &mut self,
-        entry: &Entry,
-        extents: Option<&[Extent]>,
-        file: &File,
-        content: &mut dyn Read,
-    ) -> Result<()> {
-        let whole = [Extent {
-            offset: 0,
-            length: entry.size,
-        }];
-        for extent in extents.unwrap_or(&whole) {
+    fn fill(&mut self, entry: &Entry, file: &File, content: &mut dyn Read) -> Result<()> {
+        for extent in entry.data().iter() {
             self.copy(content, file, *extent)?;
         }
-        if extents.is_some() {
+        if let Kind::File { extents: Some(_) } = entry.kind {
             file.set_len(entry.size)?;
         }
         Ok(())
@@ -458,11 +448,6 @@ pub(crate) fn below_first(to: &[u8]) -> &[u8] {
 
 pub(crate) fn shown(to: &[u8]) -> String {
     below_first(to).escape_ascii().to_string()
-}
-
-fn missing_target(first: &[u8]) -> anyhow::Error {
-    let first = first.escape_ascii();
-    anyhow!("a hard link points to '{first}', which is not in the archive")
 }
 
 /// EEXIST means a duplicate name: the target was empty.

@@ -17,9 +17,9 @@ use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
-use crate::write::members::PIECE_BYTES;
+use crate::write::members::{Out, PIECE_BYTES};
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::writer::{Observer, Out, Summary, check_stop, run};
+use crate::write::writer::{Observer, Summary, check_stop, run};
 
 /// What to archive, and how.
 #[derive(Debug)]

@@ -8,16 +8,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread::Builder;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::Kind;
 use crate::format::member::Deflater;
 use crate::hashed::hex;
-use crate::pool::{Jobs, pool};
+use crate::pool::pool;
 use crate::threads::{begin_some, needed};
 use crate::write::content::Content;
-use crate::write::members::{Members, Read};
+use crate::write::members::{Members, Out, Read};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
@@ -63,25 +63,6 @@ pub trait Observer: Sync {
     fn is_stopped(&self) -> bool;
 }
 
-/// Takes members in the order of the archive.
-pub(crate) struct Out(Jobs<Vec<u8>, Result<Vec<u8>>>);
-
-impl Out {
-    /// One that is to be compressed.
-    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
-        ensure!(self.0.job(content), STOPPED);
-        Ok(())
-    }
-
-    /// One as it is to be written.
-    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
-        ensure!(self.0.result(Ok(member)), STOPPED);
-        Ok(())
-    }
-}
-
-const STOPPED: &str = "the archive can no longer be written";
-
 /// Writes the archive of `plan` to `sink`, in the order of its members.
 ///
 /// # Errors
@@ -90,7 +71,7 @@ const STOPPED: &str = "the archive can no longer be written";
 /// observer.
 pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> Result<Summary> {
     let mut hash = Sha256::new();
-    let read_all = |out: Out| read(plan, observer, |content| out.content(content));
+    let read_all = |out| read(plan, observer, out);
     let (tally, archive_bytes) = run(plan.level, plan.jobs, read_all, &mut |member| {
         hash.update(member);
         sink.write_all(member)
@@ -186,12 +167,8 @@ impl Tally {
 }
 
 /// Reads all sources.
-fn read(
-    plan: &Plan<'_>,
-    observer: &dyn Observer,
-    hand_on: impl FnMut(Vec<u8>) -> Result<()>,
-) -> Result<Tally> {
-    let mut members = Members::new(hand_on);
+fn read(plan: &Plan<'_>, observer: &dyn Observer, out: Out) -> Result<Tally> {
+    let mut members = Members::new(out);
     members.global(plan.comment)?;
     let mut opener = Opener::new();
     let mut tally = Tally::default();
@@ -234,8 +211,8 @@ pub(crate) fn check_stop(observer: &dyn Observer) -> Result<()> {
     Ok(())
 }
 
-fn add<F: FnMut(Vec<u8>) -> Result<()>>(
-    members: &mut Members<F>,
+fn add(
+    members: &mut Members,
     found: &Found,
     opened: &Opened,
     observer: &dyn Observer,
