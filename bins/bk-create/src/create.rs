@@ -225,7 +225,7 @@ impl<'a> Creation<'a> {
     /// Writes the archive of a backup that is begun, and records how that went.
     fn write(&mut self, plan: &Plan<'_>, mut begun: Begun) -> Result<(Backup, bool)> {
         let began = Instant::now();
-        let watch = Watch::new(&PROGRAM, self.rows.signals.clone());
+        let watch = Watch::new(self.rows.signals.clone());
         match &plan.request.stream {
             Some(_) => watch.progress.begin_unsized(),
             None => watch.begin(plan.totals.content_bytes, plan.totals.file_count),

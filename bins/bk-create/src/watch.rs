@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bk_archive::write::problem::Problem;
 use bk_archive::write::writer::Observer;
-use bk_cli::Program;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
 
 /// So many problems are listed in the record; all are reported on stderr.
 const LISTED_PROBLEMS: usize = 100;
@@ -40,10 +41,10 @@ pub(crate) struct Problems {
 }
 
 impl Watch {
-    pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals) -> Self {
         Self {
             signals,
-            progress: Progress::new(program),
+            progress: Progress::new(&PROGRAM),
             files_read: Arc::default(),
             problems: Mutex::default(),
         }

@@ -32,8 +32,8 @@ pub struct Inflate {
     pieces: Results<Result<Piece, Damage>>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
-    pub(crate) piece: Vec<u8>,
-    pub(crate) at: usize,
+    /// What was inflated and not read yet.
+    pub(crate) piece: io::Cursor<Vec<u8>>,
 }
 
 /// A member that is to be inflated, and where it is in the file.
@@ -92,8 +92,7 @@ impl Inflate {
             pieces,
             reading: Some(reading),
             read_bytes,
-            piece: Vec::new(),
-            at: 0,
+            piece: io::Cursor::default(),
         })
     }
 
@@ -121,19 +120,19 @@ impl Inflate {
 
 impl Read for Inflate {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 {
+                return Ok(count);
+            }
             match self.next_piece() {
                 None => return Ok(0),
-                Some(Err(damage)) => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+                Some(piece) => {
+                    let piece = piece.map_err(|it| io::Error::new(io::ErrorKind::InvalidData, it));
+                    self.piece = io::Cursor::new(piece?.content);
                 }
-                Some(Ok(piece)) => (self.piece, self.at) = (piece.content, 0),
             }
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
     }
 }
 

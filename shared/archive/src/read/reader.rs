@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::format::decode::{
-    Before, NAME_MAX_BYTES, attributes, block_size, check_name, check_sum, flag, has_data,
+    Before, NAME_MAX_BYTES, attributes, block_size, check_path, check_sum, flag, has_data,
     is_old_dir, is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
 use crate::format::entry::{Entry, Extent, Kind};
@@ -213,7 +213,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         let (extended, notes) = (before.extended(&self.global), &mut self.notes);
-        check_name(name)?;
+        check_path(name, "name")?;
         let is_root = normalize(name)?.is_empty();
         let mut kind = kind_of(block, extended, before, name, notes)?;
         ensure!(

@@ -208,7 +208,7 @@ impl Name {
             let is_between = [true, false].into_iter().any(|is_below_dot| {
                 let first = Self {
                     is_below_dot,
-                    plain: range.first().to_owned(),
+                    plain: range.name.clone(),
                 };
                 *self <= first && next.is_none_or(|next| first < *next)
             });

@@ -167,31 +167,32 @@ impl Comparison<'_> {
         let is_link = matches!(self.entry.kind, Kind::Symlink(_));
         let (mode, wanted_mode) = (mode(stat), wanted.mode_with_acl());
         if !is_link && mode != wanted_mode {
-            all.push(Odd::Mode(format!(
-                "its mode is {mode:04o}, not {wanted_mode:04o}"
-            )));
+            let text = format!("its mode is {mode:04o}, not {wanted_mode:04o}");
+            all.push((Odd::Mode, text));
         }
         if let Some(owner) = wanted.owner.filter(|it| *it != owner(stat)) {
             let (uid, gid) = self::owner(stat);
             let text = format!("its owner is {uid}:{gid}, not {}:{}", owner.0, owner.1);
-            all.push(Odd::Owner(text));
+            all.push((Odd::Owner, text));
         }
         if mtime(stat) != (wanted.mtime.secs, i64::from(wanted.mtime.nanos)) {
-            all.push(Odd::Time);
+            all.push((Odd::Time, format!("its {} differs", Odd::Time.what())));
         }
         for (name, value) in &wanted.xattrs {
             if xattr(found, name, value.len())?.as_deref() != Some(value) {
-                all.push(Odd::Attribute(name, value.len()));
+                let odd = Odd::Attribute(name, value.len());
+                let text = format!("its {} differs", odd.what());
+                all.push((odd, text));
             }
         }
         if all.is_empty() {
             return Ok(None);
         }
         let probe = Probe::make(self.target, &self.entry.kind, wanted)?;
-        for odd in all {
+        for (odd, text) in all {
             let is_held = match odd {
-                Odd::Mode(_) => self::mode(&probe.stat) != mode,
-                Odd::Owner(_) => self::owner(&probe.stat) != owner(stat),
+                Odd::Mode => self::mode(&probe.stat) != mode,
+                Odd::Owner => self::owner(&probe.stat) != owner(stat),
                 Odd::Time => {
                     let probed = mtime(&probe.stat);
                     let is_ignored = probed.0.abs_diff(wanted.mtime.secs) > COARSEST_SECS;
@@ -202,7 +203,7 @@ impl Comparison<'_> {
                 }
             };
             if is_held {
-                return Ok(Some(odd.text()));
+                return Ok(Some(text));
             }
             let why = "this file system does not store it as it is in the archive";
             self.observer
@@ -282,8 +283,8 @@ impl Comparison<'_> {
 
 /// A deviation from the archive.
 enum Odd<'a> {
-    Mode(String),
-    Owner(String),
+    Mode,
+    Owner,
     Time,
     /// Name, and length of the value.
     Attribute(&'a [u8], usize),
@@ -292,17 +293,10 @@ enum Odd<'a> {
 impl Odd<'_> {
     fn what(&self) -> String {
         match self {
-            Self::Mode(_) => "mode".to_owned(),
-            Self::Owner(_) => "owner".to_owned(),
+            Self::Mode => "mode".to_owned(),
+            Self::Owner => "owner".to_owned(),
             Self::Time => "time of modification".to_owned(),
             Self::Attribute(name, _) => format!("attribute '{}'", name.escape_ascii()),
-        }
-    }
-
-    fn text(self) -> String {
-        match self {
-            Self::Mode(text) | Self::Owner(text) => text,
-            other => format!("its {} differs", other.what()),
         }
     }
 }

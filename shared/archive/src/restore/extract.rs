@@ -123,7 +123,7 @@ pub fn extract(
     let whole = extraction.pass(archive, plan.ranges, plan.place)?;
     extraction.make_links()?;
     // A selected hard link may point to content under a name that is not selected.
-    let apart = extraction.deferred.take_apart();
+    let apart = std::mem::take(&mut extraction.deferred.apart);
     if !apart.is_empty() {
         extraction.pass_apart(archive, &apart)?;
     }
@@ -210,7 +210,7 @@ impl Extraction<'_> {
                 .extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let mut left = self.deferred.take_apart().into_iter();
+        let mut left = std::mem::take(&mut self.deferred.apart).into_iter();
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 

@@ -62,7 +62,8 @@ pub fn with_parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// prefix.
 #[derive(Debug, Clone)]
 pub struct NameRange {
-    name: Vec<u8>,
+    /// The start of the range, in the order of names part by part. The range is contiguous.
+    pub(crate) name: Vec<u8>,
     is_prefix: bool,
 }
 
@@ -168,11 +169,6 @@ impl NameRange {
             below(name, &self.name).is_some()
         }
     }
-
-    /// The start of the range, in the order of names part by part. The range is contiguous.
-    pub(crate) fn first(&self) -> &[u8] {
-        &self.name
-    }
 }
 
 #[cfg(test)]
@@ -229,7 +225,7 @@ mod tests {
             let selection = Selection::new(paths, globs).unwrap();
             selection.ranges().map(|all| {
                 let told = |it: &NameRange| {
-                    let name = String::from_utf8_lossy(it.first()).into_owned();
+                    let name = String::from_utf8_lossy(&it.name).into_owned();
                     (name, it.is_prefix)
                 };
                 all.iter().map(told).collect::<Vec<_>>()

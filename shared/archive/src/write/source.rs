@@ -67,14 +67,15 @@ impl Opener {
         if let Some(first) = first.filter(|_| has_hard_links) {
             let kind = Kind::HardLink(first.clone());
             let entry = self.entry(found, &found.status, kind, Vec::new());
-            return Ok(Opened {
-                entry,
-                content: None,
-            });
+            let content = None;
+            return Ok(Opened { entry, content });
         }
         let opened = match kind {
             FileType::RegularFile => self.open_file(found, report)?,
-            _ => self.open_special(found, report)?,
+            _ => Opened {
+                entry: self.special(found, report)?,
+                content: None,
+            },
         };
         if has_hard_links {
             let version = version(&found.status);
@@ -98,7 +99,7 @@ impl Opener {
             None => extents(&file, &status),
         };
         let mut entry = self.entry(found, &status, Kind::File { extents }, xattrs);
-        let content = match misreported {
+        let content = Some(match misreported {
             Some((bytes, lacks)) => {
                 if let Some(reason) = lacks {
                     report(Problem::new(path, ProblemKind::Unreadable, reason));
@@ -107,18 +108,11 @@ impl Opener {
                 Content::Read(bytes)
             }
             None => Content::File(file),
-        };
-        Ok(Opened {
-            entry,
-            content: Some(content),
-        })
+        });
+        Ok(Opened { entry, content })
     }
 
-    fn open_special(
-        &self,
-        found: &Found,
-        report: &mut dyn FnMut(Problem),
-    ) -> Result<Opened, Problem> {
+    fn special(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Entry, Problem> {
         let (path, status) = (&found.place.path, &found.status);
         let (major, minor) = status.device();
         let kind = match status.kind() {
@@ -138,11 +132,7 @@ impl Opener {
                 xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), report)?
             }
         };
-        let entry = self.entry(found, status, kind, xattrs);
-        Ok(Opened {
-            entry,
-            content: None,
-        })
+        Ok(self.entry(found, status, kind, xattrs))
     }
 
     fn entry(&self, found: &Found, status: &Lstat, kind: Kind, xattrs: Xattrs) -> Entry {

@@ -23,13 +23,9 @@ use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
 use crate::write::walk::{Filter, Found, Source, walk};
 
-/// What is to be archived, and how.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// In the order in which they go into the archive.
-    pub sources: &'a [Source],
-    /// What is left out of them.
-    pub filter: &'a Filter,
+/// How an archive is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
     /// One line of JSON for the global header.
     pub comment: &'a str,
     /// Compression level, 0 to 12.
@@ -63,16 +59,28 @@ pub trait Observer: Sync {
     fn is_stopped(&self) -> bool;
 }
 
-/// Writes the archive of `plan` to `sink`, in the order of its members.
+/// Writes the archive of `sources` to `sink`, in the order of its members. The sources are in the
+/// order of the archive.
 ///
 /// # Errors
 /// Those of the sink, a level out of range, having been stopped, and sources of which nothing
 /// could be read. Single places that cannot be read are no errors: they are told to the
 /// observer.
-pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> Result<Summary> {
+pub fn write(
+    sources: &[Source],
+    filter: &Filter,
+    options: Options<'_>,
+    sink: &mut dyn Write,
+    observer: &dyn Observer,
+) -> Result<Summary> {
     let mut hash = Sha256::new();
-    let read_all = |out| read(plan, observer, out);
-    let (tally, archive_bytes) = run(plan.level, plan.jobs, read_all, &mut |member| {
+    let read_all = |out| {
+        let mut members = Members::new(out);
+        members.global(options.comment)?;
+        let tally = read(sources, filter, &mut members, observer)?;
+        members.finish().map(|()| tally)
+    };
+    let (tally, archive_bytes) = run(options, read_all, &mut |member| {
         hash.update(member);
         sink.write_all(member)
     })?;
@@ -86,14 +94,14 @@ pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> 
 
 /// Runs the threads: what `read` comes to, and the bytes of the archive.
 pub(crate) fn run<T: Send>(
-    level: i32,
-    jobs: usize,
+    options: Options<'_>,
     read: impl FnOnce(Out) -> Result<T> + Send,
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(T, u64)> {
+    let level = options.level;
     Deflater::new(level)?;
     std::thread::scope(|scope| {
-        let jobs = jobs.max(1);
+        let jobs = options.jobs.max(1);
         let (members, worker, results) = pool(jobs * 2);
         // The one that cannot be done without comes first.
         let reader = needed(Builder::new().spawn_scoped(scope, move || read(Out(members))))?;
@@ -167,14 +175,17 @@ impl Tally {
 }
 
 /// Reads all sources.
-fn read(plan: &Plan<'_>, observer: &dyn Observer, out: Out) -> Result<Tally> {
-    let mut members = Members::new(out);
-    members.global(plan.comment)?;
+fn read(
+    sources: &[Source],
+    filter: &Filter,
+    members: &mut Members,
+    observer: &dyn Observer,
+) -> Result<Tally> {
     let mut opener = Opener::new();
     let mut tally = Tally::default();
     let mut told_last = None;
-    for source in plan.sources {
-        for found in walk(source, plan.filter) {
+    for source in sources {
+        for found in walk(source, filter) {
             check_stop(observer)?;
             let found = match found {
                 Ok(found) => found,
@@ -191,7 +202,7 @@ fn read(plan: &Plan<'_>, observer: &dyn Observer, out: Out) -> Result<Tally> {
                 observer.problem(problem);
             };
             match opener.open(&found, &mut report) {
-                Ok(opened) => add(&mut members, &found, &opened, observer, &mut tally)?,
+                Ok(opened) => add(members, &found, &opened, observer, &mut tally)?,
                 Err(problem) => {
                     tally.lose(&problem);
                     report(problem);
@@ -200,7 +211,6 @@ fn read(plan: &Plan<'_>, observer: &dyn Observer, out: Out) -> Result<Tally> {
         }
     }
     tally.check()?;
-    members.finish()?;
     Ok(tally)
 }
 
