@@ -8,10 +8,9 @@ use std::io;
 
 use anyhow::Result;
 
-use crate::format::damage::DamageKind;
+use crate::format::damage::{DamageKind, Finding};
 use crate::format::entry::Kind;
 use crate::hashed::Whole;
-use crate::read::finding::Finding;
 use crate::read::inflate::Inflate;
 use crate::read::last::Names;
 use crate::read::pieces::Pieces;

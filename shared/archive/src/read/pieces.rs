@@ -4,11 +4,10 @@
 
 use std::io::{self, Read};
 
-use crate::format::damage::{Damage, DamageKind};
+use crate::format::damage::{Damage, DamageKind, Finding};
 use crate::format::decode::begins_entry;
 use crate::format::header::BLOCK_BYTES;
 use crate::hashed::Whole;
-use crate::read::finding::Finding;
 use crate::read::inflate::Inflate;
 
 /// A tar stream that collects findings.

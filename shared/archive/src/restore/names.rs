@@ -34,12 +34,8 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
 /// A normalized name without its first `count` parts; `None` if it has no more.
 #[must_use]
 pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
-    let mut rest = name;
-    for _ in 0..count {
-        let slash = rest.iter().position(|byte| *byte == b'/')?;
-        rest = &rest[slash + 1..];
-    }
-    Some(rest)
+    let mut parts = name.splitn(count.saturating_add(1), |byte| *byte == b'/');
+    parts.nth(count)
 }
 
 /// The rest of `name` below `dir`, both normalized; empty if they are equal.

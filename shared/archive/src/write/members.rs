@@ -30,11 +30,8 @@ pub(crate) enum Read {
     Failed(String),
 }
 
-/// The result of reading a file, and the number of bytes read.
-pub(crate) struct Outcome {
-    pub(crate) read: Read,
-    pub(crate) bytes: u64,
-}
+/// The same, and the number of bytes read.
+pub(crate) type Outcome = (Read, u64);
 
 /// Takes members in the order of the archive, and passes them on to be compressed and written.
 pub(crate) struct Out(pub(crate) Jobs<Vec<u8>, Result<Vec<u8>>>);
@@ -89,10 +86,7 @@ impl Members {
         }
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
-        let mut outcome = Outcome {
-            read: Read::Whole,
-            bytes: 0,
-        };
+        let mut outcome = (Read::Whole, 0);
         if let Some(content) = content {
             for extent in entry.data().iter() {
                 self.extent(content, *extent, &mut outcome, &mut read_bytes)?;
@@ -122,10 +116,9 @@ impl Members {
             // A piece is at most 1.25 MiB.
             let from = self.content.len();
             self.content.resize(from + piece as usize, 0);
-            if outcome.read == Read::Whole {
-                let (read, bytes) = read_full(content, at, &mut self.content[from..]);
-                outcome.read = read;
-                outcome.bytes += bytes;
+            if let (Read::Whole, bytes) = outcome {
+                let (read, more) = read_full(content, at, &mut self.content[from..]);
+                *outcome = (read, *bytes + more);
             }
             at += piece;
             if at < end {
@@ -161,7 +154,7 @@ fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
 }
 
 /// Fills `piece` from the file as far as possible, and returns the number of bytes.
-fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
+fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> Outcome {
     let mut at = begin;
     let read = loop {
         if piece.is_empty() {

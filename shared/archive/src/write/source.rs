@@ -165,6 +165,7 @@ fn xattrs(
     get: impl Fn(&std::ffi::OsStr) -> io::Result<Option<Vec<u8>>>,
     report: &mut dyn FnMut(Problem),
 ) -> Result<Xattrs, Problem> {
+    let mut lose = |reason| report(Problem::new(path, ProblemKind::Unreadable, reason));
     let names = match names {
         Ok(names) => names,
         // The file system does not support attributes.
@@ -173,8 +174,7 @@ fn xattrs(
             return Err(Problem::of(path, &error));
         }
         Err(error) => {
-            let reason = format!("its extended attributes cannot be listed: {error}");
-            report(Problem::new(path, ProblemKind::Unreadable, reason));
+            lose(format!("its extended attributes cannot be listed: {error}"));
             return Ok(Vec::new());
         }
     };
@@ -189,14 +189,16 @@ fn xattrs(
             Ok(None) => {}
             Err(error) => {
                 let shown = name.display();
-                let reason = format!("its extended attribute '{shown}' cannot be read: {error}");
-                report(Problem::new(path, ProblemKind::Unreadable, reason));
+                lose(format!(
+                    "its extended attribute '{shown}' cannot be read: {error}"
+                ));
             }
         }
     }
     if bytes > XATTRS_MAX_BYTES {
-        let reason = format!("its extended attributes are left out: they take {bytes} bytes");
-        report(Problem::new(path, ProblemKind::Unreadable, reason));
+        lose(format!(
+            "its extended attributes are left out: they take {bytes} bytes"
+        ));
         return Ok(Vec::new());
     }
     all.sort_unstable();

@@ -228,7 +228,7 @@ fn add(
     observer: &dyn Observer,
     tally: &mut Tally,
 ) -> Result<()> {
-    let outcome = members.entry(&opened.entry, opened.content.as_ref(), |bytes| {
+    let (read, bytes) = members.entry(&opened.entry, opened.content.as_ref(), |bytes| {
         observer.read_bytes(bytes);
         check_stop(observer)
     })?;
@@ -240,9 +240,9 @@ fn add(
     let Some(content) = &opened.content else {
         return Ok(());
     };
-    let is_kept = outcome.read == Read::Whole || outcome.bytes > 0;
+    let is_kept = read == Read::Whole || bytes > 0;
     let rest = "the rest is zeros in the archive";
-    let change = match outcome.read {
+    let change = match read {
         Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),
         Read::Short => {
             let reason = format!("it became shorter while it was read: {rest}");
