@@ -22,7 +22,7 @@ use bk_store::storage::Storage;
 
 use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
-use crate::plan::Plan;
+use crate::plan::{Plan, own_dirs};
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -202,7 +202,8 @@ impl<'a> Creation<'a> {
                 .rows
                 .begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
             if let Some(begun) = begun {
-                plan.exclude_own(&self.rows.home);
+                // Both are there by now.
+                plan.filter.own = own_dirs(&self.rows.home, &plan.storage);
                 return Ok((plan, begun));
             }
             // The storage directory is another one since the catalog was read.

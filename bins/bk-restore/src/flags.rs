@@ -149,17 +149,13 @@ fn to(arguments: &Arguments) -> Result<To> {
     if has(&OVERWRITE) && !has(&INTO_EXISTING) {
         return wrong("--overwrite needs --into-existing");
     }
-    arguments.one_of(&[(SWAP, ()), (INTO_EXISTING, ())])?;
-    if (has(&SWAP) || has(&INTO_EXISTING)) && (dir.is_none() || has(&TEST)) {
+    let overwrite = has(&OVERWRITE);
+    let into = Existing::Into { overwrite };
+    let existing = arguments.one_of(&[(SWAP, Existing::Swap), (INTO_EXISTING, into)])?;
+    if existing.is_some() && (dir.is_none() || has(&TEST)) {
         return wrong("--swap and --into-existing need -C DIR, and exclude --test");
     }
-    let existing = match (has(&SWAP), has(&INTO_EXISTING)) {
-        (true, _) => Existing::Swap,
-        (_, true) => Existing::Into {
-            overwrite: has(&OVERWRITE),
-        },
-        _ => Existing::Empty,
-    };
+    let existing = existing.unwrap_or(Existing::Empty);
     match (dir, file, has(&TO_SOURCE), has(&TEST)) {
         (None, None, true, false) => Ok(To::Source),
         (None, Some(file), false, false) => Ok(To::Stdout(file)),

@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use bk_archive::restore::attributes::Attributes;
 use bk_archive::restore::beneath::{Beneath, split_last};
-use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::extract::Observer;
 use bk_archive::restore::remove::{names_in, open_own};
 use jiff::Timestamp;
@@ -43,7 +43,7 @@ pub(crate) struct Merge<'a> {
     /// So many of them are done, from the first on.
     done: usize,
     /// Existing directories that the archive has an entry for, parents first.
-    joined: Vec<(Vec<u8>, FileAttributes)>,
+    joined: Vec<(Vec<u8>, Attributes)>,
     /// Holds what is replaced, each under the number of its move.
     replaced: Option<OwnedFd>,
 }
@@ -90,7 +90,7 @@ impl<'a> Merge<'a> {
             let stat = statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW)?;
             let new = open_own(&parent, last)?;
             if rules.gives_attributes && has_entry(&dir) {
-                let likeness = FileAttributes::of(&new, &stat)?;
+                let likeness = Attributes::of(&new, &stat)?;
                 merge.joined.push((dir.clone(), likeness));
             }
             let old = merge.target.open_dir(&dir)?;
@@ -188,7 +188,7 @@ impl<'a> Merge<'a> {
         let mut joined: Vec<_> = self.joined.iter().collect();
         joined.sort_by(|one, other| other.0.cmp(&one.0));
         for (dir, likeness) in joined {
-            observer.report(dir, likeness.give(self.target.open_dir(dir)?)?);
+            observer.report(dir, likeness.copy_to(self.target.open_dir(dir)?)?);
         }
         Ok(())
     }

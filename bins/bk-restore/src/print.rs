@@ -34,7 +34,7 @@ pub(crate) fn print(
     for _ in 0..LINKS_MAX {
         let sought = [NameRange::path(wanted.clone())];
         let sought = is_in_order.then_some(&sought[..]);
-        let mut entries = Entries::read(archive, sought, jobs, &|| watch.is_stopped())?;
+        let mut entries = Entries::read(archive, sought, jobs, false, &|| watch.is_stopped())?;
         let entry = find(&mut entries, &wanted, watch)?;
         match &entry.kind {
             Kind::File { .. } => {

@@ -88,8 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn takes_one(to: &To) -> bool {
-    let is_into = matches!(to, To::Directory(_, Existing::Into { .. }));
-    matches!(to, To::Directory(..) | To::Stdout(_)) && !is_into
+    use Existing::{Empty, Swap};
+    matches!(to, To::Directory(_, Empty | Swap) | To::Stdout(_))
 }
 
 /// What every backup of this process shares.

@@ -45,8 +45,7 @@ pub fn compare(
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
-    let mut reader = Entries::read(archive, plan.ranges, plan.jobs, &is_stopped)?;
-    reader.salvage(plan.salvages);
+    let mut reader = Entries::read(archive, plan.ranges, plan.jobs, plan.salvages, &is_stopped)?;
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");
@@ -111,7 +110,8 @@ impl Comparison<'_> {
         let Some(at) = (self.plan.place)(&normalize(first)?) else {
             return Ok(None);
         };
-        let there = self.target.stat(&at)?;
+        let (dir, name) = self.target.parent(&at)?;
+        let there = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(None);
         }
@@ -135,16 +135,13 @@ impl Comparison<'_> {
     fn kind(&self, stat: &Stat, dir: &OwnedFd, name: &[u8]) -> Result<Option<String>> {
         let found = FileType::from_raw_mode(stat.st_mode);
         let device = (major(stat.st_rdev), minor(stat.st_rdev));
+        let is_node = |kind, major: &u32, minor: &u32| found == kind && device == (*major, *minor);
         let is_same = match &self.entry.kind {
             Kind::File { .. } => found == FileType::RegularFile,
             Kind::Directory => found == FileType::Directory,
             Kind::Fifo => found == FileType::Fifo,
-            Kind::CharDevice(major, minor) => {
-                found == FileType::CharacterDevice && device == (*major, *minor)
-            }
-            Kind::BlockDevice(major, minor) => {
-                found == FileType::BlockDevice && device == (*major, *minor)
-            }
+            Kind::CharDevice(major, minor) => is_node(FileType::CharacterDevice, major, minor),
+            Kind::BlockDevice(major, minor) => is_node(FileType::BlockDevice, major, minor),
             Kind::Symlink(target) => {
                 found == FileType::Symlink
                     && readlinkat(dir, name, Vec::new())?.to_bytes() == &target[..]

@@ -154,8 +154,8 @@ impl Extraction<'_> {
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = Entries::read(archive, ranges, self.plan.jobs, &is_stopped)?;
-        reader.salvage(self.plan.salvages);
+        let (jobs, salvages) = (self.plan.jobs, self.plan.salvages);
+        let mut reader = Entries::read(archive, ranges, jobs, salvages, &is_stopped)?;
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
