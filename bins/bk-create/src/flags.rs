@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bk_archive::format::member::DEFAULT_LEVEL;
+use bk_archive::globs::Globs;
 use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
@@ -104,10 +105,10 @@ impl Settings {
             exclude_caches: arguments.has(&EXCLUDE_CACHES),
             one_file_system: arguments.has(&ONE_FILE_SYSTEM),
             level: arguments
-                .parsed(&LEVEL, parse_level)?
+                .parsed(&LEVEL, |text| units::parse_number(text, 0..=12))?
                 .unwrap_or(DEFAULT_LEVEL),
             jobs: arguments
-                .parsed(&JOBS, parse_jobs)?
+                .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
                 .unwrap_or_else(threads::available),
             storage: path(&STORAGE),
             init_storage: arguments.has(&INIT_STORAGE),
@@ -128,20 +129,13 @@ impl Settings {
     /// # Errors
     /// A malformed glob.
     pub(crate) fn filter(&self) -> Result<Filter> {
-        let mut filter = Filter::default();
-        filter.caches = self.exclude_caches;
-        filter.one_file_system = self.one_file_system;
-        filter.exclude(self.excludes.iter().map(String::as_str))?;
-        Ok(filter)
+        Ok(Filter {
+            excludes: Globs::new(self.excludes.iter().map(String::as_str))?,
+            caches: self.exclude_caches,
+            one_file_system: self.one_file_system,
+            ..Filter::default()
+        })
     }
-}
-
-fn parse_level(text: &str) -> Result<i32> {
-    units::parse_number(text, 0..=12)
-}
-
-fn parse_jobs(text: &str) -> Result<usize> {
-    units::parse_number(text, 1..=512)
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bk_archive::write::problem::Problem;
 use bk_archive::write::writer::Observer;
-use bk_cli::Program;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
 
 /// So many problems are listed in the record; all are reported on stderr.
 const LISTED_PROBLEMS: usize = 100;
@@ -22,7 +23,7 @@ const LOGGED_LOSSES: usize = 10;
 /// Observes the writing of one backup.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
-    progress: Progress,
+    pub(crate) progress: Progress,
     files_read: Arc<AtomicU64>,
     problems: Mutex<Problems>,
 }
@@ -40,10 +41,10 @@ pub(crate) struct Problems {
 }
 
 impl Watch {
-    pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals) -> Self {
         Self {
             signals,
-            progress: Progress::new(program),
+            progress: Progress::new(&PROGRAM),
             files_read: Arc::default(),
             problems: Mutex::default(),
         }
@@ -54,16 +55,6 @@ impl Watch {
         let files_read = self.files_read.clone();
         let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
         self.progress.begin(content_bytes, files);
-    }
-
-    /// As [`Watch::begin`], where the size is not known.
-    pub(crate) fn begin_unsized(&self) {
-        self.progress.begin_unsized();
-    }
-
-    /// Passes the stderr of another program through, above the bar.
-    pub(crate) fn pass_on(&self, bytes: &[u8]) {
-        self.progress.pass_on(bytes);
     }
 
     /// Prints a line on stderr, above the bar.
@@ -81,12 +72,6 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first losses.
-    fn losses(&self) -> Value {
-        let count = self.listed_losses.min(LOGGED_LOSSES);
-        self.listed.iter().take(count).cloned().collect()
-    }
-
     /// Adds them to the metadata of a record: the first hundred, losses before others.
     pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
         if self.count > 0 {
@@ -99,7 +84,8 @@ impl Problems {
     /// Adds them to the details of an event.
     pub(crate) fn log(&self, details: &mut Value) {
         details["problem_count"] = self.count.into();
-        details["unread"] = self.losses();
+        let count = self.listed_losses.min(LOGGED_LOSSES);
+        details["unread"] = self.listed[..count].into();
     }
 
     fn add(&mut self, problem: &Problem) {

@@ -99,7 +99,7 @@ fn open(listed: &Listed) -> Result<Entries> {
             });
             let entries = file
                 .map_err(Into::into)
-                .and_then(|file| Entries::read(&file, None, jobs, &|| false));
+                .and_then(|file| Entries::read(&file, None, jobs, false, &|| false));
             entries.with_context(|| format!("'{path}'"))
         }
     }

@@ -79,9 +79,8 @@ pub(crate) struct Settings {
     /// The operands after `--`, as they were typed.
     pub(crate) paths: Vec<OsString>,
     pub(crate) strip: usize,
-    same_owner: bool,
-    numeric_owner: bool,
-    devices: bool,
+    /// Which attributes may be restored.
+    pub(crate) rights: Rights,
     pub(crate) verify: bool,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) max_ratio: u64,
@@ -98,14 +97,24 @@ impl Settings {
         let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
         let selection = selection.map_err(|e| usage(&e, "--path"))?;
         let strip = arguments.parsed(&STRIP_COMPONENTS, units::parse_count)?;
+        let is_root = rustix::process::geteuid().is_root();
+        let by_number = arguments.has(&NUMERIC_OWNER);
+        let owners = match arguments.has(&SAME_OWNER) || is_root {
+            false => Owners::Left,
+            true if by_number => Owners::ByNumber,
+            true => Owners::ByName,
+        };
         let settings = Self {
             to: to(arguments)?,
             selection,
             paths: paths.to_owned(),
             strip: strip.unwrap_or(0),
-            same_owner: arguments.has(&SAME_OWNER) || rustix::process::geteuid().is_root(),
-            numeric_owner: arguments.has(&NUMERIC_OWNER),
-            devices: arguments.has(&DEVICES),
+            rights: Rights {
+                owners,
+                ids: Ids::of_this_machine(),
+                devices: arguments.has(&DEVICES),
+                privileged: is_root,
+            },
             verify: !arguments.has(&NO_VERIFY),
             max_bytes: arguments.parsed(&MAX_SIZE, units::parse_size)?,
             max_ratio: arguments
@@ -120,24 +129,10 @@ impl Settings {
         if matches!(settings.to, To::Stdout(_)) && !is_whole {
             return wrong("--stdout prints one file: no other paths can be given");
         }
-        if settings.devices && !rustix::process::geteuid().is_root() {
+        if settings.rights.devices && !is_root {
             return wrong("--devices: only root can make devices");
         }
         Ok(settings)
-    }
-
-    /// Which attributes may be restored.
-    pub(crate) fn rights(&self) -> Rights {
-        Rights {
-            owners: match (self.same_owner, self.numeric_owner) {
-                (false, _) => Owners::Left,
-                (true, true) => Owners::ByNumber,
-                (true, false) => Owners::ByName,
-            },
-            ids: Ids::of_this_machine(),
-            devices: self.devices,
-            privileged: rustix::process::geteuid().is_root(),
-        }
     }
 }
 
@@ -154,17 +149,13 @@ fn to(arguments: &Arguments) -> Result<To> {
     if has(&OVERWRITE) && !has(&INTO_EXISTING) {
         return wrong("--overwrite needs --into-existing");
     }
-    arguments.one_of(&[(SWAP, ()), (INTO_EXISTING, ())])?;
-    if (has(&SWAP) || has(&INTO_EXISTING)) && (dir.is_none() || has(&TEST)) {
+    let overwrite = has(&OVERWRITE);
+    let into = Existing::Into { overwrite };
+    let existing = arguments.one_of(&[(SWAP, Existing::Swap), (INTO_EXISTING, into)])?;
+    if existing.is_some() && (dir.is_none() || has(&TEST)) {
         return wrong("--swap and --into-existing need -C DIR, and exclude --test");
     }
-    let existing = match (has(&SWAP), has(&INTO_EXISTING)) {
-        (true, _) => Existing::Swap,
-        (_, true) => Existing::Into {
-            overwrite: has(&OVERWRITE),
-        },
-        _ => Existing::Empty,
-    };
+    let existing = existing.unwrap_or(Existing::Empty);
     match (dir, file, has(&TO_SOURCE), has(&TEST)) {
         (None, None, true, false) => Ok(To::Source),
         (None, Some(file), false, false) => Ok(To::Stdout(file)),

@@ -83,8 +83,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
 }
 
 fn takes_one(to: &To) -> bool {
-    let is_into = matches!(to, To::Directory(_, Existing::Into { .. }));
-    matches!(to, To::Directory(..) | To::Stdout(_)) && !is_into
+    use Existing::{Empty, Swap};
+    matches!(to, To::Directory(_, Empty | Swap) | To::Stdout(_))
 }
 
 /// What every backup of this process shares.
@@ -162,13 +162,9 @@ impl Restoration {
             To::Stdout(path) => {
                 let opened = work.open()?;
                 // A bar would stand in the middle of the file on a terminal.
-                watch.hide();
-                let archive = print::Archive {
-                    file: &opened.file,
-                    is_in_order: is_in_order(backup),
-                    jobs: self.settings.jobs,
-                };
-                let bytes = print::print(&archive, path, watch)?;
+                watch.progress.end();
+                let (archive, jobs) = (&opened.file, self.settings.jobs);
+                let bytes = print::print(archive, is_in_order(backup), jobs, path, watch)?;
                 Ok(Outcome {
                     entries: 1,
                     bytes,

@@ -7,8 +7,8 @@ use std::io;
 use std::time::Instant;
 
 use anyhow::Result;
+use bk_archive::format::damage::Finding;
 use bk_archive::read::check;
-use bk_archive::read::finding::Finding;
 use bk_archive::{hashed, threads};
 use bk_cli::{Arguments, one_line};
 use bk_schema::record::Backup;

@@ -4,11 +4,10 @@
 
 use std::io::{self, Read};
 
-use crate::format::damage::{Damage, DamageKind};
+use crate::format::damage::{Damage, DamageKind, Finding};
 use crate::format::decode::begins_entry;
 use crate::format::header::BLOCK_BYTES;
 use crate::hashed::Whole;
-use crate::read::finding::{Finding, FindingKind};
 use crate::read::inflate::Inflate;
 
 /// A tar stream that collects findings.
@@ -26,9 +25,9 @@ pub(crate) struct Pieces<'a> {
     damaged: Option<usize>,
     /// The damage that follows the piece, if its rest is lost.
     lost: Option<Damage>,
-    is_at_end: bool,
+    pub(super) is_at_end: bool,
     /// Whether there was damage since the last known start of an entry.
-    is_suspect: bool,
+    pub(super) is_suspect: bool,
     /// Findings whose content was read since the last [`Self::take_met`].
     met: Vec<usize>,
 }
@@ -52,16 +51,8 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.is_suspect
-    }
-
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.is_at_end
-    }
-
     /// Adds a finding at the current member.
-    pub(crate) fn find(&mut self, kind: FindingKind, reason: &str) {
+    pub(crate) fn find(&mut self, kind: DamageKind, reason: &str) {
         self.findings.push(Finding::new(kind, self.offset, reason));
     }
 
@@ -91,13 +82,11 @@ impl<'a> Pieces<'a> {
     /// Reads to the end; the hash of the file and all findings. `None` if it was stopped.
     pub(crate) fn finish(mut self) -> Option<(Option<Whole>, Vec<Finding>)> {
         while self.next() {}
-        let whole = if self.is_stopped {
+        if self.is_stopped {
             return None;
-        } else {
-            self.inflate.whole()
-        };
+        }
         self.findings.sort_by_key(|finding| finding.offset);
-        Some((whole, self.findings))
+        Some((self.inflate.whole(), self.findings))
     }
 
     /// Fetches the next piece, if there is one.
@@ -137,8 +126,9 @@ impl<'a> Pieces<'a> {
             self.lost = Some(Damage { kind, ..damage });
             return;
         }
-        let finding = Finding::new(damage.kind.into(), damage.offset, &damage.reason);
-        let is_same = |last: &Finding| (last.kind, last.offset) == (finding.kind, finding.offset);
+        let finding = Finding::new(damage.kind, damage.offset, &damage.reason);
+        let id = |it: &Finding| (it.kind.name(), it.offset);
+        let is_same = |last: &Finding| id(last) == id(&finding);
         if !self.findings.last().is_some_and(is_same) {
             self.findings.push(finding);
         }

@@ -36,7 +36,7 @@ pub(crate) struct Deferred {
     /// By path.
     pub(crate) dirs: BTreeMap<Vec<u8>, DirAttributes>,
     /// Targets outside of the selection, by their name in the archive, with the paths of the links.
-    apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    pub(crate) apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
     held_bytes: usize,
 }
 
@@ -82,10 +82,6 @@ impl Deferred {
         self.hold(first.len() + to.len())?;
         self.apart.entry(first).or_default().push(to);
         Ok(())
-    }
-
-    pub(crate) fn take_apart(&mut self) -> HashMap<Vec<u8>, Vec<Vec<u8>>> {
-        std::mem::take(&mut self.apart)
     }
 
     /// A directory that was created for its content.

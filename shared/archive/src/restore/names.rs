@@ -34,12 +34,8 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
 /// A normalized name without its first `count` parts; `None` if it has no more.
 #[must_use]
 pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
-    let mut rest = name;
-    for _ in 0..count {
-        let slash = rest.iter().position(|byte| *byte == b'/')?;
-        rest = &rest[slash + 1..];
-    }
-    Some(rest)
+    let mut parts = name.splitn(count.saturating_add(1), |byte| *byte == b'/');
+    parts.nth(count)
 }
 
 /// The rest of `name` below `dir`, both normalized; empty if they are equal.
@@ -51,11 +47,19 @@ pub fn below<'a>(name: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
+/// The parents of a normalized name, the topmost first, then the name itself.
+pub fn with_parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let ends = ends.map(|(at, _)| at).chain([name.len()]);
+    ends.map(|end| &name[..end])
+}
+
 /// A range of names in the order of bk's archives: a name and all below it, or all names with a
 /// prefix.
 #[derive(Debug, Clone)]
 pub struct NameRange {
-    name: Vec<u8>,
+    /// The start of the range, in the order of names part by part. The range is contiguous.
+    pub(crate) name: Vec<u8>,
     is_prefix: bool,
 }
 
@@ -128,9 +132,7 @@ impl Selection {
         if self.globs.is_empty() {
             return false;
         }
-        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([name.len()]);
-        let matched = ends.filter(|end| self.globs.matches(&name[..*end], true));
+        let matched = with_parents(name).filter(|name| self.globs.matches(name, true));
         matched.count() > 0
     }
 
@@ -141,7 +143,7 @@ impl Selection {
 
     /// The globs that have not matched since.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
-        self.globs.unmatched().map(|number| self.globs.text(number))
+        self.globs.unmatched()
     }
 }
 
@@ -162,11 +164,6 @@ impl NameRange {
         } else {
             below(name, &self.name).is_some()
         }
-    }
-
-    /// The start of the range, in the order of names part by part. The range is contiguous.
-    pub(crate) fn first(&self) -> &[u8] {
-        &self.name
     }
 }
 
@@ -224,7 +221,7 @@ mod tests {
             let selection = Selection::new(paths, globs).unwrap();
             selection.ranges().map(|all| {
                 let told = |it: &NameRange| {
-                    let name = String::from_utf8_lossy(it.first()).into_owned();
+                    let name = String::from_utf8_lossy(&it.name).into_owned();
                     (name, it.is_prefix)
                 };
                 all.iter().map(told).collect::<Vec<_>>()
