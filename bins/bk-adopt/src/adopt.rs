@@ -17,10 +17,9 @@ use serde_json::json;
 use crate::archive::{self, Archive};
 use crate::find::{Candidate, Search};
 use crate::flags::{DAMAGED, DRY_RUN, RECURSIVE, RELINK};
-use crate::outcome::{Action, Outcome};
 use crate::plan::{Decision, Index};
 use crate::relink;
-use crate::work::{Work, by_inode, is_unfinished, log};
+use crate::work::{Action, Outcome, Work, by_inode, is_unfinished, log};
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {

@@ -17,8 +17,7 @@ use bk_store::storage::Unreachable;
 use bk_store::{Home, Session, Signals, catalog};
 
 use crate::find::{self, Candidate, Search};
-use crate::outcome::{Action, Outcome};
-use crate::work::{Rows, Work, by_inode, log};
+use crate::work::{Action, Outcome, Rows, Work, by_inode, log};
 
 /// A record, and the path of its archive.
 struct Match {

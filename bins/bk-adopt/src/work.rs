@@ -1,5 +1,5 @@
-//! The state of a run, which adopting and relinking share: what was found is recorded now and then,
-//! and reported.
+//! The state of a run, which adopting and relinking share, and the outcomes: what was found is
+//! recorded now and then, and reported as lines at once or as a table at the end.
 //!
 //! Knows no archive's content.
 
@@ -8,17 +8,17 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::{Output, Progress, Report};
+use bk_cli::listing::{self, FileStatus, Listed};
+use bk_cli::{Cell, Column, Output, Progress, Report};
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::rows::BadRow;
 use bk_store::{Home, Session, Signals, catalog};
 use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
 
 use crate::find::Inode;
 use crate::flags::PROGRAM;
-use crate::outcome::{Action, COLUMNS, Outcome};
 
 /// The records as they are in the catalog.
 pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
@@ -27,6 +27,95 @@ pub(crate) type Rows = Vec<Result<Backup, BadRow>>;
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 /// Before a larger archive is read, what was found so far is recorded and reported.
 const LARGE_BYTES: u64 = 64 << 20;
+
+/// What was done, by its name in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Adopted,
+    Completed,
+    Relinked,
+    AlreadyKnown,
+    WouldAdopt,
+    WouldComplete,
+    WouldRelink,
+}
+
+impl Action {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Completed => "completed",
+            Self::Relinked => "relinked",
+            Self::AlreadyKnown => "already known",
+            Self::WouldAdopt => "would adopt",
+            Self::WouldComplete => "would complete",
+            Self::WouldRelink => "would relink",
+        }
+    }
+}
+
+/// The outcome for one archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) action: Action,
+    /// Its id is 0 in a dry run.
+    pub(crate) record: Backup,
+    /// The archive.
+    pub(crate) from: String,
+    /// The path in the record before.
+    pub(crate) was: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn new(action: Action, record: Backup, from: String) -> Self {
+        Self {
+            action,
+            record,
+            from,
+            was: None,
+        }
+    }
+
+    /// The details of the event.
+    pub(crate) fn details(&self) -> Value {
+        let mut details = json!({ "action": self.action.name(), "from": self.from });
+        if let Some(was) = &self.was {
+            details["was"] = was.clone().into();
+        }
+        details
+    }
+
+    fn line(&self, listed: Listed) -> Result<Value> {
+        let listed = listed.with([("adopt", self.details())], Map::new());
+        let mut line = serde_json::to_value(&listed)?;
+        if self.record.id == 0 {
+            line["id"] = Value::Null;
+        }
+        Ok(line)
+    }
+
+    fn row(&self, zone: &TimeZone) -> Vec<Cell> {
+        let record = &self.record;
+        let created = record.created_at.to_zoned(zone.clone());
+        vec![
+            self.action.name().into(),
+            Cell::or_dash((record.id != 0).then(|| record.id.to_string())),
+            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            listing::size(record).into(),
+            record.backup_name.as_str().into(),
+            self.from.as_str().into(),
+        ]
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::left("ACTION"),
+    Column::right("ID"),
+    Column::left("CREATED"),
+    Column::right("SIZE"),
+    Column::left("NAME"),
+    Column::left("ARCHIVE"),
+];
 
 /// A run: archives are read one after the other, and now and then what was found is recorded and
 /// reported.
