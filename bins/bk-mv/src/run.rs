@@ -4,8 +4,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
 use bk_cli::operands;
@@ -66,7 +64,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         status: bk_cli::SUCCESS,
         queue: VecDeque::new(),
         seen: HashSet::new(),
-        done_count: Arc::default(),
         is_begun: false,
         has_left: false,
     };
@@ -102,7 +99,6 @@ struct Moves {
     queue: VecDeque<Transfer>,
     /// What was in the queue once, by id.
     seen: HashSet<i64>,
-    done_count: Arc<AtomicU64>,
     /// Whether the target is kept in the catalog.
     is_begun: bool,
     /// Whether something is left to recovery.
@@ -272,10 +268,9 @@ impl Moves {
             .iter()
             .filter(|transfer| transfer.way == Way::Copy);
         let bytes: u64 = copied.map(weight).sum();
-        let (done, count) = (self.done_count.clone(), self.queue.len());
         if bytes > 0 {
-            let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
-            self.progress.begin(bytes, text);
+            let count = self.queue.len() as u64;
+            self.progress.begin_counting(bytes, count, "archives");
         }
     }
 
@@ -353,7 +348,7 @@ impl Parts for Moves {
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         let (mut transfer, state) = (going.transfer, going.state);
         match state {
             State::Moved => {

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
@@ -68,7 +66,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         report: Report::new(output, &report::COLUMNS),
         status,
         queue,
-        done_count: Arc::default(),
     };
     verification.run()
 }
@@ -111,7 +108,6 @@ struct Verification {
     report: Report,
     status: u8,
     queue: VecDeque<Due>,
-    done_count: Arc<AtomicU64>,
 }
 
 impl Verification {
@@ -129,10 +125,9 @@ impl Verification {
         let all = self.queue.iter().map(|due| &due.backup);
         let read = all.filter(|backup| backup.status == Status::Completed);
         let bytes = read.filter_map(|backup| backup.backup_size);
-        let (done, count) = (self.done_count.clone(), self.queue.len());
-        let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
+        let count = self.queue.len() as u64;
         if self.level > Level::Quick {
-            self.progress.begin(bytes.sum(), text);
+            self.progress.begin_counting(bytes.sum(), count, "backups");
         }
     }
 
@@ -162,7 +157,7 @@ impl Verification {
         let verdict = match verdict {
             Ok(verdict) => verdict?,
             Err(error) => {
-                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.progress.count();
                 self.fail(backup, &error.into());
                 return None;
             }
@@ -174,7 +169,7 @@ impl Verification {
             self.leave(&unreachable);
             return None;
         }
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         Some(Checked {
             due,
             verdict,
@@ -185,7 +180,7 @@ impl Verification {
     /// Its record stays as it is.
     fn leave(&mut self, unreachable: &Unreachable) {
         self.home.storages.tell_unreachable(unreachable);
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         self.status = bk_cli::SOME_FAILED;
     }
 
