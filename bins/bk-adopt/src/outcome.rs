@@ -113,12 +113,12 @@ impl Outcome {
 }
 
 const COLUMNS: [Column; 6] = [
-    Column::left("ACTION"),
-    Column::right("ID"),
-    Column::left("CREATED"),
-    Column::right("SIZE"),
-    Column::left("NAME"),
-    Column::left("ARCHIVE"),
+    Column::Left("ACTION"),
+    Column::Right("ID"),
+    Column::Left("CREATED"),
+    Column::Right("SIZE"),
+    Column::Left("NAME"),
+    Column::Left("ARCHIVE"),
 ];
 
 /// Prints outcomes and errors, and keeps the exit status.

@@ -181,7 +181,7 @@ impl Runner {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = child::program(name);
+        let mut command = bk_cli::program(name);
         command.args(&self.common);
         command
     }

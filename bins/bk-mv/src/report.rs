@@ -12,11 +12,11 @@ use serde_json::json;
 use crate::transfer::Transfer;
 
 pub(crate) const COLUMNS: [Column; 5] = [
-    Column::right("ID"),
-    Column::right("SIZE"),
-    Column::left("MOVE"),
-    Column::left("FROM"),
-    Column::left("TO"),
+    Column::Right("ID"),
+    Column::Right("SIZE"),
+    Column::Left("MOVE"),
+    Column::Left("FROM"),
+    Column::Left("TO"),
 ];
 
 /// Adds one backup that was moved, or would be.

@@ -5,11 +5,10 @@
 
 use anyhow::{Error, Result};
 use bk_cli::Arguments;
-use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::listing::Listed;
 use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
-use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
 use bk_store::removal::{self, Removal, Remover};
@@ -83,7 +82,9 @@ impl Remover for Work<'_> {
         self.tell_refused();
         match outcome {
             Ok(freed_bytes) => {
-                let listed = self.listed(candidate.backup);
+                let Removal { home, offline, .. } = self.removal;
+                // Why what is given up cannot be reached is no news.
+                let listed = Listed::look(home, candidate.backup, !offline);
                 report::add(&mut self.report, listed, candidate.with, freed_bytes)
             }
             Err(error) => {
@@ -111,15 +112,6 @@ impl Work<'_> {
             self.tell(candidate, freed)?;
         }
         Ok(())
-    }
-
-    /// Why what is given up cannot be reached is no news.
-    fn listed(&self, backup: Backup) -> Listed {
-        let Removal { home, offline, .. } = self.removal;
-        match home.storages.stat(backup.backup_path.as_ref()) {
-            Err(_) if offline => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::stat(home, backup),
-        }
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {

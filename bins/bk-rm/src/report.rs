@@ -10,10 +10,10 @@ use bk_cli::units::human_size;
 use serde_json::{Map, Value};
 
 pub(crate) const COLUMNS: [Column; 4] = [
-    Column::right("ID"),
-    Column::left("TYPE"),
-    Column::right("FREED"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("TYPE"),
+    Column::Right("FREED"),
+    Column::Left("FILE"),
 ];
 
 /// Adds one backup as it was, with the line that it came by and the bytes that are free now.

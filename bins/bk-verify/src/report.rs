@@ -3,7 +3,7 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
-use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::listing::Listed;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
@@ -14,12 +14,12 @@ use serde_json::{Map, Value};
 use crate::verdict::Verdict;
 
 pub(crate) const COLUMNS: [Column; 6] = [
-    Column::right("ID"),
-    Column::left("LEVEL"),
-    Column::right("SIZE"),
-    Column::right("SECONDS"),
-    Column::left("RESULT"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("LEVEL"),
+    Column::Right("SIZE"),
+    Column::Right("SECONDS"),
+    Column::Left("RESULT"),
+    Column::Left("FILE"),
 ];
 
 /// Adds one backup, with the line that it came by.
@@ -30,12 +30,8 @@ pub(crate) fn add(
     line: Map<String, Value>,
     verdict: &Verdict,
 ) -> Result<()> {
-    let reached = home.storages.stat(backup.backup_path.as_ref());
-    let listed = match reached {
-        // Why, the verdict tells.
-        Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
-        _ => Listed::stat(home, backup),
-    };
+    // Why it cannot be read, the verdict tells.
+    let listed = Listed::look(home, backup, !verdict.is_unreadable());
     let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
     report.add(&listed, row(&listed, verdict))
 }
