@@ -4,8 +4,6 @@
 //! records it, so that two processes adopt each archive once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use bk_cli::{Arguments, Output, UsageError};
@@ -108,11 +106,9 @@ fn read_and_record(
     all: &[Candidate],
     wants_damaged: bool,
 ) -> Result<Vec<Archive>> {
-    let (count, read_count) = (all.len(), Arc::new(AtomicUsize::new(0)));
-    let shown = read_count.clone();
-    let text = move || format!("{}/{count} archives", shown.load(Ordering::Relaxed));
     let bytes = all.iter().map(|found| found.bytes).sum();
-    work.progress.begin(bytes, text);
+    let progress = &work.progress;
+    progress.begin_counting(bytes, all.len() as u64, "archives");
     let mut archives = Vec::new();
     for found in all {
         if work.is_time_to_record(found.bytes) {
@@ -135,7 +131,7 @@ fn read_and_record(
             Err(error) => work.fail(&error.context(format!("cannot adopt '{}'", found.path))),
         }
         work.progress.add(found.bytes);
-        read_count.fetch_add(1, Ordering::Relaxed);
+        work.progress.count();
     }
     if !work.is_dry {
         record_read(work, &mut archives)?;

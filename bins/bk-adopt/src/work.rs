@@ -109,12 +109,12 @@ impl Outcome {
 }
 
 const COLUMNS: [Column; 6] = [
-    Column::left("ACTION"),
-    Column::right("ID"),
-    Column::left("CREATED"),
-    Column::right("SIZE"),
-    Column::left("NAME"),
-    Column::left("ARCHIVE"),
+    Column::Left("ACTION"),
+    Column::Right("ID"),
+    Column::Left("CREATED"),
+    Column::Right("SIZE"),
+    Column::Left("NAME"),
+    Column::Left("ARCHIVE"),
 ];
 
 /// A run: archives are read one after the other, and now and then what was found is recorded and

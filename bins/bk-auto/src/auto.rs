@@ -185,7 +185,7 @@ fn check_create_flags(changes: &[JobChange]) -> Result<()> {
         let Some(flags) = change.create_flags.as_ref().filter(|all| !all.is_empty()) else {
             continue;
         };
-        let mut create = bk_cli::sibling("bk-create");
+        let mut create = bk_cli::program("bk-create");
         create.args(flags).args(["--estimate", "-"]);
         create.stdin(std::process::Stdio::null());
         let output = create.output().context("cannot run bk-create")?;

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use crate::store::JobState;
 
 const COLUMNS: [Column; 8] = [
-    Column::left("JOB"),
-    Column::left("ENABLED"),
-    Column::left("SCHEDULE"),
-    Column::right("DAYS"),
-    Column::left("LAST RUN"),
-    Column::left("OUTCOME"),
-    Column::left("NEXT DUE"),
-    Column::left("SOURCES"),
+    Column::Left("JOB"),
+    Column::Left("ENABLED"),
+    Column::Left("SCHEDULE"),
+    Column::Right("DAYS"),
+    Column::Left("LAST RUN"),
+    Column::Left("OUTCOME"),
+    Column::Left("NEXT DUE"),
+    Column::Left("SOURCES"),
 ];
 
 pub(crate) fn print(

@@ -185,7 +185,7 @@ impl Runner {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = bk_cli::sibling(name);
+        let mut command = bk_cli::program(name);
         command.args(&self.common);
         command
     }

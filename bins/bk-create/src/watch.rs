@@ -3,8 +3,7 @@
 //! Knows no catalog.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bk_archive::write::problem::Problem;
 use bk_archive::write::writer::Observer;
@@ -24,7 +23,6 @@ const LOGGED_LOSSES: usize = 10;
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
     pub(crate) progress: Progress,
-    files_read: Arc<AtomicU64>,
     problems: Mutex<Problems>,
 }
 
@@ -45,16 +43,14 @@ impl Watch {
         Self {
             signals,
             progress: Progress::new(&PROGRAM),
-            files_read: Arc::default(),
             problems: Mutex::default(),
         }
     }
 
     /// Shows the progress bar.
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
-        let files_read = self.files_read.clone();
-        let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
-        self.progress.begin(content_bytes, files);
+        self.progress
+            .begin_counting(content_bytes, file_count, "files");
     }
 
     /// Prints a line on stderr, above the bar.
@@ -135,7 +131,7 @@ impl Observer for Watch {
     }
 
     fn read_file(&self) {
-        self.files_read.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
     }
 
     fn is_stopped(&self) -> bool {

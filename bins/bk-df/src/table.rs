@@ -23,16 +23,16 @@ const PARTS: [(char, &str, Tone); 4] = [
 ];
 
 const FILE_SYSTEMS: [Column; 10] = [
-    Column::left("MOUNT"),
-    Column::right("BACKUPS"),
-    Column::right("SIZE"),
-    Column::right("EXPIRED"),
-    Column::right("MISSING"),
-    Column::right("FAILED"),
-    Column::right("PROBLEMS"),
-    Column::right("FREE"),
-    Column::right("A DAY"),
-    Column::right("DAYS"),
+    Column::Left("MOUNT"),
+    Column::Right("BACKUPS"),
+    Column::Right("SIZE"),
+    Column::Right("EXPIRED"),
+    Column::Right("MISSING"),
+    Column::Right("FAILED"),
+    Column::Right("PROBLEMS"),
+    Column::Right("FREE"),
+    Column::Right("A DAY"),
+    Column::Right("DAYS"),
 ];
 
 /// Prints all summaries.

@@ -41,9 +41,7 @@ impl Ledger {
             if backups.is_some() && wanted.backups.is_empty() {
                 return Ok((None, unknown));
             }
-            if let Some(limit) = wanted.limit.take() {
-                wanted.after_id = session.before_newest(&wanted, limit)?;
-            }
+            wanted.after_id = session.before_newest(&wanted)?;
             wanted.page = Some(PAGE);
             Ok((Some(session.events(&wanted)?), unknown))
         })?;

@@ -15,23 +15,23 @@ use crate::ledger::Page;
 use crate::statistics::Row;
 
 const EVENT_COLUMNS: [Column; 6] = [
-    Column::left("TIME"),
-    Column::left("PROGRAM"),
-    Column::left("EVENT"),
-    Column::left("OUTCOME"),
-    Column::left("BACKUP"),
-    Column::left("DETAILS"),
+    Column::Left("TIME"),
+    Column::Left("PROGRAM"),
+    Column::Left("EVENT"),
+    Column::Left("OUTCOME"),
+    Column::Left("BACKUP"),
+    Column::Left("DETAILS"),
 ];
 
 const COUNT_COLUMNS: [Column; 8] = [
-    Column::left("PERIOD"),
-    Column::left("EVENT"),
-    Column::right("OK"),
-    Column::right("FAILED"),
-    Column::right("RATE"),
-    Column::right("TIME"),
-    Column::right("SIZE"),
-    Column::right("TOTAL"),
+    Column::Left("PERIOD"),
+    Column::Left("EVENT"),
+    Column::Right("OK"),
+    Column::Right("FAILED"),
+    Column::Right("RATE"),
+    Column::Right("TIME"),
+    Column::Right("SIZE"),
+    Column::Right("TOTAL"),
 ];
 
 /// Prints pages, as JSON lines or as one table.

@@ -61,7 +61,7 @@ fn bring_one(
         }
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             going.transfer.way = Way::Copy;
-            target.check_space(1, archive.size_bytes())?;
+            target.check_space(1, archive.size_bytes)?;
             let made = copy(archive, &going.transfer.backup, to, signals, progress)?;
             going.copy = Some(made);
             Ok(State::Copied)
@@ -97,7 +97,7 @@ fn unlink(archive: &Locked, going: &Going) -> io::Result<()> {
     if !is_there? {
         return Err(io::Error::other("the new one is gone"));
     }
-    prove_apart(archive.path(), Path::new(&going.transfer.to))?;
+    prove_apart(&archive.path, Path::new(&going.transfer.to))?;
     match archive.unlink() {
         Err(error) if is_absent(&error) => Ok(()),
         unlinked => unlinked,

@@ -4,8 +4,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
 use bk_cli::listing::{self, Listed};
@@ -25,11 +23,11 @@ use crate::target::Target;
 use crate::way::{Transfer, Way};
 
 const COLUMNS: [Column; 5] = [
-    Column::right("ID"),
-    Column::right("SIZE"),
-    Column::left("MOVE"),
-    Column::left("FROM"),
-    Column::left("TO"),
+    Column::Right("ID"),
+    Column::Right("SIZE"),
+    Column::Left("MOVE"),
+    Column::Left("FROM"),
+    Column::Left("TO"),
 ];
 
 /// So many bytes to be copied make a part.
@@ -61,7 +59,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         status: bk_cli::SUCCESS,
         queue: VecDeque::new(),
         seen: HashSet::new(),
-        done_count: Arc::default(),
         is_begun: false,
         has_left: false,
     };
@@ -97,7 +94,6 @@ struct Moves {
     queue: VecDeque<Transfer>,
     /// What was in the queue once, by id.
     seen: HashSet<i64>,
-    done_count: Arc<AtomicU64>,
     /// Whether the target is kept in the catalog.
     is_begun: bool,
     /// Whether something is left to recovery.
@@ -263,10 +259,9 @@ impl Moves {
 
     fn begin_progress(&self) {
         let bytes = self.copied_bytes();
-        let (done, count) = (self.done_count.clone(), self.queue.len());
         if bytes > 0 {
-            let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
-            self.progress.begin(bytes, text);
+            let count = self.queue.len() as u64;
+            self.progress.begin_counting(bytes, count, "archives");
         }
     }
 
@@ -366,7 +361,7 @@ impl Parts for Moves {
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         let (mut transfer, state) = (going.transfer, going.state);
         match state {
             State::Moved => {

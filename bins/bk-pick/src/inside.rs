@@ -33,7 +33,7 @@ impl Listing {
     ) -> io::Result<Self> {
         // One pipe for both, so that errors appear after the lines before them.
         let (reader, writer) = io::pipe()?;
-        let mut command = bk_cli::sibling("bk-ls");
+        let mut command = bk_cli::program("bk-ls");
         command
             .args(["--files", "--table", "--home"])
             .arg(&home.dir)

@@ -18,13 +18,13 @@ use crate::policy::Policy;
 use crate::retention::{Action, Decision};
 
 const COLUMNS: [Column; 7] = [
-    Column::right("ID"),
-    Column::left("CREATED"),
-    Column::left("GROUP"),
-    Column::right("SIZE"),
-    Column::left("DECISION"),
-    Column::left("REASONS"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("CREATED"),
+    Column::Left("GROUP"),
+    Column::Right("SIZE"),
+    Column::Left("DECISION"),
+    Column::Left("REASONS"),
+    Column::Left("FILE"),
 ];
 
 /// Lines as they come; the table at the end group by group, the oldest first, so that it can be

@@ -30,12 +30,12 @@ use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
 const COLUMNS: [Column; 6] = [
-    Column::right("ID"),
-    Column::left("NAME"),
-    Column::right("ENTRIES"),
-    Column::right("SIZE"),
-    Column::right("SKIPPED"),
-    Column::left("TARGET"),
+    Column::Right("ID"),
+    Column::Left("NAME"),
+    Column::Right("ENTRIES"),
+    Column::Right("SIZE"),
+    Column::Right("SKIPPED"),
+    Column::Left("TARGET"),
 ];
 
 /// The whole program.

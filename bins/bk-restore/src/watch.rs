@@ -42,7 +42,7 @@ impl Watch {
     }
 
     pub(crate) fn begin(&self, total_bytes: u64, what: &'static str) {
-        self.progress.begin(total_bytes, move || what.to_owned());
+        self.progress.begin(total_bytes, what);
     }
 
     pub(crate) fn warn(&self, text: &str) {

@@ -4,7 +4,7 @@
 //! the lock, by its record as it is then.
 
 use anyhow::{Error, Result};
-use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::listing::Listed;
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Column, Output, Report, operands};
 use bk_store::removal::{self, Removal, Remover};
@@ -15,10 +15,10 @@ use crate::choice::{Allowed, Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
 
 const COLUMNS: [Column; 4] = [
-    Column::right("ID"),
-    Column::left("TYPE"),
-    Column::right("FREED"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("TYPE"),
+    Column::Right("FREED"),
+    Column::Left("FILE"),
 ];
 
 /// The whole program.
@@ -108,11 +108,8 @@ impl Work<'_> {
     /// Reports one backup as it was, with the bytes that are free now.
     fn report(&mut self, Chosen { backup, with, .. }: Chosen, freed_bytes: u64) -> Result<()> {
         let Removal { home, offline, .. } = self.removal;
-        let listed = match home.storages.stat(backup.backup_path.as_ref()) {
-            // Why what is given up cannot be reached is no news.
-            Err(_) if offline => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::stat(home, backup),
-        };
+        // Why what is given up cannot be reached is no news.
+        let listed = Listed::look(home, backup, !offline);
         let row = vec![
             listed.backup.id.to_string().into(),
             listed.backup.backup_type.name().into(),

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
-use bk_cli::listing::{FileStatus, Listed};
+use bk_cli::listing::Listed;
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, operands};
 use bk_schema::record::{Backup, Status};
@@ -25,12 +23,12 @@ use crate::record::{Checked, Due, Row, record};
 use crate::verdict::{Level, Verdict};
 
 const COLUMNS: [Column; 6] = [
-    Column::right("ID"),
-    Column::left("LEVEL"),
-    Column::right("SIZE"),
-    Column::right("SECONDS"),
-    Column::left("RESULT"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("LEVEL"),
+    Column::Right("SIZE"),
+    Column::Right("SECONDS"),
+    Column::Left("RESULT"),
+    Column::Left("FILE"),
 ];
 
 /// Verdicts are recorded together where they come faster than that: a session costs more than a
@@ -65,7 +63,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         report: Report::new(output, &COLUMNS),
         status,
         queue,
-        done_count: Arc::default(),
     };
     verification.run()
 }
@@ -125,7 +122,6 @@ struct Verification {
     report: Report,
     status: u8,
     queue: VecDeque<Due>,
-    done_count: Arc<AtomicU64>,
 }
 
 impl Verification {
@@ -143,10 +139,9 @@ impl Verification {
         let all = self.queue.iter().map(|due| &due.backup);
         let read = all.filter(|backup| backup.status == Status::Completed);
         let bytes = read.filter_map(|backup| backup.backup_size);
-        let (done, count) = (self.done_count.clone(), self.queue.len());
-        let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
+        let count = self.queue.len() as u64;
         if self.level > Level::Quick {
-            self.progress.begin(bytes.sum(), text);
+            self.progress.begin_counting(bytes.sum(), count, "backups");
         }
     }
 
@@ -176,7 +171,7 @@ impl Verification {
         let verdict = match verdict {
             Ok(verdict) => verdict?,
             Err(error) => {
-                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.progress.count();
                 self.fail(backup, &error.into());
                 return None;
             }
@@ -188,7 +183,7 @@ impl Verification {
             self.leave(&unreachable);
             return None;
         }
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         Some(Checked {
             due,
             verdict,
@@ -199,7 +194,7 @@ impl Verification {
     /// Its record stays as it is.
     fn leave(&mut self, unreachable: &Unreachable) {
         self.home.storages.tell_unreachable(unreachable);
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         self.status = bk_cli::SOME_FAILED;
     }
 
@@ -214,11 +209,8 @@ impl Verification {
             self.status = bk_cli::SOME_FAILED;
         }
         let Due { backup, line, .. } = due;
-        let listed = match self.home.storages.stat(backup.backup_path.as_ref()) {
-            // Why, the verdict says.
-            Err(_) if verdict.is_unreadable() => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::stat(&self.home, backup),
-        };
+        // Why it cannot be read, the verdict says.
+        let listed = Listed::look(&self.home, backup, !verdict.is_unreadable());
         let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
         self.report.add(&listed, row(&listed, verdict))
     }

@@ -2,8 +2,8 @@
 //!
 //! - `flags`: a program's flags as one const table, and the parsed command line; from that table
 //!   also `help` and `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
-//! - `run`: a program from its command line to its exit status; `message`: messages on stderr
-//! - `home`: the home to work on
+//! - `run`: a program from its command line to its exit status, and the home that it works on;
+//!   `message`: messages on stderr
 //! - `operands`: the backups to work on; `unread`: input that is piped in but not read
 //! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
@@ -37,7 +37,6 @@ mod completions;
 pub mod detail;
 mod flags;
 mod help;
-mod home;
 pub mod listing;
 mod message;
 pub mod notices;
@@ -59,5 +58,5 @@ pub use message::{
 pub use output::Output;
 pub use progress::Progress;
 pub use report::Report;
-pub use run::sibling;
+pub use run::program;
 pub use table::{Cell, Column, Tone};

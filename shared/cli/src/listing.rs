@@ -48,6 +48,11 @@ pub struct Listed {
 impl Listed {
     /// Finds out whether the archive exists. Prints a warning if that cannot be known.
     pub fn stat(home: &Home, backup: Backup) -> Self {
+        Self::look(home, backup, true)
+    }
+
+    /// As [`Listed::stat`]; the warning is no news where `warns` is false.
+    pub fn look(home: &Home, backup: Backup, warns: bool) -> Self {
         let found_at = |path: &str| home.storages.stat(path.as_ref());
         let found = match (found_at(&backup.backup_path), Move::of(&backup)) {
             (Ok(None), Some(Move::To(other) | Move::From(other))) => found_at(&other),
@@ -57,7 +62,9 @@ impl Listed {
             Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
             Ok(_) => FileStatus::Missing,
             Err(unreachable) => {
-                home.storages.tell_unreachable(&unreachable);
+                if warns {
+                    home.storages.tell_unreachable(&unreachable);
+                }
                 FileStatus::Offline
             }
         };
@@ -143,13 +150,13 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
 }
 
 const COLUMNS: [Column; 7] = [
-    Column::right("ID"),
-    Column::left("TYPE"),
-    Column::left("CREATED"),
-    Column::left("VERSION"),
-    Column::right("SIZE"),
-    Column::left("STATUS"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("TYPE"),
+    Column::Left("CREATED"),
+    Column::Left("VERSION"),
+    Column::Right("SIZE"),
+    Column::Left("STATUS"),
+    Column::Left("FILE"),
 ];
 
 /// Prints records, as JSON lines or as a table.

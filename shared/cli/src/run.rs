@@ -1,18 +1,21 @@
-//! Runs a program from its command line to its exit status.
+//! Runs a program from its command line to its exit status, on the home that its flags and the
+//! environment name.
 //!
-//! Knows no record.
+//! Opens no catalog.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Error, Result};
-use bk_schema::clock;
+use bk_schema::{clock, host};
 use bk_store::home::Home;
+use jiff::Timestamp;
 
-use crate::flags::{Arguments, COMPLETIONS, HELP, Program, VERSION};
-use crate::message::{SUCCESS, UsageError, status_of, warn};
+use crate::flags::{Arguments, COMPLETIONS, HELP, HOME, LOCK_TIMEOUT, Program, VERSION};
+use crate::message::{SUCCESS, UsageError, status_of, usage, warn};
 use crate::output::Output;
-use crate::{completions, home, zone};
+use crate::{completions, units, zone};
 
 impl Program {
     /// Parses the command line, answers `--help`, `--version` and `--completions`, else calls
@@ -39,7 +42,7 @@ impl Program {
                     return print(&completions::script(self, shell)?);
                 }
                 zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
-                let home = home::from_arguments(self, &arguments, clock::now())?;
+                let home = home(self, &arguments, clock::now())?;
                 work(&arguments, home, Output::new(&arguments)?)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))
@@ -75,10 +78,47 @@ impl Program {
 
 /// Another program of bk: the one beside this one, else the one in PATH.
 #[must_use]
-pub fn sibling(name: &str) -> Command {
-    let this = std::env::current_exe().ok();
-    let beside = this.and_then(|this| Some(this.parent()?.join(name)));
-    Command::new(beside.filter(|it| it.is_file()).unwrap_or(name.into()))
+pub fn program(name: &str) -> Command {
+    let beside = std::env::current_exe().ok();
+    let beside = beside.and_then(|this| Some(this.parent()?.join(name)));
+    Command::new(
+        beside
+            .filter(|it| it.is_file())
+            .unwrap_or_else(|| name.into()),
+    )
+}
+
+/// The home: `--home`, else `$BK_HOME`, else the default for this user; with the lock timeout and
+/// `$BK_HOST`.
+///
+/// # Errors
+/// An invalid `--lock-timeout` or `BK_HOST`, and a user without a home directory.
+fn home(program: &'static Program, arguments: &Arguments, now: Timestamp) -> Result<Home> {
+    let env = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let given = arguments.value(&HOME).cloned().or_else(|| env("BK_HOME"));
+    let dir = match given {
+        Some(dir) => PathBuf::from(dir),
+        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/bk"),
+        None => match env("XDG_DATA_HOME") {
+            Some(data) => Path::new(&data).join("bk"),
+            None => {
+                let user = env("HOME")
+                    .context("cannot find the catalog: use --home, or set BK_HOME or HOME")?;
+                Path::new(&user).join(".local/share/bk")
+            }
+        },
+    };
+    let dir = std::path::absolute(&dir)
+        .with_context(|| format!("cannot find the home '{}'", dir.display()))?;
+    let mut home = Home::new(dir, program.name, now, warn);
+    if let Some(timeout) = arguments.parsed(&LOCK_TIMEOUT, units::parse_duration)? {
+        home.lock_timeout = timeout;
+    }
+    if let Some(name) = env(host::VARIABLE) {
+        let name = host::parse(&name.to_string_lossy());
+        home.host = Some(name.map_err(|e| usage(&e, host::VARIABLE))?);
+    }
+    Ok(home)
 }
 
 /// A closed pipe is no error.

@@ -28,7 +28,7 @@ pub struct Wanted {
     pub backups: Vec<Identity>,
     /// Written after this row.
     pub after_id: Option<i64>,
-    /// Only so many, the newest.
+    /// Only so many, the newest: what comes after [`Session::before_newest`].
     pub limit: Option<usize>,
     /// Of those that are left, only so many, the oldest: a page, after which the next one begins.
     pub page: Option<usize>,
@@ -41,10 +41,7 @@ impl Session<'_> {
     /// Those of the query; a bad row is none.
     pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<LedgerRow, DamagedRow>>> {
         let (condition, values) = wanted.condition();
-        let limit = wanted.limit.map_or(String::new(), |count| {
-            format!("ORDER BY id DESC LIMIT {count}")
-        });
-        let from = format!("(SELECT * FROM backup_events WHERE {condition} {limit})");
+        let from = format!("(SELECT * FROM backup_events WHERE {condition})");
         let Some(count) = wanted.page else {
             return self.entries(&format!("{from} ORDER BY id"), values);
         };
@@ -95,9 +92,12 @@ impl Session<'_> {
         Ok(entries)
     }
 
-    /// The row before the newest ones that `limit` asks for: all that are meant and come after
+    /// The row before the newest ones that the limit asks for: all that are meant and come after
     /// it are those. `None` where there are no more than that.
-    pub fn before_newest(&self, wanted: &Wanted, limit: usize) -> Result<Option<i64>> {
+    pub fn before_newest(&self, wanted: &Wanted) -> Result<Option<i64>> {
+        let Some(limit) = wanted.limit else {
+            return Ok(None);
+        };
         let (condition, values) = wanted.condition();
         let sql = format!(
             "SELECT id FROM backup_events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit}"

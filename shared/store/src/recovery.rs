@@ -61,12 +61,12 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     if outcomes.is_empty() {
         return Ok(());
     }
-    let (changed, gone): (Vec<_>, Vec<_>) = outcomes.iter().partition(|it| it.1.becomes.is_some());
-    let changed: Vec<_> = changed
+    let changed: Vec<_> = outcomes
         .iter()
         .filter_map(|it| it.1.becomes.as_ref())
         .collect();
-    let gone: Vec<_> = gone.iter().map(|(backup, _)| backup.id).collect();
+    let gone = outcomes.iter().filter(|it| it.1.becomes.is_none());
+    let gone: Vec<_> = gone.map(|(backup, _)| backup.id).collect();
     session.transaction(|| {
         session.update_all(&changed)?;
         session.remove(&gone)?;
@@ -146,7 +146,7 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Outcome> {
 /// Removes the empty file that kept the name of an archive whose rename did not come.
 fn drop_reserved(place: &Place) -> std::io::Result<()> {
     match place {
-        Place::Abandoned(held) if held.size_bytes() == 0 => held.unlink(),
+        Place::Abandoned(held) if held.size_bytes == 0 => held.unlink(),
         _ => Ok(()),
     }
 }
@@ -247,7 +247,7 @@ fn remove_rest<'a>(
         let remove = || {
             // Before it is held: it may be the file that is held already.
             if !is_partial(path) {
-                prove_apart(path, whole.path())?;
+                prove_apart(path, &whole.path)?;
             }
             if whole.is_at(path)? {
                 return std::fs::remove_file(path);
@@ -255,7 +255,7 @@ fn remove_rest<'a>(
             match lock(path)? {
                 // An empty one kept the name for a rename that did not come.
                 Some(held)
-                    if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
+                    if is_partial(path) || held.size_bytes == 0 || held.looks_like(whole)? =>
                 {
                     held.unlink()
                 }
@@ -278,7 +278,7 @@ fn is_partial(path: &Path) -> bool {
 }
 
 fn is_its_archive(backup: &Backup, taken: &Taken, held: &Locked) -> bool {
-    backup.backup_size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
+    backup.backup_size == Some(held.size_bytes) && !is_anothers(backup, taken, &held.path)
 }
 
 /// Whether another record has its archive there.
@@ -290,5 +290,5 @@ fn is_anothers(backup: &Backup, taken: &Taken, path: &Path) -> bool {
 /// Removes to last; `None` where it cannot, and the next session tries again.
 fn unlink(held: &Locked) -> Option<()> {
     held.unlink().ok()?;
-    sync_dir(held.path().parent()?).ok()
+    sync_dir(held.path.parent()?).ok()
 }

@@ -39,9 +39,6 @@ pub trait Remover {
     type With;
 
     /// The next that go, at most so many; none when all is done.
-    ///
-    /// # Errors
-    /// Those of the catalog.
     fn choose(
         &mut self,
         session: &Session<'_>,
@@ -119,18 +116,13 @@ impl<R: Remover> Parts for Work<'_, R> {
                 break;
             }
             going.outcome = Some(unlink_all(&going.files));
-            dirs.extend(
-                going
-                    .files
-                    .iter()
-                    .map(|file| dir_of(file.path()).to_owned()),
-            );
+            dirs.extend(going.files.iter().map(|file| dir_of(&file.path).to_owned()));
         }
         for dir in dirs {
             let Err(error) = sync_dir(&dir) else { continue };
             let is_in = |going: &&mut Self::Item| {
                 let mut files = going.files.iter();
-                going.outcome.is_some() && files.any(|file| dir_of(file.path()) == dir)
+                going.outcome.is_some() && files.any(|file| dir_of(&file.path) == dir)
             };
             for going in part.iter_mut().filter(is_in) {
                 going.outcome = Some(Err(anyhow::anyhow!("{error:#}")));
@@ -220,7 +212,7 @@ impl Removal<'_> {
 /// Whether all that was to be removed is still there, or what came into its place, which no
 /// recovery is to remove.
 fn is_whole<T>(going: &Going<T>) -> bool {
-    let stat = |file: &Locked| file.path().symlink_metadata();
+    let stat = |file: &Locked| file.path.symlink_metadata();
     let is_there = |file: &Locked| !stat(file).is_err_and(|error| is_absent(&error));
     !going.files.is_empty() && going.files.iter().all(is_there)
 }
@@ -291,11 +283,11 @@ fn unlink_all(all: &[Locked]) -> Result<u64> {
     let mut freed_bytes = 0;
     for file in all {
         match file.unlink() {
-            Ok(()) => freed_bytes += file.size_bytes(),
+            Ok(()) => freed_bytes += file.size_bytes,
             Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(error)
-                    .with_context(|| format!("cannot remove '{}'", file.path().display()));
+                    .with_context(|| format!("cannot remove '{}'", file.path.display()));
             }
         }
     }

@@ -19,9 +19,12 @@ const TRIES: u32 = 10;
 /// A file that this process has locked, until this is dropped.
 #[derive(Debug)]
 pub struct Locked {
-    file: File,
-    path: PathBuf,
-    size_bytes: u64,
+    /// The file itself, to be read.
+    pub file: File,
+    /// Where it was when it was locked, or where it was renamed to.
+    pub path: PathBuf,
+    /// Its size when it was locked.
+    pub size_bytes: u64,
 }
 
 /// Locks a file to work on it; `None` where there is none.
@@ -112,24 +115,6 @@ pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 impl Locked {
-    /// The file itself, to be read.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Where it was when it was locked, or where it was renamed to.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its size when it was locked.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     /// Whether this very file is there: by its own name, or by another (a hard link).
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         is_at(path, &self.file.metadata()?)

@@ -32,10 +32,10 @@ pub fn prove_apart(removed: &Path, kept: &Path) -> io::Result<()> {
     }
     // Of layers, the one may show in the other and not the other way round.
     for (ending, laid, seen) in [(ENDINGS[0], removed, kept), (ENDINGS[1], kept, removed)] {
-        let probe = Probe::lay(laid, ending)?;
-        let name = probe.path.file_name().unwrap_or_default();
+        let probe = lay(laid, ending)?;
+        let name = probe.file_name().unwrap_or_default();
         let found = dir_of(seen).join(name).symlink_metadata();
-        probe.remove()?;
+        std::fs::remove_file(&probe).map_err(|error| cannot_tell(&probe, error))?;
         match found {
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(cannot_tell(seen, error)),
@@ -51,29 +51,18 @@ pub fn prove_apart(removed: &Path, kept: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A name that is there for a moment.
-struct Probe {
-    path: PathBuf,
-}
-
-impl Probe {
-    /// Beside a file.
-    fn lay(file: &Path, ending: &str) -> io::Result<Self> {
-        let path = with_suffix(file, ending);
-        let made = match make(file, &path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_left(file, &path)? => {
-                std::fs::remove_file(&path).and_then(|()| make(file, &path))
-            }
-            made => made,
-        };
-        made.map_err(|error| cannot_tell(&path, error))?;
-        Ok(Self { path })
-    }
-
-    /// One that stays is empty, or another name of the file, and goes when it is laid again.
-    fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path).map_err(|error| cannot_tell(&self.path, error))
-    }
+/// Puts a name beside a file. One that stays is empty, or another name of the file, and goes when it
+/// is laid again.
+fn lay(file: &Path, ending: &str) -> io::Result<PathBuf> {
+    let path = with_suffix(file, ending);
+    let made = match make(file, &path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_left(file, &path)? => {
+            std::fs::remove_file(&path).and_then(|()| make(file, &path))
+        }
+        made => made,
+    };
+    made.map_err(|error| cannot_tell(&path, error))?;
+    Ok(path)
 }
 
 /// A full disk has room for another name, where it has none for another file.
