@@ -100,7 +100,7 @@ fn killed_at_any_call_it_changed_all_or_nothing() {
         "ftruncate",
         "unlink",
     ] {
-        for at in (1..).step_by(stride(5)) {
+        for at in (1..).step_by(stride(3)) {
             let ran = run_with(&sandbox, RENAME, call, &format!("signal=SIGKILL:when={at}"));
             if ran.status == 0 {
                 break;
@@ -144,7 +144,7 @@ fn a_call_that_fails_is_told_and_changes_all_or_nothing() {
         ("fsync", "EIO"),
         ("fdatasync", "EIO"),
     ] {
-        for at in (1..).step_by(stride(5)) {
+        for at in (1..).step_by(stride(3)) {
             // From then on, as a full disk stays full.
             let ran = run_with(&sandbox, SET, call, &format!("error={error}:when={at}+"));
             let left = state(&sandbox);
@@ -163,7 +163,7 @@ fn a_call_that_fails_is_told_and_changes_all_or_nothing() {
             sandbox.ok(&format!("bk-set -d again {}", left.0[0][0]));
         }
     }
-    assert!(failures * stride(5) > 3, "{failures}");
+    assert!(failures * stride(3) > 3, "{failures}");
 }
 
 /// DuckDB would end the process where the commit of a new name cannot be written.
