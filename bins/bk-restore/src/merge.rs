@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
+use crate::rename::{move_new, opened_up, replace, sync};
 use crate::routes::follow;
 use crate::stage::{Stage, in_tree};
 
@@ -125,12 +125,7 @@ impl<'a> Merge<'a> {
 
     fn move_all(&mut self) -> Result<()> {
         while let Some(one) = self.moves.get(self.done) {
-            let moved = self.shift(self.done, false).inspect_err(|error| {
-                if is_stuck(error) {
-                    self.stage.keep();
-                }
-            });
-            moved.with_context(|| {
+            self.shift(self.done, false).with_context(|| {
                 format!("cannot move '{}' to its place", one.name.escape_ascii())
             })?;
             self.done += 1;
@@ -148,10 +143,11 @@ impl<'a> Merge<'a> {
         let aside = number.to_string();
         opened_up(&dir, || match &self.replaced {
             Some(replaced) if one.replaces => {
+                let keep = || self.stage.keep();
                 let aside = (replaced, aside.as_bytes());
                 match is_back {
-                    true => replace(aside, old, new),
-                    false => replace(new, old, aside),
+                    true => replace(aside, old, new, &keep),
+                    false => replace(new, old, aside, &keep),
                 }
             }
             _ if is_back => move_new(old, new),

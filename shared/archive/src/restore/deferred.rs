@@ -51,18 +51,9 @@ impl Deferred {
         Ok(())
     }
 
-    pub(crate) fn hold_symlink(
-        &mut self,
-        to: Vec<u8>,
-        target: Vec<u8>,
-        attributes: Attributes,
-    ) -> Result<()> {
-        self.hold(to.len() + target.len() + bytes_of(&attributes))?;
-        self.symlinks.push(Symlink {
-            to,
-            target,
-            attributes,
-        });
+    pub(crate) fn hold_symlink(&mut self, link: Symlink) -> Result<()> {
+        self.hold(link.to.len() + link.target.len() + bytes_of(&link.attributes))?;
+        self.symlinks.push(link);
         Ok(())
     }
 

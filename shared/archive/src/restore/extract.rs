@@ -21,7 +21,7 @@ use crate::hashed::Whole;
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, Rights, Skipped, is_refusal};
 use crate::restore::beneath::{Beneath, Located};
-use crate::restore::deferred::Deferred;
+use crate::restore::deferred::{Deferred, Symlink};
 use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
 
@@ -275,7 +275,11 @@ impl Extraction<'_> {
                 self.observer.report(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => self.deferred.hold_symlink(to, target.clone(), attributes)?,
+            Kind::Symlink(target) => self.deferred.hold_symlink(Symlink {
+                to,
+                target: target.clone(),
+                attributes,
+            })?,
             _ => return self.node(entry, to, &attributes),
         }
         self.done.entries += 1;

@@ -68,7 +68,6 @@ pub struct NameRange {
 pub struct Selection {
     paths: Vec<Vec<u8>>,
     globs: Globs,
-    is_all: bool,
     ranges: Vec<NameRange>,
 }
 
@@ -90,7 +89,6 @@ impl Selection {
         });
         let ranges = ranges.chain(by_glob);
         Ok(Self {
-            is_all: paths.is_empty() && all.is_empty(),
             ranges: ranges.collect(),
             globs: all,
             paths,
@@ -101,19 +99,19 @@ impl Selection {
     #[must_use]
     pub fn ranges(&self) -> Option<&[NameRange]> {
         let is_anywhere = self.ranges.iter().any(|ranges| ranges.name.is_empty());
-        (!self.is_all && !is_anywhere).then_some(&self.ranges)
+        (!self.is_all() && !is_anywhere).then_some(&self.ranges)
     }
 
     /// Whether everything is selected.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.is_all
+        self.paths.is_empty() && self.globs.is_empty()
     }
 
     /// Whether a normalized name is selected; `met` is called with the index of each path that it is at
     /// or below.
     pub fn takes(&self, name: &[u8], mut met: impl FnMut(usize)) -> bool {
-        if self.is_all {
+        if self.is_all() {
             return true;
         }
         let mut is_taken = false;
