@@ -25,7 +25,6 @@ pub struct Flag {
 
 impl Flag {
     /// For the table: one without a value.
-    #[must_use]
     pub const fn switch(long: &'static str, help: &'static str) -> Self {
         Self {
             long,
@@ -36,7 +35,6 @@ impl Flag {
     }
 
     /// For the table: one with a value; its placeholder comes second.
-    #[must_use]
     pub const fn option(long: &'static str, value: &'static str, help: &'static str) -> Self {
         Self {
             value: Some(value),
@@ -54,7 +52,6 @@ impl Flag {
     }
 
     /// The values of a flag whose value is optional; `None` for any other flag.
-    #[must_use]
     pub fn optional_values(&self) -> Option<impl Iterator<Item = &'static str>> {
         let inner = self.value?.strip_prefix('[')?.strip_suffix(']')?;
         Some(inner.split('|'))
@@ -136,13 +133,11 @@ pub struct Arguments {
 
 impl Arguments {
     /// Whether the flag was given.
-    #[must_use]
     pub fn has(&self, flag: &Flag) -> bool {
         self.flags.iter().any(|(name, _)| *name == flag.long)
     }
 
     /// The value of a flag, the last one if it was repeated.
-    #[must_use]
     pub fn value(&self, flag: &Flag) -> Option<&OsString> {
         self.values(flag).last()
     }

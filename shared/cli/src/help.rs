@@ -9,7 +9,6 @@ const HELP_WIDTH: usize = 30;
 
 impl Program {
     /// The text of `--help`.
-    #[must_use]
     pub fn help(&self) -> String {
         let left = |flag: &Flag| {
             let short = flag

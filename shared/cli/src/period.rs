@@ -33,7 +33,6 @@ impl Period {
     ];
 
     /// Its name in flags and reasons.
-    #[must_use]
     pub fn name(self) -> &'static str {
         let is_it = |(_, period): &&(&str, Self)| *period == self;
         Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
@@ -41,7 +40,6 @@ impl Period {
 
     /// The name of the period: `2026-11-21`, `2026-W47`, `2026-Q4`. Later ones come later in the
     /// alphabet.
-    #[must_use]
     pub fn label(self, time: DateTime) -> String {
         let year = time.year();
         match self {

@@ -34,7 +34,6 @@ pub struct Line {
 
 impl Identity {
     /// The backup with this id, whatever its name is.
-    #[must_use]
     pub fn from_id(id: i64) -> Self {
         Self {
             id: Some(id),

@@ -84,7 +84,6 @@ impl BackupType {
     ];
 
     /// Its name in JSON.
-    #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
@@ -109,14 +108,12 @@ impl Status {
     ];
 
     /// Its name in JSON.
-    #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
 
     /// Why the archive of a backup cannot be read, moved, removed or changed now; `None` if it is
     /// completed.
-    #[must_use]
     pub fn obstacle(self) -> Option<&'static str> {
         match self {
             Self::Completed => None,

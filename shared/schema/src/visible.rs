@@ -5,7 +5,6 @@
 
 /// Whether it is a control character, a line break or a mark that changes the direction of text
 /// (Unicode, bidirectional formatting characters).
-#[must_use]
 pub(crate) fn is_hidden(c: char) -> bool {
     let is_break = matches!(c, '\u{2028}' | '\u{2029}');
     let is_direction = matches!(
@@ -16,7 +15,6 @@ pub(crate) fn is_hidden(c: char) -> bool {
 }
 
 /// The text with such characters written as escapes.
-#[must_use]
 pub fn visible(text: &str) -> String {
     if !text.chars().any(is_hidden) {
         return text.to_owned();
