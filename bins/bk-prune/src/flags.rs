@@ -1,77 +1,59 @@
 //! The flags of bk-prune.
 
 use bk_cli::notices;
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');
-    EXPLAIN = Flag::switch("explain", "print what would stay too, and why; remove nothing");
-    ALL = Flag::switch("all", "all backups are candidates, whatever standard input is");
-    FORCE_CLOCK = Flag::switch("force-clock", "go on though the clock seems to have jumped");
-    EXPIRED = Flag::switch("expired", "go by the expiry that backups have, without any rule");
-    KEEP_LAST = Flag::option("keep-last", "N|all", "keep the N newest");
-    KEEP_HOURLY = Flag::option(
-        "keep-hourly",
-        "N|all",
-        "keep the newest of each hour, for N hours that have one",
-    );
-    KEEP_DAILY = Flag::option(
-        "keep-daily",
-        "N|all",
-        "keep the newest of each day, for N days that have one",
-    );
-    KEEP_WEEKLY = Flag::option(
-        "keep-weekly",
-        "N|all",
-        "keep the newest of each week, for N weeks that have one",
-    );
-    KEEP_MONTHLY = Flag::option(
+    DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
+    EXPLAIN = switch("explain", "print what would stay too, and why; remove nothing");
+    ALL = switch("all", "all backups are candidates, whatever standard input is");
+    FORCE_CLOCK = switch("force-clock", "go on though the clock seems to have jumped");
+    EXPIRED = switch("expired", "go by the expiry that backups have, without any rule");
+    KEEP_LAST = option("keep-last", "N|all", "keep the N newest");
+    KEEP_HOURLY =
+        option("keep-hourly", "N|all", "keep the newest of each hour, for N hours that have one");
+    KEEP_DAILY =
+        option("keep-daily", "N|all", "keep the newest of each day, for N days that have one");
+    KEEP_WEEKLY =
+        option("keep-weekly", "N|all", "keep the newest of each week, for N weeks that have one");
+    KEEP_MONTHLY = option(
         "keep-monthly",
         "N|all",
         "keep the newest of each month, for N months that have one",
     );
-    KEEP_QUARTERLY = Flag::option(
+    KEEP_QUARTERLY = option(
         "keep-quarterly",
         "N|all",
         "keep the newest of each quarter, for N quarters that have one",
     );
-    KEEP_YEARLY = Flag::option(
-        "keep-yearly",
-        "N|all",
-        "keep the newest of each year, for N years that have one",
-    );
-    KEEP_WITHIN =
-        Flag::option("keep-within", "SPAN", "keep what was made within SPAN before the newest");
+    KEEP_YEARLY =
+        option("keep-yearly", "N|all", "keep the newest of each year, for N years that have one");
+    KEEP_WITHIN = option("keep-within", "SPAN", "keep what was made within SPAN before the newest");
     KEEP_WITHIN_HOURLY =
-        Flag::option("keep-within-hourly", "SPAN", "of that, keep the newest of each hour");
-    KEEP_WITHIN_DAILY =
-        Flag::option("keep-within-daily", "SPAN", "of that, keep the newest of each day");
+        option("keep-within-hourly", "SPAN", "of that, keep the newest of each hour");
+    KEEP_WITHIN_DAILY = option("keep-within-daily", "SPAN", "of that, keep the newest of each day");
     KEEP_WITHIN_WEEKLY =
-        Flag::option("keep-within-weekly", "SPAN", "of that, keep the newest of each week");
+        option("keep-within-weekly", "SPAN", "of that, keep the newest of each week");
     KEEP_WITHIN_MONTHLY =
-        Flag::option("keep-within-monthly", "SPAN", "of that, keep the newest of each month");
+        option("keep-within-monthly", "SPAN", "of that, keep the newest of each month");
     KEEP_WITHIN_QUARTERLY =
-        Flag::option("keep-within-quarterly", "SPAN", "of that, keep the newest of each quarter");
+        option("keep-within-quarterly", "SPAN", "of that, keep the newest of each quarter");
     KEEP_WITHIN_YEARLY =
-        Flag::option("keep-within-yearly", "SPAN", "of that, keep the newest of each year");
-    OLDER_THAN = Flag::option(
-        "older-than",
-        "SPAN",
-        "remove what is older than SPAN and no other rule keeps",
-    );
-    MAX_COUNT = Flag::option("max-count", "N", "then remove the oldest until N are left");
+        option("keep-within-yearly", "SPAN", "of that, keep the newest of each year");
+    OLDER_THAN =
+        option("older-than", "SPAN", "remove what is older than SPAN and no other rule keeps");
+    MAX_COUNT = option("max-count", "N", "then remove the oldest until N are left");
     MAX_TOTAL_SIZE =
-        Flag::option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
-    KEEP_FREE = Flag::option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
-    GROUP_BY = Flag::option(
+        option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
+    KEEP_FREE = option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
+    GROUP_BY = option(
         "group-by",
         "KEYS",
         "rules count for each: sources,type,host (so by default), version, none",
     );
-    ALLOW_EMPTY = Flag::switch("allow-empty", "remove the newest of a group too");
-    FAILED_AFTER = Flag::option("failed-after", "SPAN", "remove failed ones that are older (7d)");
-    TIME_ZONE =
-        Flag::option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
+    ALLOW_EMPTY = switch("allow-empty", "remove the newest of a group too");
+    FAILED_AFTER = option("failed-after", "SPAN", "remove failed ones that are older (7d)");
+    TIME_ZONE = option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
     SYSLOG = notices::SYSLOG;
 }
 
