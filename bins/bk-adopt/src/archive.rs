@@ -16,10 +16,9 @@ use bk_archive::threads;
 use bk_cli::one_line;
 use bk_schema::birth::Birth;
 use bk_schema::metadata;
-use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::record::{Backup, Status};
 use bk_store::signals::Signals;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::find::{self, Candidate};
 use crate::names::name_for;
@@ -160,20 +159,8 @@ fn as_stored(time: Timestamp) -> Result<Timestamp> {
 
 fn blank() -> Backup {
     Backup {
-        id: 0,
-        backup_name: String::new(),
-        backup_type: BackupType::Manual,
         status: Status::Completed,
-        source_version: None,
-        backup_path: String::new(),
-        backup_size: None,
-        file_count: None,
         compression_type: "gzip".into(),
-        backup_hash: None,
-        description: None,
-        backup_metadata: Map::<String, Value>::new(),
-        protected: false,
-        created_at: Timestamp::UNIX_EPOCH,
-        expires_at: None,
+        ..Backup::default()
     }
 }
