@@ -16,17 +16,14 @@ pub(crate) fn is_hidden(c: char) -> bool {
 
 /// The text with such characters written as escapes.
 pub fn visible(text: &str) -> String {
-    if !text.chars().any(is_hidden) {
-        return text.to_owned();
-    }
-    let escape = |c: char| {
-        if is_hidden(c) {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
         }
-    };
-    text.chars().map(escape).collect()
+    }
+    shown
 }
 
 #[cfg(test)]
