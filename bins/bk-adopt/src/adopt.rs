@@ -7,10 +7,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow};
 use bk_cli::{Arguments, Output, UsageError};
-use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::{Home, Session, catalog};
-use serde_json::json;
 
 use crate::archive::{self, Archive};
 use crate::find::{Candidate, Search};
@@ -171,7 +169,9 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
         let outcome = match decision {
             Decision::Adopt { record, replaced } => {
                 if let Some((id, name)) = replaced {
-                    remove_attempt(session, id, &name)?;
+                    // Two records of one path would be removed together with its archive.
+                    let reason = "a failed attempt, replaced by the archive at its path";
+                    session.remove_attempt(id, &name, reason)?;
                 }
                 let record = session.insert(&record);
                 let record = record.with_context(|| format!("cannot adopt '{path}'"))?;
@@ -197,16 +197,4 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
         all.push(Ok(outcome));
     }
     Ok(all)
-}
-
-/// Two records of one path would be removed together with its archive. The ledger keeps the
-/// attempt.
-fn remove_attempt(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
-    session.remove(&[id])?;
-    session.log(&Event {
-        backup: Some((id, name)),
-        event: "remove",
-        ok: true,
-        details: json!({ "reason": "a failed attempt, replaced by the archive at its path" }),
-    })
 }

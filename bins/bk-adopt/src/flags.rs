@@ -1,12 +1,12 @@
 //! The flags of bk-adopt.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    RECURSIVE = Flag::switch("recursive", "look for archives in directories, and below").short('r');
-    DRY_RUN = Flag::switch("dry-run", "print what would be done; change nothing").short('n');
-    DAMAGED = Flag::switch("damaged", "adopt damaged archives too");
-    RELINK = Flag::option("relink", "DIR", "find missing archives in DIR, and update their paths");
+    RECURSIVE = switch("recursive", "look for archives in directories, and below").short('r');
+    DRY_RUN = switch("dry-run", "print what would be done; change nothing").short('n');
+    DAMAGED = switch("damaged", "adopt damaged archives too");
+    RELINK = option("relink", "DIR", "find missing archives in DIR, and update their paths");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -1,38 +1,33 @@
 //! The flags of bk-auto.
 
-use bk_cli::{Flag, Operands, Program, notices};
+use bk_cli::notices;
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    SET = Flag::switch("set", "make the job, or change it as the flags say");
-    LIST = Flag::switch("list", "print the jobs, with their last run and the next").short('l');
-    ENABLE = Flag::switch("enable", "run the job when it is due");
-    DISABLE = Flag::switch("disable", "do not run the job when it is due");
-    REMOVE = Flag::switch("remove", "remove the job; its backups stay");
-    NOW = Flag::switch("now", "run the job at once, due or not");
-    WAIT = Flag::switch("wait", "stay, and run jobs as they come due").short('w');
-    SCHEDULE = Flag::option(
-        "schedule",
-        "CRON",
-        "when: minute hour day month weekday, or @daily ...",
-    )
-    .short('s');
-    RETENTION_DAYS = Flag::option(
+    SET = switch("set", "make the job, or change it as the flags say");
+    LIST = switch("list", "print the jobs, with their last run and the next").short('l');
+    ENABLE = switch("enable", "run the job when it is due");
+    DISABLE = switch("disable", "do not run the job when it is due");
+    REMOVE = switch("remove", "remove the job; its backups stay");
+    NOW = switch("now", "run the job at once, due or not");
+    WAIT = switch("wait", "stay, and run jobs as they come due").short('w');
+    SCHEDULE =
+        option("schedule", "CRON", "when: minute hour day month weekday, or @daily ...").short('s');
+    RETENTION_DAYS = option(
         "retention-days",
         "N|all",
         "after each backup remove older ones of the job (all: keep all)",
     )
     .short('r');
-    REQUEST =
-        Flag::option("request", "JSON", "more keys of the request to bk-create: description ...");
-    CREATE_FLAG = Flag::option(
+    REQUEST = option("request", "JSON", "more keys of the request to bk-create: description ...");
+    CREATE_FLAG = option(
         "create-flag",
         "FLAG",
         "a flag for bk-create: --exclude='*.log', --one-file-system ...",
     );
-    BEFORE = Flag::option("before", "COMMAND", "run before the backup; if it fails, there is none");
-    AFTER = Flag::option("after", "COMMAND", "run after the backup, whether it failed or not");
-    CLOCK_GAP =
-        Flag::option("clock-gap", "DAYS", "doubt the clock after DAYS without a round (30)");
+    BEFORE = option("before", "COMMAND", "run before the backup; if it fails, there is none");
+    AFTER = option("after", "COMMAND", "run after the backup, whether it failed or not");
+    CLOCK_GAP = option("clock-gap", "DAYS", "doubt the clock after DAYS without a round (30)");
     SYSLOG = notices::SYSLOG;
 }
 

@@ -12,54 +12,44 @@ use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, Operands, Program, usage};
+use bk_cli::{Arguments, Operands, Program, option, switch, usage};
 use bk_schema::invalid::parse_choice;
 
 /// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 bk_cli::flags! {
-    TYPE = Flag::option(
+    TYPE = option(
         "type",
         "manual|pre-upgrade|automatic",
         "why the backup is made (manual)",
     )
     .short('t');
-    SOURCE_VERSION = Flag::option("source-version", "VERSION", "version of what is backed up");
-    NAME =
-        Flag::option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
-    DESCRIPTION = Flag::option("description", "TEXT", "a note for people").short('d');
-    METADATA =
-        Flag::option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
-    HOST = Flag::option("host", "NAME", "the host that the backup is of");
-    EXPIRES = Flag::option(
-        "expires",
-        "TIME",
-        "when it may be removed: 30d from now, or a time",
-    )
-    .short('e');
-    PROTECT = Flag::switch("protect", "refuse its removal");
-    DIRECTORY = Flag::option("directory", "DIR", "take relative paths from DIR").short('C');
-    EXCLUDE = Flag::option("exclude", "GLOB", "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = Flag::option("exclude-from", "FILE", "leave out what the lines of FILE match");
-    EXCLUDE_CACHES = Flag::switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
-    ONE_FILE_SYSTEM = Flag::switch("one-file-system", "stay on the file system of each PATH");
+    SOURCE_VERSION = option("source-version", "VERSION", "version of what is backed up");
+    NAME = option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
+    DESCRIPTION = option("description", "TEXT", "a note for people").short('d');
+    METADATA = option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
+    HOST = option("host", "NAME", "the host that the backup is of");
+    EXPIRES =
+        option("expires", "TIME", "when it may be removed: 30d from now, or a time").short('e');
+    PROTECT = switch("protect", "refuse its removal");
+    DIRECTORY = option("directory", "DIR", "take relative paths from DIR").short('C');
+    EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
+    EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
+    EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
+    ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
     STDIN_FILENAME =
-        Flag::option("stdin-filename", "NAME", "back up standard input as one file of this name");
-    STDIN_FROM_COMMAND =
-        Flag::switch("stdin-from-command", "back up what a command prints: -- CMD...");
-    LEVEL = Flag::option("level", "0-12", "compression level (6)");
-    JOBS = Flag::option("jobs", "N", "compressing threads (one a core)").short('j');
-    STORAGE = Flag::option("storage", "DIR", "where to put the archive");
-    INIT_STORAGE = Flag::switch("init-storage", "use DIR as a new storage, whatever it was before");
-    ESTIMATE = Flag::switch("estimate", "print what it would take; make nothing");
-    RESERVE = Flag::option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
-    ON_LOW_SPACE = Flag::option(
-        "on-low-space",
-        "pause|fail",
-        "what to do when less than that is left (pause)",
-    );
-    LOW_SPACE_TIMEOUT = Flag::option("low-space-timeout", "SPAN", "longest pause (10m)");
+        option("stdin-filename", "NAME", "back up standard input as one file of this name");
+    STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
+    LEVEL = option("level", "0-12", "compression level (6)");
+    JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
+    STORAGE = option("storage", "DIR", "where to put the archive");
+    INIT_STORAGE = switch("init-storage", "use DIR as a new storage, whatever it was before");
+    ESTIMATE = switch("estimate", "print what it would take; make nothing");
+    RESERVE = option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
+    ON_LOW_SPACE =
+        option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
+    LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
     SYSLOG = notices::SYSLOG;
 }
 

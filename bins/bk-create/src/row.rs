@@ -137,21 +137,17 @@ impl Rows {
     fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
         let request = plan.request;
         Backup {
-            id: 0,
             backup_path: format!("{}/{name}.tar.gz", plan.storage),
             backup_name: name,
             backup_type: request.backup_type,
-            status: Status::Creating,
             source_version: request.source_version.clone(),
-            backup_size: None,
-            file_count: None,
             compression_type: "gzip".into(),
-            backup_hash: None,
             description: request.description.clone(),
             backup_metadata: metadata(plan, host),
             protected: request.protected,
             created_at: self.home.now,
             expires_at: request.expires_at,
+            ..Backup::default()
         }
     }
 

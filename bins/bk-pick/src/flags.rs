@@ -1,10 +1,10 @@
 //! The flags of bk-pick.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    ONE = Flag::switch("one", "only one can be chosen");
-    HEADER = Flag::option("header", "TEXT", "show a line above the list");
+    ONE = switch("one", "only one can be chosen");
+    HEADER = option("header", "TEXT", "show a line above the list");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -1,13 +1,13 @@
 //! The flags of bk-prune.
 
-use bk_cli::{Flag, Operands, Program, notices};
+use bk_cli::{Flag, Operands, Program, notices, option, switch};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::switch("dry-run", "print what would be removed; remove nothing").short('n');
-    EXPLAIN = Flag::switch("explain", "print what would stay too, and why; remove nothing");
-    ALL = Flag::switch("all", "all backups are candidates, whatever standard input is");
-    FORCE_CLOCK = Flag::switch("force-clock", "go on though the clock seems to have jumped");
-    EXPIRED = Flag::switch("expired", "go by the expiry that backups have, without any rule");
+    DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
+    EXPLAIN = switch("explain", "print what would stay too, and why; remove nothing");
+    ALL = switch("all", "all backups are candidates, whatever standard input is");
+    FORCE_CLOCK = switch("force-clock", "go on though the clock seems to have jumped");
+    EXPIRED = switch("expired", "go by the expiry that backups have, without any rule");
     KEEP_LAST = count("keep-last", "keep the N newest");
     KEEP_HOURLY = count("keep-hourly", "keep the newest of each hour, for N hours that have one");
     KEEP_DAILY = count("keep-daily", "keep the newest of each day, for N days that have one");
@@ -23,19 +23,19 @@ bk_cli::flags! {
     KEEP_WITHIN_QUARTERLY = span("keep-within-quarterly", "of that, keep the newest of each quarter");
     KEEP_WITHIN_YEARLY = span("keep-within-yearly", "of that, keep the newest of each year");
     OLDER_THAN = span("older-than", "remove what is older than SPAN and no other rule keeps");
-    MAX_COUNT = Flag::option("max-count", "N", "then remove the oldest until N are left");
+    MAX_COUNT = option("max-count", "N", "then remove the oldest until N are left");
     MAX_TOTAL_SIZE =
-        Flag::option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
-    KEEP_FREE = Flag::option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
-    GROUP_BY = Flag::option(
+        option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
+    KEEP_FREE = option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
+    GROUP_BY = option(
         "group-by",
         "KEYS",
         "rules count for each: sources,type,host (so by default), version, none",
     );
-    ALLOW_EMPTY = Flag::switch("allow-empty", "remove the newest of a group too");
+    ALLOW_EMPTY = switch("allow-empty", "remove the newest of a group too");
     FAILED_AFTER = span("failed-after", "remove failed ones that are older (7d)");
     TIME_ZONE =
-        Flag::option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
+        option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
     SYSLOG = notices::SYSLOG;
 }
 
@@ -49,10 +49,10 @@ pub(crate) const PROGRAM: Program = Program {
 
 /// A rule with a limit of backups or periods.
 const fn count(long: &'static str, help: &'static str) -> Flag {
-    Flag::option(long, "N|all", help)
+    option(long, "N|all", help)
 }
 
 /// A rule with a span of time.
 const fn span(long: &'static str, help: &'static str) -> Flag {
-    Flag::option(long, "SPAN", help)
+    option(long, "SPAN", help)
 }

@@ -12,7 +12,7 @@ use bk_archive::restore::attributes::{Owners, Rights};
 use bk_archive::restore::names::Selection;
 use bk_archive::threads;
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
+use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 
 /// Source code compresses to a fifth of its size, a log to a twentieth: more than this suggests an
 /// attack.
@@ -21,26 +21,22 @@ const DEFAULT_RATIO: u64 = 200;
 const JOBS_MAX: usize = 4;
 
 bk_cli::flags! {
-    DIRECTORY = Flag::option(
-        "directory",
-        "DIR",
-        "restore into DIR, which is empty or made anew",
-    )
-    .short('C');
-    INTO_EXISTING = Flag::switch("into-existing", "restore into a DIR that is not empty");
-    OVERWRITE = Flag::switch("overwrite", "with --into-existing: replace existing files");
-    SWAP = Flag::switch("swap", "replace DIR by what is restored; keep the old one");
-    TO_SOURCE = Flag::switch("to-source", "replace the sources by what is restored; keep the old");
-    TEST = Flag::switch("test", "restore to a scratch directory, compare, remove it");
-    STDOUT = Flag::option("stdout", "PATH", "print one file of the backup, and nothing else");
-    PATH = Flag::option("path", "GLOB", "restore only what matches, and what is below");
-    STRIP_COMPONENTS = Flag::option("strip-components", "N", "drop the first N parts of each name");
-    SAME_OWNER = Flag::switch("same-owner", "restore owners and setuid bits (root: always)");
-    NUMERIC_OWNER = Flag::switch("numeric-owner", "restore owners by number, not by name");
-    DEVICES = Flag::switch("devices", "restore device nodes (root only)");
-    NO_VERIFY = Flag::switch("no-verify", "do not check the hash first");
-    MAX_SIZE = Flag::option("max-size", "SIZE", "refuse to restore more than SIZE");
-    MAX_RATIO = Flag::option("max-ratio", "N", "refuse more than N times the archive's size (200)");
+    DIRECTORY =
+        option("directory", "DIR", "restore into DIR, which is empty or made anew").short('C');
+    INTO_EXISTING = switch("into-existing", "restore into a DIR that is not empty");
+    OVERWRITE = switch("overwrite", "with --into-existing: replace existing files");
+    SWAP = switch("swap", "replace DIR by what is restored; keep the old one");
+    TO_SOURCE = switch("to-source", "replace the sources by what is restored; keep the old");
+    TEST = switch("test", "restore to a scratch directory, compare, remove it");
+    STDOUT = option("stdout", "PATH", "print one file of the backup, and nothing else");
+    PATH = option("path", "GLOB", "restore only what matches, and what is below");
+    STRIP_COMPONENTS = option("strip-components", "N", "drop the first N parts of each name");
+    SAME_OWNER = switch("same-owner", "restore owners and setuid bits (root: always)");
+    NUMERIC_OWNER = switch("numeric-owner", "restore owners by number, not by name");
+    DEVICES = switch("devices", "restore device nodes (root only)");
+    NO_VERIFY = switch("no-verify", "do not check the hash first");
+    MAX_SIZE = option("max-size", "SIZE", "refuse to restore more than SIZE");
+    MAX_RATIO = option("max-ratio", "N", "refuse more than N times the archive's size (200)");
 }
 
 pub(crate) const PROGRAM: Program = Program {

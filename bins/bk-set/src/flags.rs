@@ -1,40 +1,31 @@
 //! The flags of bk-set.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    DESCRIPTION = Flag::option(
-        "description",
-        "TEXT",
-        "a note for people; an empty one removes it",
-    )
-    .short('d');
-    EXPIRES = Flag::option(
+    DESCRIPTION =
+        option("description", "TEXT", "a note for people; an empty one removes it").short('d');
+    EXPIRES = option(
         "expires",
         "TIME",
         "when it may be removed: 30d from now, a time, or never",
     )
     .short('e');
-    PROTECT = Flag::switch("protect", "refuse its removal");
-    UNPROTECT = Flag::switch("unprotect", "allow its removal");
-    TYPE = Flag::option("type", "manual|pre-upgrade|automatic", "why it was made").short('t');
-    SOURCE_VERSION = Flag::option(
+    PROTECT = switch("protect", "refuse its removal");
+    UNPROTECT = switch("unprotect", "allow its removal");
+    TYPE = option("type", "manual|pre-upgrade|automatic", "why it was made").short('t');
+    SOURCE_VERSION = option(
         "source-version",
         "VERSION",
         "version of what was backed up; an empty one removes it",
     );
-    METADATA = Flag::option(
+    METADATA = option(
         "metadata",
         "KEY=VALUE",
         "a value to store, as JSON if possible; KEY= removes it",
     )
     .short('m');
-    NAME = Flag::option(
-        "name",
-        "NAME",
-        "rename one backup; its archive file keeps its name",
-    )
-    .short('n');
+    NAME = option("name", "NAME", "rename one backup; its archive file keeps its name").short('n');
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -1,18 +1,17 @@
 //! The flags of bk-verify.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    QUICK =
-        Flag::switch("quick", "only that the archive is there and as large as recorded").short('q');
-    DEEP = Flag::switch("deep", "also every member, header and byte of what is inside").short('d');
-    ALL = Flag::switch("all", "every completed backup").short('a');
-    OLDER_THAN_CHECK = Flag::option(
+    QUICK = switch("quick", "only that the archive is there and as large as recorded").short('q');
+    DEEP = switch("deep", "also every member, header and byte of what is inside").short('d');
+    ALL = switch("all", "every completed backup").short('a');
+    OLDER_THAN_CHECK = option(
         "older-than-check",
         "SPAN",
         "every completed backup not verified for SPAN, or never",
     );
-    LIMIT = Flag::option("limit", "N", "of these, the N verified longest ago");
+    LIMIT = option("limit", "N", "of these, the N verified longest ago");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -72,7 +72,6 @@ impl Listed {
     }
 
     /// For an archive whose state is known.
-    #[must_use]
     pub fn new(backup: Backup, file_status: FileStatus) -> Self {
         let name = Path::new(&backup.backup_path).file_name();
         let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
@@ -107,7 +106,6 @@ impl Listed {
 
     /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
     /// completed.
-    #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
             (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
@@ -135,7 +133,6 @@ impl Listed {
 }
 
 /// The size for people, `-` if it is not known.
-#[must_use]
 pub fn size(backup: &Backup) -> String {
     backup.backup_size.map_or("-".to_owned(), human_size)
 }

@@ -29,7 +29,6 @@ pub fn warn(program: &str, text: &str) {
 }
 
 /// The text on one line, control characters escaped, without the ` (os error N)` that Rust adds.
-#[must_use]
 pub fn one_line(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -2,6 +2,7 @@
 //!
 //! The hour that is repeated when daylight saving ends counts as one. Knows no zone and no backup.
 
+use bk_schema::invalid::name_in;
 use jiff::civil::DateTime;
 
 /// A kind of period.
@@ -33,15 +34,12 @@ impl Period {
     ];
 
     /// Its name in flags and reasons.
-    #[must_use]
     pub fn name(self) -> &'static str {
-        let is_it = |(_, period): &&(&str, Self)| *period == self;
-        Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
+        name_in(&Self::ALL, self)
     }
 
     /// The name of the period: `2026-11-21`, `2026-W47`, `2026-Q4`. Later ones come later in the
     /// alphabet.
-    #[must_use]
     pub fn label(self, time: DateTime) -> String {
         let year = time.year();
         match self {

@@ -18,7 +18,6 @@ pub struct Report {
 
 impl Report {
     /// A report with these columns, if it is to be a table.
-    #[must_use]
     pub fn new(output: Output, columns: &'static [Column]) -> Self {
         Self {
             output,
@@ -28,7 +27,6 @@ impl Report {
     }
 
     /// Whether there is a table.
-    #[must_use]
     pub fn is_table(&self) -> bool {
         self.output.is_table()
     }

@@ -24,7 +24,6 @@ pub struct Table {
 
 impl Table {
     /// A table of which nothing is printed yet.
-    #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
@@ -72,7 +71,6 @@ impl Tone {
 
 impl Cell {
     /// A cell in colour.
-    #[must_use]
     pub fn new(text: impl Into<String>, tone: Tone) -> Self {
         let text = text.into();
         Self { text, tone }

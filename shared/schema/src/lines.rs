@@ -34,7 +34,6 @@ pub struct Line {
 
 impl Identity {
     /// The backup with this id, whatever its name is.
-    #[must_use]
     pub fn from_id(id: i64) -> Self {
         Self {
             id: Some(id),
@@ -134,23 +133,15 @@ fn identify(value: Value) -> Result<Line> {
         }
         _ => bail!("it is neither an object nor an id nor a name"),
     };
-    let id = match id {
-        Some(value) => Some(
-            value
-                .as_i64()
-                .filter(|id| *id > 0)
-                .context("its id is not a positive whole number")?,
-        ),
-        None => None,
-    };
+    let positive = |id: Value| id.as_i64().filter(|id| *id > 0);
+    let wrong = "its id is not a positive whole number";
+    let id = id.map(|id| positive(id).context(wrong)).transpose()?;
     let name = match name {
         Some(Value::String(name)) => Some(name),
         Some(_) => bail!("its backup_name is not a string"),
         None => None,
     };
-    if let Some(name) = &name {
-        crate::record::check_name(name)?;
-    }
+    name.as_deref().map_or(Ok(()), crate::record::check_name)?;
     ensure!(
         id.is_some() || name.is_some(),
         "it has neither an id nor a backup_name"

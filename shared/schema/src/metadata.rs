@@ -91,7 +91,6 @@ fn reserved(name: &str) -> Option<&'static Key> {
 
 /// The part of an archive's metadata that is trusted: all keys of users, and of the reserved ones
 /// those that are written before the archive and have the right type.
-#[must_use]
 pub fn trusted(mut metadata: Map<String, Value>) -> Map<String, Value> {
     metadata.retain(|name, value| {
         reserved(name).is_none_or(|key| key.written != Later && (key.is_valid)(value))
@@ -114,7 +113,6 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
 /// The value of a text: JSON if printing it gives the same text again, blanks between its parts
 /// aside; else the text itself. `1.10` stays a text, as the number would be printed as `1.1`; so does
 /// a number with more digits than it can store.
-#[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(value) if format!("{value}") == compact(text) => value,

@@ -6,13 +6,14 @@ use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status, check_name};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use crate::archives::spare;
 use crate::rows::{BadRow, Unknown, backup_from, match_rows};
@@ -251,6 +252,17 @@ impl Session<'_> {
             self.connection.execute(&sql, params![id_list(ids)])?;
         }
         Ok(())
+    }
+
+    /// Removes the record of a failed attempt, of which the ledger keeps the reason.
+    pub fn remove_attempt(&self, id: i64, name: &str, reason: &str) -> Result<()> {
+        self.remove(&[id])?;
+        self.log(&Event {
+            backup: Some((id, name)),
+            event: "remove",
+            ok: true,
+            details: json!({ "reason": reason }),
+        })
     }
 
     /// Every record of this status, oldest first.

@@ -219,7 +219,6 @@ fn is_whole<T>(going: &Going<T>) -> bool {
 
 /// Whether a living process is removing a backup whose row says so: it holds the archive, or
 /// has just unlinked it. What it cannot tell, the removal will.
-#[must_use]
 pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
     match reach(home, backup, lock) {
         Ok(files) => files.is_empty(),
@@ -236,7 +235,6 @@ pub fn would_free(home: &Home, backup: &Backup) -> Result<u64> {
 }
 
 /// Whether a removal failed as nobody can tell whether there is an archive.
-#[must_use]
 pub fn is_unreachable(error: &Error) -> bool {
     // What is no answer of the system is ours: somebody is at work on it, or it is no file.
     unreachable(error).is_some() || io_error(error).is_some_and(|it| it.raw_os_error().is_some())
@@ -259,7 +257,6 @@ fn reach<T>(
 }
 
 /// Whether a removal failed as what is in the archive's place is none.
-#[must_use]
 pub fn is_no_archive(error: &Error) -> bool {
     io_error(error).is_some_and(|it| it.kind() == ErrorKind::InvalidInput)
 }

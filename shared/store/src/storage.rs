@@ -403,7 +403,6 @@ fn new_id() -> String {
 
 /// In what way a directory is open to others who may change what is in it; `None` where it is
 /// not, and where it cannot be looked at.
-#[must_use]
 pub fn exposed(dir: &Path) -> Option<String> {
     let metadata = dir.metadata().ok()?;
     let own = rustix::process::geteuid();
@@ -427,7 +426,6 @@ pub fn exposed(dir: &Path) -> Option<String> {
 }
 
 /// Whether an error says that something cannot be reached.
-#[must_use]
 pub fn unreachable(error: &Error) -> Option<&Unreachable> {
     error.downcast_ref()
 }

@@ -35,7 +35,6 @@ pub(crate) fn make_file(path: &Path) -> io::Result<File> {
 }
 
 /// The directory that a file is in.
-#[must_use]
 pub fn dir_of(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("/"))
 }

@@ -14,7 +14,6 @@ use crate::archives::durable::{dir_of, make_file, privately, rename_new, sync_di
 use crate::flock;
 
 /// Where an archive is while it is written.
-#[must_use]
 pub fn partial_path(archive: &Path) -> PathBuf {
     with_suffix(archive, ".partial")
 }
