@@ -4,10 +4,10 @@
 //! Rows are only added and their ids only grow, so a page is all rows after the last id.
 
 use anyhow::{Error, Result};
-use bk_schema::event::{DamagedRow, LedgerRow};
+use bk_schema::event::LedgerRow;
 use bk_schema::lines::{Identity, Line};
 use bk_store::catalog;
-use bk_store::history::Wanted;
+use bk_store::history::{DamagedRow, Wanted};
 use bk_store::home::Home;
 use bk_store::session::Session;
 
