@@ -4,9 +4,9 @@
 //! Rows are only added and their ids only grow, so a page is all rows after the last id.
 
 use anyhow::{Error, Result};
-use bk_schema::event::{DamagedRow, LedgerRow};
+use bk_schema::event::LedgerRow;
 use bk_schema::lines::{Identity, Line};
-use bk_store::history::Wanted;
+use bk_store::history::{DamagedRow, Wanted};
 use bk_store::{Home, Session, catalog};
 
 /// Rows per page: reading so many takes about as long as opening the catalog.

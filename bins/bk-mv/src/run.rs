@@ -5,7 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
 use bk_cli::{Arguments, Column, Output, Progress, Report, UsageError, operands, units};
 use bk_schema::event::Event;
@@ -40,8 +40,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
     let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
         let [dir] = arguments.operands.as_slice() else {
-            let text = "--all takes one operand, the directory";
-            return Err(UsageError(text.into()).into());
+            bail!(UsageError("--all takes one operand, the directory".into()));
         };
         (Vec::new(), dir)
     } else {

@@ -49,10 +49,11 @@ impl Edit {
 
     /// A new name is for one backup.
     pub(crate) fn check_count(&self, count: usize) -> Result<()> {
-        if self.name.is_some() && count > 1 {
-            let text = format!("--name takes one backup, not {count}");
-            return Err(UsageError(text).into());
-        }
+        let is_right = self.name.is_none() || count <= 1;
+        ensure!(
+            is_right,
+            UsageError(format!("--name takes one backup, not {count}"))
+        );
         Ok(())
     }
 

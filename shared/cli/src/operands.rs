@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bk_schema::lines::{self, Identity, Line};
 
 use crate::flags::Arguments;
@@ -74,9 +74,11 @@ fn from_stdin() -> Result<Vec<Line>> {
 /// # Errors
 /// [`UsageError`] if stdin is a terminal.
 pub fn check_no_terminal(what: &str) -> Result<()> {
-    if io::stdin().is_terminal() {
-        let text = format!("nothing to do: give {what}, or pipe them in, one per line");
-        return Err(UsageError(text).into());
-    }
+    let wrong = || {
+        UsageError(format!(
+            "nothing to do: give {what}, or pipe them in, one per line"
+        ))
+    };
+    ensure!(!io::stdin().is_terminal(), wrong());
     Ok(())
 }

@@ -5,7 +5,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
-use thiserror::Error;
 
 use crate::record::Backup;
 
@@ -41,20 +40,6 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The removal of a backup, from the ledger.
-#[derive(Debug, Clone, Error)]
-#[error("backup {id} '{}' is gone: {program} removed it at {at}", name.escape_debug())]
-pub struct Removed {
-    /// The id that it had.
-    pub id: i64,
-    /// The name that it had.
-    pub name: String,
-    /// Which program removed it.
-    pub program: String,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// A row that was read from the ledger, keys in the order of the columns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LedgerRow {
@@ -74,14 +59,4 @@ pub struct LedgerRow {
     pub outcome: String,
     /// A JSON object; bk-record(5) lists the keys.
     pub details: Map<String, Json>,
-}
-
-/// A row of the ledger that cannot be read. The others can.
-#[derive(Debug, Clone, Error)]
-#[error("row {id} of the ledger is damaged: {reason}")]
-pub struct DamagedRow {
-    /// The id of the row.
-    pub id: i64,
-    /// What is wrong with it.
-    pub reason: String,
 }

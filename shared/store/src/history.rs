@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::{DamagedRow, LedgerRow};
+use bk_schema::event::LedgerRow;
 use bk_schema::lines::Identity;
 use duckdb::types::Value;
 use jiff::Timestamp;
+use thiserror::Error;
 
 use crate::rows::{BadRow, Unknown};
 use crate::session::{IDS, NAMES, Session, lists};
@@ -32,6 +33,16 @@ pub struct Wanted {
     pub limit: Option<usize>,
     /// Of those that are left, only so many, the oldest: a page, after which the next one begins.
     pub page: Option<usize>,
+}
+
+/// A row of the ledger that cannot be read. The others can.
+#[derive(Debug, Clone, Error)]
+#[error("row {id} of the ledger is damaged: {reason}")]
+pub struct DamagedRow {
+    /// The id of the row.
+    pub id: i64,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl Session<'_> {

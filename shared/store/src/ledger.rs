@@ -5,12 +5,27 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::{Event, Removed};
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use duckdb::types::{TimeUnit, Value};
 use jiff::Timestamp;
+use thiserror::Error;
 
 use crate::session::{IDS, NAMES, Session, lists};
+
+/// The removal of a backup, from the ledger.
+#[derive(Debug, Clone, Error)]
+#[error("backup {id} '{}' is gone: {program} removed it at {at}", name.escape_debug())]
+pub struct Removed {
+    /// The id that it had.
+    pub id: i64,
+    /// The name that it had.
+    pub name: String,
+    /// Which program removed it.
+    pub program: String,
+    /// When.
+    pub at: Timestamp,
+}
 
 impl Session<'_> {
     /// The last removal of each that is not in the catalog; `None` of one that the ledger does

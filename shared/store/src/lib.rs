@@ -30,7 +30,7 @@ pub mod catalog;
 pub mod flock;
 pub mod history;
 pub mod home;
-mod ledger;
+pub mod ledger;
 pub mod lock;
 pub mod parts;
 mod recovery;

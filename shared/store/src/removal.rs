@@ -136,8 +136,9 @@ impl<R: Remover> Parts for Work<'_, R> {
         self.removal.record(session, marked.collect())
     }
 
-    /// Unlocks its files.
     fn tell(&mut self, item: Self::Item) -> Result<()> {
+        // Whoever reads what is told may be slow: nothing is held meanwhile.
+        drop(item.files);
         match item.outcome {
             Some(outcome) => self.remover.tell(item.candidate, outcome),
             // A signal came first.
