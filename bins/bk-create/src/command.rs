@@ -18,12 +18,16 @@ use bk_archive::threads::needed;
 use bk_archive::write::writer::Observer;
 use bk_cli::one_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, waitpid};
 
 use crate::watch::Watch;
 
 /// How often a wait for input is interrupted to check for signals.
-const SIGNALS_EVERY: Duration = Duration::from_millis(100);
+const SIGNALS_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 /// How often the status of the command is polled.
 const REAP_EVERY: Duration = Duration::from_millis(10);
 /// Between SIGTERM and SIGKILL.
@@ -49,22 +53,23 @@ impl<'a> Input<'a> {
 
 impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wait = Timespec {
-            tv_sec: 0,
-            tv_nsec: SIGNALS_EVERY.subsec_nanos().into(),
-        };
         loop {
             if (self.is_stopped)() {
                 return Err(io::Error::other("interrupted"));
             }
-            let mut watched = [PollFd::new(&self.file, PollFlags::IN)];
-            match poll(&mut watched, Some(&wait)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return self.file.read(buffer),
+            match has_more(&self.file, SIGNALS_EVERY) {
+                Ok(false) | Err(Errno::INTR) => {}
+                Ok(true) => return self.file.read(buffer),
                 Err(error) => return Err(error.into()),
             }
         }
     }
+}
+
+/// Whether a pipe has more to read, or has ended, within that time.
+fn has_more(pipe: &impl AsFd, wait: Timespec) -> rustix::io::Result<bool> {
+    let mut watched = [PollFd::new(pipe, PollFlags::IN)];
+    Ok(poll(&mut watched, Some(&wait))? > 0)
 }
 
 /// Runs the command, and `read` on its output.
@@ -122,23 +127,16 @@ pub(crate) fn run<T>(
             bail!("cannot wait for '{name}'");
         };
         match ended.with_context(|| format!("cannot wait for '{name}'"))? {
-            End::Success => Ok(done),
-            End::Failure(how) if stderr_end.is_empty() => bail!("'{name}' {how}"),
-            End::Failure(how) => bail!("'{name}' {how}: {stderr_end}"),
+            None => Ok(done),
+            Some(how) if stderr_end.is_empty() => bail!("'{name}' {how}"),
+            Some(how) => bail!("'{name}' {how}: {stderr_end}"),
         }
     })
 }
 
-/// How the command ended.
-enum End {
-    Success,
-    /// `ended with exit status 1`.
-    Failure(String),
-}
-
 /// Waits for the end of the command; ends its whole group where it is unwanted, or asks for
-/// something on the terminal.
-fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<End> {
+/// something on the terminal. Returns how it failed, if it did: `ended with exit status 1`.
+fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<Option<String>> {
     let mut asked = None;
     let mut is_asking = false;
     loop {
@@ -158,12 +156,12 @@ fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<End> {
                     signal_group(group, Signal::KILL);
                 }
                 let asks = "asks for something on the terminal, which it does not have";
-                return Ok(match how(status) {
-                    _ if is_asking => End::Failure(asks.to_owned()),
-                    how => how,
+                return Ok(match is_asking {
+                    true => Some(asks.to_owned()),
+                    false => failure(status),
                 });
             }
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         match asked {
@@ -186,21 +184,20 @@ fn signal_group(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
-fn how(status: WaitStatus) -> End {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => End::Success,
-        (Some(code), _) => End::Failure(format!("ended with exit status {code}")),
-        (None, signal) => End::Failure(format!(
-            "was ended by signal {}",
-            signal.unwrap_or_default()
-        )),
+fn failure(status: WaitStatus) -> Option<String> {
+    let signal = status.terminating_signal().unwrap_or_default();
+    match status.exit_status() {
+        Some(0) => None,
+        Some(code) => Some(format!("ended with exit status {code}")),
+        None => Some(format!("was ended by signal {signal}")),
     }
 }
 
 /// Passes stderr through until its end, or that of the command, whose children may hold the pipe
 /// longer. Returns the last lines.
 fn pass_on(stderr: OwnedFd, has_ended: &AtomicBool, watch: &Watch) -> String {
-    let is_stopped = || has_ended.load(Ordering::Relaxed) && !has_more(&stderr);
+    let has_more = || has_more(&stderr, Timespec::default()).is_ok_and(|it| it);
+    let is_stopped = || has_ended.load(Ordering::Relaxed) && !has_more();
     let Ok(copy) = stderr.try_clone() else {
         return String::new();
     };
@@ -208,7 +205,7 @@ fn pass_on(stderr: OwnedFd, has_ended: &AtomicBool, watch: &Watch) -> String {
     let mut last = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = input.read(&mut buffer) {
-        watch.pass_on(&buffer[..count]);
+        watch.progress.pass_on(&buffer[..count]);
         last.extend_from_slice(&buffer[..count]);
         let surplus = last.len().saturating_sub(LAST_BYTES);
         last.drain(..surplus);
@@ -218,14 +215,4 @@ fn pass_on(stderr: OwnedFd, has_ended: &AtomicBool, watch: &Watch) -> String {
     let mut lines: Vec<_> = lines.rev().take(LAST_LINES).collect();
     lines.reverse();
     lines.join("; ")
-}
-
-fn has_more(stderr: &impl AsFd) -> bool {
-    let mut watched = [PollFd::new(stderr, PollFlags::IN)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let polled = poll(&mut watched, Some(&at_once));
-    polled.is_ok_and(|count| count > 0)
 }

@@ -8,11 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::output::Output;
-use bk_schema::clock;
 use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::home::Home;
@@ -22,7 +20,7 @@ use bk_store::storage::Storage;
 
 use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
-use crate::plan::Plan;
+use crate::plan::{Plan, own_dirs};
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -36,17 +34,17 @@ const SOME_UNREAD: u8 = 3;
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let settings = Settings::new(arguments)?;
     let mut creation = Creation {
         settings: &settings,
-        signals: Signals::watch()?,
-        home: Home {
-            host: arguments.parsed(&HOST, host::parse)?.or(home.host),
-            ..home
+        rows: Rows {
+            signals: Signals::watch()?,
+            home: Home {
+                host: arguments.parsed(&HOST, host::parse)?.or(home.host),
+                ..home
+            },
         },
         records: None,
         unmatched: None,
@@ -62,18 +60,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         } else {
             let created = notices.log_error(creation.create(request));
             created.and_then(|(listed, is_loss)| {
-                notices.log(priority(is_loss), &notice(&listed.backup, is_loss));
+                let (status, priority) = match is_loss {
+                    true => (SOME_UNREAD, Priority::Warning),
+                    false => (bk_cli::SUCCESS, Priority::Ok),
+                };
+                notices.log(priority, &notice(&listed.backup, is_loss));
                 if output.is_table() {
                     made.push(listed);
                 } else {
                     output.line(&listed)?;
                     output.flush()?;
                 }
-                Ok(if is_loss {
-                    SOME_UNREAD
-                } else {
-                    bk_cli::SUCCESS
-                })
+                Ok(status)
             })
         };
         match done {
@@ -86,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 }
             }
         }
-        if let Some(signal) = creation.signals.caught() {
+        if let Some(signal) = creation.rows.signals.caught() {
             status = ended_by(signal);
             break;
         }
@@ -96,14 +94,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         listing::print(&mut output, made)?;
     }
     Ok(status)
-}
-
-fn priority(is_loss: bool) -> Priority {
-    if is_loss {
-        Priority::Warning
-    } else {
-        Priority::Ok
-    }
 }
 
 fn notice(backup: &Backup, is_loss: bool) -> String {
@@ -124,8 +114,7 @@ fn notice(backup: &Backup, is_loss: bool) -> String {
 /// What every request of this process shares.
 struct Creation<'a> {
     settings: &'a Settings,
-    signals: Signals,
-    home: Home,
+    rows: Rows,
     /// Read once, however many requests there are.
     records: Option<Records>,
     /// The globs that matched nothing in any of the requests that people made by hand.
@@ -137,9 +126,9 @@ impl<'a> Creation<'a> {
     fn plan(&mut self, request: &'a Request) -> Result<Plan<'a>> {
         let records = match self.records.take() {
             Some(records) => records,
-            None => Records::read(&self.home)?,
+            None => Records::read(&self.rows.home)?,
         };
-        let plan = Plan::new(&self.home, &records, self.settings, request);
+        let plan = Plan::new(&self.rows.home, &records, self.settings, request);
         self.records = Some(records);
         let plan = plan?;
         if request.stream.is_none() && request.backup_type != BackupType::Automatic {
@@ -170,7 +159,7 @@ impl<'a> Creation<'a> {
         let plan = self.plan(request)?;
         if !self.settings.init_storage {
             let storage = Path::new(&plan.storage);
-            let storages = &self.home.storages;
+            let storages = &self.rows.home.storages;
             storages.check_before(storage, plan.storage_archives())?;
         }
         if output.is_table() {
@@ -185,13 +174,12 @@ impl<'a> Creation<'a> {
     fn create(&mut self, request: &'a Request) -> Result<(Listed, bool)> {
         let begun = self.begin(request);
         let made = begun.and_then(|(plan, begun)| self.write(&plan, begun));
-        self.signals.release();
+        self.rows.signals.release();
         let (backup, is_loss) = made?;
         if let Some(records) = &mut self.records {
             records.add(&backup);
         }
-        let mut listed = Listed::stat(&self.home, backup);
-        listed.pass_through(request.passed.clone());
+        let listed = Listed::stat(&self.rows.home, backup).pass_through(request.passed.clone());
         Ok((listed, is_loss))
     }
 
@@ -199,20 +187,22 @@ impl<'a> Creation<'a> {
     fn begin(&mut self, request: &'a Request) -> Result<(Plan<'a>, Begun)> {
         loop {
             let prepared = self.prepare(request);
-            let rows = self.rows();
-            let prepared = prepared.inspect_err(|error| rows.log_refusal(request, error));
-            let (mut plan, storage) = prepared?;
+            let (mut plan, storage) =
+                prepared.inspect_err(|error| self.rows.log_refusal(request, error))?;
             let taken = match &request.name {
                 None => self.records.as_ref().map(Records::taken),
                 Some(_) => None,
             };
-            let begun = rows.begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
+            let begun = self
+                .rows
+                .begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
             if let Some(begun) = begun {
-                plan.exclude_own(&self.home);
+                // Both are there by now.
+                plan.filter.own = own_dirs(&self.rows.home, &plan.storage);
                 return Ok((plan, begun));
             }
             // The storage directory is another one since the catalog was read.
-            self.signals.release();
+            self.rows.signals.release();
             self.records = None;
         }
     }
@@ -223,7 +213,7 @@ impl<'a> Creation<'a> {
         estimate::check_fits(&plan)?;
         let dir = Path::new(&plan.storage);
         let is_anew = self.settings.init_storage;
-        let storages = &self.home.storages;
+        let storages = &self.rows.home.storages;
         let storage = storages.enter(dir, plan.storage_archives(), is_anew)?;
         Ok((plan, storage))
     }
@@ -231,9 +221,9 @@ impl<'a> Creation<'a> {
     /// Writes the archive of a backup that is begun, and records how that went.
     fn write(&mut self, plan: &Plan<'_>, mut begun: Begun) -> Result<(Backup, bool)> {
         let began = Instant::now();
-        let watch = Watch::new(&PROGRAM, self.signals.clone());
+        let watch = Watch::new(self.rows.signals.clone());
         match &plan.request.stream {
-            Some(_) => watch.begin_unsized(),
+            Some(_) => watch.progress.begin_unsized(),
             None => watch.begin(plan.totals.content_bytes, plan.totals.file_count),
         }
         if plan.hides_attributes && !plan.is_hiding_recorded && !self.has_warned_of_hidden {
@@ -243,20 +233,14 @@ impl<'a> Creation<'a> {
         let written = writing::write(plan, &mut begun, &watch);
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
-        let rows = self.rows();
         match written {
             Ok(summary) => {
-                let backup = rows.complete(begun, &summary, &problems, seconds)?;
+                let backup = self.rows.complete(begun, &summary, &problems, seconds)?;
                 Ok((backup, problems.loss_count > 0))
             }
-            Err(error) => Err(rows.fail(begun.backup, Some(begun.partial), error, &problems)),
-        }
-    }
-
-    fn rows(&self) -> Rows<'_> {
-        Rows {
-            home: &self.home,
-            signals: &self.signals,
+            Err(error) => Err(self
+                .rows
+                .fail(begun.backup, Some(begun.partial), error, &problems)),
         }
     }
 }

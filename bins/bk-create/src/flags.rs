@@ -7,55 +7,49 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bk_archive::format::member::DEFAULT_LEVEL;
+use bk_archive::globs::Globs;
 use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, Operands, Program, usage};
+use bk_cli::{Arguments, Operands, Program, option, switch, usage};
 use bk_schema::invalid::parse_choice;
 
 /// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 bk_cli::flags! {
-    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why the backup is made (manual)");
-    SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "version of what is backed up");
-    NAME = Flag::new("name", Some('n'), Some("NAME"), "name of the backup (TYPE[_vVERSION]_DATE_TIME)");
-    DESCRIPTION = Flag::new("description", Some('d'), Some("TEXT"), "a note for people");
-    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep; JSON, else a string");
-    HOST = Flag::new("host", None, Some("NAME"), "the host that the backup is of");
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, or a time");
-    PROTECT = Flag::new("protect", None, None, "refuse its removal");
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "take relative paths from DIR");
-    EXCLUDE = Flag::new("exclude", None, Some("GLOB"), "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = Flag::new("exclude-from", None, Some("FILE"), "leave out what the lines of FILE match");
-    EXCLUDE_CACHES = Flag::new("exclude-caches", None, None, "leave out what a CACHEDIR.TAG marks");
-    ONE_FILE_SYSTEM = Flag::new("one-file-system", None, None, "stay on the file system of each PATH");
-    STDIN_FILENAME = Flag::new(
-        "stdin-filename",
-        None,
-        Some("NAME"),
-        "back up standard input as one file of this name",
-    );
-    STDIN_FROM_COMMAND = Flag::new(
-        "stdin-from-command",
-        None,
-        None,
-        "back up what a command prints: -- CMD...",
-    );
-    LEVEL = Flag::new("level", None, Some("0-12"), "compression level (6)");
-    JOBS = Flag::new("jobs", Some('j'), Some("N"), "compressing threads (one a core)");
-    STORAGE = Flag::new("storage", None, Some("DIR"), "where to put the archive");
-    INIT_STORAGE = Flag::new("init-storage", None, None, "use DIR as a new storage, whatever it was before");
-    ESTIMATE = Flag::new("estimate", None, None, "print what it would take; make nothing");
-    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free (5 %, at most 1 GiB)");
-    ON_LOW_SPACE = Flag::new(
-        "on-low-space",
-        None,
-        Some("pause|fail"),
-        "what to do when less than that is left (pause)",
-    );
-    LOW_SPACE_TIMEOUT = Flag::new("low-space-timeout", None, Some("SPAN"), "longest pause (10m)");
+    TYPE = option(
+        "type",
+        "manual|pre-upgrade|automatic",
+        "why the backup is made (manual)",
+    )
+    .short('t');
+    SOURCE_VERSION = option("source-version", "VERSION", "version of what is backed up");
+    NAME = option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
+    DESCRIPTION = option("description", "TEXT", "a note for people").short('d');
+    METADATA = option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
+    HOST = option("host", "NAME", "the host that the backup is of");
+    EXPIRES =
+        option("expires", "TIME", "when it may be removed: 30d from now, or a time").short('e');
+    PROTECT = switch("protect", "refuse its removal");
+    DIRECTORY = option("directory", "DIR", "take relative paths from DIR").short('C');
+    EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
+    EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
+    EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
+    ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
+    STDIN_FILENAME =
+        option("stdin-filename", "NAME", "back up standard input as one file of this name");
+    STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
+    LEVEL = option("level", "0-12", "compression level (6)");
+    JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
+    STORAGE = option("storage", "DIR", "where to put the archive");
+    INIT_STORAGE = switch("init-storage", "use DIR as a new storage, whatever it was before");
+    ESTIMATE = switch("estimate", "print what it would take; make nothing");
+    RESERVE = option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
+    ON_LOW_SPACE =
+        option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
+    LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
     SYSLOG = notices::SYSLOG;
 }
 
@@ -101,10 +95,10 @@ impl Settings {
             exclude_caches: arguments.has(&EXCLUDE_CACHES),
             one_file_system: arguments.has(&ONE_FILE_SYSTEM),
             level: arguments
-                .parsed(&LEVEL, parse_level)?
+                .parsed(&LEVEL, |text| units::parse_number(text, 0..=12))?
                 .unwrap_or(DEFAULT_LEVEL),
             jobs: arguments
-                .parsed(&JOBS, parse_jobs)?
+                .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
                 .unwrap_or_else(threads::available),
             storage: path(&STORAGE),
             init_storage: arguments.has(&INIT_STORAGE),
@@ -125,20 +119,13 @@ impl Settings {
     /// # Errors
     /// A malformed glob.
     pub(crate) fn filter(&self) -> Result<Filter> {
-        let mut filter = Filter::default();
-        filter.caches = self.exclude_caches;
-        filter.one_file_system = self.one_file_system;
-        filter.exclude(self.excludes.iter().map(String::as_str))?;
-        Ok(filter)
+        Ok(Filter {
+            excludes: Globs::new(self.excludes.iter().map(String::as_str))?,
+            caches: self.exclude_caches,
+            one_file_system: self.one_file_system,
+            ..Filter::default()
+        })
     }
-}
-
-fn parse_level(text: &str) -> Result<i32> {
-    units::parse_number(text, 0..=12)
-}
-
-fn parse_jobs(text: &str) -> Result<usize> {
-    units::parse_number(text, 1..=512)
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {

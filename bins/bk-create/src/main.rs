@@ -3,7 +3,6 @@
 mod command;
 mod create;
 mod estimate;
-mod facts;
 mod flags;
 mod names;
 mod plan;
@@ -11,9 +10,7 @@ mod records;
 mod request;
 mod row;
 mod sources;
-mod space;
 mod totals;
-mod unseen;
 mod watch;
 mod writing;
 

@@ -3,6 +3,7 @@
 //!
 //! Changes nothing on disk, and knows no record but those of earlier backups.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,11 +12,13 @@ use bk_store::archives::space::Space;
 use bk_store::home::Home;
 
 use crate::flags::Settings;
-use crate::records::{Records, inode};
+use crate::records::{Inode, Records, inode};
 use crate::request::Request;
 use crate::sources::Sources;
-use crate::totals::{EarlierSize, Totals};
-use crate::unseen;
+use crate::totals::{Totals, earlier_ratio};
+
+/// The number of the capability (capabilities(7)).
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// How one backup is to be made.
 pub(crate) struct Plan<'a> {
@@ -55,7 +58,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let storage = storage_dir(settings, records)?;
         let mut filter = settings.filter()?;
-        exclude_own(&mut filter, home, &storage);
+        filter.own = own_dirs(home, &storage);
         filter.own_files = records.archive_names();
         let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
         sources.warn_of_links();
@@ -63,16 +66,12 @@ impl<'a> Plan<'a> {
         let newest = records.of_sources(&sources.recorded).next();
         let is_hiding_recorded =
             newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"));
-        let earlier_size = records
+        let earlier = records
             .of_sources(&sources.recorded)
-            .find_map(EarlierSize::of);
-        let sample_level = earlier_size.is_none().then_some(settings.level);
+            .find_map(earlier_ratio);
+        let sample_level = earlier.is_none().then_some(settings.level);
         let totals = Totals::count(&sources.stored, &filter, sample_level)?;
-        let globs = filter.excludes();
-        let unmatched = globs
-            .unmatched()
-            .map(|number| globs.text(number).to_owned());
-        let unmatched = unmatched.collect();
+        let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
         let space = Space::at(Path::new(&storage))?;
         let default_reserve = || space.map_or(0, Space::default_reserve);
         Ok(Self {
@@ -85,10 +84,10 @@ impl<'a> Plan<'a> {
             storage,
             available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes: settings.reserve_bytes.unwrap_or_else(default_reserve),
-            archive_bytes: totals.archive_bytes(earlier_size),
-            has_earlier: earlier_size.is_some(),
+            archive_bytes: totals.archive_bytes(earlier),
+            has_earlier: earlier.is_some(),
             totals,
-            hides_attributes: request.stream.is_none() && unseen::are_hidden(),
+            hides_attributes: request.stream.is_none() && hides_trusted(),
             is_hiding_recorded,
         })
     }
@@ -96,16 +95,26 @@ impl<'a> Plan<'a> {
     pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
         self.storage_archives.iter().map(String::as_str)
     }
-
-    /// Leaves out the home and the storage directory, once both are there.
-    pub(crate) fn exclude_own(&mut self, home: &Home) {
-        exclude_own(&mut self.filter, home, &self.storage);
-    }
 }
 
-fn exclude_own(filter: &mut Filter, home: &Home, storage: &str) {
+/// Whether this is root without CAP_SYS_ADMIN: the kernel lists extended attributes of the name space
+/// `trusted` for its holders alone; others do not learn that there are some. Other users expect to
+/// see less, and in a user name space nobody can see them.
+fn hides_trusted() -> bool {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let lacks = mask.is_some_and(|mask| mask & (1 << CAP_SYS_ADMIN) == 0);
+    let map = read("/proc/self/uid_map");
+    let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    lacks && is_whole && rustix::process::geteuid().is_root()
+}
+
+/// The home and the storage directory, as far as they are there.
+pub(crate) fn own_dirs(home: &Home, storage: &str) -> HashSet<Inode> {
     let own = [&home.dir, Path::new(storage)].map(|dir| dir.metadata().ok());
-    filter.own = own.iter().flatten().map(inode).collect();
+    own.iter().flatten().map(inode).collect()
 }
 
 /// # Errors

@@ -4,14 +4,17 @@
 //! Reads no source and writes no archive.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, absolute};
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use bk_archive::format::header::COMMENT_MAX_BYTES;
 use bk_archive::write::writer::Summary;
 use bk_cli::one_line;
+use bk_cli::output::base64;
 use bk_schema::birth::Birth;
 use bk_schema::event::Event;
+use bk_schema::host;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::partial::Partial;
 use bk_store::catalog;
@@ -20,9 +23,8 @@ use bk_store::lock::Timeout;
 use bk_store::session::Session;
 use bk_store::signals::Signals;
 use bk_store::storage::Storage;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::facts::{completed, metadata};
 use crate::flags::PROGRAM;
 use crate::names::Names;
 use crate::plan::Plan;
@@ -47,12 +49,12 @@ enum Added {
 }
 
 /// Writes rows and events.
-pub(crate) struct Rows<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) signals: &'a Signals,
+pub(crate) struct Rows {
+    pub(crate) home: Home,
+    pub(crate) signals: Signals,
 }
 
-impl Rows<'_> {
+impl Rows {
     /// Chooses the name and adds the row; `None` where the storage directory is no longer the
     /// one of the plan. `taken` are names and paths of records that are known already.
     ///
@@ -92,7 +94,7 @@ impl Rows<'_> {
             };
             // The partial is made and locked before another process can see the row, which it
             // would take for an abandoned one otherwise.
-            let added = catalog::write_then(self.home, add, |added| {
+            let added = catalog::write_then(&self.home, add, |added| {
                 let partial = match &added {
                     Added::Row(backup) => Some(Partial::make(Path::new(&backup.backup_path))),
                     Added::NoName | Added::StorageMoved => None,
@@ -135,21 +137,17 @@ impl Rows<'_> {
     fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
         let request = plan.request;
         Backup {
-            id: 0,
             backup_path: format!("{}/{name}.tar.gz", plan.storage),
             backup_name: name,
             backup_type: request.backup_type,
-            status: Status::Creating,
             source_version: request.source_version.clone(),
-            backup_size: None,
-            file_count: None,
             compression_type: "gzip".into(),
-            backup_hash: None,
             description: request.description.clone(),
             backup_metadata: metadata(plan, host),
             protected: request.protected,
             created_at: self.home.now,
             expires_at: request.expires_at,
+            ..Backup::default()
         }
     }
 
@@ -164,7 +162,14 @@ impl Rows<'_> {
         problems: &Problems,
         seconds: f64,
     ) -> Result<Backup> {
-        let backup = completed(begun.backup, summary, problems);
+        let mut backup = begun.backup;
+        backup.status = Status::Completed;
+        backup.backup_size = Some(summary.archive_bytes);
+        backup.file_count = Some(summary.file_count);
+        backup.backup_hash = Some(summary.hash.clone());
+        let metadata = &mut backup.backup_metadata;
+        metadata.insert("content_bytes".into(), summary.content_bytes.into());
+        problems.put(metadata);
         let mut details = json!({
             "seconds": seconds,
             "bytes": summary.archive_bytes,
@@ -172,7 +177,7 @@ impl Rows<'_> {
             "file_count": summary.file_count,
         });
         problems.log(&mut details);
-        let written = catalog::write(self.home, |session| {
+        let written = catalog::write(&self.home, |session| {
             session.update(&backup)?;
             session.log(&event(Some(&backup), true, details))
         });
@@ -210,7 +215,7 @@ impl Rows<'_> {
         if problems.count > 0 {
             problems.log(&mut details);
         }
-        let recorded = catalog::write(self.home, |session| {
+        let recorded = catalog::write(&self.home, |session| {
             if let Some(partial) = &partial {
                 partial.remove();
             }
@@ -235,10 +240,45 @@ impl Rows<'_> {
             "sources": lossy(&request.sources),
         });
         // Where even that fails, the refusal itself is what people need to read.
-        let _ = catalog::write(self.home, |session| {
+        let _ = catalog::write(&self.home, |session| {
             session.log(&event(None, false, details))
         });
     }
+}
+
+/// The metadata at the birth of a backup.
+fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
+    let (request, sources) = (plan.request, &plan.sources);
+    let mut metadata = request.metadata.clone();
+    metadata.insert("sources".into(), sources.recorded.clone());
+    let paths = &sources.absolute;
+    if paths.iter().any(|path| path.to_str().is_none()) {
+        let encoded = paths.iter().map(|path| base64(path.as_os_str().as_bytes()));
+        metadata.insert("sources_base64".into(), encoded.collect());
+    }
+    if let Some(stream) = &request.stream {
+        metadata.insert("source_entries".into(), json!([stream.filename]));
+        metadata.insert("stdin_filename".into(), stream.filename.clone().into());
+        if let Some(first) = stream.command.iter().flatten().next() {
+            // The first word alone: the others may hold passwords.
+            metadata.insert("command".into(), first.to_string_lossy().into());
+        }
+    } else {
+        let names = lossy(sources.stored.iter().map(|it| &it.name));
+        metadata.insert("source_entries".into(), names.into());
+    }
+    metadata.insert(host::KEY.into(), host.into());
+    let excludes = &plan.settings.excludes;
+    if request.stream.is_none() && !excludes.is_empty() {
+        metadata.insert("excludes".into(), excludes.clone().into());
+        if !plan.unmatched.is_empty() {
+            metadata.insert("unmatched_excludes".into(), plan.unmatched.clone().into());
+        }
+    }
+    if plan.hides_attributes {
+        metadata.insert("unseen_attributes".into(), json!(["trusted"]));
+    }
+    metadata
 }
 
 fn event(backup: Option<&Backup>, ok: bool, details: Value) -> Event<'_> {

@@ -29,23 +29,14 @@ pub(crate) struct Totals {
     sample: Option<Sample>,
 }
 
-/// The sizes of an earlier backup of the same sources.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EarlierSize {
-    content_bytes: u64,
-    archive_bytes: u64,
-}
+/// The bytes of an archive, and those of the content that it is of.
+type Ratio = (u64, u64);
 
-impl EarlierSize {
-    /// `None` where the record lacks them.
-    pub(crate) fn of(backup: &Backup) -> Option<Self> {
-        let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
-        let archive_bytes = backup.backup_size?;
-        (content_bytes > 0).then_some(Self {
-            content_bytes,
-            archive_bytes,
-        })
-    }
+/// The sizes of an earlier backup of the same sources; `None` where the record lacks them.
+pub(crate) fn earlier_ratio(backup: &Backup) -> Option<Ratio> {
+    let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
+    let archive_bytes = backup.backup_size?;
+    (content_bytes > 0).then_some((archive_bytes, content_bytes))
 }
 
 impl Totals {
@@ -86,30 +77,24 @@ impl Totals {
     }
 
     /// The estimated size of the archive.
-    pub(crate) fn archive_bytes(&self, earlier: Option<EarlierSize>) -> u64 {
-        let ratio = match (earlier, &self.sample) {
-            (Some(earlier), _) => {
-                let (archive_bytes, of) = (earlier.archive_bytes, earlier.content_bytes);
-                let scaled = scale(self.content_bytes, archive_bytes, of);
-                return scaled.max(self.entry_count * ENTRY_BYTES / 4);
-            }
-            (None, Some(sample)) => sample.ratio(),
-            (None, None) => (1, 1),
+    pub(crate) fn archive_bytes(&self, earlier: Option<Ratio>) -> u64 {
+        let headers_bytes = self.entry_count * ENTRY_BYTES;
+        let scaled = |(bytes, of): Ratio| {
+            let scaled = u128::from(self.content_bytes) * u128::from(bytes) / u128::from(of.max(1));
+            u64::try_from(scaled).unwrap_or(u64::MAX)
         };
-        scale(self.content_bytes, ratio.0, ratio.1) + self.entry_count * ENTRY_BYTES
+        match earlier {
+            Some(earlier) => scaled(earlier).max(headers_bytes / 4),
+            None => scaled(self.sample.as_ref().map_or((1, 1), Sample::ratio)) + headers_bytes,
+        }
     }
-}
-
-fn scale(bytes: u64, by: u64, of: u64) -> u64 {
-    let scaled = u128::from(bytes) * u128::from(by) / u128::from(of.max(1));
-    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// Probes evenly spread over the bytes of all files.
 struct Sample {
     deflater: Deflater,
-    /// Raw and compressed bytes of each probe.
-    probes: Vec<(u64, u64)>,
+    /// Compressed and raw bytes of each probe.
+    probes: Vec<Ratio>,
     /// From one probe to the next.
     stride_bytes: u64,
     /// Where the next probe is due.
@@ -135,28 +120,27 @@ impl Sample {
             }
             self.next_at += self.stride_bytes;
             if self.probes.len() > PROBES_MAX {
-                let mut index = 0;
+                let mut is_kept = false;
                 self.probes.retain(|_| {
-                    index += 1;
-                    index % 2 == 1
+                    is_kept = !is_kept;
+                    is_kept
                 });
                 self.stride_bytes *= 2;
             }
         }
     }
 
-    fn probe(&mut self, place: &Place, offset: u64) -> Option<(u64, u64)> {
+    fn probe(&mut self, place: &Place, offset: u64) -> Option<Ratio> {
         let file = place.open().ok()?;
         let mut content = vec![0; PROBE_BYTES as usize];
         let read = file.read_at(&mut content, offset).ok()?;
         let member = self.deflater.member(&content[..read]).ok()?;
-        (read > 0).then_some((read as u64, member.len() as u64))
+        (read > 0).then_some((member.len() as u64, read as u64))
     }
 
-    /// Compressed bytes, and the raw ones that they were.
-    fn ratio(&self) -> (u64, u64) {
-        let sum = |of: fn(&(u64, u64)) -> u64| self.probes.iter().map(of).sum::<u64>();
-        match (sum(|probe| probe.1), sum(|probe| probe.0)) {
+    fn ratio(&self) -> Ratio {
+        let sum = |of: fn(&Ratio) -> u64| self.probes.iter().map(of).sum::<u64>();
+        match (sum(|probe| probe.0), sum(|probe| probe.1)) {
             (_, 0) => (1, 1),
             ratio => ratio,
         }

@@ -3,16 +3,16 @@
 //! Knows no catalog.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bk_archive::write::problem::Problem;
 use bk_archive::write::writer::Observer;
-use bk_cli::Program;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
 
 /// So many problems are listed in the record; all are reported on stderr.
 const LISTED_PROBLEMS: usize = 100;
@@ -22,8 +22,7 @@ const LOGGED_LOSSES: usize = 10;
 /// Observes the writing of one backup.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
-    progress: Progress,
-    files_read: Arc<AtomicU64>,
+    pub(crate) progress: Progress,
     problems: Mutex<Problems>,
 }
 
@@ -40,30 +39,18 @@ pub(crate) struct Problems {
 }
 
 impl Watch {
-    pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals) -> Self {
         Self {
             signals,
-            progress: Progress::new(program),
-            files_read: Arc::default(),
+            progress: Progress::new(&PROGRAM),
             problems: Mutex::default(),
         }
     }
 
     /// Shows the progress bar.
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
-        let files_read = self.files_read.clone();
-        let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
-        self.progress.begin(content_bytes, files);
-    }
-
-    /// As [`Watch::begin`], where the size is not known.
-    pub(crate) fn begin_unsized(&self) {
-        self.progress.begin_unsized();
-    }
-
-    /// Passes the stderr of another program through, above the bar.
-    pub(crate) fn pass_on(&self, bytes: &[u8]) {
-        self.progress.pass_on(bytes);
+        self.progress
+            .begin_counting(content_bytes, file_count, "files");
     }
 
     /// Prints a line on stderr, above the bar.
@@ -81,12 +68,6 @@ impl Watch {
 }
 
 impl Problems {
-    /// The first losses.
-    fn losses(&self) -> Value {
-        let count = self.listed_losses.min(LOGGED_LOSSES);
-        self.listed.iter().take(count).cloned().collect()
-    }
-
     /// Adds them to the metadata of a record: the first hundred, losses before others.
     pub(crate) fn put(&self, metadata: &mut Map<String, Value>) {
         if self.count > 0 {
@@ -99,7 +80,8 @@ impl Problems {
     /// Adds them to the details of an event.
     pub(crate) fn log(&self, details: &mut Value) {
         details["problem_count"] = self.count.into();
-        details["unread"] = self.losses();
+        let count = self.listed_losses.min(LOGGED_LOSSES);
+        details["unread"] = self.listed[..count].into();
     }
 
     fn add(&mut self, problem: &Problem) {
@@ -149,7 +131,7 @@ impl Observer for Watch {
     }
 
     fn read_file(&self) {
-        self.files_read.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
     }
 
     fn is_stopped(&self) -> bool {

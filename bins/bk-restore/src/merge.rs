@@ -12,15 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bk_archive::restore::attributes::Skipped;
+use bk_archive::restore::attributes::Attributes;
 use bk_archive::restore::beneath::{Beneath, split_last};
-use bk_archive::restore::copy::FileAttributes;
+use bk_archive::restore::extract::Observer;
 use bk_archive::restore::remove::{names_in, open_own};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
+use crate::rename::{move_new, opened_up, replace, sync};
 use crate::routes::follow;
 use crate::stage::{Stage, in_tree};
 
@@ -43,7 +43,7 @@ pub(crate) struct Merge<'a> {
     /// So many of them are done, from the first on.
     done: usize,
     /// Existing directories that the archive has an entry for, parents first.
-    joined: Vec<(Vec<u8>, FileAttributes)>,
+    joined: Vec<(Vec<u8>, Attributes)>,
     /// Holds what is replaced, each under the number of its move.
     replaced: Option<OwnedFd>,
 }
@@ -84,15 +84,13 @@ impl<'a> Merge<'a> {
         };
         let mut dirs = vec![Vec::new()];
         while let Some(dir) = dirs.pop() {
-            let (parent, last) = stage
-                .dir
-                .parent(&in_tree(&dir))
-                .map(|(parent, last)| (parent, last.to_owned()))?;
+            let staged = in_tree(&dir);
+            let (parent, last) = stage.dir.parent(&staged)?;
             // Read before the directory is made writable, and before something is moved out of it.
-            let stat = statat(&parent, &last[..], AtFlags::SYMLINK_NOFOLLOW)?;
-            let new = open_own(&parent, &last)?;
+            let stat = statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW)?;
+            let new = open_own(&parent, last)?;
             if rules.gives_attributes && has_entry(&dir) {
-                let likeness = FileAttributes::of(&new, &stat)?;
+                let likeness = Attributes::of(&new, &stat)?;
                 merge.joined.push((dir.clone(), likeness));
             }
             let old = merge.target.open_dir(&dir)?;
@@ -117,26 +115,7 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// The first move that fails; the others are undone, as far as possible.
     pub(crate) fn run(mut self) -> Result<Self> {
-        let mut failed = None;
-        for one in &self.moves {
-            if let Err(error) = self.move_one(one) {
-                if is_stuck(&error) {
-                    self.stage.keep();
-                }
-                let name = one.name.escape_ascii();
-                failed = Some(
-                    anyhow::Error::from(error)
-                        .context(format!("cannot move '{name}' to its place")),
-                );
-                break;
-            }
-            self.done += 1;
-        }
-        let failed = match failed {
-            None => self.sync().err().map(anyhow::Error::from),
-            failed => failed,
-        };
-        if let Some(error) = failed {
+        if let Err(error) = self.move_all() {
             self.undo()
                 .with_context(|| format!("cannot move all back after: {error:#}"))?;
             return Err(error);
@@ -144,30 +123,35 @@ impl<'a> Merge<'a> {
         Ok(self)
     }
 
-    fn move_one(&self, one: &Move) -> io::Result<()> {
-        let staged = in_tree(&one.name);
-        let (new, name) = self.stage.dir.parent(&staged)?;
-        let (old, _) = self.target.parent(&one.name)?;
-        let aside = self.done.to_string();
-        opened_up(&old, || match &self.replaced {
-            Some(replaced) if one.replaces => {
-                replace((&new, name), (&old, name), (replaced, aside.as_bytes()))
-            }
-            _ => move_new((&new, name), (&old, name)),
-        })
+    fn move_all(&mut self) -> Result<()> {
+        while let Some(one) = self.moves.get(self.done) {
+            self.shift(self.done, false).with_context(|| {
+                format!("cannot move '{}' to its place", one.name.escape_ascii())
+            })?;
+            self.done += 1;
+        }
+        Ok(self.sync()?)
     }
 
-    fn undo_one(&self, number: usize) -> io::Result<()> {
+    /// Makes a move, or takes it back.
+    fn shift(&self, number: usize, is_back: bool) -> io::Result<()> {
         let one = &self.moves[number];
         let staged = in_tree(&one.name);
-        let (new, name) = self.stage.dir.parent(&staged)?;
-        let (old, _) = self.target.parent(&one.name)?;
+        let (stage_dir, name) = self.stage.dir.parent(&staged)?;
+        let (dir, _) = self.target.parent(&one.name)?;
+        let (new, old) = ((&stage_dir, name), (&dir, name));
         let aside = number.to_string();
-        opened_up(&old, || match &self.replaced {
+        opened_up(&dir, || match &self.replaced {
             Some(replaced) if one.replaces => {
-                replace((replaced, aside.as_bytes()), (&old, name), (&new, name))
+                let keep = || self.stage.keep();
+                let aside = (replaced, aside.as_bytes());
+                match is_back {
+                    true => replace(aside, old, new, &keep),
+                    false => replace(new, old, aside, &keep),
+                }
             }
-            _ => move_new((&old, name), (&new, name)),
+            _ if is_back => move_new(old, new),
+            _ => move_new(new, old),
         })
     }
 
@@ -188,7 +172,7 @@ impl<'a> Merge<'a> {
     pub(crate) fn undo(&mut self) -> io::Result<()> {
         while self.done > 0 {
             // What was replaced is in the stage.
-            self.undo_one(self.done - 1)
+            self.shift(self.done - 1, true)
                 .inspect_err(|_| self.stage.keep())?;
             self.done -= 1;
         }
@@ -196,13 +180,11 @@ impl<'a> Merge<'a> {
     }
 
     /// Restores the attributes of joined directories, children first.
-    pub(crate) fn finish(&self, report: &mut dyn FnMut(&[u8], Skipped)) -> io::Result<()> {
+    pub(crate) fn finish(&self, observer: &dyn Observer) -> io::Result<()> {
         let mut joined: Vec<_> = self.joined.iter().collect();
         joined.sort_by(|one, other| other.0.cmp(&one.0));
         for (dir, likeness) in joined {
-            for one in likeness.give(self.target.open_dir(dir)?)? {
-                report(dir, one);
-            }
+            observer.report(dir, likeness.copy_to(self.target.open_dir(dir)?)?);
         }
         Ok(())
     }

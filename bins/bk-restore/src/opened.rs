@@ -29,22 +29,12 @@ pub(crate) struct Opened {
 }
 
 /// The size and times of a file, which change whenever it is written to.
-#[derive(PartialEq, Eq)]
-struct State {
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+type State = (u64, [i64; 4]);
 
-impl State {
-    fn of(file: &File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
+fn state(file: &File) -> std::io::Result<State> {
+    let it = file.metadata()?;
+    let times = [it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()];
+    Ok((it.len(), times))
 }
 
 impl Opened {
@@ -68,7 +58,7 @@ impl Opened {
             "its archive '{path}' is not a regular file"
         );
         let opened = Self {
-            state: State::of(&file)?,
+            state: state(&file)?,
             file,
             bytes: metadata.len(),
             hash: backup.backup_hash.clone().filter(|_| verify),
@@ -93,7 +83,7 @@ impl Opened {
     pub(crate) fn check_again(&self, whole: Option<Whole>, watch: &Watch) -> Result<()> {
         match whole {
             Some(whole) => self.check(&whole),
-            None if self.is_verified() && State::of(&self.file)? != self.state => {
+            None if self.is_verified() && state(&self.file)? != self.state => {
                 self.read_and_check(watch)
             }
             None => Ok(()),
@@ -103,7 +93,7 @@ impl Opened {
     fn read_and_check(&self, watch: &Watch) -> Result<()> {
         watch.begin(self.bytes, "checked");
         let whole = hashed::whole(&self.file, &mut |bytes| {
-            watch.add(bytes);
+            watch.progress.add(bytes);
             !watch.is_stopped()
         });
         let whole = whole.with_context(|| format!("'{}'", self.path))?;

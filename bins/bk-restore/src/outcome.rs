@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use bk_archive::restore::extract::Extracted;
+
 /// The outcome of a restoration.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -18,6 +20,18 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// The sum of what was extracted.
+    pub(crate) fn of<'a>(all: impl IntoIterator<Item = &'a Extracted>) -> Self {
+        let mut sum = Self::default();
+        for done in all {
+            sum.entries += done.entries;
+            sum.bytes += done.bytes;
+            sum.is_damaged |= done.is_damaged;
+            sum.failed_count += done.failed_count;
+        }
+        sum
+    }
+
     /// A sentence on what was not restored; `None` where all was.
     pub(crate) fn lack(&self, name: &str) -> Option<String> {
         match self.failed_count {

@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use bk_archive::restore::beneath::split_last;
+use bk_archive::restore::names::{below, with_parents};
 use jiff::Timestamp;
 
 use crate::place::is_mount_point;
@@ -23,20 +25,14 @@ pub(crate) struct Routes {
     began: Timestamp,
 }
 
-struct Route {
-    /// The name that leads there, below the target.
-    at: Vec<u8>,
-    path: PathBuf,
-}
+/// The name that leads there, below the target, and the path.
+type Route = (Vec<u8>, PathBuf);
 
 impl Routes {
     /// `began` is the time at which this process began.
     pub(crate) fn new(dir: &Path, began: Timestamp) -> Self {
         Self {
-            all: vec![Route {
-                at: Vec::new(),
-                path: dir.to_owned(),
-            }],
+            all: vec![(Vec::new(), dir.to_owned())],
             last: (Vec::new(), 0),
             began,
         }
@@ -44,39 +40,29 @@ impl Routes {
 
     /// The directory with this number.
     pub(crate) fn path(&self, number: usize) -> Option<&Path> {
-        self.all.get(number).map(|route| route.path.as_path())
+        self.all.get(number).map(|(_, path)| path.as_path())
     }
 
     /// The number of the directory that a name goes to, and the rest of the name there.
     pub(crate) fn of<'n>(&mut self, name: &'n [u8]) -> (usize, &'n [u8]) {
-        let slash = name.iter().rposition(|byte| *byte == b'/');
-        let dir = &name[..slash.unwrap_or(0)];
+        let (dir, _) = split_last(name);
         if dir != self.last.0 {
             self.last = (dir.to_owned(), self.walk(dir));
         }
         let number = self.last.1;
-        let at = self.all[number].at.len();
-        let rest = if at == 0 { name } else { &name[at + 1..] };
-        (number, rest)
+        (number, below(name, &self.all[number].0).unwrap_or_default())
     }
 
     fn walk(&mut self, dir: &[u8]) -> usize {
         let mut number = 0;
-        let ends = dir.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([dir.len()]);
-        for end in ends.filter(|end| *end > 0) {
-            let at = &dir[..end];
-            if let Some(known) = self.all.iter().position(|route| route.at == at) {
+        for at in with_parents(dir).filter(|at| !at.is_empty()) {
+            if let Some(known) = self.all.iter().position(|(known, _)| known == at) {
                 number = known;
                 continue;
             }
-            let route = &self.all[number];
-            let begin = if route.at.is_empty() {
-                0
-            } else {
-                route.at.len() + 1
-            };
-            let path = route.path.join(OsStr::from_bytes(&at[begin..]));
+            let (nearest, path) = &self.all[number];
+            let rest = below(at, nearest).unwrap_or_default();
+            let path = path.join(OsStr::from_bytes(rest));
             let Ok(metadata) = path.symlink_metadata() else {
                 break;
             };
@@ -90,10 +76,7 @@ impl Routes {
             };
             if let Some(path) = leads {
                 number = self.all.len();
-                self.all.push(Route {
-                    at: at.to_owned(),
-                    path,
-                });
+                self.all.push((at.to_owned(), path));
             }
         }
         number

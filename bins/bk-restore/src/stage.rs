@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_archive::restore::beneath::Beneath;
+use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
 use bk_archive::restore::remove::{empty_dir, names_in};
 use bk_store::flock;
 use rustix::fs::{
@@ -21,7 +21,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::flags::PROGRAM;
-use crate::rename::{DIR_FLAGS, opened_up};
+use crate::rename::opened_up;
 
 /// The name of what is restored, in the stage.
 pub(crate) const TREE: &str = "new";
@@ -40,6 +40,21 @@ pub(crate) struct Stage {
     pub(crate) dir_mode: u32,
     /// Whether it holds what could not be moved back.
     is_kept: Cell<bool>,
+    /// Dropped after it.
+    pub(crate) made_parents: MadeParents,
+}
+
+/// Directories that were made above a target; removed at the end where they are empty.
+#[derive(Debug, Default)]
+pub(crate) struct MadeParents(pub(crate) Vec<PathBuf>);
+
+impl Drop for MadeParents {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            // An error means that it is in use, as it should be.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
 }
 
 impl Stage {
@@ -76,6 +91,7 @@ impl Stage {
                     dir: Beneath::new(dir),
                     dir_mode,
                     is_kept: Cell::new(false),
+                    made_parents: MadeParents::default(),
                 });
             }
         }

@@ -10,8 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::restore::attributes::Skipped;
-use bk_archive::restore::beneath::Beneath;
+use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
+use bk_archive::restore::extract::Observer;
 use jiff::Timestamp;
 use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, openat, renameat, renameat_with};
 use rustix::io::Errno;
@@ -23,8 +23,8 @@ use crate::place::{
     Located, check_empty, hindrance, is_here, is_mount_point, is_on_overlay, is_writable, locate,
     name_max_bytes,
 };
-use crate::rename::{DIR_FLAGS, move_new, move_over, open_dir, sync};
-use crate::stage::{Stage, TREE, sweep};
+use crate::rename::{move_new, move_over, open_dir, sync};
+use crate::stage::{MadeParents, Stage, TREE, sweep};
 
 /// A place to restore to.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Target {
     /// Missing directories above it, the topmost first.
     missing_parents: Vec<PathBuf>,
     /// Where the old content is kept, if it is replaced.
-    kept: Option<PathBuf>,
+    pub(crate) kept: Option<PathBuf>,
     /// Why it cannot be exchanged.
     pub(crate) note: Option<&'static str>,
 }
@@ -186,7 +186,13 @@ impl Target {
                 ..Self::new(path, How::Fill)
             },
         };
-        target.check()?;
+        if let Some(kept) = &target.kept {
+            ensure!(
+                kept.symlink_metadata().is_err(),
+                "'{}' is there already, from an earlier exchange: remove or rename it",
+                kept.display()
+            );
+        }
         Ok(target)
     }
 
@@ -198,26 +204,9 @@ impl Target {
         }
     }
 
-    /// Where the old content is kept, if it is replaced.
-    pub(crate) fn kept(&self) -> Option<&Path> {
-        self.kept.as_deref()
-    }
-
-    /// Checks before the work what would fail after it.
-    fn check(&self) -> Result<()> {
-        if let Some(kept) = &self.kept {
-            ensure!(
-                kept.symlink_metadata().is_err(),
-                "'{}' is there already, from an earlier exchange: remove or rename it",
-                kept.display()
-            );
-        }
-        Ok(())
-    }
-
     /// Makes the stage, and missing directories above it; removes what killed processes left.
-    pub(crate) fn stage(&self, id: i64) -> Result<(MadeParents, Stage)> {
-        let mut made = MadeParents(Vec::new());
+    pub(crate) fn stage(&self, id: i64) -> Result<Stage> {
+        let mut made = MadeParents::default();
         for dir in &self.missing_parents {
             match std::fs::create_dir(dir) {
                 // Made for another target.
@@ -231,7 +220,9 @@ impl Target {
         if self.stage_dir != self.path && self.path.is_dir() {
             sweep(&self.path);
         }
-        Ok((made, Stage::make(&self.stage_dir, id)?))
+        let mut stage = Stage::make(&self.stage_dir, id)?;
+        stage.made_parents = made;
+        Ok(stage)
     }
 
     /// Gives the new directory the owner and mode of the old one, where the archive has no entry for
@@ -267,15 +258,14 @@ impl Target {
         let cannot = || format!("cannot move what was restored to '{}'", self.path.display());
         let new = stage.dir.root();
         let parent = stage.parent();
+        let (tree, place) = ((&new, TREE.as_bytes()), (&parent, self.name.as_bytes()));
         let by = match self.how {
             How::Fresh => {
-                move_new((&new, TREE.as_bytes()), (&parent, self.name.as_bytes()))
-                    .with_context(cannot)?;
+                move_new(tree, place).with_context(cannot)?;
                 By::Rename
             }
             How::Over => {
-                move_over((&new, TREE.as_bytes()), (&parent, self.name.as_bytes()))
-                    .with_context(cannot)?;
+                move_over(tree, place).with_context(cannot)?;
                 By::Rename
             }
             How::Exchange => {
@@ -322,29 +312,15 @@ impl Target {
     }
 }
 
-impl<'a> Placed<'a> {
-    /// Where the old content is now.
-    pub(crate) fn kept(&self) -> Option<&'a Path> {
-        self.target.kept()
-    }
-
+impl Placed<'_> {
     /// Restores the attributes of directories that stay, once all is in its place.
-    pub(crate) fn finish(
-        &self,
-        has_root: bool,
-        report: &mut dyn FnMut(&[u8], Skipped),
-    ) -> io::Result<()> {
+    pub(crate) fn finish(&self, has_root: bool, observer: &dyn Observer) -> io::Result<()> {
         match &self.by {
-            By::Rename | By::Exchange => Ok(()),
-            By::Fill(fill) if has_root => {
-                for one in fill.finish()? {
-                    report(b".", one);
-                }
-                Ok(())
-            }
-            By::Fill(_) => Ok(()),
-            By::Merge(merge) => merge.finish(report),
+            By::Fill(fill) if has_root => observer.report(b".", fill.finish()?),
+            By::Merge(merge) => merge.finish(observer)?,
+            By::Rename | By::Exchange | By::Fill(_) => {}
         }
+        Ok(())
     }
 
     /// Moves everything back.
@@ -369,19 +345,6 @@ impl<'a> Placed<'a> {
             }
             By::Fill(fill) => fill.undo(),
             By::Merge(merge) => merge.undo(),
-        }
-    }
-}
-
-/// Directories that were made above a target; removed at the end where they are empty.
-#[derive(Debug)]
-pub(crate) struct MadeParents(Vec<PathBuf>);
-
-impl Drop for MadeParents {
-    fn drop(&mut self) {
-        for dir in self.0.iter().rev() {
-            // An error means that it is in use, as it should be.
-            let _ = std::fs::remove_dir(dir);
         }
     }
 }

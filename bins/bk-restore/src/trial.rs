@@ -41,11 +41,5 @@ pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
         ensure!(count > 1, "1 entry is not as the archive has it");
         bail!("{count} entries are not as the archive has them");
     }
-    Ok(Outcome {
-        entries: done.entries,
-        bytes: done.bytes,
-        is_damaged: done.is_damaged,
-        failed_count: done.failed_count,
-        placed: Vec::new(),
-    })
+    Ok(Outcome::of([&done]))
 }

@@ -1,55 +1,59 @@
-//! Users and groups of this machine, by id and by name.
+//! Users and groups of this machine, by id or by name.
 //!
 //! From /etc/passwd and /etc/group, not from the name service, which may use the network.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Names by id.
+/// Users and groups.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
-    pub(crate) users: HashMap<u32, Vec<u8>>,
-    pub(crate) groups: HashMap<u32, Vec<u8>>,
+pub struct Accounts<K, V> {
+    pub(crate) users: HashMap<K, V>,
+    pub(crate) groups: HashMap<K, V>,
 }
+
+/// Names by id.
+pub(crate) type Names = Accounts<u32, Vec<u8>>;
+/// Ids by name.
+pub type Ids = Accounts<Vec<u8>, u32>;
 
 impl Names {
     pub(crate) fn of_this_machine() -> Self {
-        let by_id = |path| first(accounts(path).into_iter().map(|(name, id)| (id, name)));
-        Self {
-            users: by_id(USERS),
-            groups: by_id(GROUPS),
-        }
+        Self::read(|name, id| (id, name))
     }
-}
 
-/// Ids by name.
-#[derive(Debug, Default)]
-pub struct Ids {
-    pub(crate) users: HashMap<Vec<u8>, u32>,
-    pub(crate) groups: HashMap<Vec<u8>, u32>,
+    /// The names of a user and a group; empty if unknown.
+    pub(crate) fn of(&self, (uid, gid): (u32, u32)) -> (Vec<u8>, Vec<u8>) {
+        let user = self.users.get(&uid).cloned();
+        let group = self.groups.get(&gid).cloned();
+        (user.unwrap_or_default(), group.unwrap_or_default())
+    }
 }
 
 impl Ids {
     /// All users and groups of this machine.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        Self {
-            users: first(accounts(USERS)),
-            groups: first(accounts(GROUPS)),
-        }
+        Self::read(|name, id| (name, id))
     }
 }
 
-const USERS: &str = "/etc/passwd";
-const GROUPS: &str = "/etc/group";
-
-/// The first line with a name or an id counts, as for getpwnam(3) and getpwuid(3).
-fn first<K: Eq + Hash, V>(pairs: impl IntoIterator<Item = (K, V)>) -> HashMap<K, V> {
-    let mut all = HashMap::new();
-    for (key, value) in pairs {
-        all.entry(key).or_insert(value);
+impl<K: Eq + Hash, V> Accounts<K, V> {
+    fn read(pair: impl Fn(Vec<u8>, u32) -> (K, V)) -> Self {
+        let read = |path| {
+            let mut all = HashMap::new();
+            for (name, id) in accounts(path) {
+                let (key, value) = pair(name, id);
+                // The first line with a name or an id counts, as for getpwnam(3) and getpwuid(3).
+                all.entry(key).or_insert(value);
+            }
+            all
+        };
+        Self {
+            users: read("/etc/passwd"),
+            groups: read("/etc/group"),
+        }
     }
-    all
 }
 
 /// Name and id of each line of passwd(5) or group(5); empty if the file is missing.

@@ -6,7 +6,6 @@ pub(crate) mod acl;
 pub mod damage;
 pub(crate) mod decode;
 pub mod entry;
-pub(crate) mod gunzip;
 pub mod header;
 pub mod member;
 pub mod notes;

@@ -60,9 +60,6 @@ impl Globs {
     /// Whether any glob matches a normalized name. Remembers all that do.
     #[must_use]
     pub fn matches(&self, name: &[u8], is_dir: bool) -> bool {
-        if self.is_empty() {
-            return false;
-        }
         let last = last_part(name);
         let by_name = self.by_name.get(last).into_iter().flatten();
         let mut is_matched = false;
@@ -74,12 +71,11 @@ impl Globs {
         is_matched
     }
 
-    /// The indices of the globs that have not matched anything.
-    pub fn unmatched(&self) -> impl Iterator<Item = usize> {
-        let is_unmatched = |glob: &Glob| !glob.has_matched.load(Ordering::Relaxed);
-        let all = self.all.iter().enumerate();
-        all.filter(move |(_, glob)| is_unmatched(glob))
-            .map(|(number, _)| number)
+    /// The globs that have not matched anything, as given.
+    pub fn unmatched(&self) -> impl Iterator<Item = &str> {
+        let is_unmatched = |glob: &&Glob| !glob.has_matched.load(Ordering::Relaxed);
+        let unmatched = self.all.iter().filter(is_unmatched);
+        unmatched.map(|glob| glob.text.as_str())
     }
 
     /// Forgets which globs have matched.
@@ -87,12 +83,6 @@ impl Globs {
         for glob in &self.all {
             glob.has_matched.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// A glob as given, by its index.
-    #[must_use]
-    pub fn text(&self, number: usize) -> &str {
-        &self.all[number].text
     }
 
     /// For each glob the literal prefix of all names that it can match, and whether it consists of
@@ -227,10 +217,10 @@ mod tests {
     fn a_slash_at_the_end_is_for_directories_alone() {
         for glob in ["build/", "/build/", "buil[d]/"] {
             let globs = Globs::new([glob]).unwrap();
-            assert!(!globs.matches(b"build", false) && globs.unmatched().eq([0]));
-            assert!(globs.matches(b"build", true) && globs.unmatched().eq([]));
+            assert!(!globs.matches(b"build", false) && globs.unmatched().eq([glob]));
+            assert!(globs.matches(b"build", true) && globs.unmatched().next().is_none());
             globs.reset();
-            assert!(globs.unmatched().eq([0]));
+            assert!(globs.unmatched().eq([glob]));
         }
     }
 

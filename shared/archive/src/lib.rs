@@ -2,25 +2,24 @@
 //!
 //! `format`: `entry` is an entry's header as data, `header` encodes it, `decode` parses it, `pax` the
 //! records of extended headers, `sparse` the maps of sparse files, `acl` ACLs as bytes and text,
-//! `member` one gzip member of bk's, `gunzip` one of another program's, `damage` what can be wrong
-//! with them, `notes` oddities that are tolerated.
+//! `member` one gzip member of bk's, `damage` what can be wrong with an archive, `notes` oddities
+//! that are tolerated.
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `stream`
 //! archives standard input, `members` cuts the tar stream into members, `writer` compresses them in
 //! parallel.
 //!
-//! `read`: `inflate` decompresses members in parallel, `streamed` a long one in chunks, `blocks`
-//! reads the tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
+//! `read`: `inflate` decompresses members in parallel, `blocks` reads the tar stream block by block,
+//! `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
 //! others, `seek` those of some names without reading the rest, `check` verifies everything, from
-//! `pieces`, and reports each `finding`.
+//! `pieces`.
 //!
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`
 //! there is, with `deferred` what must come last, `links` of all kinds, `copy` copies a file with its
-//! attributes, `compare` reads back what was restored, `probe` finds out what the file system
-//! supports, `remove` removes a tree.
+//! attributes, `compare` reads back what was restored, `remove` removes a tree.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
 //! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,

@@ -35,6 +35,15 @@ pub(crate) enum Token {
     Slash,
 }
 
+impl Token {
+    fn literal(&self) -> Option<char> {
+        match self {
+            Self::Char(c) => Some(*c),
+            _ => None,
+        }
+    }
+}
+
 /// Expands a glob to patterns, each a list of parts.
 ///
 /// # Errors
@@ -59,10 +68,7 @@ pub(crate) fn literal_prefix(pattern: &[Part]) -> (Vec<u8>, bool) {
             Part::Many => return (begin, false),
             Part::Wild(tokens) => tokens,
         };
-        let literal = tokens.iter().map_while(|token| match token {
-            Token::Char(c) => Some(*c),
-            _ => None,
-        });
+        let literal = tokens.iter().map_while(Token::literal);
         begin.extend_from_slice(literal.collect::<String>().as_bytes());
         return (begin, false);
     }
@@ -140,10 +146,7 @@ fn parts(tokens: &[Token]) -> Vec<Part> {
         if tokens == [Token::Star, Token::Star] {
             return Part::Many;
         }
-        let literal = tokens.iter().map(|token| match token {
-            Token::Char(c) => Some(*c),
-            _ => None,
-        });
+        let literal = tokens.iter().map(Token::literal);
         match literal.collect::<Option<String>>() {
             Some(name) => Part::Literal(name.into_bytes()),
             None => Part::Wild(tokens.to_owned()),
@@ -252,14 +255,9 @@ fn character(bytes: &[u8]) -> Option<(u32, usize)> {
         0xe0..0xf0 => 3,
         _ => 4,
     };
-    let text = bytes.get(..length).map(str::from_utf8);
-    Some(
-        match text
-            .and_then(Result::ok)
-            .and_then(|text| text.chars().next())
-        {
-            Some(c) => (c.into(), length),
-            None => (NO_CHARACTER + u32::from(first), 1),
-        },
-    )
+    let text = bytes.get(..length).and_then(|it| str::from_utf8(it).ok());
+    Some(match text.and_then(|text| text.chars().next()) {
+        Some(c) => (c.into(), length),
+        None => (NO_CHARACTER + u32::from(first), 1),
+    })
 }

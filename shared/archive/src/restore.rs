@@ -5,11 +5,10 @@
 pub mod attributes;
 pub mod beneath;
 pub mod compare;
-pub mod copy;
+pub(crate) mod copy;
 pub(crate) mod deferred;
 pub mod extract;
 pub(crate) mod links;
 pub mod names;
-pub(crate) mod probe;
 pub mod remove;
 pub(crate) mod room;

@@ -12,6 +12,7 @@ use bk_archive::format::entry::{Entry, Extent, FileTime, Kind};
 use bk_archive::format::header;
 use bk_archive::format::member::Deflater;
 use bk_archive::format::pax;
+use bk_archive::read::inflate::Inflate;
 use bk_archive::read::reader::Reader;
 use proptest::prelude::*;
 
@@ -158,8 +159,12 @@ fn every_format_of_gnu_tar_and_bsdtar_is_read() {
     }
 }
 
+fn open(archive: &Path) -> Reader<Inflate> {
+    Reader::new(Inflate::new(File::open(archive).unwrap(), 2).unwrap())
+}
+
 fn check_tree(archive: &Path, program: &str) {
-    let mut reader = Reader::open(archive, 2).unwrap();
+    let mut reader = open(archive);
     let mut names = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {
         let name = String::from_utf8(entry.path.clone()).unwrap();
@@ -214,7 +219,7 @@ fn an_archive_of_ours_cut_anywhere_is_no_archive() {
     for length in 0..member.len() {
         std::fs::write(&archive, &member[..length]).unwrap();
         let all = || -> Result<()> {
-            let mut reader = Reader::open(&archive, 2)?;
+            let mut reader = open(&archive);
             while reader.next_entry()?.is_some() {}
             Ok(())
         };
@@ -238,7 +243,7 @@ fn what_follows_the_end_of_one_of_ours_is_refused() {
         .unwrap();
     let mut file = File::create(&archive).unwrap();
     file.write_all(&[&member[..], b"junk"].concat()).unwrap();
-    let mut reader = Reader::open(&archive, 2).unwrap();
+    let mut reader = open(&archive);
     reader.next_entry().unwrap();
     let error = format!("{:#}", reader.next_entry().unwrap_err());
     let expected = "at byte 3072 of the tar stream: bytes that are no gzip member follow the last one (at byte";

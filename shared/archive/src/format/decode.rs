@@ -5,9 +5,9 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
-use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::format::header::{ACL_KEYWORDS, Block, XATTR_PREFIX, number, parse_pax_time};
 use crate::format::notes::{Notes, Oddity};
-use crate::format::pax::{Extended, Records};
+use crate::format::pax::{Extended, Global, Records};
 use crate::restore::names::normalize;
 
 /// Longer names are refused: the archive may be hostile.
@@ -16,14 +16,20 @@ pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
 /// An id that no user can have: to chown(2) it means to leave the owner unchanged.
 const NO_OWNER: u32 = u32::MAX;
 
-pub(crate) type Block = [u8; BLOCK_BYTES];
-
 /// The extended headers before the header block of an entry.
 #[derive(Default)]
 pub(crate) struct Before {
     pub(crate) records: Records,
     pub(crate) name: Option<Vec<u8>>,
     pub(crate) link: Option<Vec<u8>>,
+}
+
+impl Before {
+    /// With those that apply to all entries.
+    pub(crate) fn extended<'a>(&'a self, global: &'a Global) -> Extended<'a> {
+        let own = &self.records;
+        Extended { own, global }
+    }
 }
 
 pub(crate) fn flag(block: &Block) -> u8 {
@@ -87,23 +93,18 @@ pub(crate) fn name_of(block: &Block, extended: Extended<'_>, before: &Before) ->
 fn link_of(block: &Block, extended: Extended<'_>, before: &Before) -> Result<Vec<u8>> {
     let link = extended.last("linkpath").or(before.link.as_deref());
     let link = link.unwrap_or_else(|| until_nul(&block[157..257]));
-    ensure!(!link.is_empty(), "its link target is empty");
-    ensure!(!link.contains(&0), "its link target contains a NUL");
-    ensure!(
-        link.len() <= NAME_MAX_BYTES,
-        "its link target is longer than {NAME_MAX_BYTES} bytes"
-    );
+    check_path(link, "link target")?;
     Ok(link.to_vec())
 }
 
 /// # Errors
-/// What no file system takes as a name.
-pub(crate) fn check_name(name: &[u8]) -> Result<()> {
-    ensure!(!name.is_empty(), "its name is empty");
-    ensure!(!name.contains(&0), "its name contains a NUL");
+/// What no file system takes as a path.
+pub(crate) fn check_path(path: &[u8], what: &str) -> Result<()> {
+    ensure!(!path.is_empty(), "its {what} is empty");
+    ensure!(!path.contains(&0), "its {what} contains a NUL");
     ensure!(
-        name.len() <= NAME_MAX_BYTES,
-        "its name is longer than {NAME_MAX_BYTES} bytes"
+        path.len() <= NAME_MAX_BYTES,
+        "its {what} is longer than {NAME_MAX_BYTES} bytes"
     );
     Ok(())
 }
@@ -129,16 +130,24 @@ fn stated_number(extended: Extended<'_>, keyword: &str, field: &[u8]) -> Result<
 }
 
 pub(crate) fn size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
-    let size = stated_number(extended, "size", &block[124..136])?;
-    u64::try_from(size).ok().context("a size is negative")
+    as_size(stated_number(extended, "size", &block[124..136])?)
+}
+
+/// The size that the header block tells, whatever extended headers do.
+pub(crate) fn block_size(block: &Block) -> Result<u64> {
+    as_size(number(&block[124..136])?)
+}
+
+fn as_size(number: i64) -> Result<u64> {
+    u64::try_from(number).ok().context("a size is negative")
 }
 
 pub(crate) fn real_size_of(block: &Block, extended: Extended<'_>) -> Result<u64> {
     let keyword = ["GNU.sparse.realsize", "GNU.sparse.size"]
         .into_iter()
         .find(|keyword| extended.last(keyword).is_some());
-    let size = stated_number(extended, keyword.unwrap_or_default(), &block[483..495])?;
-    u64::try_from(size).ok().context("a size is negative")
+    let keyword = keyword.unwrap_or_default();
+    as_size(stated_number(extended, keyword, &block[483..495])?)
 }
 
 fn device_of(block: &Block, extended: Extended<'_>) -> Result<Kind> {
@@ -299,23 +308,13 @@ pub(crate) fn kind_of(
         b'6' => Kind::Fifo,
         _ if is_file(block) || flag(block) == b'S' => Kind::File { extents: None },
         b'M' => {
-            let text = || {
-                format!(
-                    "'{}' is the rest of a file that begins on another volume",
-                    shown()
-                )
-            };
-            notes.add(Oddity::Part, text);
+            let what = "is the rest of a file that begins on another volume";
+            notes.add(Oddity::Part, || format!("'{}' {what}", shown()));
             Kind::File { extents: None }
         }
         other => {
-            let flag = other.escape_ascii();
-            let text = || {
-                format!(
-                    "'{}' has the unknown type '{flag}': it is treated as a file",
-                    shown()
-                )
-            };
+            let (flag, treated) = (other.escape_ascii(), "it is treated as a file");
+            let text = || format!("'{}' has the unknown type '{flag}': {treated}", shown());
             notes.add(Oddity::Type, text);
             Kind::File { extents: None }
         }

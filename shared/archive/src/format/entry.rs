@@ -2,6 +2,8 @@
 //!
 //! Knows no bytes of the format.
 
+use std::borrow::Cow;
+
 /// A point in time as a file system keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileTime {
@@ -74,15 +76,22 @@ pub struct Entry {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
+    /// Its data in the archive: of a file with holes the runs between them, else all of the file.
+    #[must_use]
+    pub fn data(&self) -> Cow<'_, [Extent]> {
+        match &self.kind {
+            Kind::File { extents: None } => Cow::Owned(vec![Extent {
+                offset: 0,
+                length: self.size,
+            }]),
+            Kind::File { extents: Some(all) } => Cow::Borrowed(all),
+            _ => Cow::Borrowed(&[]),
+        }
+    }
+
     /// The size of its data in the archive: a file without its holes.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
-        match &self.kind {
-            Kind::File { extents: None } => self.size,
-            Kind::File {
-                extents: Some(extents),
-            } => extents.iter().map(|extent| extent.length).sum(),
-            _ => 0,
-        }
+        self.data().iter().map(|extent| extent.length).sum()
     }
 }

@@ -7,11 +7,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
+use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 
 use crate::format::damage::Salvage;
-use crate::format::gunzip::Gunzip;
 
 /// Header with the extra field, before the deflated bytes.
 pub(crate) const HEADER_BYTES: usize = 20;
@@ -162,7 +162,7 @@ fn inflate_strictly(
 /// What can be inflated of a corrupt member, up to `max_bytes`.
 pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
     let mut content = Vec::new();
-    let mut gunzip = Gunzip::new(member);
+    let mut gunzip = GzDecoder::new(member);
     // In small steps: the output of the failing step is lost.
     let mut step = [0; 64];
     while let Ok(count @ 1..) = gunzip.read(&mut step) {

@@ -32,36 +32,6 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// Parses an extended header.
-///
-/// # Errors
-/// A header over [`HEADER_MAX_BYTES`], or the offset in bytes of the first malformed record.
-pub fn parse(header: &[u8]) -> Result<Vec<Record<'_>>> {
-    ensure!(
-        header.len() <= HEADER_MAX_BYTES,
-        "an extended header is longer than {HEADER_MAX_BYTES} bytes"
-    );
-    match parse_until_malformed(header) {
-        (records, None) => Ok(records),
-        (_, Some(error)) => Err(error),
-    }
-}
-
-fn parse_until_malformed(header: &[u8]) -> (Vec<Record<'_>>, Option<anyhow::Error>) {
-    let mut records = Vec::new();
-    let mut rest = header;
-    while !rest.is_empty() {
-        let offset = header.len() - rest.len();
-        let Some((record, after)) = split_record(rest) else {
-            let error = anyhow!("the extended header is malformed at byte {offset}");
-            return (records, Some(error));
-        };
-        records.push(record);
-        rest = after;
-    }
-    (records, None)
-}
-
 /// Keyword and value. Keywords are ASCII, but for attribute names at their end.
 pub type Record<'a> = (&'a [u8], &'a [u8]);
 
@@ -70,12 +40,21 @@ pub type Record<'a> = (&'a [u8], &'a [u8]);
 pub struct Records(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Records {
-    /// Parses records up to the first malformed one, and the error for that.
+    /// Parses records up to the first malformed one, and the error for that, which tells its offset.
     #[must_use]
     pub fn read(header: &[u8]) -> (Self, Option<anyhow::Error>) {
-        let (records, error) = parse_until_malformed(header);
-        let owned = |(keyword, value): Record<'_>| (keyword.to_vec(), value.to_vec());
-        (Self(records.into_iter().map(owned).collect()), error)
+        let mut records = Vec::new();
+        let mut rest = header;
+        while !rest.is_empty() {
+            let offset = header.len() - rest.len();
+            let Some(((keyword, value), after)) = split_record(rest) else {
+                let error = anyhow!("the extended header is malformed at byte {offset}");
+                return (Self(records), Some(error));
+            };
+            records.push((keyword.to_vec(), value.to_vec()));
+            rest = after;
+        }
+        (Self(records), None)
     }
 
     /// In their order.
@@ -213,11 +192,10 @@ mod tests {
             "99999999999999999999 k=v\n",
         ] {
             let header = format!("6 a=b\n{bad}");
-            let error = parse(header.as_bytes()).unwrap_err().to_string();
-            assert_eq!(
-                error, "the extended header is malformed at byte 6",
-                "{bad:?}"
-            );
+            let (records, error) = Records::read(header.as_bytes());
+            assert_eq!(records.last("a"), Some(&b"b"[..]));
+            let expected = "the extended header is malformed at byte 6";
+            assert_eq!(error.unwrap().to_string(), expected, "{bad:?}");
         }
     }
 
@@ -231,13 +209,15 @@ mod tests {
                 push(&mut header, keyword, value);
             }
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let parsed: Vec<_> = parse(&header).unwrap().into_iter().map(|(k, v)| (text(k), v.to_vec())).collect();
+            let (records, error) = Records::read(&header);
+            let parsed: Vec<_> = records.iter().map(|(k, v)| (text(k), v.to_vec())).collect();
+            prop_assert!(error.is_none());
             prop_assert_eq!(parsed, given);
         }
 
         #[test]
         fn no_header_panics(header in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parse(&header);
+            let _ = Records::read(&header);
         }
     }
 }

@@ -7,8 +7,7 @@ use std::io::{self, Read};
 use anyhow::{Context, Result};
 
 use crate::format::damage::{Damage, DamageKind};
-use crate::format::decode::Block;
-use crate::format::header::BLOCK_BYTES;
+use crate::format::header::{BLOCK_BYTES, Block};
 
 /// Reads whole blocks, and content byte by byte.
 pub(crate) struct Blocks<R> {
@@ -23,8 +22,8 @@ pub(crate) struct Blocks<R> {
     peeked: io::Cursor<Vec<u8>>,
     /// Whether reading content failed.
     pub(crate) is_cut: bool,
-    /// Trailing bytes after the last gzip member, once they were found.
-    trailing: Option<Damage>,
+    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
+    pub(super) trailing: Option<Damage>,
 }
 
 impl<R: Read> Blocks<R> {
@@ -43,11 +42,6 @@ impl<R: Read> Blocks<R> {
     /// The end of the padded content in the stream.
     pub(crate) fn end(&self) -> u64 {
         self.position + self.content_left + self.padding
-    }
-
-    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
-    pub(crate) fn trailing(&self) -> Option<&Damage> {
-        self.trailing.as_ref()
     }
 
     /// Sets the size of the content that comes next.

@@ -8,9 +8,9 @@ use std::io;
 
 use anyhow::Result;
 
-use crate::format::entry::{Entry, Kind};
+use crate::format::damage::{DamageKind, Finding};
+use crate::format::entry::Kind;
 use crate::hashed::Whole;
-use crate::read::finding::{Finding, FindingKind};
 use crate::read::inflate::Inflate;
 use crate::read::last::Names;
 use crate::read::pieces::Pieces;
@@ -51,11 +51,11 @@ pub fn check(
     while let Err(error) = check.entries() {
         check.record(&error);
         check.hit();
-        if check.reader.is_over() {
+        if check.reader.is_over {
             break;
         }
         check.is_gap = true;
-        let is_found = check.reader.input().find_entry();
+        let is_found = check.reader.blocks.input.find_entry();
         check.reader.restart();
         // What was skipped belongs to the current entry.
         check.hit();
@@ -64,26 +64,19 @@ pub fn check(
             break;
         }
     }
-    let Check {
-        reader,
-        names,
-        file_count,
-        is_gap,
-        ..
-    } = check;
-    let is_own = reader.is_own();
-    let mut notes = reader.notes().texts();
-    notes.extend(names.superseded().note());
-    let Some((whole, mut findings)) = reader.into_input().finish() else {
+    let is_own = check.reader.is_own();
+    let mut notes = check.reader.notes().texts();
+    notes.extend(check.names.superseded().note());
+    let Some((whole, mut findings)) = check.reader.into_input().finish() else {
         return Ok(None);
     };
     if !is_own {
         // gzip(1) only warns about it, and the reader has a note.
-        findings.retain(|finding| finding.kind != FindingKind::TrailingBytes);
+        findings.retain(|finding| finding.kind != DamageKind::Trailing);
     }
     Ok(Some(Checked {
         whole,
-        file_count: (!is_gap).then_some(file_count),
+        file_count: (!check.is_gap).then_some(check.file_count),
         findings,
         notes,
     }))
@@ -104,49 +97,45 @@ impl Check<'_> {
     /// Reads entries to the end of the archive.
     fn entries(&mut self) -> Result<()> {
         while let Some(entry) = self.reader.next_entry()? {
-            self.count(&entry);
+            self.names.add(&entry);
+            self.entry_count += 1;
+            self.file_count += u64::from(entry.kind != Kind::Directory);
             self.entry = Some(entry.path);
-            self.reader.skip_content()?;
+            self.reader.blocks.skip_content()?;
             self.hit();
             self.entry = None;
         }
         Ok(())
     }
 
-    fn count(&mut self, entry: &Entry) {
-        self.names.add(entry);
-        self.entry_count += 1;
-        self.file_count += u64::from(entry.kind != Kind::Directory);
-    }
-
     /// Records that damage since the last call affects the current entry.
     fn hit(&mut self) {
         let entry = self.entry.as_deref();
         let tell = |finding: &mut Finding| entry.iter().for_each(|it| finding.hits(it));
-        self.reader.input().take_met(tell);
+        self.reader.blocks.input.take_met(tell);
     }
 
     /// Records why no more entries can be read, unless it follows from a finding.
     fn record(&mut self, error: &anyhow::Error) {
-        let is_over = self.reader.is_over();
+        let is_over = self.reader.is_over;
         let is_first = self.entry_count == 0 && !self.is_gap && self.reader.comment().is_none();
-        let pieces = self.reader.input();
-        if pieces.is_suspect() {
+        let pieces = &mut self.reader.blocks.input;
+        if pieces.is_suspect {
             return;
         }
+        let malformed = format!("{error:#}");
         let (kind, reason) = if is_first && !is_over {
-            let reason = "it contains no tar archive".to_owned();
-            (FindingKind::NotAnArchive, reason)
-        } else if pieces.is_at_end() {
-            let reason = "it ends before the end of the archive".to_owned();
-            (FindingKind::Truncated, reason)
+            (DamageKind::NotAnArchive, "it contains no tar archive")
+        } else if pieces.is_at_end {
+            let reason = "it ends before the end of the archive";
+            (DamageKind::Truncated, reason)
         } else if is_over {
-            let reason = "something follows the end of the archive".to_owned();
-            (FindingKind::TrailingBytes, reason)
+            let reason = "something follows the end of the archive";
+            (DamageKind::Trailing, reason)
         } else {
-            (FindingKind::BadHeader, format!("{error:#}"))
+            (DamageKind::BadHeader, &malformed[..])
         };
-        pieces.find(kind, &reason);
+        pieces.find(kind, reason);
     }
 }
 
@@ -154,6 +143,7 @@ impl Check<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::format::entry::Entry;
     use crate::format::header;
     use crate::format::member::Deflater;
     use std::io::{Read, Seek, Write};
@@ -241,7 +231,7 @@ mod tests {
             .iter()
             .map(|it| (it.kind, it.offset, it.entries.concat()))
             .collect();
-        let corrupt = FindingKind::CorruptMember;
+        let corrupt = DamageKind::Corrupt;
         let expected = [
             (corrupt, offset(1), b"ab".to_vec()),
             (corrupt, offset(2), Vec::new()),

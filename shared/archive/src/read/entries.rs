@@ -25,7 +25,8 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Opens an archive as [`seek::read`] does. One of another program is read once before, to find
+    /// Opens an archive as [`seek::read`] does. While salvaging, damage only loses the affected
+    /// entries. One of another program is read once before, to find
     /// superseded entries.
     ///
     /// # Errors
@@ -34,19 +35,15 @@ impl Entries {
         archive: &File,
         ranges: Option<&[NameRange]>,
         jobs: usize,
+        is_salvaging: bool,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self> {
         Ok(Self {
             superseded: Superseded::of(archive, jobs, is_stopped)?,
             reader: seek::read(archive, ranges, jobs, is_stopped)?,
             number: 0,
-            is_salvaging: false,
+            is_salvaging,
         })
-    }
-
-    /// Whether damage only loses the affected entries, from now on.
-    pub fn salvage(&mut self, is_wanted: bool) {
-        self.is_salvaging = is_wanted;
     }
 
     /// The next entry that counts.
@@ -78,7 +75,7 @@ impl Entries {
     /// Whether the rest of the last entry could not be read, and salvaging continues after it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.is_salvaging && self.reader.is_cut()
+        self.is_salvaging && self.reader.blocks.is_cut
     }
 
     /// As [`Reader::is_own`].
@@ -90,7 +87,7 @@ impl Entries {
     /// Whether damage was skipped.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        !self.reader.lost().is_empty()
+        !self.reader.lost.is_empty()
     }
 
     /// Notes about oddities and skipped damage so far.
@@ -98,7 +95,7 @@ impl Entries {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.reader.notes().texts();
         notes.extend(self.superseded.note());
-        let lost = self.reader.lost().iter();
+        let lost = self.reader.lost.iter();
         notes.extend(lost.map(|error| format!("something is lost: {error}")));
         notes
     }

@@ -6,27 +6,28 @@
 //! nothing of tar.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::thread::Builder;
 
-use anyhow::{Result, ensure};
+use flate2::bufread::GzDecoder;
 
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::member::{
     HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, stated_length,
 };
-use crate::hashed::{self, Hashed, Whole};
+use crate::hashed::{Hashed, Whole};
 use crate::pool::{Jobs, Results, pool};
-use crate::read::streamed::{Piece, Streamed, stream};
 use crate::threads::{begin_some, needed};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
 const MEMBER_MAX_BYTES: usize = 8 << 20;
+/// The size of the pieces of such a stream.
+const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
 const JOBS_MAX: usize = 6;
 
@@ -35,36 +36,29 @@ pub struct Inflate {
     pieces: Results<Result<Piece, Damage>>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
-    pub(crate) piece: Vec<u8>,
-    pub(crate) at: usize,
+    /// What was inflated and not read yet.
+    pub(crate) piece: io::Cursor<Vec<u8>>,
 }
 
-/// A member that is to be inflated, and where it is in the file.
-struct Member {
-    offset: u64,
-    bytes: Vec<u8>,
+/// A part of the content, in the order of the file.
+#[derive(Debug)]
+pub struct Piece {
+    /// The byte of the file at which its member begins.
+    pub offset: u64,
+    /// The content.
+    pub content: Vec<u8>,
 }
+
+/// The byte of the file at which a member begins, and the member.
+type Member = (u64, Vec<u8>);
 
 impl Inflate {
-    /// Opens an archive and begins to read it.
-    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
-        let file = hashed::open(archive)?;
-        ensure!(file.metadata()?.is_file(), "it is no regular file");
-        Ok(Self::new(file, jobs)?)
-    }
-
     /// Begins to read a file from where it is.
     ///
     /// # Errors
     /// No more threads to be had.
     pub fn new(file: File, jobs: usize) -> io::Result<Self> {
         Self::begin(file, None, jobs, false)
-    }
-
-    /// Reads some parts of a file, each of which begins and ends with a member, one after the
-    /// other as if nothing were between them.
-    pub(crate) fn parts(file: File, parts: Vec<Range<u64>>, jobs: usize) -> io::Result<Self> {
-        Self::begin(file, Some(parts), jobs, false)
     }
 
     /// As [`Inflate::new`], and tells also what gunzip(1) would overlook in the headers of an
@@ -76,7 +70,9 @@ impl Inflate {
         Self::begin(file, None, jobs, true)
     }
 
-    fn begin(
+    /// Of `parts` each begins and ends with a member; they are read one after the other as if nothing
+    /// were between them.
+    pub(crate) fn begin(
         file: File,
         parts: Option<Vec<Range<u64>>>,
         jobs: usize,
@@ -99,15 +95,14 @@ impl Inflate {
         let reading = needed(Builder::new().spawn(move || reading.run()))?;
         begin_some(jobs, || {
             let (worker, mut inflater) = (worker.clone(), Inflater::new(is_strict));
-            let inflate = move |member| inflate(&mut inflater, &member);
+            let inflate = move |member| inflate(&mut inflater, member);
             Builder::new().spawn(move || worker.run(inflate))
         })?;
         Ok(Self {
             pieces,
             reading: Some(reading),
             read_bytes,
-            piece: Vec::new(),
-            at: 0,
+            piece: io::Cursor::default(),
         })
     }
 
@@ -135,30 +130,56 @@ impl Inflate {
 
 impl Read for Inflate {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
             match self.next_piece() {
                 None => return Ok(0),
-                Some(Err(damage)) => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+                Some(piece) => {
+                    let piece = piece.map_err(|it| io::Error::new(io::ErrorKind::InvalidData, it));
+                    self.piece = io::Cursor::new(piece?.content);
                 }
-                Some(Ok(piece)) => (self.piece, self.at) = (piece.content, 0),
             }
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
     }
 }
 
-fn inflate(inflater: &mut Inflater, member: &Member) -> Result<Piece, Damage> {
-    let offset = member.offset;
-    match inflater.member(&member.bytes) {
+fn inflate(inflater: &mut Inflater, (offset, member): Member) -> Result<Piece, Damage> {
+    match inflater.member(&member) {
         Ok(content) => Ok(Piece { offset, content }),
         Err(reason) => Err(Damage {
-            salvage: Some(salvage(&member.bytes, MEMBER_MAX_BYTES)),
+            salvage: Some(salvage(&member, MEMBER_MAX_BYTES)),
             ..Damage::new(DamageKind::Corrupt, offset, reason)
         }),
+    }
+}
+
+/// Hands on what the member at the start of `input` holds, in chunks, and returns the length of the
+/// member; `None` if the receiver is gone. Nothing beyond the member is consumed.
+fn stream(
+    place: Option<SyncSender<Result<Piece, Damage>>>,
+    offset: u64,
+    input: impl BufRead,
+) -> Result<Option<u64>, Damage> {
+    let Some(place) = place else {
+        return Ok(None);
+    };
+    // Without a limit in effect: what is left of it tells how much was taken.
+    let mut gunzip = GzDecoder::new(input.take(u64::MAX));
+    loop {
+        let mut content = Vec::new();
+        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let read = chunk.read_to_end(&mut content);
+        let is_over = content.is_empty();
+        if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
+            return Ok(None);
+        }
+        read.map_err(|error| Damage::of(&error, offset))?;
+        if is_over {
+            return Ok(Some(u64::MAX - gunzip.get_ref().limit()));
+        }
     }
 }
 
@@ -182,24 +203,19 @@ struct Reading {
 impl Reading {
     /// To the end of the file, or until nobody listens.
     fn run(mut self) -> Option<Whole> {
-        loop {
-            match self.next_part().and_then(|is_more| match is_more {
-                true => self.next_member(),
-                false => Ok(false),
-            }) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(damage) => {
-                    self.tell(damage);
-                    break;
-                }
-            }
+        if let Err(damage) = self.members_of_parts() {
+            self.tell(damage);
         }
         if self.parts.is_none() {
             // The hash is of the whole file, whatever is wrong with what it holds.
             io::copy(&mut self.input, &mut io::sink()).ok()?;
         }
         self.input.into_inner().whole()
+    }
+
+    fn members_of_parts(&mut self) -> Result<(), Damage> {
+        while self.next_part()? && self.next_member()? {}
+        Ok(())
     }
 
     /// Goes to the next part where one is over. Whether there is more to read.
@@ -237,7 +253,7 @@ impl Reading {
         let begin = &member[..member.len().min(2)];
         if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
             return Err(match self.offset {
-                0 => self.damage(DamageKind::NotGzip, "it is no gzip file"),
+                0 => self.damage(DamageKind::NotAnArchive, "it is no gzip file"),
                 _ => self.damage(
                     DamageKind::Trailing,
                     "bytes that are no gzip member follow the last one",
@@ -258,12 +274,9 @@ impl Reading {
             Some(length) => self.stream_own(length, member),
             None => {
                 let input = io::Cursor::new(member).chain(&mut self.input);
-                match stream(self.members.place(), self.offset, input) {
-                    Streamed::Whole(bytes) => self.offset += bytes,
-                    Streamed::Damaged(damage) => return Err(damage),
-                    Streamed::Gone => return Ok(false),
-                }
-                Ok(true)
+                let bytes = stream(self.members.place(), self.offset, input)?;
+                self.offset += bytes.unwrap_or_default();
+                Ok(bytes.is_some())
             }
         }
     }
@@ -298,37 +311,33 @@ impl Reading {
         if content_bytes(&member) > MEMBER_MAX_BYTES {
             // A file of a great many holes has such a map; or the length is damaged.
             return Ok(match stream(self.members.place(), offset, &member[..]) {
-                Streamed::Whole(bytes) if bytes == length as u64 => true,
-                Streamed::Whole(_) => self.tell(Damage::new(
+                Ok(Some(bytes)) if bytes == length as u64 => true,
+                Ok(Some(_)) => self.tell(Damage::new(
                     DamageKind::Corrupt,
                     offset,
                     "a member has bytes after its end",
                 )),
-                Streamed::Damaged(damage) => self.tell(Damage {
+                Ok(None) => false,
+                Err(damage) => self.tell(Damage {
                     kind: DamageKind::Corrupt,
                     ..damage
                 }),
-                Streamed::Gone => false,
             });
         }
-        let bytes = member;
-        Ok(self.members.job(Member { offset, bytes }))
+        Ok(self.members.job((offset, member)))
     }
 
     /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.
     fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
         let offset = self.offset;
         let input = io::Cursor::new(begin).chain(&mut self.input);
-        match stream(self.members.place(), offset, input) {
-            Streamed::Whole(bytes) => {
-                self.offset += bytes;
-                let is_wrong = self.is_strict && bytes != told as u64;
-                let reason = "a member is of another length than it tells";
-                Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
-            }
-            Streamed::Damaged(damage) => Err(damage),
-            Streamed::Gone => Ok(false),
-        }
+        let Some(bytes) = stream(self.members.place(), offset, input)? else {
+            return Ok(false);
+        };
+        self.offset += bytes;
+        let is_wrong = self.is_strict && bytes != told as u64;
+        let reason = "a member is of another length than it tells";
+        Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
     }
 
     /// Reads up to so many bytes onto the end of `bytes`.
@@ -433,8 +442,8 @@ mod tests {
         let trailing = [&own[..], b"junk"].concat();
         let (_, damage) = damages(&trailing);
         assert_eq!(damage, [(DamageKind::Trailing, own.len() as u64)]);
-        assert_eq!(damages(b"junk"), (0, vec![(DamageKind::NotGzip, 0)]));
-        assert_eq!(damages(b""), (0, vec![(DamageKind::NotGzip, 0)]));
+        assert_eq!(damages(b"junk"), (0, vec![(DamageKind::NotAnArchive, 0)]));
+        assert_eq!(damages(b""), (0, vec![(DamageKind::NotAnArchive, 0)]));
     }
 
     #[test]

@@ -59,19 +59,15 @@ impl Names {
                 self.of_themselves.insert(number);
                 return;
             }
-            self.add_link(number, &to, &entry.path);
+            self.link_bytes = self.link_bytes.saturating_add(entry.path.len());
+            if self.link_bytes <= LINK_NAMES_MAX_BYTES {
+                let (to, path) = (self.hash(&to), entry.path.clone());
+                self.links.push(Link { number, to, path });
+            }
         }
         if self.hashes.len() < NAMES_MAX {
             let hash = self.hash(&name);
             self.hashes.push((hash, number));
-        }
-    }
-
-    fn add_link(&mut self, number: u32, to: &[u8], path: &[u8]) {
-        self.link_bytes = self.link_bytes.saturating_add(path.len());
-        if self.link_bytes <= LINK_NAMES_MAX_BYTES {
-            let (to, path) = (self.hash(to), path.to_owned());
-            self.links.push(Link { number, to, path });
         }
     }
 
@@ -89,39 +85,52 @@ impl Names {
         let earlier = pairs.filter(|pair| pair[0].0 == pair[1].0);
         let mut numbers = self.of_themselves;
         numbers.extend(earlier.map(|pair| pair[0].1));
-        let mut names = HashMap::new();
+        let mut heirs = HashMap::new();
+        let mut fates: HashMap<_, _> = numbers.iter().map(|it| (*it, Fate::Skipped)).collect();
+        // In the order of the archive.
         for link in self.links {
             // The last entry with the name before the link.
             let after = (link.to, link.number);
             let at = self.hashes.partition_point(|one| *one < after);
             let first = at.checked_sub(1).map(|at| self.hashes[at]);
-            if let Some((_, first)) = first.filter(|(hash, _)| *hash == link.to)
-                && numbers.contains(&first)
-                && !numbers.contains(&link.number)
-            {
-                names.entry(first).or_insert_with(Vec::new).push(link);
+            let Some((_, first)) = first.filter(|(hash, _)| *hash == link.to) else {
+                continue;
+            };
+            if !numbers.contains(&first) || numbers.contains(&link.number) {
+                continue;
             }
+            match heirs.get(&first) {
+                Some(heir) => fates.insert(link.number, Fate::LinkTo(Vec::clone(heir))),
+                None => {
+                    heirs.insert(first, link.path.clone());
+                    fates.insert(first, Fate::Renamed(link.path));
+                    fates.insert(link.number, Fate::Skipped)
+                }
+            };
         }
-        let mut superseded = Superseded {
-            numbers,
-            ..Superseded::default()
-        };
-        for (first, links) in names {
-            superseded.give_to(first, links);
+        Superseded {
+            count: numbers.len(),
+            fates,
         }
-        superseded
     }
 }
 
-/// The superseded entries, by their numbers in the archive, from 0.
+/// The superseded entries, and what becomes of the hard links to them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Superseded {
-    numbers: HashSet<u32>,
-    /// Superseded entries with an heir, and its name. The heir itself is skipped.
-    heirs: HashMap<u32, Vec<u8>>,
-    passed: HashSet<u32>,
-    /// Further hard links to such an entry, with the name of the heir.
-    links: HashMap<u32, Vec<u8>>,
+    count: usize,
+    /// By the number of the entry in the archive, from 0.
+    fates: HashMap<u32, Fate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// Superseded, or an heir, whose content came before.
+    Skipped,
+    /// Superseded, but with an heir: gets its name.
+    Renamed(Vec<u8>),
+    /// A further hard link to such an entry: to the heir.
+    LinkTo(Vec<u8>),
 }
 
 impl Superseded {
@@ -144,39 +153,23 @@ impl Superseded {
         Ok(names.superseded())
     }
 
-    /// The links are in the order of the archive.
-    fn give_to(&mut self, first: u32, links: Vec<Link>) {
-        let mut links = links.into_iter();
-        if let Some(heir) = links.next() {
-            self.links
-                .extend(links.map(|link| (link.number, heir.path.clone())));
-            self.passed.insert(heir.number);
-            self.heirs.insert(first, heir.path);
-        }
-    }
-
-    /// The entry to use in place of the one with this number; `None` if it is superseded, or if it is
-    /// an heir, whose content came before.
+    /// The entry to use in place of the one with this number, if any.
     #[must_use]
     pub fn resolve(&self, number: usize, mut entry: Entry) -> Option<Entry> {
-        let Ok(number) = u32::try_from(number) else {
-            return Some(entry);
-        };
-        if let Some(heir) = self.heirs.get(&number) {
-            entry.path.clone_from(heir);
-            return Some(entry);
+        let number = u32::try_from(number).ok();
+        match number.and_then(|number| self.fates.get(&number)) {
+            Some(Fate::Skipped) => return None,
+            Some(Fate::Renamed(heir)) => entry.path.clone_from(heir),
+            Some(Fate::LinkTo(heir)) => entry.kind = Kind::HardLink(heir.clone()),
+            None => {}
         }
-        if let Some(heir) = self.links.get(&number) {
-            entry.kind = Kind::HardLink(heir.clone());
-        }
-        let is_passed = self.numbers.contains(&number) || self.passed.contains(&number);
-        (!is_passed).then_some(entry)
+        Some(entry)
     }
 
     /// A note; `None` if there are none.
     #[must_use]
     pub fn note(&self) -> Option<String> {
-        match self.numbers.len() {
+        match self.count {
             0 => None,
             1 => Some("a name comes twice: the last one counts".to_owned()),
             count => Some(format!(

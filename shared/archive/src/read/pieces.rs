@@ -4,11 +4,10 @@
 
 use std::io::{self, Read};
 
-use crate::format::damage::{Damage, DamageKind};
+use crate::format::damage::{Damage, DamageKind, Finding};
 use crate::format::decode::begins_entry;
 use crate::format::header::BLOCK_BYTES;
 use crate::hashed::Whole;
-use crate::read::finding::{Finding, FindingKind};
 use crate::read::inflate::Inflate;
 
 /// A tar stream that collects findings.
@@ -18,17 +17,16 @@ pub(crate) struct Pieces<'a> {
     told_bytes: u64,
     is_stopped: bool,
     findings: Vec<Finding>,
-    piece: Vec<u8>,
-    at: usize,
+    piece: io::Cursor<Vec<u8>>,
     /// The offset of the current member.
     offset: u64,
     /// The finding for the current piece, if that was salvaged.
     damaged: Option<usize>,
     /// The damage that follows the piece, if its rest is lost.
     lost: Option<Damage>,
-    is_at_end: bool,
+    pub(super) is_at_end: bool,
     /// Whether there was damage since the last known start of an entry.
-    is_suspect: bool,
+    pub(super) is_suspect: bool,
     /// Findings whose content was read since the last [`Self::take_met`].
     met: Vec<usize>,
 }
@@ -41,8 +39,7 @@ impl<'a> Pieces<'a> {
             told_bytes: 0,
             is_stopped: false,
             findings: Vec::new(),
-            piece: Vec::new(),
-            at: 0,
+            piece: io::Cursor::default(),
             offset: 0,
             damaged: None,
             lost: None,
@@ -52,16 +49,8 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.is_suspect
-    }
-
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.is_at_end
-    }
-
     /// Adds a finding at the current member.
-    pub(crate) fn find(&mut self, kind: FindingKind, reason: &str) {
+    pub(crate) fn find(&mut self, kind: DamageKind, reason: &str) {
         self.findings.push(Finding::new(kind, self.offset, reason));
     }
 
@@ -79,7 +68,8 @@ impl<'a> Pieces<'a> {
     /// Skips to the next member that begins an entry or ends the archive, if there is one.
     pub(crate) fn find_entry(&mut self) -> bool {
         while self.next() {
-            if begins_entry(&self.piece) || is_end(&self.piece) {
+            let piece = self.piece.get_ref();
+            if begins_entry(piece) || is_end(piece) {
                 self.is_suspect = self.damaged.is_some();
                 return true;
             }
@@ -91,19 +81,16 @@ impl<'a> Pieces<'a> {
     /// Reads to the end; the hash of the file and all findings. `None` if it was stopped.
     pub(crate) fn finish(mut self) -> Option<(Option<Whole>, Vec<Finding>)> {
         while self.next() {}
-        let whole = if self.is_stopped {
+        if self.is_stopped {
             return None;
-        } else {
-            self.inflate.whole()
-        };
+        }
         self.findings.sort_by_key(|finding| finding.offset);
-        Some((whole, self.findings))
+        Some((self.inflate.whole(), self.findings))
     }
 
     /// Fetches the next piece, if there is one.
     fn next(&mut self) -> bool {
-        self.piece.clear();
-        self.at = 0;
+        self.piece = io::Cursor::default();
         let was_damaged = self.damaged.take().is_some();
         self.lost = None;
         let piece = self.inflate.next_piece();
@@ -118,7 +105,10 @@ impl<'a> Pieces<'a> {
                 self.is_at_end = true;
                 return false;
             }
-            Some(Ok(piece)) => (self.piece, self.offset) = (piece.content, piece.offset),
+            Some(Ok(piece)) => {
+                self.piece = io::Cursor::new(piece.content);
+                self.offset = piece.offset;
+            }
             Some(Err(damage)) => self.damage(damage, was_damaged),
         }
         true
@@ -137,8 +127,9 @@ impl<'a> Pieces<'a> {
             self.lost = Some(Damage { kind, ..damage });
             return;
         }
-        let finding = Finding::new(damage.kind.into(), damage.offset, &damage.reason);
-        let is_same = |last: &Finding| (last.kind, last.offset) == (finding.kind, finding.offset);
+        let finding = Finding::new(damage.kind, damage.offset, &damage.reason);
+        let id = |it: &Finding| (it.kind.name(), it.offset);
+        let is_same = |last: &Finding| id(last) == id(&finding);
         if !self.findings.last().is_some_and(is_same) {
             self.findings.push(finding);
         }
@@ -148,14 +139,14 @@ impl<'a> Pieces<'a> {
             None => damage.kind != DamageKind::Odd,
         };
         let Damage { salvage, .. } = damage.clone();
-        self.piece = salvage.map(|salvage| salvage.content).unwrap_or_default();
+        self.piece = io::Cursor::new(salvage.map(|it| it.content).unwrap_or_default());
         self.lost = is_lost.then_some(damage);
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        while self.piece.position() == self.piece.get_ref().len() as u64 {
             if let Some(damage) = &self.lost {
                 self.met.extend(self.damaged);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
@@ -170,10 +161,7 @@ impl Read for Pieces<'_> {
         if let Some(finding) = self.damaged.filter(|it| self.met.last() != Some(it)) {
             self.met.push(finding);
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        self.piece.read(buffer)
     }
 }
 

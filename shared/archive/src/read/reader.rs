@@ -5,48 +5,36 @@
 //! tolerate it. Knows no target.
 
 use std::io::{self, Read};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::format::decode::{
-    Before, Block, NAME_MAX_BYTES, attributes, check_name, check_sum, flag, has_data, is_old_dir,
-    is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
+    Before, NAME_MAX_BYTES, attributes, block_size, check_path, check_sum, flag, has_data,
+    is_old_dir, is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::header::Block;
 use crate::format::notes::{Notes, Oddity};
-use crate::format::pax::{Extended, Global, HEADER_MAX_BYTES, Records};
+use crate::format::pax::{Global, HEADER_MAX_BYTES, Records};
 use crate::read::blocks::{Blocks, Content, cut_short};
 use crate::read::holes;
-use crate::read::inflate::Inflate;
 use crate::restore::names::normalize;
-
-/// The limit of reported damage.
-const LOST_MAX: usize = 20;
 
 /// Reads the entries of a tar stream.
 pub struct Reader<R> {
-    blocks: Blocks<R>,
+    pub(super) blocks: Blocks<R>,
     global: Global,
-    has_global: bool,
+    pub(super) has_global: bool,
     comment: Option<Vec<u8>>,
     is_own: bool,
     /// Whether there was an extended header: then hard links may have data.
     is_pax: bool,
-    is_begun: bool,
-    is_over: bool,
+    pub(super) is_begun: bool,
+    /// Whether the end-of-archive blocks were read.
+    pub(super) is_over: bool,
     notes: Notes,
-    lost: Vec<String>,
-}
-
-impl Reader<Inflate> {
-    /// Opens a `.tar.gz`, to be inflated by `jobs` threads.
-    ///
-    /// # Errors
-    /// A path that cannot be opened or is not a regular file.
-    pub fn open(archive: &Path, jobs: usize) -> Result<Self> {
-        Ok(Self::new(Inflate::open(archive, jobs)?))
-    }
+    /// Errors for entries that were skipped because of damage.
+    pub(super) lost: Vec<String>,
 }
 
 impl<R: Read> Reader<R> {
@@ -66,21 +54,6 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether the end-of-archive blocks were read.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// Whether there was a global header.
-    pub(crate) fn has_global(&self) -> bool {
-        self.has_global
-    }
-
-    /// The end of the last entry in the stream, with its padding.
-    pub(crate) fn entry_end(&self) -> u64 {
-        self.blocks.end()
-    }
-
     /// Whether the stream is nothing but a global header with a comment.
     ///
     /// # Errors
@@ -94,11 +67,6 @@ impl<R: Read> Reader<R> {
         let records = self.records(&block)?;
         let is_comment = records.iter().all(|(keyword, _)| keyword == b"comment");
         Ok(is_comment && self.blocks.input.read(&mut [0])? == 0)
-    }
-
-    /// The input.
-    pub(crate) fn input(&mut self) -> &mut R {
-        &mut self.blocks.input
     }
 
     /// The `comment` of the global header, which in archives of bk's has the birth facts; known from
@@ -121,35 +89,10 @@ impl<R: Read> Reader<R> {
         &self.notes
     }
 
-    /// Errors for entries that were skipped because of damage.
-    #[must_use]
-    pub fn lost(&self) -> &[String] {
-        &self.lost
-    }
-
-    pub(crate) fn lose(&mut self, error: anyhow::Error) {
-        if self.lost.len() < LOST_MAX {
-            self.lost.push(format!("{error:#}"));
-        }
-    }
-
-    pub(crate) fn peek(&mut self) -> Result<Option<Block>> {
-        self.blocks.peek()
-    }
-
-    pub(crate) fn skip_block(&mut self) -> Result<()> {
-        self.blocks.block().map(|_| ())
-    }
-
     /// Continues at the current position of the input, where an entry or the end begins.
     pub(crate) fn restart(&mut self) {
         self.blocks.discard();
         self.is_begun = true;
-    }
-
-    /// Whether the content of the last entry could not be read.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.blocks.is_cut
     }
 
     /// The input at its present position.
@@ -164,7 +107,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Damage, truncation, a file that is not an archive, failed reads.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
-        self.skip_content()?;
+        self.blocks.skip_content()?;
         loop {
             let begin = self.blocks.position;
             let parsed = self
@@ -172,15 +115,10 @@ impl<R: Read> Reader<R> {
                 .with_context(|| format!("at byte {begin} of the tar stream"))?;
             match parsed {
                 Parsed::Entry(entry) => return Ok(Some(*entry)),
-                Parsed::Nothing => self.skip_content()?,
+                Parsed::Nothing => self.blocks.skip_content()?,
                 Parsed::End => return Ok(None),
             }
         }
-    }
-
-    /// Skips the rest of the last entry.
-    pub(crate) fn skip_content(&mut self) -> Result<()> {
-        self.blocks.skip_content()
     }
 
     /// The content of the last entry: of a file with holes, the data alone.
@@ -229,25 +167,20 @@ impl<R: Read> Reader<R> {
     }
 
     fn entry(&mut self, block: &Block, before: &Before) -> Result<Parsed> {
-        let extended = Extended {
-            own: &before.records,
-            global: &self.global,
-        };
+        let extended = before.extended(&self.global);
         let name = name_of(block, extended, before);
         let shown = || format!("'{}'", name.escape_ascii());
-        let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
+        // A sparse file in GNU tar's old format.
+        let old_map = (flag(block) == b'S').then(|| holes::old_map(&mut self.blocks, block));
         let mut size = size_of(block, extended);
         let tells_size = !matches!(size, Ok(0));
-        if tells_size && !self.has_data(block)? {
+        if tells_size && !data_follows(&mut self.blocks, block, self.is_pax)? {
             size = Ok(0);
             let text = || format!("{} states a size, but no data follows", shown());
             self.notes.add(Oddity::Size, text);
         }
         self.blocks.set_content(size?)?;
-        let mut notes = std::mem::take(&mut self.notes);
-        let entry = self.usable_entry(block, before, old_map, &name, &mut notes);
-        self.notes = notes;
-        let parsed = match entry {
+        let parsed = match self.usable_entry(block, before, old_map, &name) {
             Ok(Some(entry)) => Parsed::Entry(Box::new(entry)),
             Ok(None) => {
                 let text = || "a label or an ACL of Solaris is not restored".into();
@@ -265,15 +198,6 @@ impl<R: Read> Reader<R> {
         Ok(parsed)
     }
 
-    /// Whether data follows a header with a size.
-    fn has_data(&mut self, block: &Block) -> Result<bool> {
-        match flag(block) {
-            b'1' => link_has_data(&mut self.blocks, block, self.is_pax),
-            _ if is_old_dir(block) => Ok(!is_header_next(&mut self.blocks)?),
-            _ => Ok(has_data(block)),
-        }
-    }
-
     /// The entry of a header; `None` if the header is not about an entry.
     ///
     /// # Errors
@@ -282,18 +206,14 @@ impl<R: Read> Reader<R> {
         &mut self,
         block: &Block,
         before: &Before,
-        old_map: Option<Result<Vec<crate::format::entry::Extent>>>,
+        old_map: Option<Result<Vec<Extent>>>,
         name: &[u8],
-        notes: &mut Notes,
     ) -> Result<Option<Entry>> {
         if is_remark(block) {
             return Ok(None);
         }
-        let extended = Extended {
-            own: &before.records,
-            global: &self.global,
-        };
-        check_name(name)?;
+        let (extended, notes) = (before.extended(&self.global), &mut self.notes);
+        check_path(name, "name")?;
         let is_root = normalize(name)?.is_empty();
         let mut kind = kind_of(block, extended, before, name, notes)?;
         ensure!(
@@ -356,24 +276,17 @@ impl<R: Read> Reader<R> {
         max_bytes: usize,
         what: &str,
     ) -> Result<Option<Vec<u8>>> {
-        let nothing = (&Records::default(), &Global::default());
-        let size = size_of(
-            block,
-            Extended {
-                own: nothing.0,
-                global: nothing.1,
-            },
-        )?;
+        let size = block_size(block)?;
         self.blocks.set_content(size)?;
         if size > max_bytes as u64 {
             let text = || format!("{what} is longer than {max_bytes} bytes, and not read");
             self.odd(Oddity::Value, text)?;
-            self.skip_content()?;
+            self.blocks.skip_content()?;
             return Ok(None);
         }
         let mut content = Vec::new();
         self.content().read_to_end(&mut content)?;
-        self.skip_content()?;
+        self.blocks.skip_content()?;
         Ok(Some(content))
     }
 
@@ -390,7 +303,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn note_trailing(&mut self) -> Result<()> {
-        match self.blocks.trailing().cloned() {
+        match self.blocks.trailing.clone() {
             None => Ok(()),
             Some(damage) if self.is_own => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, damage).into())
@@ -416,13 +329,15 @@ fn is_birth(comment: &[u8]) -> bool {
     comment.starts_with(b"{")
 }
 
-/// Whether data follows a hard link with a size, as bsdtar decides it: yes in the pax format, no in
-/// older ones; if the format is unknown, no if a header follows.
-fn link_has_data<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -> Result<bool> {
-    if is_pax || !is_ustar(block) {
-        return Ok(is_pax);
+/// Whether data follows a header with a size. After a hard link as bsdtar decides it: yes in the pax
+/// format, no in older ones; if the format is unknown, no if a header follows.
+fn data_follows<R: Read>(blocks: &mut Blocks<R>, block: &Block, is_pax: bool) -> Result<bool> {
+    match flag(block) {
+        b'1' if is_pax || !is_ustar(block) => Ok(is_pax),
+        b'1' => Ok(!is_header_next(blocks)?),
+        _ if is_old_dir(block) => Ok(!is_header_next(blocks)?),
+        _ => Ok(has_data(block)),
     }
-    Ok(!is_header_next(blocks)?)
 }
 
 /// Whether a header or the end follows.

@@ -3,6 +3,8 @@
 //! Members of bk's begin with an entry, or continue one. In archives of other programs every block
 //! is tried as a header.
 
+use std::io;
+
 use anyhow::{Error, Result};
 
 use crate::format::decode::{begins_entry, check_sum};
@@ -11,13 +13,15 @@ use crate::read::blocks::cut_short;
 use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
 
+/// The limit of reported damage.
+const LOST_MAX: usize = 20;
+
 impl Reader<Inflate> {
-    /// The next entry with an intact header; `None` at the end. [`Reader::lost`] has the errors for
-    /// others.
-    pub fn next_intact(&mut self) -> Option<Entry> {
+    /// The next entry with an intact header; `None` at the end. `lost` gets the errors for others.
+    pub(crate) fn next_intact(&mut self) -> Option<Entry> {
         loop {
             // The caller has had that error already.
-            let was_cut = self.is_cut();
+            let was_cut = self.blocks.is_cut;
             let next = match was_cut {
                 true => Err(cut_short().into()),
                 false => self.next_entry(),
@@ -27,8 +31,8 @@ impl Reader<Inflate> {
                 Err(error) => error,
             };
             let is_found = self.go_on(&error);
-            if !was_cut {
-                self.lose(error);
+            if !was_cut && self.lost.len() < LOST_MAX {
+                self.lost.push(format!("{error:#}"));
             }
             if !is_found {
                 return None;
@@ -38,12 +42,12 @@ impl Reader<Inflate> {
 
     /// Skips to the start of the next entry, if there is one.
     fn go_on(&mut self, error: &Error) -> bool {
-        if self.is_over() {
+        if self.is_over {
             return false;
         }
-        let is_input = error.chain().any(|it| it.is::<std::io::Error>());
+        let is_input = error.chain().any(|it| it.is::<io::Error>());
         if self.is_own() {
-            let is_found = self.input().skip_to(begins_entry);
+            let is_found = self.blocks.input.skip_to(begins_entry);
             self.restart();
             return is_found;
         }
@@ -53,11 +57,11 @@ impl Reader<Inflate> {
     /// As GNU tar does: "Skipping to next header".
     fn find_header(&mut self) -> Result<bool> {
         self.restart();
-        while let Some(block) = self.peek()? {
+        while let Some(block) = self.blocks.peek()? {
             if check_sum(&block).is_ok() {
                 return Ok(true);
             }
-            self.skip_block()?;
+            self.blocks.block()?;
         }
         Ok(false)
     }
@@ -66,12 +70,12 @@ impl Reader<Inflate> {
 impl Inflate {
     /// Skips to the next piece with such a beginning, if there is one.
     pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
-        (self.piece, self.at) = (Vec::new(), 0);
+        self.piece = io::Cursor::default();
         while let Some(piece) = self.next_piece() {
             if let Ok(piece) = piece
                 && is_begin(&piece.content)
             {
-                self.piece = piece.content;
+                self.piece = io::Cursor::new(piece.content);
                 return true;
             }
         }

@@ -8,13 +8,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
+
+use crate::restore::names::with_parents;
 
 /// The longest path for one call (half of PATH_MAX); names may be longer.
 const STEP_MAX_BYTES: usize = 2048;
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY
+/// For opening a directory, and no link to one.
+pub const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -84,27 +87,16 @@ impl Beneath {
             opened => return Ok((opened?, last)),
         }
         let mut dir = self.open_dir(b"")?;
-        let ends = parent.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([parent.len()]);
-        for end in ends {
-            let (_, part) = split_last(&parent[..end]);
+        for parent in with_parents(parent) {
+            let (_, part) = split_last(parent);
             match mkdirat(&dir, part, Mode::RWXU) {
-                Ok(()) => made(&parent[..end]),
+                Ok(()) => made(parent),
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
             dir = openat(&dir, part, DIR_FLAGS, Mode::empty())?;
         }
         Ok((dir, last))
-    }
-
-    /// Calls lstat(2) on a path.
-    ///
-    /// # Errors
-    /// As [`Beneath::open_dir`].
-    pub fn stat(&self, name: &[u8]) -> io::Result<Stat> {
-        let (dir, last) = self.parent(name)?;
-        Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn step(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt as _;
@@ -24,14 +25,10 @@ const PIECE_BYTES: usize = 64 << 10;
 
 const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
-/// The attributes of a file or directory.
-#[derive(Debug)]
-pub struct FileAttributes(Attributes);
-
-impl FileAttributes {
-    /// Reads them from an open file; `stat` is from before it was opened.
+impl Attributes {
+    /// Those of an open file; `stat` is from before it was opened.
     pub fn of(opened: impl AsFd, stat: &Stat) -> io::Result<Self> {
-        Ok(Self(Attributes {
+        Ok(Self {
             mode: stat.st_mode & 0o7777,
             owner: Some((stat.st_uid, stat.st_gid)),
             mtime: FileTime {
@@ -39,14 +36,14 @@ impl FileAttributes {
                 nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
             },
             xattrs: xattrs(opened.as_fd())?,
-        }))
+        })
     }
 
-    /// Sets them on an open file; what the file system does not support is skipped.
-    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
+    /// Gives an open file these alone; what the file system does not support is skipped.
+    pub fn copy_to(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
         let to = to.as_fd();
         let found = fstat(to)?;
-        let mut attributes = self.0.clone();
+        let mut attributes = self.clone();
         // Only root can change owners.
         let is_root = rustix::process::geteuid().is_root();
         let is_given = |owner: &(u32, u32)| is_root && *owner != (found.st_uid, found.st_gid);
@@ -90,7 +87,7 @@ pub(crate) fn copy_file(
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
     let copied = copy_data(&source, &copy, take)
-        .and_then(|()| Ok(FileAttributes::of(&source, &fstat(&source)?)?.give(&copy)?));
+        .and_then(|()| Ok(Attributes::of(&source, &fstat(&source)?)?.copy_to(&copy)?));
     if copied.is_err() {
         // Report the first error; the stage is removed anyway.
         let _ = unlinkat(to_dir, to, AtFlags::empty());
@@ -98,21 +95,26 @@ pub(crate) fn copy_file(
     copied
 }
 
+/// The next run of data of a file from `at` on and before `end`.
+pub(crate) fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<Range<u64>>> {
+    let begin = match seek(file, SeekFrom::Data(at)) {
+        Err(Errno::NXIO) => return Ok(None),
+        // It does not support that: all may be data.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+        begin => begin?,
+    };
+    let hole = seek(file, SeekFrom::Hole(begin)).unwrap_or(end);
+    Ok((begin < end).then_some(begin..hole.min(end)))
+}
+
 fn copy_data(from: &File, to: &File, take: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
     let size = from.metadata()?.len();
     let mut buffer = vec![0; PIECE_BYTES];
     let mut at = 0;
-    while at < size {
-        let data = match seek(from, SeekFrom::Data(at)) {
-            Err(Errno::NXIO) => break,
-            // It does not support that: all may be data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-            data => data?,
-        };
-        let hole = seek(from, SeekFrom::Hole(data)).unwrap_or(size).min(size);
-        at = data;
-        while at < hole {
-            let piece = usize::try_from(hole - at).unwrap_or(usize::MAX);
+    while let Some(data) = next_data(from, at, size)? {
+        at = data.start;
+        while at < data.end {
+            let piece = usize::try_from(data.end - at).unwrap_or(usize::MAX);
             let piece = &mut buffer[..piece.min(PIECE_BYTES)];
             take(piece.len() as u64)?;
             from.read_exact_at(piece, at)?;

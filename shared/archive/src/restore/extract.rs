@@ -20,8 +20,8 @@ use crate::format::entry::{Entry, Extent, Kind};
 use crate::hashed::Whole;
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, Rights, Skipped, is_refusal};
-use crate::restore::beneath::Beneath;
-use crate::restore::deferred::Deferred;
+use crate::restore::beneath::{Beneath, Located};
+use crate::restore::deferred::{Deferred, Symlink};
 use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
 
@@ -38,7 +38,7 @@ pub struct Plan<'a> {
     /// Ranges that include all selected names, for archives with bk's order; `None` to read all.
     pub ranges: Option<&'a [NameRange]>,
     /// What may be restored.
-    pub rights: Rights,
+    pub rights: &'a Rights,
     /// The limit of bytes for content and headers, and the error if it is exceeded.
     pub limit: (u64, String),
     /// The mode of directories without an entry.
@@ -84,6 +84,18 @@ pub trait Observer {
     fn unsupported(&self, name: &[u8], what: &str, why: &str);
     /// Whether to stop.
     fn is_stopped(&self) -> bool;
+
+    /// Passes on what of an entry is not restored.
+    fn report(&self, name: &[u8], all: Vec<Skipped>) {
+        for one in all {
+            match one {
+                Skipped::Entry(what) => self.skipped(name, &what),
+                Skipped::Unsupported(what, error) => {
+                    self.unsupported(name, &what, &error.to_string());
+                }
+            }
+        }
+    }
 }
 
 /// Restores into `target` as `plan` says.
@@ -111,7 +123,7 @@ pub fn extract(
     let whole = extraction.pass(archive, plan.ranges, plan.place)?;
     extraction.make_links()?;
     // A selected hard link may point to content under a name that is not selected.
-    let apart = extraction.deferred.take_apart();
+    let apart = std::mem::take(&mut extraction.deferred.apart);
     if !apart.is_empty() {
         extraction.pass_apart(archive, &apart)?;
     }
@@ -142,8 +154,8 @@ impl Extraction<'_> {
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = Entries::read(archive, ranges, self.plan.jobs, &is_stopped)?;
-        reader.salvage(self.plan.salvages);
+        let (jobs, salvages) = (self.plan.jobs, self.plan.salvages);
+        let mut reader = Entries::read(archive, ranges, jobs, salvages, &is_stopped)?;
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -198,14 +210,15 @@ impl Extraction<'_> {
                 .extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let mut left = self.deferred.take_apart().into_iter();
+        let mut left = std::mem::take(&mut self.deferred.apart).into_iter();
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
     /// Handles hard links without a target: in an archive of bk's that is damage, which may be known
     /// already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
-        let error = missing_target(first);
+        let first = first.escape_ascii();
+        let error = anyhow!("a hard link points to '{first}', which is not in the archive");
         if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
@@ -255,49 +268,29 @@ impl Extraction<'_> {
             self.observer.skipped(&entry.path, what);
             return self.mark_absent(to);
         }
-        self.report_skipped(&entry.path, skipped);
+        self.observer.report(&entry.path, skipped);
         match &entry.kind {
-            Kind::File { extents } => {
-                let skipped = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
-                self.report_skipped(&entry.path, skipped);
+            Kind::File { .. } => {
+                let skipped = self.file(entry, &to, &attributes, content)?;
+                self.observer.report(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => self.deferred.hold_symlink(to, target.clone(), attributes)?,
-            Kind::Fifo => return self.node(entry, to, FileType::Fifo, 0, &attributes),
-            Kind::CharDevice(major, minor) => {
-                let device = makedev(*major, *minor);
-                return self.node(entry, to, FileType::CharacterDevice, device, &attributes);
-            }
-            Kind::BlockDevice(major, minor) => {
-                let device = makedev(*major, *minor);
-                return self.node(entry, to, FileType::BlockDevice, device, &attributes);
-            }
-            Kind::HardLink(_) => {}
+            Kind::Symlink(target) => self.deferred.hold_symlink(Symlink {
+                to,
+                target: target.clone(),
+                attributes,
+            })?,
+            _ => return self.node(entry, to, &attributes),
         }
         self.done.entries += 1;
         Ok(())
     }
 
-    pub(crate) fn report_skipped(&self, name: &[u8], all: impl IntoIterator<Item = Skipped>) {
-        for one in all {
-            match one {
-                Skipped::Entry(what) => self.observer.skipped(name, &what),
-                Skipped::Unsupported(what, error) => {
-                    self.observer.unsupported(name, &what, &error.to_string());
-                }
-            }
-        }
-    }
-
     /// The parent directory of a path, created if it does not exist yet.
-    pub(crate) fn parent<'p>(
-        &mut self,
-        to: &'p [u8],
-    ) -> Result<crate::restore::beneath::Located<'p>> {
+    pub(crate) fn parent<'p>(&mut self, to: &'p [u8]) -> Result<Located<'p>> {
         let mut made = Vec::new();
-        let located = self
-            .target
-            .make_parent(to, |dir| made.push(dir.to_owned()))?;
+        let make = |dir: &[u8]| made.push(dir.to_owned());
+        let located = self.target.make_parent(to, make)?;
         for dir in made {
             self.room.count(ENTRY_BYTES)?;
             self.deferred.hold_implied(dir)?;
@@ -308,7 +301,6 @@ impl Extraction<'_> {
     fn file(
         &mut self,
         entry: &Entry,
-        extents: Option<&[Extent]>,
         to: &[u8],
         attributes: &Attributes,
         content: &mut dyn Read,
@@ -318,28 +310,18 @@ impl Extraction<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(taken)?;
         let file = File::from(file);
-        self.fill(entry, extents, &file, content).inspect_err(|_| {
+        self.fill(entry, &file, content).inspect_err(|_| {
             // Report the first error; the target is removed anyway.
             let _ = unlinkat(&dir, name, AtFlags::empty());
         })?;
         Ok(attributes.give(&Made::Open(file.as_fd()))?)
     }
 
-    fn fill(
-        &mut self,
-        entry: &Entry,
-        extents: Option<&[Extent]>,
-        file: &File,
-        content: &mut dyn Read,
-    ) -> Result<()> {
-        let whole = [Extent {
-            offset: 0,
-            length: entry.size,
-        }];
-        for extent in extents.unwrap_or(&whole) {
+    fn fill(&mut self, entry: &Entry, file: &File, content: &mut dyn Read) -> Result<()> {
+        for extent in entry.data().iter() {
             self.copy(content, file, *extent)?;
         }
-        if extents.is_some() {
+        if let Kind::File { extents: Some(_) } = entry.kind {
             file.set_len(entry.size)?;
         }
         Ok(())
@@ -375,14 +357,12 @@ impl Extraction<'_> {
         self.deferred.hold_dir(to, entry.path.clone(), attributes)
     }
 
-    fn node(
-        &mut self,
-        entry: &Entry,
-        to: Vec<u8>,
-        kind: FileType,
-        device: u64,
-        attributes: &Attributes,
-    ) -> Result<()> {
+    fn node(&mut self, entry: &Entry, to: Vec<u8>, attributes: &Attributes) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            Kind::CharDevice(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+            Kind::BlockDevice(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+            _ => (FileType::Fifo, 0),
+        };
         let (dir, name) = self.parent(&to)?;
         match mknodat(&dir, name, kind, Mode::RUSR | Mode::WUSR, device) {
             Err(error) if is_refusal(error) => {
@@ -393,7 +373,7 @@ impl Extraction<'_> {
             made => made.map_err(taken)?,
         }
         let skipped = self.finish_special(&dir, name, kind, attributes)?;
-        self.report_skipped(&entry.path, skipped);
+        self.observer.report(&entry.path, skipped);
         self.done.entries += 1;
         Ok(())
     }
@@ -435,7 +415,7 @@ impl Extraction<'_> {
                 }
                 Some((name, attributes)) => {
                     let skipped = attributes.give(&Made::Open(opened.as_fd()));
-                    self.report_skipped(&name, skipped.with_context(cannot)?);
+                    self.observer.report(&name, skipped.with_context(cannot)?);
                 }
             }
         }
@@ -472,11 +452,6 @@ pub(crate) fn below_first(to: &[u8]) -> &[u8] {
 
 pub(crate) fn shown(to: &[u8]) -> String {
     below_first(to).escape_ascii().to_string()
-}
-
-fn missing_target(first: &[u8]) -> anyhow::Error {
-    let first = first.escape_ascii();
-    anyhow!("a hard link points to '{first}', which is not in the archive")
 }
 
 /// EEXIST means a duplicate name: the target was empty.

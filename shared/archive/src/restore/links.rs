@@ -60,7 +60,7 @@ impl Extraction<'_> {
             room.take(bytes, root)
         };
         let skipped = copy_file((from_dir.as_fd(), from), (dir.as_fd(), name), take)?;
-        self.report_skipped(below_first(to), skipped);
+        self.observer.report(below_first(to), skipped);
         let why = io::Error::from(error).to_string();
         self.observer
             .unsupported(below_first(to), "hard link", &why);
@@ -113,7 +113,7 @@ impl Extraction<'_> {
         }
         let kind = FileType::Symlink;
         let skipped = self.finish_special(&dir, name, kind, &link.attributes)?;
-        self.report_skipped(below_first(&link.to), skipped);
+        self.observer.report(below_first(&link.to), skipped);
         Ok(())
     }
 }

@@ -26,13 +26,8 @@ pub(crate) enum Content {
     Read(Vec<u8>),
 }
 
-/// The content of a file that reports a wrong size.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misreported {
-    pub(crate) bytes: Vec<u8>,
-    /// Why it is incomplete, if it is.
-    pub(crate) lacks: Option<String>,
-}
+/// The content of a file that reports a wrong size, and why it is incomplete, if it is.
+pub(crate) type Misreported = (Vec<u8>, Option<String>);
 
 impl Content {
     pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
@@ -71,7 +66,7 @@ pub(crate) fn misreported(file: &File, status: &Lstat) -> io::Result<Option<Misr
         Ok(_) => None,
     };
     let is_as_told = lacks.is_none() && bytes.len() as u64 == status.size();
-    Ok((!is_as_told).then_some(Misreported { bytes, lacks }))
+    Ok((!is_as_told).then_some((bytes, lacks)))
 }
 
 /// The extents of a file that uses less disk space than its size; `None` if it has no holes or the

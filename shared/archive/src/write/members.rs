@@ -5,11 +5,12 @@
 
 use std::io;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::entry::{Entry, Extent};
 use crate::format::header;
+use crate::pool::Jobs;
 use crate::write::content::Content;
 
 /// The average content of a member, and the size of the pieces of a large file.
@@ -29,23 +30,39 @@ pub(crate) enum Read {
     Failed(String),
 }
 
-/// The result of reading a file, and the number of bytes read.
-pub(crate) struct Outcome {
-    pub(crate) read: Read,
-    pub(crate) bytes: u64,
+/// The same, and the number of bytes read.
+pub(crate) type Outcome = (Read, u64);
+
+/// Takes members in the order of the archive, and passes them on to be compressed and written.
+pub(crate) struct Out(pub(crate) Jobs<Vec<u8>, Result<Vec<u8>>>);
+
+const STOPPED: &str = "the archive can no longer be written";
+
+impl Out {
+    /// One that is to be compressed.
+    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
+        ensure!(self.0.job(content), STOPPED);
+        Ok(())
+    }
+
+    /// One as it is to be written.
+    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
+        ensure!(self.0.result(Ok(member)), STOPPED);
+        Ok(())
+    }
 }
 
 /// Collects the stream and passes on the content of each member once it is complete.
-pub(crate) struct Members<F> {
+pub(crate) struct Members {
     content: Vec<u8>,
-    hand_on: F,
+    out: Out,
 }
 
-impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
-    pub(crate) fn new(hand_on: F) -> Self {
+impl Members {
+    pub(crate) fn new(out: Out) -> Self {
         Self {
             content: Vec::new(),
-            hand_on,
+            out,
         }
     }
 
@@ -69,13 +86,10 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
         }
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
-        let mut outcome = Outcome {
-            read: Read::Whole,
-            bytes: 0,
-        };
+        let mut outcome = (Read::Whole, 0);
         if let Some(content) = content {
-            for extent in extents_of(entry) {
-                self.extent(content, extent, &mut outcome, &mut read_bytes)?;
+            for extent in entry.data().iter() {
+                self.extent(content, *extent, &mut outcome, &mut read_bytes)?;
             }
         }
         header::pad(&mut self.content);
@@ -97,18 +111,14 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
         let end = extent.offset + extent.length;
         while at < end {
             let rest = end - at;
-            let piece = if rest <= PIECE_BYTES + PIECE_SLACK_BYTES {
-                rest
-            } else {
-                PIECE_BYTES
-            };
+            let is_last = rest <= PIECE_BYTES + PIECE_SLACK_BYTES;
+            let piece = if is_last { rest } else { PIECE_BYTES };
             // A piece is at most 1.25 MiB.
             let from = self.content.len();
             self.content.resize(from + piece as usize, 0);
-            if outcome.read == Read::Whole {
-                let (read, bytes) = read_full(content, at, &mut self.content[from..]);
-                outcome.read = read;
-                outcome.bytes += bytes;
+            if let (Read::Whole, bytes) = outcome {
+                let (read, more) = read_full(content, at, &mut self.content[from..]);
+                *outcome = (read, *bytes + more);
             }
             at += piece;
             if at < end {
@@ -131,20 +141,7 @@ impl<F: FnMut(Vec<u8>) -> Result<()>> Members<F> {
             return Ok(());
         }
         let next = Vec::with_capacity(PIECE_BYTES as usize);
-        (self.hand_on)(std::mem::replace(&mut self.content, next))
-    }
-}
-
-fn extents_of(entry: &Entry) -> Vec<Extent> {
-    match &entry.kind {
-        Kind::File {
-            extents: Some(extents),
-        } => extents.clone(),
-        Kind::File { extents: None } => vec![Extent {
-            offset: 0,
-            length: entry.size,
-        }],
-        _ => Vec::new(),
+        self.out.content(std::mem::replace(&mut self.content, next))
     }
 }
 
@@ -152,15 +149,12 @@ fn extents_of(entry: &Entry) -> Vec<Extent> {
 /// size, so that members have [`PIECE_BYTES`] on average.
 fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     let digest = Sha256::digest(path);
-    let first = digest
-        .iter()
-        .take(4)
-        .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-    first < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
+    let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    u64::from(first) < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
 }
 
 /// Fills `piece` from the file as far as possible, and returns the number of bytes.
-fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
+fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> Outcome {
     let mut at = begin;
     let read = loop {
         if piece.is_empty() {

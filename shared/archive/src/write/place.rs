@@ -39,7 +39,7 @@ pub struct Place {
 }
 
 /// The result of lstat(2).
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lstat(Stat);
 
 impl Place {
@@ -172,12 +172,6 @@ impl Lstat {
             secs: self.0.st_mtime as i64,
             nanos: u32::try_from(self.0.st_mtime_nsec).unwrap_or_default(),
         }
-    }
-}
-
-impl std::fmt::Debug for Lstat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lstat({:?} {:?})", self.kind(), self.id())
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Knows no terminal and no record: the caller prints and stores them.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 /// A source path that is not, or not completely, in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,35 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// Why, for people.
     pub reason: String,
+}
+
+impl Problem {
+    pub(crate) fn new(path: &Path, kind: ProblemKind, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            reason: reason.into(),
+        }
+    }
+
+    /// The problem for an error when opening a path.
+    pub(crate) fn of(path: &Path, error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOENT | Errno::NOTDIR) => Self::new(
+                path,
+                ProblemKind::Vanished,
+                "it vanished before it was read",
+            ),
+            // O_NOFOLLOW met a symbolic link, or O_NONBLOCK a socket or device.
+            Some(Errno::LOOP | Errno::NXIO) => Self::replaced(path),
+            _ => Self::new(path, ProblemKind::Unreadable, error.to_string()),
+        }
+    }
+
+    pub(crate) fn replaced(path: &Path) -> Self {
+        let reason = "it was replaced by something else";
+        Self::new(path, ProblemKind::Replaced, reason)
+    }
 }
 
 /// The kind of a problem.

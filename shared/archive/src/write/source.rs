@@ -48,58 +48,49 @@ impl Opener {
         }
     }
 
-    /// The entry for `found`; `None` after reporting a problem if there can be none.
+    /// The entry for `found`; `report` gets problems with parts of it.
+    ///
+    /// # Errors
+    /// Why there is none.
     pub(crate) fn open(
         &mut self,
         found: &Found,
         report: &mut dyn FnMut(Problem),
-    ) -> Option<Opened> {
+    ) -> Result<Opened, Problem> {
         let kind = found.status.kind();
         if kind == FileType::Socket {
-            report(problem(
-                &found.place.path,
-                ProblemKind::Socket,
-                "a socket is not backed up",
-            ));
-            return None;
+            let (path, reason) = (&found.place.path, "a socket is not backed up");
+            return Err(Problem::new(path, ProblemKind::Socket, reason));
         }
         let has_hard_links = found.status.has_hard_links();
         let first = self.stored.get(&version(&found.status));
         if let Some(first) = first.filter(|_| has_hard_links) {
             let kind = Kind::HardLink(first.clone());
             let entry = self.entry(found, &found.status, kind, Vec::new());
-            return Some(Opened {
-                entry,
+            let content = None;
+            return Ok(Opened { entry, content });
+        }
+        let opened = match kind {
+            FileType::RegularFile => self.open_file(found, report)?,
+            _ => Opened {
+                entry: self.special(found, report)?,
                 content: None,
-            });
-        }
-        let opened = if kind == FileType::RegularFile {
-            self.open_file(found, report)
-        } else {
-            self.open_special(found, report)
+            },
         };
-        match opened {
-            Ok(opened) => {
-                if has_hard_links {
-                    let version = version(&found.status);
-                    self.stored.insert(version, opened.entry.path.clone());
-                }
-                Some(opened)
-            }
-            Err(problem) => {
-                report(problem);
-                None
-            }
+        if has_hard_links {
+            let version = version(&found.status);
+            self.stored.insert(version, opened.entry.path.clone());
         }
+        Ok(opened)
     }
 
     fn open_file(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
         let path = &found.place.path;
-        let failed = |error| failed(path, &error);
+        let failed = |error| Problem::of(path, &error);
         let file = found.place.open().map_err(failed)?;
         let status = Lstat::of(&file).map_err(failed)?;
         if !status.is_file() || status.id() != found.status.id() {
-            return Err(replaced(path));
+            return Err(Problem::replaced(path));
         }
         let xattrs = xattrs(path, file.list_xattr(), |name| file.get_xattr(name), report)?;
         let misreported = misreported(&file, &status).map_err(failed)?;
@@ -108,42 +99,31 @@ impl Opener {
             None => extents(&file, &status),
         };
         let mut entry = self.entry(found, &status, Kind::File { extents }, xattrs);
-        let content = match misreported {
-            Some(misreported) => {
-                if let Some(reason) = misreported.lacks {
-                    report(problem(path, ProblemKind::Unreadable, &reason));
+        let content = Some(match misreported {
+            Some((bytes, lacks)) => {
+                if let Some(reason) = lacks {
+                    report(Problem::new(path, ProblemKind::Unreadable, reason));
                 }
-                entry.size = misreported.bytes.len() as u64;
-                Content::Read(misreported.bytes)
+                entry.size = bytes.len() as u64;
+                Content::Read(bytes)
             }
             None => Content::File(file),
-        };
-        Ok(Opened {
-            entry,
-            content: Some(content),
-        })
+        });
+        Ok(Opened { entry, content })
     }
 
-    fn open_special(
-        &self,
-        found: &Found,
-        report: &mut dyn FnMut(Problem),
-    ) -> Result<Opened, Problem> {
+    fn special(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Entry, Problem> {
         let (path, status) = (&found.place.path, &found.status);
+        let (major, minor) = status.device();
         let kind = match status.kind() {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => {
                 let target = found.place.target();
-                Kind::Symlink(target.map_err(|error| failed(path, &error))?)
+                Kind::Symlink(target.map_err(|error| Problem::of(path, &error))?)
             }
             FileType::Fifo => Kind::Fifo,
-            kind => {
-                let (major, minor) = status.device();
-                match kind {
-                    FileType::CharacterDevice => Kind::CharDevice(major, minor),
-                    _ => Kind::BlockDevice(major, minor),
-                }
-            }
+            FileType::CharacterDevice => Kind::CharDevice(major, minor),
+            _ => Kind::BlockDevice(major, minor),
         };
         let xattrs = match &found.dir {
             Some(dir) => xattrs(path, dir.list_xattr(), |name| dir.get_xattr(name), report)?,
@@ -152,16 +132,12 @@ impl Opener {
                 xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), report)?
             }
         };
-        let entry = self.entry(found, status, kind, xattrs);
-        Ok(Opened {
-            entry,
-            content: None,
-        })
+        Ok(self.entry(found, status, kind, xattrs))
     }
 
     fn entry(&self, found: &Found, status: &Lstat, kind: Kind, xattrs: Xattrs) -> Entry {
-        let name = |names: &HashMap<u32, Vec<u8>>, id| names.get(&id).cloned().unwrap_or_default();
         let (uid, gid) = status.owner();
+        let (uname, gname) = self.names.of((uid, gid));
         Entry {
             path: found.name.as_os_str().as_bytes().to_owned(),
             size: if matches!(kind, Kind::File { .. }) {
@@ -173,8 +149,8 @@ impl Opener {
             mode: status.mode(),
             uid,
             gid,
-            uname: name(&self.names.users, uid),
-            gname: name(&self.names.groups, gid),
+            uname,
+            gname,
             mtime: status.mtime(),
             xattrs,
             acl_texts: Vec::new(),
@@ -189,14 +165,16 @@ fn xattrs(
     get: impl Fn(&std::ffi::OsStr) -> io::Result<Option<Vec<u8>>>,
     report: &mut dyn FnMut(Problem),
 ) -> Result<Xattrs, Problem> {
+    let mut lose = |reason| report(Problem::new(path, ProblemKind::Unreadable, reason));
     let names = match names {
         Ok(names) => names,
         // The file system does not support attributes.
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(failed(path, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Problem::of(path, &error));
+        }
         Err(error) => {
-            let reason = format!("its extended attributes cannot be listed: {error}");
-            report(problem(path, ProblemKind::Unreadable, &reason));
+            lose(format!("its extended attributes cannot be listed: {error}"));
             return Ok(Vec::new());
         }
     };
@@ -211,46 +189,18 @@ fn xattrs(
             Ok(None) => {}
             Err(error) => {
                 let shown = name.display();
-                let reason = format!("its extended attribute '{shown}' cannot be read: {error}");
-                report(problem(path, ProblemKind::Unreadable, &reason));
+                lose(format!(
+                    "its extended attribute '{shown}' cannot be read: {error}"
+                ));
             }
         }
     }
     if bytes > XATTRS_MAX_BYTES {
-        let reason = format!("its extended attributes are left out: they take {bytes} bytes");
-        report(problem(path, ProblemKind::Unreadable, &reason));
+        lose(format!(
+            "its extended attributes are left out: they take {bytes} bytes"
+        ));
         return Ok(Vec::new());
     }
     all.sort_unstable();
     Ok(all)
-}
-
-pub(crate) fn problem(path: &Path, kind: ProblemKind, reason: &str) -> Problem {
-    Problem {
-        path: path.to_owned(),
-        kind,
-        reason: reason.to_owned(),
-    }
-}
-
-fn replaced(path: &Path) -> Problem {
-    problem(
-        path,
-        ProblemKind::Replaced,
-        "it was replaced by something else",
-    )
-}
-
-/// The problem for an error when opening a path.
-pub(crate) fn failed(path: &Path, error: &io::Error) -> Problem {
-    match rustix::io::Errno::from_io_error(error) {
-        Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => problem(
-            path,
-            ProblemKind::Vanished,
-            "it vanished before it was read",
-        ),
-        // O_NOFOLLOW met a symbolic link, or O_NONBLOCK a socket or device.
-        Some(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => replaced(path),
-        _ => problem(path, ProblemKind::Unreadable, &error.to_string()),
-    }
 }

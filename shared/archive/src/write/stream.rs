@@ -12,30 +12,24 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
-use crate::write::members::PIECE_BYTES;
-use crate::write::problem::ProblemKind;
-use crate::write::source::problem;
-use crate::write::writer::{Observer, Out, Summary, check_stop, run};
+use crate::write::members::{Out, PIECE_BYTES};
+use crate::write::problem::{Problem, ProblemKind};
+use crate::write::writer::{Observer, Options, Summary, check_stop, run};
 
-/// What to archive, and how.
+/// What to archive.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct Stream<'a> {
     /// Normalized name in the archive.
     pub name: &'a [u8],
-    /// Modification time: seconds since 1970, and nanoseconds.
-    pub mtime: (i64, u32),
+    /// Modification time.
+    pub mtime: FileTime,
     /// User and group.
     pub owner: (u32, u32),
-    /// One line of JSON for the global header.
-    pub comment: &'a str,
-    /// Compression level, 0 to 12.
-    pub level: i32,
-    /// Compressing threads.
-    pub jobs: usize,
 }
 
 /// Writes an archive of `input` to `sink`, which appends to `archive`.
@@ -43,14 +37,15 @@ pub struct Plan<'a> {
 /// # Errors
 /// Failed reads and writes, an invalid level, and being interrupted.
 pub fn write(
-    plan: &Plan<'_>,
+    stream: &Stream<'_>,
     input: &mut (dyn Read + Send),
+    options: Options<'_>,
     sink: &mut dyn Write,
     archive: &File,
     observer: &dyn Observer,
 ) -> Result<Summary> {
-    let mut entry = entry(plan);
-    let global = global(plan)?;
+    let mut entry = entry(stream);
+    let global = global(options)?;
     let place = global.len() as u64;
     let reserved = header(&entry)?;
     let length = reserved.len();
@@ -59,15 +54,15 @@ pub fn write(
         out.member(reserved)?;
         let bytes = read(input, &out, observer)?;
         if bytes == 0 {
-            let name = OsStr::from_bytes(plan.name);
+            let name = OsStr::from_bytes(stream.name);
             let nothing = "the input was empty: it is an empty file in the archive";
-            observer.problem(problem(name.as_ref(), ProblemKind::Empty, nothing));
+            observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
         }
         out.content(vec![0; 2 * BLOCK_BYTES])?;
         Ok(bytes)
     };
     let write = &mut |member: &[u8]| sink.write_all(member);
-    let (content_bytes, archive_bytes) = run(plan.level, plan.jobs, read_all, write)?;
+    let (content_bytes, archive_bytes) = run(options, read_all, write)?;
     entry.size = content_bytes;
     let header = header(&entry)?;
     ensure!(header.len() == length, "the header does not fit its place");
@@ -88,34 +83,28 @@ pub fn write(
     })
 }
 
-fn entry(plan: &Plan<'_>) -> Entry {
-    let names = crate::accounts::Names::of_this_machine();
-    let (uid, gid) = plan.owner;
-    let name = |names: &std::collections::HashMap<u32, Vec<u8>>, id| {
-        names.get(&id).cloned().unwrap_or_default()
-    };
+fn entry(stream: &Stream<'_>) -> Entry {
+    let (uid, gid) = stream.owner;
+    let (uname, gname) = Names::of_this_machine().of(stream.owner);
     Entry {
-        path: plan.name.to_owned(),
+        path: stream.name.to_owned(),
         kind: Kind::File { extents: None },
         size: 0,
         mode: 0o600,
         uid,
         gid,
-        uname: name(&names.users, uid),
-        gname: name(&names.groups, gid),
-        mtime: FileTime {
-            secs: plan.mtime.0,
-            nanos: plan.mtime.1,
-        },
+        uname,
+        gname,
+        mtime: stream.mtime,
         xattrs: Vec::new(),
         acl_texts: Vec::new(),
     }
 }
 
-fn global(plan: &Plan<'_>) -> Result<Vec<u8>> {
+fn global(options: Options<'_>) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    push_global(&mut content, plan.comment);
-    Deflater::new(plan.level)?.member(&content)
+    push_global(&mut content, options.comment);
+    Deflater::new(options.level)?.member(&content)
 }
 
 /// Stored without compression, so that its length does not depend on its content.

@@ -5,7 +5,6 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use crate::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
 use crate::write::place::{Lstat, Place, above, below, has_file, names_in};
+use crate::write::problem::{Problem, ProblemKind};
 
 /// The signature in CACHEDIR.TAG (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -39,7 +39,8 @@ pub struct Source {
 /// What to leave out.
 #[derive(Debug, Default)]
 pub struct Filter {
-    excludes: Globs,
+    /// Globs of names.
+    pub excludes: Globs,
     /// Skip the content of directories with a CACHEDIR.TAG.
     pub caches: bool,
     /// Do not enter other file systems.
@@ -84,31 +85,7 @@ impl Found {
     }
 }
 
-/// A path that could not be accessed.
-#[derive(Debug)]
-pub struct Unreadable {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Why.
-    pub error: io::Error,
-}
-
 impl Filter {
-    /// Sets the globs of names to leave out.
-    ///
-    /// # Errors
-    /// A malformed glob.
-    pub fn exclude<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        self.excludes = Globs::new(globs)?;
-        Ok(())
-    }
-
-    /// The globs.
-    #[must_use]
-    pub fn excludes(&self) -> &Globs {
-        &self.excludes
-    }
-
     /// Whether to leave out a path below a source. A source itself was asked for.
     fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
         // For the source `.`, globs match the names without the dot.
@@ -119,11 +96,11 @@ impl Filter {
     }
 }
 
-/// Walks one source. Errors of single paths are items and do not end the walk.
+/// Walks one source. Problems with single paths are items and do not end the walk.
 pub fn walk<'a>(
     source: &'a Source,
     filter: &'a Filter,
-) -> impl Iterator<Item = Result<Found, Unreadable>> + 'a {
+) -> impl Iterator<Item = Result<Found, Problem>> + 'a {
     Walk {
         filter,
         device: None,
@@ -144,8 +121,8 @@ struct Walk<'a> {
     name: Vec<u8>,
     /// The directories from the source down.
     levels: Vec<Level>,
-    /// The error to report next: a directory could not be listed to its end.
-    lost: Option<Unreadable>,
+    /// The problem to report next: a directory could not be listed to its end.
+    lost: Option<Problem>,
 }
 
 /// A directory that is being read.
@@ -160,7 +137,7 @@ struct Level {
 }
 
 impl Iterator for Walk<'_> {
-    type Item = Result<Found, Unreadable>;
+    type Item = Result<Found, Problem>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if !self.is_begun {
@@ -196,20 +173,20 @@ impl Iterator for Walk<'_> {
 
 impl Walk<'_> {
     /// Visits one path; `None` if it is left out.
-    fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Unreadable>> {
+    fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Problem>> {
         let depth = self.name.iter().filter(|byte| **byte == b'/').count();
         if self.name.len() > NAME_MAX_BYTES || depth >= DEPTH_MAX {
-            let error = io::Error::other(format!(
-                "its name has more than {NAME_MAX_BYTES} bytes or {DEPTH_MAX} parts"
-            ));
-            return Some(Err(unreadable(place, error)));
+            let reason =
+                format!("its name has more than {NAME_MAX_BYTES} bytes or {DEPTH_MAX} parts");
+            let kind = ProblemKind::Unreadable;
+            return Some(Err(Problem::new(&place.path, kind, reason)));
         }
         let mut attempts = 0;
         let (status, dir) = loop {
             attempts += 1;
             let status = match place.status() {
                 Ok(status) => status,
-                Err(error) => return Some(Err(unreadable(place, error))),
+                Err(error) => return Some(Err(Problem::of(&place.path, &error))),
             };
             let is_left_out = is_below && self.filter.leaves_out(&self.name, status.is_dir());
             if is_left_out || self.filter.own.contains(&status.id()) {
@@ -225,9 +202,9 @@ impl Walk<'_> {
                 Err(error) => match Errno::from_io_error(&error) {
                     // It has just been replaced.
                     Some(Errno::NOTDIR | Errno::LOOP) if attempts < ATTEMPTS_MAX => {}
-                    Some(Errno::NOENT) => return Some(Err(unreadable(place, error))),
+                    Some(Errno::NOENT) => return Some(Err(Problem::of(&place.path, &error))),
                     _ => {
-                        self.lost = Some(unreadable(place.clone(), error));
+                        self.lost = Some(Problem::of(&place.path, &error));
                         break (status, None);
                     }
                 },
@@ -257,10 +234,7 @@ impl Walk<'_> {
             return;
         }
         let (names, error) = names_in(dir);
-        self.lost = error.map(|error| Unreadable {
-            path: path_of(&self.path),
-            error,
-        });
+        self.lost = error.map(|error| Problem::of(&path_of(&self.path), &error));
         self.levels.push(Level {
             dir: Some(dir.clone()),
             id: status.id(),
@@ -293,10 +267,9 @@ impl Walk<'_> {
         if let (Some(dir), Some(level)) = (reopened, self.levels.last_mut()) {
             level.dir = Some(Arc::new(dir));
         } else {
-            self.lost = Some(Unreadable {
-                path: path_of(&self.path[..path_bytes]),
-                error: io::Error::other("it was moved while it was read"),
-            });
+            let path = path_of(&self.path[..path_bytes]);
+            let reason = "it was moved while it was read";
+            self.lost = Some(Problem::new(&path, ProblemKind::Unreadable, reason));
         }
     }
 }
@@ -310,13 +283,6 @@ fn push(path: &mut Vec<u8>, name: &OsStr) {
 
 fn path_of(bytes: &[u8]) -> PathBuf {
     OsString::from_vec(bytes.to_owned()).into()
-}
-
-fn unreadable(place: Place, error: io::Error) -> Unreadable {
-    Unreadable {
-        path: place.path,
-        error,
-    }
 }
 
 #[cfg(test)]
@@ -334,6 +300,13 @@ mod tests {
         walk(&source, filter)
             .map(|found| found.unwrap().name.to_str().unwrap().to_owned())
             .collect()
+    }
+
+    fn excluding(globs: &[&str]) -> Filter {
+        Filter {
+            excludes: Globs::new(globs.iter().copied()).unwrap(),
+            ..Filter::default()
+        }
     }
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -358,20 +331,17 @@ mod tests {
     #[test]
     fn globs_match_a_name_anywhere_or_a_whole_path() {
         let dir = tree(&["a.o", "d/b.o", "d/keep", "t/x", "u/t/y", "u/v/w"]);
-        let mut filter = Filter::default();
-        filter.exclude(["*.o", "s/t", "/s/u/**/w"]).unwrap();
+        let filter = excluding(&["*.o", "s/t", "/s/u/**/w"]);
         assert_eq!(
             names(dir.path(), &filter),
             ["s", "s/d", "s/d/keep", "s/u", "s/u/t", "s/u/t/y", "s/u/v"]
         );
-        assert!(filter.exclude(["a[b"]).is_err());
     }
 
     #[test]
     fn globs_match_below_the_source_dot_and_never_a_source_itself() {
         let dir = tree(&["a.o", "t/x"]);
-        let mut filter = Filter::default();
-        filter.exclude(["t/x", "s"]).unwrap();
+        let filter = excluding(&["t/x", "s"]);
         let source = Source {
             path: dir.path().to_owned(),
             name: ".".into(),
@@ -417,12 +387,12 @@ mod tests {
             name: "x".into(),
         };
         let found: Vec<_> = walk(&source, &Filter::default()).collect();
-        let [Err(unreadable)] = &found[..] else {
+        let [Err(problem)] = &found[..] else {
             panic!("{found:?}")
         };
         assert_eq!(
-            (unreadable.path.to_str().unwrap(), unreadable.error.kind()),
-            ("/nonexistent/x", io::ErrorKind::NotFound)
+            (problem.path.to_str().unwrap(), problem.kind),
+            ("/nonexistent/x", ProblemKind::Vanished)
         );
     }
 }

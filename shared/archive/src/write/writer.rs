@@ -8,28 +8,24 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread::Builder;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::Kind;
 use crate::format::member::Deflater;
 use crate::hashed::hex;
-use crate::pool::{Jobs, pool};
+use crate::pool::pool;
 use crate::threads::{begin_some, needed};
 use crate::write::content::Content;
-use crate::write::members::{Members, Read};
+use crate::write::members::{Members, Out, Read};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::source::{Opened, Opener, failed, problem};
+use crate::write::source::{Opened, Opener};
 use crate::write::walk::{Filter, Found, Source, walk};
 
-/// What is to be archived, and how.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// In the order in which they go into the archive.
-    pub sources: &'a [Source],
-    /// What is left out of them.
-    pub filter: &'a Filter,
+/// How an archive is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
     /// One line of JSON for the global header.
     pub comment: &'a str,
     /// Compression level, 0 to 12.
@@ -63,35 +59,28 @@ pub trait Observer: Sync {
     fn is_stopped(&self) -> bool;
 }
 
-/// Takes members in the order of the archive.
-pub(crate) struct Out(Jobs<Vec<u8>, Result<Vec<u8>>>);
-
-impl Out {
-    /// One that is to be compressed.
-    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
-        ensure!(self.0.job(content), STOPPED);
-        Ok(())
-    }
-
-    /// One as it is to be written.
-    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
-        ensure!(self.0.result(Ok(member)), STOPPED);
-        Ok(())
-    }
-}
-
-const STOPPED: &str = "the archive can no longer be written";
-
-/// Writes the archive of `plan` to `sink`, in the order of its members.
+/// Writes the archive of `sources` to `sink`, in the order of its members. The sources are in the
+/// order of the archive.
 ///
 /// # Errors
 /// Those of the sink, a level out of range, having been stopped, and sources of which nothing
 /// could be read. Single places that cannot be read are no errors: they are told to the
 /// observer.
-pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> Result<Summary> {
+pub fn write(
+    sources: &[Source],
+    filter: &Filter,
+    options: Options<'_>,
+    sink: &mut dyn Write,
+    observer: &dyn Observer,
+) -> Result<Summary> {
     let mut hash = Sha256::new();
-    let read_all = |out: Out| read(plan, observer, |content| out.content(content));
-    let (tally, archive_bytes) = run(plan.level, plan.jobs, read_all, &mut |member| {
+    let read_all = |out| {
+        let mut members = Members::new(out);
+        members.global(options.comment)?;
+        let tally = read(sources, filter, &mut members, observer)?;
+        members.finish().map(|()| tally)
+    };
+    let (tally, archive_bytes) = run(options, read_all, &mut |member| {
         hash.update(member);
         sink.write_all(member)
     })?;
@@ -105,14 +94,14 @@ pub fn write(plan: &Plan<'_>, sink: &mut dyn Write, observer: &dyn Observer) -> 
 
 /// Runs the threads: what `read` comes to, and the bytes of the archive.
 pub(crate) fn run<T: Send>(
-    level: i32,
-    jobs: usize,
+    options: Options<'_>,
     read: impl FnOnce(Out) -> Result<T> + Send,
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(T, u64)> {
+    let level = options.level;
     Deflater::new(level)?;
     std::thread::scope(|scope| {
-        let jobs = jobs.max(1);
+        let jobs = options.jobs.max(1);
         let (members, worker, results) = pool(jobs * 2);
         // The one that cannot be done without comes first.
         let reader = needed(Builder::new().spawn_scoped(scope, move || read(Out(members))))?;
@@ -187,50 +176,41 @@ impl Tally {
 
 /// Reads all sources.
 fn read(
-    plan: &Plan<'_>,
+    sources: &[Source],
+    filter: &Filter,
+    members: &mut Members,
     observer: &dyn Observer,
-    hand_on: impl FnMut(Vec<u8>) -> Result<()>,
 ) -> Result<Tally> {
-    let mut members = Members::new(hand_on);
-    members.global(plan.comment)?;
     let mut opener = Opener::new();
     let mut tally = Tally::default();
     let mut told_last = None;
-    for source in plan.sources {
-        for found in walk(source, plan.filter) {
+    for source in sources {
+        for found in walk(source, filter) {
             check_stop(observer)?;
             let found = match found {
                 Ok(found) => found,
-                Err(lost) => {
-                    // A directory that vanished was told already; now it cannot be listed.
-                    let problem = failed(&lost.path, &lost.error);
-                    if told_last != Some((problem.path.clone(), problem.kind)) {
-                        tally.lose(&problem);
-                        observer.problem(problem);
-                    }
+                // A directory that vanished was told already; now it cannot be listed.
+                Err(problem) if told_last == Some((problem.path.clone(), problem.kind)) => continue,
+                Err(problem) => {
+                    tally.lose(&problem);
+                    observer.problem(problem);
                     continue;
                 }
             };
-            let mut last = None;
-            let opened = opener.open(&found, &mut |problem| {
+            let mut report = |problem: Problem| {
                 told_last = Some((problem.path.clone(), problem.kind));
-                last = Some(problem.clone());
                 observer.problem(problem);
-            });
-            let Some(opened) = opened else {
-                last.iter().for_each(|problem| tally.lose(problem));
-                continue;
             };
-            add(&mut members, &found, &opened, observer, &mut tally)?;
-            if opened.entry.kind != Kind::Directory {
-                tally.file_count += 1;
-                observer.read_file();
+            match opener.open(&found, &mut report) {
+                Ok(opened) => add(members, &found, &opened, observer, &mut tally)?,
+                Err(problem) => {
+                    tally.lose(&problem);
+                    report(problem);
+                }
             }
-            tally.content_bytes += opened.entry.data_bytes();
         }
     }
     tally.check()?;
-    members.finish()?;
     Ok(tally)
 }
 
@@ -241,35 +221,38 @@ pub(crate) fn check_stop(observer: &dyn Observer) -> Result<()> {
     Ok(())
 }
 
-fn add<F: FnMut(Vec<u8>) -> Result<()>>(
-    members: &mut Members<F>,
+fn add(
+    members: &mut Members,
     found: &Found,
     opened: &Opened,
     observer: &dyn Observer,
     tally: &mut Tally,
 ) -> Result<()> {
-    let outcome = members.entry(&opened.entry, opened.content.as_ref(), |bytes| {
+    let (read, bytes) = members.entry(&opened.entry, opened.content.as_ref(), |bytes| {
         observer.read_bytes(bytes);
         check_stop(observer)
     })?;
+    if opened.entry.kind != Kind::Directory {
+        tally.file_count += 1;
+        observer.read_file();
+    }
+    tally.content_bytes += opened.entry.data_bytes();
     let Some(content) = &opened.content else {
         return Ok(());
     };
-    let is_kept = outcome.read == Read::Whole || outcome.bytes > 0;
-    let change = match outcome.read {
-        Read::Failed(reason) => Some((
-            ProblemKind::Unreadable,
-            format!("{reason}: the rest is zeros in the archive"),
-        )),
-        Read::Short => Some((
-            ProblemKind::Shrank,
-            "it became shorter while it was read: the rest is zeros in the archive".to_owned(),
-        )),
+    let is_kept = read == Read::Whole || bytes > 0;
+    let rest = "the rest is zeros in the archive";
+    let change = match read {
+        Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),
+        Read::Short => {
+            let reason = format!("it became shorter while it was read: {rest}");
+            Some((ProblemKind::Shrank, reason))
+        }
         Read::Whole => changed(content, opened),
     };
     tally.kept_count += u64::from(is_kept);
     if let Some((kind, reason)) = change {
-        let problem = problem(&found.place.path, kind, &reason);
+        let problem = Problem::new(&found.place.path, kind, reason);
         if !is_kept {
             tally.lose(&problem);
         }
@@ -286,24 +269,13 @@ fn changed(content: &Content, opened: &Opened) -> Option<(ProblemKind, String)> 
     let now = Lstat::of(file).ok()?;
     let entry = &opened.entry;
     // One that is made up as it is read may have more than it tells, all the time.
-    let has_untold = || {
-        now.disk_bytes() == 0
-            && file
-                .read_at(&mut [0], entry.size)
-                .is_ok_and(|read| read > 0)
-    };
-    if now.size() > entry.size || has_untold() {
-        let cut = format!(
-            "it grew while it was read: the archive has its first {} bytes",
-            entry.size
-        );
+    let has_more = || matches!(file.read_at(&mut [0], entry.size), Ok(1));
+    if now.size() > entry.size || now.disk_bytes() == 0 && has_more() {
+        let size = entry.size;
+        let cut = format!("it grew while it was read: the archive has its first {size} bytes");
         return Some((ProblemKind::Grew, cut));
     }
     let is_changed = now.mtime() != entry.mtime || now.size() < entry.size;
-    is_changed.then(|| {
-        (
-            ProblemKind::Changed,
-            "it was written to while it was read".to_owned(),
-        )
-    })
+    let reason = "it was written to while it was read";
+    is_changed.then(|| (ProblemKind::Changed, reason.to_owned()))
 }
