@@ -241,28 +241,28 @@ impl Trace {
 #[test]
 fn a_kill_at_the_very_first_backup_loses_nothing() {
     if can_check() {
-        Start::new("true").kill_at_each(5);
+        Start::new("true").kill_at_each(13);
     }
 }
 
 #[test]
 fn a_kill_at_a_later_backup_loses_nothing() {
     if can_check() {
-        Start::with_catalog().kill_at_each(5);
+        Start::with_catalog().kill_at_each(13);
     }
 }
 
 #[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
     if can_check() {
-        Start::after_a_crash().kill_at_each(5);
+        Start::after_a_crash().kill_at_each(13);
     }
 }
 
 #[test]
 fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
     if can_check() {
-        Start::with_catalog().kill_at_each_of_a_failure(3);
+        Start::with_catalog().kill_at_each_of_a_failure(11);
     }
 }
 
@@ -284,14 +284,14 @@ fn a_kill_at_every_other_call_loses_nothing() {
 #[test]
 fn a_call_that_fails_is_told_and_loses_nothing() {
     if can_check() {
-        Start::with_catalog().fail_at_each(FAILURES, "", 7);
+        Start::with_catalog().fail_at_each(FAILURES, "", 17);
     }
 }
 
 #[test]
 fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
     if can_check() {
-        Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 4);
+        Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 9);
     }
 }
 

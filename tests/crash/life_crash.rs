@@ -58,28 +58,28 @@ fn kill_move_far(step: usize) {
 #[test]
 fn a_removal_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &REMOVE, 10);
+        kill_at_each(&Store::new("true"), &REMOVE, 25);
     }
 }
 
 #[test]
 fn a_prune_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &PRUNE, 12);
+        kill_at_each(&Store::new("true"), &PRUNE, 28);
     }
 }
 
 #[test]
 fn a_move_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &MOVE_NEAR, 12);
+        kill_at_each(&Store::new("true"), &MOVE_NEAR, 28);
     }
 }
 
 #[test]
 fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_move_far(14);
+        kill_move_far(40);
     }
 }
 

@@ -74,7 +74,7 @@ fn check_told(store: &Store, deed: &Deed, ran: &Ran) {
 #[test]
 fn a_removal_whose_calls_fail_loses_nothing() {
     if can_trace() {
-        fail_at_each(&Store::new("true"), &REMOVE, "", 8);
+        fail_at_each(&Store::new("true"), &REMOVE, "", 20);
     }
 }
 
@@ -82,7 +82,7 @@ fn a_removal_whose_calls_fail_loses_nothing() {
 fn a_move_to_another_file_system_whose_calls_fail_loses_nothing() {
     let store = Store::new("true");
     if can_trace() && store.has_far() {
-        fail_at_each(&store, &MOVE_FAR, "", 14);
+        fail_at_each(&store, &MOVE_FAR, "", 40);
     }
 }
 

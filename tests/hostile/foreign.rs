@@ -3,10 +3,10 @@
 //!
 //! Each archive is built by hand; the judges are asked where they are installed.
 
-use crate::support::Sandbox;
 use crate::support::adopted::{listed, notes, put, restored, sized};
 use crate::support::oracle::{differences, has_judges, restore_by_all};
 use crate::support::tarball::{Header, Tarball};
+use crate::support::{Sandbox, stride};
 
 #[test]
 fn no_data_follows_links_devices_directories_and_fifos() {
@@ -451,7 +451,7 @@ fn where_all_judges_restore_the_same_so_do_we() {
         return;
     }
     let mut wrong = Vec::new();
-    for (what, stream) in odd_archives() {
+    for (what, stream) in odd_archives().into_iter().step_by(stride(2)) {
         let sandbox = put(&stream);
         let (judges, bk) = restore_by_all(&sandbox);
         for difference in differences(&sandbox, &judges, &bk) {

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::Sandbox;
 use crate::support::attack::{SURROUNDINGS, sandbox};
 use crate::support::tarball::{Header, Tarball};
+use crate::support::{Sandbox, stride};
 
 const BEGIN: &[u8] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
 
@@ -125,7 +125,11 @@ fn lying_lengths_are_an_error_or_do_no_harm() {
             length + next,
             length + next / 2,
             u32::MAX,
-        ] {
+        ]
+        .into_iter()
+        .skip(number % stride(2))
+        .step_by(stride(2))
+        {
             let mut lying = members.clone();
             lying[number][16..20].copy_from_slice(&told.to_le_bytes());
             put(&sandbox, &lying);
@@ -144,7 +148,11 @@ fn lying_lengths_are_an_error_or_do_no_harm() {
             content + next,
             8 << 20,
             u32::MAX,
-        ] {
+        ]
+        .into_iter()
+        .skip(number % stride(2))
+        .step_by(stride(2))
+        {
             let mut lying = members.clone();
             let at = lying[number].len() - 4;
             lying[number][at..].copy_from_slice(&told.to_le_bytes());
@@ -236,11 +244,12 @@ fn lying_headers_are_an_error_or_do_no_harm() {
     let sandbox = sandbox();
     let before = sandbox.ok(SURROUNDINGS).stdout;
     let honest = honest_members(&sandbox);
-    for (what, content) in lies() {
+    for (number, (what, content)) in lies().into_iter().enumerate() {
         let mut lying = honest.clone();
         lying[2] = member(&sandbox, &content);
         put(&sandbox, &lying);
-        for path in ["d/a", "d/e", "d/h", "d"] {
+        let paths = ["d/a", "d/e", "d/h", "d"].into_iter();
+        for path in paths.skip(number % stride(2)).step_by(stride(2)) {
             let line = format!("rm -rf out; timeout 20 bk-restore --no-verify -C out a -- {path}");
             let ran = sandbox.run(&line);
             assert!(matches!(ran.status, 0 | 1), "{what}, {path}: {ran:#?}");

@@ -457,7 +457,8 @@ fn programs_log_only_events_that_are_known() {
         .map(|it| it[1].to_owned())
         .collect();
     assert!(known.len() > 9, "{known:?}");
-    let logged = regex::Regex::new(r#"\b(?:event: |EVENT: &str = )"([^"]*)""#).unwrap();
+    let logged = r#"\b(?:event: |EVENT: &str = |Event::of\([^,]*, )"([^"]*)""#;
+    let logged = regex::Regex::new(logged).unwrap();
     let mut found = BTreeSet::new();
     let mut folders = vec![checkout().join("bins"), checkout().join("shared")];
     while let Some(folder) = folders.pop() {

@@ -251,7 +251,10 @@ fn only_what_is_needed_is_inflated() {
         ("app/30-large", 3),
         ("app/99", 2),
         ("app/2*", 12),
-    ] {
+    ]
+    .into_iter()
+    .step_by(stride(2))
+    {
         let mut needed = Vec::new();
         for (number, begin) in begins.iter().enumerate() {
             let end = begins.get(number + 1).copied().unwrap_or(whole.len());

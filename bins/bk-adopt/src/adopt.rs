@@ -4,35 +4,21 @@
 //! records it, so that two processes adopt each archive once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::home;
-use bk_cli::output::Output;
-use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
-use bk_schema::event::Event;
+use bk_cli::{Arguments, Output, UsageError};
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::session::Session;
-use serde_json::json;
+use bk_store::{Home, Session, catalog};
 
 use crate::archive::{self, Archive};
 use crate::find::{Candidate, Search};
-use crate::flags::{DAMAGED, DRY_RUN, PROGRAM, RECURSIVE, RELINK};
-use crate::outcome::{Action, Outcome};
+use crate::flags::{DAMAGED, DRY_RUN, RECURSIVE, RELINK};
 use crate::plan::{Decision, Index};
 use crate::relink;
-use crate::work::{Work, by_inode, is_unfinished, log};
+use crate::work::{Action, Outcome, Work, by_inode, is_unfinished, log};
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, a catalog that cannot be opened.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     check(arguments)?;
     let mut work = Work::new(&home, arguments.has(&DRY_RUN), output)?;
     let ended = match arguments.value(&RELINK) {
@@ -40,9 +26,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         None => adopt(&mut work, arguments),
     };
     work.signals.release();
-    let printed = work.report.end();
+    let printed = work.end();
     ended.and(printed)?;
-    Ok(work.signals.exit_status(work.report.status))
+    Ok(work.signals.exit_status(work.status))
 }
 
 fn check(arguments: &Arguments) -> Result<()> {
@@ -55,30 +41,28 @@ fn check(arguments: &Arguments) -> Result<()> {
     if arguments.has(&RELINK) && !arguments.operands.is_empty() {
         return usage("--relink DIR takes no further paths");
     }
-    if arguments.has(&RELINK) && arguments.has(&DAMAGED) {
-        return usage("--relink and --damaged exclude each other");
-    }
+    arguments.one_of(&[(RELINK, ()), (DAMAGED, ())])?;
     Ok(())
 }
 
 /// Finds archives that the catalog does not have, reads them, oldest first, and records them.
 fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
-    let (rows, storage_dir) = if work.home.has_catalog() {
+    let (mut rows, storage_dir) = if work.home.has_catalog() {
         catalog::read(work.home, |session| {
             Ok((session.backups()?, session.storage_dir()?))
         })?
     } else {
         (Vec::new(), work.home.archives())
     };
+    let is_recursive = arguments.has(&RECURSIVE);
     let mut search = Search::default();
     for operand in &arguments.operands {
-        search.operand(operand, arguments.has(&RECURSIVE));
+        search.operand(operand, is_recursive);
     }
     if arguments.operands.is_empty() {
-        let is_recursive = arguments.has(&RECURSIVE);
         search.below(&storage_dir, if is_recursive { usize::MAX } else { 1 });
     }
-    work.report.add_all(search.failed.into_iter().map(Err))?;
+    work.add_all(search.failed.into_iter().map(Err))?;
     let known = by_inode(&rows);
     let mut unknown = Vec::new();
     for mut found in search.found {
@@ -89,11 +73,8 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
                 unknown.push(found);
             }
             Some(backup) if found.is_named => {
-                work.report.add(&Outcome::new(
-                    Action::AlreadyKnown,
-                    backup.clone(),
-                    found.path,
-                ))?;
+                let backup = backup.clone();
+                work.add(&Outcome::new(Action::AlreadyKnown, backup, found.path))?;
             }
             Some(_) => {}
             None => unknown.push(found),
@@ -105,18 +86,13 @@ fn adopt(work: &mut Work<'_>, arguments: &Arguments) -> Result<()> {
     let archives = read_and_record(work, &unknown, arguments.has(&DAMAGED))?;
     if work.is_dry {
         // An abandoned creation: the next write session makes it `failed`.
-        let recovered = rows.into_iter().map(|row| {
-            row.map(|backup| match backup.status {
-                Status::Creating => Backup {
-                    status: Status::Failed,
-                    ..backup
-                },
-                _ => backup,
-            })
-        });
-        let index = Index::new(recovered.collect());
-        let plan = index.plan(archives).into_iter();
-        work.report.add_all(plan.map(would))?;
+        for backup in rows.iter_mut().flatten() {
+            if backup.status == Status::Creating {
+                backup.status = Status::Failed;
+            }
+        }
+        let plan = Index::new(rows).plan(archives).into_iter();
+        work.add_all(plan.map(would))?;
     }
     Ok(())
 }
@@ -128,11 +104,9 @@ fn read_and_record(
     all: &[Candidate],
     wants_damaged: bool,
 ) -> Result<Vec<Archive>> {
-    let (count, read_count) = (all.len(), Arc::new(AtomicUsize::new(0)));
-    let shown = read_count.clone();
-    let text = move || format!("{}/{count} archives", shown.load(Ordering::Relaxed));
     let bytes = all.iter().map(|found| found.bytes).sum();
-    work.report.progress.begin(bytes, text);
+    let progress = &work.progress;
+    progress.begin_counting(bytes, all.len() as u64, "archives");
     let mut archives = Vec::new();
     for found in all {
         if work.is_time_to_record(found.bytes) {
@@ -148,17 +122,14 @@ fn read_and_record(
             Ok(archive) => {
                 for note in &archive.notes {
                     let note = format!("note: '{}': {note}", found.path);
-                    work.report.progress.warn(&note);
+                    work.progress.warn(&note);
                 }
                 archives.push(archive);
             }
-            Err(error) => {
-                let error = error.context(format!("cannot adopt '{}'", found.path));
-                work.report.fail(&error);
-            }
+            Err(error) => work.fail(&error.context(format!("cannot adopt '{}'", found.path))),
         }
-        work.report.progress.add(found.bytes);
-        read_count.fetch_add(1, Ordering::Relaxed);
+        work.progress.add(found.bytes);
+        work.progress.count();
     }
     if !work.is_dry {
         record_read(work, &mut archives)?;
@@ -198,7 +169,9 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
         let outcome = match decision {
             Decision::Adopt { record, replaced } => {
                 if let Some((id, name)) = replaced {
-                    remove_attempt(session, id, &name)?;
+                    // Two records of one path would be removed together with its archive.
+                    let reason = "a failed attempt, replaced by the archive at its path";
+                    session.remove_attempt(id, &name, reason)?;
                 }
                 let record = session.insert(&record);
                 let record = record.with_context(|| format!("cannot adopt '{path}'"))?;
@@ -224,16 +197,4 @@ fn record(session: &Session<'_>, plan: Vec<(String, Decision)>) -> Result<Vec<Re
         all.push(Ok(outcome));
     }
     Ok(all)
-}
-
-/// Two records of one path would be removed together with its archive. The ledger keeps the
-/// attempt.
-fn remove_attempt(session: &Session<'_>, id: i64, name: &str) -> Result<()> {
-    session.remove(&[id])?;
-    session.log(&Event {
-        backup: Some((id, name)),
-        event: "remove",
-        ok: true,
-        details: json!({ "reason": "a failed attempt, replaced by the archive at its path" }),
-    })
 }

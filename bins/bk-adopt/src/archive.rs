@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::entry::Kind;
+use bk_archive::hashed::Whole;
 use bk_archive::read::inflate::Inflate;
 use bk_archive::read::last::Names;
 use bk_archive::read::reader::Reader;
@@ -17,9 +18,9 @@ use bk_cli::one_line;
 use bk_schema::birth::Birth;
 use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
-use bk_store::signals::Signals;
+use bk_store::Signals;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::find::{self, Candidate};
 use crate::names::name_for;
@@ -84,14 +85,11 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
     }
     let birth = comment.and_then(|comment| Birth::from_comment(&comment).ok());
     let is_own = birth.is_some();
-    let mut record = match birth {
-        Some(birth) => of_birth(birth)?,
-        None => of_file(path, &before)?,
+    let birth = match birth {
+        Some(birth) => birth,
+        None => birth_of(path, &before)?,
     };
-    record.backup_path = found.path.clone();
-    record.backup_size = Some(whole.bytes);
-    record.file_count = Some(counts.files);
-    record.backup_hash = Some(whole.hash);
+    let mut record = record(birth, &found.path, whole, counts.files)?;
     let metadata = &mut record.backup_metadata;
     metadata.insert("content_bytes".into(), counts.content_bytes.into());
     if let Some(error) = damage {
@@ -127,28 +125,41 @@ fn count(
     Ok(())
 }
 
-fn of_birth(birth: Birth) -> Result<Backup> {
+/// What stands for the birth facts in an archive of another program.
+fn birth_of(path: &Path, metadata: &std::fs::Metadata) -> Result<Birth> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let nanos = i32::try_from(metadata.mtime_nsec())?;
+    let modified_at = Timestamp::new(metadata.mtime(), nanos);
+    Ok(Birth {
+        backup_name: name_for(&name),
+        backup_type: BackupType::Manual,
+        source_version: None,
+        description: None,
+        backup_metadata: Map::new(),
+        protected: false,
+        created_at: modified_at.context("its time of modification is out of range")?,
+        expires_at: None,
+        program: String::new(),
+    })
+}
+
+fn record(birth: Birth, path: &str, whole: Whole, file_count: u64) -> Result<Backup> {
     Ok(Backup {
+        id: 0,
         backup_name: birth.backup_name,
         backup_type: birth.backup_type,
+        status: Status::Completed,
         source_version: birth.source_version,
+        backup_path: path.to_owned(),
+        backup_size: Some(whole.bytes),
+        file_count: Some(file_count),
+        compression_type: "gzip".into(),
+        backup_hash: Some(whole.hash),
         description: birth.description,
         backup_metadata: metadata::trusted(birth.backup_metadata),
         protected: birth.protected,
         created_at: as_stored(birth.created_at)?,
         expires_at: birth.expires_at.map(as_stored).transpose()?,
-        ..blank()
-    })
-}
-
-fn of_file(path: &Path, metadata: &std::fs::Metadata) -> Result<Backup> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let nanos = i32::try_from(metadata.mtime_nsec())?;
-    let modified_at = Timestamp::new(metadata.mtime(), nanos);
-    Ok(Backup {
-        backup_name: name_for(&name),
-        created_at: as_stored(modified_at.context("its time of modification is out of range")?)?,
-        ..blank()
     })
 }
 
@@ -156,24 +167,4 @@ fn of_file(path: &Path, metadata: &std::fs::Metadata) -> Result<Backup> {
 fn as_stored(time: Timestamp) -> Result<Timestamp> {
     let stored = Timestamp::from_microsecond(time.as_microsecond()).ok();
     stored.with_context(|| format!("its time {time} is out of range"))
-}
-
-fn blank() -> Backup {
-    Backup {
-        id: 0,
-        backup_name: String::new(),
-        backup_type: BackupType::Manual,
-        status: Status::Completed,
-        source_version: None,
-        backup_path: String::new(),
-        backup_size: None,
-        file_count: None,
-        compression_type: "gzip".into(),
-        backup_hash: None,
-        description: None,
-        backup_metadata: Map::<String, Value>::new(),
-        protected: false,
-        created_at: Timestamp::UNIX_EPOCH,
-        expires_at: None,
-    }
 }

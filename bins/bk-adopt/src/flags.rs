@@ -1,12 +1,12 @@
 //! The flags of bk-adopt.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    RECURSIVE = Flag::new("recursive", Some('r'), None, "look for archives in directories, and below");
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be done; change nothing");
-    DAMAGED = Flag::new("damaged", None, None, "adopt damaged archives too");
-    RELINK = Flag::new("relink", None, Some("DIR"), "find missing archives in DIR, and update their paths");
+    RECURSIVE = switch("recursive", "look for archives in directories, and below").short('r');
+    DRY_RUN = switch("dry-run", "print what would be done; change nothing").short('n');
+    DAMAGED = switch("damaged", "adopt damaged archives too");
+    RELINK = option("relink", "DIR", "find missing archives in DIR, and update their paths");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -5,7 +5,6 @@ mod archive;
 mod find;
 mod flags;
 mod names;
-mod outcome;
 mod plan;
 mod relink;
 mod work;

@@ -3,7 +3,8 @@
 //! The catalog is closed while files are hashed; each record is read again in the session that
 //! changes it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -12,15 +13,11 @@ use bk_archive::hashed;
 use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::distinct::prove_apart;
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
+use bk_store::{Home, Session, Signals, catalog};
 
 use crate::find::{self, Candidate, Search};
-use crate::outcome::{Action, Outcome};
-use crate::work::{Rows, Work, by_inode, log};
+use crate::work::{Action, Outcome, Rows, Work, by_inode, log};
 
 /// A record, and the path of its archive.
 struct Match {
@@ -28,16 +25,16 @@ struct Match {
     path: String,
 }
 
-/// By the size of an archive, then by its hash.
-type ByContent<T> = HashMap<u64, HashMap<String, T>>;
+/// The size of an archive, and its hash.
+type Content = (u64, String);
 
 /// The archives of completed records.
 #[derive(Default)]
 struct Archives {
     /// The records whose archive is missing, oldest first.
-    missing: ByContent<VecDeque<Backup>>,
+    missing: BTreeMap<Content, VecDeque<Backup>>,
     /// The paths of those that are there or were found.
-    present: ByContent<Vec<String>>,
+    present: HashMap<Content, Vec<String>>,
 }
 
 /// Relinks each record whose archive is missing.
@@ -50,13 +47,13 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
     let dir = find::absolute(Path::new(dir));
     let dir = dir.with_context(|| format!("cannot read '{shown}'"))?;
     let (mut archives, failed) = Archives::of(work.home, &rows);
-    work.report.add_all(failed.into_iter().map(Err))?;
+    work.add_all(failed.into_iter().map(Err))?;
     if archives.missing.is_empty() {
         return Ok(());
     }
     let mut search = Search::default();
     search.below(&dir, usize::MAX);
-    work.report.add_all(search.failed.into_iter().map(Err))?;
+    work.add_all(search.failed.into_iter().map(Err))?;
     let known = by_inode(&rows);
     let mut matches = Vec::new();
     for candidate in search.found {
@@ -73,7 +70,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
         }
         match found {
             Ok(found) => matches.extend(found),
-            Err(error) => work.report.fail(&error),
+            Err(error) => work.fail(&error),
         }
     }
     record_found(work, &mut matches)?;
@@ -85,7 +82,7 @@ pub(crate) fn relink(work: &mut Work<'_>, dir: &OsStr) -> Result<()> {
                 dir.display()
             ))
         });
-        work.report.add_all(left)?;
+        work.add_all(left)?;
     }
     Ok(())
 }
@@ -98,7 +95,7 @@ fn record_found(work: &mut Work<'_>, matches: &mut Vec<Match>) -> Result<()> {
     }
     if work.is_dry {
         let would = |it| Ok(relinked(it, Action::WouldRelink));
-        return work.report.add_all(matches.into_iter().map(would));
+        return work.add_all(matches.into_iter().map(would));
     }
     work.record(|session| record(session, matches))
 }
@@ -109,16 +106,16 @@ impl Archives {
     fn of(home: &Home, rows: &Rows) -> (Self, Vec<anyhow::Error>) {
         let (mut archives, mut failed) = (Self::default(), Vec::new());
         for backup in rows.iter().flatten() {
-            let (Status::Completed, Some((bytes, hash))) = (backup.status, content(backup)) else {
+            let (Status::Completed, Some(content)) = (backup.status, content(backup)) else {
                 continue;
             };
             match home.storages.stat(backup.backup_path.as_ref()) {
                 Ok(Some(metadata)) if metadata.is_file() => {
-                    archives.put(bytes, hash, backup.backup_path.clone());
+                    let same = archives.present.entry(content).or_default();
+                    same.push(backup.backup_path.clone());
                 }
                 Ok(_) | Err(Unreachable::Storage { .. }) => {
-                    let of_size = archives.missing.entry(bytes).or_default();
-                    let same = of_size.entry(hash).or_default();
+                    let same = archives.missing.entry(content).or_default();
                     same.push_back(backup.clone());
                 }
                 Err(error) => {
@@ -130,11 +127,6 @@ impl Archives {
         (archives, failed)
     }
 
-    fn put(&mut self, bytes: u64, hash: String, path: String) {
-        let of_size = self.present.entry(bytes).or_default();
-        of_size.entry(hash).or_default().push(path);
-    }
-
     /// The record that a file is the missing archive of.
     ///
     /// # Errors
@@ -142,34 +134,32 @@ impl Archives {
     /// either.
     fn match_one(&mut self, candidate: &Candidate, signals: &Signals) -> Result<Option<Match>> {
         let (bytes, path) = (candidate.bytes, &candidate.path);
-        let Some(of_size) = self.missing.get_mut(&bytes) else {
+        let from_size = self.missing.range((bytes, String::new())..);
+        if from_size.map(|((next, _), _)| next).next() != Some(&bytes) {
             return Ok(None);
-        };
+        }
         let cannot = || format!("cannot read '{path}'");
         let file = find::open(Path::new(path)).with_context(cannot)?;
         let whole = hashed::whole(&file, &mut |_| signals.caught().is_none());
         let Some(whole) = whole.with_context(cannot)? else {
             return Ok(None);
         };
-        let Some(same) = of_size.get_mut(&whole.hash) else {
+        let Entry::Occupied(mut missing) = self.missing.entry((bytes, whole.hash)) else {
             return Ok(None);
         };
-        let present = self.present.get(&bytes).and_then(|it| it.get(&whole.hash));
+        let present = self.present.entry(missing.key().clone()).or_default();
         let name = |path: &str| Path::new(path).file_name().map(OsStr::to_ascii_lowercase);
-        for other in present.into_iter().flatten() {
+        for other in present.iter() {
             if name(other) == name(path) {
                 let apart = prove_apart(Path::new(path), Path::new(other));
                 apart.with_context(|| format!("cannot take '{path}': it may be '{other}'"))?;
             }
         }
-        let backup = same.pop_front();
-        if same.is_empty() {
-            of_size.remove(&whole.hash);
+        let backup = missing.get_mut().pop_front();
+        if missing.get().is_empty() {
+            missing.remove();
         }
-        if of_size.is_empty() {
-            self.missing.remove(&bytes);
-        }
-        self.put(bytes, whole.hash, path.clone());
+        present.push(path.clone());
         Ok(backup.map(|backup| Match {
             backup,
             path: path.clone(),
@@ -178,16 +168,14 @@ impl Archives {
 
     /// The records whose archive was not found, oldest first.
     fn missing(self) -> Vec<Backup> {
-        let of_size = self.missing.into_values();
-        let mut missing: Vec<_> = of_size.flat_map(HashMap::into_values).flatten().collect();
+        let mut missing: Vec<_> = self.missing.into_values().flatten().collect();
         missing.sort_by_key(|backup| (backup.created_at, backup.id));
         missing
     }
 }
 
-fn content(backup: &Backup) -> Option<(u64, String)> {
-    let bytes = backup.backup_size?;
-    Some((bytes, backup.backup_hash.clone()?))
+fn content(backup: &Backup) -> Option<Content> {
+    backup.backup_size.zip(backup.backup_hash.clone())
 }
 
 fn record(session: &Session<'_>, matches: Vec<Match>) -> Result<Vec<Result<Outcome>>> {

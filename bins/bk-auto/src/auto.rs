@@ -2,25 +2,19 @@
 //!
 //! `--wait` reads the clock once a round, everything else once.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
-use bk_cli::output::Output;
-use bk_cli::units;
-use bk_cli::unread;
-use bk_cli::{Arguments, Flag, UsageError, usage};
-use bk_schema::clock;
+use bk_cli::{Arguments, Flag, Output, UsageError, units, unread, usage};
+use bk_schema::clock::{self, Jump, Rounds};
 use bk_schema::lines;
-use bk_schema::record::Backup;
-use bk_store::home::Home;
-use bk_store::signals::Signals;
-use bk_store::storage;
+use bk_store::trust::GAP;
+use bk_store::{Home, Signals, catalog, storage};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
 
 use crate::change::{JobChange, job_name};
 use crate::child::{self, Watch};
@@ -29,7 +23,6 @@ use crate::flags::{
     RETENTION_DAYS, SCHEDULE, SET, WAIT,
 };
 use crate::list;
-use crate::rounds;
 use crate::run::Runner;
 use crate::store::{self, JobState};
 
@@ -49,16 +42,15 @@ enum Action {
     ClockGap,
 }
 
-/// Each with its flag.
-const ACTIONS: [(Action, Flag); 8] = [
-    (Action::Set, SET),
-    (Action::List, LIST),
-    (Action::Remove, REMOVE),
-    (Action::Now, NOW),
-    (Action::Wait, WAIT),
-    (Action::Enable, ENABLE),
-    (Action::Disable, DISABLE),
-    (Action::ClockGap, CLOCK_GAP),
+const ACTIONS: [(Flag, Action); 8] = [
+    (SET, Action::Set),
+    (LIST, Action::List),
+    (REMOVE, Action::Remove),
+    (NOW, Action::Now),
+    (WAIT, Action::Wait),
+    (ENABLE, Action::Enable),
+    (DISABLE, Action::Disable),
+    (CLOCK_GAP, Action::ClockGap),
 ];
 /// Flags that only `--set` takes.
 const OF_SET: [Flag; 6] = [
@@ -71,85 +63,54 @@ const OF_SET: [Flag; 6] = [
 ];
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be opened.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let action = action(arguments)?;
     let (names, sources) = operands(arguments);
     if action != Some(Action::Set) {
         check_alone(arguments, &sources)?;
     }
-    if matches!(
-        action,
-        Some(Action::Set | Action::Remove | Action::Now | Action::Enable | Action::Disable)
-    ) && names.is_empty()
-    {
-        unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
-    }
     match action {
+        None | Some(Action::List | Action::Wait | Action::ClockGap) => check_none(names)?,
+        _ if names.is_empty() => {
+            unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
+        }
+        _ => {}
+    }
+    let mut status = bk_cli::SUCCESS;
+    let jobs = match action {
+        None => return run_due(home, arguments, output),
+        Some(Action::Wait) => return wait(home, arguments, output),
+        Some(Action::Now) => return run_now(home, arguments, output, &job_names(names)?),
+        Some(Action::ClockGap) => {
+            let days = arguments.parsed(&CLOCK_GAP, parse_gap)?;
+            days.map_or(Ok(()), |days| set_gap(&home, days))?;
+            return Ok(status);
+        }
         Some(Action::Set) => {
             let changes = changes(arguments, names, &sources)?;
             check_create_flags(&changes)?;
-            let jobs = store::apply(&home, &changes)?;
-            list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
-            Ok(bk_cli::SUCCESS)
+            store::apply(&home, &changes)?
         }
-        Some(Action::ClockGap) => {
-            check_none(names)?;
-            let days = arguments.parsed(&CLOCK_GAP, parse_gap)?;
-            days.map_or(Ok(()), |days| rounds::set_gap(&home, days))?;
-            Ok(bk_cli::SUCCESS)
-        }
-        Some(Action::List) => {
-            check_none(names)?;
-            list_all(&home, &mut output)
-        }
-        Some(Action::Now) => run_now(home, arguments, output, &job_names(names)?),
-        Some(Action::Wait) => {
-            check_none(names)?;
-            wait(home, arguments, output)
-        }
-        None => {
-            check_none(names)?;
-            run_due(home, arguments, output)
-        }
-        Some(change @ (Action::Remove | Action::Enable | Action::Disable)) => {
-            let names = job_names(names)?;
-            let jobs = match change {
-                Action::Remove => store::remove(&home, &names)?,
-                _ => store::set_enabled(&home, &names, change == Action::Enable)?,
-            };
-            list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
-            Ok(bk_cli::SUCCESS)
-        }
-    }
+        Some(Action::List) => usable(&home, &mut status)?,
+        Some(Action::Remove) => store::remove(&home, &job_names(names)?)?,
+        Some(Action::Enable) => store::set_enabled(&home, &job_names(names)?, true)?,
+        Some(Action::Disable) => store::set_enabled(&home, &job_names(names)?, false)?,
+    };
+    list::print(&mut output, &jobs, now, &bk_cli::zone::local())?;
+    Ok(status)
 }
 
 /// The one action that is asked for. `--enable` and `--disable` go with `--set` too.
 fn action(arguments: &Arguments) -> Result<Option<Action>> {
-    let mut given: Vec<_> = ACTIONS
-        .into_iter()
-        .filter(|(_, flag)| arguments.has(flag))
-        .collect();
-    if given
-        .first()
-        .is_some_and(|(action, _)| *action == Action::Set)
-    {
-        given.retain(|(action, _)| !matches!(action, Action::Enable | Action::Disable));
-    }
-    let flags: Vec<_> = given
-        .into_iter()
-        .map(|(action, flag)| (flag, action))
-        .collect();
-    arguments.one_of(&flags)
+    let is_set = arguments.has(&SET);
+    let mut actions = ACTIONS.to_vec();
+    actions.retain(|(flag, _)| !(is_set && [ENABLE, DISABLE].contains(flag)));
+    arguments.one_of(&actions)
 }
 
 /// The names of jobs before `--`, and the paths after it.
-fn operands(arguments: &Arguments) -> (&[std::ffi::OsString], Vec<PathBuf>) {
+fn operands(arguments: &Arguments) -> (&[OsString], Vec<PathBuf>) {
     let all = &arguments.operands;
     let (names, sources) = all.split_at(arguments.before_dashes.unwrap_or(all.len()));
     (names, sources.iter().map(PathBuf::from).collect())
@@ -166,7 +127,7 @@ fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn check_none(names: &[std::ffi::OsString]) -> Result<()> {
+fn check_none(names: &[OsString]) -> Result<()> {
     match names.first() {
         Some(name) => {
             let name = name.display();
@@ -177,7 +138,7 @@ fn check_none(names: &[std::ffi::OsString]) -> Result<()> {
     }
 }
 
-fn job_names(operands: &[std::ffi::OsString]) -> Result<Vec<String>> {
+fn job_names(operands: &[OsString]) -> Result<Vec<String>> {
     if operands.is_empty() {
         return Ok(vec![job_name(None)?]);
     }
@@ -187,14 +148,13 @@ fn job_names(operands: &[std::ffi::OsString]) -> Result<Vec<String>> {
 /// The change of the flags to one job, or those of the lines on stdin.
 fn changes(
     arguments: &Arguments,
-    names: &[std::ffi::OsString],
+    names: &[OsString],
     sources: &[PathBuf],
 ) -> Result<Vec<JobChange>> {
     match names {
         [one] if one == "-" => {
-            let is_other = |flag: &Flag| arguments.has(flag);
-            let other = OF_SET.into_iter().chain([ENABLE, DISABLE]);
-            if let Some(flag) = other.into_iter().find(is_other) {
+            let mut other = OF_SET.into_iter().chain([ENABLE, DISABLE]);
+            if let Some(flag) = other.find(|flag| arguments.has(flag)) {
                 let text = format!("--{} does not go with '-': the lines say all", flag.long);
                 return Err(UsageError(text).into());
             }
@@ -208,7 +168,7 @@ fn changes(
             changes.map_err(|e| usage(&e, "bad input"))
         }
         [] | [_] => {
-            let name = job_name(names.first().map(std::ffi::OsString::as_os_str))?;
+            let name = job_name(names.first().map(OsString::as_os_str))?;
             Ok(vec![JobChange::from_flags(name, sources, arguments)?])
         }
         [_, other, ..] => Err(UsageError(format!(
@@ -225,7 +185,7 @@ fn check_create_flags(changes: &[JobChange]) -> Result<()> {
         let Some(flags) = change.create_flags.as_ref().filter(|all| !all.is_empty()) else {
             continue;
         };
-        let mut create = child::program("bk-create");
+        let mut create = bk_cli::program("bk-create");
         create.args(flags).args(["--estimate", "-"]);
         create.stdin(std::process::Stdio::null());
         let output = create.output().context("cannot run bk-create")?;
@@ -244,21 +204,8 @@ fn parse_gap(text: &str) -> Result<u32> {
 
 /// The jobs whose settings are right; reports the others.
 fn usable(home: &Home, status: &mut u8) -> Result<Vec<JobState>> {
-    let mut jobs = Vec::new();
-    for (_, state) in store::read(home)? {
-        match state {
-            Ok(state) => jobs.push(state),
-            Err(error) => *status = PROGRAM.report(&error),
-        }
-    }
-    Ok(jobs)
-}
-
-fn list_all(home: &Home, output: &mut Output) -> Result<u8> {
-    let mut status = bk_cli::SUCCESS;
-    let jobs = usable(home, &mut status)?;
-    list::print(output, &jobs, home.now, &bk_cli::zone::local())?;
-    Ok(status)
+    let all = store::read(home)?.into_values();
+    Ok(PROGRAM.report_errors(all, status).collect())
 }
 
 /// A runner, with which signals end the work between two steps.
@@ -281,7 +228,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
 fn run_now(home: Home, arguments: &Arguments, output: Output, names: &[String]) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
     let mut status = bk_cli::SUCCESS;
-    runner.jump = rounds::count(&runner.home, &mut status)?;
+    runner.jump = count_round(&runner.home, &mut status)?;
     for name in names {
         // Fails for an unknown job before its lock file is made.
         let state = store::read_one(&runner.home, name);
@@ -300,6 +247,31 @@ fn run_due(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     end(runner, status)
 }
 
+/// Counts a round; returns the jump of the clock because of which no retention is to run. Without
+/// an earlier round, the newest event stands for it. A round that cannot be recorded is reported,
+/// and backups are made all the same.
+fn count_round(home: &Home, status: &mut u8) -> Result<Option<Jump>> {
+    let (old, newest, gap_days) = catalog::read(home, |session| {
+        let newest = session.newest_event(clock::latest_plausible(home.now))?;
+        Ok((session.rounds()?, newest, session.clock_gap_days()?))
+    })?;
+    let last = old.unwrap_or_else(|| Rounds::of(newest.unwrap_or(home.now)));
+    let rounds = last.with(home.now, gap_days);
+    if old.is_none_or(|old| rounds.differs_from(&old)) {
+        let written = catalog::write(home, |session| session.set_rounds(&rounds));
+        if let Err(error) = written.context("cannot record the round") {
+            *status = PROGRAM.report(&error);
+        }
+    }
+    Ok(rounds.jump())
+}
+
+/// Sets how many days may pass between two rounds.
+fn set_gap(home: &Home, days: u32) -> Result<()> {
+    catalog::check_there(home)?;
+    catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))
+}
+
 /// Runs what is due; returns the time when a job is due next, and the exit status.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     // The files of the time zone may go while bk-auto waits.
@@ -307,7 +279,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
     let jobs = usable(&runner.home, &mut status)?;
-    runner.jump = rounds::count(&runner.home, &mut status)?;
+    runner.jump = count_round(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
         .filter_map(|it| Some((it.due(now, &zone)?, &it.job.name)))
@@ -328,7 +300,7 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
 /// Runs jobs as they come due, until a signal comes.
 fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
     let mut runner = runner(home, arguments, output)?;
-    bk_store::catalog::check_there(&runner.home)?;
+    catalog::check_there(&runner.home)?;
     while runner.watch.signals.caught().is_none() {
         let next = match round(&mut runner) {
             Ok((next, _)) => next,
@@ -361,16 +333,12 @@ fn pause(runner: &Runner, duration: Duration) -> Result<()> {
 
 /// Prints the table of the new records; lines were printed as they came.
 fn print_made(runner: &mut Runner) -> Result<()> {
-    let (made, home) = (std::mem::take(&mut runner.made), runner.home.clone());
-    let listed = made.into_iter().map(|record: Map<String, Value>| {
-        let backup: Backup = serde_json::from_value(record.into())?;
-        Ok(Listed::stat(&home, backup))
-    });
-    let listed: Vec<_> = listed.collect::<Result<_>>()?;
-    if !listed.is_empty() {
-        listing::print(&mut runner.output, listed)?;
+    let made = std::mem::take(&mut runner.made).into_iter();
+    let listed: Vec<_> = made.map(|it| Listed::stat(&runner.home, it)).collect();
+    match listed.is_empty() {
+        true => Ok(()),
+        false => listing::print(&mut runner.output, listed),
     }
-    Ok(())
 }
 
 fn end(mut runner: Runner, status: u8) -> Result<u8> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -49,8 +50,6 @@ pub(crate) struct JobChange {
 }
 
 impl JobChange {
-    /// # Errors
-    /// [`UsageError`], which names the flag.
     pub(crate) fn from_flags(
         name: String,
         sources: &[PathBuf],
@@ -216,13 +215,6 @@ fn command(text: &str) -> Result<Option<String>> {
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
 }
 
-fn string(value: Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => bail!("is not a string"),
-    }
-}
-
 fn string_or_null(value: Value) -> Result<Option<String>> {
     match value {
         Value::Null => Ok(None),
@@ -272,9 +264,6 @@ fn check_flags(flags: &[String]) -> Result<()> {
 }
 
 /// The job that an operand names, or the default one.
-///
-/// # Errors
-/// [`UsageError`].
 pub(crate) fn job_name(operand: Option<&OsStr>) -> Result<String> {
     let Some(operand) = operand else {
         return Ok(DEFAULT.to_owned());

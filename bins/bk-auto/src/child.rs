@@ -5,14 +5,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::one_line;
-use bk_store::signals::{Signals, Wakeups};
+use bk_store::Signals;
+use bk_store::signals::Wakeups;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 
@@ -37,17 +37,6 @@ pub(crate) struct Ended {
     pub(crate) stdout: String,
     /// The last line of its stderr, without the program's name.
     pub(crate) last_line: String,
-}
-
-/// A program of bk: the one beside this one, else the one in PATH.
-pub(crate) fn program(name: &str) -> Command {
-    let beside = std::env::current_exe().ok();
-    let beside = beside.and_then(|this| Some(this.parent()?.join(name)));
-    Command::new(
-        beside
-            .filter(|path| path.exists())
-            .unwrap_or_else(|| PathBuf::from(name)),
-    )
 }
 
 /// Runs a program of bk with this input. Signals are forwarded to it. Its stderr is passed

@@ -1,58 +1,33 @@
 //! The flags of bk-auto.
 
 use bk_cli::notices;
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    SET = Flag::new("set", None, None, "make the job, or change it as the flags say");
-    LIST = Flag::new("list", Some('l'), None, "print the jobs, with their last run and the next");
-    ENABLE = Flag::new("enable", None, None, "run the job when it is due");
-    DISABLE = Flag::new("disable", None, None, "do not run the job when it is due");
-    REMOVE = Flag::new("remove", None, None, "remove the job; its backups stay");
-    NOW = Flag::new("now", None, None, "run the job at once, due or not");
-    WAIT = Flag::new("wait", Some('w'), None, "stay, and run jobs as they come due");
-    SCHEDULE = Flag::new(
-        "schedule",
-        Some('s'),
-        Some("CRON"),
-        "when: minute hour day month weekday, or @daily ...",
-    );
-    RETENTION_DAYS = Flag::new(
+    SET = switch("set", "make the job, or change it as the flags say");
+    LIST = switch("list", "print the jobs, with their last run and the next").short('l');
+    ENABLE = switch("enable", "run the job when it is due");
+    DISABLE = switch("disable", "do not run the job when it is due");
+    REMOVE = switch("remove", "remove the job; its backups stay");
+    NOW = switch("now", "run the job at once, due or not");
+    WAIT = switch("wait", "stay, and run jobs as they come due").short('w');
+    SCHEDULE =
+        option("schedule", "CRON", "when: minute hour day month weekday, or @daily ...").short('s');
+    RETENTION_DAYS = option(
         "retention-days",
-        Some('r'),
-        Some("N|all"),
+        "N|all",
         "after each backup remove older ones of the job (all: keep all)",
-    );
-    REQUEST = Flag::new(
-        "request",
-        None,
-        Some("JSON"),
-        "more keys of the request to bk-create: description ...",
-    );
-    CREATE_FLAG = Flag::new(
+    )
+    .short('r');
+    REQUEST = option("request", "JSON", "more keys of the request to bk-create: description ...");
+    CREATE_FLAG = option(
         "create-flag",
-        None,
-        Some("FLAG"),
+        "FLAG",
         "a flag for bk-create: --exclude='*.log', --one-file-system ...",
     );
-    BEFORE = Flag::new(
-        "before",
-        None,
-        Some("COMMAND"),
-        "run before the backup; if it fails, there is none",
-    );
-    AFTER = Flag::new(
-        "after",
-        None,
-        Some("COMMAND"),
-        "run after the backup, whether it failed or not",
-    );
-    CLOCK_GAP = Flag::new(
-        "clock-gap",
-        None,
-        Some("DAYS"),
-        "doubt the clock after DAYS without a round (30)",
-    );
+    BEFORE = option("before", "COMMAND", "run before the backup; if it fails, there is none");
+    AFTER = option("after", "COMMAND", "run after the backup, whether it failed or not");
+    CLOCK_GAP = option("clock-gap", "DAYS", "doubt the clock after DAYS without a round (30)");
     SYSLOG = notices::SYSLOG;
 }
 

@@ -54,22 +54,21 @@ impl Job {
     pub(crate) fn from_settings(name: &str, settings: &Settings) -> Result<Self> {
         check_name(name)?;
         let wrong = |key: &str| format!("its setting {PREFIX}{key}");
-        let get = |key: &str| settings.get(key);
+        let get = |key: &str| settings.get(key).map(String::as_str);
         let schedule = get("schedule").with_context(|| format!("it has no {PREFIX}schedule"))?;
         let request = get("request").with_context(|| format!("it has no {PREFIX}request"))?;
         let request = serde_json::from_str(request)
             .ok()
             .with_context(|| format!("{} is not a JSON object", wrong("request")))?;
-        let create_flags = match get("create_flags") {
-            Some(text) => serde_json::from_str(text)
-                .ok()
-                .with_context(|| format!("{} is not an array of strings", wrong("create_flags")))?,
-            None => Vec::new(),
-        };
+        let create_flags = get("create_flags")
+            .map_or(Ok(Vec::new()), serde_json::from_str)
+            .ok();
+        let create_flags = create_flags
+            .with_context(|| format!("{} is not an array of strings", wrong("create_flags")))?;
         let since = get("since").map(|text| text.parse::<Timestamp>());
         Ok(Self {
             name: name.to_owned(),
-            is_enabled: match get("enabled").map(String::as_str) {
+            is_enabled: match get("enabled") {
                 Some("true" | "1") => true,
                 Some("false" | "0") | None => false,
                 Some(other) => bail!(
@@ -79,14 +78,13 @@ impl Job {
                 ),
             },
             schedule: Schedule::parse(schedule).with_context(|| wrong("schedule"))?,
-            retention_days: match get("retention_days") {
-                Some(text) => parse_days(text).with_context(|| wrong("retention_days"))?,
-                None => None,
-            },
+            retention_days: get("retention_days")
+                .map_or(Ok(None), parse_days)
+                .with_context(|| wrong("retention_days"))?,
             request: check_request(request).with_context(|| wrong("request"))?,
             create_flags,
-            before: get("before").cloned(),
-            after: get("after").cloned(),
+            before: get("before").map(str::to_owned),
+            after: get("after").map(str::to_owned),
             since: since.transpose().with_context(|| wrong("since"))?,
         })
     }

@@ -6,8 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use bk_schema::record::{Backup, BackupType};
-use bk_store::catalog;
-use bk_store::home::Home;
+use bk_store::{Home, catalog};
 use serde_json::Value;
 
 use crate::child::{self, Watch};

@@ -3,28 +3,29 @@
 //! The catalog is never held while a child runs.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::notices::{Notices, Priority};
-use bk_cli::output::Output;
-use bk_cli::{Arguments, one_line};
+use bk_cli::{Arguments, Output, one_line};
 use bk_schema::clock::Jump;
 use bk_schema::event::Event;
 use bk_schema::losses;
 use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::storage;
+use bk_store::{Home, catalog, flock, storage};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use rustix::fs::OFlags;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::child::{self, Watch};
 use crate::flags::{PROGRAM, SYSLOG};
 use crate::hook::{self, When};
 use crate::job::Job;
-use crate::job_lock;
 use crate::retention::{self, Pruned};
 use crate::store::{self, EVENT};
 
@@ -38,11 +39,19 @@ pub(crate) struct Runner {
     pub(crate) notices: Notices,
     pub(crate) output: Output,
     /// The new records, for the table at the end.
-    pub(crate) made: Vec<Map<String, Value>>,
+    pub(crate) made: Vec<Backup>,
     /// The jump of the clock because of which no retention is to run.
     pub(crate) jump: Option<Jump>,
     /// Flags that every child gets.
     common: Vec<OsString>,
+}
+
+/// A backup that was made.
+#[derive(Debug)]
+struct Made {
+    backup: Backup,
+    /// As bk-create printed it.
+    line: Value,
 }
 
 /// How a run went.
@@ -51,7 +60,7 @@ struct Outcome {
     /// Why it failed; empty where it did not.
     reasons: Vec<String>,
     warnings: Vec<String>,
-    record: Option<Map<String, Value>>,
+    made: Option<Made>,
     pruned: Pruned,
     seconds: f64,
 }
@@ -87,7 +96,7 @@ impl Runner {
     /// # Errors
     /// An unknown job; with `at_once`, a job that another process runs.
     pub(crate) fn run(&mut self, name: &str, at_once: bool) -> Result<u8> {
-        let Some(_lock) = job_lock::take(&self.home.dir, name)? else {
+        let Some(_lock) = lock(&self.home.dir, name)? else {
             if at_once {
                 let name = name.escape_debug();
                 bail!("cannot run the job '{name}': another bk-auto runs it");
@@ -112,13 +121,10 @@ impl Runner {
             .check_storage(job)
             .and_then(|()| self.before(job))
             .and_then(|()| self.create(job, &mut outcome));
-        if let Err(error) = made {
-            outcome.reasons.push(one_line(&format!("{error:#}")));
-        }
-        if let Err(error) = self.after(job, &outcome) {
-            outcome.reasons.push(one_line(&format!("{error:#}")));
-        }
-        let is_due = outcome.record.is_some() && self.watch.signals.caught().is_none();
+        outcome.add_error(made);
+        let after = self.after(job, &outcome);
+        outcome.add_error(after);
+        let is_due = outcome.made.is_some() && self.watch.signals.caught().is_none();
         if let Some(days) = job.retention_days.filter(|_| is_due) {
             if let Some(jump) = self.jump {
                 let text =
@@ -129,11 +135,8 @@ impl Runner {
                 return outcome;
             }
             let (prune, pruned) = (self.program("bk-prune"), &mut outcome.pruned);
-            if let Err(error) =
-                retention::apply(&self.home, &job.name, days, prune, &self.watch, pruned)
-            {
-                outcome.reasons.push(one_line(&format!("{error:#}")));
-            }
+            let applied = retention::apply(&self.home, &job.name, days, prune, &self.watch, pruned);
+            outcome.add_error(applied);
         }
         outcome
     }
@@ -169,7 +172,8 @@ impl Runner {
         let Some(text) = &job.after else {
             return Ok(());
         };
-        let name = outcome.backup_name().unwrap_or_default();
+        let made = outcome.made.as_ref();
+        let name = made.map_or("", |it| &it.backup.backup_name);
         let variables = [
             ("BK_JOB", OsStr::new(&job.name)),
             ("BK_HOME", self.home.dir.as_os_str()),
@@ -181,7 +185,7 @@ impl Runner {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = child::program(name);
+        let mut command = bk_cli::program(name);
         command.args(&self.common);
         command
     }
@@ -192,21 +196,20 @@ impl Runner {
         let request = Value::Object(job.to_request()).to_string() + "\n";
         let ended = child::run(create, &request, &self.watch, |_| true)?;
         match ended.status.code() {
-            Some(0) => {}
-            Some(SOME_UNREAD) => {}
+            Some(0 | SOME_UNREAD) => {}
             _ if ended.last_line.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
             _ => bail!("{}", ended.last_line),
         }
-        let record = serde_json::from_str(&ended.stdout);
-        let record: Map<String, Value> = record.context("bk-create printed no record")?;
+        let line = serde_json::from_str(&ended.stdout);
+        let line: Value = line.context("bk-create printed no record")?;
+        let backup = Backup::deserialize(&line).context("bk-create printed no record")?;
         if ended.status.code() == Some(SOME_UNREAD) {
-            let backup: Backup = serde_json::from_value(record.clone().into())?;
             outcome.warnings.push(match losses::count(&backup) {
                 1 => "1 place of the sources could not be read".into(),
                 count => format!("{count} places of the sources could not be read"),
             });
         }
-        outcome.record = Some(record);
+        outcome.made = Some(Made { backup, line });
         Ok(())
     }
 
@@ -218,30 +221,48 @@ impl Runner {
         }
         self.notices
             .log(outcome.priority(), &outcome.notice(&job.name));
-        if let Some(record) = &outcome.record {
+        let made = outcome.made.as_ref();
+        if let Some(made) = made {
             if self.output.is_table() {
-                self.made.push(record.clone());
+                self.made.push(made.backup.clone());
             } else {
-                self.output.line(record)?;
+                self.output.line(&made.line)?;
                 self.output.flush()?;
             }
         }
-        let details = outcome.details(&job.name, self.home.now, scheduled);
-        let id = outcome.record.as_ref().and_then(|it| it["id"].as_i64());
+        let ok = outcome.reasons.is_empty();
         let event = Event {
-            backup: id.zip(outcome.backup_name()),
+            backup: made.map(|it| (it.backup.id, it.backup.backup_name.as_str())),
             event: EVENT,
-            ok: outcome.reasons.is_empty(),
-            details,
+            ok,
+            details: outcome.details(&job.name, self.home.now, scheduled),
         };
         catalog::write(&self.home, |session| session.log(&event))
             .with_context(|| format!("cannot record the run of the job '{name}'"))?;
-        Ok(if outcome.reasons.is_empty() {
+        Ok(if ok {
             bk_cli::SUCCESS
         } else {
             bk_cli::SOME_FAILED
         })
     }
+}
+
+/// Locks a job until the file is dropped, so that no two processes run it at once; `None` where
+/// another process runs it. The file is never removed: two processes could lock different files then.
+fn lock(home: &Path, job: &str) -> Result<Option<File>> {
+    let path = home.join(format!("auto.{job}.lock"));
+    let cannot = || format!("cannot lock '{}'", path.display());
+    // Rust opens with O_CLOEXEC: no child inherits it.
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(&path)
+        .with_context(cannot)?;
+    let is_locked = flock::exclusive(&file).with_context(cannot)?;
+    Ok(is_locked.then_some(file))
 }
 
 impl Outcome {
@@ -253,8 +274,10 @@ impl Outcome {
         }
     }
 
-    fn backup_name(&self) -> Option<&str> {
-        self.record.as_ref()?.get("backup_name")?.as_str()
+    fn add_error(&mut self, result: Result<()>) {
+        let error = result.err();
+        let reason = error.map(|error| one_line(&format!("{error:#}")));
+        self.reasons.extend(reason);
     }
 
     fn reason(&self) -> String {
@@ -271,7 +294,8 @@ impl Outcome {
 
     fn notice(&self, job: &str) -> String {
         let mut parts = vec![format!("job '{job}' {}", self.word())];
-        parts.extend(self.backup_name().map(|name| format!("backup '{name}'")));
+        let made = self.made.as_ref().map(|it| &it.backup.backup_name);
+        parts.extend(made.map(|name| format!("backup '{name}'")));
         parts.extend(self.warnings.iter().cloned());
         if self.pruned.count > 0 {
             parts.push(format!("pruned {}", self.pruned.count));

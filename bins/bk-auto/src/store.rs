@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bk_schema::event::LedgerRow;
-use bk_store::catalog;
-use bk_store::home::Home;
-use bk_store::session::Session;
+use bk_store::{Home, Session, catalog};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;

@@ -205,7 +205,7 @@ fn pass_on(stderr: OwnedFd, has_ended: &AtomicBool, watch: &Watch) -> String {
     let mut last = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = input.read(&mut buffer) {
-        watch.pass_on(&buffer[..count]);
+        watch.progress.pass_on(&buffer[..count]);
         last.extend_from_slice(&buffer[..count]);
         let surplus = last.len().saturating_sub(LAST_BYTES);
         last.drain(..surplus);

@@ -7,12 +7,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use bk_archive::format::member::archive_format;
 use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::output::Output;
-use bk_schema::clock;
 use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::home::Home;
@@ -22,7 +21,9 @@ use bk_store::storage::Storage;
 
 use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
-use crate::plan::Plan;
+use crate::parent::{self, Parent};
+use crate::plan::{Plan, own_dirs};
+use crate::recording::Recording;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -36,17 +37,17 @@ const SOME_UNREAD: u8 = 3;
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let settings = Settings::new(arguments)?;
     let mut creation = Creation {
         settings: &settings,
-        signals: Signals::watch()?,
-        home: Home {
-            host: arguments.parsed(&HOST, host::parse)?.or(home.host),
-            ..home
+        rows: Rows {
+            signals: Signals::watch()?,
+            home: Home {
+                host: arguments.parsed(&HOST, host::parse)?.or(home.host),
+                ..home
+            },
         },
         records: None,
         unmatched: None,
@@ -86,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 }
             }
         }
-        if let Some(signal) = creation.signals.caught() {
+        if let Some(signal) = creation.rows.signals.caught() {
             status = ended_by(signal);
             break;
         }
@@ -116,8 +117,7 @@ fn notice(backup: &Backup, is_loss: bool) -> String {
 /// What every request of this process shares.
 struct Creation<'a> {
     settings: &'a Settings,
-    signals: Signals,
-    home: Home,
+    rows: Rows,
     /// Read once, however many requests there are.
     records: Option<Records>,
     /// The globs that matched nothing in any of the requests that people made by hand.
@@ -129,9 +129,9 @@ impl<'a> Creation<'a> {
     fn plan(&mut self, request: &'a Request) -> Result<Plan<'a>> {
         let records = match self.records.take() {
             Some(records) => records,
-            None => Records::read(&self.home)?,
+            None => Records::read(&self.rows.home)?,
         };
-        let plan = Plan::new(&self.home, &records, self.settings, request);
+        let plan = Plan::new(&self.rows.home, &records, self.settings, request);
         self.records = Some(records);
         let plan = plan?;
         if request.stream.is_none() && request.backup_type != BackupType::Automatic {
@@ -162,7 +162,7 @@ impl<'a> Creation<'a> {
         let plan = self.plan(request)?;
         if !self.settings.init_storage {
             let storage = Path::new(&plan.storage);
-            let storages = &self.home.storages;
+            let storages = &self.rows.home.storages;
             storages.check_before(storage, plan.storage_archives())?;
         }
         if output.is_table() {
@@ -177,13 +177,12 @@ impl<'a> Creation<'a> {
     fn create(&mut self, request: &'a Request) -> Result<(Listed, bool)> {
         let begun = self.begin(request);
         let made = begun.and_then(|(plan, begun)| self.write(&plan, begun));
-        self.signals.release();
+        self.rows.signals.release();
         let (backup, is_loss) = made?;
         if let Some(records) = &mut self.records {
             records.add(&backup);
         }
-        let mut listed = Listed::stat(&self.home, backup);
-        listed.pass_through(request.passed.clone());
+        let listed = Listed::stat(&self.rows.home, backup).pass_through(request.passed.clone());
         Ok((listed, is_loss))
     }
 
@@ -191,20 +190,22 @@ impl<'a> Creation<'a> {
     fn begin(&mut self, request: &'a Request) -> Result<(Plan<'a>, Begun)> {
         loop {
             let prepared = self.prepare(request);
-            let rows = self.rows();
-            let prepared = prepared.inspect_err(|error| rows.log_refusal(request, error));
-            let (mut plan, storage) = prepared?;
+            let (mut plan, storage) =
+                prepared.inspect_err(|error| self.rows.log_refusal(request, error))?;
             let taken = match &request.name {
                 None => self.records.as_ref().map(Records::taken),
                 Some(_) => None,
             };
-            let begun = rows.begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
+            let begun = self
+                .rows
+                .begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
             if let Some(begun) = begun {
-                plan.exclude_own(&self.home);
+                // Both are there by now.
+                plan.filter.own = own_dirs(&self.rows.home, &plan.storage);
                 return Ok((plan, begun));
             }
             // The storage directory is another one since the catalog was read.
-            self.signals.release();
+            self.rows.signals.release();
             self.records = None;
         }
     }
@@ -215,7 +216,7 @@ impl<'a> Creation<'a> {
         estimate::check_fits(&plan)?;
         let dir = Path::new(&plan.storage);
         let is_anew = self.settings.init_storage;
-        let storages = &self.home.storages;
+        let storages = &self.rows.home.storages;
         let storage = storages.enter(dir, plan.storage_archives(), is_anew)?;
         Ok((plan, storage))
     }
@@ -223,32 +224,70 @@ impl<'a> Creation<'a> {
     /// Writes the archive of a backup that is begun, and records how that went.
     fn write(&mut self, plan: &Plan<'_>, mut begun: Begun) -> Result<(Backup, bool)> {
         let began = Instant::now();
-        let watch = Watch::new(&PROGRAM, self.signals.clone());
+        let watch = Watch::new(self.rows.signals.clone());
         match &plan.request.stream {
-            Some(_) => watch.begin_unsized(),
+            Some(_) => watch.progress.begin_unsized(),
             None => watch.begin(plan.totals.content_bytes, plan.totals.file_count),
         }
         if plan.hides_attributes && !plan.is_hiding_recorded && !self.has_warned_of_hidden {
             self.has_warned_of_hidden = true;
             watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
         }
-        let written = writing::write(plan, &mut begun, &watch);
+        let format = archive_format(plan.settings.level);
+        let recording = Recording::begin(&self.rows.home, &format);
+        let written = self.parent(plan, &format, &watch).and_then(|parent| {
+            let name = parent.as_ref().map(|it| it.name.clone());
+            let mut record = |segment| recording.add(segment);
+            let summary = writing::write(plan, &mut begun, parent, &mut record, &watch)?;
+            Ok((summary, name))
+        });
+        let manifest = recording.finish();
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
-        let rows = self.rows();
         match written {
-            Ok(summary) => {
-                let backup = rows.complete(begun, &summary, &problems, seconds)?;
+            Ok((summary, parent)) => {
+                let manifest = usable(manifest, &begun.backup);
+                let metadata = &mut begun.backup.backup_metadata;
+                metadata.insert("compression_level".into(), plan.settings.level.into());
+                metadata.extend(parent.map(|name| ("parent".into(), name.into())));
+                let hash = manifest.as_ref().map(|it| it.hash.clone());
+                metadata.extend(hash.map(|hash| ("manifest_hash".into(), hash.into())));
+                let backup = self.rows.complete(begun, &summary, &problems, seconds)?;
+                let named = manifest.map(|it| it.commit(&self.rows.home, &summary.hash));
+                usable(named.transpose(), &backup);
                 Ok((backup, problems.loss_count > 0))
             }
-            Err(error) => Err(rows.fail(begun.backup, Some(begun.partial), error, &problems)),
+            Err(error) => Err(self
+                .rows
+                .fail(begun.backup, Some(begun.partial), error, &problems)),
         }
     }
 
-    fn rows(&self) -> Rows<'_> {
-        Rows {
-            home: &self.home,
-            signals: &self.signals,
+    /// The backup of which is taken over what is unchanged.
+    fn parent(&self, plan: &Plan<'_>, format: &str, watch: &Watch) -> Result<Option<Parent>> {
+        if plan.request.stream.is_some() {
+            return Ok(None);
         }
+        let records = self.records.iter();
+        let candidates = records.flat_map(|it| it.of_sources(&plan.sources.recorded));
+        // Others were not made from the same attributes.
+        let hides = |it: &&Backup| it.backup_metadata.contains_key("unseen_attributes");
+        let candidates = candidates.filter(|it| hides(it) == plan.hides_attributes);
+        let warn = |text: &str| watch.warn(text);
+        let home = &self.rows.home;
+        let parent = parent::choose(home, self.settings, candidates, format, &warn)?;
+        if let Some(parent) = &parent {
+            watch.set_parent(&parent.name);
+        }
+        Ok(parent)
     }
+}
+
+/// A manifest is a cache: that there is none is no more than a warning.
+fn usable<T>(manifest: Result<T>, backup: &Backup) -> Option<T> {
+    let warn = |error| {
+        let name = &backup.backup_name;
+        PROGRAM.warn(&format!("warning: '{name}' has no manifest: {error:#}"));
+    };
+    manifest.map_err(warn).ok()
 }

@@ -12,51 +12,50 @@ use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, Operands, Program, usage};
+use bk_cli::{Arguments, Operands, Program, option, switch, usage};
 use bk_schema::invalid::parse_choice;
+
+use crate::parent::Choice;
 
 /// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
 bk_cli::flags! {
-    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why the backup is made (manual)");
-    SOURCE_VERSION = Flag::new("source-version", None, Some("VERSION"), "version of what is backed up");
-    NAME = Flag::new("name", Some('n'), Some("NAME"), "name of the backup (TYPE[_vVERSION]_DATE_TIME)");
-    DESCRIPTION = Flag::new("description", Some('d'), Some("TEXT"), "a note for people");
-    METADATA = Flag::new("metadata", Some('m'), Some("KEY=VALUE"), "a fact to keep; JSON, else a string");
-    HOST = Flag::new("host", None, Some("NAME"), "the host that the backup is of");
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, or a time");
-    PROTECT = Flag::new("protect", None, None, "refuse its removal");
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "take relative paths from DIR");
-    EXCLUDE = Flag::new("exclude", None, Some("GLOB"), "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = Flag::new("exclude-from", None, Some("FILE"), "leave out what the lines of FILE match");
-    EXCLUDE_CACHES = Flag::new("exclude-caches", None, None, "leave out what a CACHEDIR.TAG marks");
-    ONE_FILE_SYSTEM = Flag::new("one-file-system", None, None, "stay on the file system of each PATH");
-    STDIN_FILENAME = Flag::new(
-        "stdin-filename",
-        None,
-        Some("NAME"),
-        "back up standard input as one file of this name",
-    );
-    STDIN_FROM_COMMAND = Flag::new(
-        "stdin-from-command",
-        None,
-        None,
-        "back up what a command prints: -- CMD...",
-    );
-    LEVEL = Flag::new("level", None, Some("0-12"), "compression level (6)");
-    JOBS = Flag::new("jobs", Some('j'), Some("N"), "compressing threads (one a core)");
-    STORAGE = Flag::new("storage", None, Some("DIR"), "where to put the archive");
-    INIT_STORAGE = Flag::new("init-storage", None, None, "use DIR as a new storage, whatever it was before");
-    ESTIMATE = Flag::new("estimate", None, None, "print what it would take; make nothing");
-    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free (5 %, at most 1 GiB)");
-    ON_LOW_SPACE = Flag::new(
-        "on-low-space",
-        None,
-        Some("pause|fail"),
-        "what to do when less than that is left (pause)",
-    );
-    LOW_SPACE_TIMEOUT = Flag::new("low-space-timeout", None, Some("SPAN"), "longest pause (10m)");
+    TYPE = option(
+        "type",
+        "manual|pre-upgrade|automatic",
+        "why the backup is made (manual)",
+    )
+    .short('t');
+    SOURCE_VERSION = option("source-version", "VERSION", "version of what is backed up");
+    NAME = option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
+    DESCRIPTION = option("description", "TEXT", "a note for people").short('d');
+    METADATA = option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
+    HOST = option("host", "NAME", "the host that the backup is of");
+    EXPIRES =
+        option("expires", "TIME", "when it may be removed: 30d from now, or a time").short('e');
+    PROTECT = switch("protect", "refuse its removal");
+    DIRECTORY = option("directory", "DIR", "take relative paths from DIR").short('C');
+    EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
+    EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
+    EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
+    ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
+    STDIN_FILENAME =
+        option("stdin-filename", "NAME", "back up standard input as one file of this name");
+    STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
+    LEVEL = option("level", "0-12", "compression level (6)");
+    JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
+    PARENT = option("parent", "BACKUP", "take over what is unchanged since BACKUP (the newest)");
+    NO_PARENT = switch("no-parent", "read and compress all anew");
+    IGNORE_INODE = switch("ignore-inode", "a file with another inode may be unchanged");
+    IGNORE_CTIME = switch("ignore-ctime", "a file with another change time may be unchanged");
+    STORAGE = option("storage", "DIR", "where to put the archive");
+    INIT_STORAGE = switch("init-storage", "use DIR as a new storage, whatever it was before");
+    ESTIMATE = switch("estimate", "print what it would take; make nothing");
+    RESERVE = option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
+    ON_LOW_SPACE =
+        option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
+    LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
     SYSLOG = notices::SYSLOG;
 }
 
@@ -77,6 +76,9 @@ pub(crate) struct Settings {
     one_file_system: bool,
     pub(crate) level: i32,
     pub(crate) jobs: usize,
+    pub(crate) parent: Choice,
+    pub(crate) ignore_inode: bool,
+    pub(crate) ignore_ctime: bool,
     pub(crate) storage: Option<PathBuf>,
     pub(crate) init_storage: bool,
     pub(crate) reserve_bytes: Option<u64>,
@@ -107,6 +109,9 @@ impl Settings {
             jobs: arguments
                 .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
                 .unwrap_or_else(threads::available),
+            parent: parent(arguments)?,
+            ignore_inode: arguments.has(&IGNORE_INODE),
+            ignore_ctime: arguments.has(&IGNORE_CTIME),
             storage: path(&STORAGE),
             init_storage: arguments.has(&INIT_STORAGE),
             reserve_bytes: arguments.parsed(&RESERVE, units::parse_size)?,
@@ -133,6 +138,17 @@ impl Settings {
             ..Filter::default()
         })
     }
+}
+
+/// # Errors
+/// Both that one is to be used and that none is.
+fn parent(arguments: &Arguments) -> Result<Choice> {
+    arguments.one_of(&[(PARENT, ()), (NO_PARENT, ())])?;
+    Ok(match arguments.text(&PARENT)? {
+        _ if arguments.has(&NO_PARENT) => Choice::None,
+        Some(backup) => Choice::This(backup.to_owned()),
+        None => Choice::Newest,
+    })
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {

@@ -7,12 +7,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use bk_schema::event::Event;
 use bk_schema::record::Status;
 use bk_store::archives::partial::partial_path;
 use bk_store::session::Session;
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::request::Request;
 
@@ -123,11 +121,6 @@ fn make_room(session: &Session<'_>, name: &str) -> Result<()> {
         return Ok(());
     };
     session.check_room()?;
-    session.remove(&[failed.id])?;
-    session.log(&Event {
-        backup: Some((failed.id, name)),
-        event: "remove",
-        ok: true,
-        details: json!({ "reason": "a failed attempt, replaced by the next one" }),
-    })
+    let reason = "a failed attempt, replaced by the next one";
+    session.remove_attempt(failed.id, name, reason)
 }

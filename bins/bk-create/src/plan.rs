@@ -3,6 +3,7 @@
 //!
 //! Changes nothing on disk, and knows no record but those of earlier backups.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use bk_store::archives::space::Space;
 use bk_store::home::Home;
 
 use crate::flags::Settings;
-use crate::records::{Records, inode};
+use crate::records::{Inode, Records, inode};
 use crate::request::Request;
 use crate::sources::Sources;
 use crate::totals::{Totals, earlier_ratio};
@@ -57,7 +58,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let storage = storage_dir(settings, records)?;
         let mut filter = settings.filter()?;
-        exclude_own(&mut filter, home, &storage);
+        filter.own = own_dirs(home, &storage);
         filter.own_files = records.archive_names();
         let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
         sources.warn_of_links();
@@ -94,11 +95,6 @@ impl<'a> Plan<'a> {
     pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
         self.storage_archives.iter().map(String::as_str)
     }
-
-    /// Leaves out the home and the storage directory, once both are there.
-    pub(crate) fn exclude_own(&mut self, home: &Home) {
-        exclude_own(&mut self.filter, home, &self.storage);
-    }
 }
 
 /// Whether this is root without CAP_SYS_ADMIN: the kernel lists extended attributes of the name space
@@ -115,9 +111,10 @@ fn hides_trusted() -> bool {
     lacks && is_whole && rustix::process::geteuid().is_root()
 }
 
-fn exclude_own(filter: &mut Filter, home: &Home, storage: &str) {
+/// The home and the storage directory, as far as they are there.
+pub(crate) fn own_dirs(home: &Home, storage: &str) -> HashSet<Inode> {
     let own = [&home.dir, Path::new(storage)].map(|dir| dir.metadata().ok());
-    filter.own = own.iter().flatten().map(inode).collect();
+    own.iter().flatten().map(inode).collect()
 }
 
 /// # Errors

@@ -22,10 +22,10 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// Begins one. What fails is told at the end.
-    pub(crate) fn begin(home: &Home) -> Self {
+    pub(crate) fn begin(home: &Home, format: &str) -> Self {
         let (segments, queue) = sync_channel(QUEUE_SEGMENTS);
-        let home = home.clone();
-        let writing = Builder::new().spawn(move || write(&home, queue));
+        let (home, format) = (home.clone(), format.to_owned());
+        let writing = Builder::new().spawn(move || write(&home, &format, queue));
         Self {
             segments,
             writing: writing.context("cannot start a thread"),
@@ -49,8 +49,8 @@ impl Recording {
     }
 }
 
-fn write(home: &Home, queue: Receiver<Segment>) -> Result<Finished> {
-    let mut writer = Writer::begin(home)?;
+fn write(home: &Home, format: &str, queue: Receiver<Segment>) -> Result<Finished> {
+    let mut writer = Writer::begin(home, format)?;
     queue.into_iter().try_for_each(|it| writer.add(it))?;
     writer.finish()
 }

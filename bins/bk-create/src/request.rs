@@ -3,7 +3,7 @@
 //! Read from the flags, or from a line on stdin, which overrides the flags. Touches no file.
 
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +12,7 @@ use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::invalid::invalid;
-use bk_schema::lines;
+use bk_schema::lines::{self, string};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_name};
 use jiff::Timestamp;
@@ -88,9 +88,13 @@ impl Request {
         if let Some(name) = arguments.text(&NAME)? {
             check_name(name).map_err(|e| usage(&e, "--name"))?;
         }
+        let stream = stream_of_flags(arguments)?;
+        let is_source = |operand: &&OsString| stream.is_none() && *operand != "-";
+        let sources = arguments.operands.iter().filter(is_source);
+        let sources = sources.map(PathBuf::from).collect();
         Ok(Self {
-            sources: arguments.operands.iter().map(PathBuf::from).collect(),
-            stream: stream_of_flags(arguments)?,
+            sources,
+            stream,
             name: text(&NAME)?,
             backup_type: arguments
                 .parsed(&TYPE, BackupType::parse)?
@@ -268,13 +272,6 @@ fn words(value: Value) -> Result<Vec<OsString>> {
     Ok(words.into_iter().map(OsString::from).collect())
 }
 
-fn string(value: Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => bail!("is not a string"),
-    }
-}
-
 fn sources(value: Value) -> Result<Vec<PathBuf>> {
     let all = match value {
         Value::String(one) => vec![Value::String(one)],
@@ -310,10 +307,7 @@ fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
 pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
     let request = Request::from_flags(arguments, now)?;
     if request.stream.is_some() {
-        return Ok(vec![Request {
-            sources: Vec::new(),
-            ..request
-        }]);
+        return Ok(vec![request]);
     }
     match arguments.operands.as_slice() {
         [] => Err(UsageError(format!(
@@ -323,26 +317,19 @@ pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Requ
         .into()),
         [one] if one == "-" => {
             check_no_terminal("directories or files")?;
-            read_requests(&request, now, std::io::stdin().lock())
-                .map_err(|e| usage(&e, "bad input"))
+            let read = |(number, value)| {
+                let request = request.with_line(value, now);
+                request.with_context(|| format!("line {number}"))
+            };
+            let values = lines::read_values(std::io::stdin().lock());
+            let requests = values.and_then(|all| all.into_iter().map(read).collect());
+            requests.map_err(|e| usage(&e, "bad input"))
         }
         all if all.iter().any(|one| one == "-") => {
             Err(UsageError("'-' must be the only operand: it reads standard input".into()).into())
         }
         _ => Ok(vec![request]),
     }
-}
-
-fn read_requests(flags: &Request, now: Timestamp, input: impl BufRead) -> Result<Vec<Request>> {
-    let flags = Request {
-        sources: Vec::new(),
-        ..flags.clone()
-    };
-    let read = |(number, value)| {
-        let request = flags.with_line(value, now);
-        request.with_context(|| format!("line {number}"))
-    };
-    lines::read_values(input)?.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

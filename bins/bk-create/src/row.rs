@@ -49,12 +49,12 @@ enum Added {
 }
 
 /// Writes rows and events.
-pub(crate) struct Rows<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) signals: &'a Signals,
+pub(crate) struct Rows {
+    pub(crate) home: Home,
+    pub(crate) signals: Signals,
 }
 
-impl Rows<'_> {
+impl Rows {
     /// Chooses the name and adds the row; `None` where the storage directory is no longer the
     /// one of the plan. `taken` are names and paths of records that are known already.
     ///
@@ -94,7 +94,7 @@ impl Rows<'_> {
             };
             // The partial is made and locked before another process can see the row, which it
             // would take for an abandoned one otherwise.
-            let added = catalog::write_then(self.home, add, |added| {
+            let added = catalog::write_then(&self.home, add, |added| {
                 let partial = match &added {
                     Added::Row(backup) => Some(Partial::make(Path::new(&backup.backup_path))),
                     Added::NoName | Added::StorageMoved => None,
@@ -137,21 +137,17 @@ impl Rows<'_> {
     fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
         let request = plan.request;
         Backup {
-            id: 0,
             backup_path: format!("{}/{name}.tar.gz", plan.storage),
             backup_name: name,
             backup_type: request.backup_type,
-            status: Status::Creating,
             source_version: request.source_version.clone(),
-            backup_size: None,
-            file_count: None,
             compression_type: "gzip".into(),
-            backup_hash: None,
             description: request.description.clone(),
             backup_metadata: metadata(plan, host),
             protected: request.protected,
             created_at: self.home.now,
             expires_at: request.expires_at,
+            ..Backup::default()
         }
     }
 
@@ -173,15 +169,17 @@ impl Rows<'_> {
         backup.backup_hash = Some(summary.hash.clone());
         let metadata = &mut backup.backup_metadata;
         metadata.insert("content_bytes".into(), summary.content_bytes.into());
+        metadata.insert("new_bytes".into(), summary.new_bytes.into());
         problems.put(metadata);
         let mut details = json!({
             "seconds": seconds,
             "bytes": summary.archive_bytes,
             "content_bytes": summary.content_bytes,
+            "new_bytes": summary.new_bytes,
             "file_count": summary.file_count,
         });
         problems.log(&mut details);
-        let written = catalog::write(self.home, |session| {
+        let written = catalog::write(&self.home, |session| {
             session.update(&backup)?;
             session.log(&event(Some(&backup), true, details))
         });
@@ -219,7 +217,7 @@ impl Rows<'_> {
         if problems.count > 0 {
             problems.log(&mut details);
         }
-        let recorded = catalog::write(self.home, |session| {
+        let recorded = catalog::write(&self.home, |session| {
             if let Some(partial) = &partial {
                 partial.remove();
             }
@@ -244,7 +242,7 @@ impl Rows<'_> {
             "sources": lossy(&request.sources),
         });
         // Where even that fails, the refusal itself is what people need to read.
-        let _ = catalog::write(self.home, |session| {
+        let _ = catalog::write(&self.home, |session| {
             session.log(&event(None, false, details))
         });
     }

@@ -3,16 +3,16 @@
 //! Knows no catalog.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bk_archive::write::problem::Problem;
 use bk_archive::write::writer::Observer;
-use bk_cli::Program;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
 
 /// So many problems are listed in the record; all are reported on stderr.
 const LISTED_PROBLEMS: usize = 100;
@@ -22,9 +22,10 @@ const LOGGED_LOSSES: usize = 10;
 /// Observes the writing of one backup.
 pub(crate) struct Watch {
     pub(crate) signals: Signals,
-    progress: Progress,
-    files_read: Arc<AtomicU64>,
+    pub(crate) progress: Progress,
     problems: Mutex<Problems>,
+    /// The name of the parent.
+    parent: OnceLock<String>,
 }
 
 /// Sources that were not read, or not as they should be.
@@ -37,33 +38,29 @@ pub(crate) struct Problems {
     pub(crate) count: u64,
     /// Those that leave something out of the archive that was there.
     pub(crate) loss_count: u64,
+    /// Why the parent could not be used further.
+    parent_lost: Option<String>,
 }
 
 impl Watch {
-    pub(crate) fn new(program: &'static Program, signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals) -> Self {
         Self {
             signals,
-            progress: Progress::new(program),
-            files_read: Arc::default(),
+            progress: Progress::new(&PROGRAM),
             problems: Mutex::default(),
+            parent: OnceLock::new(),
         }
     }
 
     /// Shows the progress bar.
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
-        let files_read = self.files_read.clone();
-        let files = move || format!("{}/{file_count} files", files_read.load(Ordering::Relaxed));
-        self.progress.begin(content_bytes, files);
+        self.progress
+            .begin_counting(content_bytes, file_count, "files");
     }
 
-    /// As [`Watch::begin`], where the size is not known.
-    pub(crate) fn begin_unsized(&self) {
-        self.progress.begin_unsized();
-    }
-
-    /// Passes the stderr of another program through, above the bar.
-    pub(crate) fn pass_on(&self, bytes: &[u8]) {
-        self.progress.pass_on(bytes);
+    /// Notes the backup of which something may be taken over.
+    pub(crate) fn set_parent(&self, name: &str) {
+        self.parent.get_or_init(|| name.to_owned());
     }
 
     /// Prints a line on stderr, above the bar.
@@ -95,6 +92,9 @@ impl Problems {
         details["problem_count"] = self.count.into();
         let count = self.listed_losses.min(LOGGED_LOSSES);
         details["unread"] = self.listed[..count].into();
+        if let Some(reason) = &self.parent_lost {
+            details["parent_lost"] = reason.clone().into();
+        }
     }
 
     fn add(&mut self, problem: &Problem) {
@@ -139,12 +139,20 @@ impl Observer for Watch {
         problems.add(&problem);
     }
 
+    fn parent_lost(&self, reason: &str) {
+        let name = self.parent.get().map_or("", String::as_str);
+        let reason = format!("'{name}' is no parent any more: {reason}");
+        self.warn(&format!("warning: {reason}; the sources are read instead"));
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.parent_lost = Some(reason);
+    }
+
     fn read_bytes(&self, bytes: u64) {
         self.progress.add(bytes);
     }
 
     fn read_file(&self) {
-        self.files_read.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
     }
 
     fn is_stopped(&self) -> bool {

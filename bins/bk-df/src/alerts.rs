@@ -45,22 +45,20 @@ pub(crate) fn check<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> V
 
 /// Adds the crossed thresholds as alerts: each to its own summary, and all to the total.
 pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary]) {
-    for (at, alert) in checked.iter().filter_map(alert) {
+    for checked in checked {
+        let Some(text) = &checked.crossed else {
+            continue;
+        };
         for (place, summary) in summaries.iter_mut().enumerate() {
-            if place == at || summary.total {
-                summary.alerts.push(alert.clone());
+            if place == checked.at || summary.total {
+                summary.alerts.push(Alert {
+                    level: checked.threshold.level,
+                    spec: checked.threshold.spec.clone(),
+                    text: text.clone(),
+                });
             }
         }
     }
-}
-
-fn alert(checked: &Checked<'_>) -> Option<(usize, Alert)> {
-    let alert = Alert {
-        level: checked.threshold.level,
-        spec: checked.threshold.spec.clone(),
-        text: checked.crossed.clone()?,
-    };
-    Some((checked.at, alert))
 }
 
 /// The exit status; `status` if no threshold is crossed.

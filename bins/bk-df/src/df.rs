@@ -6,36 +6,26 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_cli::home;
-use bk_cli::output::Output;
-use bk_cli::units;
-use bk_cli::unread;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Output, UsageError, units, unread};
 use bk_schema::clock;
 use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
 use bk_schema::record::Backup;
 use bk_schema::visible::visible;
-use bk_store::catalog;
 use bk_store::history::Wanted;
-use bk_store::home::Home;
+use bk_store::{Home, catalog};
 use jiff::Timestamp;
 
 use crate::disks::{Disks, Stored, has_archive};
 use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
 use crate::growth::{self, SizeChange};
-use crate::summary::{Facts, Flow, Summary, summaries};
+use crate::summary::{Facts, Flow, summaries};
 use crate::threshold::Threshold;
 use crate::{alerts, prometheus, table};
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let thresholds = Threshold::from_flags(arguments, now)?;
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_prometheus = arguments.has(&PROMETHEUS);
@@ -86,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     } else if output.is_table() {
         table::print(&mut output, &all)?;
     } else {
-        lines(&mut output, &all)?;
+        all.iter().try_for_each(|summary| output.line(summary))?;
+        output.flush()?;
     }
     Ok(alerts::status(&checked, data.status))
 }
@@ -123,12 +114,10 @@ impl CatalogData {
             };
             Ok((session.backups()?, data))
         })?;
-        for row in rows {
-            match row.context("cannot count a backup") {
-                Ok(backup) => data.backups.push(backup),
-                Err(error) => data.status = PROGRAM.report(&error),
-            }
-        }
+        let rows = rows
+            .into_iter()
+            .map(|row| row.context("cannot count a backup"));
+        data.backups = PROGRAM.report_errors(rows, &mut data.status).collect();
         Ok(data)
     }
 }
@@ -151,20 +140,10 @@ fn warn_of_unreachable(disks: &Disks, stored: &[Stored]) {
 
 /// A change at its file system. Without a path it counts for the present storage directory.
 fn flow(change: &SizeChange, disks: &Disks, storage: &Path) -> Flow {
+    let SizeChange { at, bytes, .. } = *change;
     let place = match &change.path {
         Some(path) => disks.place_of(path),
         None => disks.place_of(&storage.join("archive").to_string_lossy()),
     };
-    Flow {
-        at: change.at,
-        bytes: change.bytes,
-        place,
-    }
-}
-
-fn lines(output: &mut Output, all: &[Summary]) -> Result<()> {
-    for summary in all {
-        output.line(summary)?;
-    }
-    output.flush()
+    Flow { at, bytes, place }
 }

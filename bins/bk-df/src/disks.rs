@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bk_schema::record::{Backup, Status};
+use bk_store::Home;
 use bk_store::archives::mounts::Mounts;
 use bk_store::archives::space::Space;
-use bk_store::home::Home;
 use bk_store::removal::would_free;
 use bk_store::storage::{MARKER, Storages};
 

@@ -1,7 +1,6 @@
 //! bk-df: disk usage of the backups, free space, growth, and monitoring thresholds.
 
 mod alerts;
-mod bar;
 mod df;
 mod disks;
 mod flags;

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::clock;
 use bk_schema::host::Host;
-use bk_schema::losses;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::verified::LastVerified;
+use bk_schema::{clock, losses};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -58,7 +57,7 @@ pub(crate) struct Brief {
 }
 
 /// One line of output; bk-record(5) describes the keys.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Summary {
     pub(crate) mountpoint: Option<String>,
     pub(crate) directories: Vec<String>,
@@ -146,6 +145,8 @@ impl Facts<'_> {
         let is_missing =
             |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
         let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
+        let count =
+            |is_one: &dyn Fn(&Stored) -> bool| stored.iter().filter(|it| is_one(it)).count() as u64;
         let expired = tally(stored.iter().filter(|it| self.is_expired(&it.backup)));
         let all = tally(stored.iter());
         // An archive that is being moved is complete, wherever it is now.
@@ -153,31 +154,28 @@ impl Facts<'_> {
             has_archive(&it.backup) && (it.is_there || it.backup.status == Status::Moving)
         };
         let whole: Vec<&Stored> = stored.iter().filter(is_whole).copied().collect();
-        let is_past = |it: &&&Stored| !clock::is_in_future(it.backup.created_at, self.now);
-        let past: Vec<&Stored> = whole.iter().filter(is_past).copied().collect();
+        let is_of_future = |it: &Stored| clock::is_in_future(it.backup.created_at, self.now);
+        let past: Vec<&Stored> = whole
+            .iter()
+            .filter(|it| !is_of_future(it))
+            .copied()
+            .collect();
         // For one from the future the time since its verification is unknown.
         let unverified = whole.iter().copied();
         let unverified = unverified
             .filter_map(|it| Some((it, verified_at(&it.backup, self.now)?)))
             .min_by_key(|it| it.1);
-        let is_of_future = |it: &&&Stored| {
-            it.backup.status == Status::Completed
-                && clock::is_in_future(it.backup.created_at, self.now)
-        };
         let flows = self.flows.iter().filter(|it| is_own(it));
         let flows: Vec<_> = flows.map(|it| (it.at, it.bytes)).collect();
         Summary {
-            mountpoint: None,
-            directories: Vec::new(),
-            total: false,
             backup_count: all.count,
             backup_bytes: all.bytes,
             by_status: broken_down(stored, &Status::ALL.map(|it| it.1), |it| it.status),
             by_type: broken_down(stored, &BackupType::ALL.map(|it| it.1), |it| it.backup_type),
             by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
-            missing_count: stored.iter().filter(|it| is_missing(it)).count() as u64,
-            offline_count: stored.iter().filter(|it| is_offline(it)).count() as u64,
-            future_count: stored.iter().filter(is_of_future).count() as u64,
+            missing_count: count(&is_missing),
+            offline_count: count(&is_offline),
+            future_count: count(&|it| it.backup.status == Status::Completed && is_of_future(it)),
             problem_count: self.problems(stored),
             expired_count: expired.count,
             expired_bytes: expired.bytes,
@@ -186,13 +184,9 @@ impl Facts<'_> {
             newest: brief(past.last()),
             longest_unverified: brief(unverified.as_ref().map(|it| &it.0)),
             unverified_since: unverified.map(|it| it.1),
-            size_bytes: None,
-            free_bytes: None,
-            reserve_bytes: None,
             growth_bytes_per_day: Growth::new(&flows, self.ledger_since, self.now),
             next_backup_bytes: self.next_backup(&past),
-            days_left: None,
-            alerts: Vec::new(),
+            ..Summary::default()
         }
     }
 

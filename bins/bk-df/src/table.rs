@@ -3,12 +3,10 @@
 //! Of the terminal it knows the width alone.
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Tone};
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::visible::visible;
 
-use crate::bar::{self, PARTS};
 use crate::summary::{Brief, Summary};
 
 /// The width without a terminal.
@@ -16,17 +14,25 @@ const COLUMNS: usize = 80;
 /// A narrower bar would be useless.
 const COLUMNS_MIN: usize = 20;
 
+/// The parts of a bar, from the left: they differ by their characters, not only by colour.
+const PARTS: [(char, &str, Tone); 4] = [
+    ('#', "backups", Tone::Head),
+    ('+', "others", Tone::Plain),
+    ('.', "free", Tone::Good),
+    ('!', "reserve", Tone::Warn),
+];
+
 const FILE_SYSTEMS: [Column; 10] = [
-    Column::left("MOUNT"),
-    Column::right("BACKUPS"),
-    Column::right("SIZE"),
-    Column::right("EXPIRED"),
-    Column::right("MISSING"),
-    Column::right("FAILED"),
-    Column::right("PROBLEMS"),
-    Column::right("FREE"),
-    Column::right("A DAY"),
-    Column::right("DAYS"),
+    Column::Left("MOUNT"),
+    Column::Right("BACKUPS"),
+    Column::Right("SIZE"),
+    Column::Right("EXPIRED"),
+    Column::Right("MISSING"),
+    Column::Right("FAILED"),
+    Column::Right("PROBLEMS"),
+    Column::Right("FREE"),
+    Column::Right("A DAY"),
+    Column::Right("DAYS"),
 ];
 
 /// Prints all summaries.
@@ -42,10 +48,9 @@ pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
 }
 
 fn row(summary: &Summary) -> Vec<Cell> {
-    let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
-    let bad = |count: u64| Cell {
-        text: count.to_string(),
-        tone: if count > 0 { Tone::Bad } else { Tone::Plain },
+    let bad = |count: u64| {
+        let tone = if count > 0 { Tone::Bad } else { Tone::Plain };
+        Cell::new(count.to_string(), tone)
     };
     let failed = summary.by_status.get(&bk_schema::record::Status::Failed);
     let growth = summary.growth_bytes_per_day.expected();
@@ -57,9 +62,9 @@ fn row(summary: &Summary) -> Vec<Cell> {
         bad(summary.missing_count),
         bad(failed.map_or(0, |it| it.count)),
         bad(summary.problem_count),
-        or_dash(summary.free_bytes.map(human_size)),
-        or_dash(growth.map(signed_size)),
-        or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
+        Cell::or_dash(summary.free_bytes.map(human_size)),
+        Cell::or_dash(growth.map(signed_size)),
+        Cell::or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
     ]
 }
 
@@ -74,11 +79,11 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         "\n{}\n",
         output.painted(&visible(summary.label()), Tone::Head)
     );
-    match bar::parts(summary) {
+    match parts(summary) {
         None if summary.mountpoint.is_some() => text.push_str("does not report its space\n"),
         None => text.push_str("cannot be accessed\n"),
         Some(parts) => {
-            let cells = bar::widths(parts, width.saturating_sub(2));
+            let cells = widths(parts, width.saturating_sub(2));
             let paint = |((part, _, tone), count): (&(char, &str, Tone), usize)| {
                 let cells = part.to_string().repeat(count);
                 output.painted(&cells, if count > 0 { *tone } else { Tone::Plain })
@@ -99,9 +104,9 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
         ("largest", summary.largest.as_ref().map(of_size)),
         ("next", next.map(|size| format!("about {size}"))),
     ];
-    for (name, told) in lines {
-        if let Some(told) = told {
-            text.push_str(&format!("{name:8} {told}\n"));
+    for (name, shown) in lines {
+        if let Some(shown) = shown {
+            text.push_str(&format!("{name:8} {shown}\n"));
         }
     }
     text
@@ -123,4 +128,68 @@ fn columns_of_terminal() -> usize {
     let columns = size.map_or(0, |it| usize::from(it.ws_col));
     let known = if columns == 0 { COLUMNS } else { columns };
     known.max(COLUMNS_MIN)
+}
+
+/// The bytes of each part; `None` if the space is not known.
+fn parts(summary: &Summary) -> Option<[u64; 4]> {
+    let (size, free) = (summary.size_bytes?, summary.free_bytes?);
+    let used = size.saturating_sub(free);
+    // The backups' sizes may exceed the used space: files with holes take less than their size.
+    let backups = summary.backup_bytes.min(used);
+    let reserve = summary.reserve_bytes?.min(free);
+    Some([backups, used - backups, free - reserve, reserve])
+}
+
+/// The cells of each part, `width` in total. A part that is not empty gets at least one, unless
+/// that would take the last one of another part.
+fn widths(parts: [u64; 4], width: usize) -> [usize; 4] {
+    let total: u128 = parts.iter().map(|it| u128::from(*it)).sum();
+    if total == 0 {
+        return [0, 0, width, 0];
+    }
+    let (mut sum, mut edge) = (0, 0);
+    let mut cells = parts.map(|part| {
+        sum += u128::from(part);
+        // No more than `width`, as the sum is no more than the total.
+        let next = ((sum * width as u128 + total / 2) / total) as usize;
+        next - std::mem::replace(&mut edge, next)
+    });
+    for at in 0..cells.len() {
+        let widest = (0..cells.len()).max_by_key(|at| cells[*at]).unwrap_or(at);
+        if parts[at] > 0 && cells[at] == 0 && cells[widest] > 1 {
+            cells[widest] -= 1;
+            cells[at] = 1;
+        }
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_bar_is_drawn_to_scale() {
+        assert_eq!(widths([25, 25, 40, 10], 20), [5, 5, 8, 2]);
+        assert_eq!(widths([0, 0, 0, 0], 20), [0, 0, 20, 0]);
+        assert_eq!(widths([1, 0, 1 << 50, 1], 10), [1, 0, 8, 1]);
+        assert_eq!(widths([u64::MAX; 4], 8), [2, 2, 2, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bar_has_never_a_wrong_width(
+            parts in prop::array::uniform4(prop_oneof![Just(0), 0..5u64, any::<u64>()]),
+            width in 0..300usize
+        ) {
+            let cells = widths(parts, width);
+            prop_assert_eq!(cells.iter().sum::<usize>(), width);
+            let is_some = parts.iter().any(|it| *it > 0);
+            for (part, cells) in parts.iter().zip(cells) {
+                prop_assert!(*part > 0 || cells == 0 || !is_some);
+                prop_assert!(*part == 0 || cells > 0 || width < 7);
+            }
+        }
+    }
 }

@@ -1,20 +1,16 @@
 //! The flags of bk-log.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    SINCE = Flag::new("since", None, Some("TIME"), "happened at TIME (a date, 30d) or later");
-    UNTIL = Flag::new("until", None, Some("TIME"), "happened before TIME");
-    EVENT = Flag::new(
-        "event",
-        Some('e'),
-        Some(EVENTS),
-        "of this kind, or one of these kinds, joined by commas",
-    );
-    OUTCOME = Flag::new("outcome", Some('o'), Some("ok|failed"), "with this outcome");
-    LIMIT = Flag::new("limit", None, Some("N"), "at most the newest N");
-    FOLLOW = Flag::new("follow", Some('f'), None, "keep printing new rows until interrupted");
-    STATS = Flag::new("stats", None, Some("[day|week|month]"), "print statistics by period (day) and event");
+    SINCE = option("since", "TIME", "happened at TIME (a date, 30d) or later");
+    UNTIL = option("until", "TIME", "happened before TIME");
+    EVENT =
+        option("event", EVENTS, "of this kind, or one of these kinds, joined by commas").short('e');
+    OUTCOME = option("outcome", "ok|failed", "with this outcome").short('o');
+    LIMIT = option("limit", "N", "at most the newest N");
+    FOLLOW = switch("follow", "keep printing new rows until interrupted").short('f');
+    STATS = option("stats", "[day|week|month]", "print statistics by period (day) and event");
 }
 
 pub(crate) const PROGRAM: Program = Program {

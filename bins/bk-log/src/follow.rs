@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_store::home::Home;
+use bk_cli::Output;
+use bk_store::Home;
 use bk_store::lock::Timeout;
 
 use crate::ledger::{Ledger, Page};
@@ -41,14 +41,14 @@ pub(crate) fn next(
     output: &mut Output,
     last: &mut Stamp,
 ) -> Result<Option<Page>> {
-    let home = ledger.home();
+    let home = &mut ledger.home;
     home.lock_timeout = home.lock_timeout.min(INTERVAL);
     loop {
         output.wait(INTERVAL)?;
         if output.is_closed() {
             return Ok(None);
         }
-        let stamp = Stamp::take(ledger.home());
+        let stamp = Stamp::take(&ledger.home);
         if stamp == *last {
             continue;
         }

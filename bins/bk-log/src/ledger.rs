@@ -4,12 +4,10 @@
 //! Rows are only added and their ids only grow, so a page is all rows after the last id.
 
 use anyhow::{Error, Result};
-use bk_schema::event::{DamagedRow, LedgerRow};
+use bk_schema::event::LedgerRow;
 use bk_schema::lines::{Identity, Line};
-use bk_store::catalog;
-use bk_store::history::Wanted;
-use bk_store::home::Home;
-use bk_store::session::Session;
+use bk_store::history::{DamagedRow, Wanted};
+use bk_store::{Home, Session, catalog};
 
 /// Rows per page: reading so many takes about as long as opening the catalog.
 const PAGE: usize = 50_000;
@@ -17,17 +15,14 @@ const PAGE: usize = 50_000;
 /// Rows, oldest first.
 pub(crate) type Page = Vec<Result<LedgerRow, DamagedRow>>;
 
-/// The result of opening the ledger.
-pub(crate) struct Opened {
-    /// The reader and its first page; `None` if none of the requested backups is known.
-    pub(crate) first: Option<(Ledger, Page)>,
-    /// Errors for requested backups that are not known.
-    pub(crate) unknown: Vec<Error>,
-}
+/// The reader and its first page, `None` if none of the requested backups is known; and an error
+/// for each that is not.
+pub(crate) type Opened = (Option<(Ledger, Page)>, Vec<Error>);
 
 /// A reader of the ledger, after some page.
 pub(crate) struct Ledger {
-    home: Home,
+    /// With the lock timeout of the next page.
+    pub(crate) home: Home,
     wanted: Wanted,
 }
 
@@ -46,9 +41,7 @@ impl Ledger {
             if backups.is_some() && wanted.backups.is_empty() {
                 return Ok((None, unknown));
             }
-            if let Some(limit) = wanted.limit.take() {
-                wanted.after_id = session.before_newest(&wanted, limit)?;
-            }
+            wanted.after_id = session.before_newest(&wanted)?;
             wanted.page = Some(PAGE);
             Ok((Some(session.events(&wanted)?), unknown))
         })?;
@@ -57,7 +50,7 @@ impl Ledger {
             ledger.advance(&page);
             (ledger, page)
         });
-        Ok(Opened { first, unknown })
+        Ok((first, unknown))
     }
 
     /// Reads the next page.
@@ -65,11 +58,6 @@ impl Ledger {
         let page = catalog::read(&self.home, |session| session.events(&self.wanted))?;
         self.advance(&page);
         Ok(page)
-    }
-
-    /// The home, for its lock timeout and its files.
-    pub(crate) fn home(&mut self) -> &mut Home {
-        &mut self.home
     }
 
     fn advance(&mut self, page: &Page) {
@@ -98,11 +86,9 @@ fn select_backups(
     for (ids, identity) in session.histories(&identities)?.into_iter().zip(identities) {
         match ids {
             Ok(ids) => {
-                let by_id = ids.into_iter().map(|id| Identity {
-                    id: Some(id),
-                    name: None,
-                });
-                wanted.backups.extend(by_id);
+                wanted
+                    .backups
+                    .extend(ids.into_iter().map(Identity::from_id));
                 wanted.backups.push(identity);
             }
             Err(error) => unknown.push(error),

@@ -4,22 +4,21 @@
 //! their default action.
 
 use anyhow::Result;
-use bk_cli::Arguments;
-use bk_cli::home;
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
 use bk_cli::period::Period;
-use bk_cli::unread;
-use bk_schema::clock;
+use bk_cli::{Arguments, Flag, Output, operands, units, unread, usage};
+use bk_schema::event::EVENTS;
 use bk_schema::invalid::parse_choice;
+use bk_store::Home;
+use bk_store::history::Wanted;
+use jiff::Timestamp;
 
-use crate::flags::{FOLLOW, PROGRAM, STATS};
+use crate::flags::{EVENT, FOLLOW, LIMIT, OUTCOME, PROGRAM, SINCE, STATS, UNTIL};
 use crate::follow::{self, Stamp};
 use crate::ledger::{self, Ledger, Page};
 use crate::report::{self, Report};
 use crate::statistics::Statistics;
-use crate::wanted;
 
+const OUTCOMES: [(&str, bool); 2] = [("ok", true), ("failed", false)];
 const PERIODS: [(&str, Period); 3] = [
     ("day", Period::Day),
     ("week", Period::Week),
@@ -27,18 +26,13 @@ const PERIODS: [(&str, Period); 3] = [
 ];
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
-    let wanted = wanted::from_flags(arguments, now)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
+    let wanted = wanted(arguments, now)?;
     let period = arguments.parsed(&STATS, |text| parse_choice(&PERIODS, text, "period"))?;
     let is_follower = arguments.has(&FOLLOW);
     arguments.one_of(&[(FOLLOW, ()), (STATS, ())])?;
-    let backups = operands::read(arguments, NoOperands::Catalog)?;
+    let backups = operands::read_or_all(arguments)?;
     if backups.is_none() {
         unread::check_no_record("use 'bk-log -' to read them, or </dev/null to ignore them")?;
     }
@@ -47,12 +41,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 
     let stamp = is_follower.then(|| Stamp::take(&home));
-    let opened = Ledger::open(home, wanted, backups)?;
+    let (first, unknown) = Ledger::open(home, wanted, backups)?;
     let mut status = bk_cli::SUCCESS;
-    for error in opened.unknown {
+    for error in unknown {
         status = PROGRAM.report(&error);
     }
-    let Some((ledger, page)) = opened.first else {
+    let Some((ledger, page)) = first else {
         return Ok(status);
     };
     let printed = if arguments.has(&STATS) {
@@ -98,11 +92,8 @@ fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output
     let mut status = bk_cli::SUCCESS;
     loop {
         let is_full = ledger::is_full(&page);
-        for row in page {
-            match row {
-                Ok(entry) => statistics.add(&entry),
-                Err(bad) => status = PROGRAM.report(&bad.into()),
-            }
+        for entry in PROGRAM.report_errors(page, &mut status) {
+            statistics.add(&entry);
         }
         if !is_full {
             break;
@@ -111,4 +102,37 @@ fn count(mut ledger: Ledger, mut page: Page, period: Period, output: &mut Output
     }
     report::print_statistics(output, &statistics.rows())?;
     Ok(status)
+}
+
+/// Which rows the flags select, but for the backups.
+fn wanted(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
+    let known = EVENTS.map(|event| (event, event));
+    let events = words(arguments, &EVENT, |word| {
+        parse_choice(&known, word, "event")
+    })?;
+    let outcomes = words(arguments, &OUTCOME, |word| {
+        parse_choice(&OUTCOMES, word, "outcome")
+    })?;
+    // Both together select everything.
+    let is_ok = outcomes.first().copied();
+    Ok(Wanted {
+        since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
+        until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
+        events: events.into_iter().map(str::to_owned).collect(),
+        is_ok: is_ok.filter(|first| outcomes.iter().all(|it| it == first)),
+        limit: arguments.parsed(&LIMIT, units::parse_count)?,
+        ..Wanted::default()
+    })
+}
+
+/// The words of a list that commas separate, in a flag that may be repeated.
+fn words<T>(
+    arguments: &Arguments,
+    flag: &Flag,
+    parse: impl Fn(&str) -> Result<T>,
+) -> Result<Vec<T>> {
+    let texts = arguments.texts(flag)?;
+    let words = texts.into_iter().flat_map(|text| text.split(','));
+    let parse = |word: &str| parse(word.trim()).map_err(|e| usage(&e, &format!("--{}", flag.long)));
+    words.map(parse).collect()
 }

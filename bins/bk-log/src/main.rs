@@ -6,7 +6,6 @@ mod ledger;
 mod log;
 mod report;
 mod statistics;
-mod wanted;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(log::run)

@@ -3,9 +3,9 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_cli::output::Output;
-use bk_cli::table::{Cell, Column, Table, Tone};
+use bk_cli::table::Table;
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::event::LedgerRow;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
@@ -15,23 +15,23 @@ use crate::ledger::Page;
 use crate::statistics::Row;
 
 const EVENT_COLUMNS: [Column; 6] = [
-    Column::left("TIME"),
-    Column::left("PROGRAM"),
-    Column::left("EVENT"),
-    Column::left("OUTCOME"),
-    Column::left("BACKUP"),
-    Column::left("DETAILS"),
+    Column::Left("TIME"),
+    Column::Left("PROGRAM"),
+    Column::Left("EVENT"),
+    Column::Left("OUTCOME"),
+    Column::Left("BACKUP"),
+    Column::Left("DETAILS"),
 ];
 
 const COUNT_COLUMNS: [Column; 8] = [
-    Column::left("PERIOD"),
-    Column::left("EVENT"),
-    Column::right("OK"),
-    Column::right("FAILED"),
-    Column::right("RATE"),
-    Column::right("TIME"),
-    Column::right("SIZE"),
-    Column::right("TOTAL"),
+    Column::Left("PERIOD"),
+    Column::Left("EVENT"),
+    Column::Right("OK"),
+    Column::Right("FAILED"),
+    Column::Right("RATE"),
+    Column::Right("TIME"),
+    Column::Right("SIZE"),
+    Column::Right("TOTAL"),
 ];
 
 /// Prints pages, as JSON lines or as one table.
@@ -85,7 +85,6 @@ impl<'a> Report<'a> {
     fn row(&self, entry: &LedgerRow) -> Vec<Cell> {
         let time = entry.happened_at.to_zoned(self.zone.clone());
         let id = entry.backup_id.map(|id| id.to_string());
-        let backup = entry.backup_name.clone().or(id);
         let tone = if entry.outcome == "ok" {
             Tone::Plain
         } else {
@@ -95,11 +94,8 @@ impl<'a> Report<'a> {
             time.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             entry.program.clone().into(),
             entry.event.clone().into(),
-            Cell {
-                text: entry.outcome.clone(),
-                tone,
-            },
-            backup.unwrap_or_else(|| "-".to_owned()).into(),
+            Cell::new(&entry.outcome, tone),
+            Cell::or_dash(entry.backup_name.clone().or(id)),
             summary(&entry.details).into(),
         ]
     }
@@ -153,7 +149,6 @@ pub(crate) fn print_statistics(output: &mut Output, rows: &[Row]) -> Result<()> 
 }
 
 fn count_row(row: &Row) -> Vec<Cell> {
-    let or_dash = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
     let tone = if row.failed == 0 {
         Tone::Plain
     } else {
@@ -163,13 +158,10 @@ fn count_row(row: &Row) -> Vec<Cell> {
         row.period.clone().into(),
         row.event.clone().into(),
         row.ok.to_string().into(),
-        Cell {
-            text: row.failed.to_string(),
-            tone,
-        },
-        or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
-        or_dash(row.median_seconds.map(|seconds| format!("{seconds:.1} s"))),
-        or_dash(row.median_bytes.map(human_size)),
-        or_dash(row.total_bytes.map(human_size)),
+        Cell::new(row.failed.to_string(), tone),
+        Cell::or_dash(row.success_rate.map(|rate| format!("{rate:.1} %"))),
+        Cell::or_dash(row.median_seconds.map(|time| format!("{time:.1} s"))),
+        Cell::or_dash(row.median_bytes.map(human_size)),
+        Cell::or_dash(row.total_bytes.map(human_size)),
     ]
 }

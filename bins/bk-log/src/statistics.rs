@@ -29,7 +29,6 @@ pub(crate) struct Row {
 
 #[derive(Debug, Default)]
 struct Group {
-    label: String,
     ok: u64,
     failed: u64,
     seconds: Vec<f64>,
@@ -40,7 +39,7 @@ struct Group {
 pub(crate) struct Statistics {
     period: Period,
     zone: TimeZone,
-    groups: BTreeMap<(i64, String), Group>,
+    groups: BTreeMap<(String, String), Group>,
 }
 
 impl Statistics {
@@ -55,11 +54,8 @@ impl Statistics {
     /// Adds a row.
     pub(crate) fn add(&mut self, entry: &LedgerRow) {
         let time = entry.happened_at.to_zoned(self.zone.clone()).datetime();
-        let key = (self.period.number(time), entry.event.clone());
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            label: self.period.label(time),
-            ..Group::default()
-        });
+        let key = (self.period.label(time), entry.event.clone());
+        let group = self.groups.entry(key).or_default();
         if entry.outcome != "ok" {
             group.failed += 1;
             return;
@@ -73,13 +69,13 @@ impl Statistics {
 
     /// The statistics, sorted by period, then by event.
     pub(crate) fn rows(self) -> Vec<Row> {
-        let groups = self.groups.into_iter();
-        groups.map(|((_, event), group)| group.row(event)).collect()
+        let row = |((period, event), group): ((String, String), Group)| group.row(period, event);
+        self.groups.into_iter().map(row).collect()
     }
 }
 
 impl Group {
-    fn row(mut self, event: String) -> Row {
+    fn row(mut self, period: String, event: String) -> Row {
         let count = self.ok + self.failed;
         let rate = || rounded(self.ok as f64 * 100.0 / count as f64, 100.0);
         self.seconds.sort_by(f64::total_cmp);
@@ -95,7 +91,7 @@ impl Group {
             median_seconds: seconds.map(|it| rounded(it, 1000.0)),
             median_bytes: middle(&self.bytes).map(|(low, high)| low.midpoint(high)),
             total_bytes: (!self.bytes.is_empty()).then(total),
-            period: self.label,
+            period,
             event,
             ok: self.ok,
             failed: self.failed,

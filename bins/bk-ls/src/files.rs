@@ -4,13 +4,11 @@
 
 use anyhow::{Context, Result, bail};
 use bk_archive::format::entry::{Entry, FileTime, Kind};
-use bk_archive::hashed;
 use bk_archive::read::entries::Entries;
-use bk_archive::threads;
+use bk_archive::{hashed, threads};
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::output::Output;
 use bk_cli::output::base64;
-use bk_cli::table::Tone;
+use bk_cli::{Output, Tone};
 use bk_schema::record::{Backup, Status};
 use bk_schema::visible::visible;
 use bk_store::archives;
@@ -101,7 +99,7 @@ fn open(listed: &Listed) -> Result<Entries> {
             });
             let entries = file
                 .map_err(Into::into)
-                .and_then(|file| Entries::read(&file, None, jobs, &|| false));
+                .and_then(|file| Entries::read(&file, None, jobs, false, &|| false));
             entries.with_context(|| format!("'{path}'"))
         }
     }

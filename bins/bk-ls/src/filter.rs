@@ -7,8 +7,7 @@ use std::cmp::Ordering;
 use anyhow::Result;
 use bk_archive::globs::Globs;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, UsageError, units};
 use bk_schema::clock::is_in_future;
 use bk_schema::host::Host;
 use bk_schema::invalid::parse_choice;
@@ -48,24 +47,8 @@ pub(crate) struct Criteria {
     limit: Option<usize>,
 }
 
-/// Anything that has a record.
-pub(crate) trait Row {
-    /// The record.
-    fn backup(&self) -> &Backup;
-}
-
-impl Row for Listed {
-    fn backup(&self) -> &Backup {
-        &self.backup
-    }
-}
-
 /// A record, and the keys of its line of input.
-impl Row for (Backup, Map<String, Value>) {
-    fn backup(&self) -> &Backup {
-        &self.0
-    }
-}
+pub(crate) type Row = (Backup, Map<String, Value>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Latest {
@@ -100,8 +83,6 @@ const KEYS: [(&str, Key); 9] = [
 ];
 
 impl Criteria {
-    /// # Errors
-    /// [`UsageError`] that names the flag.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let file_status = arguments.one_of(&[
             (AVAILABLE, FileStatus::Available),
@@ -154,18 +135,16 @@ impl Criteria {
     /// The selected backups, in their order unless another was asked for. `stat` inspects the archive
     /// of a backup, and is only called for those that a filter on archives may select, or else for
     /// the selected ones.
-    pub(crate) fn select<'a, T: Row + 'a>(
+    pub(crate) fn select<'a>(
         &self,
-        all: Vec<T>,
+        all: Vec<Row>,
         now: Timestamp,
-        stat: impl Fn(T) -> Listed + 'a,
+        stat: impl Fn(Row) -> Listed + 'a,
     ) -> Box<dyn Iterator<Item = Listed> + 'a> {
-        let matching = all
-            .into_iter()
-            .filter(|row| self.is_met_by(row.backup(), now));
+        let matching = all.into_iter().filter(|row| self.is_met_by(&row.0, now));
         match self.file_status {
             None => {
-                let selected = self.order(matching.collect(), now);
+                let selected = self.order(matching.collect(), |row| &row.0, now);
                 Box::new(selected.into_iter().map(stat))
             }
             Some(wanted) => {
@@ -173,18 +152,18 @@ impl Criteria {
                     listed.backup.status == Status::Completed && listed.file_status == wanted
                 };
                 let selected = matching.map(stat).filter(is_met).collect();
-                Box::new(self.order(selected, now).into_iter())
+                let selected = self.order(selected, |listed| &listed.backup, now);
+                Box::new(selected.into_iter())
             }
         }
     }
 
-    fn order<T: Row>(&self, mut selected: Vec<T>, now: Timestamp) -> Vec<T> {
+    fn order<T>(&self, mut selected: Vec<T>, of: fn(&T) -> &Backup, now: Timestamp) -> Vec<T> {
         if let Some(latest) = self.latest {
-            selected = newest(selected, latest, now);
+            retain_newest(&mut selected, of, latest, now);
         }
         if let Some(key) = self.sort {
-            let by_id = |a: &T, b: &T| a.backup().id.cmp(&b.backup().id);
-            selected.sort_by(|a, b| compare(a.backup(), b.backup(), key).then(by_id(a, b)));
+            selected.sort_by(|a, b| compare(of(a), of(b), key).then(of(a).id.cmp(&of(b).id)));
         }
         if self.reverse {
             selected.reverse();
@@ -234,20 +213,19 @@ fn is_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
 }
 
 /// The newest completed ones, their order unchanged; one from the future only if there is no other.
-fn newest<T: Row>(mut all: Vec<T>, latest: Latest, now: Timestamp) -> Vec<T> {
-    all.retain(|row| row.backup().status == Status::Completed);
-    let group = |row: &T| (latest == Latest::OfEachType).then_some(row.backup().backup_type);
+fn retain_newest<T>(all: &mut Vec<T>, of: fn(&T) -> &Backup, latest: Latest, now: Timestamp) {
+    all.retain(|row| of(row).status == Status::Completed);
+    let group = |row: &T| (latest == Latest::OfEachType).then_some(of(row).backup_type);
     let age = |row: &T| {
-        let created = row.backup().created_at;
-        (!is_in_future(created, now), created, row.backup().id)
+        let created = of(row).created_at;
+        (!is_in_future(created, now), created, of(row).id)
     };
     let mut best = std::collections::BTreeMap::new();
-    for row in &all {
+    for row in &*all {
         let newest = best.entry(group(row)).or_insert_with(|| age(row));
         *newest = age(row).max(*newest);
     }
     all.retain(|row| best.get(&group(row)) == Some(&age(row)));
-    all
 }
 
 /// A missing value comes last.

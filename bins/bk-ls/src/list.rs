@@ -5,34 +5,23 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use bk_cli::Arguments;
-use bk_cli::home;
+use bk_cli::detail::{NAME_WIDTH, fields};
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
-use bk_cli::unread;
+use bk_cli::{Arguments, Output, Tone, operands, unread};
 use bk_schema::clock;
-use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::home::Home;
-use serde_json::{Map, Value};
+use bk_schema::visible::visible;
+use bk_store::{Home, catalog};
 
 use crate::files;
 use crate::filter::Criteria;
 use crate::flags::{FILES, FORCE_CLOCK, LONG, PROGRAM};
-use crate::long;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let mut criteria = Criteria::new(arguments, now)?;
     arguments.one_of(&[(LONG, ()), (FILES, ())])?;
-    let given = operands::read(arguments, NoOperands::Catalog)?;
+    let given = operands::read_or_all(arguments)?;
     if given.is_none() {
         unread::check_no_record("use 'bk-ls -' to read them, or </dev/null to ignore them")?;
     }
@@ -50,13 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             session.found(given)
         })?,
     };
-    let mut rows = Vec::new();
-    for row in found {
-        match row {
-            Ok(row) => rows.push(row),
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
+    let mut rows: Vec<_> = PROGRAM.report_errors(found, &mut status).collect();
     if !is_stdin {
         let mut seen = HashSet::new();
         rows.retain(|(backup, _)| seen.insert(backup.id));
@@ -69,7 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     // Lazily: the records of a large catalog would fill the memory.
     let mut selected = criteria
-        .select(rows, now, |row| stat(&home, row))
+        .select(rows, now, |(backup, object)| {
+            Listed::stat(&home, backup).pass_through(object)
+        })
         .peekable();
 
     if let Some(jump) = jump.filter(|_| selected.peek().is_some()) {
@@ -84,15 +69,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             status = PROGRAM.report(&error);
         })?;
     } else if output.is_table() && arguments.has(&LONG) {
-        long::print(&mut output, &selected.collect::<Vec<_>>())?;
+        print_long(&mut output, &selected.collect::<Vec<_>>())?;
     } else {
         listing::print(&mut output, selected)?;
     }
     Ok(status)
 }
 
-fn stat(home: &Home, (backup, object): (Backup, Map<String, Value>)) -> Listed {
-    let mut listed = Listed::stat(home, backup);
-    listed.pass_through(object);
-    listed
+/// Every field of each record on a line of its own, with an empty line between two records.
+fn print_long(output: &mut Output, all: &[Listed]) -> Result<()> {
+    for (at, listed) in all.iter().enumerate() {
+        if at > 0 {
+            output.text("\n")?;
+        }
+        for (key, value) in fields(listed) {
+            let head = output.painted(&format!("{key:<NAME_WIDTH$}"), Tone::Head);
+            output.text(&format!("{head}  {}\n", visible(&value)))?;
+        }
+        if output.is_closed() {
+            break;
+        }
+    }
+    output.flush()
 }

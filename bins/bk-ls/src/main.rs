@@ -4,7 +4,6 @@ mod files;
 mod filter;
 mod flags;
 mod list;
-mod long;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(list::run)

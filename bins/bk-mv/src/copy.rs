@@ -9,15 +9,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed;
-use bk_cli::progress::Progress;
+use bk_cli::Progress;
 use bk_schema::record::Backup;
+use bk_store::Signals;
 use bk_store::archives::advisory_lock::Locked;
-use bk_store::archives::partial::Partial;
-use bk_store::archives::partial::partial_path;
-use bk_store::signals::Signals;
+use bk_store::archives::partial::{Partial, partial_path};
 use rustix::fs::{Advice, Gid, Mode, Uid, copy_file_range, fadvise, fchmod, fchown, ioctl_ficlone};
 
-/// Between two looks for a signal.
+/// Between two checks for a signal.
 const CHUNK_BYTES: u64 = 16 << 20;
 /// Where the bytes go through this process.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -58,8 +57,8 @@ impl Copying<'_> {
     /// By reference or inside the kernel where it can, else through this process, whose errors
     /// tell which of the two files they are of.
     fn bytes(&self, tell: &mut dyn FnMut(u64)) -> Result<()> {
-        let size = self.from.size_bytes();
-        if ioctl_ficlone(self.to, self.from.file()).is_ok() {
+        let size = self.from.size_bytes;
+        if ioctl_ficlone(self.to, &self.from.file).is_ok() {
             tell(size);
             return Ok(());
         }
@@ -67,7 +66,7 @@ impl Copying<'_> {
         while read_at < size {
             self.check_signals()?;
             let wanted = usize::try_from(CHUNK_BYTES.min(size - read_at))?;
-            let (from, to) = (self.from.file(), self.to);
+            let (from, to) = (&self.from.file, self.to);
             let copied = copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), wanted);
             match copied {
                 Ok(count) if count > 0 => tell(count as u64),
@@ -81,7 +80,7 @@ impl Copying<'_> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             self.check_signals()?;
-            let count = match self.from.file().read_at(&mut buffer, at) {
+            let count = match self.from.file.read_at(&mut buffer, at) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).with_context(|| self.cannot_read()),
                 Ok(0) => return Ok(()),
@@ -96,7 +95,7 @@ impl Copying<'_> {
 
     /// Mode and time, and the owner where that may be given away.
     fn attributes(&self) -> Result<()> {
-        let of = self.from.file().metadata()?;
+        let of = self.from.file.metadata()?;
         let owner = (Uid::from_raw(of.uid()), Gid::from_raw(of.gid()));
         // An archive of ours is as good as theirs.
         let _ = fchown(self.to, Some(owner.0), Some(owner.1));
@@ -120,12 +119,12 @@ impl Copying<'_> {
         if Some(&copy) == backup.backup_hash.as_ref() {
             return Ok(());
         }
-        let archive = self.hash(self.from.file());
+        let archive = self.hash(&self.from.file);
         let archive = archive.with_context(|| self.cannot_read())?;
         ensure!(
             Some(&archive) == backup.backup_hash.as_ref(),
             "its archive '{}' is not what was recorded: its SHA-256 differs; bk-verify tells more",
-            self.from.path().display()
+            self.from.path.display()
         );
         bail!(
             "the copy '{}' did not come out as it went in: its SHA-256 differs",
@@ -144,7 +143,7 @@ impl Copying<'_> {
     }
 
     fn cannot_read(&self) -> String {
-        format!("cannot read '{}'", self.from.path().display())
+        format!("cannot read '{}'", self.from.path.display())
     }
 
     fn cannot_write(&self) -> String {

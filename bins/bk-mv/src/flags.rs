@@ -1,11 +1,11 @@
 //! The flags of bk-mv.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    ALL = Flag::new("all", Some('a'), None, "every archive; later backups are put into DIR too");
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be moved; move nothing");
-    RESERVE = Flag::new("reserve", None, Some("SIZE"), "space to leave free there (5 %, at most 1 GiB)");
+    ALL = switch("all", "every archive; later backups are put into DIR too").short('a');
+    DRY_RUN = switch("dry-run", "print what would be moved; move nothing").short('n');
+    RESERVE = option("reserve", "SIZE", "space to leave free there (5 %, at most 1 GiB)");
 }
 
 pub(crate) const PROGRAM: Program = Program {

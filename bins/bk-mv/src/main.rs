@@ -1,14 +1,11 @@
 //! bk-mv: moves archives to another directory, file and record together.
 
-mod allowed;
 mod copy;
 mod flags;
 mod part;
 mod relocate;
-mod report;
 mod run;
 mod target;
-mod transfer;
 mod way;
 
 fn main() -> std::process::ExitCode {

@@ -4,22 +4,36 @@
 //! What happens to the files in between, `relocate` does. A record is read anew in each session,
 //! so that what others changed in it meanwhile stays.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_cli::one_line;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
+use bk_store::Session;
 use bk_store::archives::advisory_lock::{Locked, lock};
 use bk_store::archives::partial::Partial;
-use bk_store::session::Session;
 use serde_json::json;
 
-use crate::allowed::{Allowed, Taken, check_allowed};
-use crate::transfer::Transfer;
-use crate::way::Way;
+use crate::way::{Transfer, Way};
+
+/// A record that changes each time its archive is inspected is given up.
+const TRIES: u32 = 3;
+
+/// A record that allows its move.
+#[derive(Debug)]
+pub(crate) enum Allowed {
+    /// It is as it was when its archive was inspected.
+    Now(Backup),
+    /// It was changed since: its archive is to be inspected again.
+    Changed(Backup),
+}
+
+/// The places that are taken, each with the id and the name of its record. What may move takes
+/// its new place.
+pub(crate) type Taken = HashMap<String, (i64, String)>;
 
 /// How far one backup has come.
 pub(crate) enum State {
@@ -47,6 +61,35 @@ pub(crate) struct Going {
     pub(crate) archive: Option<Locked>,
     /// The copy that was made of it.
     pub(crate) copy: Option<Partial>,
+}
+
+/// Whether a record may move, as it is now in the catalog.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn check_allowed(
+    transfer: &Transfer,
+    now: Backup,
+    taken: &mut Taken,
+) -> Result<Allowed> {
+    if let Some(obstacle) = now.status.obstacle() {
+        bail!(obstacle);
+    }
+    let facts = |it: &Backup| {
+        let path = it.backup_path.clone();
+        (it.status, path, it.backup_size, it.backup_hash.clone())
+    };
+    if facts(&now) != facts(&transfer.backup) {
+        ensure!(transfer.tries < TRIES, "its record changes again and again");
+        return Ok(Allowed::Changed(now));
+    }
+    let owner = taken.get(&transfer.to).filter(|(id, _)| *id != now.id);
+    if let Some((id, name)) = owner {
+        let name = name.escape_debug();
+        bail!("'{}' belongs to the backup {id} '{name}'", transfer.to);
+    }
+    taken.insert(transfer.to.clone(), (now.id, now.backup_name.clone()));
+    Ok(Allowed::Now(now))
 }
 
 /// Marks the rows of those that may move, with their archives locked. All come back.
@@ -174,21 +217,12 @@ fn event(going: &Going) -> Option<Event<'_>> {
         }
         State::Begun | State::Copied | State::Repointed | State::Changed(_) => return None,
     };
-    Some(Event {
-        backup: Some((transfer.backup.id, &transfer.backup.backup_name)),
-        event: "move",
-        ok,
-        details,
-    })
+    Some(Event::of(&transfer.backup, "move", ok, details))
 }
 
 fn rows<'a>(
     session: &Session<'_>,
     transfers: impl Iterator<Item = &'a Transfer>,
 ) -> Result<Vec<Result<Backup>>> {
-    let identity = |transfer: &Transfer| Identity {
-        id: Some(transfer.backup.id),
-        name: None,
-    };
-    session.find(&transfers.map(identity).collect::<Vec<_>>())
+    session.find_ids(transfers.map(|transfer| transfer.backup.id))
 }

@@ -7,13 +7,13 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::progress::Progress;
+use bk_cli::Progress;
+use bk_store::Signals;
 use bk_store::archives::advisory_lock::Locked;
 use bk_store::archives::distinct::prove_apart;
-use bk_store::archives::durable::sync_dir;
+use bk_store::archives::durable::{dir_of, sync_dir};
 use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::Partial;
-use bk_store::signals::Signals;
 
 use crate::copy::copy;
 use crate::part::{Going, State};
@@ -61,7 +61,7 @@ fn bring_one(
         }
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             going.transfer.way = Way::Copy;
-            target.check_space(1, archive.size_bytes())?;
+            target.check_space(1, archive.size_bytes)?;
             let made = copy(archive, &going.transfer.backup, to, signals, progress)?;
             going.copy = Some(made);
             Ok(State::Copied)
@@ -97,7 +97,7 @@ fn unlink(archive: &Locked, going: &Going) -> io::Result<()> {
     if !is_there? {
         return Err(io::Error::other("the new one is gone"));
     }
-    prove_apart(archive.path(), Path::new(&going.transfer.to))?;
+    prove_apart(&archive.path, Path::new(&going.transfer.to))?;
     match archive.unlink() {
         Err(error) if is_absent(&error) => Ok(()),
         unlinked => unlinked,
@@ -110,10 +110,7 @@ fn stays(going: &Going, error: &anyhow::Error) -> anyhow::Error {
 }
 
 fn parent(path: &str) -> PathBuf {
-    Path::new(path)
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_owned()
+    dir_of(path.as_ref()).to_owned()
 }
 
 /// Syncs the directories of those that are meant, each once; one that fails leaves them to the

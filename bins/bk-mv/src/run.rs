@@ -4,54 +4,43 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Result, anyhow};
-use bk_cli::home;
-use bk_cli::operands;
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
+use anyhow::{Result, anyhow, bail};
+use bk_cli::listing::{self, Listed};
+use bk_cli::{Arguments, Column, Output, Progress, Report, UsageError, operands, units};
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
+use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::parts::{self, Parts};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Storage;
+use bk_store::{Home, Session, Signals, catalog};
 use serde_json::{Map, Value, json};
 
-use crate::allowed::{Allowed, check_allowed};
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
-use crate::part::{self, Going, State};
+use crate::part::{self, Allowed, Going, State, check_allowed};
 use crate::relocate::{bring, remove_old};
-use crate::report;
 use crate::target::Target;
-use crate::transfer::Transfer;
-use crate::way::Way;
+use crate::way::{Transfer, Way};
+
+const COLUMNS: [Column; 5] = [
+    Column::Right("ID"),
+    Column::Right("SIZE"),
+    Column::Left("MOVE"),
+    Column::Left("FROM"),
+    Column::Left("TO"),
+];
 
 /// So many bytes to be copied make a part.
 const PART_BYTES: u64 = 64 << 20;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read, too little space.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let report = Report::new(Output::new(arguments)?, &report::COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let report = Report::new(output, &COLUMNS);
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_all = arguments.has(&ALL);
     let (lines, dir) = if is_all {
         let [dir] = arguments.operands.as_slice() else {
-            let text = "--all takes one operand, the directory";
-            return Err(UsageError(text.into()).into());
+            bail!(UsageError("--all takes one operand, the directory".into()));
         };
         (Vec::new(), dir)
     } else {
@@ -69,27 +58,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         status: bk_cli::SUCCESS,
         queue: VecDeque::new(),
         seen: HashSet::new(),
-        done_count: Arc::default(),
         is_begun: false,
         has_left: false,
     };
     if is_all {
         // Before the first backup, only the storage directory is chosen.
-        let rows = if moves.home.has_catalog() {
-            catalog::read(&moves.home, |session| session.backups())?
-        } else {
-            Vec::new()
-        };
-        for row in rows {
-            moves.add_found(row.map(|it| (it, Map::new())).map_err(Into::into));
+        if moves.home.has_catalog() {
+            moves.add_found(None)?;
         }
     } else {
-        if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir().exists() {
+        if dir.to_str().is_some_and(|dir| !dir.contains('/')) && !moves.target.dir.exists() {
             moves.check_no_backup(dir.to_str().unwrap_or_default())?;
         }
-        for found in catalog::resolve(&moves.home, lines)? {
-            moves.add_found(found);
-        }
+        moves.add_found(Some(lines))?;
     }
     moves.check_space()?;
     if arguments.has(&DRY_RUN) {
@@ -112,7 +93,6 @@ struct Moves {
     queue: VecDeque<Transfer>,
     /// What was in the queue once, by id.
     seen: HashSet<i64>,
-    done_count: Arc<AtomicU64>,
     /// Whether the target is kept in the catalog.
     is_begun: bool,
     /// Whether something is left to recovery.
@@ -128,7 +108,7 @@ impl Moves {
         };
         let identity = std::slice::from_ref(&identity);
         let found = || catalog::read(&self.home, |session| session.find(identity));
-        // Whether there is a catalog at all, is told of what is to be moved.
+        // A catalog that is missing is reported for what is to be moved.
         let is_known = || found().is_ok_and(|found| found.iter().any(Result::is_ok));
         if identity[0].id.is_some() || is_known() {
             let text = format!(
@@ -139,14 +119,18 @@ impl Moves {
         Ok(())
     }
 
-    fn add_found(&mut self, found: bk_store::backups::Found) {
-        match found {
-            Ok((backup, line)) => self.add(backup, line, 0),
-            Err(error) => self.status = PROGRAM.report(&error),
+    /// Adds those that are given, or all.
+    fn add_found(&mut self, lines: Option<Vec<Line>>) -> Result<()> {
+        let mut status = bk_cli::SUCCESS;
+        let found = catalog::resolve(&self.home, lines)?;
+        for (backup, line) in PROGRAM.report_errors(found, &mut status) {
+            self.add(backup, line, 0);
         }
+        self.status = self.status.max(status);
+        Ok(())
     }
 
-    /// Looks at the archive and puts it into the queue, each once.
+    /// Inspects the archive and puts it into the queue, each once.
     fn add(&mut self, backup: Backup, line: Map<String, Value>, tries: u32) {
         let is_none = matches!(backup.status, Status::Failed | Status::Deleting);
         if (tries == 0 && !self.seen.insert(backup.id)) || (self.is_all && is_none) {
@@ -179,13 +163,13 @@ impl Moves {
 
     /// Before anything is done: those that are to be copied must fit.
     fn check_space(&self) -> Result<()> {
-        let copied = self
-            .queue
-            .iter()
-            .filter(|transfer| transfer.way == Way::Copy);
-        let bytes: u64 = copied.clone().map(weight).sum();
-        let fits = self.target.check_space(copied.count(), bytes);
+        let copied = self.queue.iter().filter(|it| it.way == Way::Copy);
+        let fits = self.target.check_space(copied.count(), self.copied_bytes());
         fits.map_err(|error| anyhow!("cannot move: {error:#}"))
+    }
+
+    fn copied_bytes(&self) -> u64 {
+        self.queue.iter().map(copied_bytes).sum()
     }
 
     /// Prints what would be moved.
@@ -194,14 +178,10 @@ impl Moves {
             return Ok(self.status);
         }
         let items = std::mem::take(&mut self.queue);
-        let identity = |transfer: &Transfer| Identity {
-            id: Some(transfer.backup.id),
-            name: None,
-        };
-        let wanted: Vec<_> = items.iter().map(identity).collect();
+        let ids = || items.iter().map(|transfer| transfer.backup.id);
         let places: Vec<_> = items.iter().map(|transfer| transfer.to.clone()).collect();
         let (rows, mut taken) = catalog::read(&self.home, |session| {
-            Ok((session.find(&wanted)?, session.taken(&places)?))
+            Ok((session.find_ids(ids())?, session.taken(&places)?))
         })?;
         for (transfer, row) in items.into_iter().zip(rows) {
             let allowed = row.and_then(|row| check_allowed(&transfer, row, &mut taken));
@@ -213,7 +193,7 @@ impl Moves {
                 Allowed::Now(_) => Ok(()),
             });
             match checked {
-                Ok(()) => report::add(&mut self.report, &self.home, transfer)?,
+                Ok(()) => self.report(transfer)?,
                 Err(error) => self.fail(&transfer.backup, &error),
             }
         }
@@ -234,8 +214,8 @@ impl Moves {
         let ended = self.move_all();
         self.signals.release();
         self.progress.end();
-        let told = self.report.end();
-        ended.and(told)?;
+        let printed = self.report.end();
+        ended.and(printed)?;
         Ok(self.signals.exit_status(self.status))
     }
 
@@ -266,7 +246,7 @@ impl Moves {
 
     /// Makes the directory ready for archives.
     fn enter(&self) -> Result<Option<Storage>> {
-        let dir = self.target.dir();
+        let dir = self.target.dir.as_path();
         let archives = if self.home.has_catalog() {
             catalog::read(&self.home, |session| session.archives_in(dir))?
         } else {
@@ -277,15 +257,10 @@ impl Moves {
     }
 
     fn begin_progress(&self) {
-        let copied = self
-            .queue
-            .iter()
-            .filter(|transfer| transfer.way == Way::Copy);
-        let bytes: u64 = copied.map(weight).sum();
-        let (done, count) = (self.done_count.clone(), self.queue.len());
+        let bytes = self.copied_bytes();
         if bytes > 0 {
-            let text = move || format!("{}/{count} archives", done.load(Ordering::Relaxed));
-            self.progress.begin(bytes, text);
+            let count = self.queue.len() as u64;
+            self.progress.begin_counting(bytes, count, "archives");
         }
     }
 
@@ -294,8 +269,8 @@ impl Moves {
         if let Some(storage) = &self.storage {
             session.keep_storage(storage)?;
         }
-        let (old, new) = (session.storage_dir()?, self.target.text());
-        if !self.is_all || old == self.target.dir() {
+        let (old, new) = (session.storage_dir()?, self.target.text.as_str());
+        if !self.is_all || old == self.target.dir {
             return Ok(());
         }
         session.set_setting("storage_dir", new)?;
@@ -310,14 +285,36 @@ impl Moves {
     /// As many as a part takes.
     fn next_part(&mut self, at_most: usize) -> Vec<Transfer> {
         let (mut part, mut bytes) = (Vec::new(), 0);
-        while part.len() < at_most && bytes < PART_BYTES {
-            let Some(transfer) = self.queue.pop_front() else {
-                break;
-            };
-            bytes += weight(&transfer);
+        while part.len() < at_most
+            && bytes < PART_BYTES
+            && let Some(transfer) = self.queue.pop_front()
+        {
+            bytes += copied_bytes(&transfer);
             part.push(transfer);
         }
         part
+    }
+
+    /// Reports one backup that was moved, or would be.
+    fn report(&mut self, transfer: Transfer) -> Result<()> {
+        let Transfer {
+            backup,
+            line,
+            from,
+            to,
+            way,
+            ..
+        } = transfer;
+        let moved = json!({ "from": from, "to": to, "how": way });
+        let row = vec![
+            backup.id.to_string().into(),
+            listing::size(&backup).into(),
+            way.name().into(),
+            from.into(),
+            to.into(),
+        ];
+        let listed = Listed::stat(&self.home, backup).with([("move", moved)], line);
+        self.report.add(&listed, row)
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
@@ -363,7 +360,7 @@ impl Parts for Moves {
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         let (mut transfer, state) = (going.transfer, going.state);
         match state {
             State::Moved => {
@@ -372,7 +369,7 @@ impl Parts for Moves {
                     transfer.backup.backup_path.clone_from(&transfer.to);
                     transfer.backup.status = Status::Moving;
                 }
-                return report::add(&mut self.report, &self.home, transfer);
+                return self.report(transfer);
             }
             State::Stays(error) => self.fail(&transfer.backup, &error),
             State::Left(error) => {
@@ -386,8 +383,7 @@ impl Parts for Moves {
     }
 }
 
-/// What is to be copied of it, in bytes.
-fn weight(transfer: &Transfer) -> u64 {
+fn copied_bytes(transfer: &Transfer) -> u64 {
     match transfer.way {
         Way::None | Way::Rename => 0,
         Way::Copy => transfer.backup.backup_size.unwrap_or_default(),

@@ -15,8 +15,9 @@ use bk_store::archives::space::Space;
 
 /// An absolute directory, which may not be there yet.
 pub(crate) struct Target {
-    dir: PathBuf,
-    text: String,
+    pub(crate) dir: PathBuf,
+    /// The same.
+    pub(crate) text: String,
     reserve_bytes: Option<u64>,
 }
 
@@ -39,14 +40,6 @@ impl Target {
             text,
             reserve_bytes,
         })
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
     }
 
     /// Where the archive of a record is to be: it keeps its file name.

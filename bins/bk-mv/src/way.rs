@@ -1,15 +1,33 @@
-//! How one archive gets to its new place, as far as stat tells.
+//! A backup that is to move, and how its archive gets to its new place, as far as stat tells.
 //!
-//! Knows no catalog; whether the record still allows it, `allowed` tells under the lock.
+//! Knows no catalog; whether the record still allows it, `part` decides under the lock.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_schema::record::Backup;
 use bk_store::archives::advisory_lock::is_same_name;
+use bk_store::archives::durable::dir_of;
 use bk_store::archives::open::is_absent;
 use bk_store::archives::partial::partial_path;
 use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One backup that is to move.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    /// As it was when its archive was inspected; once it has moved, as it is now.
+    pub(crate) backup: Backup,
+    /// The line that it came by.
+    pub(crate) line: Map<String, Value>,
+    /// Where its archive is to be, and was.
+    pub(crate) to: String,
+    pub(crate) from: String,
+    pub(crate) way: Way,
+    /// How often its record was another one by then.
+    pub(crate) tries: u32,
+}
 
 /// How it gets there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,7 +67,7 @@ impl Way {
         if (here.dev(), here.ino()) == (there.dev(), there.ino()) && is_same_name(from, to)? {
             return Ok(Self::None);
         }
-        let dir = to.parent().unwrap_or(Path::new("/"));
+        let dir = dir_of(to);
         bail!(
             "'{}' is there already, and bk-mv takes no file for the archive: where it is a copy, 'bk-adopt --relink {}' finds it once '{}' is moved aside",
             to.display(),

@@ -3,7 +3,7 @@
 //! Knows no screen and no catalog. Ages count from the `now` that it is given.
 
 use bk_cli::listing::{Listed, size};
-use bk_cli::table::{Cell, Tone};
+use bk_cli::{Cell, Tone};
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
 use bk_schema::visible::visible;
@@ -59,8 +59,7 @@ impl Candidate {
         let text = match field {
             Field::Status => {
                 let (text, tone) = self.listed.state();
-                let text = text.to_owned();
-                return Cell { text, tone };
+                return Cell::new(text, tone);
             }
             Field::Verified => return verified(backup, now),
             Field::Date => self.time.chars().take(DATE_BYTES).collect(),
@@ -85,10 +84,9 @@ fn verified(backup: &Backup, now: Timestamp) -> Cell {
     let (outcome, tone, at) = match (bad, LastVerified::verified_at(backup, now)) {
         (Some(last), _) => ("BAD", Tone::Bad, last.at),
         (None, Some(at)) => ("ok", Tone::Plain, at),
-        (None, None) => return "-".to_owned().into(),
+        (None, None) => return "-".into(),
     };
-    let text = format!("{outcome} {}", age(at, now));
-    Cell { text, tone }
+    Cell::new(format!("{outcome} {}", age(at, now)), tone)
 }
 
 fn expires(at: Timestamp, now: Timestamp) -> String {

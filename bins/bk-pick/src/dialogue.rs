@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bk_cli::listing::Listed;
-use bk_store::home::Home;
-use bk_store::signals::Signals;
+use bk_store::{Home, Signals};
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::flag;
@@ -24,7 +23,7 @@ use crate::terminal::Screen;
 
 /// The longest delay until a signal is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// The number of events that are handled before the screen is redrawn.
+/// The number of further events that are handled before the screen is redrawn.
 const AT_ONCE: usize = 256;
 
 /// How the event loop ended.
@@ -104,19 +103,12 @@ impl Dialogue {
             let Some(first) = self.wait()? else {
                 return Ok(Step::Leave);
             };
-            let mut next = Some(first);
-            let mut left = AT_ONCE;
-            while let Some(event) = next {
+            let more: Vec<_> = self.receiver.try_iter().take(AT_ONCE).collect();
+            for event in std::iter::once(first).chain(more) {
                 let step = self.take(event)?;
                 if matches!(step, Step::Choose | Step::Leave) {
                     return Ok(step);
                 }
-                left -= 1;
-                next = if left > 0 {
-                    self.receiver.try_recv().ok()
-                } else {
-                    None
-                };
             }
         }
     }

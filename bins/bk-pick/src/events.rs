@@ -70,11 +70,9 @@ fn pass_on(event: terminal_event::Event, sender: &SyncSender<Event>) -> Option<(
 
 /// The next key, if it follows immediately.
 fn next_key() -> Option<KeyEvent> {
-    match terminal_event::poll(TORN) {
-        Ok(true) => match terminal_event::read() {
-            Ok(terminal_event::Event::Key(key)) => Some(key),
-            _ => None,
-        },
+    let follows = terminal_event::poll(TORN).unwrap_or(false);
+    match follows.then(terminal_event::read)? {
+        Ok(terminal_event::Event::Key(key)) => Some(key),
         _ => None,
     }
 }

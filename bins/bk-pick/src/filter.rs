@@ -3,7 +3,7 @@
 //! Knows no screen and no keys.
 
 use nucleo_matcher::pattern::{Atom, AtomKind, CaseMatching, Normalization};
-use nucleo_matcher::{Config, Matcher, Utf32Str};
+use nucleo_matcher::{Matcher, Utf32Str};
 
 use crate::cells::Candidate;
 
@@ -11,6 +11,7 @@ use crate::cells::Candidate;
 const SEPARATOR: char = ',';
 
 /// Searches backups. Keeps buffers between searches.
+#[derive(Default)]
 pub(crate) struct Filter {
     matcher: Matcher,
     chars: Vec<char>,
@@ -23,13 +24,6 @@ struct Term {
 }
 
 impl Filter {
-    pub(crate) fn new() -> Self {
-        Self {
-            matcher: Matcher::new(Config::DEFAULT),
-            chars: Vec::new(),
-        }
-    }
-
     /// The indices, out of `among`, of the backups that match: first those that contain each term as
     /// a whole, then those that contain its letters; either in the order of the list.
     pub(crate) fn narrow(
@@ -109,7 +103,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<i64> {
         let items = items();
-        let found = Filter::new().narrow(text, &items, 0..items.len());
+        let found = Filter::default().narrow(text, &items, 0..items.len());
         let ids = found.iter().map(|at| items[*at].listed.backup.id);
         ids.collect()
     }

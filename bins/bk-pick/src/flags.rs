@@ -1,10 +1,10 @@
 //! The flags of bk-pick.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    ONE = Flag::new("one", None, None, "only one can be chosen");
-    HEADER = Flag::new("header", None, Some("TEXT"), "show a line above the list");
+    ONE = switch("one", "only one can be chosen");
+    HEADER = option("header", "TEXT", "show a line above the list");
 }
 
 pub(crate) const PROGRAM: Program = Program {

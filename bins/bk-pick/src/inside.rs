@@ -3,11 +3,10 @@
 //! Knows no archive, and never waits for bk-ls.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::SyncSender;
 
-use bk_store::home::Home;
+use bk_store::Home;
 
 use crate::events::{Event, Inside};
 
@@ -34,7 +33,7 @@ impl Listing {
     ) -> io::Result<Self> {
         // One pipe for both, so that errors appear after the lines before them.
         let (reader, writer) = io::pipe()?;
-        let mut command = Command::new(program());
+        let mut command = bk_cli::program("bk-ls");
         command
             .args(["--files", "--table", "--home"])
             .arg(&home.dir)
@@ -60,14 +59,6 @@ impl Drop for Listing {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The bk-ls in the directory of this program, else the one in PATH.
-fn program() -> PathBuf {
-    let own = std::env::current_exe().ok();
-    let beside = own.and_then(|own| Some(own.parent()?.join("bk-ls")));
-    let beside = beside.filter(|path| path.is_file());
-    beside.unwrap_or_else(|| "bk-ls".into())
 }
 
 /// Sends lines until the end, the limit, or a failed send.

@@ -2,21 +2,19 @@
 //!
 //! The catalog is closed before the first archive is inspected and the screen drawn.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::File;
+use std::io::IsTerminal;
 
 use anyhow::Result;
-use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::{Output, is_colour_wanted};
+use bk_cli::output::is_colour_wanted;
+use bk_cli::{Arguments, Output, operands};
 use bk_schema::clock;
 use bk_schema::lines::Line;
-use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
+use bk_schema::record::Status;
 use bk_store::signals::ended_by;
+use bk_store::{Home, catalog};
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Candidate;
@@ -26,16 +24,14 @@ use crate::state::State;
 use crate::terminal;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read, no terminal.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let header = arguments.text(&HEADER)?;
     let tty = terminal::open()?;
-    let given = operands::read(arguments, NoOperands::StdinOrCatalog)?;
+    let given = match arguments.operands.is_empty() && std::io::stdin().is_terminal() {
+        true => None,
+        false => Some(operands::read(arguments)?),
+    };
 
     let (listed, status) = candidates(&home, given)?;
     if listed.is_empty() {
@@ -48,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     state.header = header.map(str::to_owned);
     state.only_one = arguments.has(&ONE);
     state.is_colour = is_colour_wanted();
-    match show(home, tty, state)? {
+    match Dialogue::begin(home, tty, state)?.run()? {
         End::Chosen(chosen) => {
             listing::print(&mut output, chosen)?;
             Ok(status)
@@ -58,35 +54,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
 }
 
-fn show(home: Home, tty: File, state: State) -> Result<End> {
-    Dialogue::begin(home, tty, state)?.run()
-}
-
 /// The backups to choose from: the given ones, or all available ones. Newest first, those from the
 /// future last.
 fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
     let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
-    let found: Vec<bk_store::backups::Found> = match given {
-        None => {
-            let rows = catalog::read(home, |session| session.backups())?;
-            let plain = |row: Result<Backup, _>| Ok((row?, serde_json::Map::new()));
-            rows.into_iter().map(plain).collect()
-        }
-        Some(lines) => catalog::resolve(home, lines)?,
-    };
+    let found = catalog::resolve(home, given)?;
     let mut seen = HashSet::new();
-    for row in found {
-        match row {
-            Ok((backup, object)) => {
-                if seen.insert(backup.id) {
-                    let mut one = Listed::stat(home, backup);
-                    one.pass_through(object);
-                    listed.push(one);
-                }
-            }
-            Err(error) => status = PROGRAM.report(&error),
+    for (backup, object) in PROGRAM.report_errors(found, &mut status) {
+        if seen.insert(backup.id) {
+            listed.push(Listed::stat(home, backup).pass_through(object));
         }
     }
     if !is_given {
@@ -96,15 +74,9 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
         listed.retain(is_available);
     }
     // One of unknown age must not appear as the newest.
-    let age = |one: &Listed| {
-        let created = one.backup.created_at;
-        (
-            !clock::is_in_future(created, home.now),
-            created,
-            one.backup.id,
-        )
-    };
-    listed.sort_by_key(age);
-    listed.reverse();
+    listed.sort_by_key(|one| {
+        let (created, id) = (one.backup.created_at, one.backup.id);
+        Reverse((!clock::is_in_future(created, home.now), created, id))
+    });
     Ok((listed, status))
 }

@@ -2,7 +2,7 @@
 //!
 //! Knows no terminal, and keys only by their names.
 
-use bk_cli::table::Tone;
+use bk_cli::Tone;
 use bk_schema::visible::visible;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;

@@ -40,8 +40,9 @@ pub(crate) enum Step {
 }
 
 /// What is on the screen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum View {
+    #[default]
     List,
     /// The record under the cursor.
     Record(Page),
@@ -68,6 +69,7 @@ pub(crate) struct Page {
 }
 
 /// The list.
+#[derive(Default)]
 pub(crate) struct State {
     pub(crate) items: Vec<Candidate>,
     pub(crate) widths: Widths,
@@ -97,18 +99,8 @@ impl State {
             widths: Widths::of(&items),
             shown: (0..items.len()).collect(),
             items,
-            typed: String::new(),
-            cursor: 0,
-            top: 0,
-            marked: BTreeSet::new(),
-            view: View::List,
-            header: None,
-            only_one: false,
-            is_colour: false,
             now,
-            width: 0,
-            height: 0,
-            filter: Filter::new(),
+            ..Self::default()
         }
     }
 

@@ -146,16 +146,11 @@ impl Drop for Screen {
 }
 
 fn area(tty: &File) -> Rect {
-    let or = |told: u16, usual: u16| if told == 0 { usual } else { told };
-    match tcgetwinsize(tty) {
-        Ok(size) => Rect::new(
-            0,
-            0,
-            or(size.ws_col, USUAL_COLUMNS),
-            or(size.ws_row, USUAL_ROWS),
-        ),
-        Err(_) => Rect::new(0, 0, USUAL_COLUMNS, USUAL_ROWS),
-    }
+    let size = tcgetwinsize(tty).ok();
+    let or = |reported: Option<u16>, usual| reported.filter(|it| *it > 0).unwrap_or(usual);
+    let columns = or(size.map(|it| it.ws_col), USUAL_COLUMNS);
+    let rows = or(size.map(|it| it.ws_row), USUAL_ROWS);
+    Rect::new(0, 0, columns, rows)
 }
 
 /// Restores the terminal before a panic prints its message.

@@ -44,18 +44,17 @@ pub(crate) fn apply(
         let total: u64 = state.kept().map(|it| it.size_bytes).sum();
         state.remove(total.saturating_sub(most), |it| it.size_bytes, &name);
     }
-    for (file_system, free_bytes) in free {
-        let Some(wanted) = caps.free_bytes else {
-            continue;
-        };
+    if let Some(wanted) = caps.free_bytes {
         let name = format!("keep-free {}", human_size(wanted));
-        let frees = |it: &Weight| {
-            let here = it.on_disk.filter(|(at, _)| at == file_system);
-            here.map_or(0, |(_, bytes)| bytes)
-        };
-        let freed: u64 = state.all.iter().filter(|it| !it.is_kept).map(frees).sum();
-        let missing = wanted.saturating_sub(free_bytes.saturating_add(freed));
-        state.remove(missing, frees, &name);
+        for (file_system, free_bytes) in free {
+            let frees = |it: &Weight| match it.on_disk {
+                Some((at, bytes)) if at == *file_system => bytes,
+                _ => 0,
+            };
+            let freed: u64 = state.all.iter().filter(|it| !it.is_kept).map(frees).sum();
+            let missing = wanted.saturating_sub(free_bytes.saturating_add(freed));
+            state.remove(missing, frees, &name);
+        }
     }
     (state.gone, state.unmet)
 }

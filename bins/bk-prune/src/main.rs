@@ -1,9 +1,7 @@
 //! bk-prune: removes what a retention policy does not keep.
 
-mod archives;
 mod caps;
 mod flags;
-mod given;
 mod group;
 mod policy;
 mod prune;

@@ -4,8 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::period::Period;
-use bk_cli::units;
-use bk_cli::{Arguments, Flag, UsageError};
+use bk_cli::{Arguments, Flag, UsageError, units};
 use bk_schema::host::Host;
 use bk_schema::invalid::invalid;
 use jiff::tz::TimeZone;
@@ -95,8 +94,6 @@ impl Age {
 }
 
 impl Policy {
-    /// # Errors
-    /// A usage error that names the flag, or says that there is no rule.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let caps = Caps {
             count: arguments.parsed(&MAX_COUNT, parse_count)?,
@@ -137,34 +134,25 @@ impl Caps {
     }
 }
 
-/// The rules that count backups, and those that keep each of a span of time: of all backups, or the
-/// last of each period.
-const COUNTS: [(Flag, Option<Period>); 7] = [
-    (KEEP_LAST, None),
-    (KEEP_HOURLY, Some(Period::Hour)),
-    (KEEP_DAILY, Some(Period::Day)),
-    (KEEP_WEEKLY, Some(Period::Week)),
-    (KEEP_MONTHLY, Some(Period::Month)),
-    (KEEP_QUARTERLY, Some(Period::Quarter)),
-    (KEEP_YEARLY, Some(Period::Year)),
-];
-const WITHINS: [(Flag, Option<Period>); 7] = [
-    (KEEP_WITHIN, None),
-    (KEEP_WITHIN_HOURLY, Some(Period::Hour)),
-    (KEEP_WITHIN_DAILY, Some(Period::Day)),
-    (KEEP_WITHIN_WEEKLY, Some(Period::Week)),
-    (KEEP_WITHIN_MONTHLY, Some(Period::Month)),
-    (KEEP_WITHIN_QUARTERLY, Some(Period::Quarter)),
-    (KEEP_WITHIN_YEARLY, Some(Period::Year)),
+/// The rule that counts backups and the one that keeps those of a span of time: of all backups, or
+/// the last of each period.
+const RULES: [(Option<Period>, Flag, Flag); 7] = [
+    (None, KEEP_LAST, KEEP_WITHIN),
+    (Some(Period::Hour), KEEP_HOURLY, KEEP_WITHIN_HOURLY),
+    (Some(Period::Day), KEEP_DAILY, KEEP_WITHIN_DAILY),
+    (Some(Period::Week), KEEP_WEEKLY, KEEP_WITHIN_WEEKLY),
+    (Some(Period::Month), KEEP_MONTHLY, KEEP_WITHIN_MONTHLY),
+    (Some(Period::Quarter), KEEP_QUARTERLY, KEEP_WITHIN_QUARTERLY),
+    (Some(Period::Year), KEEP_YEARLY, KEEP_WITHIN_YEARLY),
 ];
 
 fn rules(arguments: &Arguments) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
-    for (flag, period) in COUNTS {
+    for (period, flag, _) in RULES {
         let limit = arguments.parsed(&flag, parse_limit)?;
         rules.extend(limit.map(|limit| Rule::Count(period, limit)));
     }
-    for (flag, period) in WITHINS {
+    for (period, _, flag) in RULES {
         let age = arguments.parsed(&flag, Age::parse)?;
         rules.extend(age.map(|age| Rule::Within(period, age)));
     }

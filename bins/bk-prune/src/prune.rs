@@ -1,53 +1,50 @@
-//! The program: candidates from the catalog, a look at their archives, the decision, and then
+//! The program: candidates from the catalog, the state of their archives, the decision, and then
 //! lines or the removal.
 //!
-//! The catalog is closed before the first archive is looked at and the first line printed.
+//! The catalog is closed before the first archive is inspected and the first line printed.
 
 use std::collections::HashSet;
+use std::collections::btree_map::Entry;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use bk_cli::home;
 use bk_cli::notices::Notices;
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
 use bk_cli::units::human_size;
-use bk_cli::unread;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, Output, UsageError, operands, unread};
 use bk_schema::clock::{self, Jump};
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
-use bk_store::catalog;
-use bk_store::home::Home;
+use bk_schema::record::{Backup, Status};
+use bk_store::archives::space::Space;
 use bk_store::removal::Removal;
-use bk_store::signals::Signals;
+use bk_store::storage::Unreachable;
+use bk_store::{Home, Signals, catalog};
 
-use crate::archives;
 use crate::caps::FreeBytes;
 use crate::flags::{ALL, DRY_RUN, EXPLAIN, FORCE_CLOCK, PROGRAM};
-use crate::given::Given;
 use crate::policy::Policy;
-use crate::removal::{Plan, Tally};
+use crate::removal::{Given, Plan, Tally};
 use crate::report::Decisions;
-use crate::retention::{self, Action, Decision, Verdict};
+use crate::retention::{self, Action, Archive, Decision, Verdict};
+
+/// stat(2) counts the space of a file in these, whatever the file system's own blocks.
+const BLOCK_BYTES: u64 = 512;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let pruned = prune(arguments, &mut notices);
+    let pruned = prune(arguments, home, output, &mut notices);
     notices.log_error(pruned)
 }
 
-fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notices) -> Result<u8> {
+    let now = home.now;
     let mut policy = Policy::new(arguments)?;
     let (is_trial, explains) = (arguments.has(&DRY_RUN), arguments.has(&EXPLAIN));
     let Input {
-        given,
+        mut given,
         status,
         here,
         jump,
@@ -57,7 +54,7 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         PROGRAM.warn(&text);
     }
     let free = match policy.caps.free_bytes {
-        Some(_) => archives::free(given.iter().map(|it| (&it.backup, it.archive)))?,
+        Some(_) => free_bytes(given.iter().map(|it| (&it.backup, it.archive)))?,
         None => FreeBytes::new(),
     };
     let all: Vec<_> = given.iter().map(Given::candidate).collect();
@@ -78,12 +75,13 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
     }
     let report = Decisions::new(&home, output, &policy);
     if is_trial || explains {
-        tell(report, given, verdict, explains)?;
+        preview(report, given, verdict, explains)?;
         return Ok(status);
     }
-    let decided: Vec<_> = given.into_iter().zip(verdict.decisions).collect();
-    let all = decided.len();
-    let is_table = report.is_table();
+    for (one, decision) in given.iter_mut().zip(&verdict.decisions) {
+        one.goes = removes(decision);
+    }
+    let (all, is_table) = (given.len(), report.is_table());
     let signals = Signals::watch()?;
     let removal = Removal {
         home: &home,
@@ -92,15 +90,15 @@ fn prune(arguments: &Arguments, notices: &mut Notices) -> Result<u8> {
         offline: false,
         signals: &signals,
     };
-    let plan = Plan::new(
+    let plan = Plan {
         removal,
-        &policy,
+        policy: &policy,
         free,
-        now,
-        decided.into_iter(),
+        all: given,
         report,
         notices,
-    );
+        tally: Tally::default(),
+    };
     let tally = plan.run()?;
     Ok(end(all, is_table, &signals, &tally, status))
 }
@@ -133,22 +131,22 @@ impl Input {
             session.found(lines)
         })?;
         let mut seen = HashSet::new();
-        for one in found {
-            match one {
-                Ok((backup, line)) => {
-                    if retention::is_candidate(&backup) && seen.insert(backup.id) {
-                        let looked = archives::look(home, &backup);
-                        let unreachable = looked.as_ref().err().cloned();
-                        input.given.push(Given {
-                            backup,
-                            line,
-                            archive: looked.ok().flatten(),
-                            unreachable,
-                        });
-                    }
-                }
-                Err(error) => input.status = PROGRAM.report(&error),
+        for (backup, line) in PROGRAM.report_errors(found, &mut input.status) {
+            if !retention::is_candidate(&backup) || !seen.insert(backup.id) {
+                continue;
             }
+            let (archive, unreachable) = match archive_of(home, &backup) {
+                Ok(archive) => (archive, None),
+                Err(unreachable) => (None, Some(unreachable)),
+            };
+            input.given.push(Given {
+                backup,
+                line,
+                archive,
+                unreachable,
+                goes: false,
+                is_chosen: false,
+            });
         }
         Ok(input)
     }
@@ -166,7 +164,7 @@ fn given(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
             "say '-' where it has the candidates, --all or </dev/null where all backups are meant",
         )?;
     }
-    operands::read(arguments, NoOperands::Catalog)
+    operands::read_or_all(arguments)
 }
 
 /// What cannot be reached is not gone: it is decided on as what is missing, and stays. The exit status
@@ -187,7 +185,7 @@ fn leave_unreachable(home: &Home, given: &[Given], decisions: &mut [Decision]) -
 }
 
 /// Prints what would go, or with `explains` all.
-fn tell(
+fn preview(
     mut report: Decisions<'_>,
     given: Vec<Given>,
     verdict: Verdict,
@@ -226,4 +224,36 @@ fn end(all: usize, is_table: bool, signals: &Signals, tally: &Tally, status: u8)
         ));
     }
     signals.exit_status(status.max(tally.status))
+}
+
+/// The archive of a completed backup; `None` where there is none.
+///
+/// # Errors
+/// [`Unreachable`], where that is not known.
+fn archive_of(home: &Home, backup: &Backup) -> Result<Option<Archive>, Unreachable> {
+    let found = home.storages.stat(backup.backup_path.as_ref())?;
+    let is_archive = |it: &Metadata| it.is_file() && backup.status == Status::Completed;
+    Ok(found.filter(is_archive).map(|it| Archive {
+        file_system: it.dev(),
+        disk_bytes: it.blocks().saturating_mul(BLOCK_BYTES),
+    }))
+}
+
+/// What is free where the archives are.
+fn free_bytes<'a>(all: impl Iterator<Item = (&'a Backup, Option<Archive>)>) -> Result<FreeBytes> {
+    let mut free = FreeBytes::new();
+    for (backup, archive) in all {
+        let Some(archive) = archive else { continue };
+        if let Entry::Vacant(entry) = free.entry(archive.file_system) {
+            match Space::at(Path::new(&backup.backup_path))? {
+                Some(space) => drop(entry.insert(space.available_bytes)),
+                // Nothing says that space is wanted there.
+                None => PROGRAM.warn(&format!(
+                    "warning: --keep-free is not heeded where '{}' is: the file system does not tell its free space",
+                    backup.backup_path
+                )),
+            }
+        }
+    }
+    Ok(free)
 }

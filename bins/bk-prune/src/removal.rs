@@ -8,30 +8,39 @@ use std::collections::HashMap;
 use anyhow::{Error, Result};
 use bk_cli::notices::{Notices, Priority};
 use bk_schema::record::Backup;
-use bk_store::parts::{self, Parts};
-use bk_store::removal::{self, Going, Removal};
-use bk_store::session::Session;
-use bk_store::storage;
-use jiff::Timestamp;
+use bk_store::Session;
+use bk_store::removal::{self, Removal, Remover};
+use bk_store::storage::{self, Unreachable};
 use serde_json::{Map, Value, json};
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
-use crate::given::Given;
 use crate::policy::Policy;
 use crate::report::Decisions;
-use crate::retention::{self, Action, Candidate, Decision};
+use crate::retention::{self, Action, Archive, Candidate, Decision};
 
-/// A candidate, and what was decided of it at first.
-struct Planned {
-    given: Given,
-    goes: bool,
+/// A backup that may be removed, with the line that it came by.
+pub(crate) struct Given {
+    pub(crate) backup: Backup,
+    pub(crate) line: Map<String, Value>,
+    pub(crate) archive: Option<Archive>,
+    /// Why nobody can tell whether there is one.
+    pub(crate) unreachable: Option<Unreachable>,
+    /// Whether it was decided at first that it goes.
+    pub(crate) goes: bool,
     /// What was chosen counts on with the others, as it was: what the first part removes is to make
     /// no room for the second.
-    is_chosen: bool,
+    pub(crate) is_chosen: bool,
 }
 
-impl Planned {
+impl Given {
+    pub(crate) fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            backup: &self.backup,
+            archive: self.archive,
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.goes && !self.is_chosen
     }
@@ -39,15 +48,14 @@ impl Planned {
 
 /// What is to be removed.
 pub(crate) struct Plan<'a> {
-    removal: Removal<'a>,
-    policy: &'a Policy,
+    pub(crate) removal: Removal<'a>,
+    pub(crate) policy: &'a Policy,
     /// What was free before.
-    free: FreeBytes,
-    now: Timestamp,
-    all: Vec<Planned>,
-    report: Decisions<'a>,
-    notices: &'a mut Notices,
-    tally: Tally,
+    pub(crate) free: FreeBytes,
+    pub(crate) all: Vec<Given>,
+    pub(crate) report: Decisions<'a>,
+    pub(crate) notices: &'a mut Notices,
+    pub(crate) tally: Tally,
 }
 
 /// What was removed.
@@ -61,7 +69,7 @@ pub(crate) struct Tally {
     pub(crate) status: u8,
 }
 
-/// What is told of a backup beside its record.
+/// What is reported of a backup beside its record.
 pub(crate) struct Why {
     line: Map<String, Value>,
     decision: Decision,
@@ -70,80 +78,35 @@ pub(crate) struct Why {
 
 type Chosen = removal::Candidate<Why>;
 
-impl<'a> Plan<'a> {
-    /// The candidates come with what was decided at first.
-    pub(crate) fn new(
-        removal: Removal<'a>,
-        policy: &'a Policy,
-        free: FreeBytes,
-        now: Timestamp,
-        given: impl Iterator<Item = (Given, Decision)>,
-        report: Decisions<'a>,
-        notices: &'a mut Notices,
-    ) -> Self {
-        let planned = |(given, decision): (Given, Decision)| Planned {
-            given,
-            goes: decision.action == Action::Remove,
-            is_chosen: false,
-        };
-        Self {
-            removal,
-            policy,
-            free,
-            now,
-            all: given.map(planned).collect(),
-            report,
-            notices,
-            tally: Tally::default(),
-        }
-    }
-
+impl Plan<'_> {
     /// Removes. Opens no catalog where nothing is to go.
     pub(crate) fn run(mut self) -> Result<Tally> {
         if !self.all.iter().any(|it| it.goes) {
             return Ok(self.tally);
         }
-        let Removal { home, signals, .. } = self.removal;
-        let removed = parts::run(home, signals, &mut self);
+        let removal = self.removal;
+        let removed = removal.run(&mut self);
         // The table, even where something went wrong on the way.
         let ended = self.report.end();
         removed.and(ended)?;
         Ok(self.tally)
     }
 
-    /// Of what was to go, that which still is.
-    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
-        if !self.all.iter().any(Planned::is_open) {
-            return Ok(Vec::new());
-        }
-        self.refresh(session)?;
-        let all: Vec<Candidate<'_>> = self.all.iter().map(|it| it.given.candidate()).collect();
-        let verdict = retention::decide(&all, self.policy, &self.free, self.now);
-        let goes = self.all.iter_mut().zip(verdict.decisions);
-        let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
-        let choose = |(planned, decision): (&mut Planned, Decision)| {
-            planned.is_chosen = true;
-            candidate(&mut planned.given, decision)
-        };
-        Ok(goes.take(at_most).map(choose).collect())
-    }
-
     /// The records as they are now, less those that others removed or work on. An archive that
-    /// was moved meanwhile is where nobody looked: its backup counts, but stays.
+    /// was moved meanwhile was not inspected: its backup counts, but stays.
     fn refresh(&mut self, session: &Session<'_>) -> Result<()> {
         let rows = session.backups()?;
         let rows = rows.into_iter().flatten();
         let mut current: HashMap<i64, Backup> = rows.map(|it| (it.id, it)).collect();
-        self.all.retain_mut(|planned| {
-            if planned.is_chosen {
+        self.all.retain_mut(|given| {
+            if given.is_chosen {
                 return true;
             }
-            let given = &mut planned.given;
             let backup = current.remove(&given.backup.id);
             let Some(backup) = backup.filter(retention::is_candidate) else {
                 return false;
             };
-            planned.goes &= backup.backup_path == given.backup.backup_path;
+            given.goes &= backup.backup_path == given.backup.backup_path;
             given.backup = backup;
             true
         });
@@ -180,40 +143,36 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Parts for Plan<'_> {
-    type Item = Going<Why>;
+impl Remover for Plan<'_> {
+    type With = Why;
 
-    fn id(item: &Self::Item) -> i64 {
-        item.id()
+    /// Of what was to go, that which still is.
+    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        if !self.all.iter().any(Given::is_open) {
+            return Ok(Vec::new());
+        }
+        self.refresh(session)?;
+        let all: Vec<_> = self.all.iter().map(Given::candidate).collect();
+        let verdict = retention::decide(&all, self.policy, &self.free, self.removal.home.now);
+        let goes = self.all.iter_mut().zip(verdict.decisions);
+        let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
+        let chosen = goes.map(|(it, decision)| choose(it, decision));
+        Ok(chosen.take(at_most).collect())
     }
 
-    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
-        let chosen = self.choose(session, at_most)?;
-        self.removal.mark(session, chosen)
-    }
-
-    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
-        self.removal.work(part);
-        Ok(())
-    }
-
-    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
-        self.removal.record(session, part)
-    }
-
-    fn tell(&mut self, item: Self::Item) -> Result<()> {
-        match item.ended() {
-            Some((candidate, Ok(freed_bytes))) => self.add(candidate, freed_bytes),
-            Some((candidate, Err(error))) => {
+    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+        match outcome {
+            Ok(freed_bytes) => self.add(candidate, freed_bytes),
+            Err(error) => {
                 self.fail(&candidate, &error);
                 Ok(())
             }
-            None => Ok(()),
         }
     }
 }
 
-fn candidate(given: &mut Given, decision: Decision) -> Chosen {
+fn choose(given: &mut Given, decision: Decision) -> Chosen {
+    given.is_chosen = true;
     let reasons = json!(decision.reasons);
     let is_missing = given.candidate().is_missing();
     removal::Candidate {

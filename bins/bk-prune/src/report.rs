@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
-use bk_cli::output::Output;
-use bk_cli::report::Report;
-use bk_cli::table::{Cell, Column, Tone};
+use bk_cli::{Cell, Column, Output, Tone};
 use bk_schema::record::Backup;
-use bk_store::home::Home;
+use bk_store::Home;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
@@ -20,20 +18,20 @@ use crate::policy::Policy;
 use crate::retention::{Action, Decision};
 
 const COLUMNS: [Column; 7] = [
-    Column::right("ID"),
-    Column::left("CREATED"),
-    Column::left("GROUP"),
-    Column::right("SIZE"),
-    Column::left("DECISION"),
-    Column::left("REASONS"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("CREATED"),
+    Column::Left("GROUP"),
+    Column::Right("SIZE"),
+    Column::Left("DECISION"),
+    Column::Left("REASONS"),
+    Column::Left("FILE"),
 ];
 
 /// Lines as they come; the table at the end group by group, the oldest first, so that it can be
 /// held against a calendar.
 pub(crate) struct Decisions<'a> {
     home: &'a Home,
-    report: Report,
+    output: Output,
     policy: &'a Policy,
     rows: BTreeMap<Place, Vec<Cell>>,
 }
@@ -45,14 +43,14 @@ impl<'a> Decisions<'a> {
     pub(crate) fn new(home: &'a Home, output: Output, policy: &'a Policy) -> Self {
         Self {
             home,
-            report: Report::new(output, &COLUMNS),
+            output,
             policy,
             rows: BTreeMap::new(),
         }
     }
 
     pub(crate) fn is_table(&self) -> bool {
-        self.report.is_table()
+        self.output.is_table()
     }
 
     /// Adds one backup, with the line that it came by, and with the bytes that were freed where
@@ -64,26 +62,29 @@ impl<'a> Decisions<'a> {
         decision: &Decision,
         freed_bytes: Option<u64>,
     ) -> Result<()> {
-        if self.report.is_table() {
+        if self.output.is_table() {
             let group = group::label_of(&backup, &self.policy.group_by, &self.policy.here);
             let row = row(&backup, &group, decision, &self.policy.zone);
             self.rows.insert((group, backup.created_at, backup.id), row);
             return Ok(());
         }
-        if self.report.is_closed() {
+        if self.output.is_closed() {
             return Ok(());
         }
-        let mut listed = Listed::stat(self.home, backup);
         let freed = freed_bytes.map(|bytes| ("freed", bytes.into()));
         let decision = ("decision", serde_json::to_value(decision)?);
-        listed.add(std::iter::once(decision).chain(freed), line);
-        self.report.line(&listed)
+        let own = std::iter::once(decision).chain(freed);
+        let listed = Listed::stat(self.home, backup).with(own, line);
+        self.output.line(&listed)?;
+        self.output.flush()
     }
 
     pub(crate) fn end(&mut self) -> Result<()> {
-        let rows = std::mem::take(&mut self.rows);
-        rows.into_values().for_each(|row| self.report.row(row));
-        self.report.end()
+        let rows: Vec<_> = std::mem::take(&mut self.rows).into_values().collect();
+        if !rows.is_empty() {
+            self.output.table(&COLUMNS, &rows)?;
+        }
+        self.output.flush()
     }
 }
 
@@ -97,13 +98,10 @@ fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Ve
     vec![
         backup.id.to_string().into(),
         created.strftime("%a %Y-%m-%d %H:%M:%S").to_string().into(),
-        group.to_owned().into(),
+        group.into(),
         listing::size(backup).into(),
-        Cell {
-            text: word.to_owned(),
-            tone,
-        },
+        Cell::new(word, tone),
         decision.reasons.join(", ").into(),
-        file_name.to_owned().into(),
+        file_name.into(),
     ]
 }

@@ -9,16 +9,15 @@
 
 use std::collections::BTreeMap;
 
-use bk_schema::clock;
-use bk_schema::losses;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
+use bk_schema::{clock, losses};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::caps::{self, FreeBytes, Weight};
 use crate::group;
-use crate::policy::{Age, Caps, Policy};
+use crate::policy::{Caps, Policy};
 use crate::rules::{self, Clock};
 
 /// A backup on which the policy is to decide.
@@ -91,41 +90,13 @@ pub(crate) fn decide(
         return Verdict { decisions, unmet };
     }
     let with_missing = decide(all, &Caps::default());
-    let mut decisions = decisions.into_iter();
-    let pick = |(it, decision): (&Candidate<'_>, Decision)| {
-        let own = if it.is_missing() {
-            None
-        } else {
-            decisions.next()
-        };
-        own.unwrap_or(decision)
+    let mut with_archive = decisions.into_iter();
+    let pick = |(it, decision): (&Candidate<'_>, Decision)| match it.is_missing() {
+        true => decision,
+        false => with_archive.next().unwrap_or(decision),
     };
-    Verdict {
-        decisions: all.iter().zip(with_missing.decisions).map(pick).collect(),
-        unmet,
-    }
-}
-
-/// What comes before the rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    Protected,
-    Expired,
-    Expires,
-    OfUnknownAge,
-    ByRules,
-}
-
-impl Claim {
-    fn of(backup: &Backup, now: Timestamp) -> Self {
-        match backup.expires_at {
-            _ if backup.protected => Self::Protected,
-            Some(time) if time <= now => Self::Expired,
-            Some(_) => Self::Expires,
-            None if clock::is_in_future(backup.created_at, now) => Self::OfUnknownAge,
-            None => Self::ByRules,
-        }
-    }
+    let decisions = all.iter().zip(with_missing.decisions).map(pick).collect();
+    Verdict { decisions, unmet }
 }
 
 /// A candidate on its way.
@@ -187,7 +158,9 @@ impl<'a> Decider<'a> {
             self.decide_group(members);
         }
         let unmet = self.apply_caps(caps, free);
-        self.verdict(unmet)
+        self.all.sort_by_key(|one| one.place);
+        let decisions = self.all.into_iter().map(Decision::from).collect();
+        Verdict { decisions, unmet }
     }
 
     fn backup(&self, at: usize) -> &'a Backup {
@@ -195,26 +168,23 @@ impl<'a> Decider<'a> {
     }
 
     fn decide_failed(&mut self, at: usize) {
-        let backup = self.backup(at);
-        let Age { text, .. } = &self.policy.failed_after;
-        let begin = self.policy.failed_after.before(self.now, &self.policy.zone);
-        if backup.protected {
-            self.all[at].keep.push("protected".to_owned());
-        } else if backup.created_at >= begin {
-            self.all[at]
-                .keep
-                .push(format!("failed, not older than {text}"));
+        let age = &self.policy.failed_after;
+        let begin = age.before(self.now, &self.policy.zone);
+        let one = &mut self.all[at];
+        if one.it.backup.protected {
+            one.keep.push("protected".to_owned());
+        } else if one.it.backup.created_at >= begin {
+            let reason = format!("failed, not older than {}", age.text);
+            one.keep.push(reason);
         } else {
-            self.all[at]
-                .remove
-                .push(format!("failed, older than {text}"));
+            one.remove.push(format!("failed, older than {}", age.text));
         }
     }
 
     /// The members come newest first.
     fn decide_group(&mut self, members: &[usize]) {
         for at in members {
-            self.decide_before_rules(*at, Claim::of(self.backup(*at), self.now));
+            self.decide_before_rules(*at);
         }
         // What is of unknown age stands in for nothing whose age is known.
         let is_past = |at: &&usize| !self.is_in_future(**at);
@@ -259,23 +229,24 @@ impl<'a> Decider<'a> {
         clock::is_in_future(self.backup(at).created_at, self.now)
     }
 
-    fn decide_before_rules(&mut self, at: usize, claim: Claim) {
-        let time = |time: Option<Timestamp>| {
-            let zoned = time.map(|time| time.to_zoned(self.policy.zone.clone()));
-            zoned.map_or_else(String::new, |it| it.strftime("%Y-%m-%d %H:%M").to_string())
-        };
-        let expiry = time(self.backup(at).expires_at);
-        match claim {
-            Claim::Protected => self.all[at].keep.push("protected".to_owned()),
-            Claim::Expires => self.all[at].keep.push(format!("expires {expiry}")),
-            Claim::OfUnknownAge => self.all[at].keep.push("from the future".to_owned()),
-            Claim::Expired => self.all[at].remove.push(format!("expired {expiry}")),
-            Claim::ByRules => {
-                self.all[at].may_go = true;
+    fn decide_before_rules(&mut self, at: usize) {
+        let zone = &self.policy.zone;
+        let shown = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M");
+        let one = &mut self.all[at];
+        let backup = one.it.backup;
+        match backup.expires_at {
+            _ if backup.protected => one.keep.push("protected".to_owned()),
+            Some(time) if time <= self.now => one.remove.push(format!("expired {}", shown(time))),
+            Some(time) => one.keep.push(format!("expires {}", shown(time))),
+            None if clock::is_in_future(backup.created_at, self.now) => {
+                one.keep.push("from the future".to_owned());
+            }
+            None => {
+                one.may_go = true;
                 if self.policy.rules.is_empty() {
-                    self.all[at].keep.push("no expiry".to_owned());
+                    one.keep.push("no expiry".to_owned());
                 } else {
-                    self.all[at].remove.push(self.policy.reason_to_remove());
+                    one.remove.push(self.policy.reason_to_remove());
                 }
             }
         }
@@ -285,16 +256,13 @@ impl<'a> Decider<'a> {
         let completed: Vec<_> = (0..self.all.len())
             .filter(|at| self.backup(*at).status == Status::Completed && !self.is_in_future(*at))
             .collect();
-        let weight = |at: &usize| Weight {
-            size_bytes: self.backup(*at).backup_size.unwrap_or_default(),
-            on_disk: self.all[*at]
-                .it
-                .archive
-                .map(|it| (it.file_system, it.disk_bytes)),
-            is_kept: !self.all[*at].keep.is_empty(),
-            may_go: self.all[*at].may_go,
+        let weight = |one: &Undecided<'_>| Weight {
+            size_bytes: one.it.backup.backup_size.unwrap_or_default(),
+            on_disk: one.it.archive.map(|it| (it.file_system, it.disk_bytes)),
+            is_kept: !one.keep.is_empty(),
+            may_go: one.may_go,
         };
-        let weights: Vec<_> = completed.iter().map(weight).collect();
+        let weights: Vec<_> = completed.iter().map(|at| weight(&self.all[*at])).collect();
         let (gone, unmet) = caps::apply(caps, &weights, free);
         for (at, name) in gone {
             let at = completed[at];
@@ -302,13 +270,5 @@ impl<'a> Decider<'a> {
             self.all[at].remove = vec![name];
         }
         unmet
-    }
-
-    fn verdict(mut self, unmet: Vec<String>) -> Verdict {
-        self.all.sort_by_key(|one| one.place);
-        Verdict {
-            decisions: self.all.into_iter().map(Decision::from).collect(),
-            unmet,
-        }
     }
 }

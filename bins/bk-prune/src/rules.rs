@@ -84,14 +84,12 @@ fn newest_of_each(
         if room == 0 {
             break;
         }
-        let is_newest = seen.insert(period.number(*time));
+        let label = period.label(*time);
+        let is_newest = seen.insert(label.clone());
         let is_oldest = ends_in_oldest && at + 1 == local.len();
         if is_newest || is_oldest {
             let word = if is_newest { "" } else { "oldest " };
-            keep(
-                at,
-                format!("{word}{} {}", period.name(), period.label(*time)),
-            );
+            keep(at, format!("{word}{} {label}", period.name()));
             room -= 1;
         }
     }

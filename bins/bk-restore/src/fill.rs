@@ -8,9 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use bk_archive::restore::attributes::Skipped;
+use bk_archive::restore::attributes::{Attributes, Skipped};
 use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
-use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::remove::names_in;
 use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -26,7 +25,7 @@ pub(crate) struct Fill {
     kept_name: Vec<u8>,
     new: OwnedFd,
     /// The attributes of `new`, before something was moved out of it.
-    likeness: FileAttributes,
+    likeness: Attributes,
     steps: Vec<Step>,
 }
 
@@ -50,7 +49,7 @@ impl Fill {
     pub(crate) fn run(dir: OwnedFd, kept_name: &[u8], stage: &Stage) -> Result<Self> {
         let new = openat(stage.dir.root(), TREE, DIR_FLAGS, Mode::empty());
         let new = new.context("what was restored is not a directory, but the target is one")?;
-        let likeness = FileAttributes::of(&new, &fstat(&new)?)?;
+        let likeness = Attributes::of(&new, &fstat(&new)?)?;
         opened_up(&dir, || Ok(mkdirat(&dir, kept_name, Mode::RWXU)?))?;
         let kept = openat(&dir, kept_name, DIR_FLAGS, Mode::empty())?;
         let mut fill = Self {
@@ -117,11 +116,11 @@ impl Fill {
         mkdirat(&kept_parent, last, Mode::RWXU)?;
         self.steps.push(Step::MadeKept(name.to_owned()));
         let dir = self.dir.open_dir(name)?;
-        let likeness = FileAttributes::of(&dir, &stat)?;
+        let likeness = Attributes::of(&dir, &stat)?;
         for child in names_in(&dir)? {
             self.set_aside(&[name, b"/", &child].concat())?;
         }
-        likeness.give(self.kept.open_dir(name)?)?;
+        likeness.copy_to(self.kept.open_dir(name)?)?;
         opened_up(&parent, || Ok(unlinkat(&parent, last, AtFlags::REMOVEDIR)?))?;
         self.steps.push(Step::Removed(name.to_owned()));
         Ok(())
@@ -129,7 +128,7 @@ impl Fill {
 
     /// Restores the attributes of the directory itself.
     pub(crate) fn finish(&self) -> io::Result<Vec<Skipped>> {
-        self.likeness.give(self.dir.root())
+        self.likeness.copy_to(self.dir.root())
     }
 
     /// Moves everything back.
@@ -145,7 +144,7 @@ impl Fill {
                     let (parent, last) = self.dir.parent(&name)?;
                     opened_up(&parent, || Ok(mkdirat(&parent, last, Mode::RWXU)?))?;
                     let kept = self.kept.open_dir(&name)?;
-                    FileAttributes::of(&kept, &fstat(&kept)?)?.give(self.dir.open_dir(&name)?)?;
+                    Attributes::of(&kept, &fstat(&kept)?)?.copy_to(self.dir.open_dir(&name)?)?;
                 }
                 Step::MadeKept(name) => {
                     let (parent, last) = self.kept.parent(&name)?;

@@ -12,7 +12,7 @@ use bk_archive::restore::attributes::{Owners, Rights};
 use bk_archive::restore::names::Selection;
 use bk_archive::threads;
 use bk_cli::units;
-use bk_cli::{Arguments, Flag, Operands, Program, UsageError, usage};
+use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 
 /// Source code compresses to a fifth of its size, a log to a twentieth: more than this suggests an
 /// attack.
@@ -21,26 +21,22 @@ const DEFAULT_RATIO: u64 = 200;
 const JOBS_MAX: usize = 4;
 
 bk_cli::flags! {
-    DIRECTORY = Flag::new("directory", Some('C'), Some("DIR"), "restore into DIR, which is empty or made anew");
-    INTO_EXISTING = Flag::new("into-existing", None, None, "restore into a DIR that is not empty");
-    OVERWRITE = Flag::new("overwrite", None, None, "with --into-existing: replace existing files");
-    SWAP = Flag::new("swap", None, None, "replace DIR by what is restored; keep the old one");
-    TO_SOURCE = Flag::new("to-source", None, None, "replace the sources by what is restored; keep the old");
-    TEST = Flag::new("test", None, None, "restore to a scratch directory, compare, remove it");
-    STDOUT = Flag::new("stdout", None, Some("PATH"), "print one file of the backup, and nothing else");
-    PATH = Flag::new("path", None, Some("GLOB"), "restore only what matches, and what is below");
-    STRIP_COMPONENTS = Flag::new(
-        "strip-components",
-        None,
-        Some("N"),
-        "drop the first N parts of each name",
-    );
-    SAME_OWNER = Flag::new("same-owner", None, None, "restore owners and setuid bits (root: always)");
-    NUMERIC_OWNER = Flag::new("numeric-owner", None, None, "restore owners by number, not by name");
-    DEVICES = Flag::new("devices", None, None, "restore device nodes (root only)");
-    NO_VERIFY = Flag::new("no-verify", None, None, "do not check the hash first");
-    MAX_SIZE = Flag::new("max-size", None, Some("SIZE"), "refuse to restore more than SIZE");
-    MAX_RATIO = Flag::new("max-ratio", None, Some("N"), "refuse more than N times the archive's size (200)");
+    DIRECTORY =
+        option("directory", "DIR", "restore into DIR, which is empty or made anew").short('C');
+    INTO_EXISTING = switch("into-existing", "restore into a DIR that is not empty");
+    OVERWRITE = switch("overwrite", "with --into-existing: replace existing files");
+    SWAP = switch("swap", "replace DIR by what is restored; keep the old one");
+    TO_SOURCE = switch("to-source", "replace the sources by what is restored; keep the old");
+    TEST = switch("test", "restore to a scratch directory, compare, remove it");
+    STDOUT = option("stdout", "PATH", "print one file of the backup, and nothing else");
+    PATH = option("path", "GLOB", "restore only what matches, and what is below");
+    STRIP_COMPONENTS = option("strip-components", "N", "drop the first N parts of each name");
+    SAME_OWNER = switch("same-owner", "restore owners and setuid bits (root: always)");
+    NUMERIC_OWNER = switch("numeric-owner", "restore owners by number, not by name");
+    DEVICES = switch("devices", "restore device nodes (root only)");
+    NO_VERIFY = switch("no-verify", "do not check the hash first");
+    MAX_SIZE = option("max-size", "SIZE", "refuse to restore more than SIZE");
+    MAX_RATIO = option("max-ratio", "N", "refuse more than N times the archive's size (200)");
 }
 
 pub(crate) const PROGRAM: Program = Program {
@@ -149,17 +145,13 @@ fn to(arguments: &Arguments) -> Result<To> {
     if has(&OVERWRITE) && !has(&INTO_EXISTING) {
         return wrong("--overwrite needs --into-existing");
     }
-    arguments.one_of(&[(SWAP, ()), (INTO_EXISTING, ())])?;
-    if (has(&SWAP) || has(&INTO_EXISTING)) && (dir.is_none() || has(&TEST)) {
+    let overwrite = has(&OVERWRITE);
+    let into = Existing::Into { overwrite };
+    let existing = arguments.one_of(&[(SWAP, Existing::Swap), (INTO_EXISTING, into)])?;
+    if existing.is_some() && (dir.is_none() || has(&TEST)) {
         return wrong("--swap and --into-existing need -C DIR, and exclude --test");
     }
-    let existing = match (has(&SWAP), has(&INTO_EXISTING)) {
-        (true, _) => Existing::Swap,
-        (_, true) => Existing::Into {
-            overwrite: has(&OVERWRITE),
-        },
-        _ => Existing::Empty,
-    };
+    let existing = existing.unwrap_or(Existing::Empty);
     match (dir, file, has(&TO_SOURCE), has(&TEST)) {
         (None, None, true, false) => Ok(To::Source),
         (None, Some(file), false, false) => Ok(To::Stdout(file)),

@@ -12,15 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use bk_archive::restore::attributes::Attributes;
 use bk_archive::restore::beneath::{Beneath, split_last};
-use bk_archive::restore::copy::FileAttributes;
 use bk_archive::restore::extract::Observer;
 use bk_archive::restore::remove::{names_in, open_own};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::rename::{is_stuck, move_new, opened_up, replace, sync};
+use crate::rename::{move_new, opened_up, replace, sync};
 use crate::routes::follow;
 use crate::stage::{Stage, in_tree};
 
@@ -43,7 +43,7 @@ pub(crate) struct Merge<'a> {
     /// So many of them are done, from the first on.
     done: usize,
     /// Existing directories that the archive has an entry for, parents first.
-    joined: Vec<(Vec<u8>, FileAttributes)>,
+    joined: Vec<(Vec<u8>, Attributes)>,
     /// Holds what is replaced, each under the number of its move.
     replaced: Option<OwnedFd>,
 }
@@ -90,7 +90,7 @@ impl<'a> Merge<'a> {
             let stat = statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW)?;
             let new = open_own(&parent, last)?;
             if rules.gives_attributes && has_entry(&dir) {
-                let likeness = FileAttributes::of(&new, &stat)?;
+                let likeness = Attributes::of(&new, &stat)?;
                 merge.joined.push((dir.clone(), likeness));
             }
             let old = merge.target.open_dir(&dir)?;
@@ -125,12 +125,7 @@ impl<'a> Merge<'a> {
 
     fn move_all(&mut self) -> Result<()> {
         while let Some(one) = self.moves.get(self.done) {
-            let moved = self.shift(self.done, false).inspect_err(|error| {
-                if is_stuck(error) {
-                    self.stage.keep();
-                }
-            });
-            moved.with_context(|| {
+            self.shift(self.done, false).with_context(|| {
                 format!("cannot move '{}' to its place", one.name.escape_ascii())
             })?;
             self.done += 1;
@@ -148,10 +143,11 @@ impl<'a> Merge<'a> {
         let aside = number.to_string();
         opened_up(&dir, || match &self.replaced {
             Some(replaced) if one.replaces => {
+                let keep = || self.stage.keep();
                 let aside = (replaced, aside.as_bytes());
                 match is_back {
-                    true => replace(aside, old, new),
-                    false => replace(new, old, aside),
+                    true => replace(aside, old, new, &keep),
+                    false => replace(new, old, aside, &keep),
                 }
             }
             _ if is_back => move_new(old, new),
@@ -188,7 +184,7 @@ impl<'a> Merge<'a> {
         let mut joined: Vec<_> = self.joined.iter().collect();
         joined.sort_by(|one, other| other.0.cmp(&one.0));
         for (dir, likeness) in joined {
-            observer.report(dir, likeness.give(self.target.open_dir(dir)?)?);
+            observer.report(dir, likeness.copy_to(self.target.open_dir(dir)?)?);
         }
         Ok(())
     }

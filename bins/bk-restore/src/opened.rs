@@ -93,7 +93,7 @@ impl Opened {
     fn read_and_check(&self, watch: &Watch) -> Result<()> {
         watch.begin(self.bytes, "checked");
         let whole = hashed::whole(&self.file, &mut |bytes| {
-            watch.add(bytes);
+            watch.progress.add(bytes);
             !watch.is_stopped()
         });
         let whole = whole.with_context(|| format!("'{}'", self.path))?;

@@ -34,7 +34,7 @@ pub(crate) fn print(
     for _ in 0..LINKS_MAX {
         let sought = [NameRange::path(wanted.clone())];
         let sought = is_in_order.then_some(&sought[..]);
-        let mut entries = Entries::read(archive, sought, jobs, &|| watch.is_stopped())?;
+        let mut entries = Entries::read(archive, sought, jobs, false, &|| watch.is_stopped())?;
         let entry = find(&mut entries, &wanted, watch)?;
         match &entry.kind {
             Kind::File { .. } => {
@@ -66,18 +66,13 @@ fn find(entries: &mut Entries, wanted: &[u8], watch: &Watch) -> Result<Entry> {
 
 fn print_file(entry: &Entry, mut content: impl Read, watch: &Watch) -> Result<()> {
     let mut at = 0;
-    if let Kind::File {
-        extents: Some(extents),
-    } = &entry.kind
-    {
-        for extent in extents {
-            copy(&mut io::repeat(0), extent.offset - at, watch)?;
-            copy(&mut content, extent.length, watch)?;
-            at = extent.offset + extent.length;
-        }
+    for extent in entry.data().iter() {
+        copy(&mut io::repeat(0), extent.offset - at, watch)?;
+        copy(&mut content, extent.length, watch)?;
+        at = extent.offset + extent.length;
     }
-    // A file without holes, or the hole at the end.
-    copy(&mut content.chain(io::repeat(0)), entry.size - at, watch)
+    // The hole at the end.
+    copy(&mut io::repeat(0), entry.size - at, watch)
 }
 
 fn copy(from: &mut impl Read, count: u64, watch: &Watch) -> Result<()> {

@@ -41,54 +41,31 @@ pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) 
 /// never missing.
 ///
 /// # Errors
-/// A rename that fails; all is undone then, but for [`Stuck`].
+/// A rename that fails; all is undone then, or `stuck` is called where that fails, too.
 pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
     new: Place<'_, A>,
     old: Place<'_, B>,
     aside: Place<'_, C>,
+    stuck: &dyn Fn(),
 ) -> io::Result<()> {
+    let undone = |error: io::Error, back: io::Result<()>| match back {
+        Ok(()) => error,
+        Err(other) => {
+            stuck();
+            io::Error::other(format!("{error}; and back: {other}"))
+        }
+    };
     let exchange = || renameat_with(new.0, new.1, old.0, old.1, RenameFlags::EXCHANGE);
-    match with_own(new.0, new.1, || exchange().or_else(keep_lack)) {
+    match with_own(new.0, new.1, exchange) {
         Ok(()) => {
             return move_new(new, aside)
-                .map_err(|error| or_stuck(error, exchange().map_err(io::Error::from)));
+                .map_err(|error| undone(error, exchange().map_err(io::Error::from)));
         }
-        Err(error) if !is_lack(&error) => return Err(error),
-        Err(_) => {}
+        Err(error) if Errno::from_io_error(&error).is_some_and(lacks) => {}
+        Err(error) => return Err(error),
     }
     move_new(old, aside)?;
-    move_new(new, old).map_err(|error| or_stuck(error, move_new(aside, old)))
-}
-
-/// A rename that could neither be completed nor undone.
-#[derive(Debug)]
-pub(crate) struct Stuck(io::Error, io::Error);
-
-impl std::fmt::Display for Stuck {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}; and back: {}", self.0, self.1)
-    }
-}
-
-impl std::error::Error for Stuck {}
-
-fn or_stuck(error: io::Error, back: io::Result<()>) -> io::Error {
-    match back {
-        Ok(()) => error,
-        Err(other) => io::Error::other(Stuck(error, other)),
-    }
-}
-
-pub(crate) fn is_stuck(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|it| it.is::<Stuck>())
-}
-
-fn keep_lack(error: Errno) -> rustix::io::Result<()> {
-    Err(if lacks(error) { Errno::NOSYS } else { error })
-}
-
-fn is_lack(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(lacks)
+    move_new(new, old).map_err(|error| undone(error, move_new(aside, old)))
 }
 
 fn lacks(error: Errno) -> bool {

@@ -7,17 +7,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use bk_cli::home;
 use bk_cli::listing::Listed;
-use bk_cli::operands::{self, NoOperands};
+use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
-use bk_schema::clock;
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::record::Backup;
 use bk_store::catalog;
 use bk_store::home::Home;
@@ -33,28 +30,26 @@ use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
 const COLUMNS: [Column; 6] = [
-    Column::right("ID"),
-    Column::left("NAME"),
-    Column::right("ENTRIES"),
-    Column::right("SIZE"),
-    Column::right("SKIPPED"),
-    Column::left("TARGET"),
+    Column::Right("ID"),
+    Column::Left("NAME"),
+    Column::Right("ENTRIES"),
+    Column::Right("SIZE"),
+    Column::Right("SKIPPED"),
+    Column::Left("TARGET"),
 ];
 
 /// The whole program.
 ///
 /// # Errors
 /// Mistakes on the command line and bad input; what concerns one backup is reported and counted.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut report = Report::new(Output::new(arguments)?, &COLUMNS);
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let mut report = Report::new(output, &COLUMNS);
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
     let settings = Settings::new(arguments, &paths)?;
     let signals = Signals::watch()?;
-    let lines = operands::read(&ids, NoOperands::Stdin)?.unwrap_or_default();
+    let lines = operands::read(&ids)?;
     if lines.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());
@@ -65,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    for found in catalog::resolve(&restoration.home, lines)? {
+    for found in catalog::resolve(&restoration.home, Some(lines))? {
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
             let done = restoration.one(backup, object, &mut report);
@@ -88,8 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn takes_one(to: &To) -> bool {
-    let is_into = matches!(to, To::Directory(_, Existing::Into { .. }));
-    matches!(to, To::Directory(..) | To::Stdout(_)) && !is_into
+    use Existing::{Empty, Swap};
+    matches!(to, To::Directory(_, Empty | Swap) | To::Stdout(_))
 }
 
 /// What every backup of this process shares.
@@ -130,13 +125,9 @@ impl Restoration {
                     Err(error) => (backup, Some(error)),
                 };
                 if !matches!(self.settings.to, To::Stdout(_)) {
-                    let mut listed = Listed::stat(&self.home, backup);
-                    listed.add([("restore", restore)], object);
-                    if report.is_table() {
-                        report.row(row(&listed));
-                    } else {
-                        report.line(&listed)?;
-                    }
+                    let listed = Listed::stat(&self.home, backup);
+                    let listed = listed.with([("restore", restore)], object);
+                    report.add(&listed, row(&listed))?;
                 }
                 let what = || format!("'{name}' was restored, but that cannot be recorded");
                 failure.map_or(Ok(()), Err).with_context(what)?;
@@ -171,7 +162,7 @@ impl Restoration {
             To::Stdout(path) => {
                 let opened = work.open()?;
                 // A bar would stand in the middle of the file on a terminal.
-                watch.hide();
+                watch.progress.end();
                 let (archive, jobs) = (&opened.file, self.settings.jobs);
                 let bytes = print::print(archive, is_in_order(backup), jobs, path, watch)?;
                 Ok(Outcome {
@@ -219,18 +210,9 @@ impl Restoration {
     /// Adds an event, and the result of a test to the record; returns the record as it is now.
     fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
         let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
-        let identity = Identity {
-            id: Some(backup.id),
-            name: None,
-        };
         catalog::write(&self.home, |session| {
-            session.log(&Event {
-                backup: Some((backup.id, &backup.backup_name)),
-                event: "restore",
-                ok,
-                details: details.clone(),
-            })?;
-            let found = session.find(std::slice::from_ref(&identity))?;
+            session.log(&Event::of(backup, "restore", ok, details.clone()))?;
+            let found = session.find_ids([backup.id])?;
             // Removed meanwhile.
             let Some(Ok(mut current)) = found.into_iter().next() else {
                 return Ok(backup.clone());

@@ -19,7 +19,7 @@ const LISTED: usize = 100;
 /// Observes one restoration.
 pub(crate) struct Watch {
     signals: Signals,
-    progress: Progress,
+    pub(crate) progress: Progress,
     skipped: RefCell<Skipped>,
 }
 
@@ -42,20 +42,11 @@ impl Watch {
     }
 
     pub(crate) fn begin(&self, total_bytes: u64, what: &'static str) {
-        self.progress.begin(total_bytes, move || what.to_owned());
-    }
-
-    pub(crate) fn add(&self, bytes: u64) {
-        self.progress.add(bytes);
+        self.progress.begin(total_bytes, what);
     }
 
     pub(crate) fn warn(&self, text: &str) {
         self.progress.warn(text);
-    }
-
-    /// Removes the bar until the next step.
-    pub(crate) fn hide(&self) {
-        self.progress.end();
     }
 
     /// Removes the bar, and returns what was left out.
@@ -67,7 +58,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn restored_bytes(&self, bytes: u64) {
-        self.add(bytes);
+        self.progress.add(bytes);
     }
 
     fn skipped(&self, name: &[u8], what: &str) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
-use bk_archive::restore::names::{NameRange, below, normalize, strip};
+use bk_archive::restore::names::{below, normalize, strip};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
@@ -79,7 +79,7 @@ impl Work<'_> {
             };
             // How much goes to other file systems is not known yet.
             if number == 0 && !has_mounts {
-                self.check_space(opened, &stage, self.settings.selection.is_all())?;
+                self.check_space(opened, &stage)?;
             }
             let done = self.extract(opened, &self.plan(opened, &stage, &place), &stage)?;
             stage.make_tree()?;
@@ -129,8 +129,8 @@ impl Work<'_> {
 
     /// The name in the archive of the directory itself, after `--strip-components`.
     fn stripped_entry(&self) -> Vec<u8> {
-        let entries = self.backup.backup_metadata.get("source_entries");
-        let entry = entries.and_then(|it| it.get(0)?.as_str()).unwrap_or(".");
+        let entries = texts(self.backup, "source_entries").unwrap_or_default();
+        let entry = entries.first().unwrap_or(&".");
         let entry = normalize(entry.as_bytes()).unwrap_or_default();
         let parts = entry.split(|byte| *byte == b'/').take(self.settings.strip);
         parts.collect::<Vec<_>>().join(&b'/')
@@ -143,8 +143,7 @@ impl Work<'_> {
     pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Extracted> {
         let met = RefCell::new(vec![false; self.settings.paths.len()]);
         let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
-        let selection_is_all = self.settings.selection.is_all();
-        self.check_space(opened, stage, selection_is_all)?;
+        self.check_space(opened, stage)?;
         self.settings.selection.reset();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         self.check_selection(&met.into_inner(), done.entries)?;
@@ -209,7 +208,7 @@ impl Work<'_> {
         for (number, target) in targets.into_iter().enumerate() {
             let stage = target.stage(self.backup.id)?;
             if number == 0 {
-                self.check_space(&opened, &stage, true)?;
+                self.check_space(&opened, &stage)?;
             }
             let place = |name: &[u8]| place_of(&sources, number, name);
             let plan = Plan {
@@ -235,20 +234,17 @@ impl Work<'_> {
         stage: &Stage,
         place: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Plan<'p> {
+        let is_adopted_as_damaged = self.backup.backup_metadata.contains_key("damaged");
+        let ranges = self.settings.selection.ranges();
         Plan {
             place,
-            ranges: self.ranges(),
+            ranges: ranges.filter(|_| is_in_order(self.backup)),
             rights: &self.settings.rights,
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
-            salvages: !self.settings.verify || self.is_damaged(),
+            salvages: !self.settings.verify || is_adopted_as_damaged,
             jobs: self.settings.jobs,
         }
-    }
-
-    /// Whether it was adopted as damaged.
-    fn is_damaged(&self) -> bool {
-        self.backup.backup_metadata.contains_key("damaged")
     }
 
     fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Extracted> {
@@ -267,24 +263,15 @@ impl Work<'_> {
         Ok(done)
     }
 
-    /// The names to seek in the archive, if that can be done.
-    fn ranges(&self) -> Option<&[NameRange]> {
-        let ranges = self.settings.selection.ranges();
-        ranges.filter(|_| is_in_order(self.backup))
-    }
-
     fn content_bytes(&self) -> Option<u64> {
         self.backup.backup_metadata.get("content_bytes")?.as_u64()
     }
 
-    fn check_space(&self, opened: &Opened, stage: &Stage, is_whole: bool) -> Result<()> {
-        let Some(bytes) = self
-            .content_bytes()
-            .filter(|_| is_whole && opened.is_verified())
-        else {
-            return Ok(());
-        };
-        let Some(space) = Space::of(stage.dir.root())? else {
+    /// Of a part of a backup the size is not known.
+    fn check_space(&self, opened: &Opened, stage: &Stage) -> Result<()> {
+        let is_known = self.settings.selection.is_all() && opened.is_verified();
+        let bytes = self.content_bytes().filter(|_| is_known);
+        let (Some(bytes), Some(space)) = (bytes, Space::of(stage.dir.root())?) else {
             return Ok(());
         };
         let free = space.available_bytes;
@@ -387,15 +374,15 @@ fn way_into(path: &Path, entry: &[u8]) -> String {
     format!("'-C {dir} --into-existing --overwrite'")
 }
 
+/// A list of texts in the metadata; `None` where there is none.
+fn texts<'b>(backup: &'b Backup, key: &str) -> Option<Vec<&'b str>> {
+    let values = backup.backup_metadata.get(key)?.as_array()?;
+    values.iter().map(Value::as_str).collect()
+}
+
 /// The sources of a backup with their plain names in the archive, without those that lie in
 /// another one.
 fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    let texts = |key| -> Option<Vec<&str>> {
-        let Some(Value::Array(values)) = backup.backup_metadata.get(key) else {
-            return None;
-        };
-        values.iter().map(Value::as_str).collect()
-    };
     if backup.backup_metadata.contains_key("stdin_filename") {
         bail!(
             "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
@@ -405,7 +392,7 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     if backup.backup_metadata.contains_key("sources_base64") {
         bail!("a source has a name that is not UTF-8: name a directory with -C");
     }
-    let (sources, entries) = (texts("sources"), texts("source_entries"));
+    let (sources, entries) = (texts(backup, "sources"), texts(backup, "source_entries"));
     let (sources, entries) = sources.zip(entries).context(unknown)?;
     ensure!(
         sources.len() == entries.len() && !sources.is_empty(),
@@ -429,13 +416,8 @@ fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 /// Whether all entries of a backup of bk's are in order of their names: a source that lies in
 /// another comes after all of that one, but what is below the source `.` comes first.
 pub(crate) fn is_in_order(backup: &Backup) -> bool {
-    let Some(Value::Array(entries)) = backup.backup_metadata.get("source_entries") else {
-        return false;
-    };
-    let names = entries.iter().map(|entry| entry.as_str()).collect();
-    let names: Option<Vec<&str>> = names;
     // In the archive, the first source that lies in another follows that one.
-    names.is_some_and(|names| {
+    texts(backup, "source_entries").is_some_and(|names| {
         names
             .windows(2)
             .all(|pair| pair[0] == "." || below(pair[1].as_bytes(), pair[0].as_bytes()).is_none())

@@ -1,21 +1,27 @@
 //! Which backups go: those of the given lines, resolved part by part as the catalog is then, less
 //! those that may not be removed.
 //!
-//! Prints nothing and opens no catalog.
+//! Prints nothing and opens no catalog; of a removal under way it asks who holds the archive.
 
 use std::collections::{HashMap, HashSet};
 use std::vec;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bk_schema::lines::{Identity, Line};
-use bk_schema::record::Backup;
-use bk_store::home::Home;
-use bk_store::removal::Candidate;
+use bk_schema::record::{Backup, Status};
+use bk_store::removal::{self, Candidate};
 use bk_store::rows::Unknown;
-use bk_store::session::Session;
+use bk_store::{Home, Session};
 use serde_json::{Map, Value};
 
-use crate::allowed::{Allowed, check_allowed};
+/// What the flags allow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// The removal of protected ones.
+    pub(crate) protected: bool,
+    /// That of records whose storage is not there.
+    pub(crate) offline: bool,
+}
 
 /// A candidate with the line that it came by.
 pub(crate) type Chosen = Candidate<Map<String, Value>>;
@@ -82,7 +88,7 @@ impl Choice {
                 Err(error) => self.refused.push(error),
             }
         }
-        self.tell_unknown(session, &unknown)?;
+        self.refuse_unknown(session, &unknown)?;
         Ok(chosen)
     }
 
@@ -109,13 +115,49 @@ impl Choice {
     }
 
     /// What is not in the catalog was removed, as the ledger may tell, or never there.
-    fn tell_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
+    fn refuse_unknown(&mut self, session: &Session<'_>, unknown: &[Identity]) -> Result<()> {
         for (identity, removed) in unknown.iter().zip(session.removals(unknown)?) {
             self.refused.push(match removed {
-                Some(removed) => anyhow::anyhow!("{removed}"),
+                Some(removed) => removed.into(),
                 None => Unknown(identity.clone()).into(),
             });
         }
         Ok(())
     }
+}
+
+/// Whether its record, as it is now, and the line that named it allow the removal.
+fn check_allowed(
+    home: &Home,
+    backup: &Backup,
+    line: &Map<String, Value>,
+    allowed: Allowed,
+) -> Result<()> {
+    if is_kept(line) {
+        bail!("its line says that it is to be kept");
+    }
+    let is_released =
+        || allowed.offline && home.storages.check(backup.backup_path.as_ref()).is_err();
+    let is_free = match backup.status {
+        // Nobody works on a storage that is not there, and no recovery will settle the row.
+        Status::Creating | Status::Moving => is_released(),
+        Status::Deleting => !removal::is_under_way(home, backup),
+        Status::Completed | Status::Failed => true,
+    };
+    if let Some(obstacle) = backup.status.obstacle()
+        && !is_free
+    {
+        bail!(obstacle);
+    }
+    if backup.protected && !allowed.protected {
+        bail!("it is protected; --force-protected removes it all the same");
+    }
+    Ok(())
+}
+
+/// What `bk-prune --explain` writes of what stays.
+fn is_kept(line: &Map<String, Value>) -> bool {
+    let decision = line.get("decision");
+    let action = decision.and_then(|decision| decision.get("action"));
+    action.is_some_and(|action| action == "keep")
 }

@@ -1,12 +1,12 @@
 //! The flags of bk-rm.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, switch};
 
 bk_cli::flags! {
-    DRY_RUN = Flag::new("dry-run", Some('n'), None, "print what would be removed; remove nothing");
-    FORCE_PROTECTED = Flag::new("force-protected", None, None, "remove protected ones too");
-    KEEP_FILE = Flag::new("keep-file", None, None, "remove only the record; the archive stays");
-    OFFLINE = Flag::new("offline", None, None, "remove records too whose storage is not there");
+    DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
+    FORCE_PROTECTED = switch("force-protected", "remove protected ones too");
+    KEEP_FILE = switch("keep-file", "remove only the record; the archive stays");
+    OFFLINE = switch("offline", "remove records too whose storage is not there");
 }
 
 pub(crate) const PROGRAM: Program = Program {

@@ -1,10 +1,8 @@
 //! bk-rm: removes backups, the archive and then the record.
 
-mod allowed;
 mod choice;
 mod flags;
 mod remove;
-mod report;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(remove::run)

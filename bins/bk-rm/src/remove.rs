@@ -4,35 +4,26 @@
 //! the lock, by its record as it is then.
 
 use anyhow::{Error, Result};
-use bk_cli::Arguments;
-use bk_cli::home;
-use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
-use bk_cli::report::Report;
-use bk_schema::clock;
-use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::parts::{self, Parts};
-use bk_store::removal::{self, Going, Removal};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
-use bk_store::storage;
+use bk_cli::listing::Listed;
+use bk_cli::units::human_size;
+use bk_cli::{Arguments, Column, Output, Report, operands};
+use bk_store::removal::{self, Removal, Remover};
+use bk_store::{Home, Session, Signals, catalog, storage};
 use serde_json::{Map, Value};
 
-use crate::allowed::Allowed;
-use crate::choice::{Choice, Chosen};
+use crate::choice::{Allowed, Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
-use crate::report;
+
+const COLUMNS: [Column; 4] = [
+    Column::Right("ID"),
+    Column::Left("TYPE"),
+    Column::Right("FREED"),
+    Column::Left("FILE"),
+];
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read or written.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let home = home::from_arguments(&PROGRAM, arguments, clock::now())?;
-    let output = Output::new(arguments)?;
-    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let lines = operands::read(arguments)?;
     if lines.is_empty() {
         if output.is_table() {
             PROGRAM.warn("there is nothing to remove");
@@ -54,15 +45,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut work = Work {
         removal,
         choice: Choice::new(home.clone(), lines, allowed),
-        report: Report::new(output, &report::COLUMNS),
+        report: Report::new(output, &COLUMNS),
         status: bk_cli::SUCCESS,
     };
     let done = if arguments.has(&DRY_RUN) {
         work.preview()
     } else {
-        parts::run(&home, &signals, &mut work)
+        removal.run(&mut work)
     };
-    work.tell_refused();
+    work.report_refused();
     // The table, even where something went wrong on the way.
     let ended = work.report.end();
     done.and(ended)?;
@@ -76,31 +67,21 @@ struct Work<'a> {
     status: u8,
 }
 
-impl Parts for Work<'_> {
-    type Item = Going<Map<String, Value>>;
+impl Remover for Work<'_> {
+    type With = Map<String, Value>;
 
-    fn id(item: &Self::Item) -> i64 {
-        item.id()
+    fn choose(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        self.choice.next(session, at_most)
     }
 
-    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
-        let chosen = self.choice.next(session, at_most)?;
-        self.removal.mark(session, chosen)
-    }
-
-    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
-        self.removal.work(part);
-        Ok(())
-    }
-
-    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
-        self.removal.record(session, part)
-    }
-
-    fn tell(&mut self, item: Self::Item) -> Result<()> {
-        match item.ended() {
-            Some((candidate, outcome)) => self.add(candidate, outcome),
-            None => Ok(()),
+    fn tell(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
+        self.report_refused();
+        match outcome {
+            Ok(freed_bytes) => self.report(candidate, freed_bytes),
+            Err(error) => {
+                self.fail(&candidate, error);
+                Ok(())
+            }
         }
     }
 }
@@ -119,32 +100,24 @@ impl Work<'_> {
                 Err(error) if offline && removal::is_unreachable(&error) => Ok(0),
                 freed => freed,
             };
-            self.add(candidate, freed)?;
+            self.tell(candidate, freed)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, candidate: Chosen, outcome: Result<u64>) -> Result<()> {
-        self.tell_refused();
-        match outcome {
-            Ok(freed_bytes) => {
-                let listed = self.listed(candidate.backup);
-                report::add(&mut self.report, listed, candidate.with, freed_bytes)
-            }
-            Err(error) => {
-                self.fail(&candidate, error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Why what is given up cannot be reached is no news.
-    fn listed(&self, backup: Backup) -> Listed {
+    /// Reports one backup as it was, with the bytes that are free now.
+    fn report(&mut self, Chosen { backup, with, .. }: Chosen, freed_bytes: u64) -> Result<()> {
         let Removal { home, offline, .. } = self.removal;
-        match home.storages.stat(backup.backup_path.as_ref()) {
-            Err(_) if offline => Listed::new(backup, FileStatus::Offline),
-            _ => Listed::stat(home, backup),
-        }
+        // Why what is given up cannot be reached is no news.
+        let listed = Listed::look(home, backup, !offline);
+        let row = vec![
+            listed.backup.id.to_string().into(),
+            listed.backup.backup_type.name().into(),
+            human_size(freed_bytes).into(),
+            listed.file_name.as_str().into(),
+        ];
+        let listed = listed.with([("freed", freed_bytes.into())], with);
+        self.report.add(&listed, row)
     }
 
     fn fail(&mut self, candidate: &Chosen, error: Error) {
@@ -162,7 +135,7 @@ impl Work<'_> {
         PROGRAM.warn(&format!("cannot remove '{name}': {error:#}{remedy}"));
     }
 
-    fn tell_refused(&mut self) {
+    fn report_refused(&mut self) {
         for error in self.choice.take_refused() {
             self.status = PROGRAM.report(&error);
         }

@@ -3,8 +3,7 @@
 //! Knows no catalog.
 
 use anyhow::{Result, bail, ensure};
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, UsageError, units, usage};
 use bk_schema::lines::LINE_MAX_BYTES;
 use bk_schema::metadata::{parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, Status, check_name};
@@ -31,8 +30,6 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    /// # Errors
-    /// [`UsageError`] that names the flag, or that nothing is to be changed.
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let edit = Self {
             name: arguments.parsed(&NAME, |name| check_name(name).map(|()| name.to_owned()))?,
@@ -50,15 +47,13 @@ impl Edit {
         Ok(edit)
     }
 
-    /// Checks the number of backups.
-    ///
-    /// # Errors
-    /// [`UsageError`]: a new name for several backups.
+    /// A new name is for one backup.
     pub(crate) fn check_count(&self, count: usize) -> Result<()> {
-        if self.name.is_some() && count > 1 {
-            let text = format!("--name takes one backup, not {count}");
-            return Err(UsageError(text).into());
-        }
+        let is_right = self.name.is_none() || count <= 1;
+        ensure!(
+            is_right,
+            UsageError(format!("--name takes one backup, not {count}"))
+        );
         Ok(())
     }
 

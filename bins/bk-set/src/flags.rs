@@ -1,31 +1,31 @@
 //! The flags of bk-set.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    DESCRIPTION = Flag::new(
-        "description",
-        Some('d'),
-        Some("TEXT"),
-        "a note for people; an empty one removes it",
-    );
-    EXPIRES = Flag::new("expires", Some('e'), Some("TIME"), "when it may be removed: 30d from now, a time, or never");
-    PROTECT = Flag::new("protect", None, None, "refuse its removal");
-    UNPROTECT = Flag::new("unprotect", None, None, "allow its removal");
-    TYPE = Flag::new("type", Some('t'), Some("manual|pre-upgrade|automatic"), "why it was made");
-    SOURCE_VERSION = Flag::new(
+    DESCRIPTION =
+        option("description", "TEXT", "a note for people; an empty one removes it").short('d');
+    EXPIRES = option(
+        "expires",
+        "TIME",
+        "when it may be removed: 30d from now, a time, or never",
+    )
+    .short('e');
+    PROTECT = switch("protect", "refuse its removal");
+    UNPROTECT = switch("unprotect", "allow its removal");
+    TYPE = option("type", "manual|pre-upgrade|automatic", "why it was made").short('t');
+    SOURCE_VERSION = option(
         "source-version",
-        None,
-        Some("VERSION"),
+        "VERSION",
         "version of what was backed up; an empty one removes it",
     );
-    METADATA = Flag::new(
+    METADATA = option(
         "metadata",
-        Some('m'),
-        Some("KEY=VALUE"),
+        "KEY=VALUE",
         "a value to store, as JSON if possible; KEY= removes it",
-    );
-    NAME = Flag::new("name", Some('n'), Some("NAME"), "rename one backup; its archive file keeps its name");
+    )
+    .short('m');
+    NAME = option("name", "NAME", "rename one backup; its archive file keeps its name").short('n');
 }
 
 pub(crate) const PROGRAM: Program = Program {

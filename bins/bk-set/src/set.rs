@@ -7,32 +7,21 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use bk_cli::Arguments;
-use bk_cli::home;
 use bk_cli::listing::{self, Listed};
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
-use bk_schema::clock;
+use bk_cli::{Arguments, Output, operands};
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
+use bk_schema::lines::{Identity, Line};
 use bk_schema::record::Backup;
-use bk_store::catalog;
-use bk_store::session::Session;
+use bk_store::{Home, Session, catalog};
 
 use crate::edit::{Edit, difference};
 use crate::flags::PROGRAM;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be written, a name that is
-/// taken.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let mut output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
+    let now = home.now;
     let edit = Edit::new(arguments, now)?;
-    let lines = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
+    let lines = operands::read(arguments)?;
     edit.check_count(lines.len())?;
     if lines.is_empty() {
         return Ok(bk_cli::SUCCESS);
@@ -41,17 +30,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let wanted: Vec<_> = lines.iter().map(|line| line.identity.clone()).collect();
     let outcomes = catalog::write(&home, |session| set_all(session, &edit, &wanted))?;
 
-    let (mut changed, mut status) = (Vec::new(), bk_cli::SUCCESS);
-    for (outcome, line) in outcomes.into_iter().zip(lines) {
-        match outcome {
-            Ok(backup) => {
-                let mut listed = Listed::stat(&home, backup);
-                listed.pass_through(line.object);
-                changed.push(listed);
-            }
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
+    let mut status = bk_cli::SUCCESS;
+    let listed = |(outcome, line): (Result<Backup>, Line)| {
+        anyhow::Ok(Listed::stat(&home, outcome?).pass_through(line.object))
+    };
+    let listed = outcomes.into_iter().zip(lines).map(listed);
+    let changed: Vec<_> = PROGRAM.report_errors(listed, &mut status).collect();
     listing::print(&mut output, changed)?;
     Ok(status)
 }
@@ -87,12 +71,7 @@ fn write(session: &Session<'_>, changes: &[&(Backup, Backup)]) -> Result<()> {
             let renamed = session.rename(old.id, &new.backup_name);
             renamed.with_context(cannot)?;
         }
-        events.push(Event {
-            backup: Some((old.id, &old.backup_name)),
-            event: "set",
-            ok: true,
-            details: difference(old, new)?,
-        });
+        events.push(Event::of(old, "set", true, difference(old, new)?));
     }
     session.log_all(&events)
 }

@@ -4,8 +4,7 @@
 //! Knows no catalog and no archive.
 
 use anyhow::Result;
-use bk_cli::units;
-use bk_cli::{Arguments, UsageError};
+use bk_cli::{Arguments, UsageError, units};
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
 use jiff::Timestamp;
@@ -25,20 +24,16 @@ pub(crate) struct Round {
 
 impl Round {
     /// `None` where the backups are given.
-    ///
-    /// # Errors
-    /// A usage error that names the flags.
     pub(crate) fn new(arguments: &Arguments, level: Level, now: Timestamp) -> Result<Option<Self>> {
         let usage = |text: &str| Err(UsageError(text.into()).into());
         let before = arguments.parsed(&OLDER_THAN_CHECK, |text| units::parse_past(text, now))?;
         let limit = arguments.parsed(&LIMIT, units::parse_count)?;
-        match (arguments.has(&ALL), before.is_some()) {
-            (true, true) => return usage("--all and --older-than-check exclude each other"),
-            (false, false) if limit.is_some() => {
-                return usage("--limit needs --all or --older-than-check");
-            }
-            (false, false) => return Ok(None),
-            _ => {}
+        let chooses = arguments.one_of(&[(ALL, ()), (OLDER_THAN_CHECK, ())])?;
+        if chooses.is_none() {
+            return match limit {
+                Some(_) => usage("--limit needs --all or --older-than-check"),
+                None => Ok(None),
+            };
         }
         if !arguments.operands.is_empty() {
             return usage("--all and --older-than-check choose the backups: name none beside them");

@@ -1,18 +1,17 @@
 //! The flags of bk-verify.
 
-use bk_cli::{Flag, Operands, Program};
+use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    QUICK = Flag::new("quick", Some('q'), None, "only that the archive is there and as large as recorded");
-    DEEP = Flag::new("deep", Some('d'), None, "also every member, header and byte of what is inside");
-    ALL = Flag::new("all", Some('a'), None, "every completed backup");
-    OLDER_THAN_CHECK = Flag::new(
+    QUICK = switch("quick", "only that the archive is there and as large as recorded").short('q');
+    DEEP = switch("deep", "also every member, header and byte of what is inside").short('d');
+    ALL = switch("all", "every completed backup").short('a');
+    OLDER_THAN_CHECK = option(
         "older-than-check",
-        None,
-        Some("SPAN"),
+        "SPAN",
         "every completed backup not verified for SPAN, or never",
     );
-    LIMIT = Flag::new("limit", None, Some("N"), "of these, the N verified longest ago");
+    LIMIT = option("limit", "N", "of these, the N verified longest ago");
 }
 
 pub(crate) const PROGRAM: Program = Program {

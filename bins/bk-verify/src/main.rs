@@ -3,7 +3,6 @@
 mod choice;
 mod flags;
 mod record;
-mod report;
 mod verdict;
 mod verify;
 

@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
 use bk_schema::event::Event;
-use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
+use bk_store::Session;
 use bk_store::rows::Unknown;
-use bk_store::session::Session;
-use serde_json::json;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::verdict::Verdict;
 
@@ -48,11 +46,7 @@ pub(crate) enum Row {
 
 /// Records verdicts.
 pub(crate) fn record(session: &Session<'_>, part: &mut [Checked]) -> Result<()> {
-    let identity = |checked: &Checked| Identity {
-        id: Some(checked.due.backup.id),
-        name: None,
-    };
-    let found = session.find(&part.iter().map(identity).collect::<Vec<_>>())?;
+    let found = session.find_ids(part.iter().map(|checked| checked.due.backup.id))?;
     // One that was given twice is changed once.
     let mut verified = BTreeMap::new();
     let mut rows = Vec::new();
@@ -65,10 +59,8 @@ pub(crate) fn record(session: &Session<'_>, part: &mut [Checked]) -> Result<()> 
         rows.push(row);
     }
     session.update_all(&verified.into_values().collect::<Vec<_>>())?;
-    let events = part
-        .iter()
-        .zip(&rows)
-        .filter_map(|(it, row)| event(it, row));
+    let events = part.iter().zip(&rows);
+    let events = events.filter_map(|(it, row)| event(it, row));
     session.log_all(&events.collect::<Vec<_>>())?;
     for (checked, row) in part.iter_mut().zip(rows) {
         checked.row = Some(row);
@@ -107,15 +99,11 @@ fn event<'a>(checked: &'a Checked, row: &'a Row) -> Option<Event<'a>> {
         Row::Gone if !verdict.is_missing() => &checked.due.backup,
         Row::Gone | Row::Changed(_) | Row::Bad(_) => return None,
     };
-    Some(Event {
-        backup: Some((backup.id, &backup.backup_name)),
-        event: "verify",
-        ok: verdict.ok,
-        details: json!({
-            "level": verdict.level,
-            "seconds": verdict.seconds,
-            "bytes": verdict.bytes,
-            "problems": verdict.problems,
-        }),
-    })
+    let details = json!({
+        "level": verdict.level,
+        "seconds": verdict.seconds,
+        "bytes": verdict.bytes,
+        "problems": verdict.problems,
+    });
+    Some(Event::of(backup, "verify", verdict.ok, details))
 }

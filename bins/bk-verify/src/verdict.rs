@@ -7,10 +7,9 @@ use std::io;
 use std::time::Instant;
 
 use anyhow::Result;
-use bk_archive::hashed::{self, Whole};
+use bk_archive::format::damage::Finding;
 use bk_archive::read::check;
-use bk_archive::read::finding::Finding;
-use bk_archive::threads;
+use bk_archive::{hashed, threads};
 use bk_cli::{Arguments, one_line};
 use bk_schema::record::Backup;
 use bk_schema::verified::{DAMAGED, LEVELS};
@@ -37,8 +36,6 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// # Errors
-    /// A usage error, where the flags contradict each other.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let given = arguments.one_of(&[(QUICK, Self::Quick), (DEEP, Self::Deep)])?;
         Ok(given.unwrap_or_default())
@@ -97,7 +94,7 @@ impl Verdict {
         let began = Instant::now();
         let mut notes = Vec::new();
         let (bytes, problems) = match open(backup) {
-            Ok((file, bytes)) => match look(backup, file, bytes, level, &mut notes, go_on)? {
+            Ok((file, bytes)) => match examine(backup, file, bytes, level, &mut notes, go_on)? {
                 Some(seen) => seen,
                 None => return Ok(None),
             },
@@ -200,7 +197,7 @@ fn unreadable(backup: &Backup, error: &io::Error) -> Problem {
 }
 
 /// How many bytes there are, and what is wrong.
-fn look(
+fn examine(
     backup: &Backup,
     file: File,
     bytes: u64,
@@ -211,8 +208,8 @@ fn look(
     let jobs = threads::available();
     let (whole, file_count, found) = match level {
         Level::Quick => {
-            let mut problems = size_problem(backup, bytes);
-            problems.extend(known_damage(backup));
+            let problems = size_problem(backup, bytes).into_iter();
+            let problems = problems.chain(known_damage(backup)).collect();
             return Ok(Some((Some(bytes), problems)));
         }
         Level::Sha256 => match hashed::whole(&file, go_on) {
@@ -229,8 +226,12 @@ fn look(
             (checked.whole, checked.file_count, found)
         }
     };
-    let mut problems = size_problem(backup, whole.as_ref().map_or(bytes, |whole| whole.bytes));
-    problems.extend(whole.as_ref().and_then(|whole| hash_problem(backup, whole)));
+    let mut problems = Vec::new();
+    problems.extend(size_problem(
+        backup,
+        whole.as_ref().map_or(bytes, |it| it.bytes),
+    ));
+    problems.extend(whole.as_ref().and_then(|it| hash_problem(backup, &it.hash)));
     if level < Level::Deep {
         problems.extend(known_damage(backup));
     }
@@ -239,14 +240,10 @@ fn look(
     Ok(Some((whole.map(|whole| whole.bytes), problems)))
 }
 
-fn size_problem(backup: &Backup, bytes: u64) -> Vec<Problem> {
-    let told = backup.backup_size;
-    let wrong = told.filter(|told| *told != bytes);
-    let problem = |told| {
-        let reason = format!("its archive has {bytes} bytes, the record says {told}");
-        Problem::new("size-mismatch", reason)
-    };
-    wrong.map(problem).into_iter().collect()
+fn size_problem(backup: &Backup, bytes: u64) -> Option<Problem> {
+    let recorded = backup.backup_size.filter(|it| *it != bytes)?;
+    let reason = format!("its archive has {bytes} bytes, the record says {recorded}");
+    Some(Problem::new("size-mismatch", reason))
 }
 
 /// What size and SHA-256 cannot show, as they are those of the damaged archive.
@@ -256,19 +253,14 @@ fn known_damage(backup: &Backup) -> Option<Problem> {
     Some(Problem::new("damaged", reason))
 }
 
-fn hash_problem(backup: &Backup, whole: &Whole) -> Option<Problem> {
-    let told = backup.backup_hash.as_ref()?;
-    (*told != whole.hash).then(|| {
-        let hash = &whole.hash;
-        let reason = format!("the SHA-256 of its archive is {hash}, the record says {told}");
-        Problem::new("hash-mismatch", reason)
-    })
+fn hash_problem(backup: &Backup, hash: &str) -> Option<Problem> {
+    let recorded = backup.backup_hash.as_ref().filter(|it| *it != hash)?;
+    let reason = format!("the SHA-256 of its archive is {hash}, the record says {recorded}");
+    Some(Problem::new("hash-mismatch", reason))
 }
 
 fn count_problem(backup: &Backup, count: u64) -> Option<Problem> {
-    let told = backup.file_count?;
-    (told != count).then(|| {
-        let reason = format!("its archive holds {count} files, the record says {told}");
-        Problem::new("count-mismatch", reason)
-    })
+    let recorded = backup.file_count.filter(|it| *it != count)?;
+    let reason = format!("its archive holds {count} files, the record says {recorded}");
+    Some(Problem::new("count-mismatch", reason))
 }

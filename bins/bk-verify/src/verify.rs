@@ -1,70 +1,58 @@
-//! Verifies one archive after the other; what came of each is recorded in the catalog, then told.
+//! Verifies one archive after the other; what came of each is recorded in the catalog, then printed.
 //!
 //! No catalog is open while an archive is. A signal ends the check that is under way; what was
 //! found before it is recorded.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
-use bk_cli::Arguments;
-use bk_cli::home;
-use bk_cli::operands::{self, NoOperands};
-use bk_cli::output::Output;
-use bk_cli::progress::Progress;
-use bk_cli::report::Report;
-use bk_schema::clock;
+use bk_cli::listing::Listed;
+use bk_cli::units::human_size;
+use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, operands};
 use bk_schema::record::{Backup, Status};
-use bk_store::catalog;
-use bk_store::home::Home;
 use bk_store::parts::{self, Parts};
-use bk_store::session::Session;
-use bk_store::signals::Signals;
 use bk_store::storage::Unreachable;
+use bk_store::{Home, Session, Signals, catalog};
 use serde_json::Map;
 
 use crate::choice::Round;
 use crate::flags::PROGRAM;
 use crate::record::{Checked, Due, Row, record};
-use crate::report;
 use crate::verdict::{Level, Verdict};
+
+const COLUMNS: [Column; 6] = [
+    Column::Right("ID"),
+    Column::Left("LEVEL"),
+    Column::Right("SIZE"),
+    Column::Right("SECONDS"),
+    Column::Left("RESULT"),
+    Column::Left("FILE"),
+];
 
 /// Verdicts are recorded together where they come faster than that: a session costs more than a
 /// quick check.
 const RECORD_EVERY: Duration = Duration::from_millis(500);
-/// Before a larger archive is read, what came before it is recorded and told.
+/// Before a larger archive is read, what came before it is recorded and printed.
 const LARGE_BYTES: u64 = 64 << 20;
 /// A record that is another one each time that its archive was checked is given up.
 const TRIES: u32 = 3;
 
 /// The whole program.
-///
-/// # Errors
-/// Mistakes on the command line, bad input, a catalog that cannot be read.
-pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let now = clock::now();
-    let home = home::from_arguments(&PROGRAM, arguments, now)?;
-    let output = Output::new(arguments)?;
+pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let now = home.now;
     let level = Level::new(arguments)?;
     let round = Round::new(arguments, level, now)?;
     let mut status = bk_cli::SUCCESS;
-    let mut queue = VecDeque::new();
-    for found in find(&home, arguments, round)? {
-        match found {
-            Ok((backup, line)) => queue.push_back(Due {
-                backup,
-                line,
-                tries: 0,
-            }),
-            Err(error) => status = PROGRAM.report(&error),
-        }
-    }
-    let is_table = output.is_table();
-    let is_none = queue.is_empty() && status == bk_cli::SUCCESS;
-    if is_table && is_none {
+    let found = PROGRAM.report_errors(find(&home, arguments, round)?, &mut status);
+    let due = |(backup, line)| Due {
+        backup,
+        line,
+        tries: 0,
+    };
+    let queue: VecDeque<_> = found.map(due).collect();
+    if output.is_table() && queue.is_empty() && status == bk_cli::SUCCESS {
         PROGRAM.warn("there is nothing to verify");
     }
     let verification = Verification {
@@ -72,10 +60,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         level,
         signals: Signals::watch()?,
         progress: Progress::new(&PROGRAM),
-        report: Report::new(output, &report::COLUMNS),
+        report: Report::new(output, &COLUMNS),
         status,
         queue,
-        done_count: Arc::default(),
     };
     verification.run()
 }
@@ -87,8 +74,7 @@ fn find(
     round: Option<Round>,
 ) -> Result<Vec<bk_store::backups::Found>> {
     let Some(round) = round else {
-        let given = operands::read(arguments, NoOperands::Stdin)?.unwrap_or_default();
-        return catalog::resolve(home, given);
+        return catalog::resolve(home, Some(operands::read(arguments)?));
     };
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {
@@ -111,6 +97,23 @@ fn find(
     Ok(found)
 }
 
+fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
+    let mut codes: Vec<_> = verdict.problems.iter().map(|it| it.code).collect();
+    codes.dedup();
+    let result = match codes.as_slice() {
+        [] => "ok".into(),
+        codes => Cell::new(codes.join(", "), Tone::Bad),
+    };
+    vec![
+        listed.backup.id.to_string().into(),
+        verdict.level.name().into(),
+        Cell::or_dash(verdict.bytes.map(human_size)),
+        format!("{:.1}", verdict.seconds).into(),
+        result,
+        listed.file_name.clone().into(),
+    ]
+}
+
 struct Verification {
     home: Home,
     level: Level,
@@ -119,7 +122,6 @@ struct Verification {
     report: Report,
     status: u8,
     queue: VecDeque<Due>,
-    done_count: Arc<AtomicU64>,
 }
 
 impl Verification {
@@ -128,8 +130,8 @@ impl Verification {
         let (home, signals) = (self.home.clone(), self.signals.clone());
         let ended = parts::run(&home, &signals, &mut self);
         self.progress.end();
-        let told = self.report.end();
-        ended.and(told)?;
+        let printed = self.report.end();
+        ended.and(printed)?;
         Ok(signals.exit_status(self.status))
     }
 
@@ -137,10 +139,9 @@ impl Verification {
         let all = self.queue.iter().map(|due| &due.backup);
         let read = all.filter(|backup| backup.status == Status::Completed);
         let bytes = read.filter_map(|backup| backup.backup_size);
-        let (done, count) = (self.done_count.clone(), self.queue.len());
-        let text = move || format!("{}/{count} backups", done.load(Ordering::Relaxed));
+        let count = self.queue.len() as u64;
         if self.level > Level::Quick {
-            self.progress.begin(bytes.sum(), text);
+            self.progress.begin_counting(bytes.sum(), count, "backups");
         }
     }
 
@@ -170,7 +171,7 @@ impl Verification {
         let verdict = match verdict {
             Ok(verdict) => verdict?,
             Err(error) => {
-                self.done_count.fetch_add(1, Ordering::Relaxed);
+                self.progress.count();
                 self.fail(backup, &error.into());
                 return None;
             }
@@ -182,7 +183,7 @@ impl Verification {
             self.leave(&unreachable);
             return None;
         }
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         Some(Checked {
             due,
             verdict,
@@ -193,7 +194,7 @@ impl Verification {
     /// Its record stays as it is.
     fn leave(&mut self, unreachable: &Unreachable) {
         self.home.storages.tell_unreachable(unreachable);
-        self.done_count.fetch_add(1, Ordering::Relaxed);
+        self.progress.count();
         self.status = bk_cli::SOME_FAILED;
     }
 
@@ -207,7 +208,11 @@ impl Verification {
                 .warn(&format!("'{name}' is bad: {}", problem.reason));
             self.status = bk_cli::SOME_FAILED;
         }
-        report::add(&mut self.report, &self.home, due.backup, due.line, verdict)
+        let Due { backup, line, .. } = due;
+        // Why it cannot be read, the verdict says.
+        let listed = Listed::look(&self.home, backup, !verdict.is_unreadable());
+        let listed = listed.with([("verify", serde_json::to_value(verdict)?)], line);
+        self.report.add(&listed, row(&listed, verdict))
     }
 
     fn fail(&mut self, backup: &Backup, error: &anyhow::Error) {
@@ -284,7 +289,7 @@ impl Parts for Verification {
         }
     }
 
-    /// What was found is told all the same.
+    /// What was found is reported all the same.
     fn unrecorded(&mut self, error: Error) -> Result<()> {
         self.progress
             .warn(&format!("cannot record what was found: {error:#}"));

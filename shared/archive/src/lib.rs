@@ -6,15 +6,15 @@
 //! that are tolerated.
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
-//! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `stream`
-//! archives standard input, `members` cuts the tar stream into members, `writer` compresses them in
-//! parallel.
+//! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
+//! reads all of them, `parent` has what is taken over, `stream` archives standard input, `members` cuts
+//! the tar stream into members, `writer` compresses them in parallel.
 //!
-//! `read`: `inflate` decompresses members in parallel, `streamed` a long one in chunks, `blocks`
-//! reads the tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
+//! `read`: `inflate` decompresses members in parallel, `blocks` reads the tar stream block by block,
+//! `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
 //! others, `seek` those of some names without reading the rest, `check` verifies everything, from
-//! `pieces`, and reports each `finding`.
+//! `pieces`.
 //!
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`

@@ -5,7 +5,6 @@
 pub(crate) mod blocks;
 pub mod check;
 pub mod entries;
-pub mod finding;
 pub(crate) mod holes;
 pub mod inflate;
 pub mod last;
@@ -13,4 +12,3 @@ pub(crate) mod pieces;
 pub mod reader;
 pub(crate) mod salvage;
 pub mod seek;
-pub(crate) mod streamed;

@@ -5,7 +5,7 @@
 pub mod attributes;
 pub mod beneath;
 pub mod compare;
-pub mod copy;
+pub(crate) mod copy;
 pub(crate) mod deferred;
 pub mod extract;
 pub(crate) mod links;

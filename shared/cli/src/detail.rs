@@ -16,7 +16,6 @@ use crate::zone;
 pub const NAME_WIDTH: usize = 16;
 
 /// The fields, as names and values, in display order. The values are not escaped.
-#[must_use]
 pub fn fields(listed: &Listed) -> Vec<(String, String)> {
     let backup = &listed.backup;
     let text = |text: &Option<String>| text.clone().unwrap_or("-".into());

@@ -24,27 +24,37 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// For the table: long name, short name, placeholder of the value, description.
+    /// With a short name too.
     #[must_use]
-    pub const fn new(
-        long: &'static str,
-        short: Option<char>,
-        value: Option<&'static str>,
-        help: &'static str,
-    ) -> Self {
+    pub const fn short(self, letter: char) -> Self {
         Self {
-            long,
-            short,
-            value,
-            help,
+            short: Some(letter),
+            ..self
         }
     }
 
     /// The values of a flag whose value is optional; `None` for any other flag.
-    #[must_use]
     pub fn optional_values(&self) -> Option<impl Iterator<Item = &'static str>> {
         let inner = self.value?.strip_prefix('[')?.strip_suffix(']')?;
         Some(inner.split('|'))
+    }
+}
+
+/// For the table: a flag without a value.
+pub const fn switch(long: &'static str, help: &'static str) -> Flag {
+    Flag {
+        long,
+        short: None,
+        value: None,
+        help,
+    }
+}
+
+/// For the table: a flag with a value; its placeholder comes second.
+pub const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag {
+        value: Some(value),
+        ..switch(long, help)
     }
 }
 
@@ -89,26 +99,24 @@ pub enum Operands {
 }
 
 /// Where the catalog is.
-pub const HOME: Flag = Flag::new("home", None, Some("DIR"), "where the catalog is");
+pub const HOME: Flag = option("home", "DIR", "where the catalog is");
 /// How long to wait for the lock of the catalog.
-pub const LOCK_TIMEOUT: Flag = Flag::new(
+pub const LOCK_TIMEOUT: Flag = option(
     "lock-timeout",
-    None,
-    Some("SPAN"),
+    "SPAN",
     "how long to wait for the catalog (60s)",
 );
 /// JSON lines, on a terminal too.
-pub const JSON: Flag = Flag::new("json", None, None, "print JSON lines, on a terminal too");
+pub const JSON: Flag = switch("json", "print JSON lines, on a terminal too");
 /// A table, into a pipe too.
-pub const TABLE: Flag = Flag::new("table", None, None, "print a table, into a pipe too");
-pub(crate) const COMPLETIONS: Flag = Flag::new(
+pub const TABLE: Flag = switch("table", "print a table, into a pipe too");
+pub(crate) const COMPLETIONS: Flag = option(
     "completions",
-    None,
-    Some("bash|zsh|fish"),
+    "bash|zsh|fish",
     "print the completions for a shell",
 );
-pub(crate) const HELP: Flag = Flag::new("help", Some('h'), None, "print this help");
-pub(crate) const VERSION: Flag = Flag::new("version", Some('V'), None, "print the version");
+pub(crate) const HELP: Flag = switch("help", "print this help").short('h');
+pub(crate) const VERSION: Flag = switch("version", "print the version").short('V');
 
 /// The flags of every program.
 pub const COMMON: &[Flag] = &[HOME, LOCK_TIMEOUT, JSON, TABLE, COMPLETIONS, HELP, VERSION];
@@ -125,13 +133,11 @@ pub struct Arguments {
 
 impl Arguments {
     /// Whether the flag was given.
-    #[must_use]
     pub fn has(&self, flag: &Flag) -> bool {
         self.flags.iter().any(|(name, _)| *name == flag.long)
     }
 
     /// The value of a flag, the last one if it was repeated.
-    #[must_use]
     pub fn value(&self, flag: &Flag) -> Option<&OsString> {
         self.values(flag).last()
     }
@@ -279,9 +285,9 @@ mod tests {
     use crate::message::{USAGE, status_of};
 
     flags! {
-        TYPE = Flag::new("type", Some('t'), Some("TYPE"), "of what type");
-        ALL = Flag::new("all", None, None, "all");
-        BY = Flag::new("by", Some('b'), Some("[day|week]"), "by which");
+        TYPE = option("type", "TYPE", "of what type").short('t');
+        ALL = switch("all", "all");
+        BY = option("by", "[day|week]", "by which").short('b');
     }
 
     const PROGRAM: Program = Program {

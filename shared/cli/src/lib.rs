@@ -1,9 +1,9 @@
 //! The command-line interface that all programs of bk share.
 //!
 //! - `flags`: a program's flags as one const table, and the parsed command line; from that table
-//!   also `help` and `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
-//! - `run`: a program from its command line to its exit status; `message`: messages on stderr
-//! - `home`: the home to work on
+//!   also `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
+//! - `run`: a program from its command line to its exit status, its help, and the home that it
+//!   works on; `message`: messages on stderr
 //! - `operands`: the backups to work on; `unread`: input that is piped in but not read
 //! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
@@ -14,10 +14,10 @@
 //! Knows no query and no archive format.
 //!
 //! ```
-//! use bk_cli::{Flag, Operands, Program};
+//! use bk_cli::{Operands, Program, switch};
 //!
 //! bk_cli::flags! {
-//!     ALL = Flag::new("all", Some('a'), None, "every backup");
+//!     ALL = switch("all", "every backup").short('a');
 //! }
 //!
 //! const PROGRAM: Program = Program {
@@ -36,8 +36,6 @@
 mod completions;
 pub mod detail;
 mod flags;
-mod help;
-pub mod home;
 pub mod listing;
 mod message;
 pub mod notices;
@@ -52,7 +50,14 @@ pub mod units;
 pub mod unread;
 pub mod zone;
 
-pub use flags::{Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE};
+pub use flags::{
+    Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE, option, switch,
+};
 pub use message::{
     LOCKED, SOME_FAILED, SUCCESS, USAGE, UsageError, one_line, status_of, usage, warn,
 };
+pub use output::Output;
+pub use progress::Progress;
+pub use report::Report;
+pub use run::program;
+pub use table::{Cell, Column, Tone};

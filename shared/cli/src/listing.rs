@@ -48,6 +48,11 @@ pub struct Listed {
 impl Listed {
     /// Finds out whether the archive exists. Prints a warning if that cannot be known.
     pub fn stat(home: &Home, backup: Backup) -> Self {
+        Self::look(home, backup, true)
+    }
+
+    /// As [`Listed::stat`]; the warning is no news where `warns` is false.
+    pub fn look(home: &Home, backup: Backup, warns: bool) -> Self {
         let found_at = |path: &str| home.storages.stat(path.as_ref());
         let found = match (found_at(&backup.backup_path), Move::of(&backup)) {
             (Ok(None), Some(Move::To(other) | Move::From(other))) => found_at(&other),
@@ -57,7 +62,9 @@ impl Listed {
             Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
             Ok(_) => FileStatus::Missing,
             Err(unreachable) => {
-                home.storages.tell_unreachable(&unreachable);
+                if warns {
+                    home.storages.tell_unreachable(&unreachable);
+                }
                 FileStatus::Offline
             }
         };
@@ -65,7 +72,6 @@ impl Listed {
     }
 
     /// For an archive whose state is known.
-    #[must_use]
     pub fn new(backup: Backup, file_status: FileStatus) -> Self {
         let name = Path::new(&backup.backup_path).file_name();
         let file_name = name.unwrap_or_default().to_string_lossy().into_owned();
@@ -78,26 +84,28 @@ impl Listed {
     }
 
     /// Passes through the keys of a line of input that bk does not know.
-    pub fn pass_through(&mut self, object: Map<String, Value>) {
-        self.passed = unknown_keys(object);
+    #[must_use]
+    pub fn pass_through(self, object: Map<String, Value>) -> Self {
+        self.with([], object)
     }
 
     /// Adds keys of the program, then those of a line of input as [`Listed::pass_through`] does.
-    pub fn add(
-        &mut self,
+    #[must_use]
+    pub fn with(
+        mut self,
         own: impl IntoIterator<Item = (&'static str, Value)>,
         object: Map<String, Value>,
-    ) {
+    ) -> Self {
         let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
         self.passed.extend(own);
         for (key, value) in unknown_keys(object) {
             self.passed.entry(key).or_insert(value);
         }
+        self
     }
 
     /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
     /// completed.
-    #[must_use]
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
             (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
@@ -114,21 +122,17 @@ impl Listed {
         let (state, tone) = self.state();
         vec![
             backup.id.to_string().into(),
-            backup.backup_type.name().to_owned().into(),
+            backup.backup_type.name().into(),
             created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
             backup.source_version.clone().unwrap_or("-".into()).into(),
             size(backup).into(),
-            Cell {
-                text: state.to_owned(),
-                tone,
-            },
+            Cell::new(state, tone),
             self.file_name.clone().into(),
         ]
     }
 }
 
 /// The size for people, `-` if it is not known.
-#[must_use]
 pub fn size(backup: &Backup) -> String {
     backup.backup_size.map_or("-".to_owned(), human_size)
 }
@@ -143,13 +147,13 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
 }
 
 const COLUMNS: [Column; 7] = [
-    Column::right("ID"),
-    Column::left("TYPE"),
-    Column::left("CREATED"),
-    Column::left("VERSION"),
-    Column::right("SIZE"),
-    Column::left("STATUS"),
-    Column::left("FILE"),
+    Column::Right("ID"),
+    Column::Left("TYPE"),
+    Column::Left("CREATED"),
+    Column::Left("VERSION"),
+    Column::Right("SIZE"),
+    Column::Left("STATUS"),
+    Column::Left("FILE"),
 ];
 
 /// Prints records, as JSON lines or as a table.

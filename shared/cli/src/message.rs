@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use bk_schema::visible::visible;
 use bk_store::lock;
+use thiserror::Error;
 
 /// Everything was done.
 pub const SUCCESS: u8 = 0;
@@ -17,16 +18,9 @@ pub const USAGE: u8 = 2;
 pub const LOCKED: u8 = 75;
 
 /// A mistake on the command line: exit status 2.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct UsageError(pub String);
-
-impl std::error::Error for UsageError {}
-
-impl std::fmt::Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Prints one line on stderr, after the name of the program.
 pub fn warn(program: &str, text: &str) {
@@ -35,7 +29,6 @@ pub fn warn(program: &str, text: &str) {
 }
 
 /// The text on one line, control characters escaped, without the ` (os error N)` that Rust adds.
-#[must_use]
 pub fn one_line(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -6,11 +6,11 @@
 use anyhow::Result;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use crate::flags::{Arguments, Flag, Program};
+use crate::flags::{Arguments, Flag, Program, switch};
 use crate::message::{UsageError, one_line};
 
 /// For the flag tables of the programs that have it.
-pub const SYSLOG: Flag = Flag::new("syslog", None, None, "log to the journal or syslog too");
+pub const SYSLOG: Flag = switch("syslog", "log to the journal or syslog too");
 /// Longer datagrams may be refused.
 const TEXT_MAX_CHARS: usize = 2000;
 

@@ -5,30 +5,28 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use bk_schema::lines::{self, Identity, Line};
 
 use crate::flags::Arguments;
 use crate::message::{UsageError, usage};
 
-/// What a program does without operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoOperands {
-    /// Reads stdin.
-    Stdin,
-    /// Takes the whole catalog.
-    Catalog,
-    /// Reads stdin; if that is a terminal, takes the whole catalog.
-    StdinOrCatalog,
-}
-
-/// The backups to work on, each with its line of input; `None` for the whole catalog. `-` alone
-/// means stdin, which is read and checked to its end.
+/// The backups to work on, each with its line of input. Without operands, and for `-` alone, they
+/// are on stdin, which is read and checked to its end.
 ///
 /// # Errors
 /// [`UsageError`]: a malformed operand or line, `-` beside other operands, stdin is a terminal.
-pub fn read(arguments: &Arguments, without: NoOperands) -> Result<Option<Vec<Line>>> {
-    resolve(&arguments.operands, without)
+pub fn read(arguments: &Arguments) -> Result<Vec<Line>> {
+    resolve(&arguments.operands)
+}
+
+/// As [`read`], but without operands `None`, for the whole catalog.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_or_all(arguments: &Arguments) -> Result<Option<Vec<Line>>> {
+    let is_given = !arguments.operands.is_empty();
+    is_given.then(|| read(arguments)).transpose()
 }
 
 /// The backups to work on, and the last operand, which is a directory.
@@ -37,43 +35,33 @@ pub fn read(arguments: &Arguments, without: NoOperands) -> Result<Option<Vec<Lin
 /// As [`read`], and no operand at all.
 pub fn read_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)> {
     let Some((last, operands)) = arguments.operands.split_last() else {
-        return Err(UsageError("no directory given: it is the last operand".into()).into());
+        bail!(UsageError(
+            "no directory given: it is the last operand".into()
+        ));
     };
-    let lines = resolve(operands, NoOperands::Stdin)?;
-    Ok((lines.unwrap_or_default(), last))
+    Ok((resolve(operands)?, last))
 }
 
-fn resolve(operands: &[OsString], without: NoOperands) -> Result<Option<Vec<Line>>> {
-    let is_stdin = match operands {
-        [] => match without {
-            NoOperands::Stdin => true,
-            NoOperands::Catalog => false,
-            NoOperands::StdinOrCatalog => !io::stdin().is_terminal(),
-        },
-        operands => operands == ["-"],
-    };
-    if is_stdin {
-        return Ok(Some(from_stdin()?));
+fn resolve(operands: &[OsString]) -> Result<Vec<Line>> {
+    if operands.is_empty() || operands == ["-"] {
+        return from_stdin();
     }
-    if operands.is_empty() {
-        return Ok(None);
+    operands.iter().map(parse).collect()
+}
+
+fn parse(operand: &OsString) -> Result<Line> {
+    if operand == "-" {
+        bail!(UsageError(
+            "'-' must be the only operand: it reads standard input".into()
+        ));
     }
-    let mut lines = Vec::new();
-    for operand in operands {
-        if operand == "-" {
-            return Err(
-                UsageError("'-' must be the only operand: it reads standard input".into()).into(),
-            );
-        }
-        let text = operand
-            .to_str()
-            .ok_or_else(|| UsageError(format!("'{}' is not UTF-8", operand.display())))?;
-        lines.push(Line {
-            identity: Identity::from_operand(text).map_err(|e| UsageError(format!("{e:#}")))?,
-            object: serde_json::Map::new(),
-        });
-    }
-    Ok(Some(lines))
+    let text = operand
+        .to_str()
+        .ok_or_else(|| UsageError(format!("'{}' is not UTF-8", operand.display())))?;
+    Ok(Line {
+        identity: Identity::from_operand(text).map_err(|e| UsageError(format!("{e:#}")))?,
+        object: serde_json::Map::new(),
+    })
 }
 
 fn from_stdin() -> Result<Vec<Line>> {
@@ -86,9 +74,11 @@ fn from_stdin() -> Result<Vec<Line>> {
 /// # Errors
 /// [`UsageError`] if stdin is a terminal.
 pub fn check_no_terminal(what: &str) -> Result<()> {
-    if io::stdin().is_terminal() {
-        let text = format!("nothing to do: give {what}, or pipe them in, one per line");
-        return Err(UsageError(text).into());
-    }
+    let wrong = || {
+        UsageError(format!(
+            "nothing to do: give {what}, or pipe them in, one per line"
+        ))
+    };
+    ensure!(!io::stdin().is_terminal(), wrong());
     Ok(())
 }

@@ -42,13 +42,11 @@ impl Output {
     }
 
     /// Whether it prints a table.
-    #[must_use]
     pub fn is_table(&self) -> bool {
         self.is_table
     }
 
     /// Whether the pipe is closed, so that nothing more need be printed.
-    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -92,7 +90,6 @@ impl Output {
     }
 
     /// The text in colour, if colour is used.
-    #[must_use]
     pub fn painted(&self, text: &str, tone: Tone) -> String {
         paint(text, tone, self.is_colour)
     }
@@ -115,13 +112,11 @@ impl Output {
 }
 
 /// Whether colour is allowed: `NO_COLOR` (no-color.org) is not set, or is empty.
-#[must_use]
 pub fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Base64 with padding (RFC 4648, section 4), for paths that are not UTF-8.
-#[must_use]
 pub fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -2,6 +2,7 @@
 //!
 //! The hour that is repeated when daylight saving ends counts as one. Knows no zone and no backup.
 
+use bk_schema::invalid::name_in;
 use jiff::civil::DateTime;
 
 /// A kind of period.
@@ -33,32 +34,12 @@ impl Period {
     ];
 
     /// Its name in flags and reasons.
-    #[must_use]
     pub fn name(self) -> &'static str {
-        let is_it = |(_, period): &&(&str, Self)| *period == self;
-        Self::ALL.iter().find(is_it).map_or("", |(name, _)| name)
+        name_in(&Self::ALL, self)
     }
 
-    /// The number of the period: equal for all times in it, larger for later ones.
-    #[must_use]
-    pub fn number(self, time: DateTime) -> i64 {
-        let (year, month, day) = (time.year().into(), time.month(), time.day());
-        let in_year = |year: i64, number: i8| year * 100 + i64::from(number);
-        match self {
-            Self::Hour => Self::Day.number(time) * 100 + i64::from(time.hour()),
-            Self::Day => in_year(year, month) * 100 + i64::from(day),
-            Self::Week => {
-                let week = time.date().iso_week_date();
-                in_year(week.year().into(), week.week())
-            }
-            Self::Month => in_year(year, month),
-            Self::Quarter => in_year(year, quarter(time)),
-            Self::Year => year,
-        }
-    }
-
-    /// The name of the period: `2026-11-21`, `2026-W47`, `2026-Q4`.
-    #[must_use]
+    /// The name of the period: `2026-11-21`, `2026-W47`, `2026-Q4`. Later ones come later in the
+    /// alphabet.
     pub fn label(self, time: DateTime) -> String {
         let year = time.year();
         match self {
@@ -69,14 +50,10 @@ impl Period {
                 format!("{:04}-W{:02}", week.year(), week.week())
             }
             Self::Month => time.strftime("%Y-%m").to_string(),
-            Self::Quarter => format!("{year:04}-Q{}", quarter(time)),
+            Self::Quarter => format!("{year:04}-Q{}", (time.month() - 1) / 3 + 1),
             Self::Year => format!("{year:04}"),
         }
     }
-}
-
-fn quarter(time: DateTime) -> i8 {
-    (time.month() - 1) / 3 + 1
 }
 
 #[cfg(test)]
@@ -140,15 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn times_share_a_number_where_they_share_a_label() {
+    fn later_periods_have_later_labels() {
         let begin: DateTime = "2019-12-20T00:30".parse().unwrap();
         let hour = |n: i64| begin.checked_add(jiff::Span::new().hours(n)).unwrap();
         for (_, period) in Period::ALL {
             for n in 0..70_000 {
                 let (a, b) = (hour(n), hour(n + 1));
-                let is_same = period.number(a) == period.number(b);
-                assert_eq!(is_same, period.label(a) == period.label(b), "{a}");
-                assert!(period.number(a) <= period.number(b), "{a}");
+                assert!(period.label(a) <= period.label(b), "{a}");
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Shows bytes and a text of the caller; knows no record.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -16,22 +18,38 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Progress {
     program: &'static Program,
     bar: ProgressBar,
+    done_count: Arc<AtomicU64>,
 }
 
 impl Progress {
     /// A hidden bar. It stays hidden if stderr is not a terminal.
     #[must_use]
     pub fn new(program: &'static Program) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Self { program, bar }
+        Self {
+            program,
+            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+            done_count: Arc::default(),
+        }
     }
 
-    /// Shows the bar, with the number of bytes to do and a text such as `3/7 files`.
-    pub fn begin(
-        &self,
-        total_bytes: u64,
-        text: impl Fn() -> String + Clone + Send + Sync + 'static,
-    ) {
+    /// Shows the bar, with the number of bytes to do and a word for it.
+    pub fn begin(&self, total_bytes: u64, what: &'static str) {
+        self.show(total_bytes, move || what.to_owned());
+    }
+
+    /// As [`Progress::begin`], with a number of things to do too: `3/7 files`.
+    pub fn begin_counting(&self, total_bytes: u64, total_count: u64, what: &'static str) {
+        let done = self.done_count.clone();
+        let text = move || format!("{}/{total_count} {what}", done.load(Ordering::Relaxed));
+        self.show(total_bytes, text);
+    }
+
+    /// One more of them is done.
+    pub fn count(&self) {
+        self.done_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn show(&self, total_bytes: u64, text: impl Fn() -> String + Clone + Send + Sync + 'static) {
         let style = ProgressStyle::with_template(
             "{bar:24} {binary_bytes}/{binary_total_bytes}, {text}, {binary_bytes_per_sec}, {eta} left",
         );

@@ -18,7 +18,6 @@ pub struct Report {
 
 impl Report {
     /// A report with these columns, if it is to be a table.
-    #[must_use]
     pub fn new(output: Output, columns: &'static [Column]) -> Self {
         Self {
             output,
@@ -27,27 +26,19 @@ impl Report {
         }
     }
 
-    /// Whether [`Report::row`] is to be called, rather than [`Report::line`].
-    #[must_use]
+    /// Whether there is a table.
     pub fn is_table(&self) -> bool {
         self.output.is_table()
     }
 
-    /// Whether the pipe is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.output.is_closed()
-    }
-
-    /// Prints a line at once.
-    pub fn line(&mut self, value: &impl Serialize) -> Result<()> {
-        self.output.line(value)?;
+    /// Prints the line at once, or adds the row to the table.
+    pub fn add(&mut self, line: &impl Serialize, row: Vec<Cell>) -> Result<()> {
+        if self.is_table() {
+            self.rows.push(row);
+            return Ok(());
+        }
+        self.output.line(line)?;
         self.output.flush()
-    }
-
-    /// Adds a row to the table.
-    pub fn row(&mut self, row: Vec<Cell>) {
-        self.rows.push(row);
     }
 
     /// Prints the table if it has rows.

@@ -5,33 +5,13 @@
 use bk_schema::visible::visible;
 use unicode_width::UnicodeWidthStr;
 
-/// A column of a table.
+/// A column of a table, by its header.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
-    /// Its header.
-    pub title: &'static str,
-    /// Whether its cells are aligned to the right.
-    pub is_right: bool,
-}
-
-impl Column {
-    /// A column of text, aligned to the left.
-    #[must_use]
-    pub const fn left(title: &'static str) -> Self {
-        Self {
-            title,
-            is_right: false,
-        }
-    }
-
-    /// A column of numbers, aligned to the right.
-    #[must_use]
-    pub const fn right(title: &'static str) -> Self {
-        Self {
-            title,
-            is_right: true,
-        }
-    }
+pub enum Column {
+    /// Of text, aligned to the left.
+    Left(&'static str),
+    /// Of numbers, aligned to the right.
+    Right(&'static str),
 }
 
 /// A table that may be printed in parts: later ones have the widths of the earlier ones, or wider.
@@ -44,7 +24,6 @@ pub struct Table {
 
 impl Table {
     /// A table of which nothing is printed yet.
-    #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
@@ -90,12 +69,23 @@ impl Tone {
     }
 }
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self {
-            text,
-            tone: Tone::Plain,
-        }
+impl Cell {
+    /// A cell in colour.
+    pub fn new(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        Self { text, tone }
+    }
+
+    /// `-` for what is not known.
+    #[must_use]
+    pub fn or_dash(text: Option<String>) -> Self {
+        text.unwrap_or_else(|| "-".to_owned()).into()
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text, Tone::Plain)
     }
 }
 
@@ -110,18 +100,13 @@ pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
 pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
     let mut all = Vec::new();
     if table.widths.is_empty() {
-        let head = table.columns.iter().map(|column| Cell {
-            text: column.title.to_owned(),
-            tone: Tone::Head,
-        });
-        all.push(head.collect::<Vec<_>>());
+        let head =
+            |(Column::Left(title) | Column::Right(title)): &Column| Cell::new(*title, Tone::Head);
+        all.push(table.columns.iter().map(head).collect::<Vec<_>>());
         table.widths = vec![0; table.columns.len()];
     }
     all.extend(rows.iter().map(|row| {
-        let shown = |cell: &Cell| Cell {
-            text: visible(&cell.text),
-            tone: cell.tone,
-        };
+        let shown = |cell: &Cell| Cell::new(visible(&cell.text), cell.tone);
         row.iter().map(shown).collect()
     }));
     for row in &all {
@@ -135,11 +120,10 @@ pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> 
         for ((cell, column), width) in row.iter().zip(&table.columns).zip(&table.widths) {
             let space = " ".repeat(width - cell.text.width());
             let painted = paint(&cell.text, cell.tone, is_colour);
-            if column.is_right {
-                line.push_str(&format!("{space}{painted}  "));
-            } else {
-                line.push_str(&format!("{painted}{space}  "));
-            }
+            line.push_str(&match column {
+                Column::Left(_) => format!("{painted}{space}  "),
+                Column::Right(_) => format!("{space}{painted}  "),
+            });
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -153,7 +137,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_shown_in_them() {
-        let columns = [Column::right("N"), Column::left("NAME"), Column::left("X")];
+        let columns = [Column::Right("N"), Column::Left("NAME"), Column::Left("X")];
         let row = |texts: [&str; 3]| texts.map(|text| text.to_owned().into()).to_vec();
         let rows = [row(["1", "日本", "x"]), row(["100", "a\x1b[31m\n", ""])];
         let mut table = Table::new(&columns);

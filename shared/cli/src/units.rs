@@ -40,7 +40,6 @@ pub fn parse_size(text: &str) -> Result<u64> {
 }
 
 /// A size for people, to three digits: `512 B`, `1.50 MiB`.
-#[must_use]
 pub fn human_size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");

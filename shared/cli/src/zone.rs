@@ -24,7 +24,6 @@ pub fn check() -> Result<()> {
 }
 
 /// The zone; UTC if it can no longer be found.
-#[must_use]
 pub fn local() -> TimeZone {
     // `check` has reported this before.
     find().unwrap_or(TimeZone::UTC)

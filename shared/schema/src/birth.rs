@@ -36,7 +36,6 @@ pub struct Birth {
 
 impl Birth {
     /// The birth facts of a record that `program` is about to write.
-    #[must_use]
     pub fn of(backup: &Backup, program: &str) -> Self {
         Self {
             backup_name: backup.backup_name.clone(),

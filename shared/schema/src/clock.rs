@@ -19,27 +19,23 @@ pub const DAY: SignedDuration = SignedDuration::from_hours(23);
 const STEP: SignedDuration = SignedDuration::from_hours(1);
 
 /// The current time, rounded to the microseconds that the catalog stores.
-#[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 /// The latest time that does not count as being in the future.
-#[must_use]
 pub fn latest_plausible(now: Timestamp) -> Timestamp {
     now.checked_add(TOLERANCE).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a time is so far in the future that it, or the clock, must be wrong: it counts as
 /// unknown.
-#[must_use]
 pub fn is_in_future(time: Timestamp, now: Timestamp) -> bool {
     time > latest_plausible(now)
 }
 
 /// A warning about completed backups from the future; `None` if there are none.
-#[must_use]
 pub fn warning<'a>(
     backups: impl IntoIterator<Item = &'a Backup>,
     now: Timestamp,
@@ -70,7 +66,6 @@ pub struct Jump {
 
 impl Jump {
     /// `None` if no more than `gap_days` passed.
-    #[must_use]
     pub fn between(from: Timestamp, to: Timestamp, gap_days: u32) -> Option<Self> {
         (!is_continuous(from, to, gap_days)).then_some(Self { from, to })
     }
@@ -135,7 +130,6 @@ impl Rounds {
     }
 
     /// The state after the very first round.
-    #[must_use]
     pub fn of(trusted: Timestamp) -> Self {
         Self {
             trusted,
@@ -144,7 +138,6 @@ impl Rounds {
     }
 
     /// The jump that makes the clock untrusted; `None` if it is trusted.
-    #[must_use]
     pub fn jump(&self) -> Option<Jump> {
         let to = self.doubted?.since;
         let from = self.trusted;
@@ -152,7 +145,6 @@ impl Rounds {
     }
 
     /// Whether this is different enough from what is stored to be stored anew.
-    #[must_use]
     pub fn differs_from(&self, old: &Self) -> bool {
         let last = |it: &Self| it.doubted.map_or(it.trusted, |it| it.last);
         let moved = last(self).duration_since(last(old)).abs();

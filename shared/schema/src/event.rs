@@ -1,10 +1,12 @@
 //! The rows of the ledger: events to be written, and rows that were read.
 //!
-//! Plain data: knows no catalog, and a backup only by its id and name.
+//! Plain data: knows no catalog, and stores of a backup only its id and name.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
+
+use crate::record::Backup;
 
 /// Every event that programs log.
 pub const EVENTS: [&str; 12] = [
@@ -25,32 +27,16 @@ pub struct Event<'a> {
     pub details: Json,
 }
 
-/// The removal of a backup, from the ledger.
-#[derive(Debug, Clone)]
-pub struct Removed {
-    /// The id that it had.
-    pub id: i64,
-    /// The name that it had.
-    pub name: String,
-    /// Which program removed it.
-    pub program: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-impl std::fmt::Display for Removed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            id,
-            name,
-            program,
-            at,
-        } = self;
-        let name = name.escape_debug();
-        write!(
-            f,
-            "backup {id} '{name}' is gone: {program} removed it at {at}"
-        )
+impl<'a> Event<'a> {
+    /// An event about a backup.
+    #[must_use]
+    pub fn of(backup: &'a Backup, event: &'a str, ok: bool, details: Json) -> Self {
+        Self {
+            backup: Some((backup.id, &backup.backup_name)),
+            event,
+            ok,
+            details,
+        }
     }
 }
 
@@ -73,22 +59,4 @@ pub struct LedgerRow {
     pub outcome: String,
     /// A JSON object; bk-record(5) lists the keys.
     pub details: Map<String, Json>,
-}
-
-/// A row of the ledger that cannot be read. The others can.
-#[derive(Debug, Clone)]
-pub struct DamagedRow {
-    /// The id of the row.
-    pub id: i64,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl std::error::Error for DamagedRow {}
-
-impl std::fmt::Display for DamagedRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, reason } = self;
-        write!(f, "row {id} of the ledger is damaged: {reason}")
-    }
 }

@@ -26,7 +26,6 @@ pub struct Host {
 impl Host {
     /// The host that a backup was made on, earlier names replaced by the present one; `None` if it
     /// is not recorded.
-    #[must_use]
     pub fn of<'a>(&'a self, backup: &'a Backup) -> Option<&'a str> {
         let name = backup.backup_metadata.get(KEY).and_then(Value::as_str)?;
         let is_earlier = self.earlier.iter().any(|it| it == name);
@@ -34,7 +33,6 @@ impl Host {
     }
 
     /// Whether a backup was made on this host.
-    #[must_use]
     pub fn has(&self, backup: &Backup) -> bool {
         self.of(backup) == Some(&self.name)
     }

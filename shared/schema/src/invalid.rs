@@ -10,6 +10,12 @@ pub fn invalid(what: &str, value: &str, accepted: &str) -> Error {
     anyhow!("invalid {what} '{}': use {accepted}", value.escape_debug())
 }
 
+/// The name of a value, out of a fixed list that has it.
+pub fn name_in<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+    let found = all.iter().find(|(_, value)| *value == wanted);
+    found.map_or("", |(name, _)| name)
+}
+
 /// The value that a name stands for, out of a fixed list.
 ///
 /// # Errors

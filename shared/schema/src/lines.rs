@@ -33,6 +33,14 @@ pub struct Line {
 }
 
 impl Identity {
+    /// The backup with this id, whatever its name is.
+    pub fn from_id(id: i64) -> Self {
+        Self {
+            id: Some(id),
+            name: None,
+        }
+    }
+
     /// Parses an operand: all digits are an id, anything else is a name.
     ///
     /// # Errors
@@ -43,10 +51,7 @@ impl Identity {
                 .parse()
                 .ok()
                 .with_context(|| format!("the id {text} is out of range"))?;
-            return Ok(Self {
-                id: Some(id),
-                name: None,
-            });
+            return Ok(Self::from_id(id));
         }
         crate::record::check_name(text)?;
         Ok(Self {
@@ -128,23 +133,15 @@ fn identify(value: Value) -> Result<Line> {
         }
         _ => bail!("it is neither an object nor an id nor a name"),
     };
-    let id = match id {
-        Some(value) => Some(
-            value
-                .as_i64()
-                .filter(|id| *id > 0)
-                .context("its id is not a positive whole number")?,
-        ),
-        None => None,
-    };
+    let positive = |id: Value| id.as_i64().filter(|id| *id > 0);
+    let wrong = "its id is not a positive whole number";
+    let id = id.map(|id| positive(id).context(wrong)).transpose()?;
     let name = match name {
         Some(Value::String(name)) => Some(name),
         Some(_) => bail!("its backup_name is not a string"),
         None => None,
     };
-    if let Some(name) = &name {
-        crate::record::check_name(name)?;
-    }
+    name.as_deref().map_or(Ok(()), crate::record::check_name)?;
     ensure!(
         id.is_some() || name.is_some(),
         "it has neither an id nor a backup_name"
@@ -153,6 +150,17 @@ fn identify(value: Value) -> Result<Line> {
         identity: Identity { id, name },
         object,
     })
+}
+
+/// The string that a key of a line holds.
+///
+/// # Errors
+/// Anything else, in words that follow the key.
+pub fn string(value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => bail!("is not a string"),
+    }
 }
 
 /// Writes one value as one line, with control characters escaped.

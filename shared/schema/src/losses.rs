@@ -13,7 +13,6 @@ const LOSSES: [&str; 3] = ["unreadable", "shrank", "replaced"];
 ///
 /// Older records have no `loss_count`. Their list of problems is cut and has the losses first: if
 /// it holds nothing but losses, the problems cut off count as losses too.
-#[must_use]
 pub fn count(backup: &Backup) -> u64 {
     let metadata = &backup.backup_metadata;
     if let Some(count) = metadata.get("loss_count").and_then(Value::as_u64) {

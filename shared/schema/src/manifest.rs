@@ -134,6 +134,8 @@ pub struct Segment {
     pub members: Vec<Member>,
     /// Its entries, one at least.
     pub entries: Vec<Entry>,
+    /// Whether its last entry ends it, whatever comes next.
+    pub ends_itself: bool,
 }
 
 impl Segment {

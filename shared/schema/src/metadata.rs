@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Map, Value};
 
 use crate::invalid::invalid;
+use Written::{AtBirth, InRequest, Later};
 
 /// A reserved key. No other key of an adopted archive has a meaning to bk.
 #[derive(Debug)]
@@ -49,52 +50,31 @@ const fn key(
 
 /// Every reserved key; bk-record(5) has the same table.
 pub const KEYS: &[Key] = &[
-    key("sources", "bk-create", Written::AtBirth, are_paths),
-    key("sources_base64", "bk-create", Written::AtBirth, are_texts),
-    key("source_entries", "bk-create", Written::AtBirth, are_texts),
-    key("excludes", "bk-create", Written::AtBirth, are_texts),
-    key(
-        "unmatched_excludes",
-        "bk-create",
-        Written::AtBirth,
-        are_texts,
-    ),
-    key(
-        "unseen_attributes",
-        "bk-create",
-        Written::AtBirth,
-        are_texts,
-    ),
-    key(
-        "stdin_filename",
-        "bk-create",
-        Written::AtBirth,
-        Value::is_string,
-    ),
-    key("command", "bk-create", Written::AtBirth, Value::is_string),
-    key("host", "bk-create", Written::AtBirth, Value::is_string),
-    key("job", "bk-auto", Written::InRequest, Value::is_string),
-    key("content_bytes", "bk-create", Written::Later, Value::is_u64),
-    key("problems", "bk-create", Written::Later, Value::is_array),
-    key("problem_count", "bk-create", Written::Later, Value::is_u64),
-    key("loss_count", "bk-create", Written::Later, Value::is_u64),
-    key("failure", "bk-create", Written::Later, Value::is_string),
-    key("damaged", "bk-adopt", Written::Later, Value::is_string),
-    key("archive_notes", "bk-adopt", Written::Later, are_texts),
-    key("moving", "bk-mv", Written::Later, Value::is_object),
-    key(
-        "last_verified",
-        "bk-verify",
-        Written::Later,
-        Value::is_object,
-    ),
-    key("last_checks", "bk-verify", Written::Later, Value::is_object),
-    key(
-        "last_restored_test",
-        "bk-restore",
-        Written::Later,
-        Value::is_object,
-    ),
+    key("sources", "bk-create", AtBirth, are_paths),
+    key("sources_base64", "bk-create", AtBirth, are_texts),
+    key("source_entries", "bk-create", AtBirth, are_texts),
+    key("excludes", "bk-create", AtBirth, are_texts),
+    key("unmatched_excludes", "bk-create", AtBirth, are_texts),
+    key("unseen_attributes", "bk-create", AtBirth, are_texts),
+    key("stdin_filename", "bk-create", AtBirth, Value::is_string),
+    key("command", "bk-create", AtBirth, Value::is_string),
+    key("host", "bk-create", AtBirth, Value::is_string),
+    key("job", "bk-auto", InRequest, Value::is_string),
+    key("content_bytes", "bk-create", Later, Value::is_u64),
+    key("new_bytes", "bk-create", Later, Value::is_u64),
+    key("parent", "bk-create", Later, Value::is_string),
+    key("compression_level", "bk-create", Later, Value::is_i64),
+    key("manifest_hash", "bk-create", Later, Value::is_string),
+    key("problems", "bk-create", Later, Value::is_array),
+    key("problem_count", "bk-create", Later, Value::is_u64),
+    key("loss_count", "bk-create", Later, Value::is_u64),
+    key("failure", "bk-create", Later, Value::is_string),
+    key("damaged", "bk-adopt", Later, Value::is_string),
+    key("archive_notes", "bk-adopt", Later, are_texts),
+    key("moving", "bk-mv", Later, Value::is_object),
+    key("last_verified", "bk-verify", Later, Value::is_object),
+    key("last_checks", "bk-verify", Later, Value::is_object),
+    key("last_restored_test", "bk-restore", Later, Value::is_object),
 ];
 
 fn are_texts(value: &Value) -> bool {
@@ -115,10 +95,9 @@ fn reserved(name: &str) -> Option<&'static Key> {
 
 /// The part of an archive's metadata that is trusted: all keys of users, and of the reserved ones
 /// those that are written before the archive and have the right type.
-#[must_use]
 pub fn trusted(mut metadata: Map<String, Value>) -> Map<String, Value> {
     metadata.retain(|name, value| {
-        reserved(name).is_none_or(|key| key.written != Written::Later && (key.is_valid)(value))
+        reserved(name).is_none_or(|key| key.written != Later && (key.is_valid)(value))
     });
     metadata
 }
@@ -138,7 +117,6 @@ pub fn split_pair(pair: &str) -> Result<(&str, &str)> {
 /// The value of a text: JSON if printing it gives the same text again, blanks between its parts
 /// aside; else the text itself. `1.10` stays a text, as the number would be printed as `1.1`; so does
 /// a number with more digits than it can store.
-#[must_use]
 pub fn parse_value(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(value) if format!("{value}") == compact(text) => value,
@@ -168,7 +146,7 @@ fn compact(text: &str) -> String {
 pub fn check_key(key: &str) -> Result<()> {
     ensure!(!key.is_empty(), "a metadata key cannot be empty");
     ensure!(
-        reserved(key).is_none_or(|it| it.written == Written::InRequest),
+        reserved(key).is_none_or(|it| it.written == InRequest),
         "the metadata key '{key}' is reserved: use another"
     );
     Ok(())

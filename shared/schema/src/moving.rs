@@ -21,7 +21,6 @@ pub enum Move {
 
 impl Move {
     /// The move of a record; `None` unless its status is `moving` and its metadata is valid.
-    #[must_use]
     pub fn of(backup: &Backup) -> Option<Self> {
         let is_moving = backup.status == Status::Moving;
         Self::deserialize(backup.backup_metadata.get(KEY).filter(|_| is_moving)?).ok()

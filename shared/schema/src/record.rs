@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::invalid::{invalid, parse_choice};
+use crate::invalid::{invalid, name_in, parse_choice};
 
 /// Longest name in bytes: `NAME.tar.gz.partial` must be a file name of at most 255.
 pub const NAME_MAX_BYTES: usize = 200;
 
 /// One row of `backup_records`, keys in column order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// Primary key, from a sequence, never reused.
     pub id: i64,
@@ -48,10 +48,11 @@ pub struct Backup {
 }
 
 /// Why a backup was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupType {
     /// By hand.
+    #[default]
     Manual,
     /// Just before an upgrade.
     PreUpgrade,
@@ -60,10 +61,11 @@ pub enum BackupType {
 }
 
 /// What state a backup is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The archive is being written.
+    #[default]
     Creating,
     /// The archive is complete.
     Completed,
@@ -84,7 +86,6 @@ impl BackupType {
     ];
 
     /// Its name in JSON.
-    #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
@@ -109,14 +110,12 @@ impl Status {
     ];
 
     /// Its name in JSON.
-    #[must_use]
     pub fn name(self) -> &'static str {
         name_in(&Self::ALL, self)
     }
 
     /// Why the archive of a backup cannot be read, moved, removed or changed now; `None` if it is
     /// completed.
-    #[must_use]
     pub fn obstacle(self) -> Option<&'static str> {
         match self {
             Self::Completed => None,
@@ -134,12 +133,6 @@ impl Status {
     pub fn parse(text: &str) -> Result<Self> {
         parse_choice(&Self::ALL, text, "status")
     }
-}
-
-fn name_in<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'static str {
-    all.iter()
-        .find(|(_, value)| *value == wanted)
-        .map_or("", |(name, _)| name)
 }
 
 /// Checks a name: it must be a file name that is neither taken for an id nor for a flag.

@@ -33,7 +33,6 @@ pub struct LastVerified {
 
 impl LastVerified {
     /// The last verification of a record; `None` if there was none or the metadata is invalid.
-    #[must_use]
     pub fn of(backup: &Backup) -> Option<Self> {
         let value = backup.backup_metadata.get(KEY)?;
         Self::deserialize(value).ok()
@@ -42,7 +41,6 @@ impl LastVerified {
     /// When an archive last passed an `sha256` or `deep` verification and has not failed since. A
     /// `quick` one, which sees presence and size only, does not count, nor does a time in the
     /// future.
-    #[must_use]
     pub fn verified_at(backup: &Backup, now: Timestamp) -> Option<Timestamp> {
         let is_pass = |last: &Self| last.ok && last.rank() > 0;
         let last = Self::of(backup).filter(is_pass)?;
@@ -51,7 +49,6 @@ impl LastVerified {
 
     /// Whether an archive is known to be bad: it failed its last verification, or it was damaged
     /// when it was adopted and has not passed a `deep` one since.
-    #[must_use]
     pub fn is_bad(backup: &Backup) -> bool {
         let was_damaged = backup.backup_metadata.contains_key(DAMAGED);
         let last = Self::of(backup);
@@ -61,7 +58,6 @@ impl LastVerified {
 
     /// When a record was last verified at one of these levels, passed or failed; times in the
     /// future do not count.
-    #[must_use]
     pub fn checked_at(backup: &Backup, levels: &[&str], now: Timestamp) -> Option<Timestamp> {
         let newest = Self::of(backup).filter(|last| levels.contains(&last.level.as_str()));
         let times = backup.backup_metadata.get(LEVELS_KEY);

@@ -5,7 +5,6 @@
 
 /// Whether it is a control character, a line break or a mark that changes the direction of text
 /// (Unicode, bidirectional formatting characters).
-#[must_use]
 pub(crate) fn is_hidden(c: char) -> bool {
     let is_break = matches!(c, '\u{2028}' | '\u{2029}');
     let is_direction = matches!(
@@ -16,19 +15,15 @@ pub(crate) fn is_hidden(c: char) -> bool {
 }
 
 /// The text with such characters written as escapes.
-#[must_use]
 pub fn visible(text: &str) -> String {
-    if !text.chars().any(is_hidden) {
-        return text.to_owned();
-    }
-    let escape = |c: char| {
-        if is_hidden(c) {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
         }
-    };
-    text.chars().map(escape).collect()
+    }
+    shown
 }
 
 #[cfg(test)]

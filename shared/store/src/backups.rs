@@ -6,13 +6,14 @@ use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status, check_name};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use crate::archives::spare;
 use crate::rows::{BadRow, Unknown, backup_from, match_rows};
@@ -61,6 +62,11 @@ impl Session<'_> {
         Ok(match_rows(wanted, &rows))
     }
 
+    /// As [`Session::find`], by their ids.
+    pub fn find_ids(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<Result<Backup>>> {
+        self.find(&ids.into_iter().map(Identity::from_id).collect::<Vec<_>>())
+    }
+
     /// What lines name, in their order, or every backup, oldest first.
     ///
     /// # Errors
@@ -107,12 +113,7 @@ impl Session<'_> {
         backup.check()?;
         self.connection.execute(
             "INSERT INTO backup_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
-            params![
-                backup.id, backup.backup_name, backup.backup_type.name(), backup.status.name(), backup.source_version,
-                backup.backup_path, backup.backup_size, backup.file_count, backup.compression_type, backup.backup_hash,
-                backup.description, json_text(&backup.backup_metadata), backup.protected,
-                backup.created_at.as_microsecond(), backup.expires_at.map(Timestamp::as_microsecond)
-            ],
+            duckdb::params_from_iter(values(&backup)),
         )?;
         Ok(backup)
     }
@@ -131,19 +132,20 @@ impl Session<'_> {
     /// A record that breaks its rules, or that is no longer there.
     pub fn update_all(&self, backups: &[impl Borrow<Backup>]) -> Result<()> {
         for chunk in backups.chunks(UPDATE_CHUNK) {
-            let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+            let rows =
+                vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
             let sql = format!(
                 "UPDATE backup_records SET backup_type = t.type, status = t.status, source_version = t.version, \
                  backup_path = t.path, backup_size = t.size, file_count = t.files, compression_type = t.compression, \
                  backup_hash = t.hash, description = t.description, backup_metadata = t.metadata, \
                  protected = t.protected, expires_at = make_timestamp(t.expires) \
-                 FROM (VALUES {rows}) AS t(id, type, status, version, path, size, files, compression, hash, \
-                 description, metadata, protected, expires) WHERE backup_records.id = t.id"
+                 FROM (VALUES {rows}) AS t(id, name, type, status, version, path, size, files, compression, \
+                 hash, description, metadata, protected, created, expires) WHERE backup_records.id = t.id"
             );
             let mut values = Vec::new();
             for backup in chunk.iter().map(Borrow::borrow) {
                 backup.check()?;
-                values.extend(changeable(backup));
+                values.extend(self::values(backup));
             }
             let changed = self
                 .connection
@@ -157,18 +159,14 @@ impl Session<'_> {
 
     /// Which of these records is no longer there.
     fn gone_of(&self, backups: &[impl Borrow<Backup>]) -> anyhow::Error {
-        let identity = |it: &Backup| Identity {
-            id: Some(it.id),
-            name: None,
-        };
-        let wanted: Vec<_> = backups.iter().map(|it| identity(it.borrow())).collect();
-        let found = match self.find(&wanted) {
+        let ids = backups.iter().map(|it| it.borrow().id);
+        let found = match self.find_ids(ids) {
             Ok(found) => found,
             Err(error) => return error,
         };
-        let is_gone = |row: &Result<Backup>| matches!(row, Err(error) if error.is::<Unknown>());
-        match wanted.iter().zip(found).find(|(_, row)| is_gone(row)) {
-            Some((gone, _)) => anyhow!("the record {gone} was removed in the meantime"),
+        let gone = |row: Result<Backup>| row.err()?.downcast::<Unknown>().ok();
+        match found.into_iter().find_map(gone) {
+            Some(Unknown(gone)) => anyhow!("the record {gone} was removed in the meantime"),
             None => anyhow!("a record was to be changed twice at once"),
         }
     }
@@ -183,9 +181,7 @@ impl Session<'_> {
     pub fn taken_beginning(&self, name: &str, path: &str) -> Result<(Strings, Strings)> {
         let sql = "SELECT backup_name, backup_path FROM backup_records \
              WHERE starts_with(backup_name, ?) OR starts_with(backup_path, ?)";
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([name, path], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.rows(sql, [name, path], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Which of these paths are taken, each with the id and the name of the record whose archive
@@ -202,13 +198,23 @@ impl Session<'_> {
                 "SELECT id, backup_name, backup_path FROM backup_records WHERE backup_path IN ({})",
                 vec!["?"; chunk.len()].join(", ")
             );
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut rows = statement.query(duckdb::params_from_iter(chunk))?;
-            while let Some(row) = rows.next()? {
-                taken.insert(row.get(2)?, (row.get(0)?, row.get(1)?));
-            }
+            let rows: Vec<_> = self.rows(&sql, duckdb::params_from_iter(chunk), |row| {
+                Ok((row.get(2)?, (row.get(0)?, row.get(1)?)))
+            })?;
+            taken.extend(rows);
         }
         Ok(taken)
+    }
+
+    /// Those of these archive hashes that no record has.
+    pub(crate) fn without_record(&self, hashes: Vec<String>) -> Result<HashSet<String>> {
+        if hashes.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let sql = format!("SELECT backup_hash FROM backup_records WHERE backup_hash IN {NAMES}");
+        let known: HashSet<String> = self.rows(&sql, [hashes.join("\n")], |row| row.get(0))?;
+        let unknown = hashes.into_iter().filter(|it| !known.contains(it));
+        Ok(unknown.collect())
     }
 
     /// Gives records a status, and leaves the rest of them as it is.
@@ -259,6 +265,17 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Removes the record of a failed attempt, of which the ledger keeps the reason.
+    pub fn remove_attempt(&self, id: i64, name: &str, reason: &str) -> Result<()> {
+        self.remove(&[id])?;
+        self.log(&Event {
+            backup: Some((id, name)),
+            event: "remove",
+            ok: true,
+            details: json!({ "reason": reason }),
+        })
+    }
+
     /// Every record of this status, oldest first.
     ///
     /// # Errors
@@ -269,12 +286,14 @@ impl Session<'_> {
     }
 }
 
-/// The id, and what can change.
-fn changeable(backup: &Backup) -> [Value; 13] {
+/// The values of the columns, in their order.
+fn values(backup: &Backup) -> [Value; 15] {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
     let number = |number: Option<u64>| number.map_or(Value::Null, Value::UBigInt);
+    let micros = |time: Timestamp| Value::BigInt(time.as_microsecond());
     [
         Value::BigInt(backup.id),
+        Value::Text(backup.backup_name.clone()),
         Value::Text(backup.backup_type.name().to_owned()),
         Value::Text(backup.status.name().to_owned()),
         text(&backup.source_version),
@@ -284,14 +303,9 @@ fn changeable(backup: &Backup) -> [Value; 13] {
         Value::Text(backup.compression_type.clone()),
         text(&backup.backup_hash),
         text(&backup.description),
-        Value::Text(json_text(&backup.backup_metadata)),
+        Value::Text(serde_json::Value::Object(backup.backup_metadata.clone()).to_string()),
         Value::Boolean(backup.protected),
-        backup
-            .expires_at
-            .map_or(Value::Null, |it| Value::BigInt(it.as_microsecond())),
+        micros(backup.created_at),
+        backup.expires_at.map_or(Value::Null, micros),
     ]
-}
-
-fn json_text(object: &Map<String, serde_json::Value>) -> String {
-    serde_json::Value::Object(object.clone()).to_string()
 }

@@ -13,6 +13,7 @@ use crate::archives::spare;
 use crate::backups::Found;
 use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
+use crate::manifest::sweep;
 use crate::session::Session;
 use crate::storage::exposed;
 use crate::storage_table::Archive;
@@ -52,15 +53,16 @@ pub fn check_there(home: &Home) -> Result<()> {
     Ok(())
 }
 
-/// Resolves lines to records, in their order. Opens no catalog for none.
+/// Resolves lines to records, in their order, or takes every backup, oldest first. Opens no catalog
+/// for no lines.
 ///
 /// # Errors
 /// As [`read`]; each that is unknown or damaged is an error of its own.
-pub fn resolve(home: &Home, lines: Vec<Line>) -> Result<Vec<Found>> {
-    if lines.is_empty() {
+pub fn resolve(home: &Home, lines: Option<Vec<Line>>) -> Result<Vec<Found>> {
+    if lines.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    read(home, |session| session.found(Some(lines)))
+    read(home, |session| session.found(lines))
 }
 
 /// Runs one write transaction, after it has made the catalog where it is missing, upgraded it
@@ -171,9 +173,12 @@ fn transact<T>(
             [] => session.unmarked()?,
             _ => Vec::new(),
         };
-        Ok((value, unmarked))
-    })?;
+        let orphans = session.without_record(sweep::archive_hashes(home))?;
+        Ok((value, unmarked, orphans))
+    });
+    let (value, unmarked, orphans) = value?;
     session.close()?;
     sync_dir(&home.dir)?;
-    Ok(value)
+    sweep::sweep(home, &orphans);
+    Ok((value, unmarked))
 }

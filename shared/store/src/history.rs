@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::{DamagedRow, LedgerRow};
+use bk_schema::event::LedgerRow;
 use bk_schema::lines::Identity;
 use duckdb::types::Value;
 use jiff::Timestamp;
+use thiserror::Error;
 
 use crate::rows::{BadRow, Unknown};
 use crate::session::{IDS, NAMES, Session, lists};
@@ -28,10 +29,20 @@ pub struct Wanted {
     pub backups: Vec<Identity>,
     /// Written after this row.
     pub after_id: Option<i64>,
-    /// Only so many, the newest.
+    /// Only so many, the newest: what comes after [`Session::before_newest`].
     pub limit: Option<usize>,
     /// Of those that are left, only so many, the oldest: a page, after which the next one begins.
     pub page: Option<usize>,
+}
+
+/// A row of the ledger that cannot be read. The others can.
+#[derive(Debug, Clone, Error)]
+#[error("row {id} of the ledger is damaged: {reason}")]
+pub struct DamagedRow {
+    /// The id of the row.
+    pub id: i64,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl Session<'_> {
@@ -41,10 +52,7 @@ impl Session<'_> {
     /// Those of the query; a bad row is none.
     pub fn events(&self, wanted: &Wanted) -> Result<Vec<Result<LedgerRow, DamagedRow>>> {
         let (condition, values) = wanted.condition();
-        let limit = wanted.limit.map_or(String::new(), |count| {
-            format!("ORDER BY id DESC LIMIT {count}")
-        });
-        let from = format!("(SELECT * FROM backup_events WHERE {condition} {limit})");
+        let from = format!("(SELECT * FROM backup_events WHERE {condition})");
         let Some(count) = wanted.page else {
             return self.entries(&format!("{from} ORDER BY id"), values);
         };
@@ -95,16 +103,18 @@ impl Session<'_> {
         Ok(entries)
     }
 
-    /// The row before the newest ones that `limit` asks for: all that are meant and come after
+    /// The row before the newest ones that the limit asks for: all that are meant and come after
     /// it are those. `None` where there are no more than that.
-    pub fn before_newest(&self, wanted: &Wanted, limit: usize) -> Result<Option<i64>> {
+    pub fn before_newest(&self, wanted: &Wanted) -> Result<Option<i64>> {
+        let Some(limit) = wanted.limit else {
+            return Ok(None);
+        };
         let (condition, values) = wanted.condition();
         let sql = format!(
             "SELECT id FROM backup_events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit}"
         );
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query(duckdb::params_from_iter(values))?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+        let ids: Vec<_> = self.rows(&sql, duckdb::params_from_iter(values), |row| row.get(0))?;
+        Ok(ids.into_iter().next())
     }
 
     /// Which backups each of these means, by their ids, also those that are gone: every one that
@@ -120,11 +130,10 @@ impl Session<'_> {
              WHERE backup_id IS NOT NULL AND backup_name IS NOT NULL \
              AND (backup_id IN {IDS} OR backup_name IN {NAMES})"
         );
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query([ids, names])?;
+        let pairs: Vec<(i64, String)> =
+            self.rows(&sql, [ids, names], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (mut names_of, mut ids_of) = (HashMap::new(), HashMap::new());
-        while let Some(row) = rows.next()? {
-            let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        for (id, name) in pairs {
             ids_of.entry(name.clone()).or_insert_with(Vec::new).push(id);
             names_of.entry(id).or_insert_with(Vec::new).push(name);
         }
@@ -183,16 +192,6 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
     })
 }
 
-impl Session<'_> {
-    /// When the first of all events happened; `None` of an empty ledger.
-    pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT epoch_us(min(happened_at)) FROM backup_events";
-        let micros: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
-        let since = micros.map(Timestamp::from_microsecond).transpose();
-        since.context("a time in the ledger is out of range")
-    }
-}
-
 impl Wanted {
     fn condition(&self) -> (String, Vec<Value>) {
         let mut terms = vec!["true".to_owned()];
@@ -215,8 +214,8 @@ impl Wanted {
             add(format!("(outcome = 'ok') = {is_ok}"), Vec::new());
         }
         if !self.events.is_empty() {
-            let events = self.events.iter().cloned().map(Value::Text).collect();
-            add(any("event = ?", self.events.len()), events);
+            let events = vec![Value::Text(self.events.join("\n"))];
+            add(format!("event IN {NAMES}"), events);
         }
         if !self.backups.is_empty() {
             let (ids, names) = lists(&self.backups);
@@ -225,8 +224,4 @@ impl Wanted {
         }
         (terms.join(" AND "), values)
     }
-}
-
-fn any(term: &str, count: usize) -> String {
-    format!("({})", vec![term; count].join(" OR "))
 }

@@ -31,7 +31,6 @@ pub struct Home {
 
 impl Home {
     /// A home at an absolute path. `warn` tells people a text in the name of the program.
-    #[must_use]
     pub fn new(dir: PathBuf, program: &'static str, now: Timestamp, warn: Warn) -> Self {
         Self {
             dir,
@@ -44,25 +43,21 @@ impl Home {
     }
 
     /// The catalog file.
-    #[must_use]
     pub fn catalog(&self) -> PathBuf {
         self.dir.join("catalog.duckdb")
     }
 
     /// Space that is kept for removals on a full disk.
-    #[must_use]
     pub fn spare(&self) -> PathBuf {
         self.dir.join("catalog.spare")
     }
 
     /// Whether there is a catalog yet.
-    #[must_use]
     pub fn has_catalog(&self) -> bool {
         self.catalog().exists()
     }
 
     /// Where archives are kept unless the setting `storage_dir` says otherwise.
-    #[must_use]
     pub fn archives(&self) -> PathBuf {
         self.dir.join("archives")
     }

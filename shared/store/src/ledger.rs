@@ -5,12 +5,27 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use bk_schema::event::{Event, Removed};
+use bk_schema::event::Event;
 use bk_schema::lines::Identity;
 use duckdb::types::{TimeUnit, Value};
 use jiff::Timestamp;
+use thiserror::Error;
 
 use crate::session::{IDS, NAMES, Session, lists};
+
+/// The removal of a backup, from the ledger.
+#[derive(Debug, Clone, Error)]
+#[error("backup {id} '{}' is gone: {program} removed it at {at}", name.escape_debug())]
+pub struct Removed {
+    /// The id that it had.
+    pub id: i64,
+    /// The name that it had.
+    pub name: String,
+    /// Which program removed it.
+    pub program: String,
+    /// When.
+    pub at: Timestamp,
+}
 
 impl Session<'_> {
     /// The last removal of each that is not in the catalog; `None` of one that the ledger does
@@ -56,9 +71,7 @@ impl Session<'_> {
     /// Adds rows to the ledger, in their order.
     pub fn log_all(&self, events: &[Event<'_>]) -> Result<()> {
         let sql = "SELECT nextval('event_id') FROM range(?)";
-        let mut statement = self.connection.prepare(sql)?;
-        let ids = statement.query_map([i64::try_from(events.len())?], |row| row.get(0))?;
-        let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        let ids: Vec<i64> = self.rows(sql, [i64::try_from(events.len())?], |row| row.get(0))?;
         let mut rows = self.connection.appender("backup_events")?;
         for (id, event) in ids.into_iter().zip(events) {
             rows.append_row(duckdb::appender_params_from_iter(self.values(id, event)))?;

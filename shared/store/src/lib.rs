@@ -17,7 +17,7 @@
 //! Knows no archive format, no command line and no terminal.
 //!
 //! ```no_run
-//! use bk_store::{catalog, home::Home};
+//! use bk_store::{Home, catalog};
 //!
 //! let dir = std::env::temp_dir().join("bk-no-such-home");
 //! let home = Home::new(dir, "example", bk_schema::clock::now(), |_, _| {});
@@ -31,7 +31,7 @@ pub mod catalog;
 pub mod flock;
 pub mod history;
 pub mod home;
-mod ledger;
+pub mod ledger;
 pub mod lock;
 pub mod manifest;
 pub mod parts;
@@ -45,3 +45,7 @@ mod storage_table;
 pub mod trust;
 mod version;
 mod working_copy;
+
+pub use home::Home;
+pub use session::Session;
+pub use signals::Signals;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bk_schema::clock;
 use rustix::fs::OFlags;
+use thiserror::Error;
 
 use crate::archives::open::is_absent;
 use crate::flock;
@@ -21,27 +22,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// The catalog stayed locked until the time was over: exit status 75.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error(
+    "the catalog is locked by {holder} and stayed so for {waited_secs} s; try again, or wait longer with --lock-timeout"
+)]
 pub struct Timeout {
     /// Who holds it, as far as is known.
     pub holder: String,
     /// How long was waited, in seconds.
     pub waited_secs: u64,
-}
-
-impl std::error::Error for Timeout {}
-
-impl std::fmt::Display for Timeout {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            holder,
-            waited_secs,
-        } = self;
-        write!(
-            f,
-            "the catalog is locked by {holder} and stayed so for {waited_secs} s; try again, or wait longer with --lock-timeout"
-        )
-    }
 }
 
 /// Waits that grow, with jitter so that those who wait do not march in step.

@@ -141,13 +141,14 @@ mod tests {
             status.lines().filter(|it| it.starts_with("VmHWM")).collect::<String>()
         };
         let begin = std::time::Instant::now();
-        let mut writer = writer::Writer::begin(&home).unwrap();
+        let mut writer = writer::Writer::begin(&home, "test").unwrap();
         eprintln!("begun {:?} {}", begin.elapsed(), rss());
         for number in 0..20_000 {
             let entries = (0..50).map(|it| entry(number * 50 + it)).collect();
             writer.add(Segment {
                 offset: number * 60_000,
                 members: vec![Member { bytes: 60_000, hash: [number as u8; 32], content_hash: None }],
+                ends_itself: true,
                 entries,
             }).unwrap();
         }

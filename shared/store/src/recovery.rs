@@ -22,11 +22,10 @@ use crate::home::Home;
 use crate::session::Session;
 
 /// What becomes of a record whose process is dead, and why.
-enum Outcome {
-    /// The row becomes this one.
-    Becomes(Box<Backup>, String),
-    /// The row goes.
-    Goes(&'static str),
+struct Outcome {
+    /// The row goes where there is none.
+    becomes: Option<Backup>,
+    reason: String,
 }
 
 /// `None`: somebody is at work on it, or it is left for the next session.
@@ -48,7 +47,7 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     ] {
         let rows = session.with_status(status)?.into_iter().flatten();
         let rows = rows.filter(|it| own.binary_search(&it.id).is_err());
-        let rows: Vec<_> = rows.filter(|it| is_reached(session.home(), it)).collect();
+        let rows: Vec<_> = rows.filter(|it| is_reached(session.home, it)).collect();
         if rows.is_empty() {
             continue;
         }
@@ -62,30 +61,26 @@ pub(crate) fn run(session: &Session<'_>, own: &[i64]) -> Result<()> {
     if outcomes.is_empty() {
         return Ok(());
     }
-    let (mut changed, mut gone, mut events) = (Vec::new(), Vec::new(), Vec::new());
-    for (backup, outcome) in &outcomes {
-        let reason = match outcome {
-            Outcome::Becomes(backup, reason) => {
-                changed.push(Backup::clone(backup));
-                reason
-            }
-            Outcome::Goes(reason) => {
-                gone.push(backup.id);
-                *reason
-            }
-        };
-        events.push(Event {
-            backup: Some((backup.id, &backup.backup_name)),
-            event: "recover",
-            ok: true,
-            details: json!({ "reason": reason, "status": backup.status }),
-        });
-    }
+    let changed: Vec<_> = outcomes
+        .iter()
+        .filter_map(|it| it.1.becomes.as_ref())
+        .collect();
+    let gone = outcomes.iter().filter(|it| it.1.becomes.is_none());
+    let gone: Vec<_> = gone.map(|(backup, _)| backup.id).collect();
     session.transaction(|| {
         session.update_all(&changed)?;
         session.remove(&gone)?;
-        session.log_all(&events)
+        session.log_all(&outcomes.iter().map(event).collect::<Vec<_>>())
     })
+}
+
+fn event((backup, outcome): &(Backup, Outcome)) -> Event<'_> {
+    Event {
+        backup: Some((backup.id, &backup.backup_name)),
+        event: "recover",
+        ok: true,
+        details: json!({ "reason": outcome.reason, "status": backup.status }),
+    }
 }
 
 /// Whether all storages that may hold a file of it are there; else its row stays as it is.
@@ -142,13 +137,16 @@ fn creation(backup: &Backup, _: &Taken) -> Option<Outcome> {
     failed.status = Status::Failed;
     let metadata = &mut failed.backup_metadata;
     metadata.insert("failure".into(), reason.clone().into());
-    Some(Outcome::Becomes(Box::new(failed), reason))
+    Some(Outcome {
+        becomes: Some(failed),
+        reason,
+    })
 }
 
 /// Removes the empty file that kept the name of an archive whose rename did not come.
 fn drop_reserved(place: &Place) -> std::io::Result<()> {
     match place {
-        Place::Abandoned(held) if held.size_bytes() == 0 => held.unlink(),
+        Place::Abandoned(held) if held.size_bytes == 0 => held.unlink(),
         _ => Ok(()),
     }
 }
@@ -164,7 +162,10 @@ fn deletion(backup: &Backup, _: &Taken) -> Option<Outcome> {
         }
     }
     // A living process may be between its unlink and its record; then this is as true.
-    Some(Outcome::Goes("its removal was finished"))
+    Some(Outcome {
+        becomes: None,
+        reason: "its removal was finished".to_owned(),
+    })
 }
 
 fn moving(backup: &Backup, taken: &Taken) -> Option<Outcome> {
@@ -222,7 +223,10 @@ fn completed(backup: &Backup, path: &Path, stays: &[String]) -> Option<Outcome> 
     for file in stays {
         reason.push_str(&format!("; {file}"));
     }
-    Some(Outcome::Becomes(Box::new(completed), reason))
+    Some(Outcome {
+        becomes: Some(completed),
+        reason,
+    })
 }
 
 /// Removes what a move left beside the whole archive, and tells what stays. Only a partial,
@@ -243,7 +247,7 @@ fn remove_rest<'a>(
         let remove = || {
             // Before it is held: it may be the file that is held already.
             if !is_partial(path) {
-                prove_apart(path, whole.path())?;
+                prove_apart(path, &whole.path)?;
             }
             if whole.is_at(path)? {
                 return std::fs::remove_file(path);
@@ -251,7 +255,7 @@ fn remove_rest<'a>(
             match lock(path)? {
                 // An empty one kept the name for a rename that did not come.
                 Some(held)
-                    if is_partial(path) || held.size_bytes() == 0 || held.looks_like(whole)? =>
+                    if is_partial(path) || held.size_bytes == 0 || held.looks_like(whole)? =>
                 {
                     held.unlink()
                 }
@@ -274,7 +278,7 @@ fn is_partial(path: &Path) -> bool {
 }
 
 fn is_its_archive(backup: &Backup, taken: &Taken, held: &Locked) -> bool {
-    backup.backup_size == Some(held.size_bytes()) && !is_anothers(backup, taken, held.path())
+    backup.backup_size == Some(held.size_bytes) && !is_anothers(backup, taken, &held.path)
 }
 
 /// Whether another record has its archive there.
@@ -286,5 +290,5 @@ fn is_anothers(backup: &Backup, taken: &Taken, path: &Path) -> bool {
 /// Removes to last; `None` where it cannot, and the next session tries again.
 fn unlink(held: &Locked) -> Option<()> {
     held.unlink().ok()?;
-    sync_dir(held.path().parent()?).ok()
+    sync_dir(held.path.parent()?).ok()
 }

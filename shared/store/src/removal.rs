@@ -13,10 +13,11 @@ use bk_schema::record::{Backup, Status};
 use serde_json::{Map, Value};
 
 use crate::archives::advisory_lock::{Locked, lock, size_bytes};
-use crate::archives::durable::sync_dir;
+use crate::archives::durable::{dir_of, sync_dir};
 use crate::archives::open::is_absent;
 use crate::archives::partial::partial_path;
 use crate::home::Home;
+use crate::parts::{self, Parts};
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::storage::unreachable;
@@ -32,7 +33,23 @@ pub struct Candidate<T> {
     pub with: T,
 }
 
-/// How a removal is to be done: the steps of `Parts` that every removal shares.
+/// A program that removes: what it chooses, and what it tells.
+pub trait Remover {
+    /// Its own of each candidate.
+    type With;
+
+    /// The next that go, at most so many; none when all is done.
+    fn choose(
+        &mut self,
+        session: &Session<'_>,
+        at_most: usize,
+    ) -> Result<Vec<Candidate<Self::With>>>;
+
+    /// Tells the bytes that were freed, or why a backup stays.
+    fn tell(&mut self, candidate: Candidate<Self::With>, outcome: Result<u64>) -> Result<()>;
+}
+
+/// How a removal is to be done.
 #[derive(Clone, Copy)]
 pub struct Removal<'a> {
     /// Where the catalog is.
@@ -48,36 +65,31 @@ pub struct Removal<'a> {
 }
 
 /// One candidate on its way, with its files locked.
-pub struct Going<T> {
+struct Going<T> {
     candidate: Candidate<T>,
     files: Vec<Locked>,
     /// What was freed, in bytes, or why it stays; `None` as long as it was not tried.
     outcome: Option<Result<u64>>,
 }
 
-impl<T> Going<T> {
-    /// Of its record.
-    pub fn id(&self) -> i64 {
-        self.candidate.backup.id
-    }
-
-    /// The candidate, and the bytes that were freed or why it stays; `None` where a signal came
-    /// first. Unlocks its files.
-    pub fn ended(self) -> Option<(Candidate<T>, Result<u64>)> {
-        Some((self.candidate, self.outcome?))
-    }
+/// A removal under way.
+struct Work<'a, R> {
+    removal: Removal<'a>,
+    remover: &'a mut R,
 }
 
-impl Removal<'_> {
+impl<R: Remover> Parts for Work<'_, R> {
+    type Item = Going<R::With>;
+
+    fn id(item: &Self::Item) -> i64 {
+        item.candidate.backup.id
+    }
+
     /// Locks the archives and marks their rows. Where there is none, the row goes at once; what
     /// cannot be locked stays.
-    pub fn mark<T>(
-        &self,
-        session: &Session<'_>,
-        chosen: Vec<Candidate<T>>,
-    ) -> Result<Vec<Going<T>>> {
-        let begin = |mut candidate: Candidate<T>| {
-            let (files, outcome) = match self.lock_files(&mut candidate) {
+    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Self::Item>> {
+        let begin = |mut candidate: Candidate<R::With>| {
+            let (files, outcome) = match self.removal.lock_files(&mut candidate) {
                 Ok(files) if files.is_empty() => (files, Some(Ok(0))),
                 Ok(files) => (files, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
@@ -88,11 +100,66 @@ impl Removal<'_> {
                 outcome,
             }
         };
+        let chosen = self.remover.choose(session, at_most)?;
         let part: Vec<_> = chosen.into_iter().map(begin).collect();
-        let marked = part.iter().filter(|it| !it.files.is_empty());
-        session.set_status(&marked.map(Going::id).collect::<Vec<_>>(), Status::Deleting)?;
-        self.record_all(session, part.iter().filter(|it| it.files.is_empty()))?;
+        let (done, marked): (Vec<_>, Vec<_>) = part.iter().partition(|it| it.files.is_empty());
+        session.set_status(&ids(&marked), Status::Deleting)?;
+        self.removal.record(session, done)?;
         Ok(part)
+    }
+
+    /// Unlinks the archives, and syncs their directories.
+    fn work(&mut self, part: &mut Vec<Self::Item>) -> Result<()> {
+        let mut dirs = BTreeSet::new();
+        for going in part.iter_mut().filter(|it| it.outcome.is_none()) {
+            if self.removal.signals.caught().is_some() {
+                break;
+            }
+            going.outcome = Some(unlink_all(&going.files));
+            dirs.extend(going.files.iter().map(|file| dir_of(&file.path).to_owned()));
+        }
+        for dir in dirs {
+            let Err(error) = sync_dir(&dir) else { continue };
+            let is_in = |going: &&mut Self::Item| {
+                let mut files = going.files.iter();
+                going.outcome.is_some() && files.any(|file| dir_of(&file.path) == dir)
+            };
+            for going in part.iter_mut().filter(is_in) {
+                going.outcome = Some(Err(anyhow::anyhow!("{error:#}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()> {
+        let marked = part.iter().filter(|it| !it.files.is_empty());
+        self.removal.record(session, marked.collect())
+    }
+
+    fn tell(&mut self, item: Self::Item) -> Result<()> {
+        // Whoever reads what is told may be slow: nothing is held meanwhile.
+        drop(item.files);
+        match item.outcome {
+            Some(outcome) => self.remover.tell(item.candidate, outcome),
+            // A signal came first.
+            None => Ok(()),
+        }
+    }
+}
+
+fn ids<T>(all: &[&Going<T>]) -> Vec<i64> {
+    all.iter().map(|it| it.candidate.backup.id).collect()
+}
+
+impl Removal<'_> {
+    /// Removes what is chosen, in parts, until nothing is left or a signal comes.
+    ///
+    /// # Errors
+    /// As [`parts::run`].
+    pub fn run(self, remover: &mut impl Remover) -> Result<()> {
+        let (home, signals) = (self.home, self.signals);
+        let removal = self;
+        parts::run(home, signals, &mut Work { removal, remover })
     }
 
     /// The files of a backup, none where only its record goes.
@@ -109,51 +176,16 @@ impl Removal<'_> {
         }
     }
 
-    /// Unlinks the archives, and syncs their directories.
-    pub fn work<T>(&self, part: &mut [Going<T>]) {
-        let mut dirs = BTreeSet::new();
-        for going in part.iter_mut().filter(|it| it.outcome.is_none()) {
-            if self.signals.caught().is_some() {
-                break;
-            }
-            going.outcome = Some(unlink_all(&going.files));
-            let parents = going.files.iter().filter_map(|file| file.path().parent());
-            dirs.extend(parents.map(Path::to_owned));
-        }
-        let unsynced: Vec<_> = dirs
-            .iter()
-            .filter_map(|dir| Some((dir, sync_dir(dir).err()?)))
-            .collect();
-        for (dir, error) in unsynced {
-            let is_in = |going: &&mut Going<T>| {
-                let mut parents = going.files.iter().filter_map(|file| file.path().parent());
-                going.outcome.is_some() && parents.any(|parent| parent == dir)
-            };
-            for going in part.iter_mut().filter(is_in) {
-                going.outcome = Some(Err(anyhow::anyhow!("{error:#}")));
-            }
-        }
-    }
-
     /// Records what became of a part: rows that go, rows that stay as they were, and the ledger.
     /// What is unlinked, but perhaps not to last, stays `deleting`: the next session finishes it.
-    pub fn record<T>(&self, session: &Session<'_>, part: &[Going<T>]) -> Result<()> {
-        self.record_all(session, part.iter().filter(|it| !it.files.is_empty()))
-    }
-
-    fn record_all<'a, T: 'a>(
-        &self,
-        session: &Session<'_>,
-        part: impl Iterator<Item = &'a Going<T>>,
-    ) -> Result<()> {
+    fn record<T>(&self, session: &Session<'_>, part: Vec<&Going<T>>) -> Result<()> {
         let is_gone = |it: &&Going<T>| matches!(it.outcome, Some(Ok(_)));
-        let (gone, stays): (Vec<_>, Vec<_>) = part.partition(is_gone);
-        session.remove(&gone.iter().map(|it| it.id()).collect::<Vec<_>>())?;
+        let (gone, stays): (Vec<_>, Vec<_>) = part.iter().partition(|it| is_gone(it));
+        session.remove(&ids(&gone))?;
         for (_, status) in Status::ALL {
-            let is_of = |it: &&&Going<T>| it.candidate.backup.status == status;
-            let marked = stays.iter().filter(|it| is_whole(it));
-            let ids: Vec<_> = marked.filter(is_of).map(|it| it.id()).collect();
-            session.set_status(&ids, status)?;
+            let is_of = |it: &&Going<T>| it.candidate.backup.status == status && is_whole(it);
+            let marked: Vec<_> = stays.iter().copied().filter(is_of).collect();
+            session.set_status(&ids(&marked), status)?;
         }
         let all = gone.into_iter().chain(stays);
         session.log_all(&all.filter_map(|it| self.event(it)).collect::<Vec<_>>())
@@ -173,26 +205,21 @@ impl Removal<'_> {
             Ok(bytes) => details.insert("freed".into(), (*bytes).into()),
             Err(error) => details.insert("reason".into(), format!("{error:#}").into()),
         };
-        Some(Event {
-            backup: Some((backup.id, &backup.backup_name)),
-            event: self.event,
-            ok: outcome.is_ok(),
-            details: details.into(),
-        })
+        let ok = outcome.is_ok();
+        Some(Event::of(backup, self.event, ok, details.into()))
     }
 }
 
 /// Whether all that was to be removed is still there, or what came into its place, which no
 /// recovery is to remove.
 fn is_whole<T>(going: &Going<T>) -> bool {
-    let stat = |file: &Locked| file.path().symlink_metadata();
+    let stat = |file: &Locked| file.path.symlink_metadata();
     let is_there = |file: &Locked| !stat(file).is_err_and(|error| is_absent(&error));
     !going.files.is_empty() && going.files.iter().all(is_there)
 }
 
 /// Whether a living process is removing a backup whose row says so: it holds the archive, or
 /// has just unlinked it. What it cannot tell, the removal will.
-#[must_use]
 pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
     match reach(home, backup, lock) {
         Ok(files) => files.is_empty(),
@@ -209,7 +236,6 @@ pub fn would_free(home: &Home, backup: &Backup) -> Result<u64> {
 }
 
 /// Whether a removal failed as nobody can tell whether there is an archive.
-#[must_use]
 pub fn is_unreachable(error: &Error) -> bool {
     // What is no answer of the system is ours: somebody is at work on it, or it is no file.
     unreachable(error).is_some() || io_error(error).is_some_and(|it| it.raw_os_error().is_some())
@@ -232,7 +258,6 @@ fn reach<T>(
 }
 
 /// Whether a removal failed as what is in the archive's place is none.
-#[must_use]
 pub fn is_no_archive(error: &Error) -> bool {
     io_error(error).is_some_and(|it| it.kind() == ErrorKind::InvalidInput)
 }
@@ -256,11 +281,11 @@ fn unlink_all(all: &[Locked]) -> Result<u64> {
     let mut freed_bytes = 0;
     for file in all {
         match file.unlink() {
-            Ok(()) => freed_bytes += file.size_bytes(),
+            Ok(()) => freed_bytes += file.size_bytes,
             Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(error)
-                    .with_context(|| format!("cannot remove '{}'", file.path().display()));
+                    .with_context(|| format!("cannot remove '{}'", file.path.display()));
             }
         }
     }

@@ -10,9 +10,11 @@ use bk_schema::lines::Identity;
 use bk_schema::record::{Backup, BackupType, Status};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 /// A row that breaks the rules of the record, named so that it does not hide the others.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Error)]
+#[error("the record {id} '{name}' in the catalog is damaged: {reason}")]
 pub struct BadRow {
     /// As far as it can be read.
     pub id: i64,
@@ -22,29 +24,10 @@ pub struct BadRow {
     pub reason: String,
 }
 
-impl std::error::Error for BadRow {}
-
-impl std::fmt::Display for BadRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, name, reason } = self;
-        write!(
-            f,
-            "the record {id} '{name}' in the catalog is damaged: {reason}"
-        )
-    }
-}
-
 /// A backup that was asked for and is not in the catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Error)]
+#[error("there is no backup {0}")]
 pub struct Unknown(pub Identity);
-
-impl std::error::Error for Unknown {}
-
-impl std::fmt::Display for Unknown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "there is no backup {}", self.0)
-    }
-}
 
 fn count(number: Option<i64>, what: &str) -> Result<Option<u64>> {
     let count = |number| u64::try_from(number).ok();

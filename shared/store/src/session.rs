@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use bk_schema::clock;
 use bk_schema::lines::Identity;
 use bk_schema::migrations::NEWEST;
-use duckdb::{AccessMode, Config, Connection};
+use duckdb::{AccessMode, Config, Connection, Params, Row};
 use jiff::Timestamp;
 
 use crate::home::Home;
@@ -97,11 +97,6 @@ impl<'a> Session<'a> {
         copy.put_back()
     }
 
-    /// Where it is.
-    pub(crate) fn home(&self) -> &Home {
-        self.home
-    }
-
     pub(crate) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.connection.execute_batch("BEGIN")?;
         match work() {
@@ -145,11 +140,9 @@ impl<'a> Session<'a> {
 
     /// The value of a setting.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT value FROM settings WHERE name = ?")?;
-        let mut rows = statement.query([name])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+        let sql = "SELECT value FROM settings WHERE name = ?";
+        let values: Vec<_> = self.rows(sql, [name], |row| row.get(0))?;
+        Ok(values.into_iter().next())
     }
 
     /// Sets a setting.
@@ -164,8 +157,18 @@ impl<'a> Session<'a> {
     /// Every setting whose name begins so, by name.
     pub fn settings(&self, prefix: &str) -> Result<Vec<(String, String)>> {
         let sql = "SELECT name, value FROM settings WHERE starts_with(name, ?) ORDER BY name";
+        self.rows(sql, [prefix], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// The rows of a query, each turned into a value.
+    pub(crate) fn rows<T, All: FromIterator<T>>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        value: impl FnMut(&Row<'_>) -> duckdb::Result<T>,
+    ) -> Result<All> {
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map(values, value)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

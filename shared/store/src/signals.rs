@@ -16,7 +16,6 @@ use signal_hook::flag::{register_conditional_default, register_usize};
 use signal_hook::low_level::pipe;
 
 /// Exit status of a process that a signal ended, as the shell has it.
-#[must_use]
 pub fn ended_by(signal: u8) -> u8 {
     128 + signal
 }
@@ -92,7 +91,6 @@ impl Signals {
     }
 
     /// The number of the signal that came, if one did.
-    #[must_use]
     pub fn caught(&self) -> Option<u8> {
         signal(self.last.load(Ordering::Relaxed))
     }

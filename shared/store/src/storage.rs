@@ -18,7 +18,7 @@ use anyhow::{Context, Error, Result, bail};
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use serde::{Deserialize, Serialize};
 
-use crate::archives::durable::{make_storage, privately, rename_new, sync_dir};
+use crate::archives::durable::{dir_of, make_file, make_storage, privately, rename_new, sync_dir};
 use crate::archives::open::is_absent;
 
 /// The file that tells which storage a directory is.
@@ -33,9 +33,12 @@ struct Marker {
 }
 
 /// Why it cannot be told whether a file is there. It is not gone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Unreachable {
     /// The storage that holds it is not there.
+    #[error(
+        "the storage '{dir}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage"
+    )]
     Storage {
         /// The directory.
         dir: PathBuf,
@@ -43,29 +46,13 @@ pub enum Unreachable {
         reason: String,
     },
     /// The file system fails, or forbids it.
+    #[error("cannot look at '{path}': {reason}")]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
         reason: String,
     },
-}
-
-impl std::error::Error for Unreachable {}
-
-impl std::fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Storage { dir, reason } => write!(
-                f,
-                "the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage",
-                dir.display()
-            ),
-            Self::File { path, reason } => {
-                write!(f, "cannot look at '{}': {reason}", path.display())
-            }
-        }
-    }
 }
 
 /// A directory that may be written to, with the id that its marker tells.
@@ -390,13 +377,7 @@ fn give_name(file: &File, name: &Path) -> io::Result<()> {
 fn write_and_rename(dir: &Path, id: &str, replaces: bool) -> io::Result<()> {
     // No number of a process: in containers these come again, and what a killed one left is there.
     let fresh = dir.join(format!("{MARKER}.{id}.new"));
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    let written = options.open(&fresh).and_then(|file| write(file, id));
+    let written = make_file(&fresh).and_then(|file| write(file, id));
     let made = written.and_then(|_| match replaces {
         true => std::fs::rename(&fresh, dir.join(MARKER)),
         false => rename_new(&fresh, &dir.join(MARKER)),
@@ -422,7 +403,6 @@ fn new_id() -> String {
 
 /// In what way a directory is open to others who may change what is in it; `None` where it is
 /// not, and where it cannot be looked at.
-#[must_use]
 pub fn exposed(dir: &Path) -> Option<String> {
     let metadata = dir.metadata().ok()?;
     let own = rustix::process::geteuid();
@@ -446,13 +426,8 @@ pub fn exposed(dir: &Path) -> Option<String> {
 }
 
 /// Whether an error says that something cannot be reached.
-#[must_use]
 pub fn unreachable(error: &Error) -> Option<&Unreachable> {
     error.downcast_ref()
-}
-
-fn dir_of(file: &Path) -> &Path {
-    file.parent().unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]

@@ -17,14 +17,10 @@ pub(crate) type Archive = (String, Option<i64>);
 impl Session<'_> {
     /// Every storage.
     pub fn storages(&self) -> Result<Vec<Storage>> {
-        let mut statement = self.connection.prepare("SELECT path, id FROM storages")?;
-        let storages = statement.query_map([], |row| {
-            Ok(Storage {
-                dir: row.get(0)?,
-                id: row.get(1)?,
-            })
-        })?;
-        Ok(storages.collect::<Result<_, _>>()?)
+        self.rows("SELECT path, id FROM storages", [], |row| {
+            let (dir, id) = (row.get(0)?, row.get(1)?);
+            Ok(Storage { dir, id })
+        })
     }
 
     /// Keeps the id of a storage.
@@ -43,9 +39,7 @@ impl Session<'_> {
         let sql = "SELECT backup_path, backup_size FROM backup_records WHERE status = 'completed' \
                    AND parse_dirpath(backup_path, 'forward_slash') NOT IN (SELECT path FROM storages) \
                    ORDER BY id DESC";
-        let mut statement = self.connection.prepare(sql)?;
-        let archives = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(archives.collect::<Result<_, _>>()?)
+        self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Keeps the ids of storages that were marked since an earlier session, but where another
@@ -66,9 +60,7 @@ impl Session<'_> {
     pub fn archives_in(&self, dir: &Path) -> Result<Vec<String>> {
         let sql = "SELECT backup_path FROM backup_records WHERE status = 'completed' \
                    AND starts_with(backup_path, ?) ORDER BY id DESC";
-        let mut statement = self.connection.prepare(sql)?;
-        let paths = statement.query_map([dir.to_string_lossy()], |row| row.get(0))?;
-        let paths: Vec<String> = paths.collect::<Result<_, _>>()?;
+        let paths: Vec<String> = self.rows(sql, [dir.to_string_lossy()], |row| row.get(0))?;
         let is_in = |path: &String| Path::new(path).parent() == Some(dir);
         Ok(paths.into_iter().filter(is_in).collect())
     }

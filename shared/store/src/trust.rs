@@ -50,9 +50,7 @@ impl Session<'_> {
         let name = self.home.host.clone().unwrap_or_else(host_of_machine);
         let sql = "SELECT DISTINCT backup_id FROM backup_events \
                    WHERE event = 'create' AND outcome = 'ok' AND backup_id IS NOT NULL";
-        let mut statement = self.connection.prepare(sql)?;
-        let made = statement.query_map([], |row| row.get(0))?;
-        let made: BTreeSet<i64> = made.collect::<Result<_, _>>()?;
+        let made: BTreeSet<i64> = self.rows(sql, [], |row| row.get(0))?;
         let mut earlier = BTreeSet::new();
         if !made.is_empty() {
             let own = self.backups()?.into_iter().flatten();
@@ -96,6 +94,11 @@ impl Session<'_> {
     /// The newest event up to a time. What lies ahead was written by a clock that was wrong.
     pub fn newest_event(&self, until: Timestamp) -> Result<Option<Timestamp>> {
         self.event_time("max", Timestamp::MIN, until)
+    }
+
+    /// When the first of all events happened; `None` of an empty ledger.
+    pub fn ledger_since(&self) -> Result<Option<Timestamp>> {
+        self.event_time("min", Timestamp::MIN, Timestamp::MAX)
     }
 
     /// Whether less than a day ago the clock jumped, as the ledger and the rounds tell it: what

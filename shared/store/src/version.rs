@@ -5,23 +5,22 @@
 //! there is the old catalog, the new one, or none yet. Called with the catalog locked for
 //! writing. Knows no record.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_schema::event::Event;
 use bk_schema::migrations::{MIGRATIONS, NEWEST};
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use serde_json::json;
 
-use crate::archives::durable::{privately, sync_dir};
+use crate::archives::durable::{dir_of, make_file, privately, sync_dir, with_suffix};
 use crate::archives::open::is_absent;
 use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
 use crate::session::Session;
-use crate::working_copy::with_suffix;
 
 /// What DuckDB may keep beside a file: a file that gets its name would be read with them.
 const WALS: [&str; 3] = [".wal", ".wal.checkpoint", ".wal.recovery"];
@@ -191,23 +190,17 @@ impl Fresh {
 
     /// Copies a file, for the same owner.
     fn fill(&self, old: &File) -> Result<()> {
-        let cannot = || format!("cannot write '{}'", self.path.display());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(&self.path)
-            .with_context(cannot)?;
-        let (owner, made) = (old.metadata()?, file.metadata()?);
-        if (owner.uid(), owner.gid()) != (made.uid(), made.gid()) {
-            std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))
-                .with_context(cannot)?;
-        }
-        let mut old = old;
-        io::Seek::rewind(&mut old).with_context(cannot)?;
-        io::copy(&mut old, &mut file).with_context(cannot)?;
-        file.sync_all().with_context(cannot)
+        let copy = |mut old: &File| -> io::Result<()> {
+            let mut file = make_file(&self.path)?;
+            let (owner, made) = (old.metadata()?, file.metadata()?);
+            if (owner.uid(), owner.gid()) != (made.uid(), made.gid()) {
+                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+            old.rewind()?;
+            io::copy(&mut old, &mut file)?;
+            file.sync_all()
+        };
+        copy(old).with_context(|| format!("cannot write '{}'", self.path.display()))
     }
 
     /// Gives it its name, to last.
@@ -215,7 +208,7 @@ impl Fresh {
         File::open(&self.path)?.sync_all()?;
         std::fs::rename(&self.path, place)
             .with_context(|| format!("cannot make '{}'", place.display()))?;
-        sync_dir(place.parent().unwrap_or(Path::new("/")))
+        sync_dir(dir_of(place))
     }
 
     fn remove(&self) -> io::Result<()> {

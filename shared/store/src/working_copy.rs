@@ -5,16 +5,15 @@
 //!
 //! Called with the catalog locked. Knows no SQL.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::OFlags;
 
-use crate::archives::durable::sync_dir;
+use crate::archives::durable::{dir_of, make_file, sync_dir, with_suffix};
 use crate::archives::open::is_absent;
 
 /// Whether DuckDB would take the path for another one.
@@ -86,7 +85,7 @@ impl WorkingCopy {
                 let _ = std::fs::remove_file(&fresh);
             })
             .with_context(cannot)?;
-        sync_dir(self.original.parent().unwrap_or(Path::new("/")))
+        sync_dir(dir_of(&self.original))
     }
 }
 
@@ -98,12 +97,7 @@ impl Drop for WorkingCopy {
 }
 
 fn fill(from: &mut File, to: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(to)?;
+    let mut file = make_file(to)?;
     io::copy(from, &mut file)?;
     Ok(file)
 }
@@ -125,10 +119,4 @@ fn make_dir() -> io::Result<PathBuf> {
         }
     }
     Err(last)
-}
-
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
-use crate::format::header::{ACL_KEYWORDS, BLOCK_BYTES, XATTR_PREFIX, number, parse_pax_time};
+use crate::format::header::{ACL_KEYWORDS, Block, XATTR_PREFIX, number, parse_pax_time};
 use crate::format::notes::{Notes, Oddity};
 use crate::format::pax::{Extended, Global, Records};
 use crate::restore::names::normalize;
@@ -15,8 +15,6 @@ pub(crate) const NAME_MAX_BYTES: usize = 64 << 10;
 
 /// An id that no user can have: to chown(2) it means to leave the owner unchanged.
 const NO_OWNER: u32 = u32::MAX;
-
-pub(crate) type Block = [u8; BLOCK_BYTES];
 
 /// The extended headers before the header block of an entry.
 #[derive(Default)]
@@ -95,23 +93,18 @@ pub(crate) fn name_of(block: &Block, extended: Extended<'_>, before: &Before) ->
 fn link_of(block: &Block, extended: Extended<'_>, before: &Before) -> Result<Vec<u8>> {
     let link = extended.last("linkpath").or(before.link.as_deref());
     let link = link.unwrap_or_else(|| until_nul(&block[157..257]));
-    ensure!(!link.is_empty(), "its link target is empty");
-    ensure!(!link.contains(&0), "its link target contains a NUL");
-    ensure!(
-        link.len() <= NAME_MAX_BYTES,
-        "its link target is longer than {NAME_MAX_BYTES} bytes"
-    );
+    check_path(link, "link target")?;
     Ok(link.to_vec())
 }
 
 /// # Errors
-/// What no file system takes as a name.
-pub(crate) fn check_name(name: &[u8]) -> Result<()> {
-    ensure!(!name.is_empty(), "its name is empty");
-    ensure!(!name.contains(&0), "its name contains a NUL");
+/// What no file system takes as a path.
+pub(crate) fn check_path(path: &[u8], what: &str) -> Result<()> {
+    ensure!(!path.is_empty(), "its {what} is empty");
+    ensure!(!path.contains(&0), "its {what} contains a NUL");
     ensure!(
-        name.len() <= NAME_MAX_BYTES,
-        "its name is longer than {NAME_MAX_BYTES} bytes"
+        path.len() <= NAME_MAX_BYTES,
+        "its {what} is longer than {NAME_MAX_BYTES} bytes"
     );
     Ok(())
 }

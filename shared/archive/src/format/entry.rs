@@ -2,6 +2,8 @@
 //!
 //! Knows no bytes of the format.
 
+use std::borrow::Cow;
+
 pub use bk_schema::manifest::FileTime;
 use bk_schema::manifest::{self, EntryType, SourceFile};
 
@@ -69,8 +71,11 @@ pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
     /// Its row in a manifest.
-    #[must_use]
-    pub fn to_manifest(&self, source: Option<SourceFile>, problem: Option<String>) -> manifest::Entry {
+    pub fn to_manifest(
+        &self,
+        source: Option<SourceFile>,
+        problem: Option<String>,
+    ) -> manifest::Entry {
         let (entry_type, link_target, device_numbers) = match &self.kind {
             Kind::File { .. } => (EntryType::File, None, None),
             Kind::HardLink(first) => (EntryType::HardLink, Some(first), None),
@@ -100,15 +105,22 @@ impl Entry {
         }
     }
 
+    /// Its data in the archive: of a file with holes the runs between them, else all of the file.
+    #[must_use]
+    pub fn data(&self) -> Cow<'_, [Extent]> {
+        match &self.kind {
+            Kind::File { extents: None } => Cow::Owned(vec![Extent {
+                offset: 0,
+                length: self.size,
+            }]),
+            Kind::File { extents: Some(all) } => Cow::Borrowed(all),
+            _ => Cow::Borrowed(&[]),
+        }
+    }
+
     /// The size of its data in the archive: a file without its holes.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
-        match &self.kind {
-            Kind::File { extents: None } => self.size,
-            Kind::File {
-                extents: Some(extents),
-            } => extents.iter().map(|extent| extent.length).sum(),
-            _ => 0,
-        }
+        self.data().iter().map(|extent| extent.length).sum()
     }
 }

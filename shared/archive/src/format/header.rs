@@ -12,11 +12,12 @@ use crate::format::pax;
 
 /// The block size of a tar stream: everything is padded to it.
 pub const BLOCK_BYTES: usize = 512;
+pub(crate) type Block = [u8; BLOCK_BYTES];
 
 const NAME_BYTES: usize = 100;
 const PREFIX_BYTES: usize = 155;
 const OWNER_BYTES: usize = 32;
-const ID_MAX: u32 = 0o7_777_777;
+const ID_MAX: u64 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 const TIME_MAX: i64 = 0o77_777_777_777;
 
@@ -57,20 +58,14 @@ pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
 pub(crate) fn push_fixed_length(stream: &mut Vec<u8>, entry: &Entry) {
     let mut records = Vec::new();
     // The largest size has twenty digits.
-    pax::push(
-        &mut records,
-        "size",
-        format!("{:020}", entry.size).as_bytes(),
-    );
+    push_text(&mut records, "size", format!("{:020}", entry.size));
     push_after(stream, records, entry);
 }
 
 fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
     let mut header = tar::Header::new_ustar();
     let (path, map) = match &entry.kind {
-        Kind::File {
-            extents: Some(extents),
-        } => (sparse_path(&entry.path), sparse_map(extents)),
+        Kind::File { extents: Some(all) } => (sparse_path(&entry.path), sparse_map(all)),
         Kind::Directory => ([&entry.path[..], b"/"].concat(), Vec::new()),
         _ => (entry.path.clone(), Vec::new()),
     };
@@ -160,38 +155,40 @@ fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
         Kind::CharDevice(major, minor) | Kind::BlockDevice(major, minor) => (*major, *minor),
         _ => (0, 0),
     };
+    let (major, minor) = (u64::from(major), u64::from(minor));
     if let Some(ustar) = header.as_ustar_mut() {
-        set_octal(&mut ustar.dev_major, u64::from(major.min(ID_MAX)));
-        set_octal(&mut ustar.dev_minor, u64::from(minor.min(ID_MAX)));
+        set_octal(&mut ustar.dev_major, major.min(ID_MAX));
+        set_octal(&mut ustar.dev_minor, minor.min(ID_MAX));
     }
     if major > ID_MAX || minor > ID_MAX {
-        pax::push(records, "SCHILY.devmajor", major.to_string().as_bytes());
-        pax::push(records, "SCHILY.devminor", minor.to_string().as_bytes());
+        push_text(records, "SCHILY.devmajor", major);
+        push_text(records, "SCHILY.devminor", minor);
     }
 }
 
 fn set_numbers(header: &mut tar::Header, records: &mut Vec<u8>, entry: &Entry, map_bytes: u64) {
     let size = entry.data_bytes() + map_bytes;
+    let secs = entry.mtime.secs.clamp(0, TIME_MAX);
     let old = header.as_old_mut();
     set_octal(&mut old.mode, u64::from(entry.mode & 0o7777));
-    set_octal(&mut old.uid, u64::from(entry.uid.min(ID_MAX)));
-    set_octal(&mut old.gid, u64::from(entry.gid.min(ID_MAX)));
-    set_octal(&mut old.size, size.min(SIZE_MAX));
-    set_octal(
-        &mut old.mtime,
-        entry.mtime.secs.clamp(0, TIME_MAX).unsigned_abs(),
-    );
-    if entry.uid > ID_MAX {
-        pax::push(records, "uid", entry.uid.to_string().as_bytes());
+    set_octal(&mut old.mtime, secs.unsigned_abs());
+    set_number(&mut old.uid, ID_MAX, records, "uid", entry.uid.into());
+    set_number(&mut old.gid, ID_MAX, records, "gid", entry.gid.into());
+    set_number(&mut old.size, SIZE_MAX, records, "size", size);
+    if entry.mtime.nanos != 0 || secs != entry.mtime.secs {
+        push_text(records, "mtime", pax_time(entry.mtime));
     }
-    if entry.gid > ID_MAX {
-        pax::push(records, "gid", entry.gid.to_string().as_bytes());
-    }
-    if size > SIZE_MAX {
-        pax::push(records, "size", size.to_string().as_bytes());
-    }
-    if entry.mtime.nanos != 0 || !(0..=TIME_MAX).contains(&entry.mtime.secs) {
-        pax::push(records, "mtime", pax_time(entry.mtime).as_bytes());
+}
+
+fn push_text(records: &mut Vec<u8>, keyword: &str, value: impl ToString) {
+    pax::push(records, keyword, value.to_string().as_bytes());
+}
+
+/// A number larger than the field can hold goes into a record.
+fn set_number(field: &mut [u8], max: u64, records: &mut Vec<u8>, keyword: &str, number: u64) {
+    set_octal(field, number.min(max));
+    if number > max {
+        push_text(records, keyword, number);
     }
 }
 
@@ -213,20 +210,15 @@ fn set_owner(field: &mut [u8; OWNER_BYTES], records: &mut Vec<u8>, keyword: &str
 
 /// A time as a decimal number of seconds. The fraction of a negative one counts away from zero.
 fn pax_time(time: FileTime) -> String {
-    let fraction = |nanos: u32| {
-        format!(".{nanos:09}")
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned()
+    let (whole, nanos) = match time.nanos {
+        nanos @ 1.. if time.secs < 0 => {
+            let whole = (time.secs + 1).unsigned_abs();
+            (format!("-{whole}"), 1_000_000_000 - nanos)
+        }
+        nanos => (time.secs.to_string(), nanos),
     };
-    match (time.secs < 0, time.nanos) {
-        (true, nanos) if nanos > 0 => format!(
-            "-{}{}",
-            (time.secs + 1).unsigned_abs(),
-            fraction(1_000_000_000 - nanos)
-        ),
-        (_, nanos) => format!("{}{}", time.secs, fraction(nanos)),
-    }
+    let text = format!("{whole}.{nanos:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Parses a decimal number of seconds; digits after the ninth are dropped.
@@ -312,20 +304,14 @@ fn push_sparse_records(records: &mut Vec<u8>, entry: &Entry) {
     pax::push(records, "GNU.sparse.major", b"1");
     pax::push(records, "GNU.sparse.minor", b"0");
     pax::push(records, "GNU.sparse.name", &entry.path);
-    pax::push(
-        records,
-        "GNU.sparse.realsize",
-        entry.size.to_string().as_bytes(),
-    );
+    push_text(records, "GNU.sparse.realsize", entry.size);
 }
 
 /// The name under which a tar without support for sparse files extracts the map and the data.
 fn sparse_path(path: &[u8]) -> Vec<u8> {
-    let name_at = path
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |slash| slash + 1);
-    [&path[..name_at], b"GNUSparseFile.0/", &path[name_at..]].concat()
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    let (dir, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
+    [dir, b"GNUSparseFile.0/", name].concat()
 }
 
 fn sparse_map(extents: &[Extent]) -> Vec<u8> {

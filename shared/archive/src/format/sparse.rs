@@ -3,10 +3,12 @@
 //!
 //! Knows no stream: the caller passes records and blocks.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::format::entry::Extent;
-use crate::format::header::{BLOCK_BYTES, number};
+use crate::format::header::{Block, number};
 use crate::format::pax::{Record, Records};
 
 /// Files with more extents are refused: the archive may be hostile.
@@ -14,8 +16,8 @@ pub(crate) const EXTENTS_MAX: usize = 1_000_000;
 
 /// The size of an extent in the old format, and where extents are in header and further blocks.
 const OLD_EXTENT_BYTES: usize = 24;
-const OLD_IN_HEADER: std::ops::Range<usize> = 386..482;
-const OLD_IN_BLOCK: std::ops::Range<usize> = 0..504;
+pub(crate) const OLD_IN_HEADER: Range<usize> = 386..482;
+pub(crate) const OLD_IN_BLOCK: Range<usize> = 0..504;
 
 /// The map of a sparse file, as far as the extended header has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,26 +92,13 @@ pub(crate) fn check_count(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The extents in a header of the old format, and whether more blocks follow.
-pub(crate) fn old_in_header(block: &[u8; BLOCK_BYTES]) -> Result<(Vec<Extent>, bool)> {
-    Ok((
-        old_extents(&block[OLD_IN_HEADER])?,
-        block[OLD_IN_HEADER.end] != 0,
-    ))
-}
-
-/// The same of a block that follows such a header.
-pub(crate) fn old_in_block(block: &[u8; BLOCK_BYTES]) -> Result<(Vec<Extent>, bool)> {
-    Ok((
-        old_extents(&block[OLD_IN_BLOCK])?,
-        block[OLD_IN_BLOCK.end] != 0,
-    ))
-}
-
-fn old_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
-    let (records, _) = bytes.as_chunks::<OLD_EXTENT_BYTES>();
+/// The extents in a header of the old format or in a block that follows it, and whether one more
+/// follows.
+pub(crate) fn old(block: &Block, within: Range<usize>) -> Result<(Vec<Extent>, bool)> {
+    let is_more = block[within.end] != 0;
+    let (records, _) = block[within].as_chunks::<OLD_EXTENT_BYTES>();
     let used = records.iter().take_while(|record| record[12] != 0);
-    used.map(|record| {
+    let extents = used.map(|record| {
         let number = |field| {
             u64::try_from(number(field)?)
                 .ok()
@@ -119,8 +108,8 @@ fn old_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
             offset: number(&record[..12])?,
             length: number(&record[12..])?,
         })
-    })
-    .collect()
+    });
+    Ok((extents.collect::<Result<_>>()?, is_more))
 }
 
 /// Checks that extents are in order, within the file, and of `data_bytes` in total.

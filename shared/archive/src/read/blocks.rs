@@ -7,8 +7,7 @@ use std::io::{self, Read};
 use anyhow::{Context, Result};
 
 use crate::format::damage::{Damage, DamageKind};
-use crate::format::decode::Block;
-use crate::format::header::BLOCK_BYTES;
+use crate::format::header::{BLOCK_BYTES, Block};
 
 /// Reads whole blocks, and content byte by byte.
 pub(crate) struct Blocks<R> {

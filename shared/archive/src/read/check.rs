@@ -8,10 +8,9 @@ use std::io;
 
 use anyhow::Result;
 
-use crate::format::damage::DamageKind;
-use crate::format::entry::{Entry, Kind};
+use crate::format::damage::{DamageKind, Finding};
+use crate::format::entry::Kind;
 use crate::hashed::Whole;
-use crate::read::finding::Finding;
 use crate::read::inflate::Inflate;
 use crate::read::last::Names;
 use crate::read::pieces::Pieces;
@@ -98,19 +97,15 @@ impl Check<'_> {
     /// Reads entries to the end of the archive.
     fn entries(&mut self) -> Result<()> {
         while let Some(entry) = self.reader.next_entry()? {
-            self.count(&entry);
+            self.names.add(&entry);
+            self.entry_count += 1;
+            self.file_count += u64::from(entry.kind != Kind::Directory);
             self.entry = Some(entry.path);
             self.reader.blocks.skip_content()?;
             self.hit();
             self.entry = None;
         }
         Ok(())
-    }
-
-    fn count(&mut self, entry: &Entry) {
-        self.names.add(entry);
-        self.entry_count += 1;
-        self.file_count += u64::from(entry.kind != Kind::Directory);
     }
 
     /// Records that damage since the last call affects the current entry.
@@ -148,6 +143,7 @@ impl Check<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::format::entry::Entry;
     use crate::format::header;
     use crate::format::member::Deflater;
     use std::io::{Read, Seek, Write};

@@ -25,7 +25,8 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Opens an archive as [`seek::read`] does. One of another program is read once before, to find
+    /// Opens an archive as [`seek::read`] does. While salvaging, damage only loses the affected
+    /// entries. One of another program is read once before, to find
     /// superseded entries.
     ///
     /// # Errors
@@ -34,19 +35,15 @@ impl Entries {
         archive: &File,
         ranges: Option<&[NameRange]>,
         jobs: usize,
+        is_salvaging: bool,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self> {
         Ok(Self {
             superseded: Superseded::of(archive, jobs, is_stopped)?,
             reader: seek::read(archive, ranges, jobs, is_stopped)?,
             number: 0,
-            is_salvaging: false,
+            is_salvaging,
         })
-    }
-
-    /// Whether damage only loses the affected entries, from now on.
-    pub fn salvage(&mut self, is_wanted: bool) {
-        self.is_salvaging = is_wanted;
     }
 
     /// The next entry that counts.

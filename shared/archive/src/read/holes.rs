@@ -6,18 +6,18 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 
-use crate::format::decode::{Block, flag, real_size_of};
+use crate::format::decode::real_size_of;
 use crate::format::entry::Extent;
-use crate::format::header::BLOCK_BYTES;
+use crate::format::header::{BLOCK_BYTES, Block};
 use crate::format::pax::Extended;
 use crate::format::sparse;
 use crate::read::blocks::{Blocks, Content};
 
 /// The map in the header of GNU tar's old format, and in the blocks between it and the content.
 pub(crate) fn old_map<R: Read>(blocks: &mut Blocks<R>, block: &Block) -> Result<Vec<Extent>> {
-    let (mut extents, mut more) = sparse::old_in_header(block)?;
+    let (mut extents, mut more) = sparse::old(block, sparse::OLD_IN_HEADER)?;
     while more {
-        let (further, still_more) = sparse::old_in_block(&blocks.block()?)?;
+        let (further, still_more) = sparse::old(&blocks.block()?, sparse::OLD_IN_BLOCK)?;
         extents.extend(further);
         sparse::check_count(extents.len())?;
         more = still_more;
@@ -49,11 +49,6 @@ pub(crate) fn map<R: Read>(
     let size = real_size_of(block, extended)?;
     sparse::check(&extents, size, blocks.content_left)?;
     Ok(Some((extents, size)))
-}
-
-/// Whether an entry is sparse in GNU tar's old format.
-pub(crate) fn is_old(block: &Block) -> bool {
-    flag(block) == b'S'
 }
 
 fn before_data<R: Read>(blocks: &mut Blocks<R>) -> Result<Vec<Extent>> {

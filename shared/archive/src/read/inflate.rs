@@ -6,11 +6,14 @@
 //! nothing of tar.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::thread::Builder;
+
+use flate2::bufread::GzDecoder;
 
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::member::{
@@ -18,12 +21,13 @@ use crate::format::member::{
 };
 use crate::hashed::{Hashed, Whole};
 use crate::pool::{Jobs, Results, pool};
-use crate::read::streamed::{Piece, stream};
 use crate::threads::{begin_some, needed};
 
 /// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
 /// smaller.
 const MEMBER_MAX_BYTES: usize = 8 << 20;
+/// The size of the pieces of such a stream.
+const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
 const JOBS_MAX: usize = 6;
 
@@ -32,15 +36,21 @@ pub struct Inflate {
     pieces: Results<Result<Piece, Damage>>,
     reading: Option<std::thread::JoinHandle<Option<Whole>>>,
     read_bytes: Arc<AtomicU64>,
-    pub(crate) piece: Vec<u8>,
-    pub(crate) at: usize,
+    /// What was inflated and not read yet.
+    pub(crate) piece: io::Cursor<Vec<u8>>,
 }
 
-/// A member that is to be inflated, and where it is in the file.
-struct Member {
-    offset: u64,
-    bytes: Vec<u8>,
+/// A part of the content, in the order of the file.
+#[derive(Debug)]
+pub struct Piece {
+    /// The byte of the file at which its member begins.
+    pub offset: u64,
+    /// The content.
+    pub content: Vec<u8>,
 }
+
+/// The byte of the file at which a member begins, and the member.
+type Member = (u64, Vec<u8>);
 
 impl Inflate {
     /// Begins to read a file from where it is.
@@ -85,15 +95,14 @@ impl Inflate {
         let reading = needed(Builder::new().spawn(move || reading.run()))?;
         begin_some(jobs, || {
             let (worker, mut inflater) = (worker.clone(), Inflater::new(is_strict));
-            let inflate = move |member| inflate(&mut inflater, &member);
+            let inflate = move |member| inflate(&mut inflater, member);
             Builder::new().spawn(move || worker.run(inflate))
         })?;
         Ok(Self {
             pieces,
             reading: Some(reading),
             read_bytes,
-            piece: Vec::new(),
-            at: 0,
+            piece: io::Cursor::default(),
         })
     }
 
@@ -121,30 +130,56 @@ impl Inflate {
 
 impl Read for Inflate {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
             match self.next_piece() {
                 None => return Ok(0),
-                Some(Err(damage)) => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+                Some(piece) => {
+                    let piece = piece.map_err(|it| io::Error::new(io::ErrorKind::InvalidData, it));
+                    self.piece = io::Cursor::new(piece?.content);
                 }
-                Some(Ok(piece)) => (self.piece, self.at) = (piece.content, 0),
             }
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
     }
 }
 
-fn inflate(inflater: &mut Inflater, member: &Member) -> Result<Piece, Damage> {
-    let offset = member.offset;
-    match inflater.member(&member.bytes) {
+fn inflate(inflater: &mut Inflater, (offset, member): Member) -> Result<Piece, Damage> {
+    match inflater.member(&member) {
         Ok(content) => Ok(Piece { offset, content }),
         Err(reason) => Err(Damage {
-            salvage: Some(salvage(&member.bytes, MEMBER_MAX_BYTES)),
+            salvage: Some(salvage(&member, MEMBER_MAX_BYTES)),
             ..Damage::new(DamageKind::Corrupt, offset, reason)
         }),
+    }
+}
+
+/// Hands on what the member at the start of `input` holds, in chunks, and returns the length of the
+/// member; `None` if the receiver is gone. Nothing beyond the member is consumed.
+fn stream(
+    place: Option<SyncSender<Result<Piece, Damage>>>,
+    offset: u64,
+    input: impl BufRead,
+) -> Result<Option<u64>, Damage> {
+    let Some(place) = place else {
+        return Ok(None);
+    };
+    // Without a limit in effect: what is left of it tells how much was taken.
+    let mut gunzip = GzDecoder::new(input.take(u64::MAX));
+    loop {
+        let mut content = Vec::new();
+        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let read = chunk.read_to_end(&mut content);
+        let is_over = content.is_empty();
+        if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
+            return Ok(None);
+        }
+        read.map_err(|error| Damage::of(&error, offset))?;
+        if is_over {
+            return Ok(Some(u64::MAX - gunzip.get_ref().limit()));
+        }
     }
 }
 
@@ -289,8 +324,7 @@ impl Reading {
                 }),
             });
         }
-        let bytes = member;
-        Ok(self.members.job(Member { offset, bytes }))
+        Ok(self.members.job((offset, member)))
     }
 
     /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.

@@ -59,19 +59,15 @@ impl Names {
                 self.of_themselves.insert(number);
                 return;
             }
-            self.add_link(number, &to, &entry.path);
+            self.link_bytes = self.link_bytes.saturating_add(entry.path.len());
+            if self.link_bytes <= LINK_NAMES_MAX_BYTES {
+                let (to, path) = (self.hash(&to), entry.path.clone());
+                self.links.push(Link { number, to, path });
+            }
         }
         if self.hashes.len() < NAMES_MAX {
             let hash = self.hash(&name);
             self.hashes.push((hash, number));
-        }
-    }
-
-    fn add_link(&mut self, number: u32, to: &[u8], path: &[u8]) {
-        self.link_bytes = self.link_bytes.saturating_add(path.len());
-        if self.link_bytes <= LINK_NAMES_MAX_BYTES {
-            let (to, path) = (self.hash(to), path.to_owned());
-            self.links.push(Link { number, to, path });
         }
     }
 

@@ -4,11 +4,10 @@
 
 use std::io::{self, Read};
 
-use crate::format::damage::{Damage, DamageKind};
+use crate::format::damage::{Damage, DamageKind, Finding};
 use crate::format::decode::begins_entry;
 use crate::format::header::BLOCK_BYTES;
 use crate::hashed::Whole;
-use crate::read::finding::Finding;
 use crate::read::inflate::Inflate;
 
 /// A tar stream that collects findings.
@@ -18,8 +17,7 @@ pub(crate) struct Pieces<'a> {
     told_bytes: u64,
     is_stopped: bool,
     findings: Vec<Finding>,
-    piece: Vec<u8>,
-    at: usize,
+    piece: io::Cursor<Vec<u8>>,
     /// The offset of the current member.
     offset: u64,
     /// The finding for the current piece, if that was salvaged.
@@ -41,8 +39,7 @@ impl<'a> Pieces<'a> {
             told_bytes: 0,
             is_stopped: false,
             findings: Vec::new(),
-            piece: Vec::new(),
-            at: 0,
+            piece: io::Cursor::default(),
             offset: 0,
             damaged: None,
             lost: None,
@@ -71,7 +68,8 @@ impl<'a> Pieces<'a> {
     /// Skips to the next member that begins an entry or ends the archive, if there is one.
     pub(crate) fn find_entry(&mut self) -> bool {
         while self.next() {
-            if begins_entry(&self.piece) || is_end(&self.piece) {
+            let piece = self.piece.get_ref();
+            if begins_entry(piece) || is_end(piece) {
                 self.is_suspect = self.damaged.is_some();
                 return true;
             }
@@ -92,8 +90,7 @@ impl<'a> Pieces<'a> {
 
     /// Fetches the next piece, if there is one.
     fn next(&mut self) -> bool {
-        self.piece.clear();
-        self.at = 0;
+        self.piece = io::Cursor::default();
         let was_damaged = self.damaged.take().is_some();
         self.lost = None;
         let piece = self.inflate.next_piece();
@@ -108,7 +105,10 @@ impl<'a> Pieces<'a> {
                 self.is_at_end = true;
                 return false;
             }
-            Some(Ok(piece)) => (self.piece, self.offset) = (piece.content, piece.offset),
+            Some(Ok(piece)) => {
+                self.piece = io::Cursor::new(piece.content);
+                self.offset = piece.offset;
+            }
             Some(Err(damage)) => self.damage(damage, was_damaged),
         }
         true
@@ -139,14 +139,14 @@ impl<'a> Pieces<'a> {
             None => damage.kind != DamageKind::Odd,
         };
         let Damage { salvage, .. } = damage.clone();
-        self.piece = salvage.map(|salvage| salvage.content).unwrap_or_default();
+        self.piece = io::Cursor::new(salvage.map(|it| it.content).unwrap_or_default());
         self.lost = is_lost.then_some(damage);
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
+        while self.piece.position() == self.piece.get_ref().len() as u64 {
             if let Some(damage) = &self.lost {
                 self.met.extend(self.damaged);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
@@ -161,10 +161,7 @@ impl Read for Pieces<'_> {
         if let Some(finding) = self.damaged.filter(|it| self.met.last() != Some(it)) {
             self.met.push(finding);
         }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        self.piece.read(buffer)
     }
 }
 

@@ -9,10 +9,11 @@ use std::io::{self, Read};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::format::decode::{
-    Before, Block, NAME_MAX_BYTES, attributes, block_size, check_name, check_sum, flag, has_data,
+    Before, NAME_MAX_BYTES, attributes, block_size, check_path, check_sum, flag, has_data,
     is_old_dir, is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
 use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::header::Block;
 use crate::format::notes::{Notes, Oddity};
 use crate::format::pax::{Global, HEADER_MAX_BYTES, Records};
 use crate::read::blocks::{Blocks, Content, cut_short};
@@ -169,7 +170,8 @@ impl<R: Read> Reader<R> {
         let extended = before.extended(&self.global);
         let name = name_of(block, extended, before);
         let shown = || format!("'{}'", name.escape_ascii());
-        let old_map = holes::is_old(block).then(|| holes::old_map(&mut self.blocks, block));
+        // A sparse file in GNU tar's old format.
+        let old_map = (flag(block) == b'S').then(|| holes::old_map(&mut self.blocks, block));
         let mut size = size_of(block, extended);
         let tells_size = !matches!(size, Ok(0));
         if tells_size && !data_follows(&mut self.blocks, block, self.is_pax)? {
@@ -211,7 +213,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         let (extended, notes) = (before.extended(&self.global), &mut self.notes);
-        check_name(name)?;
+        check_path(name, "name")?;
         let is_root = normalize(name)?.is_empty();
         let mut kind = kind_of(block, extended, before, name, notes)?;
         ensure!(

@@ -3,6 +3,8 @@
 //! Members of bk's begin with an entry, or continue one. In archives of other programs every block
 //! is tried as a header.
 
+use std::io;
+
 use anyhow::{Error, Result};
 
 use crate::format::decode::{begins_entry, check_sum};
@@ -43,7 +45,7 @@ impl Reader<Inflate> {
         if self.is_over {
             return false;
         }
-        let is_input = error.chain().any(|it| it.is::<std::io::Error>());
+        let is_input = error.chain().any(|it| it.is::<io::Error>());
         if self.is_own() {
             let is_found = self.blocks.input.skip_to(begins_entry);
             self.restart();
@@ -68,12 +70,12 @@ impl Reader<Inflate> {
 impl Inflate {
     /// Skips to the next piece with such a beginning, if there is one.
     pub(crate) fn skip_to(&mut self, is_begin: impl Fn(&[u8]) -> bool) -> bool {
-        (self.piece, self.at) = (Vec::new(), 0);
+        self.piece = io::Cursor::default();
         while let Some(piece) = self.next_piece() {
             if let Ok(piece) = piece
                 && is_begin(&piece.content)
             {
-                self.piece = piece.content;
+                self.piece = io::Cursor::new(piece.content);
                 return true;
             }
         }

@@ -76,8 +76,8 @@ fn parts(
     let member = Member::at(archive, 0, file_bytes)?;
     let mut global = Reader::new(member.content(archive));
     global.is_comment_alone().ok().filter(|is_it| *is_it)?;
-    let mut parts = Parts::default();
-    parts.add(0..member.end)?;
+    let mut parts = Vec::new();
+    add(&mut parts, 0..member.end)?;
     // The position in the stream, and that of the next member that begins with an entry.
     let (mut position, mut boundary) = (0u64, 0u64);
     let mut last: Option<(Name, u64)> = None;
@@ -99,13 +99,13 @@ fn parts(
                     return None;
                 }
                 if from.can_precede(ranges, name.as_ref()) {
-                    parts.add(begin..offset)?;
+                    add(&mut parts, begin..offset)?;
                 }
             }
             let Some(name) = name else {
                 // The end of the stream, and whatever follows it in the file.
-                parts.add(offset..file_bytes)?;
-                return Some(parts.0);
+                add(&mut parts, offset..file_bytes)?;
+                return Some(parts);
             };
             last = Some((name, offset));
             boundary = position.checked_add(reader.blocks.end().max(member.content_bytes))?;
@@ -119,18 +119,13 @@ fn parts(
     None
 }
 
-/// Parts of the file; adjacent ones are joined.
-#[derive(Default)]
-struct Parts(Vec<Range<u64>>);
-
-impl Parts {
-    fn add(&mut self, part: Range<u64>) -> Option<()> {
-        match self.0.last_mut() {
-            Some(last) if last.end == part.start => last.end = part.end,
-            _ => self.0.push(part),
-        }
-        (self.0.len() <= PARTS_MAX).then_some(())
+/// Adds a part of the file, joined with the one before it where they are adjacent.
+fn add(parts: &mut Vec<Range<u64>>, part: Range<u64>) -> Option<()> {
+    match parts.last_mut() {
+        Some(last) if last.end == part.start => last.end = part.end,
+        _ => parts.push(part),
     }
+    (parts.len() <= PARTS_MAX).then_some(())
 }
 
 /// A member by its header and trailer, unchecked.
@@ -208,7 +203,7 @@ impl Name {
             let is_between = [true, false].into_iter().any(|is_below_dot| {
                 let first = Self {
                     is_below_dot,
-                    plain: range.first().to_owned(),
+                    plain: range.name.clone(),
                 };
                 *self <= first && next.is_none_or(|next| first < *next)
             });

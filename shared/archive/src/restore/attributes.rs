@@ -43,9 +43,9 @@ pub enum Owners {
     ByName,
 }
 
-/// The attributes that a restored entry gets.
+/// The attributes that a file, a directory or another entry gets.
 #[derive(Debug, Clone)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
     pub(crate) mtime: FileTime,

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
 
 use crate::restore::names::with_parents;
@@ -97,15 +97,6 @@ impl Beneath {
             dir = openat(&dir, part, DIR_FLAGS, Mode::empty())?;
         }
         Ok((dir, last))
-    }
-
-    /// Calls lstat(2) on a path.
-    ///
-    /// # Errors
-    /// As [`Beneath::open_dir`].
-    pub fn stat(&self, name: &[u8]) -> io::Result<Stat> {
-        let (dir, last) = self.parent(name)?;
-        Ok(statat(&dir, last, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn step(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {

@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::entry::{Entry, Kind};
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, by_proc};
 use crate::restore::beneath::Beneath;
@@ -45,8 +45,7 @@ pub fn compare(
     mut differs: impl FnMut(&[u8], &str),
 ) -> Result<u64> {
     let is_stopped = || observer.is_stopped();
-    let mut reader = Entries::read(archive, plan.ranges, plan.jobs, &is_stopped)?;
-    reader.salvage(plan.salvages);
+    let mut reader = Entries::read(archive, plan.ranges, plan.jobs, plan.salvages, &is_stopped)?;
     let mut count = 0;
     while let Some(entry) = reader.next_entry()? {
         ensure!(!observer.is_stopped(), "interrupted");
@@ -102,7 +101,7 @@ impl Comparison<'_> {
         }
         self.open_up(&stat, &special)?;
         match &self.entry.kind {
-            Kind::File { extents } => self.content(&dir, name, extents.as_deref(), content),
+            Kind::File { .. } => self.content(&dir, name, content),
             _ => Ok(None),
         }
     }
@@ -111,7 +110,8 @@ impl Comparison<'_> {
         let Some(at) = (self.plan.place)(&normalize(first)?) else {
             return Ok(None);
         };
-        let there = self.target.stat(&at)?;
+        let (dir, name) = self.target.parent(&at)?;
+        let there = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(None);
         }
@@ -135,16 +135,13 @@ impl Comparison<'_> {
     fn kind(&self, stat: &Stat, dir: &OwnedFd, name: &[u8]) -> Result<Option<String>> {
         let found = FileType::from_raw_mode(stat.st_mode);
         let device = (major(stat.st_rdev), minor(stat.st_rdev));
+        let is_node = |kind, major: &u32, minor: &u32| found == kind && device == (*major, *minor);
         let is_same = match &self.entry.kind {
             Kind::File { .. } => found == FileType::RegularFile,
             Kind::Directory => found == FileType::Directory,
             Kind::Fifo => found == FileType::Fifo,
-            Kind::CharDevice(major, minor) => {
-                found == FileType::CharacterDevice && device == (*major, *minor)
-            }
-            Kind::BlockDevice(major, minor) => {
-                found == FileType::BlockDevice && device == (*major, *minor)
-            }
+            Kind::CharDevice(major, minor) => is_node(FileType::CharacterDevice, major, minor),
+            Kind::BlockDevice(major, minor) => is_node(FileType::BlockDevice, major, minor),
             Kind::Symlink(target) => {
                 found == FileType::Symlink
                     && readlinkat(dir, name, Vec::new())?.to_bytes() == &target[..]
@@ -167,31 +164,32 @@ impl Comparison<'_> {
         let is_link = matches!(self.entry.kind, Kind::Symlink(_));
         let (mode, wanted_mode) = (mode(stat), wanted.mode_with_acl());
         if !is_link && mode != wanted_mode {
-            all.push(Odd::Mode(format!(
-                "its mode is {mode:04o}, not {wanted_mode:04o}"
-            )));
+            let text = format!("its mode is {mode:04o}, not {wanted_mode:04o}");
+            all.push((Odd::Mode, text));
         }
         if let Some(owner) = wanted.owner.filter(|it| *it != owner(stat)) {
             let (uid, gid) = self::owner(stat);
             let text = format!("its owner is {uid}:{gid}, not {}:{}", owner.0, owner.1);
-            all.push(Odd::Owner(text));
+            all.push((Odd::Owner, text));
         }
         if mtime(stat) != (wanted.mtime.secs, i64::from(wanted.mtime.nanos)) {
-            all.push(Odd::Time);
+            all.push((Odd::Time, format!("its {} differs", Odd::Time.what())));
         }
         for (name, value) in &wanted.xattrs {
             if xattr(found, name, value.len())?.as_deref() != Some(value) {
-                all.push(Odd::Attribute(name, value.len()));
+                let odd = Odd::Attribute(name, value.len());
+                let text = format!("its {} differs", odd.what());
+                all.push((odd, text));
             }
         }
         if all.is_empty() {
             return Ok(None);
         }
         let probe = Probe::make(self.target, &self.entry.kind, wanted)?;
-        for odd in all {
+        for (odd, text) in all {
             let is_held = match odd {
-                Odd::Mode(_) => self::mode(&probe.stat) != mode,
-                Odd::Owner(_) => self::owner(&probe.stat) != owner(stat),
+                Odd::Mode => self::mode(&probe.stat) != mode,
+                Odd::Owner => self::owner(&probe.stat) != owner(stat),
                 Odd::Time => {
                     let probed = mtime(&probe.stat);
                     let is_ignored = probed.0.abs_diff(wanted.mtime.secs) > COARSEST_SECS;
@@ -202,7 +200,7 @@ impl Comparison<'_> {
                 }
             };
             if is_held {
-                return Ok(Some(odd.text()));
+                return Ok(Some(text));
             }
             let why = "this file system does not store it as it is in the archive";
             self.observer
@@ -229,17 +227,12 @@ impl Comparison<'_> {
         &self,
         dir: &OwnedFd,
         name: &[u8],
-        extents: Option<&[Extent]>,
         content: &mut dyn Read,
     ) -> Result<Option<String>> {
         let file = open_file(dir, name)?;
-        let whole = [Extent {
-            offset: 0,
-            length: self.entry.size,
-        }];
         let mut at = 0;
         let mut is_same = true;
-        for extent in extents.unwrap_or(&whole) {
+        for extent in self.entry.data().iter() {
             is_same = is_same
                 && self.is_zero(&file, at, extent.offset)?
                 && self.is_same(content, &file, extent.offset, extent.length)?;
@@ -287,8 +280,8 @@ impl Comparison<'_> {
 
 /// A deviation from the archive.
 enum Odd<'a> {
-    Mode(String),
-    Owner(String),
+    Mode,
+    Owner,
     Time,
     /// Name, and length of the value.
     Attribute(&'a [u8], usize),
@@ -297,17 +290,10 @@ enum Odd<'a> {
 impl Odd<'_> {
     fn what(&self) -> String {
         match self {
-            Self::Mode(_) => "mode".to_owned(),
-            Self::Owner(_) => "owner".to_owned(),
+            Self::Mode => "mode".to_owned(),
+            Self::Owner => "owner".to_owned(),
             Self::Time => "time of modification".to_owned(),
             Self::Attribute(name, _) => format!("attribute '{}'", name.escape_ascii()),
-        }
-    }
-
-    fn text(self) -> String {
-        match self {
-            Self::Mode(text) | Self::Owner(text) => text,
-            other => format!("its {} differs", other.what()),
         }
     }
 }

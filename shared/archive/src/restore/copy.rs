@@ -25,14 +25,10 @@ const PIECE_BYTES: usize = 64 << 10;
 
 const ACLS: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
-/// The attributes of a file or directory.
-#[derive(Debug)]
-pub struct FileAttributes(Attributes);
-
-impl FileAttributes {
-    /// Reads them from an open file; `stat` is from before it was opened.
+impl Attributes {
+    /// Those of an open file; `stat` is from before it was opened.
     pub fn of(opened: impl AsFd, stat: &Stat) -> io::Result<Self> {
-        Ok(Self(Attributes {
+        Ok(Self {
             mode: stat.st_mode & 0o7777,
             owner: Some((stat.st_uid, stat.st_gid)),
             mtime: FileTime {
@@ -40,14 +36,14 @@ impl FileAttributes {
                 nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
             },
             xattrs: xattrs(opened.as_fd())?,
-        }))
+        })
     }
 
-    /// Sets them on an open file; what the file system does not support is skipped.
-    pub fn give(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
+    /// Gives an open file these alone; what the file system does not support is skipped.
+    pub fn copy_to(&self, to: impl AsFd) -> io::Result<Vec<Skipped>> {
         let to = to.as_fd();
         let found = fstat(to)?;
-        let mut attributes = self.0.clone();
+        let mut attributes = self.clone();
         // Only root can change owners.
         let is_root = rustix::process::geteuid().is_root();
         let is_given = |owner: &(u32, u32)| is_root && *owner != (found.st_uid, found.st_gid);
@@ -91,7 +87,7 @@ pub(crate) fn copy_file(
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let copy = File::from(openat(to_dir, to, new, Mode::RUSR | Mode::WUSR)?);
     let copied = copy_data(&source, &copy, take)
-        .and_then(|()| Ok(FileAttributes::of(&source, &fstat(&source)?)?.give(&copy)?));
+        .and_then(|()| Ok(Attributes::of(&source, &fstat(&source)?)?.copy_to(&copy)?));
     if copied.is_err() {
         // Report the first error; the stage is removed anyway.
         let _ = unlinkat(to_dir, to, AtFlags::empty());

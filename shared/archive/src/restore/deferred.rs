@@ -36,7 +36,7 @@ pub(crate) struct Deferred {
     /// By path.
     pub(crate) dirs: BTreeMap<Vec<u8>, DirAttributes>,
     /// Targets outside of the selection, by their name in the archive, with the paths of the links.
-    apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    pub(crate) apart: HashMap<Vec<u8>, Vec<Vec<u8>>>,
     held_bytes: usize,
 }
 
@@ -51,18 +51,9 @@ impl Deferred {
         Ok(())
     }
 
-    pub(crate) fn hold_symlink(
-        &mut self,
-        to: Vec<u8>,
-        target: Vec<u8>,
-        attributes: Attributes,
-    ) -> Result<()> {
-        self.hold(to.len() + target.len() + bytes_of(&attributes))?;
-        self.symlinks.push(Symlink {
-            to,
-            target,
-            attributes,
-        });
+    pub(crate) fn hold_symlink(&mut self, link: Symlink) -> Result<()> {
+        self.hold(link.to.len() + link.target.len() + bytes_of(&link.attributes))?;
+        self.symlinks.push(link);
         Ok(())
     }
 
@@ -82,10 +73,6 @@ impl Deferred {
         self.hold(first.len() + to.len())?;
         self.apart.entry(first).or_default().push(to);
         Ok(())
-    }
-
-    pub(crate) fn take_apart(&mut self) -> HashMap<Vec<u8>, Vec<Vec<u8>>> {
-        std::mem::take(&mut self.apart)
     }
 
     /// A directory that was created for its content.

@@ -21,7 +21,7 @@ use crate::hashed::Whole;
 use crate::read::entries::Entries;
 use crate::restore::attributes::{Attributes, Made, Rights, Skipped, is_refusal};
 use crate::restore::beneath::{Beneath, Located};
-use crate::restore::deferred::Deferred;
+use crate::restore::deferred::{Deferred, Symlink};
 use crate::restore::names::{NameRange, normalize};
 use crate::restore::room::Room;
 
@@ -123,7 +123,7 @@ pub fn extract(
     let whole = extraction.pass(archive, plan.ranges, plan.place)?;
     extraction.make_links()?;
     // A selected hard link may point to content under a name that is not selected.
-    let apart = extraction.deferred.take_apart();
+    let apart = std::mem::take(&mut extraction.deferred.apart);
     if !apart.is_empty() {
         extraction.pass_apart(archive, &apart)?;
     }
@@ -154,8 +154,8 @@ impl Extraction<'_> {
         place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<Option<Whole>> {
         let is_stopped = || self.observer.is_stopped();
-        let mut reader = Entries::read(archive, ranges, self.plan.jobs, &is_stopped)?;
-        reader.salvage(self.plan.salvages);
+        let (jobs, salvages) = (self.plan.jobs, self.plan.salvages);
+        let mut reader = Entries::read(archive, ranges, jobs, salvages, &is_stopped)?;
         while let Some(entry) = reader.next_entry()? {
             self.check_stop()?;
             let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -210,14 +210,15 @@ impl Extraction<'_> {
                 .extend(places[1..].iter().map(linked));
         }
         self.make_links()?;
-        let mut left = self.deferred.take_apart().into_iter();
+        let mut left = std::mem::take(&mut self.deferred.apart).into_iter();
         left.try_for_each(|(first, places)| self.leads_nowhere(&first, &places))
     }
 
     /// Handles hard links without a target: in an archive of bk's that is damage, which may be known
     /// already.
     fn leads_nowhere(&mut self, first: &[u8], places: &[Vec<u8>]) -> Result<()> {
-        let error = missing_target(first);
+        let first = first.escape_ascii();
+        let error = anyhow!("a hard link points to '{first}', which is not in the archive");
         if self.is_own && !self.done.is_damaged {
             return Err(error);
         }
@@ -269,12 +270,16 @@ impl Extraction<'_> {
         }
         self.observer.report(&entry.path, skipped);
         match &entry.kind {
-            Kind::File { extents } => {
-                let skipped = self.file(entry, extents.as_deref(), &to, &attributes, content)?;
+            Kind::File { .. } => {
+                let skipped = self.file(entry, &to, &attributes, content)?;
                 self.observer.report(&entry.path, skipped);
             }
             Kind::Directory => self.directory(entry, to, attributes)?,
-            Kind::Symlink(target) => self.deferred.hold_symlink(to, target.clone(), attributes)?,
+            Kind::Symlink(target) => self.deferred.hold_symlink(Symlink {
+                to,
+                target: target.clone(),
+                attributes,
+            })?,
             _ => return self.node(entry, to, &attributes),
         }
         self.done.entries += 1;
@@ -296,7 +301,6 @@ impl Extraction<'_> {
     fn file(
         &mut self,
         entry: &Entry,
-        extents: Option<&[Extent]>,
         to: &[u8],
         attributes: &Attributes,
         content: &mut dyn Read,
@@ -306,28 +310,18 @@ impl Extraction<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(taken)?;
         let file = File::from(file);
-        self.fill(entry, extents, &file, content).inspect_err(|_| {
+        self.fill(entry, &file, content).inspect_err(|_| {
             // Report the first error; the target is removed anyway.
             let _ = unlinkat(&dir, name, AtFlags::empty());
         })?;
         Ok(attributes.give(&Made::Open(file.as_fd()))?)
     }
 
-    fn fill(
-        &mut self,
-        entry: &Entry,
-        extents: Option<&[Extent]>,
-        file: &File,
-        content: &mut dyn Read,
-    ) -> Result<()> {
-        let whole = [Extent {
-            offset: 0,
-            length: entry.size,
-        }];
-        for extent in extents.unwrap_or(&whole) {
+    fn fill(&mut self, entry: &Entry, file: &File, content: &mut dyn Read) -> Result<()> {
+        for extent in entry.data().iter() {
             self.copy(content, file, *extent)?;
         }
-        if extents.is_some() {
+        if let Kind::File { extents: Some(_) } = entry.kind {
             file.set_len(entry.size)?;
         }
         Ok(())
@@ -458,11 +452,6 @@ pub(crate) fn below_first(to: &[u8]) -> &[u8] {
 
 pub(crate) fn shown(to: &[u8]) -> String {
     below_first(to).escape_ascii().to_string()
-}
-
-fn missing_target(first: &[u8]) -> anyhow::Error {
-    let first = first.escape_ascii();
-    anyhow!("a hard link points to '{first}', which is not in the archive")
 }
 
 /// EEXIST means a duplicate name: the target was empty.

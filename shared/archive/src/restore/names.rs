@@ -34,12 +34,8 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>> {
 /// A normalized name without its first `count` parts; `None` if it has no more.
 #[must_use]
 pub fn strip(name: &[u8], count: usize) -> Option<&[u8]> {
-    let mut rest = name;
-    for _ in 0..count {
-        let slash = rest.iter().position(|byte| *byte == b'/')?;
-        rest = &rest[slash + 1..];
-    }
-    Some(rest)
+    let mut parts = name.splitn(count.saturating_add(1), |byte| *byte == b'/');
+    parts.nth(count)
 }
 
 /// The rest of `name` below `dir`, both normalized; empty if they are equal.
@@ -62,7 +58,8 @@ pub fn with_parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// prefix.
 #[derive(Debug, Clone)]
 pub struct NameRange {
-    name: Vec<u8>,
+    /// The start of the range, in the order of names part by part. The range is contiguous.
+    pub(crate) name: Vec<u8>,
     is_prefix: bool,
 }
 
@@ -71,7 +68,6 @@ pub struct NameRange {
 pub struct Selection {
     paths: Vec<Vec<u8>>,
     globs: Globs,
-    is_all: bool,
     ranges: Vec<NameRange>,
 }
 
@@ -93,7 +89,6 @@ impl Selection {
         });
         let ranges = ranges.chain(by_glob);
         Ok(Self {
-            is_all: paths.is_empty() && all.is_empty(),
             ranges: ranges.collect(),
             globs: all,
             paths,
@@ -104,19 +99,19 @@ impl Selection {
     #[must_use]
     pub fn ranges(&self) -> Option<&[NameRange]> {
         let is_anywhere = self.ranges.iter().any(|ranges| ranges.name.is_empty());
-        (!self.is_all && !is_anywhere).then_some(&self.ranges)
+        (!self.is_all() && !is_anywhere).then_some(&self.ranges)
     }
 
     /// Whether everything is selected.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.is_all
+        self.paths.is_empty() && self.globs.is_empty()
     }
 
     /// Whether a normalized name is selected; `met` is called with the index of each path that it is at
     /// or below.
     pub fn takes(&self, name: &[u8], mut met: impl FnMut(usize)) -> bool {
-        if self.is_all {
+        if self.is_all() {
             return true;
         }
         let mut is_taken = false;
@@ -167,11 +162,6 @@ impl NameRange {
         } else {
             below(name, &self.name).is_some()
         }
-    }
-
-    /// The start of the range, in the order of names part by part. The range is contiguous.
-    pub(crate) fn first(&self) -> &[u8] {
-        &self.name
     }
 }
 
@@ -229,7 +219,7 @@ mod tests {
             let selection = Selection::new(paths, globs).unwrap();
             selection.ranges().map(|all| {
                 let told = |it: &NameRange| {
-                    let name = String::from_utf8_lossy(it.first()).into_owned();
+                    let name = String::from_utf8_lossy(&it.name).into_owned();
                     (name, it.is_prefix)
                 };
                 all.iter().map(told).collect::<Vec<_>>()

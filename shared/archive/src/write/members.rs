@@ -5,14 +5,17 @@
 //! large one. Knows no compression.
 
 use std::io;
+use std::sync::Arc;
 
-use anyhow::Result;
-use bk_schema::manifest;
+use anyhow::{Context, Result, ensure};
+use bk_schema::manifest::{self, Hash, Member, Segment};
 use sha2::{Digest, Sha256};
 
-use crate::format::entry::{Entry, Extent, Kind};
+use crate::format::entry::{Entry, Extent};
 use crate::format::header;
+use crate::pool::Jobs;
 use crate::write::content::Content;
+use crate::write::parent::{Archived, Pieces};
 
 /// The average content of a member, and the size of the pieces of a large file.
 pub(crate) const PIECE_BYTES: u64 = 1 << 20;
@@ -31,13 +34,8 @@ pub(crate) enum Read {
     Failed(String),
 }
 
-/// The result of reading a file, and the number of bytes read.
-pub(crate) struct Outcome {
-    pub(crate) read: Read,
-    pub(crate) bytes: u64,
-    /// With its header, in the stream.
-    entry_bytes: usize,
-}
+/// The same, and the number of bytes read.
+pub(crate) type Outcome = (Read, u64);
 
 /// Where a member belongs.
 #[derive(Debug)]
@@ -46,24 +44,115 @@ pub(crate) enum Part {
     Frame,
     /// A member of a large file, with more of them to come.
     Piece,
-    /// The last or only member of a segment: its entries.
-    Last(Vec<manifest::Entry>),
+    /// The last or only member of a segment: its entries, and whether they end it, whatever comes next.
+    Last(Vec<manifest::Entry>, bool),
 }
+
+/// What a member is to hold.
+pub(crate) struct Job {
+    pub(crate) content: Vec<u8>,
+    pub(crate) part: Part,
+    /// Whether it is of a large file.
+    pub(crate) is_large: bool,
+    /// Members that are taken over where they hold just that.
+    pub(crate) pieces: Option<Arc<Pieces>>,
+}
+
+/// A member as it is to be written.
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    /// For the manifest.
+    pub(crate) member: Member,
+    pub(crate) part: Part,
+    /// Whether it was taken over from the parent.
+    pub(crate) is_taken: bool,
+}
+
+impl Written {
+    pub(crate) fn new(bytes: Vec<u8>, content_hash: Option<Hash>, part: Part) -> Result<Self> {
+        let member = Member {
+            bytes: u32::try_from(bytes.len()).context("a member is longer than 4 GiB")?,
+            hash: Sha256::digest(&bytes).into(),
+            content_hash,
+        };
+        Ok(Self {
+            bytes,
+            member,
+            part,
+            is_taken: false,
+        })
+    }
+}
+
+/// Takes members in the order of the archive, and passes them on to be compressed and written.
+pub(crate) struct Out(pub(crate) Jobs<Job, Result<Written>>);
+
+const STOPPED: &str = "the archive can no longer be written";
+
+impl Out {
+    /// One that is to be compressed.
+    pub(crate) fn job(&self, job: Job) -> Result<()> {
+        ensure!(self.0.job(job), STOPPED);
+        Ok(())
+    }
+
+    /// The content of one.
+    pub(crate) fn content(&self, content: Vec<u8>, part: Part) -> Result<()> {
+        self.job(Job {
+            content,
+            part,
+            is_large: false,
+            pieces: None,
+        })
+    }
+
+    /// One as it is to be written.
+    pub(crate) fn member(&self, member: Result<Written>) -> Result<()> {
+        ensure!(self.0.result(member), STOPPED);
+        Ok(())
+    }
+}
+
+/// What the parent has of a large file.
+pub(crate) enum Earlier {
+    /// The very same file.
+    Same(Archived),
+    /// What may be the same in parts.
+    Other(Arc<Pieces>),
+}
+
+/// Takes over the members of a file one by one.
+type Taking = Box<dyn FnMut() -> Option<(Vec<u8>, Member)>>;
 
 /// Collects the stream and passes on the content of each member once it is complete.
-pub(crate) struct Members<F> {
+pub(crate) struct Members {
     content: Vec<u8>,
     entries: Vec<manifest::Entry>,
-    hand_on: F,
+    out: Out,
+    /// The large file that is being added.
+    is_large: bool,
+    pieces: Option<Arc<Pieces>>,
+    taking: Option<Taking>,
+    /// The member to be written in the place of the content.
+    taken: Option<(Vec<u8>, Member)>,
 }
 
-impl<F: FnMut(Vec<u8>, Part) -> Result<()>> Members<F> {
-    pub(crate) fn new(hand_on: F) -> Self {
+impl Members {
+    pub(crate) fn new(out: Out) -> Self {
         Self {
             content: Vec::new(),
             entries: Vec::new(),
-            hand_on,
+            out,
+            is_large: false,
+            pieces: None,
+            taking: None,
+            taken: None,
         }
+    }
+
+    /// Whether a segment begins here.
+    pub(crate) fn is_at_cut(&self) -> bool {
+        self.content.is_empty()
     }
 
     /// The first member has the global header alone.
@@ -72,48 +161,67 @@ impl<F: FnMut(Vec<u8>, Part) -> Result<()>> Members<F> {
         self.cut(Part::Frame)
     }
 
-    /// Adds an entry and its content, to be ended by [`Members::end_entry`]. The header states the size, so exactly that many bytes follow,
-    /// whatever reading the file brings.
+    /// Adds a segment of the parent with its one member.
+    pub(crate) fn take(&mut self, bytes: Vec<u8>, segment: Segment) -> Result<()> {
+        let mut members = segment.members.into_iter();
+        let member = members.next().context("a segment has no member")?;
+        self.out.member(Ok(Written {
+            bytes,
+            member,
+            part: Part::Last(segment.entries, segment.ends_itself),
+            is_taken: true,
+        }))
+    }
+
+    /// Adds an entry and its content. The header states the size, so exactly that many bytes follow,
+    /// whatever reading the file brings. `row` makes the entry of the manifest once it was read.
     pub(crate) fn entry(
         &mut self,
         entry: &Entry,
         content: Option<&Content>,
+        earlier: Option<Earlier>,
         mut read_bytes: impl FnMut(u64) -> Result<()>,
+        row: impl FnOnce(&Outcome) -> manifest::Entry,
     ) -> Result<Outcome> {
-        if is_large(entry) {
-            self.end_segment()?;
+        self.is_large = entry.data_bytes() >= PIECE_BYTES;
+        if self.is_large {
+            self.end_segment(false)?;
         }
+        self.prepare(entry, earlier);
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
-        let mut outcome = Outcome {
-            read: Read::Whole,
-            bytes: 0,
-            entry_bytes: 0,
-        };
+        let mut outcome = (Read::Whole, 0);
         if let Some(content) = content {
-            for extent in extents_of(entry) {
-                self.extent(content, extent, &mut outcome, &mut read_bytes)?;
+            for extent in entry.data().iter() {
+                self.extent(content, *extent, &mut outcome, &mut read_bytes)?;
             }
         }
         header::pad(&mut self.content);
-        // Of a large one this is not all, and it does not matter.
-        outcome.entry_bytes = self.content.len().saturating_sub(begin);
+        self.entries.push(row(&outcome));
+        let is_end = self.is_large || ends_member(&entry.path, self.content.len() - begin);
+        if is_end || self.content.len() >= MEMBER_MAX_BYTES {
+            self.end_segment(true)?;
+        }
+        (self.is_large, self.pieces, self.taking) = (false, None, None);
         Ok(outcome)
     }
 
-    /// Ends an entry with its row of the manifest.
-    pub(crate) fn end_entry(
-        &mut self,
-        entry: &Entry,
-        outcome: &Outcome,
-        row: manifest::Entry,
-    ) -> Result<()> {
-        self.entries.push(row);
-        let is_end = is_large(entry) || ends_member(&entry.path, outcome.entry_bytes);
-        if is_end || self.content.len() >= MEMBER_MAX_BYTES {
-            self.end_segment()?;
+    /// Finds out what can be taken over of a large file.
+    fn prepare(&mut self, entry: &Entry, earlier: Option<Earlier>) {
+        match earlier.filter(|_| self.is_large) {
+            Some(Earlier::Same(archived)) => {
+                // With holes a member may hold parts of several pieces.
+                let data = entry.data();
+                let is_whole = data.len() == 1 && data[0].length == entry.size;
+                if is_whole && archived.member_count() as u64 == piece_count(entry.size) {
+                    self.taking = Some(Box::new(archived.members()));
+                } else {
+                    self.pieces = Some(Arc::new(archived.pieces()));
+                }
+            }
+            Some(Earlier::Other(pieces)) => self.pieces = Some(pieces),
+            None => {}
         }
-        Ok(())
     }
 
     fn extent(
@@ -126,19 +234,18 @@ impl<F: FnMut(Vec<u8>, Part) -> Result<()>> Members<F> {
         let mut at = extent.offset;
         let end = extent.offset + extent.length;
         while at < end {
-            let rest = end - at;
-            let piece = if rest <= PIECE_BYTES + PIECE_SLACK_BYTES {
-                rest
+            let piece = piece_bytes(end - at);
+            self.taken = self.taking.as_mut().and_then(|take| take());
+            if self.taken.is_none() {
+                // A piece is at most 1.25 MiB.
+                let from = self.content.len();
+                self.content.resize(from + piece as usize, 0);
+                if let (Read::Whole, bytes) = outcome {
+                    let (read, more) = read_full(content, at, &mut self.content[from..]);
+                    *outcome = (read, *bytes + more);
+                }
             } else {
-                PIECE_BYTES
-            };
-            // A piece is at most 1.25 MiB.
-            let from = self.content.len();
-            self.content.resize(from + piece as usize, 0);
-            if outcome.read == Read::Whole {
-                let (read, bytes) = read_full(content, at, &mut self.content[from..]);
-                outcome.read = read;
-                outcome.bytes += bytes;
+                outcome.1 += piece;
             }
             at += piece;
             if at < end {
@@ -149,58 +256,67 @@ impl<F: FnMut(Vec<u8>, Part) -> Result<()>> Members<F> {
         Ok(())
     }
 
+    /// Ends the last segment, so that another may be taken over.
+    pub(crate) fn end_small(&mut self) -> Result<()> {
+        self.end_segment(false)
+    }
+
     /// The last member has the end-of-archive blocks alone.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.end_segment()?;
+        self.end_segment(false)?;
         self.content.resize(2 * header::BLOCK_BYTES, 0);
         self.cut(Part::Frame)
     }
 
-    fn end_segment(&mut self) -> Result<()> {
-        if self.content.is_empty() {
+    fn end_segment(&mut self, ends_itself: bool) -> Result<()> {
+        if self.entries.is_empty() {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.entries);
-        self.cut(Part::Last(entries))
+        self.cut(Part::Last(entries, ends_itself))
     }
 
     fn cut(&mut self, part: Part) -> Result<()> {
+        if let Some((bytes, member)) = self.taken.take() {
+            self.content.clear();
+            return self.out.member(Ok(Written {
+                bytes,
+                member,
+                part,
+                is_taken: true,
+            }));
+        }
         let next = Vec::with_capacity(PIECE_BYTES as usize);
-        (self.hand_on)(std::mem::replace(&mut self.content, next), part)
+        self.out.job(Job {
+            content: std::mem::replace(&mut self.content, next),
+            part,
+            is_large: self.is_large,
+            pieces: self.pieces.clone(),
+        })
     }
 }
 
-/// Whether an entry has members of its own.
-fn is_large(entry: &Entry) -> bool {
-    entry.data_bytes() >= PIECE_BYTES
+/// The length of the next piece, of so many bytes that are left.
+fn piece_bytes(rest: u64) -> u64 {
+    let is_last = rest <= PIECE_BYTES + PIECE_SLACK_BYTES;
+    if is_last { rest } else { PIECE_BYTES }
 }
 
-fn extents_of(entry: &Entry) -> Vec<Extent> {
-    match &entry.kind {
-        Kind::File {
-            extents: Some(extents),
-        } => extents.clone(),
-        Kind::File { extents: None } => vec![Extent {
-            offset: 0,
-            length: entry.size,
-        }],
-        _ => Vec::new(),
-    }
+/// The pieces of a file without holes.
+fn piece_count(size: u64) -> u64 {
+    1 + size.saturating_sub(PIECE_SLACK_BYTES + 1) / PIECE_BYTES
 }
 
 /// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
 /// size, so that members have [`PIECE_BYTES`] on average.
 fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     let digest = Sha256::digest(path);
-    let first = digest
-        .iter()
-        .take(4)
-        .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-    first < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
+    let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    u64::from(first) < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
 }
 
 /// Fills `piece` from the file as far as possible, and returns the number of bytes.
-fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> (Read, u64) {
+fn read_full(content: &Content, begin: u64, mut piece: &mut [u8]) -> Outcome {
     let mut at = begin;
     let read = loop {
         if piece.is_empty() {

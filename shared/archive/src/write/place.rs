@@ -40,7 +40,7 @@ pub struct Place {
 }
 
 /// The result of lstat(2).
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lstat(Stat);
 
 impl Place {
@@ -57,6 +57,14 @@ impl Place {
         Self {
             path,
             within: Some((dir.clone(), name)),
+        }
+    }
+
+    /// Whether both are names in one open directory.
+    pub(crate) fn is_in_same_dir(&self, other: &Self) -> bool {
+        match (&self.within, &other.within) {
+            (Some((one, _)), Some((other, _))) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 
@@ -187,12 +195,6 @@ impl Lstat {
             inode,
             device,
         }
-    }
-}
-
-impl std::fmt::Debug for Lstat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lstat({:?} {:?})", self.kind(), self.id())
     }
 }
 

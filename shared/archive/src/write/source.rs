@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use bk_schema::manifest::SourceFile;
+use bk_schema::manifest::{self, SourceFile};
 use rustix::fs::FileType;
 use xattr::FileExt;
 
@@ -65,10 +65,8 @@ impl Opener {
             let (path, reason) = (&found.place.path, "a socket is not backed up");
             return Err(Problem::new(path, ProblemKind::Socket, reason));
         }
-        let has_hard_links = found.status.has_hard_links();
-        let first = self.stored.get(&version(&found.status));
-        if let Some(first) = first.filter(|_| has_hard_links) {
-            let kind = Kind::HardLink(first.clone());
+        if let Some(first) = self.first_name(&found.status) {
+            let kind = Kind::HardLink(first.to_owned());
             let entry = self.entry(found, &found.status, kind, Vec::new());
             return Ok(Opened {
                 entry,
@@ -78,13 +76,45 @@ impl Opener {
         }
         let opened = match kind {
             FileType::RegularFile => self.open_file(found, report)?,
-            _ => self.open_special(found, report)?,
+            _ => Opened {
+                entry: self.special(found, report)?,
+                content: None,
+                source: found.status.source(),
+            },
         };
-        if has_hard_links {
-            let version = version(&found.status);
-            self.stored.insert(version, opened.entry.path.clone());
-        }
+        self.store(found);
         Ok(opened)
+    }
+
+    /// The name that other names of the same file are hard links to.
+    pub(crate) fn first_name(&self, status: &Lstat) -> Option<&[u8]> {
+        let first = self.stored.get(&version(status));
+        first.filter(|_| status.has_hard_links()).map(Vec::as_slice)
+    }
+
+    /// Takes a path for the first name of its file, if it is.
+    pub(crate) fn store(&mut self, found: &Found) {
+        if found.status.has_hard_links() {
+            let first = self.stored.entry(version(&found.status));
+            first.or_insert_with(|| found.name.as_os_str().as_bytes().to_owned());
+        }
+    }
+
+    /// Takes [`Opener::store`] back.
+    pub(crate) fn forget(&mut self, found: &Found) {
+        let version = version(&found.status);
+        let first = self.stored.get(&version);
+        if first.is_some_and(|first| first == found.name.as_os_str().as_bytes()) {
+            self.stored.remove(&version);
+        }
+    }
+
+    /// Whether the names of its owners are what they were.
+    pub(crate) fn has_names(&self, entry: &manifest::Entry) -> bool {
+        let user = self.names.users.get(&entry.uid);
+        let group = self.names.groups.get(&entry.gid);
+        user.map_or(&[][..], Vec::as_slice) == entry.uname
+            && group.map_or(&[][..], Vec::as_slice) == entry.gname
     }
 
     fn open_file(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
@@ -102,7 +132,7 @@ impl Opener {
             None => extents(&file, &status),
         };
         let mut entry = self.entry(found, &status, Kind::File { extents }, xattrs);
-        let content = match misreported {
+        let content = Some(match misreported {
             Some((bytes, lacks)) => {
                 if let Some(reason) = lacks {
                     report(Problem::new(path, ProblemKind::Unreadable, reason));
@@ -111,19 +141,15 @@ impl Opener {
                 Content::Read(bytes)
             }
             None => Content::File(file),
-        };
+        });
         Ok(Opened {
             entry,
-            content: Some(content),
+            content,
             source: status.source(),
         })
     }
 
-    fn open_special(
-        &self,
-        found: &Found,
-        report: &mut dyn FnMut(Problem),
-    ) -> Result<Opened, Problem> {
+    fn special(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Entry, Problem> {
         let (path, status) = (&found.place.path, &found.status);
         let (major, minor) = status.device();
         let kind = match status.kind() {
@@ -143,12 +169,7 @@ impl Opener {
                 xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), report)?
             }
         };
-        let entry = self.entry(found, status, kind, xattrs);
-        Ok(Opened {
-            entry,
-            content: None,
-            source: status.source(),
-        })
+        Ok(self.entry(found, status, kind, xattrs))
     }
 
     fn entry(&self, found: &Found, status: &Lstat, kind: Kind, xattrs: Xattrs) -> Entry {
@@ -181,6 +202,7 @@ fn xattrs(
     get: impl Fn(&std::ffi::OsStr) -> io::Result<Option<Vec<u8>>>,
     report: &mut dyn FnMut(Problem),
 ) -> Result<Xattrs, Problem> {
+    let mut lose = |reason| report(Problem::new(path, ProblemKind::Unreadable, reason));
     let names = match names {
         Ok(names) => names,
         // The file system does not support attributes.
@@ -189,8 +211,7 @@ fn xattrs(
             return Err(Problem::of(path, &error));
         }
         Err(error) => {
-            let reason = format!("its extended attributes cannot be listed: {error}");
-            report(Problem::new(path, ProblemKind::Unreadable, reason));
+            lose(format!("its extended attributes cannot be listed: {error}"));
             return Ok(Vec::new());
         }
     };
@@ -205,14 +226,16 @@ fn xattrs(
             Ok(None) => {}
             Err(error) => {
                 let shown = name.display();
-                let reason = format!("its extended attribute '{shown}' cannot be read: {error}");
-                report(Problem::new(path, ProblemKind::Unreadable, reason));
+                lose(format!(
+                    "its extended attribute '{shown}' cannot be read: {error}"
+                ));
             }
         }
     }
     if bytes > XATTRS_MAX_BYTES {
-        let reason = format!("its extended attributes are left out: they take {bytes} bytes");
-        report(Problem::new(path, ProblemKind::Unreadable, reason));
+        lose(format!(
+            "its extended attributes are left out: they take {bytes} bytes"
+        ));
         return Ok(Vec::new());
     }
     all.sort_unstable();

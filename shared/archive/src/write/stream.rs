@@ -18,25 +18,19 @@ use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
-use crate::write::members::{PIECE_BYTES, Part};
+use crate::write::members::{Out, PIECE_BYTES, Part, Written};
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::writer::{Observer, Out, Summary, Written, check_stop, run};
+use crate::write::writer::{Observer, Options, Summary, check_stop, run};
 
-/// What to archive, and how.
+/// What to archive.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct Stream<'a> {
     /// Normalized name in the archive.
     pub name: &'a [u8],
     /// Modification time.
     pub mtime: FileTime,
     /// User and group.
     pub owner: (u32, u32),
-    /// One line of JSON for the global header.
-    pub comment: &'a str,
-    /// Compression level, 0 to 12.
-    pub level: i32,
-    /// Compressing threads.
-    pub jobs: usize,
 }
 
 /// Writes an archive of `input` to `sink`, which appends to `archive`. `manifest` gets what is in it.
@@ -44,24 +38,25 @@ pub struct Plan<'a> {
 /// # Errors
 /// Failed reads and writes, an invalid level, and being interrupted.
 pub fn write(
-    plan: &Plan<'_>,
+    stream: &Stream<'_>,
     input: &mut (dyn Read + Send),
+    options: Options<'_>,
     sink: &mut dyn Write,
     archive: &File,
     manifest: &mut dyn FnMut(Segment),
     observer: &dyn Observer,
 ) -> Result<Summary> {
-    let mut entry = entry(plan);
-    let global = global(plan)?;
+    let mut entry = entry(stream);
+    let global = global(options)?;
     let place = global.len() as u64;
     let reserved = header(&entry)?;
     let length = reserved.len();
     let read_all = |out: Out| {
-        out.member(global, Part::Frame)?;
-        out.member(reserved, Part::Piece)?;
+        out.member(Written::new(global, None, Part::Frame))?;
+        out.member(Written::new(reserved, None, Part::Piece))?;
         let bytes = read(input, &out, observer)?;
         if bytes == 0 {
-            let name = OsStr::from_bytes(plan.name);
+            let name = OsStr::from_bytes(stream.name);
             let nothing = "the input was empty: it is an empty file in the archive";
             observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
         }
@@ -69,7 +64,7 @@ pub fn write(
         Ok(bytes)
     };
     let (mut archive_bytes, mut members) = (0, Vec::new());
-    let content_bytes = run(plan.level, plan.jobs, read_all, &mut |written| {
+    let content_bytes = run(options, read_all, &mut |written| {
         archive_bytes += written.bytes.len() as u64;
         if matches!(written.part, Part::Piece) {
             members.push(written.member);
@@ -88,6 +83,7 @@ pub fn write(
         offset: place,
         members,
         entries: vec![entry.to_manifest(None, None)],
+        ends_itself: true,
     });
     // The hash is that of the file in its order, which begins with what was written last. Just
     // written, it is read from memory as far as that goes.
@@ -102,14 +98,15 @@ pub fn write(
         hash: hashed.hash,
         file_count: 1,
         content_bytes,
+        new_bytes: archive_bytes,
     })
 }
 
-fn entry(plan: &Plan<'_>) -> Entry {
-    let (uid, gid) = plan.owner;
-    let (uname, gname) = Names::of_this_machine().of(plan.owner);
+fn entry(stream: &Stream<'_>) -> Entry {
+    let (uid, gid) = stream.owner;
+    let (uname, gname) = Names::of_this_machine().of(stream.owner);
     Entry {
-        path: plan.name.to_owned(),
+        path: stream.name.to_owned(),
         kind: Kind::File { extents: None },
         size: 0,
         mode: 0o600,
@@ -117,16 +114,16 @@ fn entry(plan: &Plan<'_>) -> Entry {
         gid,
         uname,
         gname,
-        mtime: plan.mtime,
+        mtime: stream.mtime,
         xattrs: Vec::new(),
         acl_texts: Vec::new(),
     }
 }
 
-fn global(plan: &Plan<'_>) -> Result<Vec<u8>> {
+fn global(options: Options<'_>) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    push_global(&mut content, plan.comment);
-    Deflater::new(plan.level)?.member(&content)
+    push_global(&mut content, options.comment);
+    Deflater::new(options.level)?.member(&content)
 }
 
 /// Stored without compression, so that its length does not depend on its content.

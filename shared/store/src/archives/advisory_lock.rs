@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::archives::durable::rename_new;
+use crate::archives::durable::{dir_of, rename_new};
 use crate::archives::open::is_absent;
 use crate::flock;
 
@@ -19,9 +19,12 @@ const TRIES: u32 = 10;
 /// A file that this process has locked, until this is dropped.
 #[derive(Debug)]
 pub struct Locked {
-    file: File,
-    path: PathBuf,
-    size_bytes: u64,
+    /// The file itself, to be read.
+    pub file: File,
+    /// Where it was when it was locked, or where it was renamed to.
+    pub path: PathBuf,
+    /// Its size when it was locked.
+    pub size_bytes: u64,
 }
 
 /// Locks a file to work on it; `None` where there is none.
@@ -105,31 +108,13 @@ pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
 /// link or another mount.
 pub fn is_same_name(one: &Path, other: &Path) -> io::Result<bool> {
     let dir = |path: &Path| {
-        let metadata = path.parent().unwrap_or(Path::new("/")).metadata()?;
+        let metadata = dir_of(path).metadata()?;
         io::Result::Ok((metadata.dev(), metadata.ino()))
     };
     Ok(one.file_name() == other.file_name() && dir(one)? == dir(other)?)
 }
 
 impl Locked {
-    /// The file itself, to be read.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Where it was when it was locked, or where it was renamed to.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its size when it was locked.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     /// Whether this very file is there: by its own name, or by another (a hard link).
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         is_at(path, &self.file.metadata()?)

@@ -4,14 +4,13 @@
 //! that is mounted twice, one file may have several, and a lock is not seen everywhere. But what
 //! is put into a directory shows in it however it is reached. Knows no record.
 
-use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
+use crate::archives::durable::{dir_of, make_file, with_suffix};
 use crate::archives::open::is_absent;
 
 /// What a probe adds to the name of the file. Two, as a negative answer for the one may be cached
@@ -33,18 +32,18 @@ pub fn prove_apart(removed: &Path, kept: &Path) -> io::Result<()> {
     }
     // Of layers, the one may show in the other and not the other way round.
     for (ending, laid, seen) in [(ENDINGS[0], removed, kept), (ENDINGS[1], kept, removed)] {
-        let probe = Probe::lay(laid, ending)?;
-        let name = probe.path.file_name().unwrap_or_default();
-        let found = parent(seen).join(name).symlink_metadata();
-        probe.remove()?;
+        let probe = lay(laid, ending)?;
+        let name = probe.file_name().unwrap_or_default();
+        let found = dir_of(seen).join(name).symlink_metadata();
+        std::fs::remove_file(&probe).map_err(|error| cannot_tell(&probe, error))?;
         match found {
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(cannot_tell(seen, error)),
             Ok(_) => {
                 return Err(io::Error::other(format!(
                     "'{}' and '{}' are one directory",
-                    parent(removed).display(),
-                    parent(kept).display()
+                    dir_of(removed).display(),
+                    dir_of(kept).display()
                 )));
             }
         }
@@ -52,47 +51,28 @@ pub fn prove_apart(removed: &Path, kept: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A name that is there for a moment.
-struct Probe {
-    path: PathBuf,
-}
-
-impl Probe {
-    /// Beside a file.
-    fn lay(file: &Path, ending: &str) -> io::Result<Self> {
-        let mut path = OsString::from(file);
-        path.push(ending);
-        let path = PathBuf::from(path);
-        let made = match make(file, &path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_left(file, &path)? => {
-                std::fs::remove_file(&path).and_then(|()| make(file, &path))
-            }
-            made => made,
-        };
-        made.map_err(|error| cannot_tell(&path, error))?;
-        Ok(Self { path })
-    }
-
-    /// One that stays is empty, or another name of the file, and goes when it is laid again.
-    fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path).map_err(|error| cannot_tell(&self.path, error))
-    }
+/// Puts a name beside a file. One that stays is empty, or another name of the file, and goes when it
+/// is laid again.
+fn lay(file: &Path, ending: &str) -> io::Result<PathBuf> {
+    let path = with_suffix(file, ending);
+    let made = match make(file, &path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_left(file, &path)? => {
+            std::fs::remove_file(&path).and_then(|()| make(file, &path))
+        }
+        made => made,
+    };
+    made.map_err(|error| cannot_tell(&path, error))?;
+    Ok(path)
 }
 
 /// A full disk has room for another name, where it has none for another file.
 fn make(file: &Path, probe: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(probe);
-    match made.map(drop) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-            ) =>
-        {
+    use ErrorKind::{QuotaExceeded, StorageFull};
+    match make_file(probe) {
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded) => {
             std::fs::hard_link(file, probe)
         }
-        made => made,
+        made => made.map(drop),
     }
 }
 
@@ -101,10 +81,6 @@ fn is_left(file: &Path, probe: &Path) -> io::Result<bool> {
     let (file, probe) = (file.symlink_metadata()?, probe.symlink_metadata()?);
     let is_name_of_it = (file.dev(), file.ino()) == (probe.dev(), probe.ino());
     Ok(probe.is_file() && (probe.len() == 0 || is_name_of_it))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn cannot_tell(path: &Path, error: io::Error) -> io::Error {

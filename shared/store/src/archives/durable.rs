@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Access, CWD, Mode, RenameFlags, access, renameat_with, syncfs};
@@ -24,6 +24,26 @@ pub fn privately<T>(work: impl FnOnce() -> T) -> T {
     }
     let _restore = Restore(umask(Mode::RWXG | Mode::RWXO));
     work()
+}
+
+/// Makes a file of mode 0600, to be written and read back. What is there already, if only as a link,
+/// is an error (O_EXCL).
+pub(crate) fn make_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    options.mode(0o600).open(path)
+}
+
+/// The directory that a file is in.
+pub fn dir_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("/"))
+}
+
+/// A name beside a file: its own, and more.
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Makes a directory with mode 0700 and those above it, where they are missing, to last.
@@ -97,12 +117,7 @@ fn has_no_links(error: &io::Error) -> bool {
 /// Renames over an empty file that was made for that, and that nobody else can make or, between
 /// programs of bk, replace. A crash in between leaves it, and recovery removes it.
 fn rename_reserved(from: &Path, to: &Path) -> io::Result<()> {
-    let options = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .to_owned();
-    options.open(to)?;
+    make_file(to)?;
     std::fs::rename(from, to).inspect_err(|_| {
         // The first error is the one to tell; what stays is empty.
         let _ = std::fs::remove_file(to);

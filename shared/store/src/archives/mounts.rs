@@ -16,13 +16,11 @@ pub struct Mounts(Vec<PathBuf>);
 
 impl Mounts {
     /// Those that this process sees; none where the system does not tell.
-    #[must_use]
     pub fn read() -> Self {
         Self(parse(&fs::read("/proc/self/mountinfo").unwrap_or_default()))
     }
 
     /// The mount point of a directory that is there.
-    #[must_use]
     pub fn of(&self, dir: &Path) -> PathBuf {
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let above = self.0.iter().filter(|mount| dir.starts_with(mount));
@@ -31,7 +29,6 @@ impl Mounts {
     }
 
     /// What is mounted below a directory, which is told without links on the way.
-    #[must_use]
     pub fn below(&self, dir: &Path) -> Vec<&Path> {
         let is_below = |mount: &&PathBuf| mount.as_path() != dir && mount.starts_with(dir);
         self.0

@@ -23,7 +23,6 @@ pub fn open<T>(backup: &Backup, open: impl Fn(&Path) -> io::Result<T>) -> io::Re
 }
 
 /// Whether an error says that nothing is at a place: neither the file nor, perhaps, its directory.
-#[must_use]
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -3,24 +3,19 @@
 //!
 //! Knows no catalog and no format. A partial that is dropped before it is committed is removed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
-use crate::archives::durable::{privately, rename_new, sync_dir};
+use crate::archives::durable::{dir_of, make_file, privately, rename_new, sync_dir, with_suffix};
 use crate::flock;
 
 /// Where an archive is while it is written.
-#[must_use]
 pub fn partial_path(archive: &Path) -> PathBuf {
-    let mut name = archive.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+    with_suffix(archive, ".partial")
 }
 
 /// An archive that is being written; locked as long as this lives, so that recovery knows that
@@ -42,14 +37,7 @@ impl Partial {
     pub fn make(archive: &Path) -> Result<Self> {
         let partial = partial_path(archive);
         let cannot = || format!("cannot make '{}'", partial.display());
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32);
-        let file = privately(|| options.open(&partial)).with_context(cannot)?;
+        let file = privately(|| make_file(&partial)).with_context(cannot)?;
         let made = Self {
             file,
             place: partial.clone(),
@@ -71,7 +59,7 @@ impl Partial {
         self.file.sync_all().with_context(cannot)?;
         rename_new(partial, archive).with_context(cannot)?;
         self.place.clone_from(archive);
-        sync_dir(archive.parent().unwrap_or(Path::new("/")))?;
+        sync_dir(dir_of(archive))?;
         self.is_committed = true;
         Ok(())
     }

@@ -56,7 +56,6 @@ impl Space {
     }
 
     /// What is left free unless the user says otherwise.
-    #[must_use]
     pub fn default_reserve(self) -> u64 {
         (self.total_bytes / 20).min(GIB)
     }

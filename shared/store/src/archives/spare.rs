@@ -7,12 +7,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use crate::archives::durable::make_file;
 use crate::archives::space::Space;
 use crate::home::Home;
 
@@ -58,7 +57,7 @@ pub(crate) fn check_room(home: &Home) -> io::Result<()> {
     let probe = home.dir.join("catalog.probe");
     // Left by a process that was killed.
     let _ = std::fs::remove_file(&probe);
-    let tried = make(&probe).and_then(|file| fill(&file, ROOM_BYTES));
+    let tried = make_file(&probe).and_then(|file| fill(&file, ROOM_BYTES));
     let _ = std::fs::remove_file(&probe);
     tried
 }
@@ -80,7 +79,7 @@ pub(crate) fn allocate(home: &Home) {
     if bytes < LEAST_BYTES || home.spare().symlink_metadata().is_ok() {
         return;
     }
-    let made = make(&home.spare()).and_then(|file| fill(&file, bytes));
+    let made = make_file(&home.spare()).and_then(|file| fill(&file, bytes));
     if made.is_err() {
         // What has no space is of no use; its inode may be.
         let _ = OpenOptions::new()
@@ -88,15 +87,6 @@ pub(crate) fn allocate(home: &Home) {
             .open(home.spare())
             .and_then(|file| file.set_len(0));
     }
-}
-
-fn make(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(path)
 }
 
 /// Where the file system cannot promise space, a little is written.

@@ -19,6 +19,7 @@ use crate::manifest::{COLUMNS, connect, dir, path, quoted};
 pub struct Reader {
     connection: Connection,
     sql: String,
+    format: Option<String>,
     /// Rows that were read.
     row_count: u64,
     is_ended: bool,
@@ -55,8 +56,15 @@ impl Reader {
     fn of(dir: &Path, place: &Path) -> Result<Self> {
         let columns: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
         let place = quoted(&place.display().to_string());
+        let connection = connect(dir, "")?;
+        let format = connection.query_row(
+            &format!("SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = 'archive_format'"),
+            [],
+            |row| row.get(0),
+        )?;
         Ok(Self {
-            connection: connect(dir, "")?,
+            connection,
+            format,
             sql: format!(
                 "SELECT {} FROM read_parquet({place}, file_row_number = true)
                  WHERE file_row_number >= ? AND file_row_number < ? ORDER BY file_row_number",
@@ -69,6 +77,11 @@ impl Reader {
             last_bytes: 0,
             end: 0,
         })
+    }
+
+    /// How the archive was made.
+    pub fn format(&self) -> Option<&str> {
+        self.format.as_deref()
     }
 
     fn fill(&mut self) -> Result<()> {
@@ -96,10 +109,12 @@ impl Reader {
     fn push(&mut self, entry: Entry, place: Place) -> Result<()> {
         if let Some(members) = place.members {
             self.close()?;
+            let (ends_itself, members) = members;
             let segment = Segment {
                 offset: place.offset,
                 members,
                 entries: vec![entry],
+                ends_itself,
             };
             ensure!(
                 segment.offset >= self.end && segment.bytes() == place.bytes,
@@ -140,7 +155,7 @@ struct Place {
     offset: u64,
     bytes: u64,
     /// In the first row of a segment.
-    members: Option<Vec<Member>>,
+    members: Option<(bool, Vec<Member>)>,
 }
 
 fn entry_of(row: &Row<'_>) -> Result<(Entry, Place)> {
@@ -205,9 +220,10 @@ fn time(row: &Row<'_>, at: usize) -> Result<FileTime> {
     })
 }
 
-fn unpack(mut packed: &[u8]) -> Result<Vec<Member>> {
+fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
     let mut members = Vec::new();
     let cut = "the list of its members is cut short";
+    let ends_itself = *packed.split_off_first().context(cut)? != 0;
     while !packed.is_empty() {
         let bytes = packed.split_off(..4).and_then(<[u8]>::first_chunk);
         let hash = packed.split_off(..32).and_then(<[u8]>::first_chunk);
@@ -223,5 +239,5 @@ fn unpack(mut packed: &[u8]) -> Result<Vec<Member>> {
         });
     }
     ensure!(!members.is_empty(), cut);
-    Ok(members)
+    Ok((ends_itself, members))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_schema::manifest::{Entry, FileTime, Member, Segment};
+use bk_schema::manifest::{Entry, FileTime, Segment};
 use duckdb::types::{TimeUnit, ToSqlOutput, ValueRef};
 use duckdb::{Connection, ToSql, params};
 use rustix::fs::OFlags;
@@ -35,6 +35,7 @@ pub struct Writer {
     connection: Connection,
     /// Locked as long as this lives, so that others know that somebody is at work.
     partial: Partial,
+    format: String,
     waiting: Vec<Segment>,
     waiting_entries: usize,
 }
@@ -47,11 +48,11 @@ pub struct Finished {
 }
 
 impl Writer {
-    /// Begins a manifest in a home.
+    /// Begins a manifest in a home. `format` tells how the archive is made.
     ///
     /// # Errors
     /// Those of the file system and of DuckDB.
-    pub fn begin(home: &Home) -> Result<Self> {
+    pub fn begin(home: &Home, format: &str) -> Result<Self> {
         let dir = dir(home);
         let cannot = || format!("cannot make '{}'", dir.display());
         privately(|| make_dir(&dir)).with_context(cannot)?;
@@ -66,6 +67,7 @@ impl Writer {
         Ok(Self {
             connection,
             partial,
+            format: format.to_owned(),
             waiting: Vec::new(),
             waiting_entries: 0,
         })
@@ -88,7 +90,7 @@ impl Writer {
         let mut appender = self.connection.appender("entries")?;
         for segment in self.waiting.drain(..) {
             let bytes = segment.bytes();
-            let mut members = Some(pack(&segment.members));
+            let mut members = Some(pack(&segment));
             for entry in &segment.entries {
                 // They stand once, in the row of the first entry.
                 append_row(&mut appender, entry, segment.offset, bytes, members.take())?;
@@ -107,8 +109,10 @@ impl Writer {
         let partial = self.partial;
         let place = partial.place.display();
         let sql = format!(
-            "COPY entries TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)",
-            quoted(&place.to_string())
+            "COPY entries TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
+                 USE_TMP_FILE false, KV_METADATA {{archive_format: {}}})",
+            quoted(&place.to_string()),
+            quoted(&self.format)
         );
         let cannot = || format!("cannot write '{place}'");
         self.connection.execute_batch(&sql).with_context(cannot)?;
@@ -259,11 +263,11 @@ fn append_row(
     Ok(())
 }
 
-/// Each member as its length in four bytes, least significant first, its hash, and one byte that tells
-/// whether the hash of its content follows.
-fn pack(members: &[Member]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for member in members {
+/// One byte that tells whether the segment ends itself; then each member as its length in four bytes,
+/// least significant first, its hash, and one byte that tells whether the hash of its content follows.
+fn pack(segment: &Segment) -> Vec<u8> {
+    let mut packed = vec![u8::from(segment.ends_itself)];
+    for member in &segment.members {
         packed.extend_from_slice(&member.bytes.to_le_bytes());
         packed.extend_from_slice(&member.hash);
         packed.push(u8::from(member.content_hash.is_some()));
