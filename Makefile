@@ -41,7 +41,7 @@ DOC  := $(DESTDIR)$(PREFIX)/share/doc/bk
 UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 
 # Tests wait for disks and locks more than for cores.
-export RUST_TEST_THREADS ?= 4
+export RUST_TEST_THREADS ?= 6
 
 .PHONY: all build libduckdb tools test test-long check bench install uninstall package clean demo help
 all: build

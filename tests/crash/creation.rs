@@ -246,13 +246,6 @@ fn a_kill_at_the_very_first_backup_loses_nothing() {
 }
 
 #[test]
-fn a_kill_at_a_later_backup_loses_nothing() {
-    if can_check() {
-        Start::with_catalog().kill_at_each(13);
-    }
-}
-
-#[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
     if can_check() {
         Start::after_a_crash().kill_at_each(13);

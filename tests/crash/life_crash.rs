@@ -63,20 +63,6 @@ fn a_removal_that_is_killed_loses_nothing() {
 }
 
 #[test]
-fn a_prune_that_is_killed_loses_nothing() {
-    if can_trace() {
-        kill_at_each(&Store::new("true"), &PRUNE, 28);
-    }
-}
-
-#[test]
-fn a_move_that_is_killed_loses_nothing() {
-    if can_trace() {
-        kill_at_each(&Store::new("true"), &MOVE_NEAR, 28);
-    }
-}
-
-#[test]
 fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
     if can_trace() {
         kill_move_far(40);

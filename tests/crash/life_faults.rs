@@ -72,13 +72,6 @@ fn check_told(store: &Store, deed: &Deed, ran: &Ran) {
 }
 
 #[test]
-fn a_removal_whose_calls_fail_loses_nothing() {
-    if can_trace() {
-        fail_at_each(&Store::new("true"), &REMOVE, "", 20);
-    }
-}
-
-#[test]
 fn a_move_to_another_file_system_whose_calls_fail_loses_nothing() {
     let store = Store::new("true");
     if can_trace() && store.has_far() {

@@ -74,7 +74,7 @@ const PARTS: &str = "bk-restore --strip-components 1 -C out a; rm -rf out
 /// Restores each in every way, or every other, and looks whether anything changed.
 pub fn attack(sandbox: &Sandbox, attacks: Vec<Attack>) {
     let before = sandbox.ok(SURROUNDINGS).stdout;
-    let stride = stride(2);
+    let stride = stride(3);
     for (number, attack) in attacks.into_iter().enumerate() {
         let what = attack.name;
         sandbox.put_archive(&attack.tar);
