@@ -110,7 +110,9 @@ pub(crate) fn choose<'b>(
         let opened = Parent::open(home, backup, format, settings);
         opened.unwrap_or_else(|error| {
             let name = &backup.backup_name;
-            warn(&format!("warning: '{name}' cannot be the parent: {error:#}"));
+            warn(&format!(
+                "warning: '{name}' cannot be the parent: {error:#}"
+            ));
             None
         })
     };
@@ -122,9 +124,12 @@ pub(crate) fn choose<'b>(
             Ok(past.find_map(is_usable))
         }
         Choice::This(wanted) => {
-            let is_wanted = |it: &&Backup| it.backup_name == *wanted || it.id.to_string() == *wanted;
+            let is_wanted =
+                |it: &&Backup| it.backup_name == *wanted || it.id.to_string() == *wanted;
             let Some(backup) = candidates.find(is_wanted) else {
-                bail!("'{wanted}' cannot be the parent: it is no completed backup of the same sources");
+                bail!(
+                    "'{wanted}' cannot be the parent: it is no completed backup of the same sources"
+                );
             };
             Ok(is_usable(backup))
         }

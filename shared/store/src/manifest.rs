@@ -138,19 +138,28 @@ mod tests {
         let home = home(dir.path());
         let rss = || {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            status.lines().filter(|it| it.starts_with("VmHWM")).collect::<String>()
+            status
+                .lines()
+                .filter(|it| it.starts_with("VmHWM"))
+                .collect::<String>()
         };
         let begin = std::time::Instant::now();
         let mut writer = writer::Writer::begin(&home, "test").unwrap();
         eprintln!("begun {:?} {}", begin.elapsed(), rss());
         for number in 0..20_000 {
             let entries = (0..50).map(|it| entry(number * 50 + it)).collect();
-            writer.add(Segment {
-                offset: number * 60_000,
-                members: vec![Member { bytes: 60_000, hash: [number as u8; 32], content_hash: None }],
-                ends_itself: true,
-                entries,
-            }).unwrap();
+            writer
+                .add(Segment {
+                    offset: number * 60_000,
+                    members: vec![Member {
+                        bytes: 60_000,
+                        hash: [number as u8; 32],
+                        content_hash: None,
+                    }],
+                    ends_itself: true,
+                    entries,
+                })
+                .unwrap();
         }
         eprintln!("added {:?} {}", begin.elapsed(), rss());
         let finished = writer.finish().unwrap();
@@ -158,7 +167,9 @@ mod tests {
         let hash = finished.hash.clone();
         finished.commit(&home, "abc").unwrap();
         let begin = std::time::Instant::now();
-        let mut reader = reader::Reader::open(&home, "abc", Some(&hash)).unwrap().unwrap();
+        let mut reader = reader::Reader::open(&home, "abc", Some(&hash))
+            .unwrap()
+            .unwrap();
         let mut count = 0;
         while let Some(segment) = reader.next_segment().unwrap() {
             assert_eq!(segment.entries.len(), 50);
@@ -166,6 +177,11 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 20_000);
-        eprintln!("read {:?} {} {}", begin.elapsed(), rss(), std::fs::metadata(path(&home, "abc")).unwrap().len());
+        eprintln!(
+            "read {:?} {} {}",
+            begin.elapsed(),
+            rss(),
+            std::fs::metadata(path(&home, "abc")).unwrap().len()
+        );
     }
 }

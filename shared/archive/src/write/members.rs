@@ -256,11 +256,6 @@ impl Members {
         Ok(())
     }
 
-    /// Ends the last segment, so that another may be taken over.
-    pub(crate) fn end_small(&mut self) -> Result<()> {
-        self.end_segment(false)
-    }
-
     /// The last member has the end-of-archive blocks alone.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.end_segment(false)?;

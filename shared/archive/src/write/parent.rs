@@ -202,7 +202,11 @@ impl<'a> Merge<'a> {
 
     /// Goes on to the segment that holds the path, or to the first one behind it.
     fn seek(&mut self, source: usize, path: &[u8]) -> Result<()> {
-        while self.current.as_ref().is_none_or(|it| it.ends_before(source, path, self.held.len())) {
+        while self
+            .current
+            .as_ref()
+            .is_none_or(|it| it.ends_before(source, path, self.held.len()))
+        {
             let Some(segment) = (self.next)()? else {
                 self.current = None;
                 return Ok(());
@@ -266,9 +270,10 @@ fn is_same_kind(entry: &Entry, found: &Found, opener: &Opener) -> bool {
     match (entry.entry_type, status.kind()) {
         (EntryType::File, FileType::RegularFile) => entry.size == status.size(),
         (EntryType::Directory, FileType::Directory) | (EntryType::Fifo, FileType::Fifo) => true,
-        (EntryType::Symlink, FileType::Symlink) => {
-            found.place.target().is_ok_and(|target| target == entry.link_target)
-        }
+        (EntryType::Symlink, FileType::Symlink) => found
+            .place
+            .target()
+            .is_ok_and(|target| target == entry.link_target),
         (EntryType::CharDevice, FileType::CharacterDevice)
         | (EntryType::BlockDevice, FileType::BlockDevice) => {
             entry.device_numbers == Some(status.device())

@@ -231,12 +231,14 @@ impl Reading<'_> {
             observer.read_bytes(bytes);
             check_stop(observer)
         };
-        let (read, bytes) = self.members.entry(entry, content, earlier, read_bytes, |outcome| {
-            change = content.and_then(|content| what_happened(&outcome.0, content, opened));
-            let problem = change.as_ref().map(|(kind, _)| *kind).or(noted);
-            let problem = problem.map(|kind| kind.name().to_owned());
-            entry.to_manifest(Some(opened.source), problem)
-        })?;
+        let (read, bytes) = self
+            .members
+            .entry(entry, content, earlier, read_bytes, |outcome| {
+                change = content.and_then(|content| what_happened(&outcome.0, content, opened));
+                let problem = change.as_ref().map(|(kind, _)| *kind).or(noted);
+                let problem = problem.map(|kind| kind.name().to_owned());
+                entry.to_manifest(Some(opened.source), problem)
+            })?;
         if entry.kind != Kind::Directory {
             self.tally.file_count += 1;
             observer.read_file();
@@ -259,11 +261,7 @@ impl Reading<'_> {
 }
 
 /// What went wrong while a file was read.
-fn what_happened(
-    read: &Read,
-    content: &Content,
-    opened: &Opened,
-) -> Option<(ProblemKind, String)> {
+fn what_happened(read: &Read, content: &Content, opened: &Opened) -> Option<(ProblemKind, String)> {
     let rest = "the rest is zeros in the archive";
     match read {
         Read::Failed(reason) => Some((ProblemKind::Unreadable, format!("{reason}: {rest}"))),

@@ -126,7 +126,10 @@ impl Reader {
             self.last = Some(segment);
             return Ok(());
         }
-        let last = self.last.as_mut().filter(|last| last.offset == place.offset);
+        let last = self
+            .last
+            .as_mut()
+            .filter(|last| last.offset == place.offset);
         let last = last.filter(|_| self.last_bytes == place.bytes);
         let last = last.context("an entry is in no segment")?;
         last.entries.push(entry);
@@ -229,7 +232,12 @@ fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
         let hash = packed.split_off(..32).and_then(<[u8]>::first_chunk);
         let content_hash = match packed.split_off_first() {
             Some(0) => None,
-            Some(1) => Some(packed.split_off(..32).and_then(<[u8]>::first_chunk).context(cut)?),
+            Some(1) => Some(
+                packed
+                    .split_off(..32)
+                    .and_then(<[u8]>::first_chunk)
+                    .context(cut)?,
+            ),
             _ => bail!(cut),
         };
         members.push(Member {

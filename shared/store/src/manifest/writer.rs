@@ -196,7 +196,9 @@ impl Text<'_> {
 impl ToSql for Text<'_> {
     fn to_sql(&self) -> duckdb::Result<ToSqlOutput<'_>> {
         Ok(match String::from_utf8_lossy(self.0) {
-            std::borrow::Cow::Borrowed(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            std::borrow::Cow::Borrowed(text) => {
+                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+            }
             std::borrow::Cow::Owned(text) => ToSqlOutput::from(text),
         })
     }
