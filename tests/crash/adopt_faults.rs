@@ -28,8 +28,8 @@ fn what_is_no_archive_is_refused_with_its_reason_and_the_rest_is_adopted() {
             "bk-adopt {flag} empty.tar.gz junk.tar.gz text.tar.gz"
         ));
         ran.fails(1, &format!(
-            "bk-adopt: cannot adopt '{dir}empty.tar.gz': it is not an archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
-bk-adopt: cannot adopt '{dir}junk.tar.gz': it is not an archive: at byte 0 of the tar stream: it is no gzip file (at byte 0 of the file)
+            "bk-adopt: cannot adopt '{dir}empty.tar.gz': it is not an archive: at byte 0 of the tar stream: it is neither a gzip nor a zstd file (at byte 0 of the file)
+bk-adopt: cannot adopt '{dir}junk.tar.gz': it is not an archive: at byte 0 of the tar stream: it is neither a gzip nor a zstd file (at byte 0 of the file)
 bk-adopt: cannot adopt '{dir}text.tar.gz': it is not an archive: at byte 0 of the tar stream: the archive is cut short\n"
         ));
     }

@@ -282,7 +282,7 @@ fn a_damaged_archive_restores_nothing_unless_that_is_wanted() {
             "bk-restore: 'a' is damaged: only its undamaged part was restored",
             true,
         ),
-        (Vec::new(), "it is no gzip file", false),
+        (Vec::new(), "it is neither a gzip nor a zstd file", false),
     ] {
         fs::write(&archive, damaged).unwrap();
         let ran = sandbox.run("bk-restore -C out a");

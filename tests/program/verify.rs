@@ -202,8 +202,8 @@ fn count_mismatch() {
 fn not_an_archive() {
     let sandbox = one();
     for (line, reason) in [
-        ("echo text >A", "it is no gzip file"),
-        (": >A", "it is no gzip file"),
+        ("echo text >A", "it is neither a gzip nor a zstd file"),
+        (": >A", "it is neither a gzip nor a zstd file"),
         ("seq 10000 | gzip >A", "it contains no tar archive"),
         ("gzip </dev/null >A", "it contains no tar archive"),
     ] {

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::format::codec::Codec;
 use bk_archive::format::entry::Kind;
 use bk_archive::hashed::Whole;
 use bk_archive::read::inflate::Inflate;
@@ -55,7 +56,7 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
-    let jobs = threads::available();
+    let (codec, jobs) = (Codec::of(&file), threads::available());
     let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
@@ -89,7 +90,7 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
         Some(birth) => birth,
         None => birth_of(path, &before)?,
     };
-    let mut record = record(birth, &found.path, whole, counts.files)?;
+    let mut record = record(birth, &found.path, codec, whole, counts.files)?;
     let metadata = &mut record.backup_metadata;
     metadata.insert("content_bytes".into(), counts.content_bytes.into());
     if let Some(error) = damage {
@@ -143,7 +144,7 @@ fn birth_of(path: &Path, metadata: &std::fs::Metadata) -> Result<Birth> {
     })
 }
 
-fn record(birth: Birth, path: &str, whole: Whole, file_count: u64) -> Result<Backup> {
+fn record(birth: Birth, path: &str, codec: Codec, whole: Whole, file_count: u64) -> Result<Backup> {
     Ok(Backup {
         id: 0,
         backup_name: birth.backup_name,
@@ -153,7 +154,7 @@ fn record(birth: Birth, path: &str, whole: Whole, file_count: u64) -> Result<Bac
         backup_path: path.to_owned(),
         backup_size: Some(whole.bytes),
         file_count: Some(file_count),
-        compression_type: "gzip".into(),
+        compression_type: codec.name().into(),
         backup_hash: Some(whole.hash),
         description: birth.description,
         backup_metadata: metadata::trusted(birth.backup_metadata),

@@ -11,12 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::format::codec::Codec;
 use bk_store::flock;
 use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
-/// The ending of an archive's name.
-pub(crate) const ENDING: &str = ".tar.gz";
 /// The ending of an archive that is being written.
 const PARTIAL_ENDING: &str = ".partial";
 /// Recovery, in another process, locks a file for an instant to see whether it is in use: a lock
@@ -126,9 +125,14 @@ fn check_named(metadata: &Metadata, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How the names of archives end.
+fn endings() -> impl Iterator<Item = &'static str> {
+    Codec::ALL.into_iter().map(Codec::ending)
+}
+
 fn is_archive(entry: &walkdir::DirEntry) -> bool {
     let name = entry.file_name().as_encoded_bytes();
-    entry.file_type().is_file() && name.ends_with(ENDING.as_bytes())
+    entry.file_type().is_file() && endings().any(|it| name.ends_with(it.as_bytes()))
 }
 
 fn cannot_walk(dir: &Path, error: walkdir::Error) -> anyhow::Error {

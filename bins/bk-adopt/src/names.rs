@@ -2,6 +2,7 @@
 //!
 //! Knows no catalog.
 
+use bk_archive::format::codec::Codec;
 use bk_schema::record::NAME_MAX_BYTES;
 
 /// The longest name that leaves room for `_99999`.
@@ -9,8 +10,8 @@ const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
 
 /// A valid backup name for this file name.
 pub(crate) fn name_for(file_name: &str) -> String {
-    let endings = [".tar.gz", ".tgz"];
-    let bare = endings.iter().find_map(|it| file_name.strip_suffix(it));
+    let mut endings = Codec::ALL.iter().flat_map(|codec| codec.endings());
+    let bare = endings.find_map(|ending| file_name.strip_suffix(ending));
     let bare = bare.unwrap_or(file_name);
     let plain: String = bare
         .chars()
@@ -52,6 +53,9 @@ mod tests {
         for (file, name) in [
             ("app.tar.gz", "app"),
             ("app.tgz", "app"),
+            ("app.tar.zst", "app"),
+            ("app.tzst", "app"),
+            ("app.zst", "app.zst"),
             ("app.tar.gz.old", "app.tar.gz.old"),
             (".tar.gz", "backup"),
             (".hidden.tar.gz", "hidden"),

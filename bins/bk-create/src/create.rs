@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use bk_archive::format::member::archive_format;
 use bk_cli::Arguments;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
@@ -233,7 +232,7 @@ impl<'a> Creation<'a> {
             self.has_warned_of_hidden = true;
             watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
         }
-        let format = archive_format(plan.settings.level);
+        let format = plan.compression.archive_format();
         let recording = Recording::begin(&self.rows.home, &format);
         let written = self.parent(plan, &format, &watch).and_then(|parent| {
             let name = parent.as_ref().map(|it| it.name.clone());
@@ -248,7 +247,7 @@ impl<'a> Creation<'a> {
             Ok((summary, parent)) => {
                 let manifest = usable(manifest, &begun.backup);
                 let metadata = &mut begun.backup.backup_metadata;
-                metadata.insert("compression_level".into(), plan.settings.level.into());
+                metadata.insert("compression_level".into(), plan.compression.level.into());
                 metadata.extend(parent.map(|name| ("parent".into(), name.into())));
                 let hash = manifest.as_ref().map(|it| it.hash.clone());
                 metadata.extend(hash.map(|hash| ("manifest_hash".into(), hash.into())));

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bk_archive::format::member::DEFAULT_LEVEL;
+use bk_archive::format::codec::{Codec, Compression};
 use bk_archive::globs::Globs;
 use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
-use bk_cli::{Arguments, Operands, Program, option, switch, usage};
-use bk_schema::invalid::parse_choice;
+use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
+use bk_schema::invalid::{invalid, parse_choice};
 
 use crate::parent::Choice;
 
+/// The compression where no flag tells it.
+const VARIABLE: &str = "BK_COMPRESSION";
 /// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -43,7 +45,8 @@ bk_cli::flags! {
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
-    LEVEL = option("level", "0-12", "compression level (6)");
+    COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how to compress (gzip)");
+    LEVEL = option("level", "0-12", "compression level of gzip (6)");
     JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
     PARENT = option("parent", "BACKUP", "take over what is unchanged since BACKUP (the newest)");
     NO_PARENT = switch("no-parent", "read and compress all anew");
@@ -74,7 +77,8 @@ pub(crate) struct Settings {
     pub(crate) excludes: Vec<String>,
     exclude_caches: bool,
     one_file_system: bool,
-    pub(crate) level: i32,
+    /// Unless a request names another codec.
+    compression: Compression,
     pub(crate) jobs: usize,
     pub(crate) parent: Choice,
     pub(crate) ignore_inode: bool,
@@ -103,9 +107,7 @@ impl Settings {
             excludes: excludes(arguments)?,
             exclude_caches: arguments.has(&EXCLUDE_CACHES),
             one_file_system: arguments.has(&ONE_FILE_SYSTEM),
-            level: arguments
-                .parsed(&LEVEL, |text| units::parse_number(text, 0..=12))?
-                .unwrap_or(DEFAULT_LEVEL),
+            compression: compression(arguments)?,
             jobs: arguments
                 .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
                 .unwrap_or_else(threads::available),
@@ -126,6 +128,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// How a backup is compressed whose request names a codec, or none.
+    pub(crate) fn compression_of(&self, codec: Option<Codec>) -> Compression {
+        let other = codec.filter(|codec| *codec != self.compression.codec);
+        other.map_or(self.compression, Compression::of)
+    }
+
     /// What is left out by flags, of which nothing has matched yet.
     ///
     /// # Errors
@@ -138,6 +146,36 @@ impl Settings {
             ..Filter::default()
         })
     }
+}
+
+/// The compression of `--compression`, else that of `$BK_COMPRESSION`.
+///
+/// # Errors
+/// An unknown one, and a level for gzip where that is not used.
+fn compression(arguments: &Arguments) -> Result<Compression> {
+    let parse = |text: &str| {
+        let form = "gzip, zstd, or zstd:LEVEL with a level from 1 to 19";
+        Compression::parse(text).ok_or_else(|| invalid("compression", text, form))
+    };
+    let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    let of_variable = || {
+        let text = variable.map(|value| value.to_string_lossy().into_owned());
+        let parsed = text.map(|text| parse(&text)).transpose();
+        parsed.map_err(|error| usage(&error, VARIABLE))
+    };
+    let compression = match arguments.parsed(&COMPRESSION, parse)? {
+        Some(compression) => compression,
+        None => of_variable()?.unwrap_or_default(),
+    };
+    let Some(level) = arguments.parsed(&LEVEL, |text| units::parse_number(text, 0..=12))? else {
+        return Ok(compression);
+    };
+    if compression.codec != Codec::Gzip {
+        let name = compression.codec.name();
+        let text = format!("--level is for gzip: write --compression {name}:LEVEL");
+        return Err(UsageError(text).into());
+    }
+    Compression::new(Codec::Gzip, level)
 }
 
 /// # Errors

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use bk_archive::format::codec::Codec;
 use bk_schema::record::Status;
 use bk_store::archives::partial::partial_path;
 use bk_store::session::Session;
@@ -21,6 +22,7 @@ const NUMBERS: std::ops::Range<u32> = 2..100_000;
 /// The name that was asked for, or the default one with `_2` and so on where that is taken.
 pub(crate) struct Names<'a> {
     storage: &'a Path,
+    codec: Codec,
     wanted: String,
     is_given: bool,
     /// Names of records, and paths of their archives.
@@ -31,6 +33,7 @@ impl<'a> Names<'a> {
     /// `taken` are names and paths of records that are known already; a session finds the rest.
     pub(crate) fn new(
         request: &Request,
+        codec: Codec,
         storage: &'a Path,
         now: Timestamp,
         taken: HashSet<String>,
@@ -38,6 +41,7 @@ impl<'a> Names<'a> {
         let given = request.name.clone();
         Self {
             storage,
+            codec,
             is_given: given.is_some(),
             wanted: given.unwrap_or_else(|| request.default_name(now)),
             taken,
@@ -45,7 +49,8 @@ impl<'a> Names<'a> {
     }
 
     fn archive(&self, name: &str) -> String {
-        let archive = self.storage.join(format!("{name}.tar.gz"));
+        let ending = self.codec.ending();
+        let archive = self.storage.join(format!("{name}{ending}"));
         archive.to_string_lossy().into_owned()
     }
 

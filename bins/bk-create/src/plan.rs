@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use bk_archive::format::codec::Compression;
 use bk_archive::write::walk::Filter;
 use bk_store::archives::space::Space;
 use bk_store::home::Home;
@@ -24,6 +25,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 pub(crate) struct Plan<'a> {
     pub(crate) request: &'a Request,
     pub(crate) settings: &'a Settings,
+    pub(crate) compression: Compression,
     pub(crate) sources: Sources,
     pub(crate) filter: Filter,
     /// Globs that match nothing.
@@ -69,14 +71,16 @@ impl<'a> Plan<'a> {
         let earlier = records
             .of_sources(&sources.recorded)
             .find_map(earlier_ratio);
-        let sample_level = earlier.is_none().then_some(settings.level);
-        let totals = Totals::count(&sources.stored, &filter, sample_level)?;
+        let compression = settings.compression_of(request.codec);
+        let sample = earlier.is_none().then_some(compression);
+        let totals = Totals::count(&sources.stored, &filter, sample)?;
         let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
         let space = Space::at(Path::new(&storage))?;
         let default_reserve = || space.map_or(0, Space::default_reserve);
         Ok(Self {
             request,
             settings,
+            compression,
             unmatched,
             filter,
             sources,

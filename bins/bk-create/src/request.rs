@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::format::codec::Codec;
 use bk_archive::restore::names::normalize;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
@@ -65,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) name: Option<String>,
     pub(crate) backup_type: BackupType,
     pub(crate) source_version: Option<String>,
+    /// Where the line names one.
+    pub(crate) codec: Option<Codec>,
     pub(crate) description: Option<String>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) protected: bool,
@@ -100,6 +103,7 @@ impl Request {
                 .parsed(&TYPE, BackupType::parse)?
                 .unwrap_or(BackupType::Manual),
             source_version: arguments.parsed(&SOURCE_VERSION, parse_version)?,
+            codec: None,
             description: text(&DESCRIPTION)?,
             metadata,
             protected: arguments.has(&PROTECT),
@@ -171,7 +175,10 @@ impl Request {
             }
             "backup_type" => self.backup_type = BackupType::parse(&string(value)?)?,
             "source_version" => self.source_version = Some(parse_version(&string(value)?)?),
-            "compression_type" => ensure!(value == "gzip", "is not gzip, the only supported one"),
+            "compression_type" => {
+                let codec = Codec::named(&string(value)?);
+                self.codec = Some(codec.context("is neither gzip nor zstd")?);
+            }
             "description" => self.description = Some(string(value)?),
             "backup_metadata" => {
                 let Value::Object(metadata) = value else {
@@ -344,6 +351,7 @@ mod tests {
             name: None,
             backup_type: BackupType::PreUpgrade,
             source_version: version.map(str::to_owned),
+            codec: None,
             description: None,
             metadata: Map::new(),
             protected: false,

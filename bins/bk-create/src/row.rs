@@ -84,7 +84,8 @@ impl Rows {
         taken: HashSet<String>,
     ) -> Result<Option<(Backup, Result<Partial>)>> {
         let dir = Path::new(&plan.storage);
-        let mut names = Names::new(plan.request, dir, self.home.now, taken);
+        let codec = plan.compression.codec;
+        let mut names = Names::new(plan.request, codec, dir, self.home.now, taken);
         loop {
             let candidates = names.candidates()?;
             let add = |session: &Session<'_>| {
@@ -137,11 +138,11 @@ impl Rows {
     fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
         let request = plan.request;
         Backup {
-            backup_path: format!("{}/{name}.tar.gz", plan.storage),
+            backup_path: format!("{}/{name}{}", plan.storage, plan.compression.codec.ending()),
             backup_name: name,
             backup_type: request.backup_type,
             source_version: request.source_version.clone(),
-            compression_type: "gzip".into(),
+            compression_type: plan.compression.codec.name().into(),
             description: request.description.clone(),
             backup_metadata: metadata(plan, host),
             protected: request.protected,

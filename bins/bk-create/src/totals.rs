@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 
 use anyhow::Result;
-use bk_archive::format::member::Deflater;
+use bk_archive::format::codec::{Compression, Compressor};
 use bk_archive::write::place::Place;
 use bk_archive::write::walk::{Filter, Source, walk};
 use bk_schema::record::Backup;
@@ -47,10 +47,10 @@ impl Totals {
     pub(crate) fn count(
         sources: &[Source],
         filter: &Filter,
-        sample_level: Option<i32>,
+        sample: Option<Compression>,
     ) -> Result<Self> {
         let mut totals = Self {
-            sample: sample_level.map(Sample::new).transpose()?,
+            sample: sample.map(Sample::new).transpose()?,
             ..Self::default()
         };
         let mut links = HashSet::new();
@@ -92,7 +92,7 @@ impl Totals {
 
 /// Probes evenly spread over the bytes of all files.
 struct Sample {
-    deflater: Deflater,
+    compressor: Compressor,
     /// Compressed and raw bytes of each probe.
     probes: Vec<Ratio>,
     /// From one probe to the next.
@@ -102,9 +102,9 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(level: i32) -> Result<Self> {
+    fn new(compression: Compression) -> Result<Self> {
         Ok(Self {
-            deflater: Deflater::new(level)?,
+            compressor: compression.compressor()?,
             probes: Vec::new(),
             stride_bytes: PROBE_BYTES,
             next_at: 0,
@@ -134,7 +134,7 @@ impl Sample {
         let file = place.open().ok()?;
         let mut content = vec![0; PROBE_BYTES as usize];
         let read = file.read_at(&mut content, offset).ok()?;
-        let member = self.deflater.member(&content[..read]).ok()?;
+        let member = self.compressor.member(&content[..read]).ok()?;
         (read > 0).then_some((member.len() as u64, read as u64))
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn write(
 ) -> Result<Summary> {
     let options = Options {
         comment: &Birth::of(&begun.backup, PROGRAM.name).to_comment()?,
-        level: plan.settings.level,
+        compression: plan.compression,
         jobs: plan.settings.jobs,
     };
     let cannot = || format!("cannot write '{}'", begun.backup.backup_path);

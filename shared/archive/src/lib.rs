@@ -1,8 +1,10 @@
-//! The archive format: a series of gzip members whose content, joined, is one POSIX pax tar stream.
+//! The archive format: a series of gzip members or zstd frames whose content, joined, is one POSIX pax
+//! tar stream.
 //!
 //! `format`: `entry` is an entry's header as data, `header` encodes it, `decode` parses it, `pax` the
 //! records of extended headers, `sparse` the maps of sparse files, `acl` ACLs as bytes and text,
-//! `member` one gzip member of bk's, `damage` what can be wrong with an archive, `notes` oddities
+//! `member` one gzip member of bk's, `frame` one zstd frame, `seek_table` what is at the end of these,
+//! `codec` both ways to compress, `damage` what can be wrong with an archive, `notes` oddities
 //! that are tolerated.
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
@@ -10,10 +12,10 @@
 //! reads all of them, `parent` has what is taken over, `stream` archives standard input, `members` cuts
 //! the tar stream into members, `writer` compresses them in parallel.
 //!
-//! `read`: `inflate` decompresses members in parallel, `blocks` reads the tar stream block by block,
+//! `read`: `inflate` decompresses members in parallel, `frames` cuts those of zstd, `blocks` reads the tar stream block by block,
 //! `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
-//! others, `seek` those of some names without reading the rest, `check` verifies everything, from
+//! others, `seek` those of some names without reading the rest, by the `spans` of the members, `check` verifies everything, from
 //! `pieces`.
 //!
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,

@@ -1,10 +1,11 @@
-//! Reading: inflates members, parses entries, and checks both.
+//! Reading: decompresses members, parses entries, and checks both.
 //!
 //! Knows no catalog.
 
 pub(crate) mod blocks;
 pub mod check;
 pub mod entries;
+mod frames;
 pub(crate) mod holes;
 pub mod inflate;
 pub mod last;
@@ -12,3 +13,4 @@ pub(crate) mod pieces;
 pub mod reader;
 pub(crate) mod salvage;
 pub mod seek;
+pub(crate) mod spans;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::invalid::{invalid, name_in, parse_choice};
 
-/// Longest name in bytes: `NAME.tar.gz.partial` must be a file name of at most 255.
+/// Longest name in bytes: `NAME.tar.zst.partial` must be a file name of at most 255.
 pub const NAME_MAX_BYTES: usize = 200;
 
 /// One row of `backup_records`, keys in column order.
@@ -31,7 +31,7 @@ pub struct Backup {
     pub backup_size: Option<u64>,
     /// Entries that are not directories; null until it is completed.
     pub file_count: Option<u64>,
-    /// `gzip`.
+    /// `gzip` or `zstd`.
     pub compression_type: String,
     /// SHA-256 of the archive in lower-case hex; null until it is completed.
     pub backup_hash: Option<String>,

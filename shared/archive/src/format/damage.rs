@@ -43,7 +43,7 @@ pub enum DamageKind {
     BadHeader,
     /// Something follows the last member, or the end of the archive.
     Trailing,
-    /// It is not a `.tar.gz`.
+    /// It is neither a `.tar.gz` nor a `.tar.zst`.
     NotAnArchive,
     /// The file cannot be read.
     Unreadable,

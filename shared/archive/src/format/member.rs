@@ -4,14 +4,9 @@
 //! least significant first, so that a reader can skip it without inflating it. Knows nothing about
 //! the content.
 
-use std::io::Read;
-
 use anyhow::{Context, Result, ensure};
-use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
-
-use crate::format::damage::Salvage;
 
 /// Header with the extra field, before the deflated bytes.
 pub(crate) const HEADER_BYTES: usize = 20;
@@ -22,15 +17,7 @@ const LENGTH_AT: usize = 16;
 const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
 
 /// Its version is part of what makes a member: another one may compress otherwise.
-const COMPRESSOR: &str = "libdeflate 1.26.1";
-
-/// What else than the content makes the bytes of a member.
-pub fn archive_format(level: i32) -> String {
-    format!("gzip, {COMPRESSOR}, level {level}")
-}
-
-/// The default compression level.
-pub const DEFAULT_LEVEL: i32 = 6;
+pub(crate) const COMPRESSOR: &str = "libdeflate 1.26.1";
 
 /// Compresses members, each independently.
 pub struct Deflater(Compressor);
@@ -167,24 +154,6 @@ fn inflate_strictly(
     }
 }
 
-/// What can be inflated of a corrupt member, up to `max_bytes`.
-pub(crate) fn salvage(member: &[u8], max_bytes: usize) -> Salvage {
-    let mut content = Vec::new();
-    let mut gunzip = GzDecoder::new(member);
-    // In small steps: the output of the failing step is lost.
-    let mut step = [0; 64];
-    while let Ok(count @ 1..) = gunzip.read(&mut step) {
-        content.extend_from_slice(&step[..count]);
-        if content.len() >= max_bytes {
-            break;
-        }
-    }
-    Salvage {
-        is_complete: content.len() == content_bytes(member),
-        content,
-    }
-}
-
 /// The length of the content that a member states in its last four bytes.
 pub(crate) fn content_bytes(member: &[u8]) -> usize {
     let told = member.last_chunk().copied().unwrap_or_default();
@@ -195,6 +164,8 @@ pub(crate) fn content_bytes(member: &[u8]) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::io::Read;
+
     use proptest::prelude::*;
 
     #[test]

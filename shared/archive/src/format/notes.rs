@@ -23,7 +23,7 @@ pub(crate) enum Oddity {
     NoEnd,
     /// Bytes after the end of the archive.
     AfterEnd,
-    /// Bytes after the last gzip member.
+    /// Bytes after the last member.
     AfterLast,
 }
 

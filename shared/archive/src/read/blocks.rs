@@ -22,7 +22,7 @@ pub(crate) struct Blocks<R> {
     peeked: io::Cursor<Vec<u8>>,
     /// Whether reading content failed.
     pub(crate) is_cut: bool,
-    /// Trailing bytes after the last gzip member, once they were found; the stream ends before them.
+    /// Trailing bytes after the last member, once they were found; the stream ends before them.
     pub(super) trailing: Option<Damage>,
 }
 
@@ -129,7 +129,7 @@ impl<R: Read> Blocks<R> {
         Ok(filled)
     }
 
-    /// Reads from the input; trailing bytes after the last gzip member count as its end.
+    /// Reads from the input; trailing bytes after the last member count as its end.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let peeked = self.peeked.read(bytes)?;
         if peeked > 0 {

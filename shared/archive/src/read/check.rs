@@ -71,8 +71,9 @@ pub fn check(
         return Ok(None);
     };
     if !is_own {
-        // gzip(1) only warns about it, and the reader has a note.
-        findings.retain(|finding| finding.kind != DamageKind::Trailing);
+        // gzip(1) only warns about it, and the reader has a note; nor does it write as bk does.
+        let passes = [DamageKind::Trailing, DamageKind::Odd];
+        findings.retain(|finding| !passes.contains(&finding.kind));
     }
     Ok(Some(Checked {
         whole,

@@ -1,9 +1,9 @@
-//! An archive's content, inflated on all cores where its members tell their length, and the
+//! An archive's content, decompressed on all cores where its members tell their length, and the
 //! hash of the file, taken on the way.
 //!
-//! Members of other programs, and those too large to be held whole, are inflated one after the
-//! other as a stream. Bounded queues bound the memory, however the archive was made. Knows
-//! nothing of tar.
+//! Gzip members of other programs, and members too large to be held whole, are decompressed one after
+//! the other as a stream. Bounded queues bound the memory, however the archive was made. `frames` cuts
+//! an archive of zstd frames. Knows nothing of tar.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,20 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::Builder;
 
-use flate2::bufread::GzDecoder;
-
+use crate::format::codec::{Codec, Decompressor, MEMBER_MAX_BYTES};
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
-use crate::format::member::{
-    HEADER_BYTES, Inflater, content_bytes, is_as_written, salvage, stated_length,
-};
+use crate::format::member::{HEADER_BYTES, content_bytes, is_as_written, stated_length};
 use crate::hashed::{Hashed, Whole};
 use crate::pool::{Jobs, Results, pool};
+use crate::read::frames::Frames;
 use crate::threads::{begin_some, needed};
 
-/// A member that holds more, or is longer itself, is inflated as a stream. The writer's own are
-/// smaller.
-const MEMBER_MAX_BYTES: usize = 8 << 20;
-/// The size of the pieces of such a stream.
+/// The size of the pieces of what is read as a stream.
 const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
 const JOBS_MAX: usize = 6;
@@ -81,7 +76,11 @@ impl Inflate {
         let jobs = jobs.clamp(1, JOBS_MAX);
         let (members, worker, pieces) = pool(jobs + 2);
         let read_bytes = Arc::<AtomicU64>::default();
+        let codec = Codec::of(&file);
+        let table_of = parts.is_none().then_some(&file);
         let reading = Reading {
+            codec,
+            frames: Frames::new(codec, table_of),
             input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
             members,
             offset: 0,
@@ -94,8 +93,9 @@ impl Inflate {
         // The one that cannot be done without comes first.
         let reading = needed(Builder::new().spawn(move || reading.run()))?;
         begin_some(jobs, || {
-            let (worker, mut inflater) = (worker.clone(), Inflater::new(is_strict));
-            let inflate = move |member| inflate(&mut inflater, member);
+            let mut decompressor = Decompressor::new(codec, is_strict)?;
+            let worker = worker.clone();
+            let inflate = move |member| inflate(codec, &mut decompressor, member);
             Builder::new().spawn(move || worker.run(inflate))
         })?;
         Ok(Self {
@@ -146,11 +146,15 @@ impl Read for Inflate {
     }
 }
 
-fn inflate(inflater: &mut Inflater, (offset, member): Member) -> Result<Piece, Damage> {
-    match inflater.member(&member) {
+fn inflate(
+    codec: Codec,
+    decompressor: &mut Decompressor,
+    (offset, member): Member,
+) -> Result<Piece, Damage> {
+    match decompressor.member(&member) {
         Ok(content) => Ok(Piece { offset, content }),
         Err(reason) => Err(Damage {
-            salvage: Some(salvage(&member, MEMBER_MAX_BYTES)),
+            salvage: Some(codec.salvage(&member, MEMBER_MAX_BYTES)),
             ..Damage::new(DamageKind::Corrupt, offset, reason)
         }),
     }
@@ -158,7 +162,8 @@ fn inflate(inflater: &mut Inflater, (offset, member): Member) -> Result<Piece, D
 
 /// Hands on what the member at the start of `input` holds, in chunks, and returns the length of the
 /// member; `None` if the receiver is gone. Nothing beyond the member is consumed.
-fn stream(
+pub(super) fn stream(
+    codec: Codec,
     place: Option<SyncSender<Result<Piece, Damage>>>,
     offset: u64,
     input: impl BufRead,
@@ -166,34 +171,36 @@ fn stream(
     let Some(place) = place else {
         return Ok(None);
     };
-    // Without a limit in effect: what is left of it tells how much was taken.
-    let mut gunzip = GzDecoder::new(input.take(u64::MAX));
+    let damage = |error| Damage::of(&error, offset);
+    let mut stream = codec.stream(input).map_err(damage)?;
     loop {
         let mut content = Vec::new();
-        let mut chunk = gunzip.by_ref().take(CHUNK_BYTES as u64);
+        let mut chunk = stream.by_ref().take(CHUNK_BYTES as u64);
         let read = chunk.read_to_end(&mut content);
         let is_over = content.is_empty();
         if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
             return Ok(None);
         }
-        read.map_err(|error| Damage::of(&error, offset))?;
+        read.map_err(damage)?;
         if is_over {
-            return Ok(Some(u64::MAX - gunzip.get_ref().limit()));
+            return Ok(Some(stream.taken_bytes()));
         }
     }
 }
 
 /// Cuts the file into members and hands them on.
-struct Reading {
-    input: BufReader<Hashed>,
-    members: Jobs<Member, Result<Piece, Damage>>,
-    offset: u64,
+pub(super) struct Reading {
+    codec: Codec,
+    pub(super) frames: Frames,
+    pub(super) input: BufReader<Hashed>,
+    pub(super) members: Jobs<Member, Result<Piece, Damage>>,
+    pub(super) offset: u64,
     /// What is still to be read, where that is not all.
     parts: Option<std::vec::IntoIter<Range<u64>>>,
     /// Of the part that is being read.
     part_end: u64,
     /// Whether headers are held against those that bk writes.
-    is_strict: bool,
+    pub(super) is_strict: bool,
     /// Whether a member of bk's was seen.
     has_own: bool,
     /// The first member that is none.
@@ -239,12 +246,34 @@ impl Reading {
     }
 
     /// Whether anybody listens.
-    fn tell(&self, damage: Damage) -> bool {
+    pub(super) fn tell(&self, damage: Damage) -> bool {
         self.members.result(Err(damage))
     }
 
     /// Whether another may follow.
     fn next_member(&mut self) -> Result<bool, Damage> {
+        match self.codec {
+            Codec::Gzip => self.next_gzip_member(),
+            Codec::Zstd => self.next_frame(),
+        }
+    }
+
+    /// What is no member, where one should begin.
+    pub(super) fn no_member(&self) -> Damage {
+        let name = self.codec.member_name();
+        match self.offset {
+            0 => self.damage(
+                DamageKind::NotAnArchive,
+                "it is neither a gzip nor a zstd file",
+            ),
+            _ => self.damage(
+                DamageKind::Trailing,
+                &format!("bytes that are no {name} follow the last one"),
+            ),
+        }
+    }
+
+    fn next_gzip_member(&mut self) -> Result<bool, Damage> {
         let mut member = Vec::new();
         self.read(HEADER_BYTES, &mut member)?;
         if member.is_empty() && self.offset > 0 {
@@ -252,13 +281,7 @@ impl Reading {
         }
         let begin = &member[..member.len().min(2)];
         if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
-            return Err(match self.offset {
-                0 => self.damage(DamageKind::NotAnArchive, "it is no gzip file"),
-                _ => self.damage(
-                    DamageKind::Trailing,
-                    "bytes that are no gzip member follow the last one",
-                ),
-            });
+            return Err(self.no_member());
         }
         if member.len() < HEADER_BYTES {
             // The shortest member of any program is as long as a header of bk's.
@@ -274,7 +297,7 @@ impl Reading {
             Some(length) => self.stream_own(length, member),
             None => {
                 let input = io::Cursor::new(member).chain(&mut self.input);
-                let bytes = stream(self.members.place(), self.offset, input)?;
+                let bytes = stream(self.codec, self.members.place(), self.offset, input)?;
                 self.offset += bytes.unwrap_or_default();
                 Ok(bytes.is_some())
             }
@@ -310,19 +333,21 @@ impl Reading {
         self.offset += length as u64;
         if content_bytes(&member) > MEMBER_MAX_BYTES {
             // A file of a great many holes has such a map; or the length is damaged.
-            return Ok(match stream(self.members.place(), offset, &member[..]) {
-                Ok(Some(bytes)) if bytes == length as u64 => true,
-                Ok(Some(_)) => self.tell(Damage::new(
-                    DamageKind::Corrupt,
-                    offset,
-                    "a member has bytes after its end",
-                )),
-                Ok(None) => false,
-                Err(damage) => self.tell(Damage {
-                    kind: DamageKind::Corrupt,
-                    ..damage
-                }),
-            });
+            return Ok(
+                match stream(self.codec, self.members.place(), offset, &member[..]) {
+                    Ok(Some(bytes)) if bytes == length as u64 => true,
+                    Ok(Some(_)) => self.tell(Damage::new(
+                        DamageKind::Corrupt,
+                        offset,
+                        "a member has bytes after its end",
+                    )),
+                    Ok(None) => false,
+                    Err(damage) => self.tell(Damage {
+                        kind: DamageKind::Corrupt,
+                        ..damage
+                    }),
+                },
+            );
         }
         Ok(self.members.job((offset, member)))
     }
@@ -331,7 +356,7 @@ impl Reading {
     fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
         let offset = self.offset;
         let input = io::Cursor::new(begin).chain(&mut self.input);
-        let Some(bytes) = stream(self.members.place(), offset, input)? else {
+        let Some(bytes) = stream(self.codec, self.members.place(), offset, input)? else {
             return Ok(false);
         };
         self.offset += bytes;
@@ -341,13 +366,13 @@ impl Reading {
     }
 
     /// Reads up to so many bytes onto the end of `bytes`.
-    fn read(&mut self, count: usize, bytes: &mut Vec<u8>) -> Result<(), Damage> {
+    pub(super) fn read(&mut self, count: usize, bytes: &mut Vec<u8>) -> Result<(), Damage> {
         let read = self.input.by_ref().take(count as u64).read_to_end(bytes);
         read.map(|_| ())
             .map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))
     }
 
-    fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
+    pub(super) fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
         Damage::new(kind, self.offset, reason)
     }
 }

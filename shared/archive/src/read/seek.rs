@@ -1,26 +1,21 @@
-//! Finds the entries of some names in an archive of bk's without inflating the rest.
+//! Finds the entries of some names in an archive of bk's without decompressing the rest.
 //!
-//! A member states its length and that of its content, it begins with an entry unless it continues a
+//! The length of a member and that of its content are known, it begins with an entry unless it continues a
 //! large file, and entries are sorted. So the first name of each member shows which members can have
-//! a name, and only first headers are inflated. An archive that deviates from that is read as a
+//! a name, and only first headers are decompressed. An archive that deviates from that is read as a
 //! whole. Knows no target.
 
 use std::cmp::Ordering;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::Seek;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-use anyhow::{Result, ensure};
-use flate2::bufread::GzDecoder;
-
-use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, stated_length};
 use crate::read::inflate::Inflate;
 use crate::read::reader::Reader;
+use crate::read::spans::Spans;
 use crate::restore::names::{NameRange, normalize};
+use anyhow::{Result, ensure};
 
-/// Enough for a compressed first header in most members.
-const HEAD_BYTES: usize = 2 << 10;
 /// The limit of parts; an archive that needs more is read as a whole.
 const PARTS_MAX: usize = 1 << 20;
 
@@ -51,15 +46,11 @@ pub fn read(
 /// Whether the archive is one of bk's. Does not change the file position.
 #[must_use]
 pub fn is_own(archive: &File) -> bool {
-    let Ok(metadata) = archive.metadata() else {
+    let first = Spans::of(archive).and_then(|spans| spans.first_content());
+    let Ok(first) = first else {
         return false;
     };
-    let bytes = Within {
-        archive,
-        at: 0,
-        end: metadata.len(),
-    };
-    let mut reader = Reader::new(GzDecoder::new(BufReader::with_capacity(HEAD_BYTES, bytes)));
+    let mut reader = Reader::new(first);
     // The global header precedes any entry; an error after it does not matter.
     let _ = reader.next_entry();
     reader.is_own()
@@ -72,20 +63,20 @@ fn parts(
     ranges: &[NameRange],
     is_stopped: &dyn Fn() -> bool,
 ) -> Option<Vec<Range<u64>>> {
-    let file_bytes = archive.metadata().ok()?.len();
-    let member = Member::at(archive, 0, file_bytes)?;
-    let mut global = Reader::new(member.content(archive));
+    let mut members = Spans::of(archive).ok()?;
+    let member = members.next()?;
+    let mut global = Reader::new(members.content(&member).ok()?);
     global.is_comment_alone().ok().filter(|is_it| *is_it)?;
     let mut parts = Vec::new();
     add(&mut parts, 0..member.end)?;
     // The position in the stream, and that of the next member that begins with an entry.
     let (mut position, mut boundary) = (0u64, 0u64);
     let mut last: Option<(Name, u64)> = None;
-    let mut offset = member.end;
     while !is_stopped() {
-        let member = Member::at(archive, offset, file_bytes)?;
+        let member = members.next()?;
+        let offset = member.begin;
         if position == boundary {
-            let mut reader = Reader::new(member.content(archive));
+            let mut reader = Reader::new(members.content(&member).ok()?);
             let first = reader.next_entry().ok()?;
             if reader.has_global {
                 return None;
@@ -104,14 +95,13 @@ fn parts(
             }
             let Some(name) = name else {
                 // The end of the stream, and whatever follows it in the file.
-                add(&mut parts, offset..file_bytes)?;
+                add(&mut parts, offset..members.file_bytes())?;
                 return Some(parts);
             };
             last = Some((name, offset));
             boundary = position.checked_add(reader.blocks.end().max(member.content_bytes))?;
         }
         position += member.content_bytes;
-        offset = member.end;
         if position > boundary {
             return None;
         }
@@ -126,60 +116,6 @@ fn add(parts: &mut Vec<Range<u64>>, part: Range<u64>) -> Option<()> {
         _ => parts.push(part),
     }
     (parts.len() <= PARTS_MAX).then_some(())
-}
-
-/// A member by its header and trailer, unchecked.
-struct Member {
-    begin: u64,
-    end: u64,
-    content_bytes: u64,
-}
-
-impl Member {
-    /// `None` if there is no complete member of bk's.
-    fn at(archive: &File, begin: u64, file_bytes: u64) -> Option<Self> {
-        let mut header = [0; HEADER_BYTES];
-        archive.read_exact_at(&mut header, begin).ok()?;
-        let end = begin.checked_add(stated_length(&header).ok()?? as u64)?;
-        if end > file_bytes {
-            return None;
-        }
-        let mut trailer = [0; TRAILER_BYTES];
-        let at = end - TRAILER_BYTES as u64;
-        archive.read_exact_at(&mut trailer, at).ok()?;
-        Some(Self {
-            begin,
-            end,
-            content_bytes: content_bytes(&trailer) as u64,
-        })
-    }
-
-    /// Its content, inflated on demand, at most as long as it states.
-    fn content<'a>(&self, archive: &'a File) -> impl Read + use<'a> {
-        let bytes = Within {
-            archive,
-            at: self.begin,
-            end: self.end,
-        };
-        GzDecoder::new(BufReader::with_capacity(HEAD_BYTES, bytes)).take(self.content_bytes)
-    }
-}
-
-/// Reads a part of the file without changing the file position.
-struct Within<'a> {
-    archive: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Within<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
-        let count = self.archive.read_at(&mut buffer[..wanted], self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
 }
 
 /// A name with the order of entries: names below the source `.` first, then part by part.

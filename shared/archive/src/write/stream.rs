@@ -14,9 +14,10 @@ use anyhow::{Context, Result, ensure};
 use bk_schema::manifest::Segment;
 
 use crate::accounts::Names;
+use crate::format::codec::{Codec, Tail};
 use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
-use crate::format::member::Deflater;
+
 use crate::hashed::whole;
 use crate::write::members::{Out, PIECE_BYTES, Part, Written};
 use crate::write::problem::{Problem, ProblemKind};
@@ -36,7 +37,7 @@ pub struct Stream<'a> {
 /// Writes an archive of `input` to `sink`, which appends to `archive`. `manifest` gets what is in it.
 ///
 /// # Errors
-/// Failed reads and writes, an invalid level, and being interrupted.
+/// Failed reads and writes, an level out of range, and being interrupted.
 pub fn write(
     stream: &Stream<'_>,
     input: &mut (dyn Read + Send),
@@ -49,7 +50,8 @@ pub fn write(
     let mut entry = entry(stream);
     let global = global(options)?;
     let place = global.len() as u64;
-    let reserved = header(&entry)?;
+    let codec = options.compression.codec;
+    let reserved = header(codec, &entry)?;
     let length = reserved.len();
     let read_all = |out: Out| {
         out.member(Written::new(global, None, Part::Frame))?;
@@ -64,15 +66,20 @@ pub fn write(
         Ok(bytes)
     };
     let (mut archive_bytes, mut members) = (0, Vec::new());
+    let mut tail = Tail::new(codec);
     let content_bytes = run(options, read_all, &mut |written| {
         archive_bytes += written.bytes.len() as u64;
+        tail.add(&written.bytes);
         if matches!(written.part, Part::Piece) {
             members.push(written.member);
         }
         sink.write_all(&written.bytes)
     })?;
+    let tail = tail.finish()?;
+    sink.write_all(&tail)?;
+    archive_bytes += tail.len() as u64;
     entry.size = content_bytes;
-    let header = Written::new(header(&entry)?, None, Part::Piece)?;
+    let header = Written::new(header(codec, &entry)?, None, Part::Piece)?;
     ensure!(
         header.bytes.len() == length,
         "the header does not fit its place"
@@ -123,14 +130,14 @@ fn entry(stream: &Stream<'_>) -> Entry {
 fn global(options: Options<'_>) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     push_global(&mut content, options.comment);
-    Deflater::new(options.level)?.member(&content)
+    options.compression.compressor()?.member(&content)
 }
 
 /// Stored without compression, so that its length does not depend on its content.
-fn header(entry: &Entry) -> Result<Vec<u8>> {
+fn header(codec: Codec, entry: &Entry) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     push_fixed_length(&mut content, entry);
-    Deflater::new(0)?.member(&content)
+    codec.stored(&content)
 }
 
 /// Passes on the content in pieces, the last one padded; returns its length.

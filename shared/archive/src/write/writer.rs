@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use bk_schema::manifest::{Member, Segment};
 use sha2::{Digest, Sha256};
 
-use crate::format::member::Deflater;
+use crate::format::codec::{Compression, Compressor, Tail};
 use crate::hashed::hex;
 use crate::pool::pool;
 use crate::threads::{begin_some, needed};
@@ -26,8 +26,8 @@ use crate::write::walk::{Filter, Source};
 pub struct Options<'a> {
     /// One line of JSON for the global header.
     pub comment: &'a str,
-    /// Compression level, 0 to 12.
-    pub level: i32,
+    /// Codec and level.
+    pub compression: Compression,
     /// Compressing threads.
     pub jobs: usize,
 }
@@ -87,6 +87,7 @@ pub fn write(
 ) -> Result<Summary> {
     let mut hash = Sha256::new();
     let mut segments = Segments::default();
+    let mut tail = Tail::new(options.compression.codec);
     let read_all = |out| {
         let mut members = Members::new(out);
         members.global(options.comment)?;
@@ -97,12 +98,16 @@ pub fn write(
     let tally = run(options, read_all, &mut |written| {
         hash.update(&written.bytes);
         sink.write_all(&written.bytes)?;
+        tail.add(&written.bytes);
         segments.add(written).into_iter().for_each(&mut *manifest);
         Ok(())
     })?;
+    let tail = tail.finish()?;
+    hash.update(&tail);
+    sink.write_all(&tail)?;
     Ok(Summary {
-        archive_bytes: segments.end,
-        new_bytes: segments.new_bytes,
+        archive_bytes: segments.end + tail.len() as u64,
+        new_bytes: segments.new_bytes + tail.len() as u64,
         hash: hex(hash),
         file_count: tally.file_count,
         content_bytes: tally.content_bytes,
@@ -144,7 +149,7 @@ impl Segments {
 }
 
 /// Compresses what a member is to hold, or takes it over.
-fn compress(deflater: &mut Deflater, job: Job) -> Result<Written> {
+fn compress(compressor: &mut Compressor, job: Job) -> Result<Written> {
     let content_hash = job.is_large.then(|| Sha256::digest(&job.content).into());
     let taken = job.pieces.zip(content_hash);
     if let Some((bytes, member)) = taken.and_then(|(pieces, hash)| pieces.take(&hash)) {
@@ -155,7 +160,7 @@ fn compress(deflater: &mut Deflater, job: Job) -> Result<Written> {
             is_taken: true,
         });
     }
-    Written::new(deflater.member(&job.content)?, content_hash, job.part)
+    Written::new(compressor.member(&job.content)?, content_hash, job.part)
 }
 
 /// Runs the threads: what `read` comes to.
@@ -164,19 +169,17 @@ pub(crate) fn run<T: Send>(
     read: impl FnOnce(Out) -> Result<T> + Send,
     sink: &mut dyn FnMut(Written) -> io::Result<()>,
 ) -> Result<T> {
-    let level = options.level;
-    Deflater::new(level)?;
+    let compression = options.compression;
+    compression.compressor()?;
     std::thread::scope(|scope| {
         let jobs = options.jobs.max(1);
         let (members, worker, results) = pool(jobs * 2);
         // The one that cannot be done without comes first.
         let reader = needed(Builder::new().spawn_scoped(scope, move || read(Out(members))))?;
         begin_some(jobs, || {
-            let (worker, mut deflater) = (
-                worker.clone(),
-                Deflater::new(level).map_err(io::Error::other)?,
-            );
-            let work = move |job| compress(&mut deflater, job);
+            let compressor = compression.compressor();
+            let (worker, mut compressor) = (worker.clone(), compressor.map_err(io::Error::other)?);
+            let work = move |job| compress(&mut compressor, job);
             Builder::new().spawn_scoped(scope, move || worker.run(work))
         })?;
         // Those in the threads are the only ones, so that a reader never waits for the dead.

@@ -1,0 +1,164 @@
+//! Cuts an archive of zstd frames into members: by its seek table where it has one, else frame by
+//! frame.
+//!
+//! So that, with a table, damage of one frame does not hide those after it. What the table lists is held
+//! against what is there. Knows nothing of tar.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::format::codec::{Codec, MEMBER_MAX_BYTES};
+use crate::format::damage::{Damage, DamageKind, Salvage};
+use crate::format::frame::{self, Cut, Header};
+use crate::format::seek_table::{Listed, SeekTable};
+use crate::read::inflate::{Reading, stream};
+
+const MAGIC_BYTES: usize = 4;
+/// The magic number and the length of a skippable frame.
+const SKIPPABLE_BYTES: usize = 8;
+const SHORT: &str = "the file ends within a member";
+const WRONG_TABLE: &str = "the seek table does not list a member as it is";
+
+/// What is known of the frames of a file.
+pub(super) struct Frames {
+    table: Option<SeekTable>,
+    /// Where the table itself begins.
+    table_begin: Option<u64>,
+    /// Whether something was told that bk does not write.
+    is_odd: bool,
+}
+
+impl Frames {
+    pub(super) fn new(codec: Codec, archive: Option<&File>) -> Self {
+        let archive = archive.filter(|_| codec == Codec::Zstd);
+        let table = archive.and_then(SeekTable::of);
+        Self {
+            table_begin: table.as_ref().map(SeekTable::begin),
+            table,
+            is_odd: false,
+        }
+    }
+}
+
+impl Reading {
+    /// Whether another may follow.
+    pub(super) fn next_frame(&mut self) -> Result<bool, Damage> {
+        let mut frame = Vec::new();
+        self.read(MAGIC_BYTES, &mut frame)?;
+        if frame.is_empty() && self.offset > 0 {
+            if self.frames.table_begin.is_none() {
+                self.odd("the seek table is missing, or does not fit the file");
+            }
+            return Ok(false);
+        }
+        let listed = self.frames.table.as_mut().and_then(Iterator::next);
+        let Ok(magic) = <[u8; MAGIC_BYTES]>::try_from(&frame[..]) else {
+            return Err(self.damage(DamageKind::Truncated, SHORT));
+        };
+        if frame::is_skippable(&magic) {
+            return self.skip(frame, listed);
+        }
+        match listed {
+            Some(listed) => self.listed(frame, listed),
+            None if frame::is_begin(&magic) => self.unlisted(frame),
+            None => Err(self.no_member()),
+        }
+    }
+
+    /// Tells once of what bk does not write. Whether anybody listens.
+    fn odd(&mut self, reason: &str) -> bool {
+        let is_told = std::mem::replace(&mut self.frames.is_odd, true);
+        !self.is_strict || is_told || self.tell(self.damage(DamageKind::Odd, reason))
+    }
+
+    fn check_frame(&mut self, header: &Header) -> bool {
+        header.is_as_written() || self.odd("the header of a member is not as bk writes it")
+    }
+
+    /// A frame without content.
+    fn skip(&mut self, mut frame: Vec<u8>, listed: Option<Listed>) -> Result<bool, Damage> {
+        self.read(SKIPPABLE_BYTES - MAGIC_BYTES, &mut frame)?;
+        let Some(length) = frame.get(MAGIC_BYTES..).and_then(|it| it.try_into().ok()) else {
+            return Err(self.damage(DamageKind::Truncated, SHORT));
+        };
+        let length = u64::from(u32::from_le_bytes(length));
+        let bytes = SKIPPABLE_BYTES as u64 + length;
+        if listed.is_some_and(|it| u64::from(it.bytes) != bytes || it.content_bytes != 0) {
+            return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
+        }
+        let is_table = self.frames.table_begin == Some(self.offset);
+        if !is_table && !self.odd("a member has no content") {
+            return Ok(false);
+        }
+        let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink());
+        let skipped =
+            skipped.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+        if skipped < length {
+            return Err(self.damage(DamageKind::Truncated, SHORT));
+        }
+        self.offset += bytes;
+        Ok(true)
+    }
+
+    /// A frame whose length the table has, whatever it holds.
+    fn listed(&mut self, mut frame: Vec<u8>, listed: Listed) -> Result<bool, Damage> {
+        let (offset, bytes) = (self.offset, listed.bytes as usize);
+        if bytes.max(listed.content_bytes as usize) > MEMBER_MAX_BYTES {
+            let goes_on = self.unlisted(frame)?;
+            if goes_on && self.offset != offset + bytes as u64 {
+                return Err(Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE));
+            }
+            return Ok(goes_on);
+        }
+        self.read(bytes.saturating_sub(MAGIC_BYTES), &mut frame)?;
+        if frame.len() != bytes {
+            // The table adds up, so this frame is shorter than a magic number.
+            return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
+        }
+        if let Some(header) = Header::parse(&frame) {
+            let content_bytes = u64::from(listed.content_bytes);
+            let goes_on = match header.content_bytes {
+                Some(stated) if stated != content_bytes => self.tell(Damage {
+                    // The frame itself is read all the same.
+                    salvage: Some(Salvage {
+                        content: Vec::new(),
+                        is_complete: true,
+                    }),
+                    ..self.damage(DamageKind::Corrupt, WRONG_TABLE)
+                }),
+                _ => self.check_frame(&header),
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        self.offset += bytes as u64;
+        Ok(self.members.job((offset, frame)))
+    }
+
+    /// A frame whose end is where its last block ends.
+    fn unlisted(&mut self, mut frame: Vec<u8>) -> Result<bool, Damage> {
+        let cut = frame::cut(&mut self.input, &mut frame, MEMBER_MAX_BYTES);
+        let cut = cut.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+        match cut {
+            Cut::Short => Err(self.damage(DamageKind::Truncated, SHORT)),
+            Cut::Bad(reason) => Err(self.damage(DamageKind::Corrupt, reason)),
+            Cut::Large(header) => {
+                let corrupt = |reason| self.damage(DamageKind::Corrupt, reason);
+                header.check().map_err(corrupt)?;
+                if !self.check_frame(&header) {
+                    return Ok(false);
+                }
+                let input = io::Cursor::new(frame).chain(&mut self.input);
+                let bytes = stream(Codec::Zstd, self.members.place(), self.offset, input)?;
+                self.offset += bytes.unwrap_or_default();
+                Ok(bytes.is_some())
+            }
+            Cut::Whole(header) => {
+                let offset = self.offset;
+                self.offset += frame.len() as u64;
+                Ok(self.check_frame(&header) && self.members.job((offset, frame)))
+            }
+        }
+    }
+}
