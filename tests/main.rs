@@ -45,6 +45,7 @@ mod program {
     mod unreadable;
     mod verify;
     mod zones;
+    mod zstd;
 }
 
 /// Kills, failing calls, full disks, signals and crowds.
@@ -76,6 +77,8 @@ mod hostile {
     mod foreign;
     mod foreign_shipped;
     mod foreign_whole;
+    mod foreign_zstd;
+    mod frames;
     mod outside;
     mod races;
     mod seek_hostile;

@@ -335,7 +335,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --create-flag --type=manual",
-            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --exclude-caches, --one-file-system, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
+            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --exclude-caches, --one-file-system, --compression, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
         ),
         (
             "bk-auto --set --create-flag --storage=here",

@@ -6,25 +6,28 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_archive::format::codec::Compression;
 use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::invalid::invalid;
 use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::flags::{
-    AFTER, BEFORE, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
+    AFTER, BEFORE, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
 };
 use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
 use crate::schedule::Schedule;
 
 /// The flags of bk-create that a job can have, as a request has no key for them, and whether each
 /// takes a value.
-const CREATE_FLAGS: [(&str, bool); 10] = [
+const CREATE_FLAGS: [(&str, bool); 11] = [
     ("exclude", true),
     ("exclude-from", true),
     ("exclude-caches", false),
     ("one-file-system", false),
+    (COMPRESSION.long, true),
     ("level", true),
     ("jobs", true),
     ("storage", true),
@@ -45,6 +48,8 @@ pub(crate) struct JobChange {
     pub(crate) sources: Option<Vec<String>>,
     pub(crate) request: Option<Map<String, Value>>,
     pub(crate) create_flags: Option<Vec<String>>,
+    /// Takes the place of what the flags say.
+    pub(crate) compression: Option<String>,
     pub(crate) before: Option<Option<String>>,
     pub(crate) after: Option<Option<String>>,
 }
@@ -76,6 +81,7 @@ impl JobChange {
             sources: (!sources.is_empty()).then_some(sources),
             request: arguments.parsed(&REQUEST, request)?,
             create_flags: (!flags.is_empty()).then_some(flags),
+            compression: arguments.parsed(&COMPRESSION, compression)?,
             before: arguments.parsed(&BEFORE, command)?,
             after: arguments.parsed(&AFTER, command)?,
         })
@@ -167,6 +173,11 @@ impl JobChange {
         set(&mut job.schedule, &self.schedule);
         set(&mut job.retention_days, &self.retention_days);
         set(&mut job.create_flags, &self.create_flags);
+        if let Some(compression) = &self.compression {
+            let begin = format!("--{}=", COMPRESSION.long);
+            job.create_flags.retain(|flag| !flag.starts_with(&begin));
+            job.create_flags.push(begin + compression);
+        }
         set(&mut job.before, &self.before);
         set(&mut job.after, &self.after);
         let sources = job.request.get("sources").cloned();
@@ -208,6 +219,12 @@ fn absolute(path: &Path) -> Result<String> {
     let all: PathBuf = all.components().collect();
     let text = all.to_str().map(str::to_owned);
     text.with_context(|| format!("{} is not UTF-8", cannot()))
+}
+
+fn compression(text: &str) -> Result<String> {
+    let is_one = Compression::parse(text).is_some();
+    let wrong = || invalid("compression", text, Compression::FORM);
+    is_one.then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 fn command(text: &str) -> Result<Option<String>> {
@@ -254,6 +271,9 @@ fn check_flags(flags: &[String]) -> Result<()> {
                 ", without a value"
             }
         );
+        if name == COMPRESSION.long {
+            compression(value.unwrap_or_default())?;
+        }
         let is_relative = value.is_some_and(|value| !Path::new(value).is_absolute());
         ensure!(
             !(PATH_FLAGS.contains(&name) && is_relative),

@@ -25,6 +25,7 @@ bk_cli::flags! {
         "FLAG",
         "a flag for bk-create: --exclude='*.log', --one-file-system ...",
     );
+    COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how its backups are compressed");
     BEFORE = option("before", "COMMAND", "run before the backup; if it fails, there is none");
     AFTER = option("after", "COMMAND", "run after the backup, whether it failed or not");
     CLOCK_GAP = option("clock-gap", "DAYS", "doubt the clock after DAYS without a round (30)");

@@ -154,8 +154,8 @@ impl Settings {
 /// An unknown one, and a level for gzip where that is not used.
 fn compression(arguments: &Arguments) -> Result<Compression> {
     let parse = |text: &str| {
-        let form = "gzip, zstd, or zstd:LEVEL with a level from 1 to 19";
-        Compression::parse(text).ok_or_else(|| invalid("compression", text, form))
+        let wrong = || invalid("compression", text, Compression::FORM);
+        Compression::parse(text).ok_or_else(wrong)
     };
     let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
     let of_variable = || {

@@ -186,6 +186,9 @@ impl Default for Compression {
 }
 
 impl Compression {
+    /// What [`Compression::parse`] reads, for people.
+    pub const FORM: &'static str = "gzip, zstd, or zstd:LEVEL with a level from 1 to 19";
+
     /// With the default level.
     #[must_use]
     pub fn of(codec: Codec) -> Self {
