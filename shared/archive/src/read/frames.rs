@@ -47,7 +47,10 @@ impl Reading {
         self.read(MAGIC_BYTES, &mut frame)?;
         if frame.is_empty() && self.offset > 0 {
             if self.frames.table_begin.is_none() {
-                self.odd("the seek table is missing, or does not fit the file");
+                self.odd(
+                    self.offset,
+                    "the seek table is missing, or does not fit the file",
+                );
             }
             return Ok(false);
         }
@@ -60,19 +63,16 @@ impl Reading {
         }
         match listed {
             Some(listed) => self.listed(frame, listed),
-            None if frame::is_begin(&magic) => self.unlisted(frame),
+            None if frame::is_begin(&magic) => self.unlisted(frame, None),
             None => Err(self.no_member()),
         }
     }
 
     /// Tells once of what bk does not write. Whether anybody listens.
-    fn odd(&mut self, reason: &str) -> bool {
+    fn odd(&mut self, offset: u64, reason: &str) -> bool {
         let is_told = std::mem::replace(&mut self.frames.is_odd, true);
-        !self.is_strict || is_told || self.tell(self.damage(DamageKind::Odd, reason))
-    }
-
-    fn check_frame(&mut self, header: &Header) -> bool {
-        header.is_as_written() || self.odd("the header of a member is not as bk writes it")
+        let odd = || Damage::new(DamageKind::Odd, offset, reason);
+        !self.is_strict || is_told || self.tell(odd())
     }
 
     /// A frame without content.
@@ -87,7 +87,7 @@ impl Reading {
             return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
         }
         let is_table = self.frames.table_begin == Some(self.offset);
-        if !is_table && !self.odd("a member has no content") {
+        if !is_table && !self.odd(self.offset, "a member has no content") {
             return Ok(false);
         }
         let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink());
@@ -102,63 +102,67 @@ impl Reading {
 
     /// A frame whose length the table has, whatever it holds.
     fn listed(&mut self, mut frame: Vec<u8>, listed: Listed) -> Result<bool, Damage> {
-        let (offset, bytes) = (self.offset, listed.bytes as usize);
+        let bytes = listed.bytes as usize;
         if bytes.max(listed.content_bytes as usize) > MEMBER_MAX_BYTES {
-            let goes_on = self.unlisted(frame)?;
-            if goes_on && self.offset != offset + bytes as u64 {
-                return Err(Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE));
-            }
-            return Ok(goes_on);
+            return self.unlisted(frame, Some(listed));
         }
         self.read(bytes.saturating_sub(MAGIC_BYTES), &mut frame)?;
         if frame.len() != bytes {
             // The table adds up, so this frame is shorter than a magic number.
             return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
         }
-        if let Some(header) = Header::parse(&frame) {
-            let content_bytes = u64::from(listed.content_bytes);
-            let goes_on = match header.content_bytes {
-                Some(stated) if stated != content_bytes => self.tell(Damage {
-                    // The frame itself is read all the same.
-                    salvage: Some(Salvage {
-                        content: Vec::new(),
-                        is_complete: true,
-                    }),
-                    ..self.damage(DamageKind::Corrupt, WRONG_TABLE)
-                }),
-                _ => self.check_frame(&header),
-            };
-            if !goes_on {
-                return Ok(false);
-            }
-        }
+        let goes_on =
+            Header::parse(&frame).is_none_or(|it| self.check(self.offset, &it, Some(listed)));
+        let offset = self.offset;
         self.offset += bytes as u64;
-        Ok(self.members.job((offset, frame)))
+        Ok(goes_on && self.members.job((offset, frame)))
     }
 
     /// A frame whose end is where its last block ends.
-    fn unlisted(&mut self, mut frame: Vec<u8>) -> Result<bool, Damage> {
+    fn unlisted(&mut self, mut frame: Vec<u8>, listed: Option<Listed>) -> Result<bool, Damage> {
+        let offset = self.offset;
         let cut = frame::cut(&mut self.input, &mut frame, MEMBER_MAX_BYTES);
         let cut = cut.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
-        match cut {
-            Cut::Short => Err(self.damage(DamageKind::Truncated, SHORT)),
-            Cut::Bad(reason) => Err(self.damage(DamageKind::Corrupt, reason)),
+        let goes_on = match cut {
+            Cut::Short => return Err(self.damage(DamageKind::Truncated, SHORT)),
+            Cut::Bad(reason) => return Err(self.damage(DamageKind::Corrupt, reason)),
             Cut::Large(header) => {
                 let corrupt = |reason| self.damage(DamageKind::Corrupt, reason);
                 header.check().map_err(corrupt)?;
-                if !self.check_frame(&header) {
+                if !self.check(offset, &header, listed) {
                     return Ok(false);
                 }
                 let input = io::Cursor::new(frame).chain(&mut self.input);
-                let bytes = stream(Codec::Zstd, self.members.place(), self.offset, input)?;
+                let bytes = stream(Codec::Zstd, self.members.place(), offset, input)?;
                 self.offset += bytes.unwrap_or_default();
-                Ok(bytes.is_some())
+                bytes.is_some()
             }
             Cut::Whole(header) => {
-                let offset = self.offset;
                 self.offset += frame.len() as u64;
-                Ok(self.check_frame(&header) && self.members.job((offset, frame)))
+                let goes_on = self.check(offset, &header, listed);
+                goes_on && self.members.job((offset, frame))
             }
+        };
+        let end = listed.map(|it| offset + u64::from(it.bytes));
+        if goes_on && end.is_some_and(|end| end != self.offset) {
+            return Err(Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE));
         }
+        Ok(goes_on)
+    }
+
+    /// Tells what is wrong with the header of the frame there, which is read all the same.
+    /// Whether anybody listens.
+    fn check(&mut self, offset: u64, header: &Header, listed: Option<Listed>) -> bool {
+        let stated = header.content_bytes.zip(listed);
+        if stated.is_some_and(|(stated, listed)| stated != u64::from(listed.content_bytes)) {
+            return self.tell(Damage {
+                salvage: Some(Salvage {
+                    content: Vec::new(),
+                    is_complete: true,
+                }),
+                ..Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE)
+            });
+        }
+        header.is_as_written() || self.odd(offset, "the header of a member is not as bk writes it")
     }
 }

@@ -129,9 +129,15 @@ impl<'a> Pieces<'a> {
         }
         let finding = Finding::new(damage.kind, damage.offset, &damage.reason);
         let id = |it: &Finding| (it.kind.name(), it.offset);
-        let is_same = |last: &Finding| id(last) == id(&finding);
-        if !self.findings.last().is_some_and(is_same) {
-            self.findings.push(finding);
+        match self.findings.last_mut() {
+            // A header that passes in an archive of another program hides no damage of its member.
+            Some(last) if id(last) == id(&finding) => {
+                if last.kind == DamageKind::Odd {
+                    last.kind = finding.kind;
+                    last.reason = finding.reason;
+                }
+            }
+            _ => self.findings.push(finding),
         }
         self.damaged = Some(self.findings.len() - 1);
         let is_lost = match &damage.salvage {
