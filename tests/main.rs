@@ -26,6 +26,7 @@ mod program {
     mod migrations;
     mod mv;
     mod odd_lines;
+    mod parent;
     mod pick;
     mod pick_ends;
     mod pipelines;
