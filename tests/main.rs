@@ -59,6 +59,7 @@ mod crash {
     mod life_crash;
     mod life_crowd;
     mod life_faults;
+    mod manifest;
     mod mv_alias;
     mod mv_faults;
     mod places;
