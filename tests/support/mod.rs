@@ -61,6 +61,17 @@ pub fn stride(usual: usize) -> usize {
     }
 }
 
+/// Records as bk-adopt makes them again: without what only the making of the archive told.
+pub fn as_born(mut records: Vec<Value>) -> Vec<Value> {
+    for record in &mut records {
+        let metadata = record["backup_metadata"].as_object_mut().unwrap();
+        for key in ["new_bytes", "parent", "compression_level", "manifest_hash"] {
+            metadata.remove(key);
+        }
+    }
+    records
+}
+
 /// Manifests are of archives that have a record, and nothing else is beside them.
 pub fn check_manifests(sandbox: &Sandbox) {
     let records = sandbox.records();
