@@ -256,6 +256,47 @@ fn the_same_tree_makes_the_same_frames() {
 }
 
 #[test]
+fn a_parent_of_the_same_codec_and_level_gives_its_frames() {
+    let sandbox = made();
+    // Longer ago than what may have changed unseen.
+    sandbox.ok("sleep 2.5; touch before; bk-create --compression zstd -n p --no-parent app; echo new >app/new");
+    let made = |name: &str, flags: &str| {
+        let record = sandbox
+            .ok(&format!("bk-create -n {name} {flags} app"))
+            .record();
+        let metadata = &record["backup_metadata"];
+        (
+            metadata["parent"].clone(),
+            metadata["new_bytes"].as_u64().unwrap(),
+        )
+    };
+    let (parent, new_bytes) = made("child", "--compression zstd");
+    assert_eq!(parent, "p");
+    assert!(new_bytes < 500_000, "{new_bytes}");
+    assert_eq!(
+        made("alone", "--compression zstd --no-parent").0,
+        Value::Null
+    );
+    for flags in ["--compression zstd:4", "--compression gzip"] {
+        assert_eq!(
+            made(&flags[14..].replace(':', ""), flags).0,
+            Value::Null,
+            "{flags}"
+        );
+    }
+    let frames = |name: &str| {
+        let bytes = fs::read(sandbox.home().join(format!("archives/{name}.tar.zst"))).unwrap();
+        let frames = seek_table(&bytes);
+        (
+            bytes[frames[0].0 as usize..bytes.len() - 9 - 8 * frames.len()].to_vec(),
+            frames[1..].to_vec(),
+        )
+    };
+    assert!(frames("child") == frames("alone"));
+    sandbox.ok("bk-verify --deep child && bk-restore -C out child && diff -r app out/app");
+}
+
+#[test]
 fn a_job_has_its_compression() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-auto --set j --schedule @daily --create-flag=--exclude='*.log' --compression zstd:5 -- app");

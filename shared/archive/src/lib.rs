@@ -9,14 +9,14 @@
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
-//! reads all of them, `parent` has what is taken over, `stream` archives standard input, `members` cuts
+//! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer` looks on, `stream` archives standard input, `members` cuts
 //! the tar stream into members, `writer` compresses them in parallel.
 //!
-//! `read`: `inflate` decompresses members in parallel, `frames` cuts those of zstd, `blocks` reads the tar stream block by block,
-//! `reader` its entries, `holes` the map of a sparse file,
+//! `read`: `inflate` decompresses members in parallel, `frames` cuts those of zstd, `blocks` reads the
+//! tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
-//! others, `seek` those of some names without reading the rest, by the `spans` of the members, `check` verifies everything, from
-//! `pieces`.
+//! others, `seek` those of some names without reading the rest, by the `spans` of the members, `check`
+//! verifies everything, from `pieces`.
 //!
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`
