@@ -12,7 +12,7 @@
 //! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer` looks on, `stream` archives standard input, `members` cuts
 //! the tar stream into members, `writer` compresses them in parallel.
 //!
-//! `read`: `inflate` decompresses members in parallel, `frames` cuts those of zstd, `blocks` reads the
+//! `read`: `inflate` decompresses members in parallel, which a `cutter` cuts, `frames` those of zstd, `blocks` reads the
 //! tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
 //! others, `seek` those of some names without reading the rest, by the `spans` of the members, `check`

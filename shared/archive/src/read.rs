@@ -4,6 +4,7 @@
 
 pub(crate) mod blocks;
 pub mod check;
+mod cutter;
 pub mod entries;
 mod frames;
 pub(crate) mod holes;

@@ -11,7 +11,7 @@ use crate::format::codec::{Codec, MEMBER_MAX_BYTES};
 use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::frame::{self, Cut, Header};
 use crate::format::seek_table::{Listed, SeekTable};
-use crate::read::inflate::{Reading, stream};
+use crate::read::cutter::{Cutter, stream};
 
 const MAGIC_BYTES: usize = 4;
 /// The magic number and the length of a skippable frame.
@@ -38,113 +38,127 @@ impl Frames {
             is_odd: false,
         }
     }
-}
 
-impl Reading {
     /// Whether another may follow.
-    pub(super) fn next_frame(&mut self) -> Result<bool, Damage> {
+    pub(super) fn next(&mut self, cutter: &mut Cutter) -> Result<bool, Damage> {
         let mut frame = Vec::new();
-        self.read(MAGIC_BYTES, &mut frame)?;
-        if frame.is_empty() && self.offset > 0 {
-            if self.frames.table_begin.is_none() {
+        cutter.read(MAGIC_BYTES, &mut frame)?;
+        if frame.is_empty() && cutter.offset > 0 {
+            if self.table_begin.is_none() {
                 self.odd(
-                    self.offset,
+                    cutter,
+                    cutter.offset,
                     "the seek table is missing, or does not fit the file",
                 );
             }
             return Ok(false);
         }
-        let listed = self.frames.table.as_mut().and_then(Iterator::next);
+        let listed = self.table.as_mut().and_then(Iterator::next);
         let Ok(magic) = <[u8; MAGIC_BYTES]>::try_from(&frame[..]) else {
-            return Err(self.damage(DamageKind::Truncated, SHORT));
+            return Err(cutter.damage(DamageKind::Truncated, SHORT));
         };
         if frame::is_skippable(&magic) {
-            return self.skip(frame, listed);
+            return self.skip(cutter, frame, listed);
         }
         match listed {
-            Some(listed) => self.listed(frame, listed),
-            None if frame::is_begin(&magic) => self.unlisted(frame, None),
-            None => Err(self.no_member()),
+            Some(listed) => self.listed(cutter, frame, listed),
+            None if frame::is_begin(&magic) => self.unlisted(cutter, frame, None),
+            None => Err(cutter.no_member()),
         }
     }
 
     /// Tells once of what bk does not write. Whether anybody listens.
-    fn odd(&mut self, offset: u64, reason: &str) -> bool {
-        let is_told = std::mem::replace(&mut self.frames.is_odd, true);
+    fn odd(&mut self, cutter: &mut Cutter, offset: u64, reason: &str) -> bool {
+        let is_told = std::mem::replace(&mut self.is_odd, true);
         let odd = || Damage::new(DamageKind::Odd, offset, reason);
-        !self.is_strict || is_told || self.tell(odd())
+        !cutter.is_strict || is_told || cutter.tell(odd())
     }
 
     /// A frame without content.
-    fn skip(&mut self, mut frame: Vec<u8>, listed: Option<Listed>) -> Result<bool, Damage> {
-        self.read(SKIPPABLE_BYTES - MAGIC_BYTES, &mut frame)?;
+    fn skip(
+        &mut self,
+        cutter: &mut Cutter,
+        mut frame: Vec<u8>,
+        listed: Option<Listed>,
+    ) -> Result<bool, Damage> {
+        cutter.read(SKIPPABLE_BYTES - MAGIC_BYTES, &mut frame)?;
         let Some(length) = frame.get(MAGIC_BYTES..).and_then(|it| it.try_into().ok()) else {
-            return Err(self.damage(DamageKind::Truncated, SHORT));
+            return Err(cutter.damage(DamageKind::Truncated, SHORT));
         };
         let length = u64::from(u32::from_le_bytes(length));
         let bytes = SKIPPABLE_BYTES as u64 + length;
         if listed.is_some_and(|it| u64::from(it.bytes) != bytes || it.content_bytes != 0) {
-            return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
+            return Err(cutter.damage(DamageKind::Corrupt, WRONG_TABLE));
         }
-        let is_table = self.frames.table_begin == Some(self.offset);
-        if !is_table && !self.odd(self.offset, "a member has no content") {
+        let is_table = self.table_begin == Some(cutter.offset);
+        if !is_table && !self.odd(cutter, cutter.offset, "a member has no content") {
             return Ok(false);
         }
-        let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink());
+        let skipped = io::copy(&mut cutter.input.by_ref().take(length), &mut io::sink());
         let skipped =
-            skipped.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+            skipped.map_err(|error| cutter.damage(DamageKind::Unreadable, &error.to_string()))?;
         if skipped < length {
-            return Err(self.damage(DamageKind::Truncated, SHORT));
+            return Err(cutter.damage(DamageKind::Truncated, SHORT));
         }
-        self.offset += bytes;
+        cutter.offset += bytes;
         Ok(true)
     }
 
     /// A frame whose length the table has, whatever it holds.
-    fn listed(&mut self, mut frame: Vec<u8>, listed: Listed) -> Result<bool, Damage> {
+    fn listed(
+        &mut self,
+        cutter: &mut Cutter,
+        mut frame: Vec<u8>,
+        listed: Listed,
+    ) -> Result<bool, Damage> {
         let bytes = listed.bytes as usize;
         if bytes.max(listed.content_bytes as usize) > MEMBER_MAX_BYTES {
-            return self.unlisted(frame, Some(listed));
+            return self.unlisted(cutter, frame, Some(listed));
         }
-        self.read(bytes.saturating_sub(MAGIC_BYTES), &mut frame)?;
+        cutter.read(bytes.saturating_sub(MAGIC_BYTES), &mut frame)?;
         if frame.len() != bytes {
             // The table adds up, so this frame is shorter than a magic number.
-            return Err(self.damage(DamageKind::Corrupt, WRONG_TABLE));
+            return Err(cutter.damage(DamageKind::Corrupt, WRONG_TABLE));
         }
-        let goes_on =
-            Header::parse(&frame).is_none_or(|it| self.check(self.offset, &it, Some(listed)));
-        let offset = self.offset;
-        self.offset += bytes as u64;
-        Ok(goes_on && self.members.job((offset, frame)))
+        let goes_on = Header::parse(&frame)
+            .is_none_or(|it| self.check(cutter, cutter.offset, &it, Some(listed)));
+        let offset = cutter.offset;
+        cutter.offset += bytes as u64;
+        Ok(goes_on && cutter.members.job((offset, frame)))
     }
 
     /// A frame whose end is where its last block ends.
-    fn unlisted(&mut self, mut frame: Vec<u8>, listed: Option<Listed>) -> Result<bool, Damage> {
-        let offset = self.offset;
-        let cut = frame::cut(&mut self.input, &mut frame, MEMBER_MAX_BYTES);
-        let cut = cut.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+    fn unlisted(
+        &mut self,
+        cutter: &mut Cutter,
+        mut frame: Vec<u8>,
+        listed: Option<Listed>,
+    ) -> Result<bool, Damage> {
+        let offset = cutter.offset;
+        let cut = frame::cut(&mut cutter.input, &mut frame, MEMBER_MAX_BYTES);
+        let cut = cut.map_err(|error| cutter.damage(DamageKind::Unreadable, &error.to_string()))?;
         let goes_on = match cut {
-            Cut::Short => return Err(self.damage(DamageKind::Truncated, SHORT)),
-            Cut::Bad(reason) => return Err(self.damage(DamageKind::Corrupt, reason)),
+            Cut::Short => return Err(cutter.damage(DamageKind::Truncated, SHORT)),
+            Cut::Bad(reason) => return Err(cutter.damage(DamageKind::Corrupt, reason)),
             Cut::Large(header) => {
-                let corrupt = |reason| self.damage(DamageKind::Corrupt, reason);
+                let corrupt = |reason| cutter.damage(DamageKind::Corrupt, reason);
                 header.check().map_err(corrupt)?;
-                if !self.check(offset, &header, listed) {
+                if !self.check(cutter, offset, &header, listed) {
                     return Ok(false);
                 }
-                let input = io::Cursor::new(frame).chain(&mut self.input);
-                let bytes = stream(Codec::Zstd, self.members.place(), offset, input)?;
-                self.offset += bytes.unwrap_or_default();
+                let input = io::Cursor::new(frame).chain(&mut cutter.input);
+                let bytes = stream(Codec::Zstd, cutter.members.place(), offset, input)?;
+                cutter.offset += bytes.unwrap_or_default();
                 bytes.is_some()
             }
             Cut::Whole(header) => {
-                self.offset += frame.len() as u64;
-                let goes_on = self.check(offset, &header, listed);
-                goes_on && self.members.job((offset, frame))
+                cutter.offset += frame.len() as u64;
+                let goes_on = self.check(cutter, offset, &header, listed);
+                goes_on && cutter.members.job((offset, frame))
             }
         };
         let end = listed.map(|it| offset + u64::from(it.bytes));
-        if goes_on && end.is_some_and(|end| end != self.offset) {
+        if goes_on && end.is_some_and(|end| end != cutter.offset) {
             return Err(Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE));
         }
         Ok(goes_on)
@@ -152,10 +166,16 @@ impl Reading {
 
     /// Tells what is wrong with the header of the frame there, which is read all the same.
     /// Whether anybody listens.
-    fn check(&mut self, offset: u64, header: &Header, listed: Option<Listed>) -> bool {
+    fn check(
+        &mut self,
+        cutter: &mut Cutter,
+        offset: u64,
+        header: &Header,
+        listed: Option<Listed>,
+    ) -> bool {
         let stated = header.content_bytes.zip(listed);
         if stated.is_some_and(|(stated, listed)| stated != u64::from(listed.content_bytes)) {
-            return self.tell(Damage {
+            return cutter.tell(Damage {
                 salvage: Some(Salvage {
                     content: Vec::new(),
                     is_complete: true,
@@ -163,6 +183,11 @@ impl Reading {
                 ..Damage::new(DamageKind::Corrupt, offset, WRONG_TABLE)
             });
         }
-        header.is_as_written() || self.odd(offset, "the header of a member is not as bk writes it")
+        header.is_as_written()
+            || self.odd(
+                cutter,
+                offset,
+                "the header of a member is not as bk writes it",
+            )
     }
 }

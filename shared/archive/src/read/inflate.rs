@@ -6,23 +6,22 @@
 //! an archive of zstd frames. Knows nothing of tar.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::thread::Builder;
 
 use crate::format::codec::{Codec, Decompressor, MEMBER_MAX_BYTES};
 pub use crate::format::damage::{Damage, DamageKind, Salvage};
 use crate::format::member::{HEADER_BYTES, content_bytes, is_as_written, stated_length};
 use crate::hashed::{Hashed, Whole};
-use crate::pool::{Jobs, Results, pool};
+use crate::pool::{Results, pool};
+pub use crate::read::cutter::Piece;
+use crate::read::cutter::{Cutter, Member, stream};
 use crate::read::frames::Frames;
 use crate::threads::{begin_some, needed};
 
-/// The size of the pieces of what is read as a stream.
-const CHUNK_BYTES: usize = 1 << 20;
 /// More would multiply the memory and not the speed.
 const JOBS_MAX: usize = 6;
 
@@ -34,18 +33,6 @@ pub struct Inflate {
     /// What was inflated and not read yet.
     pub(crate) piece: io::Cursor<Vec<u8>>,
 }
-
-/// A part of the content, in the order of the file.
-#[derive(Debug)]
-pub struct Piece {
-    /// The byte of the file at which its member begins.
-    pub offset: u64,
-    /// The content.
-    pub content: Vec<u8>,
-}
-
-/// The byte of the file at which a member begins, and the member.
-type Member = (u64, Vec<u8>);
 
 impl Inflate {
     /// Begins to read a file from where it is.
@@ -78,15 +65,18 @@ impl Inflate {
         let read_bytes = Arc::<AtomicU64>::default();
         let codec = Codec::of(&file);
         let table_of = parts.is_none().then_some(&file);
+        let frames = Frames::new(codec, table_of);
         let reading = Reading {
-            codec,
-            frames: Frames::new(codec, table_of),
-            input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
-            members,
-            offset: 0,
+            cutter: Cutter {
+                codec,
+                input: BufReader::with_capacity(1 << 17, Hashed::new(file, read_bytes.clone())),
+                members,
+                offset: 0,
+                is_strict,
+            },
+            frames,
             parts: parts.map(Vec::into_iter),
             part_end: 0,
-            is_strict,
             has_own: false,
             foreign: None,
         };
@@ -160,47 +150,14 @@ fn inflate(
     }
 }
 
-/// Hands on what the member at the start of `input` holds, in chunks, and returns the length of the
-/// member; `None` if the receiver is gone. Nothing beyond the member is consumed.
-pub(super) fn stream(
-    codec: Codec,
-    place: Option<SyncSender<Result<Piece, Damage>>>,
-    offset: u64,
-    input: impl BufRead,
-) -> Result<Option<u64>, Damage> {
-    let Some(place) = place else {
-        return Ok(None);
-    };
-    let damage = |error| Damage::of(&error, offset);
-    let mut stream = codec.stream(input).map_err(damage)?;
-    loop {
-        let mut content = Vec::new();
-        let mut chunk = stream.by_ref().take(CHUNK_BYTES as u64);
-        let read = chunk.read_to_end(&mut content);
-        let is_over = content.is_empty();
-        if !is_over && place.send(Ok(Piece { offset, content })).is_err() {
-            return Ok(None);
-        }
-        read.map_err(damage)?;
-        if is_over {
-            return Ok(Some(stream.taken_bytes()));
-        }
-    }
-}
-
 /// Cuts the file into members and hands them on.
-pub(super) struct Reading {
-    codec: Codec,
-    pub(super) frames: Frames,
-    pub(super) input: BufReader<Hashed>,
-    pub(super) members: Jobs<Member, Result<Piece, Damage>>,
-    pub(super) offset: u64,
+struct Reading {
+    cutter: Cutter,
+    frames: Frames,
     /// What is still to be read, where that is not all.
     parts: Option<std::vec::IntoIter<Range<u64>>>,
     /// Of the part that is being read.
     part_end: u64,
-    /// Whether headers are held against those that bk writes.
-    pub(super) is_strict: bool,
     /// Whether a member of bk's was seen.
     has_own: bool,
     /// The first member that is none.
@@ -211,13 +168,13 @@ impl Reading {
     /// To the end of the file, or until nobody listens.
     fn run(mut self) -> Option<Whole> {
         if let Err(damage) = self.members_of_parts() {
-            self.tell(damage);
+            self.cutter.tell(damage);
         }
         if self.parts.is_none() {
             // The hash is of the whole file, whatever is wrong with what it holds.
-            io::copy(&mut self.input, &mut io::sink()).ok()?;
+            io::copy(&mut self.cutter.input, &mut io::sink()).ok()?;
         }
-        self.input.into_inner().whole()
+        self.cutter.input.into_inner().whole()
     }
 
     fn members_of_parts(&mut self) -> Result<(), Damage> {
@@ -230,75 +187,68 @@ impl Reading {
         let Some(parts) = &mut self.parts else {
             return Ok(true);
         };
-        if self.offset < self.part_end {
+        if self.cutter.offset < self.part_end {
             return Ok(true);
         }
-        if self.offset > self.part_end {
-            return Err(self.damage(DamageKind::Corrupt, "it was written to meanwhile"));
+        if self.cutter.offset > self.part_end {
+            return Err(self
+                .cutter
+                .damage(DamageKind::Corrupt, "it was written to meanwhile"));
         }
         let Some(part) = parts.next() else {
             return Ok(false);
         };
-        (self.offset, self.part_end) = (part.start, part.end);
-        let sought = self.input.seek(SeekFrom::Start(part.start));
-        sought.map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))?;
+        (self.cutter.offset, self.part_end) = (part.start, part.end);
+        let sought = self.cutter.input.seek(SeekFrom::Start(part.start));
+        sought.map_err(|error| {
+            self.cutter
+                .damage(DamageKind::Unreadable, &error.to_string())
+        })?;
         Ok(true)
-    }
-
-    /// Whether anybody listens.
-    pub(super) fn tell(&self, damage: Damage) -> bool {
-        self.members.result(Err(damage))
     }
 
     /// Whether another may follow.
     fn next_member(&mut self) -> Result<bool, Damage> {
-        match self.codec {
+        match self.cutter.codec {
             Codec::Gzip => self.next_gzip_member(),
-            Codec::Zstd => self.next_frame(),
-        }
-    }
-
-    /// What is no member, where one should begin.
-    pub(super) fn no_member(&self) -> Damage {
-        let name = self.codec.member_name();
-        match self.offset {
-            0 => self.damage(
-                DamageKind::NotAnArchive,
-                "it is neither a gzip nor a zstd file",
-            ),
-            _ => self.damage(
-                DamageKind::Trailing,
-                &format!("bytes that are no {name} follow the last one"),
-            ),
+            Codec::Zstd => self.frames.next(&mut self.cutter),
         }
     }
 
     fn next_gzip_member(&mut self) -> Result<bool, Damage> {
         let mut member = Vec::new();
-        self.read(HEADER_BYTES, &mut member)?;
-        if member.is_empty() && self.offset > 0 {
+        self.cutter.read(HEADER_BYTES, &mut member)?;
+        if member.is_empty() && self.cutter.offset > 0 {
             return Ok(false);
         }
         let begin = &member[..member.len().min(2)];
         if begin.is_empty() || !b"\x1f\x8b".starts_with(begin) {
-            return Err(self.no_member());
+            return Err(self.cutter.no_member());
         }
         if member.len() < HEADER_BYTES {
             // The shortest member of any program is as long as a header of bk's.
-            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+            return Err(self
+                .cutter
+                .damage(DamageKind::Truncated, "the file ends within a member"));
         }
         let told = stated_length(&member);
-        let told = told.map_err(|error| self.damage(DamageKind::Corrupt, &error.to_string()))?;
-        if self.is_strict && !self.check_header(&member, told.is_some()) {
+        let told =
+            told.map_err(|error| self.cutter.damage(DamageKind::Corrupt, &error.to_string()))?;
+        if self.cutter.is_strict && !self.check_header(&member, told.is_some()) {
             return Ok(false);
         }
         match told {
             Some(length) if length <= MEMBER_MAX_BYTES => self.hand_on(length, member),
             Some(length) => self.stream_own(length, member),
             None => {
-                let input = io::Cursor::new(member).chain(&mut self.input);
-                let bytes = stream(self.codec, self.members.place(), self.offset, input)?;
-                self.offset += bytes.unwrap_or_default();
+                let input = io::Cursor::new(member).chain(&mut self.cutter.input);
+                let bytes = stream(
+                    self.cutter.codec,
+                    self.cutter.members.place(),
+                    self.cutter.offset,
+                    input,
+                )?;
+                self.cutter.offset += bytes.unwrap_or_default();
                 Ok(bytes.is_some())
             }
         }
@@ -311,69 +261,74 @@ impl Reading {
         let odd = |offset| Damage::new(DamageKind::Odd, offset, REASON);
         self.has_own |= is_own;
         if !is_own && self.foreign.is_none() {
-            self.foreign = Some(self.offset);
+            self.foreign = Some(self.cutter.offset);
         }
         match self.foreign {
             // Told once, and then for each that comes.
             Some(offset) if self.has_own => {
                 self.foreign = None;
-                self.tell(odd(offset))
+                self.cutter.tell(odd(offset))
             }
-            _ if is_own && !is_as_written(header) => self.tell(odd(self.offset)),
+            _ if is_own && !is_as_written(header) => self.cutter.tell(odd(self.cutter.offset)),
             _ => true,
         }
     }
 
     fn hand_on(&mut self, length: usize, mut member: Vec<u8>) -> Result<bool, Damage> {
-        self.read(length - HEADER_BYTES, &mut member)?;
+        self.cutter.read(length - HEADER_BYTES, &mut member)?;
         if member.len() < length {
-            return Err(self.damage(DamageKind::Truncated, "the file ends within a member"));
+            return Err(self
+                .cutter
+                .damage(DamageKind::Truncated, "the file ends within a member"));
         }
-        let offset = self.offset;
-        self.offset += length as u64;
+        let offset = self.cutter.offset;
+        self.cutter.offset += length as u64;
         if content_bytes(&member) > MEMBER_MAX_BYTES {
             // A file of a great many holes has such a map; or the length is damaged.
             return Ok(
-                match stream(self.codec, self.members.place(), offset, &member[..]) {
+                match stream(
+                    self.cutter.codec,
+                    self.cutter.members.place(),
+                    offset,
+                    &member[..],
+                ) {
                     Ok(Some(bytes)) if bytes == length as u64 => true,
-                    Ok(Some(_)) => self.tell(Damage::new(
+                    Ok(Some(_)) => self.cutter.tell(Damage::new(
                         DamageKind::Corrupt,
                         offset,
                         "a member has bytes after its end",
                     )),
                     Ok(None) => false,
-                    Err(damage) => self.tell(Damage {
+                    Err(damage) => self.cutter.tell(Damage {
                         kind: DamageKind::Corrupt,
                         ..damage
                     }),
                 },
             );
         }
-        Ok(self.members.job((offset, member)))
+        Ok(self.cutter.members.job((offset, member)))
     }
 
     /// A member that is too long to be held. The walk goes on where it ends, whatever it tells.
     fn stream_own(&mut self, told: usize, begin: Vec<u8>) -> Result<bool, Damage> {
-        let offset = self.offset;
-        let input = io::Cursor::new(begin).chain(&mut self.input);
-        let Some(bytes) = stream(self.codec, self.members.place(), offset, input)? else {
+        let offset = self.cutter.offset;
+        let input = io::Cursor::new(begin).chain(&mut self.cutter.input);
+        let Some(bytes) = stream(
+            self.cutter.codec,
+            self.cutter.members.place(),
+            offset,
+            input,
+        )?
+        else {
             return Ok(false);
         };
-        self.offset += bytes;
-        let is_wrong = self.is_strict && bytes != told as u64;
+        self.cutter.offset += bytes;
+        let is_wrong = self.cutter.is_strict && bytes != told as u64;
         let reason = "a member is of another length than it tells";
-        Ok(!is_wrong || self.tell(Damage::new(DamageKind::Odd, offset, reason)))
-    }
-
-    /// Reads up to so many bytes onto the end of `bytes`.
-    pub(super) fn read(&mut self, count: usize, bytes: &mut Vec<u8>) -> Result<(), Damage> {
-        let read = self.input.by_ref().take(count as u64).read_to_end(bytes);
-        read.map(|_| ())
-            .map_err(|error| self.damage(DamageKind::Unreadable, &error.to_string()))
-    }
-
-    pub(super) fn damage(&self, kind: DamageKind, reason: &str) -> Damage {
-        Damage::new(kind, self.offset, reason)
+        Ok(!is_wrong
+            || self
+                .cutter
+                .tell(Damage::new(DamageKind::Odd, offset, reason)))
     }
 }
 
