@@ -138,7 +138,7 @@ impl Codec {
         // Without a limit in effect: what is left of it tells how much was taken.
         let input = input.take(u64::MAX);
         Ok(match self {
-            Self::Gzip => Stream::Gzip(GzDecoder::new(input)),
+            Self::Gzip => Stream::Gzip(Box::new(GzDecoder::new(input))),
             Self::Zstd => Stream::Zstd(frame::stream(input)?),
         })
     }
@@ -146,7 +146,7 @@ impl Codec {
 
 /// Decompresses one member piece by piece.
 pub(crate) enum Stream<R: BufRead> {
-    Gzip(GzDecoder<io::Take<R>>),
+    Gzip(Box<GzDecoder<io::Take<R>>>),
     Zstd(frame::Stream<io::Take<R>>),
 }
 
