@@ -30,10 +30,7 @@ fn without_a_manifest_the_backup_is_made() {
     );
     warns(&ran, "Input/output error");
     sandbox.ok("bk-verify a; bk-rm a; rm -r home/manifests; touch home/manifests");
-    warns(
-        &sandbox.run("bk-create -n a app"),
-        "Not a directory",
-    );
+    warns(&sandbox.run("bk-create -n a app"), "Not a directory");
     sandbox.ok("bk-verify a; bk-create -n b app");
 }
 
