@@ -16,10 +16,13 @@ use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, sync_dir};
+use crate::archives::space::Space;
 use crate::flock;
 use crate::home::Home;
 use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
 
+/// So much space is left to the catalog, which matters more.
+const SPARE_BYTES: u64 = 4 << 20;
 /// So many entries are handed to DuckDB at once.
 const BATCH_ENTRIES: usize = 8192;
 
@@ -100,8 +103,16 @@ impl Writer {
     /// Writes the file.
     ///
     /// # Errors
-    /// A full disk, and others of the file system.
+    /// A full disk, or one that will be, and others of the file system.
     pub fn finish(mut self) -> Result<Finished> {
+        let space = self.partial.place.parent().map(Space::at);
+        if let Some(space) = space.transpose()?.flatten() {
+            let is_plenty = space.available_bytes >= SPARE_BYTES;
+            ensure!(
+                is_plenty,
+                "what little space there is is left to the catalog"
+            );
+        }
         self.append()?;
         let partial = self.partial;
         let place = partial.place.display();
