@@ -12,7 +12,9 @@ use duckdb::{Connection, Row};
 
 use crate::archives::open::is_absent;
 use crate::home::Home;
-use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
+use crate::manifest::table::{
+    COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
+};
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
@@ -44,6 +46,9 @@ impl Reader {
             Err(error) if is_absent(&error) => return Ok(None),
             opened => opened.with_context(cannot)?,
         };
+        if !is_possible(&dir(home)) {
+            return Ok(None);
+        }
         if let Some(hash) = hash {
             let is_same = sha256(&file).with_context(cannot)? == hash;
             ensure!(is_same, "{}: it is not as it was written", cannot());
