@@ -23,7 +23,7 @@ use crate::manifest::table::{
     COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
 };
 
-/// So much space is left to the catalog, which matters more.
+/// So much space is left to the catalog, which matters more; of a small disk a sixteenth.
 const SPARE_BYTES: u64 = 4 << 20;
 /// So many entries are handed to DuckDB at once.
 const BATCH_ENTRIES: usize = 8192;
@@ -113,7 +113,8 @@ impl Writer {
     pub fn finish(mut self) -> Result<Finished> {
         let space = self.partial.place.parent().map(Space::at);
         if let Some(space) = space.transpose()?.flatten() {
-            let is_plenty = space.available_bytes >= SPARE_BYTES;
+            let spare_bytes = SPARE_BYTES.min(space.total_bytes / 16);
+            let is_plenty = space.available_bytes >= spare_bytes;
             ensure!(
                 is_plenty,
                 "what little space there is is left to the catalog"
