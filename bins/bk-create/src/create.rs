@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use bk_archive::format::member::archive_format;
 use bk_cli::Arguments;
 use bk_cli::listing::{self, Listed};
 use bk_cli::notices::{Notices, Priority};
@@ -20,7 +21,9 @@ use bk_store::storage::Storage;
 
 use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
+use crate::parent::{self, Parent};
 use crate::plan::{Plan, own_dirs};
+use crate::recording::Recording;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -230,12 +233,28 @@ impl<'a> Creation<'a> {
             self.has_warned_of_hidden = true;
             watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
         }
-        let written = writing::write(plan, &mut begun, &watch);
+        let format = archive_format(plan.settings.level);
+        let recording = Recording::begin(&self.rows.home, &format);
+        let written = self.parent(plan, &format, &watch).and_then(|parent| {
+            let name = parent.as_ref().map(|it| it.name.clone());
+            let mut record = |segment| recording.add(segment);
+            let summary = writing::write(plan, &mut begun, parent, &mut record, &watch)?;
+            Ok((summary, name))
+        });
+        let manifest = recording.finish();
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
         match written {
-            Ok(summary) => {
+            Ok((summary, parent)) => {
+                let manifest = usable(manifest, &begun.backup).flatten();
+                let metadata = &mut begun.backup.backup_metadata;
+                metadata.insert("compression_level".into(), plan.settings.level.into());
+                metadata.extend(parent.map(|name| ("parent".into(), name.into())));
+                let hash = manifest.as_ref().map(|it| it.hash.clone());
+                metadata.extend(hash.map(|hash| ("manifest_hash".into(), hash.into())));
                 let backup = self.rows.complete(begun, &summary, &problems, seconds)?;
+                let named = manifest.map(|it| it.commit(&self.rows.home, &summary.hash));
+                usable(named.transpose(), &backup);
                 Ok((backup, problems.loss_count > 0))
             }
             Err(error) => Err(self
@@ -243,4 +262,32 @@ impl<'a> Creation<'a> {
                 .fail(begun.backup, Some(begun.partial), error, &problems)),
         }
     }
+
+    /// The backup of which is taken over what is unchanged.
+    fn parent(&self, plan: &Plan<'_>, format: &str, watch: &Watch) -> Result<Option<Parent>> {
+        if plan.request.stream.is_some() {
+            return Ok(None);
+        }
+        let records = self.records.iter();
+        let candidates = records.flat_map(|it| it.of_sources(&plan.sources.recorded));
+        // Others were not made from the same attributes.
+        let hides = |it: &&Backup| it.backup_metadata.contains_key("unseen_attributes");
+        let candidates = candidates.filter(|it| hides(it) == plan.hides_attributes);
+        let warn = |text: &str| watch.warn(text);
+        let home = &self.rows.home;
+        let parent = parent::choose(home, self.settings, candidates, format, &warn)?;
+        if let Some(parent) = &parent {
+            watch.set_parent(&parent.name);
+        }
+        Ok(parent)
+    }
+}
+
+/// A manifest is a cache: that there is none is no more than a warning.
+fn usable<T>(manifest: Result<T>, backup: &Backup) -> Option<T> {
+    let warn = |error| {
+        let name = &backup.backup_name;
+        PROGRAM.warn(&format!("warning: '{name}' has no manifest: {error:#}"));
+    };
+    manifest.map_err(warn).ok()
 }

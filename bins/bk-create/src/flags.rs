@@ -43,6 +43,10 @@ bk_cli::flags! {
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
     LEVEL = option("level", "0-12", "compression level (6)");
     JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
+    PARENT = option("parent", "BACKUP", "take over what is unchanged since BACKUP (the newest)");
+    NO_PARENT = switch("no-parent", "read and compress all anew");
+    IGNORE_INODE = switch("ignore-inode", "a file with another inode may be unchanged");
+    IGNORE_CTIME = switch("ignore-ctime", "a file with another change time may be unchanged");
     STORAGE = option("storage", "DIR", "where to put the archive");
     INIT_STORAGE = switch("init-storage", "use DIR as a new storage, whatever it was before");
     ESTIMATE = switch("estimate", "print what it would take; make nothing");
@@ -70,11 +74,23 @@ pub(crate) struct Settings {
     one_file_system: bool,
     pub(crate) level: i32,
     pub(crate) jobs: usize,
+    pub(crate) parent: Choice,
+    pub(crate) ignore_inode: bool,
+    pub(crate) ignore_ctime: bool,
     pub(crate) storage: Option<PathBuf>,
     pub(crate) init_storage: bool,
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
+}
+
+/// Which backup may be the parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Newest,
+    /// By its id or its name.
+    This(String),
+    None,
 }
 
 /// What to do when less than the reserve is left.
@@ -100,6 +116,9 @@ impl Settings {
             jobs: arguments
                 .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
                 .unwrap_or_else(threads::available),
+            parent: parent(arguments)?,
+            ignore_inode: arguments.has(&IGNORE_INODE),
+            ignore_ctime: arguments.has(&IGNORE_CTIME),
             storage: path(&STORAGE),
             init_storage: arguments.has(&INIT_STORAGE),
             reserve_bytes: arguments.parsed(&RESERVE, units::parse_size)?,
@@ -126,6 +145,17 @@ impl Settings {
             ..Filter::default()
         })
     }
+}
+
+/// # Errors
+/// Both that one is to be used and that none is.
+fn parent(arguments: &Arguments) -> Result<Choice> {
+    arguments.one_of(&[(PARENT, ()), (NO_PARENT, ())])?;
+    Ok(match arguments.text(&PARENT)? {
+        _ if arguments.has(&NO_PARENT) => Choice::None,
+        Some(backup) => Choice::This(backup.to_owned()),
+        None => Choice::Newest,
+    })
 }
 
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {

@@ -169,11 +169,13 @@ impl Rows {
         backup.backup_hash = Some(summary.hash.clone());
         let metadata = &mut backup.backup_metadata;
         metadata.insert("content_bytes".into(), summary.content_bytes.into());
+        metadata.insert("new_bytes".into(), summary.new_bytes.into());
         problems.put(metadata);
         let mut details = json!({
             "seconds": seconds,
             "bytes": summary.archive_bytes,
             "content_bytes": summary.content_bytes,
+            "new_bytes": summary.new_bytes,
             "file_count": summary.file_count,
         });
         problems.log(&mut details);

@@ -3,10 +3,10 @@
 //! Knows no catalog.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use bk_archive::write::observer::Observer;
 use bk_archive::write::problem::Problem;
-use bk_archive::write::writer::Observer;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;
@@ -24,6 +24,8 @@ pub(crate) struct Watch {
     pub(crate) signals: Signals,
     pub(crate) progress: Progress,
     problems: Mutex<Problems>,
+    /// The name of the parent.
+    parent: OnceLock<String>,
 }
 
 /// Sources that were not read, or not as they should be.
@@ -36,6 +38,8 @@ pub(crate) struct Problems {
     pub(crate) count: u64,
     /// Those that leave something out of the archive that was there.
     pub(crate) loss_count: u64,
+    /// Why the parent could not be used further.
+    parent_lost: Option<String>,
 }
 
 impl Watch {
@@ -44,6 +48,7 @@ impl Watch {
             signals,
             progress: Progress::new(&PROGRAM),
             problems: Mutex::default(),
+            parent: OnceLock::new(),
         }
     }
 
@@ -51,6 +56,11 @@ impl Watch {
     pub(crate) fn begin(&self, content_bytes: u64, file_count: u64) {
         self.progress
             .begin_counting(content_bytes, file_count, "files");
+    }
+
+    /// Notes the backup of which something may be taken over.
+    pub(crate) fn set_parent(&self, name: &str) {
+        self.parent.get_or_init(|| name.to_owned());
     }
 
     /// Prints a line on stderr, above the bar.
@@ -82,6 +92,9 @@ impl Problems {
         details["problem_count"] = self.count.into();
         let count = self.listed_losses.min(LOGGED_LOSSES);
         details["unread"] = self.listed[..count].into();
+        if let Some(reason) = &self.parent_lost {
+            details["parent_lost"] = reason.clone().into();
+        }
     }
 
     fn add(&mut self, problem: &Problem) {
@@ -124,6 +137,14 @@ impl Observer for Watch {
         ));
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         problems.add(&problem);
+    }
+
+    fn parent_lost(&self, reason: &str) {
+        let name = self.parent.get().map_or("", String::as_str);
+        let reason = format!("'{name}' is no parent any more: {reason}");
+        self.warn(&format!("warning: {reason}; the sources are read instead"));
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.parent_lost = Some(reason);
     }
 
     fn read_bytes(&self, bytes: u64) {

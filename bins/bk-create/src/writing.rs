@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bk_archive::format::entry::FileTime;
+use bk_archive::write::observer::Observer;
 use bk_archive::write::stream;
-use bk_archive::write::writer::{self, Observer, Options, Summary};
+use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
 use bk_schema::birth::Birth;
+use bk_schema::manifest::Segment;
 use bk_store::archives::space::Space;
 
 use crate::command::{self, Input};
 use crate::flags::{OnLowSpace, PROGRAM};
+use crate::parent::Parent;
 use crate::plan::Plan;
 use crate::request::Stream;
 use crate::row::Begun;
@@ -30,7 +33,13 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// A full disk, a command that fails, sources of which nothing can be read.
-pub(crate) fn write(plan: &Plan<'_>, begun: &mut Begun, watch: &Watch) -> Result<Summary> {
+pub(crate) fn write(
+    plan: &Plan<'_>,
+    begun: &mut Begun,
+    parent: Option<Parent>,
+    manifest: &mut dyn FnMut(Segment),
+    watch: &Watch,
+) -> Result<Summary> {
     let options = Options {
         comment: &Birth::of(&begun.backup, PROGRAM.name).to_comment()?,
         level: plan.settings.level,
@@ -43,10 +52,14 @@ pub(crate) fn write(plan: &Plan<'_>, begun: &mut Begun, watch: &Watch) -> Result
         watch,
     };
     let summary = match &plan.request.stream {
-        Some(stream) => write_stream(stream, begun, options, &mut guard)?,
+        Some(stream) => write_stream(stream, begun, options, &mut guard, manifest)?,
         None => {
-            let (sources, filter) = (&plan.sources.stored, &plan.filter);
-            writer::write(sources, filter, options, &mut guard, watch).with_context(cannot)?
+            let tree = Tree {
+                sources: &plan.sources.stored,
+                filter: &plan.filter,
+                parent: parent.map(Parent::into_source),
+            };
+            writer::write(tree, options, &mut guard, manifest, watch).with_context(cannot)?
         }
     };
     begun.partial.commit()?;
@@ -58,6 +71,7 @@ fn write_stream(
     begun: &Begun,
     options: Options<'_>,
     guard: &mut Guard<'_>,
+    manifest: &mut dyn FnMut(Segment),
 ) -> Result<Summary> {
     let now = begun.backup.created_at;
     let file = stream::Stream {
@@ -73,7 +87,7 @@ fn write_stream(
     };
     let (archive, watch) = (guard.file, guard.watch);
     let mut write = |input: &mut (dyn Read + Send)| {
-        stream::write(&file, input, options, guard, archive, watch)
+        stream::write(&file, input, options, guard, archive, manifest, watch)
             .with_context(|| format!("cannot write '{}'", begun.backup.backup_path))
     };
     let Some(words) = &stream.command else {

@@ -4,9 +4,13 @@
 
 pub(crate) mod content;
 pub(crate) mod members;
+pub mod observer;
+pub mod parent;
+pub(crate) mod piece;
 pub mod place;
 pub mod problem;
 pub(crate) mod source;
 pub mod stream;
+pub(crate) mod tree;
 pub mod walk;
 pub mod writer;

@@ -8,6 +8,7 @@
 //! - `verified`, `losses`, `moving`, `host`: typed access to single keys of the metadata
 //! - `clock`: which times are plausible
 //! - `visible`: text with control characters escaped
+//! - `manifest`: the entries of an archive, and which bytes of it hold them
 //! - `invalid`: the wording for a value that cannot be used
 //! - `migrations`: the catalog's versions, as SQL
 //!
@@ -29,6 +30,7 @@ pub mod host;
 pub mod invalid;
 pub mod lines;
 pub mod losses;
+pub mod manifest;
 pub mod metadata;
 pub mod migrations;
 pub mod moving;

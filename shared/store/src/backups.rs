@@ -206,6 +206,17 @@ impl Session<'_> {
         Ok(taken)
     }
 
+    /// Those of these archive hashes that no record has.
+    pub(crate) fn without_record(&self, hashes: Vec<String>) -> Result<HashSet<String>> {
+        if hashes.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let sql = format!("SELECT backup_hash FROM backup_records WHERE backup_hash IN {NAMES}");
+        let known: HashSet<String> = self.rows(&sql, [hashes.join("\n")], |row| row.get(0))?;
+        let unknown = hashes.into_iter().filter(|it| !known.contains(it));
+        Ok(unknown.collect())
+    }
+
     /// Gives records a status, and leaves the rest of them as it is.
     pub fn set_status(&self, ids: &[i64], status: Status) -> Result<()> {
         if !ids.is_empty() {

@@ -13,6 +13,7 @@ use crate::archives::spare;
 use crate::backups::Found;
 use crate::home::Home;
 use crate::lock::{Access, Backoff, Lock};
+use crate::manifest::sweep;
 use crate::session::Session;
 use crate::storage::exposed;
 use crate::storage_table::Archive;
@@ -172,9 +173,12 @@ fn transact<T>(
             [] => session.unmarked()?,
             _ => Vec::new(),
         };
-        Ok((value, unmarked))
-    })?;
+        let orphans = session.without_record(sweep::archive_hashes(home))?;
+        Ok((value, unmarked, orphans))
+    });
+    let (value, unmarked, orphans) = value?;
     session.close()?;
     sync_dir(&home.dir)?;
-    Ok(value)
+    sweep::sweep(home, &orphans);
+    Ok((value, unmarked))
 }

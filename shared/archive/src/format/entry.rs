@@ -4,14 +4,8 @@
 
 use std::borrow::Cow;
 
-/// A point in time as a file system keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct FileTime {
-    /// Whole seconds since 1970, rounded down.
-    pub secs: i64,
-    /// Nanoseconds after that second, less than 1e9.
-    pub nanos: u32,
-}
+pub use bk_schema::manifest::FileTime;
+use bk_schema::manifest::{self, EntryType, SourceFile};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +70,68 @@ pub struct Entry {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
+    /// As far as a manifest tells it: without attributes and holes.
+    pub fn from_manifest(row: manifest::Entry) -> Self {
+        let target = row.link_target;
+        let (major, minor) = row.device_numbers.unwrap_or_default();
+        Self {
+            kind: match row.entry_type {
+                EntryType::File => Kind::File { extents: None },
+                EntryType::HardLink => Kind::HardLink(target),
+                EntryType::Symlink => Kind::Symlink(target),
+                EntryType::Directory => Kind::Directory,
+                EntryType::Fifo => Kind::Fifo,
+                EntryType::CharDevice => Kind::CharDevice(major, minor),
+                EntryType::BlockDevice => Kind::BlockDevice(major, minor),
+            },
+            path: row.path,
+            size: row.size,
+            mode: row.mode,
+            uid: row.uid,
+            gid: row.gid,
+            uname: row.uname,
+            gname: row.gname,
+            mtime: row.mtime,
+            xattrs: Vec::new(),
+            acl_texts: Vec::new(),
+        }
+    }
+
+    /// Its row in a manifest.
+    pub fn to_manifest(
+        &self,
+        source: Option<SourceFile>,
+        problem: Option<String>,
+    ) -> manifest::Entry {
+        let (entry_type, link_target, device_numbers) = match &self.kind {
+            Kind::File { .. } => (EntryType::File, None, None),
+            Kind::HardLink(first) => (EntryType::HardLink, Some(first), None),
+            Kind::Symlink(target) => (EntryType::Symlink, Some(target), None),
+            Kind::Directory => (EntryType::Directory, None, None),
+            Kind::Fifo => (EntryType::Fifo, None, None),
+            Kind::CharDevice(major, minor) => (EntryType::CharDevice, None, Some((*major, *minor))),
+            Kind::BlockDevice(major, minor) => {
+                (EntryType::BlockDevice, None, Some((*major, *minor)))
+            }
+        };
+        manifest::Entry {
+            path: self.path.clone(),
+            entry_type,
+            size: self.size,
+            data_bytes: self.data_bytes(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            uname: self.uname.clone(),
+            gname: self.gname.clone(),
+            mtime: self.mtime,
+            link_target: link_target.cloned().unwrap_or_default(),
+            device_numbers,
+            source,
+            problem,
+        }
+    }
+
     /// Its data in the archive: of a file with holes the runs between them, else all of the file.
     #[must_use]
     pub fn data(&self) -> Cow<'_, [Extent]> {

@@ -21,6 +21,14 @@ const LENGTH_AT: usize = 16;
 /// FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
 const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
 
+/// Its version is part of what makes a member: another one may compress otherwise.
+const COMPRESSOR: &str = "libdeflate 1.26.1";
+
+/// What else than the content makes the bytes of a member.
+pub fn archive_format(level: i32) -> String {
+    format!("gzip, {COMPRESSOR}, level {level}")
+}
+
 /// The default compression level.
 pub const DEFAULT_LEVEL: i32 = 6;
 

@@ -1,22 +1,23 @@
 //! Cuts the tar stream into the contents of members.
 //!
 //! The entries themselves decide where a member ends, not their distance from the start: an added or
-//! changed file changes only its own member. Knows no compression.
+//! changed file changes only its own segment, which is one member of small files or all those of a
+//! large one. Knows no compression.
 
 use std::io;
+use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use bk_schema::manifest::{self, Hash, Member, Segment};
 use sha2::{Digest, Sha256};
 
 use crate::format::entry::{Entry, Extent};
 use crate::format::header;
 use crate::pool::Jobs;
 use crate::write::content::Content;
+use crate::write::parent::{Archived, Pieces};
+use crate::write::piece::{self, PIECE_BYTES};
 
-/// The average content of a member, and the size of the pieces of a large file.
-pub(crate) const PIECE_BYTES: u64 = 1 << 20;
-/// The last piece may be this much longer, to avoid tiny members.
-const PIECE_SLACK_BYTES: u64 = PIECE_BYTES / 4;
 /// The limit for members of small files, in case no name ends one.
 const MEMBER_MAX_BYTES: usize = 4 << 20;
 
@@ -33,57 +34,157 @@ pub(crate) enum Read {
 /// The same, and the number of bytes read.
 pub(crate) type Outcome = (Read, u64);
 
+/// Where a member belongs.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// The begin or the end of the archive, which hold no entry.
+    Frame,
+    /// A member of a large file, with more of them to come.
+    Piece,
+    /// The last or only member of a segment: its entries, and whether they end it, whatever comes next.
+    Last(Vec<manifest::Entry>, bool),
+}
+
+/// What a member is to hold.
+pub(crate) struct Job {
+    pub(crate) content: Vec<u8>,
+    pub(crate) part: Part,
+    /// Whether it is of a large file.
+    pub(crate) is_large: bool,
+    /// Members that are taken over where they hold just that.
+    pub(crate) pieces: Option<Arc<Pieces>>,
+}
+
+/// A member as it is to be written.
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    /// For the manifest.
+    pub(crate) member: Member,
+    pub(crate) part: Part,
+    /// Whether it was taken over from the parent.
+    pub(crate) is_taken: bool,
+}
+
+impl Written {
+    pub(crate) fn new(bytes: Vec<u8>, content_hash: Option<Hash>, part: Part) -> Result<Self> {
+        let member = Member {
+            bytes: u32::try_from(bytes.len()).context("a member is longer than 4 GiB")?,
+            hash: Sha256::digest(&bytes).into(),
+            content_hash,
+        };
+        Ok(Self {
+            bytes,
+            member,
+            part,
+            is_taken: false,
+        })
+    }
+}
+
 /// Takes members in the order of the archive, and passes them on to be compressed and written.
-pub(crate) struct Out(pub(crate) Jobs<Vec<u8>, Result<Vec<u8>>>);
+pub(crate) struct Out(pub(crate) Jobs<Job, Result<Written>>);
 
 const STOPPED: &str = "the archive can no longer be written";
 
 impl Out {
     /// One that is to be compressed.
-    pub(crate) fn content(&self, content: Vec<u8>) -> Result<()> {
-        ensure!(self.0.job(content), STOPPED);
+    pub(crate) fn job(&self, job: Job) -> Result<()> {
+        ensure!(self.0.job(job), STOPPED);
         Ok(())
     }
 
+    /// The content of one.
+    pub(crate) fn content(&self, content: Vec<u8>, part: Part) -> Result<()> {
+        self.job(Job {
+            content,
+            part,
+            is_large: false,
+            pieces: None,
+        })
+    }
+
     /// One as it is to be written.
-    pub(crate) fn member(&self, member: Vec<u8>) -> Result<()> {
-        ensure!(self.0.result(Ok(member)), STOPPED);
+    pub(crate) fn member(&self, member: Result<Written>) -> Result<()> {
+        ensure!(self.0.result(member), STOPPED);
         Ok(())
     }
 }
 
+/// What the parent has of a large file.
+pub(crate) enum Earlier {
+    /// The very same file.
+    Same(Archived),
+    /// What may be the same in parts.
+    Other(Arc<Pieces>),
+}
+
+/// Takes over the members of a file one by one.
+type Taking = Box<dyn FnMut() -> Option<(Vec<u8>, Member)>>;
+
 /// Collects the stream and passes on the content of each member once it is complete.
 pub(crate) struct Members {
     content: Vec<u8>,
+    entries: Vec<manifest::Entry>,
     out: Out,
+    /// The large file that is being added.
+    is_large: bool,
+    pieces: Option<Arc<Pieces>>,
+    taking: Option<Taking>,
+    /// The member to be written in the place of the content.
+    taken: Option<(Vec<u8>, Member)>,
 }
 
 impl Members {
     pub(crate) fn new(out: Out) -> Self {
         Self {
             content: Vec::new(),
+            entries: Vec::new(),
             out,
+            is_large: false,
+            pieces: None,
+            taking: None,
+            taken: None,
         }
+    }
+
+    /// Whether a segment begins here.
+    pub(crate) fn is_at_cut(&self) -> bool {
+        self.content.is_empty()
     }
 
     /// The first member has the global header alone.
     pub(crate) fn global(&mut self, comment: &str) -> Result<()> {
         header::push_global(&mut self.content, comment);
-        self.cut()
+        self.cut(Part::Frame)
+    }
+
+    /// Adds a segment of the parent with its one member.
+    pub(crate) fn take(&mut self, bytes: Vec<u8>, segment: Segment) -> Result<()> {
+        let mut members = segment.members.into_iter();
+        let member = members.next().context("a segment has no member")?;
+        self.out.member(Ok(Written {
+            bytes,
+            member,
+            part: Part::Last(segment.entries, segment.ends_itself),
+            is_taken: true,
+        }))
     }
 
     /// Adds an entry and its content. The header states the size, so exactly that many bytes follow,
-    /// whatever reading the file brings.
+    /// whatever reading the file brings. `row` makes the entry of the manifest once it was read.
     pub(crate) fn entry(
         &mut self,
         entry: &Entry,
         content: Option<&Content>,
+        earlier: Option<Earlier>,
         mut read_bytes: impl FnMut(u64) -> Result<()>,
+        row: impl FnOnce(&Outcome) -> manifest::Entry,
     ) -> Result<Outcome> {
-        let is_large = entry.data_bytes() >= PIECE_BYTES;
-        if is_large {
-            self.cut()?;
+        self.is_large = entry.data_bytes() >= PIECE_BYTES;
+        if self.is_large {
+            self.end_segment(false)?;
         }
+        self.prepare(entry, earlier);
         let begin = self.content.len();
         header::push_entry(&mut self.content, entry);
         let mut outcome = (Read::Whole, 0);
@@ -93,11 +194,31 @@ impl Members {
             }
         }
         header::pad(&mut self.content);
-        let is_end = is_large || ends_member(&entry.path, self.content.len() - begin);
+        self.entries.push(row(&outcome));
+        let is_end = self.is_large || ends_member(&entry.path, self.content.len() - begin);
         if is_end || self.content.len() >= MEMBER_MAX_BYTES {
-            self.cut()?;
+            self.end_segment(true)?;
         }
+        (self.is_large, self.pieces, self.taking) = (false, None, None);
         Ok(outcome)
+    }
+
+    /// Finds out what can be taken over of a large file.
+    fn prepare(&mut self, entry: &Entry, earlier: Option<Earlier>) {
+        match earlier.filter(|_| self.is_large) {
+            Some(Earlier::Same(archived)) => {
+                // With holes a member may hold parts of several pieces.
+                let data = entry.data();
+                let is_whole = data.len() == 1 && data[0].length == entry.size;
+                if is_whole && archived.member_count() as u64 == piece::count(entry.size) {
+                    self.taking = Some(Box::new(archived.members()));
+                } else {
+                    self.pieces = Some(Arc::new(archived.pieces()));
+                }
+            }
+            Some(Earlier::Other(pieces)) => self.pieces = Some(pieces),
+            None => {}
+        }
     }
 
     fn extent(
@@ -110,19 +231,22 @@ impl Members {
         let mut at = extent.offset;
         let end = extent.offset + extent.length;
         while at < end {
-            let rest = end - at;
-            let is_last = rest <= PIECE_BYTES + PIECE_SLACK_BYTES;
-            let piece = if is_last { rest } else { PIECE_BYTES };
-            // A piece is at most 1.25 MiB.
-            let from = self.content.len();
-            self.content.resize(from + piece as usize, 0);
-            if let (Read::Whole, bytes) = outcome {
-                let (read, more) = read_full(content, at, &mut self.content[from..]);
-                *outcome = (read, *bytes + more);
+            let piece = piece::next_bytes(end - at);
+            self.taken = self.taking.as_mut().and_then(|take| take());
+            if self.taken.is_none() {
+                // A piece is at most 1.25 MiB.
+                let from = self.content.len();
+                self.content.resize(from + piece as usize, 0);
+                if let (Read::Whole, bytes) = outcome {
+                    let (read, more) = read_full(content, at, &mut self.content[from..]);
+                    *outcome = (read, *bytes + more);
+                }
+            } else {
+                outcome.1 += piece;
             }
             at += piece;
             if at < end {
-                self.cut()?;
+                self.cut(Part::Piece)?;
             }
             read_bytes(piece)?;
         }
@@ -131,17 +255,36 @@ impl Members {
 
     /// The last member has the end-of-archive blocks alone.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.cut()?;
+        self.end_segment(false)?;
         self.content.resize(2 * header::BLOCK_BYTES, 0);
-        self.cut()
+        self.cut(Part::Frame)
     }
 
-    fn cut(&mut self) -> Result<()> {
-        if self.content.is_empty() {
+    fn end_segment(&mut self, ends_itself: bool) -> Result<()> {
+        if self.entries.is_empty() {
             return Ok(());
         }
+        let entries = std::mem::take(&mut self.entries);
+        self.cut(Part::Last(entries, ends_itself))
+    }
+
+    fn cut(&mut self, part: Part) -> Result<()> {
+        if let Some((bytes, member)) = self.taken.take() {
+            self.content.clear();
+            return self.out.member(Ok(Written {
+                bytes,
+                member,
+                part,
+                is_taken: true,
+            }));
+        }
         let next = Vec::with_capacity(PIECE_BYTES as usize);
-        self.out.content(std::mem::replace(&mut self.content, next))
+        self.out.job(Job {
+            content: std::mem::replace(&mut self.content, next),
+            part,
+            is_large: self.is_large,
+            pieces: self.pieces.clone(),
+        })
     }
 }
 

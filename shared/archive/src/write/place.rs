@@ -12,6 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use bk_schema::manifest::SourceFile;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, readlinkat, statat,
 };
@@ -56,6 +57,14 @@ impl Place {
         Self {
             path,
             within: Some((dir.clone(), name)),
+        }
+    }
+
+    /// Whether both are names in one open directory.
+    pub(crate) fn is_in_same_dir(&self, other: &Self) -> bool {
+        match (&self.within, &other.within) {
+            (Some((one, _)), Some((other, _))) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 
@@ -171,6 +180,20 @@ impl Lstat {
         FileTime {
             secs: self.0.st_mtime as i64,
             nanos: u32::try_from(self.0.st_mtime_nsec).unwrap_or_default(),
+        }
+    }
+
+    /// What tells whether it is still the same file, as it was.
+    #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
+    pub(crate) fn source(&self) -> SourceFile {
+        let (device, inode) = self.id();
+        SourceFile {
+            ctime: FileTime {
+                secs: self.0.st_ctime as i64,
+                nanos: u32::try_from(self.0.st_ctime_nsec).unwrap_or_default(),
+            },
+            inode,
+            device,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use bk_schema::manifest::{self, SourceFile};
 use rustix::fs::FileType;
 use xattr::FileExt;
 
@@ -24,6 +25,8 @@ const XATTRS_MAX_BYTES: usize = 768 << 10;
 pub(crate) struct Opened {
     pub(crate) entry: Entry,
     pub(crate) content: Option<Content>,
+    /// The file that it was made from.
+    pub(crate) source: SourceFile,
 }
 
 /// Turns paths that the walk found into entries.
@@ -62,26 +65,56 @@ impl Opener {
             let (path, reason) = (&found.place.path, "a socket is not backed up");
             return Err(Problem::new(path, ProblemKind::Socket, reason));
         }
-        let has_hard_links = found.status.has_hard_links();
-        let first = self.stored.get(&version(&found.status));
-        if let Some(first) = first.filter(|_| has_hard_links) {
-            let kind = Kind::HardLink(first.clone());
+        if let Some(first) = self.first_name(&found.status) {
+            let kind = Kind::HardLink(first.to_owned());
             let entry = self.entry(found, &found.status, kind, Vec::new());
-            let content = None;
-            return Ok(Opened { entry, content });
+            return Ok(Opened {
+                entry,
+                content: None,
+                source: found.status.source(),
+            });
         }
         let opened = match kind {
             FileType::RegularFile => self.open_file(found, report)?,
             _ => Opened {
                 entry: self.special(found, report)?,
                 content: None,
+                source: found.status.source(),
             },
         };
-        if has_hard_links {
-            let version = version(&found.status);
-            self.stored.insert(version, opened.entry.path.clone());
-        }
+        self.store(found);
         Ok(opened)
+    }
+
+    /// The name that other names of the same file are hard links to.
+    pub(crate) fn first_name(&self, status: &Lstat) -> Option<&[u8]> {
+        let first = self.stored.get(&version(status));
+        first.filter(|_| status.has_hard_links()).map(Vec::as_slice)
+    }
+
+    /// Takes a path for the first name of its file, if it is.
+    pub(crate) fn store(&mut self, found: &Found) {
+        if found.status.has_hard_links() {
+            let first = self.stored.entry(version(&found.status));
+            first.or_insert_with(|| found.name.as_os_str().as_bytes().to_owned());
+        }
+    }
+
+    /// Takes [`Opener::store`] back.
+    pub(crate) fn forget(&mut self, found: &Found) {
+        let version = version(&found.status);
+        let first = self.stored.get(&version);
+        if first.is_some_and(|first| first == found.name.as_os_str().as_bytes()) {
+            self.stored.remove(&version);
+        }
+    }
+
+    /// Whether the names of its owners are what they were.
+    pub(crate) fn has_names(&self, entry: &manifest::Entry) -> bool {
+        let user = self.names.users.get(&entry.uid);
+        let group = self.names.groups.get(&entry.gid);
+        user.map_or(&[][..], Vec::as_slice) == entry.uname
+            && group.map_or(&[][..], Vec::as_slice) == entry.gname
     }
 
     fn open_file(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Opened, Problem> {
@@ -109,7 +142,11 @@ impl Opener {
             }
             None => Content::File(file),
         });
-        Ok(Opened { entry, content })
+        Ok(Opened {
+            entry,
+            content,
+            source: status.source(),
+        })
     }
 
     fn special(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Entry, Problem> {

@@ -11,15 +11,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
+use bk_schema::manifest::Segment;
 
 use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
-use crate::write::members::{Out, PIECE_BYTES};
+use crate::write::members::{Out, Part, Written};
+use crate::write::observer::{Observer, check_stop};
+use crate::write::piece::PIECE_BYTES;
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::writer::{Observer, Options, Summary, check_stop, run};
+use crate::write::writer::{Options, Summary, run};
 
 /// What to archive.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub struct Stream<'a> {
     pub owner: (u32, u32),
 }
 
-/// Writes an archive of `input` to `sink`, which appends to `archive`.
+/// Writes an archive of `input` to `sink`, which appends to `archive`. `manifest` gets what is in it.
 ///
 /// # Errors
 /// Failed reads and writes, an invalid level, and being interrupted.
@@ -42,6 +45,7 @@ pub fn write(
     options: Options<'_>,
     sink: &mut dyn Write,
     archive: &File,
+    manifest: &mut dyn FnMut(Segment),
     observer: &dyn Observer,
 ) -> Result<Summary> {
     let mut entry = entry(stream);
@@ -50,23 +54,39 @@ pub fn write(
     let reserved = header(&entry)?;
     let length = reserved.len();
     let read_all = |out: Out| {
-        out.member(global)?;
-        out.member(reserved)?;
+        out.member(Written::new(global, None, Part::Frame))?;
+        out.member(Written::new(reserved, None, Part::Piece))?;
         let bytes = read(input, &out, observer)?;
         if bytes == 0 {
             let name = OsStr::from_bytes(stream.name);
             let nothing = "the input was empty: it is an empty file in the archive";
             observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
         }
-        out.content(vec![0; 2 * BLOCK_BYTES])?;
+        out.content(vec![0; 2 * BLOCK_BYTES], Part::Frame)?;
         Ok(bytes)
     };
-    let write = &mut |member: &[u8]| sink.write_all(member);
-    let (content_bytes, archive_bytes) = run(options, read_all, write)?;
+    let (mut archive_bytes, mut members) = (0, Vec::new());
+    let content_bytes = run(options, read_all, &mut |written| {
+        archive_bytes += written.bytes.len() as u64;
+        if matches!(written.part, Part::Piece) {
+            members.push(written.member);
+        }
+        sink.write_all(&written.bytes)
+    })?;
     entry.size = content_bytes;
-    let header = header(&entry)?;
-    ensure!(header.len() == length, "the header does not fit its place");
-    archive.write_all_at(&header, place)?;
+    let header = Written::new(header(&entry)?, None, Part::Piece)?;
+    ensure!(
+        header.bytes.len() == length,
+        "the header does not fit its place"
+    );
+    archive.write_all_at(&header.bytes, place)?;
+    members[0] = header.member;
+    manifest(Segment {
+        offset: place,
+        members,
+        entries: vec![entry.to_manifest(None, None)],
+        ends_itself: true,
+    });
     // The hash is that of the file in its order, which begins with what was written last. Just
     // written, it is read from memory as far as that goes.
     let hashed = whole(archive, &mut |_| !observer.is_stopped())?;
@@ -80,6 +100,7 @@ pub fn write(
         hash: hashed.hash,
         file_count: 1,
         content_bytes,
+        new_bytes: archive_bytes,
     })
 }
 
@@ -128,7 +149,7 @@ fn read(input: &mut (dyn Read + Send), out: &Out, observer: &dyn Observer) -> Re
         content_bytes += bytes;
         if bytes > 0 {
             pad(&mut piece);
-            out.content(piece)?;
+            out.content(piece, Part::Piece)?;
             observer.read_bytes(bytes);
         }
         if bytes < PIECE_BYTES {
