@@ -459,3 +459,52 @@ fn a_manifest_is_a_table_for_people_and_goes_with_its_backup() {
         .collect();
     assert_eq!(left, [manifest_of(&sandbox, "q")]);
 }
+
+/// The end of one segment and the begin of the next are removed: what is left of both is held by
+/// nobody for the whole of either.
+#[test]
+fn what_is_removed_across_two_segments_takes_nothing_else_away() {
+    let sandbox = Sandbox::new();
+    for number in 0..60 {
+        let name = format!("tree/f{number:02}");
+        fs::create_dir_all(sandbox.path("tree")).unwrap();
+        fs::write(sandbox.path(&name), noise(number, 200_000)).unwrap();
+    }
+    sleep(UNSURE);
+    sandbox.ok("bk-create -n p tree");
+    let duckdb = duckdb::Connection::open_in_memory().unwrap();
+    let manifest = manifest_of(&sandbox, "p");
+    let sql = format!(
+        "SELECT string_agg(path, ' ' ORDER BY path) FROM '{}' GROUP BY segment_offset ORDER BY segment_offset",
+        manifest.display()
+    );
+    let mut statement = duckdb.prepare(&sql).unwrap();
+    let segments = statement.query_map([], |row| row.get(0)).unwrap();
+    let segments: Vec<String> = segments.map(Result::unwrap).collect();
+    // The first one has the directory, which changes.
+    let segments: Vec<Vec<&str>> = segments[1..]
+        .iter()
+        .map(|it| it.split(' ').collect())
+        .collect();
+    let pairs = segments.windows(2);
+    let pairs: Vec<_> = pairs
+        .filter(|it| it[0].len() > 1 && it[1].len() > 1)
+        .collect();
+    assert!(!pairs.is_empty(), "{segments:?}");
+    sandbox.ok("cp -a tree kept");
+    for pair in pairs {
+        let [first, second] = pair else {
+            unreachable!()
+        };
+        // As many go from the second as stay of the first.
+        for stay in 1..first.len().min(second.len()) {
+            let gone = [&first[stay..], &second[..stay]].concat().join(" ");
+            sandbox.ok(&format!("rm {gone}"));
+            both(&sandbox, "tree", "a", "--parent p");
+            sandbox.ok("mkdir out; tar -xzf home/archives/a.tar.gz -C out; diff -r tree out/tree; rm -r out; bk-rm a");
+            sandbox.ok(&format!(
+                "for f in {gone}; do cp -p kept/${{f#tree/}} tree; done"
+            ));
+        }
+    }
+}
