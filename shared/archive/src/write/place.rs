@@ -235,6 +235,15 @@ impl Listing {
         Some(&self.bytes[name.begin..name.end])
     }
 
+    /// Keeps every so many-th name, from one on.
+    pub(crate) fn keep_part(&mut self, part: usize, parts: usize) {
+        let mut number = 0;
+        self.names.retain(|_| {
+            number += 1;
+            (number - 1) % parts == part
+        });
+    }
+
     fn push(&mut self, name: &[u8]) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(name);

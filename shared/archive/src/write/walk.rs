@@ -104,8 +104,21 @@ pub fn walk<'a>(
     source: &'a Source,
     filter: &'a Filter,
 ) -> impl Iterator<Item = Result<Found, Problem>> + 'a {
+    walk_part(source, filter, 0, 1)
+}
+
+/// Walks one of several parts of a source, for threads that share it and need no order. All parts
+/// together have what [`walk`] has, but the source itself comes in each of them.
+pub fn walk_part<'a>(
+    source: &'a Source,
+    filter: &'a Filter,
+    part: usize,
+    parts: usize,
+) -> impl Iterator<Item = Result<Found, Problem>> + 'a {
     Walk {
         filter,
+        part,
+        parts,
         device: None,
         is_begun: false,
         source_depth: slashes(source.name.as_os_str().as_bytes()),
@@ -118,6 +131,9 @@ pub fn walk<'a>(
 
 struct Walk<'a> {
     filter: &'a Filter,
+    /// Of what is in the source itself, every so many-th name from this one on is walked.
+    part: usize,
+    parts: usize,
     device: Option<u64>,
     is_begun: bool,
     /// The slashes in the name of the source.
@@ -242,7 +258,10 @@ impl Walk<'_> {
         if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
             return;
         }
-        let (names, error) = names_in(dir);
+        let (mut names, error) = names_in(dir);
+        if self.levels.is_empty() {
+            names.keep_part(self.part, self.parts);
+        }
         self.lost = error.map(|error| Problem::of(&path_of(&self.path), &error));
         self.levels.push(Level {
             dir: Some(dir.clone()),
