@@ -26,6 +26,7 @@ mod program {
     mod migrations;
     mod mv;
     mod odd_lines;
+    mod parent;
     mod pick;
     mod pick_ends;
     mod pipelines;
@@ -58,6 +59,7 @@ mod crash {
     mod life_crash;
     mod life_crowd;
     mod life_faults;
+    mod manifest;
     mod mv_alias;
     mod mv_faults;
     mod places;

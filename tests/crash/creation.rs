@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use crate::support::{Ran, Sandbox, can_trace, files_in, has};
+use crate::support::{Ran, Sandbox, can_trace, check_manifests, files_in, has};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -192,6 +192,7 @@ impl Start {
             let is_first = record["backup_name"] == "first";
             assert!(!is_first || record["status"] == "completed", "{ended:#?}");
         }
+        check_manifests(&self.sandbox);
         for path in files_in(&self.sandbox.path("store")) {
             let is_recorded =
                 |record: &serde_json::Value| record["backup_path"] == *path.to_str().unwrap();

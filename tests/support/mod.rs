@@ -61,6 +61,33 @@ pub fn stride(usual: usize) -> usize {
     }
 }
 
+/// Records as bk-adopt makes them again: without what only the making of the archive told.
+pub fn as_born(mut records: Vec<Value>) -> Vec<Value> {
+    for record in &mut records {
+        let metadata = record["backup_metadata"].as_object_mut().unwrap();
+        for key in ["new_bytes", "parent", "compression_level", "manifest_hash"] {
+            metadata.remove(key);
+        }
+    }
+    records
+}
+
+/// Manifests are of archives that have a record, and nothing else is beside them.
+pub fn check_manifests(sandbox: &Sandbox) {
+    let records = sandbox.records();
+    let dir = sandbox.home().join("manifests");
+    for path in fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .map(|it| it.unwrap().path())
+    {
+        let hash = path.file_stem().unwrap().to_str().unwrap();
+        let is_known = records.iter().any(|it| it["backup_hash"] == hash);
+        let is_manifest = path.extension().is_some_and(|it| it == "parquet");
+        assert!(is_known && is_manifest, "{path:?} is nobody's");
+    }
+}
+
 /// What is in a directory, but the marker of a storage; nothing where there is none.
 pub fn files_in(dir: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(dir).into_iter().flatten();

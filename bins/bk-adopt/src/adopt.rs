@@ -108,12 +108,13 @@ fn read_and_record(
     let progress = &work.progress;
     progress.begin_counting(bytes, all.len() as u64, "archives");
     let mut archives = Vec::new();
+    let home = (!work.is_dry).then(|| work.home.clone());
     for found in all {
         if work.is_time_to_record(found.bytes) {
             record_read(work, &mut archives)?;
         }
         work.signals.hold();
-        let read = archive::read(found, wants_damaged, &work.signals);
+        let read = archive::read(home.as_ref(), found, wants_damaged, &work.signals);
         if work.signals.caught().is_some() {
             archives.extend(read.ok());
             break;

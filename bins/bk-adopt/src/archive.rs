@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::format::entry::Kind;
+use bk_archive::format::entry::{Entry, Kind};
 use bk_archive::hashed::Whole;
 use bk_archive::read::inflate::Inflate;
 use bk_archive::read::last::Names;
@@ -16,15 +16,21 @@ use bk_archive::read::reader::Reader;
 use bk_archive::threads;
 use bk_cli::one_line;
 use bk_schema::birth::Birth;
+use bk_schema::manifest::Segment;
 use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_store::Signals;
+use bk_store::home::Home;
+use bk_store::manifest::writer::Writer;
 use jiff::Timestamp;
 use serde_json::Map;
 
 use crate::find::{self, Candidate};
+use crate::flags::PROGRAM;
 use crate::names::name_for;
 
+/// How the archive was made is not known: it is no parent.
+const FROM_ARCHIVE: &str = "read from the archive";
 /// How much is read between two checks for a signal.
 const READ_BYTES: usize = 1 << 20;
 
@@ -46,12 +52,17 @@ struct Counts {
     content_bytes: u64,
 }
 
-/// Reads an archive.
+/// Reads an archive, and writes its manifest into the home, if there is to be one.
 ///
 /// # Errors
 /// What is not an archive, changes meanwhile, or is locked by another program; a damaged archive,
 /// unless those are wanted; a signal.
-pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) -> Result<Archive> {
+pub(crate) fn read(
+    home: Option<&Home>,
+    found: &Candidate,
+    wants_damaged: bool,
+    signals: &Signals,
+) -> Result<Archive> {
     let path = Path::new(&found.path);
     let file = find::open(path)?;
     let before = file.metadata()?;
@@ -59,7 +70,24 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
     let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
-    let damage = count(&mut reader, &mut names, &mut counts, signals).err();
+    let mut manifest = home
+        .map(|home| Writer::begin(home, FROM_ARCHIVE))
+        .transpose();
+    let mut record_entry = |entry: &Entry| {
+        if let Ok(Some(writer)) = &mut manifest
+            && let Err(error) = writer.add(unplaced(entry))
+        {
+            manifest = Err(error);
+        }
+    };
+    let damage = count(
+        &mut reader,
+        &mut names,
+        &mut counts,
+        &mut record_entry,
+        signals,
+    )
+    .err();
     ensure!(signals.caught().is_none(), "interrupted");
     let mut notes = reader.notes().texts();
     notes.extend(names.superseded().note());
@@ -89,8 +117,20 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
         Some(birth) => birth,
         None => birth_of(path, &before)?,
     };
+    // Of others, not all entries count.
+    let finished = match home.filter(|_| damage.is_none() && notes.is_empty()) {
+        Some(home) => manifest.and_then(|it| commit(it, home, &whole.hash)),
+        None => Ok(None),
+    };
     let mut record = record(birth, &found.path, whole, counts.files)?;
     let metadata = &mut record.backup_metadata;
+    match finished {
+        Ok(hash) => metadata.extend(hash.map(|it| ("manifest_hash".into(), it.into()))),
+        Err(error) => {
+            let path = &found.path;
+            PROGRAM.warn(&format!("warning: '{path}' has no manifest: {error:#}"));
+        }
+    }
     metadata.insert("content_bytes".into(), counts.content_bytes.into());
     if let Some(error) = damage {
         metadata.insert("damaged".into(), one_line(&format!("{error:#}")).into());
@@ -105,16 +145,36 @@ pub(crate) fn read(found: &Candidate, wants_damaged: bool, signals: &Signals) ->
     })
 }
 
+/// An entry of which a manifest tells no place.
+fn unplaced(entry: &Entry) -> Segment {
+    Segment {
+        entries: vec![entry.to_manifest(None, None)],
+        ..Segment::default()
+    }
+}
+
+fn commit(writer: Option<Writer>, home: &Home, archive_hash: &str) -> Result<Option<String>> {
+    let Some(writer) = writer else {
+        return Ok(None);
+    };
+    let finished = writer.finish()?;
+    let hash = finished.hash.clone();
+    finished.commit(home, archive_hash)?;
+    Ok(Some(hash))
+}
+
 /// Counts as bk-create does. A signal ends it early.
 fn count(
     reader: &mut Reader<Inflate>,
     names: &mut Names,
     counts: &mut Counts,
+    record_entry: &mut dyn FnMut(&Entry),
     signals: &Signals,
 ) -> Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     while let Some(entry) = reader.next_entry()? {
         names.add(&entry);
+        record_entry(&entry);
         counts.entries += 1;
         counts.files += u64::from(entry.kind != Kind::Directory);
         counts.content_bytes = counts.content_bytes.saturating_add(entry.data_bytes());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bk_archive::threads::needed;
-use bk_archive::write::writer::Observer;
+use bk_archive::write::observer::Observer;
 use bk_cli::one_line;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

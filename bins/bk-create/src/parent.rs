@@ -76,7 +76,7 @@ impl Parent {
             rules: Rules {
                 unsure_from: FileTime {
                     secs: unsure.as_second(),
-                    nanos: 0,
+                    nanos: unsure.subsec_nanosecond().unsigned_abs(),
                 },
                 ignore_inode: settings.ignore_inode,
                 ignore_ctime: settings.ignore_ctime,

@@ -5,8 +5,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use bk_archive::write::observer::Observer;
 use bk_archive::write::problem::Problem;
-use bk_archive::write::writer::Observer;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
 use bk_store::signals::Signals;

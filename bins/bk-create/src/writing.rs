@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bk_archive::format::entry::FileTime;
+use bk_archive::write::observer::Observer;
 use bk_archive::write::stream;
-use bk_archive::write::writer::{self, Observer, Options, Summary, Tree};
+use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
 use bk_schema::birth::Birth;
 use bk_schema::manifest::Segment;

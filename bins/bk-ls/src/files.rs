@@ -2,6 +2,8 @@
 //!
 //! Reads archives as streams. Knows no catalog.
 
+use std::fs::File;
+
 use anyhow::{Context, Result, bail};
 use bk_archive::format::entry::{Entry, FileTime, Kind};
 use bk_archive::read::entries::Entries;
@@ -12,6 +14,8 @@ use bk_cli::{Output, Tone};
 use bk_schema::record::{Backup, Status};
 use bk_schema::visible::visible;
 use bk_store::archives;
+use bk_store::home::Home;
+use bk_store::manifest::reader::Reader;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -46,9 +50,41 @@ struct FileLine<'a> {
     link_base64: Option<String>,
 }
 
+/// Where the entries of a backup come from: the answer is the same.
+enum Source {
+    Manifest(Box<Reader>, std::vec::IntoIter<bk_schema::manifest::Entry>),
+    Archive(Box<Entries>),
+}
+
+impl Source {
+    fn next_entry(&mut self) -> Result<Option<Entry>> {
+        match self {
+            Self::Archive(entries) => entries.next_entry(),
+            Self::Manifest(reader, rows) => loop {
+                if let Some(row) = rows.next() {
+                    return Ok(Some(Entry::from_manifest(row)));
+                }
+                match reader.next_segment()? {
+                    Some(segment) => *rows = segment.entries.into_iter(),
+                    None => return Ok(None),
+                }
+            },
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Archive(entries) => entries.notes(),
+            // Archives with notes have none.
+            Self::Manifest(..) => Vec::new(),
+        }
+    }
+}
+
 /// Prints the entries of each backup; calls `failed` for an archive that cannot be read.
 pub(crate) fn print(
     output: &mut Output,
+    home: &Home,
     all: &[Listed],
     mut failed: impl FnMut(anyhow::Error),
 ) -> Result<()> {
@@ -59,7 +95,7 @@ pub(crate) fn print(
             let space = if at > 0 { "\n" } else { "" };
             output.text(&format!("{space}{head}\n"))?;
         }
-        let opened = open(listed);
+        let opened = open(home, listed);
         let listed = match opened {
             Ok(mut entries) => {
                 let listed = print_entries(output, backup, || entries.next_entry())?;
@@ -81,7 +117,7 @@ pub(crate) fn print(
     output.flush()
 }
 
-fn open(listed: &Listed) -> Result<Entries> {
+fn open(home: &Home, listed: &Listed) -> Result<Source> {
     let backup = &listed.backup;
     let path = backup.backup_path.escape_debug();
     match (backup.status, listed.file_status) {
@@ -97,12 +133,27 @@ fn open(listed: &Listed) -> Result<Entries> {
                 let wrong = || std::io::Error::other("it is not a regular file");
                 is_file.then_some(file).ok_or_else(wrong)
             });
-            let entries = file
-                .map_err(Into::into)
-                .and_then(|file| Entries::read(&file, None, jobs, false, &|| false));
+            let entries = file.map_err(anyhow::Error::from).and_then(|file| {
+                if let Some(reader) = manifest_of(home, backup, &file) {
+                    return Ok(Source::Manifest(Box::new(reader), Vec::new().into_iter()));
+                }
+                let entries = Entries::read(&file, None, jobs, false, &|| false)?;
+                Ok(Source::Archive(Box::new(entries)))
+            });
             entries.with_context(|| format!("'{path}'"))
         }
     }
+}
+
+/// The manifest, if it is as it was written, and the archive may still be that which it is of.
+fn manifest_of(home: &Home, backup: &Backup, file: &File) -> Option<Reader> {
+    let hash = backup.backup_hash.as_deref()?;
+    let manifest_hash = backup.backup_metadata.get("manifest_hash")?.as_str()?;
+    if file.metadata().ok()?.len() != backup.backup_size? {
+        return None;
+    }
+    // It is a cache: whatever is wrong with it, the archive is read.
+    Reader::open(home, hash, Some(manifest_hash)).ok()?
 }
 
 /// The outer error is about the output, the inner one about the archive.

@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     if output.is_table() && selected.peek().is_none() {
         PROGRAM.warn("no matching backups");
     } else if arguments.has(&FILES) {
-        files::print(&mut output, &selected.collect::<Vec<_>>(), |error| {
+        files::print(&mut output, &home, &selected.collect::<Vec<_>>(), |error| {
             status = PROGRAM.report(&error);
         })?;
     } else if output.is_table() && arguments.has(&LONG) {

@@ -7,7 +7,7 @@
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
-//! reads all of them, `parent` has what is taken over, `stream` archives standard input, `members` cuts
+//! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer` looks on, `stream` archives standard input, `members` cuts
 //! the tar stream into members, `writer` compresses them in parallel.
 //!
 //! `read`: `inflate` decompresses members in parallel, `blocks` reads the tar stream block by block,

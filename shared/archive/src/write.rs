@@ -4,7 +4,9 @@
 
 pub(crate) mod content;
 pub(crate) mod members;
+pub mod observer;
 pub mod parent;
+pub(crate) mod piece;
 pub mod place;
 pub mod problem;
 pub(crate) mod source;

@@ -31,8 +31,8 @@ const NAMES: [(EntryType, &str); 7] = [
     (EntryType::Directory, "directory"),
     (EntryType::Symlink, "symlink"),
     (EntryType::Fifo, "fifo"),
-    (EntryType::CharDevice, "chardev"),
-    (EntryType::BlockDevice, "blockdev"),
+    (EntryType::CharDevice, "char-device"),
+    (EntryType::BlockDevice, "block-device"),
 ];
 
 impl EntryType {
@@ -130,7 +130,7 @@ pub struct Member {
 pub struct Segment {
     /// From the start of the archive.
     pub offset: u64,
-    /// Its members, one at least.
+    /// Its members; none where the manifest was made from the archive.
     pub members: Vec<Member>,
     /// Its entries, one at least.
     pub entries: Vec<Entry>,

@@ -70,6 +70,33 @@ pub struct Entry {
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Entry {
+    /// As far as a manifest tells it: without attributes and holes.
+    pub fn from_manifest(row: manifest::Entry) -> Self {
+        let target = row.link_target;
+        let (major, minor) = row.device_numbers.unwrap_or_default();
+        Self {
+            kind: match row.entry_type {
+                EntryType::File => Kind::File { extents: None },
+                EntryType::HardLink => Kind::HardLink(target),
+                EntryType::Symlink => Kind::Symlink(target),
+                EntryType::Directory => Kind::Directory,
+                EntryType::Fifo => Kind::Fifo,
+                EntryType::CharDevice => Kind::CharDevice(major, minor),
+                EntryType::BlockDevice => Kind::BlockDevice(major, minor),
+            },
+            path: row.path,
+            size: row.size,
+            mode: row.mode,
+            uid: row.uid,
+            gid: row.gid,
+            uname: row.uname,
+            gname: row.gname,
+            mtime: row.mtime,
+            xattrs: Vec::new(),
+            acl_texts: Vec::new(),
+        }
+    }
+
     /// Its row in a manifest.
     pub fn to_manifest(
         &self,

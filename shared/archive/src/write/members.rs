@@ -16,11 +16,8 @@ use crate::format::header;
 use crate::pool::Jobs;
 use crate::write::content::Content;
 use crate::write::parent::{Archived, Pieces};
+use crate::write::piece::{self, PIECE_BYTES};
 
-/// The average content of a member, and the size of the pieces of a large file.
-pub(crate) const PIECE_BYTES: u64 = 1 << 20;
-/// The last piece may be this much longer, to avoid tiny members.
-const PIECE_SLACK_BYTES: u64 = PIECE_BYTES / 4;
 /// The limit for members of small files, in case no name ends one.
 const MEMBER_MAX_BYTES: usize = 4 << 20;
 
@@ -213,7 +210,7 @@ impl Members {
                 // With holes a member may hold parts of several pieces.
                 let data = entry.data();
                 let is_whole = data.len() == 1 && data[0].length == entry.size;
-                if is_whole && archived.member_count() as u64 == piece_count(entry.size) {
+                if is_whole && archived.member_count() as u64 == piece::count(entry.size) {
                     self.taking = Some(Box::new(archived.members()));
                 } else {
                     self.pieces = Some(Arc::new(archived.pieces()));
@@ -234,7 +231,7 @@ impl Members {
         let mut at = extent.offset;
         let end = extent.offset + extent.length;
         while at < end {
-            let piece = piece_bytes(end - at);
+            let piece = piece::next_bytes(end - at);
             self.taken = self.taking.as_mut().and_then(|take| take());
             if self.taken.is_none() {
                 // A piece is at most 1.25 MiB.
@@ -289,17 +286,6 @@ impl Members {
             pieces: self.pieces.clone(),
         })
     }
-}
-
-/// The length of the next piece, of so many bytes that are left.
-fn piece_bytes(rest: u64) -> u64 {
-    let is_last = rest <= PIECE_BYTES + PIECE_SLACK_BYTES;
-    if is_last { rest } else { PIECE_BYTES }
-}
-
-/// The pieces of a file without holes.
-fn piece_count(size: u64) -> u64 {
-    1 + size.saturating_sub(PIECE_SLACK_BYTES + 1) / PIECE_BYTES
 }
 
 /// Whether an entry ends its member, by the hash of its name. The probability is proportional to its

@@ -16,7 +16,7 @@ use bk_schema::manifest::{Entry, EntryType, FileTime, Hash, Member, Segment};
 use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
 
-use crate::write::members::PIECE_BYTES;
+use crate::write::piece::PIECE_BYTES;
 use crate::write::source::Opener;
 use crate::write::walk::{Found, Source};
 

@@ -18,9 +18,11 @@ use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
 use crate::format::member::Deflater;
 use crate::hashed::whole;
-use crate::write::members::{Out, PIECE_BYTES, Part, Written};
+use crate::write::members::{Out, Part, Written};
+use crate::write::observer::{Observer, check_stop};
+use crate::write::piece::PIECE_BYTES;
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::writer::{Observer, Options, Summary, check_stop, run};
+use crate::write::writer::{Options, Summary, run};
 
 /// What to archive.
 #[derive(Debug)]

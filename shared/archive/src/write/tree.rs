@@ -10,13 +10,14 @@ use bk_schema::manifest::{EntryType, Segment};
 
 use crate::format::entry::Kind;
 use crate::write::content::Content;
-use crate::write::members::{Earlier, Members, PIECE_BYTES, Read};
+use crate::write::members::{Earlier, Members, Read};
+use crate::write::observer::{Observer, check_stop};
 use crate::write::parent::{Merge, Met};
+use crate::write::piece::PIECE_BYTES;
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
 use crate::write::walk::{Filter, Found, Source, walk};
-use crate::write::writer::{Observer, check_stop};
 
 /// What was read of the sources.
 #[derive(Default)]

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::thread::Builder;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bk_schema::manifest::{Member, Segment};
 use sha2::{Digest, Sha256};
 
@@ -16,8 +16,8 @@ use crate::hashed::hex;
 use crate::pool::pool;
 use crate::threads::{begin_some, needed};
 use crate::write::members::{Job, Members, Out, Part, Written};
+use crate::write::observer::Observer;
 use crate::write::parent::{Merge, Parent};
-use crate::write::problem::Problem;
 use crate::write::tree::read;
 use crate::write::walk::{Filter, Source};
 
@@ -45,20 +45,6 @@ pub struct Summary {
     pub content_bytes: u64,
     /// Bytes of the archive that were not taken over from the parent.
     pub new_bytes: u64,
-}
-
-/// Looks on while the archive is written; asked from the reading thread.
-pub trait Observer: Sync {
-    /// A place of the source has a problem.
-    fn problem(&self, problem: Problem);
-    /// So many more bytes of content were read.
-    fn read_bytes(&self, bytes: u64);
-    /// One more entry that is no directory was read.
-    fn read_file(&self);
-    /// The parent cannot be used further, and why: what it would have had is read.
-    fn parent_lost(&self, reason: &str);
-    /// Whether to give up.
-    fn is_stopped(&self) -> bool;
 }
 
 /// What to archive.
@@ -198,13 +184,6 @@ fn write_in_order(
 ) -> Result<()> {
     for member in members {
         sink(member?)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn check_stop(observer: &dyn Observer) -> Result<()> {
-    if observer.is_stopped() {
-        bail!("interrupted");
     }
     Ok(())
 }

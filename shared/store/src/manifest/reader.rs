@@ -12,8 +12,7 @@ use duckdb::{Connection, Row};
 
 use crate::archives::open::is_absent;
 use crate::home::Home;
-use crate::manifest::writer::{ROW_GROUP_ROWS, sha256};
-use crate::manifest::{COLUMNS, connect, dir, path, quoted};
+use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
@@ -246,6 +245,5 @@ fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
             content_hash: content_hash.copied(),
         });
     }
-    ensure!(!members.is_empty(), cut);
     Ok((ends_itself, members))
 }

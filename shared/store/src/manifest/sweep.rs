@@ -8,7 +8,7 @@ use std::fs::File;
 
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::dir;
+use crate::manifest::table::dir;
 use crate::manifest::writer::{PARTIAL, SPILL};
 
 /// The archive hashes of all manifests; none where there is no directory of them.

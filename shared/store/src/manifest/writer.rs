@@ -4,7 +4,7 @@
 //! of entries. Knows no record.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,18 +13,15 @@ use bk_schema::manifest::{Entry, FileTime, Segment};
 use duckdb::types::{TimeUnit, ToSqlOutput, ValueRef};
 use duckdb::{Connection, ToSql, params};
 use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
 
 use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, sync_dir};
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::{COLUMNS, connect, dir, path, quoted};
+use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
 
 /// So many entries are handed to DuckDB at once.
 const BATCH_ENTRIES: usize = 8192;
-/// So many rows are compressed together, and read together.
-pub(super) const ROW_GROUP_ROWS: usize = 32_768;
 
 /// The extensions of what is being written, and of the directory of rows that wait.
 pub(super) const PARTIAL: &str = "partial";
@@ -278,19 +275,96 @@ fn pack(segment: &Segment) -> Vec<u8> {
     packed
 }
 
-/// In lower-case hex.
-pub(super) fn sha256(file: &File) -> std::io::Result<String> {
-    let (mut hash, mut at) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read_at(&mut buffer, at)? {
-            0 => break,
-            count => {
-                hash.update(&buffer[..count]);
-                at += count as u64;
-            }
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bk_schema::manifest::{Entry, EntryType, FileTime, Member, Segment, SourceFile};
+
+    use super::*;
+    use crate::manifest::reader::Reader;
+
+    fn home(dir: &Path) -> Home {
+        Home::new(dir.to_owned(), "test", bk_schema::clock::now(), |_, _| {})
+    }
+
+    fn entry(number: u64) -> Entry {
+        Entry {
+            path: format!("srv/app/dir{}/some_file_name_{number}.txt", number / 100).into_bytes(),
+            entry_type: EntryType::File,
+            size: number * 7919 % 100_000,
+            data_bytes: number * 7919 % 100_000,
+            mode: 0o644,
+            uid: 1000,
+            gid: 1000,
+            uname: b"user".to_vec(),
+            gname: b"user".to_vec(),
+            mtime: FileTime {
+                secs: 1_700_000_000 + number as i64,
+                nanos: (number * 123_457 % 1_000_000_000) as u32,
+            },
+            link_target: Vec::new(),
+            device_numbers: None,
+            source: Some(SourceFile {
+                ctime: FileTime {
+                    secs: 1_700_000_000 + number as i64,
+                    nanos: (number * 123_457 % 1_000_000_000) as u32,
+                },
+                inode: number,
+                device: 64768,
+            }),
+            problem: None,
         }
     }
-    let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+
+    #[test]
+    #[ignore]
+    fn speed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = home(dir.path());
+        let rss = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            status
+                .lines()
+                .filter(|it| it.starts_with("VmHWM"))
+                .collect::<String>()
+        };
+        let begin = std::time::Instant::now();
+        let mut writer = Writer::begin(&home, "test").unwrap();
+        eprintln!("begun {:?} {}", begin.elapsed(), rss());
+        for number in 0..20_000 {
+            let entries = (0..50).map(|it| entry(number * 50 + it)).collect();
+            writer
+                .add(Segment {
+                    offset: number * 60_000,
+                    members: vec![Member {
+                        bytes: 60_000,
+                        hash: [number as u8; 32],
+                        content_hash: None,
+                    }],
+                    ends_itself: true,
+                    entries,
+                })
+                .unwrap();
+        }
+        eprintln!("added {:?} {}", begin.elapsed(), rss());
+        let finished = writer.finish().unwrap();
+        eprintln!("finished {:?} {}", begin.elapsed(), rss());
+        let hash = finished.hash.clone();
+        finished.commit(&home, "abc").unwrap();
+        let begin = std::time::Instant::now();
+        let mut reader = Reader::open(&home, "abc", Some(&hash)).unwrap().unwrap();
+        let mut count = 0;
+        while let Some(segment) = reader.next_segment().unwrap() {
+            assert_eq!(segment.entries.len(), 50);
+            assert_eq!(segment.entries[7], entry(count * 50 + 7));
+            count += 1;
+        }
+        assert_eq!(count, 20_000);
+        eprintln!(
+            "read {:?} {} {}",
+            begin.elapsed(),
+            rss(),
+            std::fs::metadata(path(&home, "abc")).unwrap().len()
+        );
+    }
 }

@@ -1,0 +1,108 @@
+//! The table of a manifest: where its file is, its columns, and the connection for it.
+//!
+//! DuckDB reads and writes it in a connection of its own, which may touch that directory and nothing
+//! else. Knows no entry.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use duckdb::{Config, Connection};
+use sha2::{Digest, Sha256};
+
+use crate::home::Home;
+use crate::working_copy;
+
+/// The columns, in their order, with their types. For people they are documented in bk-record(5).
+pub(super) const COLUMNS: &[(&str, &str)] = &[
+    ("path", "VARCHAR"),
+    ("path_bytes", "BLOB"),
+    ("type", "VARCHAR"),
+    ("size", "UBIGINT"),
+    ("data_bytes", "UBIGINT"),
+    ("mode", "UINTEGER"),
+    ("uid", "UINTEGER"),
+    ("gid", "UINTEGER"),
+    ("uname", "VARCHAR"),
+    ("gname", "VARCHAR"),
+    ("mtime", "TIMESTAMP"),
+    ("mtime_nanos", "USMALLINT"),
+    ("ctime", "TIMESTAMP"),
+    ("ctime_nanos", "USMALLINT"),
+    ("inode", "UBIGINT"),
+    ("device", "UBIGINT"),
+    ("link_target", "VARCHAR"),
+    ("link_target_bytes", "BLOB"),
+    ("device_major", "UINTEGER"),
+    ("device_minor", "UINTEGER"),
+    ("problem", "VARCHAR"),
+    ("segment_offset", "UBIGINT"),
+    ("segment_bytes", "UBIGINT"),
+    ("segment_members", "BLOB"),
+];
+
+/// So many rows are compressed together, and read together.
+pub(super) const ROW_GROUP_ROWS: usize = 32_768;
+
+/// What DuckDB may take for rows, its own needs aside: beyond it, rows wait in a file.
+const MEMORY: &str = "64MB";
+
+/// Where manifests are.
+pub(super) fn dir(home: &Home) -> PathBuf {
+    home.dir.join("manifests")
+}
+
+/// The manifest of the archive with a hash.
+pub(super) fn path(home: &Home, archive_hash: &str) -> PathBuf {
+    dir(home).join(format!("{archive_hash}.parquet"))
+}
+
+/// A database in memory that may touch what is in `dir`, and no other file. What does not fit into
+/// memory goes to `spill`.
+///
+/// # Errors
+/// A directory whose path DuckDB cannot take.
+pub(super) fn connect(dir: &Path, spill: &str) -> Result<Connection> {
+    let text = dir.to_str().filter(|_| !working_copy::is_needed(dir));
+    let text = text.with_context(|| {
+        let dir = dir.display();
+        format!("'{dir}' cannot hold manifests: DuckDB takes no path with a '?', nor one that is not UTF-8")
+    })?;
+    ensure!(dir.is_absolute(), "'{text}' is not an absolute path");
+    let config = Config::default()
+        .threads(1)?
+        .max_memory(MEMORY)?
+        .enable_autoload_extension(false)?
+        .with("autoinstall_known_extensions", "false")?;
+    let connection = Connection::open_in_memory_with_flags(config)?;
+    connection.execute_batch(&format!(
+        "SET temp_directory = {}; SET allowed_directories = [{}];
+         SET enable_external_access = false; SET lock_configuration = true",
+        quoted(spill),
+        quoted(&format!("{text}/"))
+    ))?;
+    Ok(connection)
+}
+
+/// A text in SQL.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// In lower-case hex.
+pub(super) fn sha256(file: &File) -> std::io::Result<String> {
+    let (mut hash, mut at) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read_at(&mut buffer, at)? {
+            0 => break,
+            count => {
+                hash.update(&buffer[..count]);
+                at += count as u64;
+            }
+        }
+    }
+    let hash = hash.finalize();
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
