@@ -264,13 +264,7 @@ fn what_vanishes_between_the_look_and_the_opening_is_no_loss() {
             2,
             "grep -q 'llistxattr.*/pipe' trace",
         ),
-        (
-            "dir",
-            "dir",
-            "openat",
-            1,
-            "true",
-        ),
+        ("dir", "dir", "openat", 1, "true"),
     ] {
         let Some(sandbox) = traced() else { return };
         let how = format!("delay_enter=1000000:when={number}");
