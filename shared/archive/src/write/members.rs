@@ -18,6 +18,9 @@ use crate::write::content::Content;
 use crate::write::parent::{Archived, Pieces};
 use crate::write::piece::{self, PIECE_BYTES};
 
+/// The average content of a member of small files. Less makes the archive larger than one that is
+/// compressed as a whole, more makes more of it new where single files changed.
+const MEMBER_BYTES: u64 = 128 << 10;
 /// The limit for members of small files, in case no name ends one.
 const MEMBER_MAX_BYTES: usize = 4 << 20;
 
@@ -278,7 +281,7 @@ impl Members {
                 is_taken: true,
             }));
         }
-        let next = Vec::with_capacity(PIECE_BYTES as usize);
+        let next = Vec::with_capacity(2 * MEMBER_BYTES as usize);
         self.out.job(Job {
             content: std::mem::replace(&mut self.content, next),
             part,
@@ -289,11 +292,11 @@ impl Members {
 }
 
 /// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
-/// size, so that members have [`PIECE_BYTES`] on average.
+/// size, so that members have [`MEMBER_BYTES`] on average.
 fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
     let digest = Sha256::digest(path);
     let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    u64::from(first) < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
+    u64::from(first) < (entry_bytes as u64) * (1 << 32) / MEMBER_BYTES
 }
 
 /// Fills `piece` from the file as far as possible, and returns the number of bytes.
