@@ -77,7 +77,6 @@ fn a_kill_at_every_other_call_loses_nothing() {
         for deed in [CREATE, REMOVE, PRUNE, MOVE_NEAR, MOVE_ALL] {
             kill_at_each(&Store::new("true"), &deed, 2);
         }
-        kill_at_each(&Store::new(TAKEN), &MOVE_NEAR, 2);
     }
 }
 

@@ -113,7 +113,6 @@ fn every_third_call_may_fail_and_nothing_is_lost() {
             }
         }
     }
-    fail_at_each(&Store::new(TAKEN), &MOVE_NEAR, "", 3);
 }
 
 /// A removal that is stopped as it is about to commit.

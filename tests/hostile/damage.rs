@@ -235,8 +235,8 @@ fn a_sample_of_all_damage_is_found() {
 
 #[test]
 #[ignore = "minutes: make test-long"]
-fn all_damage_is_found() {
-    check_set(1000, 1);
+fn damage_of_all_kinds_is_found() {
+    check_set(250, 4);
 }
 
 /// The members of an own archive: where each begins.

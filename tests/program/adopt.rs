@@ -160,7 +160,9 @@ fn archives_of_other_programs_are_adopted() {
         let own = sandbox.ok("bk-create --storage own app").record();
         assert_eq!(record["file_count"], own["file_count"]);
         let bytes = &own["backup_metadata"]["content_bytes"];
-        assert_eq!(record["backup_metadata"], json!({"content_bytes": bytes}));
+        let hash = &record["backup_metadata"]["manifest_hash"];
+        let metadata = json!({"content_bytes": bytes, "manifest_hash": hash});
+        assert_eq!(record["backup_metadata"], metadata);
         assert_eq!(record["protected"], false);
         let files = sandbox.ok(&format!("bk-ls --files {name}")).stdout;
         assert!(files.contains("\"app/data/orders.db\""), "{files}");

@@ -56,8 +56,6 @@ pub const PRUNE: Deed = Deed::new("bk-prune --keep-last 1", Effect::Removes, &["
 pub const MOVE_NEAR: Deed = Deed::new("bk-mv a b near", Effect::Moves("near"), &["a", "b"]);
 pub const MOVE_FAR: Deed = Deed::new("bk-mv a b far", Effect::Moves("far"), &["a", "b"]);
 pub const MOVE_ALL: Deed = Deed::new("bk-mv --all near", Effect::Moves("near"), &["a", "b", "c"]);
-/// So that two archives are in the new place already.
-pub const TAKEN: &str = "cp store/[ab].tar.gz near";
 
 /// The backups `a`, `b` and `c` with their archives in `store/`, and what was done with them
 /// before; each strike begins there.

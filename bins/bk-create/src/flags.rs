@@ -15,8 +15,6 @@ use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, option, switch, usage};
 use bk_schema::invalid::parse_choice;
 
-use crate::parent::Choice;
-
 /// How long bk-create waits for free space by default.
 const DEFAULT_LOW_SPACE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -84,6 +82,15 @@ pub(crate) struct Settings {
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
+}
+
+/// Which backup may be the parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Newest,
+    /// By its id or its name.
+    This(String),
+    None,
 }
 
 /// What to do when less than the reserve is left.

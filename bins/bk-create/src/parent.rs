@@ -11,23 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::entry::FileTime;
 use bk_archive::write::parent::{self, Rules};
 use bk_schema::record::Backup;
-use bk_store::archives::open::open;
+use bk_store::archives::open::{is_absent, open};
 use bk_store::home::Home;
 use bk_store::manifest::reader::Reader;
 
-use crate::flags::Settings;
+use crate::flags::{Choice, Settings};
 
 /// What changed so shortly before a backup may have changed again in the same tick of the clock.
 const UNSURE: Duration = Duration::from_secs(2);
-
-/// Which backup may be the parent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Choice {
-    Newest,
-    /// By its id or its name.
-    This(String),
-    None,
-}
 
 /// A parent that can be used.
 pub(crate) struct Parent {
@@ -61,7 +52,10 @@ impl Parent {
             return Ok(None);
         }
         let cannot = || format!("cannot read '{}'", backup.backup_path);
-        let file = open(backup, |path: &Path| File::open(path)).with_context(cannot)?;
+        let file = match open(backup, |path: &Path| File::open(path)) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            opened => opened.with_context(cannot)?,
+        };
         let bytes = file.metadata().with_context(cannot)?.len();
         ensure!(
             Some(bytes) == backup.backup_size,
