@@ -28,12 +28,9 @@ fn without_a_manifest_the_backup_is_made() {
     let ran = sandbox.run(
         "strace -f -qqq -o /dev/null -e trace=rename -e inject=rename:error=EIO bk-create -n a app",
     );
-    warns(&ran, "Input/output error (os error 5)");
+    warns(&ran, "Input/output error");
     sandbox.ok("bk-verify a; bk-rm a; rm -r home/manifests; touch home/manifests");
-    warns(
-        &sandbox.run("bk-create -n a app"),
-        "Not a directory (os error 20)",
-    );
+    warns(&sandbox.run("bk-create -n a app"), "Not a directory");
     sandbox.ok("bk-verify a; bk-create -n b app");
 }
 
