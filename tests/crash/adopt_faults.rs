@@ -1,6 +1,6 @@
 //! bk-adopt and what is no good archive: damage, hostile ones, locked ones; ten at once.
 
-use crate::support::{Sandbox, has};
+use crate::support::{Sandbox, as_born, has};
 use serde_json::json;
 
 #[test]
@@ -128,7 +128,7 @@ for n, comment in enumerate(json.load(open('comments'))):
 ",
     );
     sandbox.ok("python3 make.py");
-    let record = sandbox.ok("bk-adopt c0.tar.gz").record();
+    let record = as_born(sandbox.ok("bk-adopt c0.tar.gz").records()).remove(0);
     assert_eq!(record["backup_name"], "x");
     assert_eq!(
         record["backup_metadata"],
@@ -152,7 +152,7 @@ for n, comment in enumerate(json.load(open('comments'))):
         ]
     );
     // What was printed is what is kept.
-    let listed = sandbox.ok("bk-ls x --json").record();
+    let listed = as_born(sandbox.ok("bk-ls x --json").records()).remove(0);
     for key in ["created_at", "expires_at", "backup_metadata"] {
         assert_eq!(record[key], listed[key]);
     }

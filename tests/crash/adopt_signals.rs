@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
+use crate::support::{Sandbox, UNTIL_STOPPED, as_born, can_trace, has};
 use serde_json::{Value, json};
 
 /// The archives of a catalog that is lost.
@@ -106,7 +106,7 @@ fn an_adopted_archive_does_not_steer_bk() {
 import tarfile
 with tarfile.open('x.tar.gz', 'w:gz', pax_headers={'comment': open('comment').read()}) as t:
     t.addfile(tarfile.TarInfo('f'))\"; bk-adopt x.tar.gz; rm x.tar.gz");
-    let record = sandbox.ok("bk-ls --json x").record();
+    let record = as_born(sandbox.ok("bk-ls --json x").records()).remove(0);
     assert_eq!(
         record["backup_metadata"],
         json!({

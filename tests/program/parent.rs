@@ -2,11 +2,12 @@
 //! without, whatever happened to the tree between them.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::changes::{apply, change, noise};
 use crate::support::{Sandbox, stride};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -17,157 +18,6 @@ use serde_json::Value;
 const FILES: usize = 240;
 /// What changed so shortly before a backup is read again by the next.
 const UNSURE: Duration = Duration::from_millis(2100);
-
-/// Something that is done to a tree, at a path that is chosen by number.
-#[derive(Debug, Clone)]
-enum Change {
-    Add(usize, usize),
-    Remove(usize),
-    Rename(usize, usize),
-    Touch(usize),
-    /// With the same size and time of the content.
-    RewriteAsOld(usize),
-    Grow(usize, usize),
-    Chmod(usize),
-    Chown(usize),
-    Xattr(usize),
-    HardLink(usize, usize),
-    Symlink(usize, usize),
-    Hole(usize),
-    DirectoryByFile(usize),
-    LargeByPart(usize),
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    use Change::*;
-    let n = any::<usize>;
-    let size = || prop_oneof![0usize..3000, 0usize..300_000, Just(1_400_000)];
-    prop_oneof![
-        (n(), size()).prop_map(|(at, size)| Add(at, size)),
-        n().prop_map(Remove),
-        (n(), n()).prop_map(|(at, to)| Rename(at, to)),
-        n().prop_map(Touch),
-        n().prop_map(RewriteAsOld),
-        (n(), size()).prop_map(|(at, size)| Grow(at, size)),
-        n().prop_map(Chmod),
-        n().prop_map(Chown),
-        n().prop_map(Xattr),
-        (n(), n()).prop_map(|(at, to)| HardLink(at, to)),
-        (n(), n()).prop_map(|(at, to)| Symlink(at, to)),
-        n().prop_map(Hole),
-        n().prop_map(DirectoryByFile),
-        n().prop_map(LargeByPart),
-    ]
-}
-
-/// Files and directories below a directory.
-fn below(dir: &Path, wants_dirs: bool) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let is_dir = path.symlink_metadata().unwrap().is_dir();
-        if is_dir == wants_dirs {
-            all.push(path.clone());
-        }
-        if is_dir {
-            all.extend(below(&path, wants_dirs));
-        }
-    }
-    all.sort();
-    all
-}
-
-fn noise(seed: usize, bytes: usize) -> Vec<u8> {
-    let mut state = seed as u64 | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
-fn apply(sandbox: &Sandbox, tree: &Path, change: &Change) {
-    let pick = |wants_dirs, number: usize| {
-        let all = below(tree, wants_dirs);
-        (!all.is_empty()).then(|| all[number % all.len()].clone())
-    };
-    let run = |line: &str, path: &Path| {
-        sandbox.ok(&format!("{line} '{}'", path.display()));
-    };
-    let dir = |number| pick(true, number).unwrap_or_else(|| tree.to_owned());
-    let file =
-        |number| pick(false, number).filter(|path| path.symlink_metadata().unwrap().is_file());
-    match change {
-        Change::Add(at, size) => {
-            fs::write(
-                dir(*at).join(format!("new{}", at % 1000)),
-                noise(*at, *size),
-            )
-            .unwrap();
-        }
-        Change::Remove(at) => pick(false, *at)
-            .into_iter()
-            .for_each(|it| fs::remove_file(it).unwrap()),
-        Change::Rename(at, to) => {
-            if let Some(path) = pick(false, *at) {
-                fs::rename(path, dir(*to).join(format!("moved{}", to % 1000))).unwrap();
-            }
-        }
-        Change::Touch(at) => file(*at).iter().for_each(|it| run("touch", it)),
-        Change::RewriteAsOld(at) => {
-            if let Some(path) = file(*at) {
-                let size = path.metadata().unwrap().len() as usize;
-                let time = path.metadata().unwrap().modified().unwrap();
-                fs::write(&path, noise(at + 7, size)).unwrap();
-                fs::File::options()
-                    .write(true)
-                    .open(&path)
-                    .unwrap()
-                    .set_modified(time)
-                    .unwrap();
-            }
-        }
-        Change::Grow(at, size) => {
-            if let Some(path) = file(*at) {
-                let more = [fs::read(&path).unwrap(), noise(*at, *size)].concat();
-                fs::write(path, more).unwrap();
-            }
-        }
-        Change::Chmod(at) => file(*at).iter().for_each(|it| run("chmod 640", it)),
-        Change::Chown(at) => file(*at).iter().for_each(|it| run("chown 1:1", it)),
-        Change::Xattr(at) => file(*at)
-            .iter()
-            .for_each(|it| run("setfattr -n user.note -v x", it)),
-        Change::HardLink(at, to) => {
-            if let Some(path) = file(*at) {
-                let _ = fs::hard_link(path, dir(*to).join(format!("link{}", to % 1000)));
-            }
-        }
-        Change::Symlink(at, to) => {
-            let _ = symlink(
-                format!("to{at}"),
-                dir(*to).join(format!("sym{}", to % 1000)),
-            );
-        }
-        Change::Hole(at) => file(*at).iter().for_each(|it| run("truncate -s +200K", it)),
-        Change::DirectoryByFile(at) => {
-            if let Some(path) = pick(true, *at) {
-                fs::remove_dir_all(&path).unwrap();
-                fs::write(path, "a file now").unwrap();
-            }
-        }
-        Change::LargeByPart(at) => {
-            let path = tree.join("large");
-            if let Ok(mut content) = fs::read(&path) {
-                let at = at % content.len();
-                content[at] ^= 1;
-                fs::write(path, content).unwrap();
-            }
-        }
-    }
-}
 
 /// Small files in directories, a large one and one with holes.
 fn plant(sandbox: &Sandbox, name: &str, seed: usize) -> PathBuf {
@@ -458,4 +308,53 @@ fn a_manifest_is_a_table_for_people_and_goes_with_its_backup() {
         .map(|it| it.unwrap().path())
         .collect();
     assert_eq!(left, [manifest_of(&sandbox, "q")]);
+}
+
+/// The end of one segment and the begin of the next are removed: what is left of both is held by
+/// nobody for the whole of either.
+#[test]
+fn what_is_removed_across_two_segments_takes_nothing_else_away() {
+    let sandbox = Sandbox::new();
+    for number in 0..60 {
+        let name = format!("tree/f{number:02}");
+        fs::create_dir_all(sandbox.path("tree")).unwrap();
+        fs::write(sandbox.path(&name), noise(number, 200_000)).unwrap();
+    }
+    sleep(UNSURE);
+    sandbox.ok("bk-create -n p tree");
+    let duckdb = duckdb::Connection::open_in_memory().unwrap();
+    let manifest = manifest_of(&sandbox, "p");
+    let sql = format!(
+        "SELECT string_agg(path, ' ' ORDER BY path) FROM '{}' GROUP BY segment_offset ORDER BY segment_offset",
+        manifest.display()
+    );
+    let mut statement = duckdb.prepare(&sql).unwrap();
+    let segments = statement.query_map([], |row| row.get(0)).unwrap();
+    let segments: Vec<String> = segments.map(Result::unwrap).collect();
+    // The first one has the directory, which changes.
+    let segments: Vec<Vec<&str>> = segments[1..]
+        .iter()
+        .map(|it| it.split(' ').collect())
+        .collect();
+    let pairs = segments.windows(2);
+    let pairs: Vec<_> = pairs
+        .filter(|it| it[0].len() > 1 && it[1].len() > 1)
+        .collect();
+    assert!(!pairs.is_empty(), "{segments:?}");
+    sandbox.ok("cp -a tree kept");
+    for pair in pairs {
+        let [first, second] = pair else {
+            unreachable!()
+        };
+        // As many go from the second as stay of the first.
+        for stay in 1..first.len().min(second.len()) {
+            let gone = [&first[stay..], &second[..stay]].concat().join(" ");
+            sandbox.ok(&format!("rm {gone}"));
+            both(&sandbox, "tree", "a", "--parent p");
+            sandbox.ok("mkdir out; tar -xzf home/archives/a.tar.gz -C out; diff -r tree out/tree; rm -r out; bk-rm a");
+            sandbox.ok(&format!(
+                "for f in {gone}; do cp -p kept/${{f#tree/}} tree; done"
+            ));
+        }
+    }
 }

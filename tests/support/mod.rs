@@ -4,6 +4,7 @@
 
 pub mod adopted;
 pub mod attack;
+pub mod changes;
 pub mod deadline;
 pub mod disk;
 pub mod life;

@@ -70,9 +70,8 @@ pub(crate) fn read(
     let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
-    let mut manifest = home
-        .map(|home| Writer::begin(home, FROM_ARCHIVE))
-        .transpose();
+    let manifest = home.map(|home| Writer::begin(home, FROM_ARCHIVE));
+    let mut manifest = manifest.transpose().map(Option::flatten);
     let mut record_entry = |entry: &Entry| {
         if let Ok(Some(writer)) = &mut manifest
             && let Err(error) = writer.add(unplaced(entry))

@@ -252,7 +252,7 @@ impl<'a> Creation<'a> {
         let seconds = began.elapsed().as_secs_f64();
         match written {
             Ok((summary, parent)) => {
-                let manifest = usable(manifest, &begun.backup);
+                let manifest = usable(manifest, &begun.backup).flatten();
                 let metadata = &mut begun.backup.backup_metadata;
                 metadata.insert("compression_level".into(), plan.settings.level.into());
                 metadata.extend(parent.map(|name| ("parent".into(), name.into())));

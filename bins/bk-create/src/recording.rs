@@ -17,7 +17,7 @@ const QUEUE_SEGMENTS: usize = 64;
 /// A manifest that is being written.
 pub(crate) struct Recording {
     segments: SyncSender<Segment>,
-    writing: Result<JoinHandle<Result<Finished>>>,
+    writing: Result<JoinHandle<Result<Option<Finished>>>>,
 }
 
 impl Recording {
@@ -38,19 +38,21 @@ impl Recording {
         let _ = self.segments.send(segment);
     }
 
-    /// Ends it, without its name.
+    /// Ends it, without its name; `None` where there is to be none.
     ///
     /// # Errors
     /// Whatever failed.
-    pub(crate) fn finish(self) -> Result<Finished> {
+    pub(crate) fn finish(self) -> Result<Option<Finished>> {
         drop(self.segments);
         let ended = self.writing?.join();
         ended.unwrap_or_else(|_| Err(anyhow!("its thread failed")))
     }
 }
 
-fn write(home: &Home, format: &str, queue: Receiver<Segment>) -> Result<Finished> {
-    let mut writer = Writer::begin(home, format)?;
+fn write(home: &Home, format: &str, queue: Receiver<Segment>) -> Result<Option<Finished>> {
+    let Some(mut writer) = Writer::begin(home, format)? else {
+        return Ok(None);
+    };
     queue.into_iter().try_for_each(|it| writer.add(it))?;
-    writer.finish()
+    writer.finish().map(Some)
 }

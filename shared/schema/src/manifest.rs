@@ -3,7 +3,7 @@
 //! Plain data, in the order of the archive. Knows no archive format and no file; how it is kept is
 //! documented in bk-record(5).
 
-use std::fmt;
+use crate::invalid::name_in;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,35 +25,28 @@ pub enum EntryType {
 }
 
 /// Each type with its name in lines and manifests.
-const NAMES: [(EntryType, &str); 7] = [
-    (EntryType::File, "file"),
-    (EntryType::HardLink, "hardlink"),
-    (EntryType::Directory, "directory"),
-    (EntryType::Symlink, "symlink"),
-    (EntryType::Fifo, "fifo"),
-    (EntryType::CharDevice, "char-device"),
-    (EntryType::BlockDevice, "block-device"),
+const NAMES: [(&str, EntryType); 7] = [
+    ("file", EntryType::File),
+    ("hardlink", EntryType::HardLink),
+    ("directory", EntryType::Directory),
+    ("symlink", EntryType::Symlink),
+    ("fifo", EntryType::Fifo),
+    ("char-device", EntryType::CharDevice),
+    ("block-device", EntryType::BlockDevice),
 ];
 
 impl EntryType {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        let named = NAMES.iter().find(|(it, _)| *it == self);
-        named.map_or("", |(_, name)| name)
+        name_in(&NAMES, self)
     }
 
     /// The type of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        let named = NAMES.iter().find(|(_, it)| *it == name);
-        named.map(|(it, _)| *it)
-    }
-}
-
-impl fmt::Display for EntryType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        let named = NAMES.iter().find(|(it, _)| *it == name);
+        named.map(|(_, it)| *it)
     }
 }
 

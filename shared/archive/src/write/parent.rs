@@ -149,7 +149,10 @@ impl<'a> Merge<'a> {
         opener: &Opener,
     ) -> Result<Met> {
         let path = found.name.as_os_str().as_bytes();
-        self.seek(source, path)?;
+        // What is held are the first entries of the current segment, and of no other.
+        if self.held.is_empty() {
+            self.seek(source, path)?;
+        }
         let Some(loaded) = &self.current else {
             return Ok(Met::Nothing);
         };
@@ -193,6 +196,11 @@ impl<'a> Merge<'a> {
     /// The complete segment with its one member; `None` where that is damaged.
     pub(crate) fn take(&mut self) -> Option<(Vec<u8>, Segment)> {
         let loaded = self.current.take()?;
+        // Anything else would put into the archive what is not in the sources.
+        let names = self.held.iter().map(|it| it.name.as_os_str().as_bytes());
+        if !names.eq(loaded.segment.entries.iter().map(|it| &it.path[..])) {
+            return None;
+        }
         let [member] = &loaded.segment.members[..] else {
             return None;
         };
@@ -205,7 +213,7 @@ impl<'a> Merge<'a> {
         while self
             .current
             .as_ref()
-            .is_none_or(|it| it.ends_before(source, path, self.held.len()))
+            .is_none_or(|it| it.ends_before(source, path))
         {
             let Some(segment) = (self.next)()? else {
                 self.current = None;
@@ -252,11 +260,11 @@ impl<'a> Merge<'a> {
 }
 
 impl Loaded {
-    /// Whether the walk is past all of it. What is held is.
-    fn ends_before(&self, source: usize, path: &[u8], held: usize) -> bool {
+    /// Whether the walk is past all of it.
+    fn ends_before(&self, source: usize, path: &[u8]) -> bool {
         let last = self.segment.entries.len() - 1;
         let position = (self.sources[last], Order(&self.segment.entries[last].path));
-        held > last || position < (source, Order(path))
+        position < (source, Order(path))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Believes nothing of it: what does not fit together is an error. Knows no record.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 
@@ -12,7 +13,9 @@ use duckdb::{Connection, Row};
 
 use crate::archives::open::is_absent;
 use crate::home::Home;
-use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
+use crate::manifest::table::{
+    COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
+};
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
@@ -23,7 +26,7 @@ pub struct Reader {
     row_count: u64,
     is_ended: bool,
     /// Segments that are complete.
-    ready: std::collections::VecDeque<Segment>,
+    ready: VecDeque<Segment>,
     /// The one whose rows are not all read.
     last: Option<Segment>,
     last_bytes: u64,
@@ -44,6 +47,9 @@ impl Reader {
             Err(error) if is_absent(&error) => return Ok(None),
             opened => opened.with_context(cannot)?,
         };
+        if !is_possible(&dir(home)) {
+            return Ok(None);
+        }
         if let Some(hash) = hash {
             let is_same = sha256(&file).with_context(cannot)? == hash;
             ensure!(is_same, "{}: it is not as it was written", cannot());
@@ -71,7 +77,7 @@ impl Reader {
             ),
             row_count: 0,
             is_ended: false,
-            ready: std::collections::VecDeque::new(),
+            ready: VecDeque::new(),
             last: None,
             last_bytes: 0,
             end: 0,
@@ -100,14 +106,14 @@ impl Reader {
             self.push(entry, place)?;
         }
         if self.is_ended {
-            self.close()?;
+            self.close();
         }
         Ok(())
     }
 
     fn push(&mut self, entry: Entry, place: Place) -> Result<()> {
         if let Some(members) = place.members {
-            self.close()?;
+            self.close();
             let (ends_itself, members) = members;
             let segment = Segment {
                 offset: place.offset,
@@ -135,9 +141,8 @@ impl Reader {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<()> {
+    fn close(&mut self) {
         self.ready.extend(self.last.take());
-        Ok(())
     }
 
     /// The next segment.

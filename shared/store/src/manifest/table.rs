@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use duckdb::{Config, Connection};
 use sha2::{Digest, Sha256};
 
@@ -58,18 +58,18 @@ pub(super) fn path(home: &Home, archive_hash: &str) -> PathBuf {
     dir(home).join(format!("{archive_hash}.parquet"))
 }
 
+/// Whether DuckDB takes the paths in a directory: they are UTF-8, and without a question mark.
+pub(super) fn is_possible(dir: &Path) -> bool {
+    dir.to_str().is_some() && !working_copy::is_needed(dir)
+}
+
 /// A database in memory that may touch what is in `dir`, and no other file. What does not fit into
 /// memory goes to `spill`.
 ///
 /// # Errors
 /// A directory whose path DuckDB cannot take.
 pub(super) fn connect(dir: &Path, spill: &str) -> Result<Connection> {
-    let text = dir.to_str().filter(|_| !working_copy::is_needed(dir));
-    let text = text.with_context(|| {
-        let dir = dir.display();
-        format!("'{dir}' cannot hold manifests: DuckDB takes no path with a '?', nor one that is not UTF-8")
-    })?;
-    ensure!(dir.is_absolute(), "'{text}' is not an absolute path");
+    let text = dir.to_str().context("its path is not UTF-8")?;
     let config = Config::default()
         .threads(1)?
         .max_memory(MEMORY)?

@@ -16,10 +16,15 @@ use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, sync_dir};
+use crate::archives::space::Space;
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::table::{COLUMNS, ROW_GROUP_ROWS, connect, dir, path, quoted, sha256};
+use crate::manifest::table::{
+    COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
+};
 
+/// So much space is left to the catalog, which matters more; of a small disk a sixteenth.
+const SPARE_BYTES: u64 = 4 << 20;
 /// So many entries are handed to DuckDB at once.
 const BATCH_ENTRIES: usize = 8192;
 
@@ -45,12 +50,16 @@ pub struct Finished {
 }
 
 impl Writer {
-    /// Begins a manifest in a home. `format` tells how the archive is made.
+    /// Begins a manifest in a home; `None` where the path of the home allows of none. `format` tells how
+    /// the archive is made.
     ///
     /// # Errors
     /// Those of the file system and of DuckDB.
-    pub fn begin(home: &Home, format: &str) -> Result<Self> {
+    pub fn begin(home: &Home, format: &str) -> Result<Option<Self>> {
         let dir = dir(home);
+        if !is_possible(&dir) {
+            return Ok(None);
+        }
         let cannot = || format!("cannot make '{}'", dir.display());
         privately(|| make_dir(&dir)).with_context(cannot)?;
         let partial = Partial::make(&dir)?;
@@ -61,13 +70,13 @@ impl Writer {
             .map(|(name, kind)| format!("{name} {kind}"))
             .collect();
         connection.execute_batch(&format!("CREATE TABLE entries ({})", columns.join(", ")))?;
-        Ok(Self {
+        Ok(Some(Self {
             connection,
             partial,
             format: format.to_owned(),
             waiting: Vec::new(),
             waiting_entries: 0,
-        })
+        }))
     }
 
     /// Adds the next segment of the archive.
@@ -100,8 +109,17 @@ impl Writer {
     /// Writes the file.
     ///
     /// # Errors
-    /// A full disk, and others of the file system.
+    /// A full disk, or one that will be, and others of the file system.
     pub fn finish(mut self) -> Result<Finished> {
+        let space = self.partial.place.parent().map(Space::at);
+        if let Some(space) = space.transpose()?.flatten() {
+            let spare_bytes = SPARE_BYTES.min(space.total_bytes / 16);
+            let is_plenty = space.available_bytes >= spare_bytes;
+            ensure!(
+                is_plenty,
+                "what little space there is is left to the catalog"
+            );
+        }
         self.append()?;
         let partial = self.partial;
         let place = partial.place.display();
@@ -347,7 +365,7 @@ mod tests {
             entries: (0..50).map(|at| entry(number * 50 + at)).collect(),
             ends_itself: number.is_multiple_of(2),
         };
-        let mut writer = Writer::begin(&home, "some 'format'").unwrap();
+        let mut writer = Writer::begin(&home, "some 'format'").unwrap().unwrap();
         for number in 0..700 {
             writer.add(segment(number)).unwrap();
         }
@@ -373,7 +391,7 @@ mod tests {
             bk_schema::clock::now(),
             |_, _| {},
         );
-        let mut writer = Writer::begin(&home, "").unwrap();
+        let mut writer = Writer::begin(&home, "").unwrap().unwrap();
         for offset in [1000, 1050] {
             let members = vec![Member {
                 bytes: 100,
