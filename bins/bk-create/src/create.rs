@@ -125,12 +125,18 @@ struct Creation<'a> {
 }
 
 impl<'a> Creation<'a> {
-    fn plan(&mut self, request: &'a Request) -> Result<Plan<'a>> {
+    fn plan(&mut self, request: &'a Request, is_estimate: bool) -> Result<Plan<'a>> {
         let records = match self.records.take() {
             Some(records) => records,
             None => Records::read(&self.rows.home)?,
         };
-        let plan = Plan::new(&self.rows.home, &records, self.settings, request);
+        let plan = Plan::new(
+            &self.rows.home,
+            &records,
+            self.settings,
+            request,
+            is_estimate,
+        );
         self.records = Some(records);
         let plan = plan?;
         if request.stream.is_none() && request.backup_type != BackupType::Automatic {
@@ -158,7 +164,7 @@ impl<'a> Creation<'a> {
             request.stream.is_none(),
             "cannot estimate what a command prints: its size is not known before"
         );
-        let plan = self.plan(request)?;
+        let plan = self.plan(request, true)?;
         if !self.settings.init_storage {
             let storage = Path::new(&plan.storage);
             let storages = &self.rows.home.storages;
@@ -211,7 +217,7 @@ impl<'a> Creation<'a> {
 
     /// Plans a backup that fits, and makes its storage directory.
     fn prepare(&mut self, request: &'a Request) -> Result<(Plan<'a>, Option<Storage>)> {
-        let plan = self.plan(request)?;
+        let plan = self.plan(request, false)?;
         estimate::check_fits(&plan)?;
         let dir = Path::new(&plan.storage);
         let is_anew = self.settings.init_storage;

@@ -16,7 +16,7 @@ use crate::flags::Settings;
 use crate::records::{Inode, Records, inode};
 use crate::request::Request;
 use crate::sources::Sources;
-use crate::totals::{Totals, earlier_ratio};
+use crate::totals::{Earlier, Totals};
 
 /// The number of the capability (capabilities(7)).
 const CAP_SYS_ADMIN: u32 = 21;
@@ -48,7 +48,8 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Finds the sources and counts them.
+    /// Finds the sources, and counts them where that is asked for, or needed to tell whether the archive
+    /// fits.
     ///
     /// # Errors
     /// A source that cannot be backed up; a storage directory whose path is not UTF-8.
@@ -57,6 +58,7 @@ impl<'a> Plan<'a> {
         records: &Records,
         settings: &'a Settings,
         request: &'a Request,
+        is_estimate: bool,
     ) -> Result<Self> {
         let storage = storage_dir(settings, records)?;
         let mut filter = settings.filter()?;
@@ -68,15 +70,22 @@ impl<'a> Plan<'a> {
         let newest = records.of_sources(&sources.recorded).next();
         let is_hiding_recorded =
             newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"));
-        let earlier = records
-            .of_sources(&sources.recorded)
-            .find_map(earlier_ratio);
-        let compression = settings.compression_of(request.codec);
-        let sample = earlier.is_none().then_some(compression);
-        let totals = Totals::count(&sources.stored, &filter, sample)?;
-        let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
+        let earlier = records.of_sources(&sources.recorded).find_map(Earlier::of);
         let space = Space::at(Path::new(&storage))?;
         let default_reserve = || space.map_or(0, Space::default_reserve);
+        let reserve_bytes = settings.reserve_bytes.unwrap_or_else(default_reserve);
+        let room_bytes = space.map(|it| it.available_bytes.saturating_sub(reserve_bytes));
+        // Only a walk tells which globs match nothing.
+        let needs_count = is_estimate || !filter.excludes.is_empty();
+        let compression = settings.compression_of(request.codec);
+        let totals = match earlier.filter(|it| !needs_count && it.fits_easily(room_bytes)) {
+            Some(earlier) => Totals::as_earlier(earlier),
+            None => {
+                let sample = earlier.is_none().then_some(compression);
+                Totals::count(&sources.stored, &filter, sample)?
+            }
+        };
+        let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
         Ok(Self {
             request,
             settings,
@@ -87,7 +96,7 @@ impl<'a> Plan<'a> {
             storage_archives: records.archives_in(Path::new(&storage)),
             storage,
             available_bytes: space.map(|it| it.available_bytes),
-            reserve_bytes: settings.reserve_bytes.unwrap_or_else(default_reserve),
+            reserve_bytes,
             archive_bytes: totals.archive_bytes(earlier),
             has_earlier: earlier.is_some(),
             totals,

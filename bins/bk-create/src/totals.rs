@@ -1,15 +1,18 @@
 //! How much there is to back up, and how large its archive will be.
 //!
 //! Counts the sources by a walk of their own; the archive's size is estimated from an earlier
-//! backup of the same sources, else from a compressed sample of the data. Knows no storage.
+//! backup of the same sources, else from a compressed sample of the data. Where there is room for a
+//! multiple of the earlier archive, its figures do. Knows no storage.
 
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, ScopedJoinHandle};
 
 use anyhow::Result;
 use bk_archive::format::codec::{Compression, Compressor};
 use bk_archive::write::place::Place;
-use bk_archive::write::walk::{Filter, Source, walk};
+use bk_archive::write::walk::{Filter, Found, Source, walk_part};
 use bk_schema::record::Backup;
 use rustix::fs::FileType;
 
@@ -19,6 +22,10 @@ const PROBE_BYTES: u64 = 64 << 10;
 const PROBES_MAX: usize = 128;
 /// The compressed size of the headers of an entry.
 const ENTRY_BYTES: u64 = 110;
+/// So many threads count the sources: the walk is what a backup begins with, and nothing else goes on.
+const PARTS: usize = 2;
+/// So much larger the archive may be than the earlier one before it matters how large it will be.
+const GROWTH_MAX: u64 = 4;
 
 /// What there is to back up.
 #[derive(Default)]
@@ -32,14 +39,46 @@ pub(crate) struct Totals {
 /// The bytes of an archive, and those of the content that it is of.
 type Ratio = (u64, u64);
 
-/// The sizes of an earlier backup of the same sources; `None` where the record lacks them.
-pub(crate) fn earlier_ratio(backup: &Backup) -> Option<Ratio> {
-    let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
-    let archive_bytes = backup.backup_size?;
-    (content_bytes > 0).then_some((archive_bytes, content_bytes))
+/// What an earlier backup of the same sources came to.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier {
+    file_count: u64,
+    content_bytes: u64,
+    archive_bytes: u64,
 }
 
+impl Earlier {
+    /// `None` where the record lacks it.
+    pub(crate) fn of(backup: &Backup) -> Option<Self> {
+        let content_bytes = backup.backup_metadata.get("content_bytes")?.as_u64()?;
+        let earlier = Self {
+            file_count: backup.file_count?,
+            content_bytes,
+            archive_bytes: backup.backup_size?,
+        };
+        (content_bytes > 0).then_some(earlier)
+    }
+
+    /// Whether an archive fits here whatever has come to the sources since, as far as can be expected.
+    pub(crate) fn fits_easily(self, room_bytes: Option<u64>) -> bool {
+        let needed_bytes = self.archive_bytes.saturating_mul(GROWTH_MAX);
+        room_bytes.is_none_or(|room_bytes| needed_bytes <= room_bytes)
+    }
+}
+
+/// What threads that count the sources share.
+type Links = Mutex<HashSet<(u64, u64)>>;
+
 impl Totals {
+    /// Those of an earlier backup.
+    pub(crate) fn as_earlier(earlier: Earlier) -> Self {
+        Self {
+            file_count: earlier.file_count,
+            content_bytes: earlier.content_bytes,
+            ..Self::default()
+        }
+    }
+
     /// Walks the sources. What cannot be read is reported when the backup is made.
     ///
     /// # Errors
@@ -49,42 +88,89 @@ impl Totals {
         filter: &Filter,
         sample: Option<Compression>,
     ) -> Result<Self> {
+        let links = Links::default();
+        let count = |part| Self::count_part(sources, filter, sample, &links, part);
+        std::thread::scope(|scope| {
+            let begin = |part| Builder::new().spawn_scoped(scope, move || count(part));
+            let others: Vec<_> = (1..PARTS).map(|part| (part, begin(part))).collect();
+            let mut totals = count(0)?;
+            for (part, other) in others {
+                let counted = match other.map(ScopedJoinHandle::join) {
+                    Ok(Ok(counted)) => counted?,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // No thread is to be had: this one does its work.
+                    Err(_) => count(part)?,
+                };
+                totals.add(counted);
+            }
+            Ok(totals)
+        })
+    }
+
+    fn count_part(
+        sources: &[Source],
+        filter: &Filter,
+        sample: Option<Compression>,
+        links: &Links,
+        part: usize,
+    ) -> Result<Self> {
         let mut totals = Self {
             sample: sample.map(Sample::new).transpose()?,
             ..Self::default()
         };
-        let mut links = HashSet::new();
         for source in sources {
-            for found in walk(source, filter).flatten() {
-                let status = &found.status;
-                // No archive can hold it, which is reported when the backup is made.
-                if status.kind() == FileType::Socket {
+            for (number, found) in walk_part(source, filter, part, PARTS).enumerate() {
+                // The source itself comes first in all of them.
+                let Some(found) = found.ok().filter(|_| number > 0 || part == 0) else {
                     continue;
-                }
-                totals.entry_count += 1;
-                totals.file_count += u64::from(!status.is_dir());
-                let is_first = !status.has_hard_links() || links.insert(status.id());
-                if status.is_file() && is_first {
-                    let bytes = found.data_bytes();
-                    if let Some(sample) = &mut totals.sample {
-                        sample.pass(&found.place, totals.content_bytes, bytes);
-                    }
-                    totals.content_bytes += bytes;
-                }
+                };
+                totals.count_found(&found, links);
             }
         }
         Ok(totals)
     }
 
+    fn count_found(&mut self, found: &Found, links: &Links) {
+        let status = &found.status;
+        // No archive can hold it, which is reported when the backup is made.
+        if status.kind() == FileType::Socket {
+            return;
+        }
+        self.entry_count += 1;
+        self.file_count += u64::from(!status.is_dir());
+        let is_first = || {
+            let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
+            links.insert(status.id())
+        };
+        if status.is_file() && (!status.has_hard_links() || is_first()) {
+            let bytes = found.data_bytes();
+            if let Some(sample) = &mut self.sample {
+                sample.pass(&found.place, self.content_bytes, bytes);
+            }
+            self.content_bytes += bytes;
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.file_count += other.file_count;
+        self.content_bytes += other.content_bytes;
+        self.entry_count += other.entry_count;
+        if let (Some(sample), Some(other)) = (&mut self.sample, other.sample) {
+            sample.add(other);
+        }
+    }
+
     /// The estimated size of the archive.
-    pub(crate) fn archive_bytes(&self, earlier: Option<Ratio>) -> u64 {
+    pub(crate) fn archive_bytes(&self, earlier: Option<Earlier>) -> u64 {
         let headers_bytes = self.entry_count * ENTRY_BYTES;
         let scaled = |(bytes, of): Ratio| {
             let scaled = u128::from(self.content_bytes) * u128::from(bytes) / u128::from(of.max(1));
             u64::try_from(scaled).unwrap_or(u64::MAX)
         };
         match earlier {
-            Some(earlier) => scaled(earlier).max(headers_bytes / 4),
+            Some(earlier) => {
+                scaled((earlier.archive_bytes, earlier.content_bytes)).max(headers_bytes / 4)
+            }
             None => scaled(self.sample.as_ref().map_or((1, 1), Sample::ratio)) + headers_bytes,
         }
     }
@@ -128,6 +214,17 @@ impl Sample {
                 self.stride_bytes *= 2;
             }
         }
+    }
+
+    /// Adds the probes of another one, as if each stood for as much.
+    fn add(&mut self, mut other: Self) {
+        let (finer, stride_bytes) = match self.stride_bytes < other.stride_bytes {
+            true => (&mut self.probes, other.stride_bytes / self.stride_bytes),
+            false => (&mut other.probes, self.stride_bytes / other.stride_bytes),
+        };
+        let kept = finer.iter().step_by(stride_bytes as usize).copied();
+        *finer = kept.collect();
+        self.probes.append(&mut other.probes);
     }
 
     fn probe(&mut self, place: &Place, offset: u64) -> Option<Ratio> {

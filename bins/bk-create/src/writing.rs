@@ -6,16 +6,19 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bk_archive::format::entry::FileTime;
 use bk_archive::write::observer::Observer;
+use bk_archive::write::output::Sharing;
 use bk_archive::write::stream;
 use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
 use bk_schema::birth::Birth;
 use bk_schema::manifest::Segment;
+use bk_store::archives::share;
 use bk_store::archives::space::Space;
 
 use crate::command::{self, Input};
@@ -40,10 +43,18 @@ pub(crate) fn write(
     manifest: &mut dyn FnMut(Segment),
     watch: &Watch,
 ) -> Result<Summary> {
+    let block_bytes = match &plan.request.stream {
+        Some(_) => None,
+        None => share::block_bytes(&begun.partial.file, Path::new(&plan.storage))?,
+    };
     let options = Options {
         comment: &Birth::of(&begun.backup, PROGRAM.name).to_comment()?,
         compression: plan.compression,
         jobs: plan.settings.jobs,
+        sharing: block_bytes.map(|block_bytes| Sharing {
+            file: &begun.partial.file,
+            block_bytes,
+        }),
     };
     let cannot = || format!("cannot write '{}'", begun.backup.backup_path);
     let mut guard = Guard {

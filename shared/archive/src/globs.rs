@@ -60,6 +60,9 @@ impl Globs {
     /// Whether any glob matches a normalized name. Remembers all that do.
     #[must_use]
     pub fn matches(&self, name: &[u8], is_dir: bool) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let last = last_part(name);
         let by_name = self.by_name.get(last).into_iter().flatten();
         let mut is_matched = false;

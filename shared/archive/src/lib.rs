@@ -9,8 +9,9 @@
 //!
 //! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
-//! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer` looks on, `stream` archives standard input, `members` cuts
-//! the tar stream into members, `writer` compresses them in parallel.
+//! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer`
+//! looks on, `stream` archives standard input, `members` cuts the tar stream into members, `writer`
+//! compresses them in parallel, `output` appends them to the file and shares blocks.
 //!
 //! `read`: `inflate` decompresses members in parallel, which a `cutter` cuts, `frames` those of zstd, `blocks` reads the
 //! tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
@@ -24,7 +25,7 @@
 //! attributes, `compare` reads back what was restored, `remove` removes a tree.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
-//! it, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,
+//! it, `within` reads a part of one, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,
 //! `pool` shares work among them, in its order.
 //!
 //! Knows paths and streams; knows no catalog.
@@ -38,4 +39,5 @@ mod pool;
 pub mod read;
 pub mod restore;
 pub mod threads;
+mod within;
 pub mod write;

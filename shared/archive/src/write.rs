@@ -5,6 +5,7 @@
 pub(crate) mod content;
 pub(crate) mod members;
 pub mod observer;
+pub mod output;
 pub mod parent;
 pub(crate) mod piece;
 pub mod place;

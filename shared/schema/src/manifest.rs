@@ -111,10 +111,20 @@ pub type Hash = [u8; 32];
 pub struct Member {
     /// Its bytes in the archive.
     pub bytes: u32,
-    /// The hash of these bytes.
+    /// The bytes of the padding after it.
+    pub padding_bytes: u32,
+    /// The hash of its bytes, without the padding.
     pub hash: Hash,
     /// The hash of what it holds, for those of a large file.
     pub content_hash: Option<Hash>,
+}
+
+impl Member {
+    /// Its bytes and those of its padding.
+    #[must_use]
+    pub fn padded_bytes(&self) -> u64 {
+        u64::from(self.bytes) + u64::from(self.padding_bytes)
+    }
 }
 
 /// A run of members with the entries that they hold: one member of small files, or all those of a
@@ -132,9 +142,9 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Its bytes in the archive.
+    /// Its bytes in the archive, with the padding.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.members.iter().map(|it| u64::from(it.bytes)).sum()
+        self.members.iter().map(Member::padded_bytes).sum()
     }
 }

@@ -8,5 +8,6 @@ pub mod durable;
 pub mod mounts;
 pub mod open;
 pub mod partial;
+pub mod share;
 pub mod space;
 pub(crate) mod spare;

@@ -12,7 +12,7 @@
 //!   and `sweep`
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
-//!   `space`, `spare`, `mounts`
+//!   `share`, `space`, `spare`, `mounts`
 //! - `signals`: what ends a program in good order
 //!
 //! Knows no archive format, no command line and no terminal.

@@ -79,6 +79,16 @@ impl Codec {
         }
     }
 
+    /// The average content of a member of small files. Less makes the archive larger than one that is
+    /// compressed as a whole, more makes more of it new where single files changed. zstd looks farther
+    /// back.
+    pub(crate) fn average_bytes(self) -> u64 {
+        match self {
+            Self::Gzip => 128 << 10,
+            Self::Zstd => 1 << 20,
+        }
+    }
+
     /// What its members are called by everybody else.
     pub(crate) fn member_name(self) -> &'static str {
         match self {
@@ -104,6 +114,24 @@ impl Codec {
         match self {
             Self::Gzip => member::Deflater::new(0)?.member(content),
             Self::Zstd => frame::stored(content),
+        }
+    }
+
+    /// A member without content, after which the file is as long as a multiple of `block_bytes`; `None`
+    /// where it is so without, or where there can be none.
+    pub(crate) fn padding(self, file_bytes: u64, block_bytes: u32) -> Option<Vec<u8>> {
+        let block_bytes = u64::from(block_bytes);
+        let least = match self {
+            Self::Gzip => member::PADDING_MIN_BYTES,
+            Self::Zstd => frame::SKIPPABLE_HEADER_BYTES,
+        };
+        let missing = file_bytes.checked_next_multiple_of(block_bytes)? - file_bytes;
+        let more_blocks = (least as u64).saturating_sub(missing).div_ceil(block_bytes);
+        let bytes = usize::try_from(missing + more_blocks * block_bytes).ok()?;
+        match self {
+            _ if missing == 0 => None,
+            Self::Gzip => member::padding(bytes),
+            Self::Zstd => frame::padding(bytes),
         }
     }
 
@@ -311,6 +339,13 @@ impl Tail {
     pub(crate) fn add(&mut self, member: &[u8]) {
         if let Self::Table(table) = self {
             table.add(member.len(), frame::content_bytes(member));
+        }
+    }
+
+    /// Padding was written.
+    pub(crate) fn add_padding(&mut self, padding: &[u8]) {
+        if let Self::Table(table) = self {
+            table.add(padding.len(), Some(0));
         }
     }
 

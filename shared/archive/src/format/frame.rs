@@ -110,6 +110,18 @@ impl Header {
     }
 }
 
+/// The magic number and the length of a frame without content.
+pub(crate) const SKIPPABLE_HEADER_BYTES: usize = 8;
+
+/// A frame of so many bytes, at least [`SKIPPABLE_HEADER_BYTES`], that holds nothing.
+pub(crate) fn padding(bytes: usize) -> Option<Vec<u8>> {
+    let zeros = bytes.checked_sub(SKIPPABLE_HEADER_BYTES)?;
+    let mut frame = SKIPPABLE_MAGIC.to_le_bytes().to_vec();
+    frame.extend_from_slice(&u32::try_from(zeros).ok()?.to_le_bytes());
+    frame.resize(bytes, 0);
+    Some(frame)
+}
+
 /// The length of the content that a frame states.
 pub(crate) fn content_bytes(frame: &[u8]) -> Option<usize> {
     usize::try_from(Header::parse(frame)?.content_bytes?).ok()

@@ -4,11 +4,13 @@
 //! Sparse files are written as GNU tar's sparse format 1.0 ("Storing Sparse Files, PAX
 //! Format" in its manual). Knows no file system.
 
+use std::borrow::Cow;
+
 use anyhow::{Context, Result};
 
 use crate::format::acl;
 use crate::format::entry::{Entry, Extent, FileTime, Kind};
-use crate::format::pax;
+use crate::format::pax::{self, Decimal};
 
 /// The block size of a tar stream: everything is padded to it.
 pub const BLOCK_BYTES: usize = 512;
@@ -42,70 +44,95 @@ pub fn pad(stream: &mut Vec<u8>) {
 /// [`COMMENT_MAX_BYTES`].
 pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
     assert!(comment.len() <= COMMENT_MAX_BYTES, "checked by the caller");
-    let mut records = Vec::new();
-    pax::push(&mut records, "comment", comment.as_bytes());
-    push_extended(stream, b'g', b"pax_global_header", &records);
+    let begin = begin_extended(stream);
+    pax::push(stream, "comment", comment.as_bytes());
+    end_extended(stream, begin, b'g', b"pax_global_header");
 }
 
 /// Appends the headers of one entry, and the map of a sparse file. The caller appends
 /// [`Entry::data_bytes`] bytes of content and pads them.
 pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
-    push_after(stream, Vec::new(), entry);
+    let begin = begin_extended(stream);
+    push_after(stream, begin, entry);
 }
 
 /// The same, with a length that does not depend on the size: for headers that are rewritten in place
 /// once the size is known.
 pub(crate) fn push_fixed_length(stream: &mut Vec<u8>, entry: &Entry) {
-    let mut records = Vec::new();
+    let begin = begin_extended(stream);
     // The largest size has twenty digits.
-    push_text(&mut records, "size", format!("{:020}", entry.size));
-    push_after(stream, records, entry);
+    let mut size = Decimal::new();
+    size.prepend(entry.size, 20);
+    pax::push(stream, "size", size.text());
+    push_after(stream, begin, entry);
 }
 
-fn push_after(stream: &mut Vec<u8>, mut records: Vec<u8>, entry: &Entry) {
+/// `records`, the stream, ends in the extended header that was begun at `begin`.
+fn push_after(records: &mut Vec<u8>, begin: usize, entry: &Entry) {
     let mut header = tar::Header::new_ustar();
     let (path, map) = match &entry.kind {
-        Kind::File { extents: Some(all) } => (sparse_path(&entry.path), sparse_map(all)),
-        Kind::Directory => ([&entry.path[..], b"/"].concat(), Vec::new()),
-        _ => (entry.path.clone(), Vec::new()),
+        Kind::File { extents: Some(all) } => {
+            (Cow::Owned(sparse_path(&entry.path)), sparse_map(all))
+        }
+        Kind::Directory => (Cow::Owned([&entry.path[..], b"/"].concat()), Vec::new()),
+        _ => (Cow::Borrowed(&entry.path[..]), Vec::new()),
     };
-    set_path(&mut header, &mut records, &path);
+    set_path(&mut header, records, &path);
     if !map.is_empty() {
         // After `path`: Python uses whichever of the two names comes last.
-        push_sparse_records(&mut records, entry);
+        push_sparse_records(records, entry);
     }
-    set_kind(&mut header, &mut records, &entry.kind);
-    set_numbers(&mut header, &mut records, entry, map.len() as u64);
+    set_kind(&mut header, records, &entry.kind);
+    set_numbers(&mut header, records, entry, map.len() as u64);
     let ustar = header.as_ustar_mut();
     if let Some(ustar) = ustar {
-        set_owner(&mut ustar.uname, &mut records, "uname", &entry.uname);
-        set_owner(&mut ustar.gname, &mut records, "gname", &entry.gname);
+        set_owner(&mut ustar.uname, records, "uname", &entry.uname);
+        set_owner(&mut ustar.gname, records, "gname", &entry.gname);
     }
     for (name, value) in &entry.xattrs {
-        pax::push(&mut records, xattr_keyword(name), value);
-        push_acl(&mut records, name, value);
+        pax::push(records, xattr_keyword(name), value);
+        push_acl(records, name, value);
     }
-    header.set_cksum();
-    if !records.is_empty() {
-        push_extended(stream, b'x', b"pax_header", &records);
-    }
-    stream.extend_from_slice(header.as_bytes());
-    stream.extend_from_slice(&map);
+    set_checksum(&mut header);
+    end_extended(records, begin, b'x', b"pax_header");
+    records.extend_from_slice(header.as_bytes());
+    records.extend_from_slice(&map);
 }
 
-fn push_extended(stream: &mut Vec<u8>, flag: u8, name: &[u8], records: &[u8]) {
+/// Leaves a block for the header of records that are appended next.
+fn begin_extended(stream: &mut Vec<u8>) -> usize {
+    let begin = stream.len();
+    stream.resize(begin + BLOCK_BYTES, 0);
+    begin
+}
+
+/// Writes the header of the records that were appended since, if any were.
+fn end_extended(stream: &mut Vec<u8>, begin: usize, flag: u8, name: &[u8]) {
+    let from = begin + BLOCK_BYTES;
+    let records_bytes = stream.len() - from;
+    if records_bytes == 0 {
+        stream.truncate(begin);
+        return;
+    }
     let mut header = tar::Header::new_ustar();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
     header.set_entry_type(tar::EntryType::new(flag));
-    header.set_size(records.len() as u64);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_cksum();
-    stream.extend_from_slice(header.as_bytes());
-    stream.extend_from_slice(records);
+    let old = header.as_old_mut();
+    old.name[..name.len()].copy_from_slice(name);
+    set_octal(&mut old.mode, 0o644);
+    set_octal(&mut old.uid, 0);
+    set_octal(&mut old.gid, 0);
+    set_octal(&mut old.size, records_bytes as u64);
+    set_octal(&mut old.mtime, 0);
+    set_checksum(&mut header);
+    stream[begin..from].copy_from_slice(header.as_bytes());
     pad(stream);
+}
+
+/// The sum of all bytes of the header, where those of the sum itself count as spaces.
+fn set_checksum(header: &mut tar::Header) {
+    header.as_old_mut().cksum = [b' '; 8];
+    let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
+    set_octal(&mut header.as_old_mut().cksum, sum.into());
 }
 
 /// Names go into the header block if they fit: readers take those as bytes, but the names in pax
@@ -161,8 +188,8 @@ fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
         set_octal(&mut ustar.dev_minor, minor.min(ID_MAX));
     }
     if major > ID_MAX || minor > ID_MAX {
-        push_text(records, "SCHILY.devmajor", major);
-        push_text(records, "SCHILY.devminor", minor);
+        push_number(records, "SCHILY.devmajor", major);
+        push_number(records, "SCHILY.devminor", minor);
     }
 }
 
@@ -176,28 +203,32 @@ fn set_numbers(header: &mut tar::Header, records: &mut Vec<u8>, entry: &Entry, m
     set_number(&mut old.gid, ID_MAX, records, "gid", entry.gid.into());
     set_number(&mut old.size, SIZE_MAX, records, "size", size);
     if entry.mtime.nanos != 0 || secs != entry.mtime.secs {
-        push_text(records, "mtime", pax_time(entry.mtime));
+        pax::push(records, "mtime", pax_time(entry.mtime).text());
     }
 }
 
-fn push_text(records: &mut Vec<u8>, keyword: &str, value: impl ToString) {
-    pax::push(records, keyword, value.to_string().as_bytes());
+fn push_number(records: &mut Vec<u8>, keyword: &str, number: u64) {
+    pax::push(records, keyword, Decimal::of(number).text());
 }
 
 /// A number larger than the field can hold goes into a record.
 fn set_number(field: &mut [u8], max: u64, records: &mut Vec<u8>, keyword: &str, number: u64) {
     set_octal(field, number.min(max));
     if number > max {
-        push_text(records, keyword, number);
+        push_number(records, keyword, number);
     }
 }
 
 /// Octal digits fill the field, followed by the NUL that old tars need.
-fn set_octal(field: &mut [u8], number: u64) {
-    let digits = field.len() - 1;
-    let text = format!("{number:0digits$o}");
-    field[..digits].copy_from_slice(&text.as_bytes()[text.len() - digits..]);
-    field[digits] = 0;
+fn set_octal(field: &mut [u8], mut number: u64) {
+    for (from_end, byte) in field.iter_mut().rev().enumerate() {
+        if from_end == 0 {
+            *byte = 0;
+            continue;
+        }
+        *byte = b'0' + (number & 7) as u8;
+        number >>= 3;
+    }
 }
 
 fn set_owner(field: &mut [u8; OWNER_BYTES], records: &mut Vec<u8>, keyword: &str, name: &[u8]) {
@@ -209,16 +240,25 @@ fn set_owner(field: &mut [u8; OWNER_BYTES], records: &mut Vec<u8>, keyword: &str
 }
 
 /// A time as a decimal number of seconds. The fraction of a negative one counts away from zero.
-fn pax_time(time: FileTime) -> String {
-    let (whole, nanos) = match time.nanos {
-        nanos @ 1.. if time.secs < 0 => {
-            let whole = (time.secs + 1).unsigned_abs();
-            (format!("-{whole}"), 1_000_000_000 - nanos)
-        }
-        nanos => (time.secs.to_string(), nanos),
+fn pax_time(time: FileTime) -> Decimal {
+    let (whole, mut fraction) = match time.nanos {
+        nanos @ 1.. if time.secs < 0 => (time.secs + 1, 1_000_000_000 - nanos),
+        nanos => (time.secs, nanos),
     };
-    let text = format!("{whole}.{nanos:09}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let mut digits = 9;
+    while fraction != 0 && fraction.is_multiple_of(10) {
+        (fraction, digits) = (fraction / 10, digits - 1);
+    }
+    let mut text = Decimal::new();
+    if fraction != 0 {
+        text.prepend(fraction.into(), digits);
+        text.prepend_byte(b'.');
+    }
+    text.prepend(whole.unsigned_abs(), 1);
+    if time.secs < 0 {
+        text.prepend_byte(b'-');
+    }
+    text
 }
 
 /// Parses a decimal number of seconds; digits after the ninth are dropped.
@@ -304,7 +344,7 @@ fn push_sparse_records(records: &mut Vec<u8>, entry: &Entry) {
     pax::push(records, "GNU.sparse.major", b"1");
     pax::push(records, "GNU.sparse.minor", b"0");
     pax::push(records, "GNU.sparse.name", &entry.path);
-    push_text(records, "GNU.sparse.realsize", entry.size);
+    push_number(records, "GNU.sparse.realsize", entry.size);
 }
 
 /// The name under which a tar without support for sparse files extracts the map and the data.
@@ -336,7 +376,7 @@ mod tests {
             (-2, 750_000_000, "-1.25"),
             (-3, 0, "-3"),
         ] {
-            assert_eq!(pax_time(FileTime { secs, nanos }), text);
+            assert_eq!(pax_time(FileTime { secs, nanos }).text(), text.as_bytes());
             assert_eq!(
                 parse_pax_time(text.as_bytes()),
                 Some(FileTime { secs, nanos })

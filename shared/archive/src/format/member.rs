@@ -1,8 +1,8 @@
 //! One gzip member (RFC 1952) whose header states the length of the member.
 //!
 //! The extra field has the subfield `BK` with the length of the whole member as four bytes,
-//! least significant first, so that a reader can skip it without inflating it. Knows nothing about
-//! the content.
+//! least significant first, so that a reader can skip it without inflating it. Padding is a member
+//! without content, whose extra field `BP` has zeros after the length. Knows nothing about the content.
 
 use anyhow::{Context, Result, ensure};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -15,6 +15,13 @@ pub(crate) const TRAILER_BYTES: usize = 8;
 const LENGTH_AT: usize = 16;
 /// FLG is FEXTRA, no time, unknown system; XLEN 8, then SI1 SI2 LEN.
 const BEGIN: &[u8; LENGTH_AT] = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0BK\x04\0";
+const XLEN_AT: usize = 10;
+const SUBFIELD_AT: usize = 12;
+const SUBFIELD_HEADER_BYTES: usize = 4;
+/// Deflated, no bytes are two.
+const NOTHING: [u8; 2] = [3, 0];
+/// The shortest padding.
+pub(crate) const PADDING_MIN_BYTES: usize = HEADER_BYTES + NOTHING.len() + TRAILER_BYTES;
 
 /// Its version is part of what makes a member: another one may compress otherwise.
 pub(crate) const COMPRESSOR: &str = "libdeflate 1.26.1";
@@ -66,7 +73,8 @@ pub fn stated_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(header) = bytes.get(..HEADER_BYTES) else {
         return Ok(None);
     };
-    if &header[..4] != b"\x1f\x8b\x08\x04" || &header[10..LENGTH_AT] != b"\x08\0BK\x04\0" {
+    let is_member = header[XLEN_AT..LENGTH_AT] == BEGIN[XLEN_AT..];
+    if header[..4] != BEGIN[..4] || !is_member && !is_padding(header) {
         return Ok(None);
     }
     let mut length = [0; 4];
@@ -79,9 +87,32 @@ pub fn stated_length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(length))
 }
 
-/// Whether a header is exactly as bk writes it.
+/// Whether a header is exactly as bk writes it; of padding all is compared later.
 pub(crate) fn is_as_written(header: &[u8]) -> bool {
-    header.starts_with(BEGIN)
+    header.starts_with(BEGIN) || is_padding(header)
+}
+
+/// Whether a member that begins so is padding.
+fn is_padding(header: &[u8]) -> bool {
+    header[SUBFIELD_AT..].starts_with(b"BP")
+}
+
+/// A member of so many bytes, at least [`PADDING_MIN_BYTES`], that holds nothing; `None` where no
+/// extra field is that long.
+pub(crate) fn padding(bytes: usize) -> Option<Vec<u8>> {
+    let zeros = bytes.checked_sub(PADDING_MIN_BYTES)?;
+    let subfield = u16::try_from(HEADER_BYTES - LENGTH_AT + zeros).ok()?;
+    let extra = subfield.checked_add(SUBFIELD_HEADER_BYTES as u16)?;
+    let mut member = BEGIN.to_vec();
+    member[XLEN_AT..SUBFIELD_AT].copy_from_slice(&extra.to_le_bytes());
+    member[SUBFIELD_AT..SUBFIELD_AT + 2].copy_from_slice(b"BP");
+    member[SUBFIELD_AT + 2..LENGTH_AT].copy_from_slice(&subfield.to_le_bytes());
+    member.extend_from_slice(&u32::try_from(bytes).ok()?.to_le_bytes());
+    member.resize(HEADER_BYTES + zeros, 0);
+    member.extend_from_slice(&NOTHING);
+    // The checksum and the length of nothing.
+    member.resize(bytes, 0);
+    Some(member)
 }
 
 /// Inflates members that state their length.
@@ -107,6 +138,10 @@ impl Inflater {
     /// # Errors
     /// Why it is corrupt.
     pub(crate) fn member(&mut self, member: &[u8]) -> Result<Vec<u8>, &'static str> {
+        if is_padding(member) {
+            let is_so = padding(member.len()).is_some_and(|padding| padding == member);
+            return is_so.then(Vec::new).ok_or("padding is not as bk writes it");
+        }
         let mut content = vec![0; content_bytes(member)];
         let deflated = &member[HEADER_BYTES..member.len() - TRAILER_BYTES];
         match self {
@@ -200,6 +235,32 @@ mod tests {
         let mut other = whole.clone();
         other[end] ^= 1;
         assert_eq!(read(&other), Err("the checksum of a member is wrong"));
+    }
+
+    #[test]
+    fn padding_holds_nothing_and_is_compared_byte_by_byte() {
+        assert_eq!(padding(PADDING_MIN_BYTES - 1), None);
+        assert_eq!(padding(1 << 17), None);
+        for bytes in [PADDING_MIN_BYTES, 31, 4096, 1 << 15] {
+            let padding = padding(bytes).unwrap();
+            assert_eq!(padding.len(), bytes);
+            assert_eq!(stated_length(&padding).unwrap(), Some(bytes));
+            let mut content = Vec::new();
+            let mut gunzip = flate2::read::MultiGzDecoder::new(&padding[..]);
+            gunzip.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"");
+            for at in (0..bytes).filter(|at| *at < 40 || bytes - at < 12) {
+                let mut other = padding.clone();
+                other[at] ^= 1;
+                let is_found = match stated_length(&other) {
+                    Ok(Some(length)) if length == bytes => {
+                        !is_as_written(&other) || Inflater::new(true).member(&other).is_err()
+                    }
+                    _ => true,
+                };
+                assert!(is_found, "byte {at} of {bytes}");
+            }
+        }
     }
 
     proptest! {

@@ -19,17 +19,60 @@ pub fn push(records: &mut Vec<u8>, keyword: impl AsRef<[u8]>, value: &[u8]) {
     debug_assert!(!keyword.contains(&b'='), "{keyword:?}");
     // The length includes its own digits, which may add one more digit.
     let rest = keyword.len() + value.len() + 3;
-    let mut length = rest + digits(rest);
-    length = rest + digits(length);
-    records.extend_from_slice(format!("{length} ").as_bytes());
+    let digits = |number: usize| Decimal::of(number as u64).text().len();
+    let length = rest + digits(rest + digits(rest));
+    records.extend_from_slice(Decimal::of(length as u64).text());
+    records.push(b' ');
     records.extend_from_slice(keyword);
     records.push(b'=');
     records.extend_from_slice(value);
     records.push(b'\n');
 }
 
-fn digits(number: usize) -> usize {
-    number.to_string().len()
+/// A decimal number as text, written from its end: there are several in each entry.
+pub(crate) struct Decimal {
+    bytes: [u8; Self::BYTES],
+    begin: usize,
+}
+
+impl Decimal {
+    /// Room for a time: a sign, twenty digits, a point and nine more.
+    const BYTES: usize = 32;
+
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: [0; Self::BYTES],
+            begin: Self::BYTES,
+        }
+    }
+
+    /// A whole number.
+    pub(crate) fn of(number: u64) -> Self {
+        let mut decimal = Self::new();
+        decimal.prepend(number, 1);
+        decimal
+    }
+
+    /// Puts a number before what is there, with so many digits at least.
+    pub(crate) fn prepend(&mut self, mut number: u64, digits_min: usize) {
+        let until = self.begin.saturating_sub(digits_min);
+        while number > 0 || self.begin > until {
+            self.prepend_byte(b'0' + (number % 10) as u8);
+            number /= 10;
+        }
+    }
+
+    /// Puts a byte before what is there.
+    pub(crate) fn prepend_byte(&mut self, byte: u8) {
+        self.begin -= 1;
+        self.bytes[self.begin] = byte;
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.bytes[self.begin..]
+    }
 }
 
 /// Keyword and value. Keywords are ASCII, but for attribute names at their end.

@@ -9,13 +9,13 @@ use std::io::{self, Read};
 
 use crate::format::codec::{Codec, MEMBER_MAX_BYTES};
 use crate::format::damage::{Damage, DamageKind, Salvage};
-use crate::format::frame::{self, Cut, Header};
+use crate::format::frame::{self, Cut, Header, SKIPPABLE_HEADER_BYTES};
 use crate::format::seek_table::{Listed, SeekTable};
 use crate::read::cutter::{Cutter, stream};
 
 const MAGIC_BYTES: usize = 4;
-/// The magic number and the length of a skippable frame.
-const SKIPPABLE_BYTES: usize = 8;
+/// Padding is not longer.
+const PADDING_MAX_BYTES: u64 = 1 << 16;
 const SHORT: &str = "the file ends within a member";
 const WRONG_TABLE: &str = "the seek table does not list a member as it is";
 
@@ -81,24 +81,29 @@ impl Frames {
         mut frame: Vec<u8>,
         listed: Option<Listed>,
     ) -> Result<bool, Damage> {
-        cutter.read(SKIPPABLE_BYTES - MAGIC_BYTES, &mut frame)?;
+        cutter.read(SKIPPABLE_HEADER_BYTES - MAGIC_BYTES, &mut frame)?;
         let Some(length) = frame.get(MAGIC_BYTES..).and_then(|it| it.try_into().ok()) else {
             return Err(cutter.damage(DamageKind::Truncated, SHORT));
         };
         let length = u64::from(u32::from_le_bytes(length));
-        let bytes = SKIPPABLE_BYTES as u64 + length;
+        let bytes = SKIPPABLE_HEADER_BYTES as u64 + length;
         if listed.is_some_and(|it| u64::from(it.bytes) != bytes || it.content_bytes != 0) {
             return Err(cutter.damage(DamageKind::Corrupt, WRONG_TABLE));
         }
+        // Of a table nothing is left to compare: it was read.
         let is_table = self.table_begin == Some(cutter.offset);
-        if !is_table && !self.odd(cutter, cutter.offset, "a member has no content") {
-            return Ok(false);
-        }
-        let skipped = io::copy(&mut cutter.input.by_ref().take(length), &mut io::sink());
+        cutter.read(length.min(PADDING_MAX_BYTES) as usize, &mut frame)?;
+        let is_padding = frame::padding(frame.len()).is_some_and(|padding| padding == frame);
+        let rest = bytes.saturating_sub(frame.len() as u64);
+        let skipped = io::copy(&mut cutter.input.by_ref().take(rest), &mut io::sink());
         let skipped =
             skipped.map_err(|error| cutter.damage(DamageKind::Unreadable, &error.to_string()))?;
-        if skipped < length {
+        if frame.len() as u64 + skipped < bytes {
             return Err(cutter.damage(DamageKind::Truncated, SHORT));
+        }
+        let is_as_written = is_table || is_padding && rest == 0;
+        if !is_as_written && !self.odd(cutter, cutter.offset, "a member has no content") {
+            return Ok(false);
         }
         cutter.offset += bytes;
         Ok(true)

@@ -8,9 +8,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use crate::format::codec::Codec;
-use crate::format::frame::Header;
+use crate::format::frame::{Header, is_skippable};
 use crate::format::member::{HEADER_BYTES, TRAILER_BYTES, content_bytes, stated_length};
 use crate::format::seek_table::SeekTable;
+use crate::within::Within;
 
 /// Enough for a compressed first header in most members.
 const HEAD_BYTES: usize = 2 << 10;
@@ -66,21 +67,25 @@ impl<'a> Spans<'a> {
 
     fn bytes(&self, begin: u64, end: u64) -> impl BufRead + use<'a> {
         let within = Within {
-            archive: self.archive,
+            file: self.archive,
             at: begin,
             end,
         };
         BufReader::with_capacity(HEAD_BYTES, within)
     }
 
-    /// The next member; `None` where none of bk's follows that is complete.
+    /// The next member that holds something; `None` where none of bk's follows that is complete.
     pub(crate) fn next(&mut self) -> Option<Span> {
-        let span = match self.codec {
-            Codec::Gzip => self.gzip_member()?,
-            Codec::Zstd => self.frame()?,
-        };
-        self.offset = span.end;
-        Some(span)
+        loop {
+            let span = match self.codec {
+                Codec::Gzip => self.gzip_member()?,
+                Codec::Zstd => self.frame()?,
+            };
+            self.offset = span.end;
+            if span.content_bytes > 0 {
+                return Some(span);
+            }
+        }
     }
 
     fn gzip_member(&self) -> Option<Span> {
@@ -104,31 +109,16 @@ impl<'a> Spans<'a> {
     fn frame(&mut self) -> Option<Span> {
         let listed = self.table.as_mut()?.next()?;
         let (begin, content_bytes) = (self.offset, u64::from(listed.content_bytes));
-        let mut header = [0; Header::OWN_MAX_BYTES];
-        self.archive.read_exact_at(&mut header, begin).ok()?;
-        let header = Header::parse(&header)?;
-        let is_so = header.is_as_written() && header.content_bytes == Some(content_bytes);
+        let mut begin_bytes = [0; Header::OWN_MAX_BYTES];
+        self.archive.read_exact_at(&mut begin_bytes, begin).ok()?;
+        let is_so = match Header::parse(&begin_bytes) {
+            Some(header) => header.is_as_written() && header.content_bytes == Some(content_bytes),
+            None => begin_bytes.first_chunk().is_some_and(is_skippable) && content_bytes == 0,
+        };
         is_so.then_some(Span {
             begin,
             end: begin + u64::from(listed.bytes),
             content_bytes,
         })
-    }
-}
-
-/// Reads a part of the file without changing the file position.
-struct Within<'a> {
-    archive: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Within<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
-        let count = self.archive.read_at(&mut buffer[..wanted], self.at)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }

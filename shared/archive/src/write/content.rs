@@ -14,6 +14,8 @@ use crate::write::place::Lstat;
 
 /// The limit of extents, as readers have one; of a file with more the smallest holes are filled.
 pub(crate) const EXTENTS_MAX: usize = 250_000;
+/// Files up to this size are read at once, by one read(2).
+const AT_ONCE_MAX_BYTES: u64 = 64 << 10;
 /// A larger file without blocks on the disk is sparse, not generated.
 const UNSURE_MAX_BYTES: u64 = 64 << 10;
 /// The most that is read of a generated file: it may be endless.
@@ -39,6 +41,21 @@ impl Content {
             }
         }
     }
+}
+
+/// The whole content of a small file without holes, which the walk found to be as `found`; `None` where
+/// it is another one, or is not just so once it was read.
+pub(crate) fn read_at_once(file: &File, found: &Lstat) -> Option<Vec<u8>> {
+    let size = found.size();
+    if size > AT_ONCE_MAX_BYTES || size > found.disk_bytes() {
+        return None;
+    }
+    // One byte more tells an empty file from a generated one.
+    let mut bytes = vec![0; (size as usize).max(1)];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(read);
+    let is_whole = read as u64 == size && Lstat::of(file).ok()?.is_same(found);
+    is_whole.then_some(bytes)
 }
 
 /// Reads a file that reports a size of 0, or a small one without blocks on the disk; `None` if its

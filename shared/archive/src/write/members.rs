@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 use bk_schema::manifest::{self, Hash, Member, Segment};
 use sha2::{Digest, Sha256};
 
+use crate::format::codec::Codec;
 use crate::format::entry::{Entry, Extent};
 use crate::format::header;
 use crate::pool::Jobs;
 use crate::write::content::Content;
-use crate::write::parent::{Archived, Pieces};
+use crate::write::parent::{Archive, Archived, Pieces, Taken};
 use crate::write::piece::{self, PIECE_BYTES};
 
 /// The limit for members of small files, in case no name ends one.
@@ -37,12 +38,32 @@ pub(crate) type Outcome = (Read, u64);
 /// Where a member belongs.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// The begin or the end of the archive, which hold no entry.
-    Frame,
+    /// The begin of the archive, which holds no entry.
+    Begin,
+    /// The end of the archive, which holds none either.
+    End,
     /// A member of a large file, with more of them to come.
     Piece,
     /// The last or only member of a segment: its entries, and whether they end it, whatever comes next.
     Last(Vec<manifest::Entry>, bool),
+}
+
+impl Part {
+    /// Whether a group of members ends here, which is so long on average. It depends on the entries
+    /// alone.
+    pub(crate) fn ends_group(&self, group_bytes: u64, member_bytes: u64) -> bool {
+        match self {
+            Self::Begin | Self::Piece => true,
+            Self::End => false,
+            Self::Last(_, false) => true,
+            Self::Last(entries, true) => entries.last().is_none_or(|last| {
+                let digest = Sha256::digest(&last.path);
+                let number = u32::from_be_bytes([digest[4], digest[5], digest[6], digest[7]]);
+                let one_in = group_bytes.div_ceil(member_bytes);
+                last.data_bytes >= PIECE_BYTES || u64::from(number).is_multiple_of(one_in)
+            }),
+        }
+    }
 }
 
 /// What a member is to hold.
@@ -61,14 +82,22 @@ pub(crate) struct Written {
     /// For the manifest.
     pub(crate) member: Member,
     pub(crate) part: Part,
-    /// Whether it was taken over from the parent.
-    pub(crate) is_taken: bool,
+    /// Where it was taken over from.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// A place in the archive of the parent.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) archive: Arc<Archive>,
+    pub(crate) offset: u64,
 }
 
 impl Written {
     pub(crate) fn new(bytes: Vec<u8>, content_hash: Option<Hash>, part: Part) -> Result<Self> {
         let member = Member {
             bytes: u32::try_from(bytes.len()).context("a member is longer than 4 GiB")?,
+            padding_bytes: 0,
             hash: Sha256::digest(&bytes).into(),
             content_hash,
         };
@@ -76,8 +105,20 @@ impl Written {
             bytes,
             member,
             part,
-            is_taken: false,
+            origin: None,
         })
+    }
+
+    pub(crate) fn taken(taken: Taken, part: Part) -> Self {
+        Self {
+            bytes: taken.bytes,
+            member: taken.member,
+            part,
+            origin: Some(Origin {
+                archive: taken.archive,
+                offset: taken.offset,
+            }),
+        }
     }
 }
 
@@ -119,26 +160,29 @@ pub(crate) enum Earlier {
 }
 
 /// Takes over the members of a file one by one.
-type Taking = Box<dyn FnMut() -> Option<(Vec<u8>, Member)>>;
+type Taking = Box<dyn FnMut() -> Option<Taken>>;
 
 /// Collects the stream and passes on the content of each member once it is complete.
 pub(crate) struct Members {
     content: Vec<u8>,
     entries: Vec<manifest::Entry>,
+    /// The average content of a member of small files.
+    average_bytes: u64,
     out: Out,
     /// The large file that is being added.
     is_large: bool,
     pieces: Option<Arc<Pieces>>,
     taking: Option<Taking>,
     /// The member to be written in the place of the content.
-    taken: Option<(Vec<u8>, Member)>,
+    taken: Option<Taken>,
 }
 
 impl Members {
-    pub(crate) fn new(out: Out) -> Self {
+    pub(crate) fn new(codec: Codec, out: Out) -> Self {
         Self {
             content: Vec::new(),
             entries: Vec::new(),
+            average_bytes: codec.average_bytes(),
             out,
             is_large: false,
             pieces: None,
@@ -155,19 +199,13 @@ impl Members {
     /// The first member has the global header alone.
     pub(crate) fn global(&mut self, comment: &str) -> Result<()> {
         header::push_global(&mut self.content, comment);
-        self.cut(Part::Frame)
+        self.cut(Part::Begin)
     }
 
-    /// Adds a segment of the parent with its one member.
-    pub(crate) fn take(&mut self, bytes: Vec<u8>, segment: Segment) -> Result<()> {
-        let mut members = segment.members.into_iter();
-        let member = members.next().context("a segment has no member")?;
-        self.out.member(Ok(Written {
-            bytes,
-            member,
-            part: Part::Last(segment.entries, segment.ends_itself),
-            is_taken: true,
-        }))
+    /// Adds a segment of the parent, whose one member that is.
+    pub(crate) fn take(&mut self, taken: Taken, segment: Segment) -> Result<()> {
+        let part = Part::Last(segment.entries, segment.ends_itself);
+        self.out.member(Ok(Written::taken(taken, part)))
     }
 
     /// Adds an entry and its content. The header states the size, so exactly that many bytes follow,
@@ -195,7 +233,7 @@ impl Members {
         }
         header::pad(&mut self.content);
         self.entries.push(row(&outcome));
-        let is_end = self.is_large || ends_member(&entry.path, self.content.len() - begin);
+        let is_end = self.is_large || self.is_last(&entry.path, self.content.len() - begin);
         if is_end || self.content.len() >= MEMBER_MAX_BYTES {
             self.end_segment(true)?;
         }
@@ -257,7 +295,7 @@ impl Members {
     pub(crate) fn finish(mut self) -> Result<()> {
         self.end_segment(false)?;
         self.content.resize(2 * header::BLOCK_BYTES, 0);
-        self.cut(Part::Frame)
+        self.cut(Part::End)
     }
 
     fn end_segment(&mut self, ends_itself: bool) -> Result<()> {
@@ -269,16 +307,11 @@ impl Members {
     }
 
     fn cut(&mut self, part: Part) -> Result<()> {
-        if let Some((bytes, member)) = self.taken.take() {
+        if let Some(taken) = self.taken.take() {
             self.content.clear();
-            return self.out.member(Ok(Written {
-                bytes,
-                member,
-                part,
-                is_taken: true,
-            }));
+            return self.out.member(Ok(Written::taken(taken, part)));
         }
-        let next = Vec::with_capacity(PIECE_BYTES as usize);
+        let next = Vec::with_capacity(2 * self.average_bytes as usize);
         self.out.job(Job {
             content: std::mem::replace(&mut self.content, next),
             part,
@@ -286,14 +319,14 @@ impl Members {
             pieces: self.pieces.clone(),
         })
     }
-}
 
-/// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
-/// size, so that members have [`PIECE_BYTES`] on average.
-fn ends_member(path: &[u8], entry_bytes: usize) -> bool {
-    let digest = Sha256::digest(path);
-    let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    u64::from(first) < (entry_bytes as u64) * (1 << 32) / PIECE_BYTES
+    /// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
+    /// size, so that members have `average_bytes` on average.
+    fn is_last(&self, path: &[u8], entry_bytes: usize) -> bool {
+        let digest = Sha256::digest(path);
+        let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        u64::from(first) < (entry_bytes as u64) * (1 << 32) / self.average_bytes
+    }
 }
 
 /// Fills `piece` from the file as far as possible, and returns the number of bytes.

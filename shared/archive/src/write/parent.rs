@@ -63,6 +63,14 @@ pub(crate) struct Archive {
     damage: OnceLock<String>,
 }
 
+/// A member of the parent's archive as it was written, and where it stands.
+pub(crate) struct Taken {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) member: Member,
+    pub(crate) archive: Arc<Archive>,
+    pub(crate) offset: u64,
+}
+
 /// Members of the parent's archive.
 #[derive(Clone)]
 pub(crate) struct Archived {
@@ -194,7 +202,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The complete segment with its one member; `None` where that is damaged.
-    pub(crate) fn take(&mut self) -> Option<(Vec<u8>, Segment)> {
+    pub(crate) fn take(&mut self) -> Option<(Taken, Segment)> {
         let loaded = self.current.take()?;
         // Anything else would put into the archive what is not in the sources.
         let names = self.held.iter().map(|it| it.name.as_os_str().as_bytes());
@@ -204,8 +212,8 @@ impl<'a> Merge<'a> {
         let [member] = &loaded.segment.members[..] else {
             return None;
         };
-        let bytes = self.archive.member(loaded.segment.offset, member)?;
-        Some((bytes, loaded.segment))
+        let taken = self.archive.take(loaded.segment.offset, member)?;
+        Some((taken, loaded.segment))
     }
 
     /// Goes on to the segment that holds the path, or to the first one behind it.
@@ -314,16 +322,33 @@ impl Ord for Order<'_> {
 
 impl Archive {
     /// A member, if it is as it was written.
-    fn member(&self, offset: u64, member: &Member) -> Option<Vec<u8>> {
+    fn take(self: &Arc<Self>, offset: u64, member: &Member) -> Option<Taken> {
         let mut bytes = vec![0; member.bytes as usize];
         let read = self.file.read_exact_at(&mut bytes, offset);
         let reason = match read {
-            Ok(()) if Hash::from(Sha256::digest(&bytes)) == member.hash => return Some(bytes),
+            Ok(()) if Hash::from(Sha256::digest(&bytes)) == member.hash => {
+                return Some(Taken {
+                    bytes,
+                    member: member.clone(),
+                    archive: self.clone(),
+                    offset,
+                });
+            }
             Ok(()) => format!("a member (at byte {offset} of the file) is damaged"),
             Err(error) => format!("its byte {offset} cannot be read: {error}"),
         };
         self.damage.get_or_init(|| reason);
         None
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether it has these bytes there.
+    pub(crate) fn has(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut there = vec![0; bytes.len()];
+        self.file.read_exact_at(&mut there, offset).is_ok() && there == bytes
     }
 }
 
@@ -333,14 +358,14 @@ impl Archived {
     }
 
     /// All its members, from the first on; `None` for one that is damaged.
-    pub(crate) fn members(self) -> impl FnMut() -> Option<(Vec<u8>, Member)> {
+    pub(crate) fn members(self) -> impl FnMut() -> Option<Taken> {
         let mut offset = self.offset;
         let mut members = self.members.into_iter();
         move || {
             let member = members.next()?;
-            let bytes = self.archive.member(offset, &member);
-            offset += u64::from(member.bytes);
-            bytes.map(|bytes| (bytes, member))
+            let begin = offset;
+            offset += member.padded_bytes();
+            self.archive.take(begin, &member)
         }
     }
 
@@ -349,7 +374,7 @@ impl Archived {
         let mut members = HashMap::new();
         for member in self.members {
             let begin = offset;
-            offset += u64::from(member.bytes);
+            offset += member.padded_bytes();
             if let Some(hash) = member.content_hash {
                 members.insert(hash, (begin, member));
             }
@@ -363,9 +388,8 @@ impl Archived {
 
 impl Pieces {
     /// The member that holds what has this hash; none where it is damaged.
-    pub(crate) fn take(&self, content_hash: &Hash) -> Option<(Vec<u8>, Member)> {
+    pub(crate) fn take(&self, content_hash: &Hash) -> Option<Taken> {
         let (offset, member) = self.members.get(content_hash)?;
-        let bytes = self.archive.member(*offset, member)?;
-        Some((bytes, member.clone()))
+        self.archive.take(*offset, member)
     }
 }

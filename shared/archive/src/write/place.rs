@@ -3,12 +3,12 @@
 //!
 //! Only makes system calls; knows no filter and no entry.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -35,8 +35,9 @@ static HAS_PROC: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").ex
 pub struct Place {
     /// The path for messages.
     pub path: PathBuf,
-    /// `None` for a path given by the user.
-    within: Option<(Arc<File>, OsString)>,
+    /// The directory, and where the name begins at the end of the path; `None` for a path given by
+    /// the user.
+    within: Option<(Arc<File>, usize)>,
 }
 
 /// The result of lstat(2).
@@ -53,10 +54,11 @@ impl Place {
         }
     }
 
-    pub(crate) fn within(dir: &Arc<File>, name: OsString, path: PathBuf) -> Self {
+    /// A name in a directory, which is the end of `path` from `name_at` on.
+    pub(crate) fn within(dir: &Arc<File>, path: PathBuf, name_at: usize) -> Self {
         Self {
             path,
-            within: Some((dir.clone(), name)),
+            within: Some((dir.clone(), name_at)),
         }
     }
 
@@ -70,7 +72,10 @@ impl Place {
 
     fn at(&self) -> (BorrowedFd<'_>, &OsStr) {
         match &self.within {
-            Some((dir, name)) => (dir.as_fd(), name),
+            Some((dir, name_at)) => {
+                let path = self.path.as_os_str().as_bytes();
+                (dir.as_fd(), OsStr::from_bytes(&path[*name_at..]))
+            }
             None => (CWD, self.path.as_os_str()),
         }
     }
@@ -103,8 +108,9 @@ impl Place {
 
     /// A path for calls without a directory descriptor.
     pub(crate) fn path_for_calls(&self) -> PathBuf {
+        let (dir, name) = self.at();
         match &self.within {
-            Some((dir, name)) if *HAS_PROC => {
+            Some(_) if *HAS_PROC => {
                 let dir = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
                 dir.join(name)
             }
@@ -183,6 +189,12 @@ impl Lstat {
         }
     }
 
+    /// Whether nothing has changed in between: neither which file it is, nor what it holds.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let all = |it: &Self| (it.source(), it.mtime(), it.size(), it.0.st_mode, it.owner());
+        all(self) == all(other)
+    }
+
     /// What tells whether it is still the same file, as it was.
     #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
     pub(crate) fn source(&self) -> SourceFile {
@@ -198,16 +210,82 @@ impl Lstat {
     }
 }
 
-/// The sorted names in a directory, and the error that cut the list short, if any.
-pub(crate) fn names_in(dir: &File) -> (Vec<OsString>, Option<io::Error>) {
+/// The names in a directory, sorted.
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// All of them, one behind the other.
+    bytes: Vec<u8>,
+    names: Vec<Name>,
+    next: usize,
+}
+
+/// Where a name is in a listing, and its first bytes behind what all names there begin with: names
+/// differ in them most of the time.
+struct Name {
+    key: u64,
+    begin: usize,
+    end: usize,
+}
+
+impl Listing {
+    /// The next name.
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+        let name = self.names.get(self.next)?;
+        self.next += 1;
+        Some(&self.bytes[name.begin..name.end])
+    }
+
+    /// Keeps every so many-th name, from one on.
+    pub(crate) fn keep_part(&mut self, part: usize, parts: usize) {
+        let mut number = 0;
+        self.names.retain(|_| {
+            number += 1;
+            (number - 1) % parts == part
+        });
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let end = self.bytes.len();
+        self.names.push(Name { key: 0, begin, end });
+    }
+
+    fn sort(&mut self) {
+        let (bytes, names) = (&self.bytes, &mut self.names);
+        let Some(first) = names.first() else {
+            return;
+        };
+        let first = &bytes[first.begin..first.end];
+        let common = names.iter().fold(first.len(), |common, name| {
+            let pairs = bytes[name.begin..name.end].iter().zip(&first[..common]);
+            pairs.take_while(|(one, other)| one == other).count()
+        });
+        for name in &mut *names {
+            let differing = &bytes[name.begin + common..name.end];
+            let mut key = [0; 8];
+            let length = differing.len().min(key.len());
+            key[..length].copy_from_slice(&differing[..length]);
+            name.key = u64::from_be_bytes(key);
+        }
+        let rest = |name: &Name| &bytes[name.begin + common..name.end];
+        names.sort_unstable_by(|one, other| {
+            let keys = one.key.cmp(&other.key);
+            keys.then_with(|| rest(one).cmp(rest(other)))
+        });
+    }
+}
+
+/// The names in a directory, and the error that cut the list short, if any.
+pub(crate) fn names_in(dir: &File) -> (Listing, Option<io::Error>) {
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
-    let mut listing = RawDir::new(dir, &mut buffer);
-    let (mut names, mut error) = (Vec::new(), None);
-    while let Some(entry) = listing.next() {
+    let mut entries = RawDir::new(dir, &mut buffer);
+    let (mut listing, mut error) = (Listing::default(), None);
+    while let Some(entry) = entries.next() {
         match entry {
             Ok(entry) => match entry.file_name().to_bytes() {
                 b"." | b".." => {}
-                name => names.push(OsString::from_vec(name.to_owned())),
+                name => listing.push(name),
             },
             Err(errno) => {
                 error = Some(errno.into());
@@ -215,13 +293,13 @@ pub(crate) fn names_in(dir: &File) -> (Vec<OsString>, Option<io::Error>) {
             }
         }
     }
-    names.sort_unstable();
-    (names, error)
+    listing.sort();
+    (listing, error)
 }
 
 /// Whether a directory has a file with this beginning.
 pub(crate) fn has_file(dir: &Arc<File>, name: &str, begin: &[u8]) -> bool {
-    let place = Place::within(dir, name.into(), PathBuf::new());
+    let place = Place::within(dir, name.into(), 0);
     let Ok(file) = place.open() else {
         return false;
     };
@@ -249,10 +327,35 @@ pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<Fil
         .split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty())
     {
-        let name = OsStr::from_bytes(name).to_owned();
-        let place = Place::within(&below, name, PathBuf::new());
+        let place = Place::within(&below, OsStr::from_bytes(name).into(), 0);
         below = Arc::new(place.open_dir().ok()?);
     }
     let is_same = Lstat::of(&*below).is_ok_and(|status| status.id() == id);
     is_same.then(|| Arc::into_inner(below)).flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn names_are_sorted_by_their_bytes(
+            begin in "[ab]{0,9}",
+            ends in proptest::collection::hash_set("[a-c\u{1}é]{1,12}", 0..40)
+        ) {
+            let mut names: Vec<Vec<u8>> = ends.iter().map(|end| format!("{begin}{end}").into_bytes()).collect();
+            let mut listing = Listing::default();
+            names.iter().for_each(|name| listing.push(name));
+            listing.sort();
+            names.sort();
+            let mut sorted = Vec::new();
+            while let Some(name) = listing.next() {
+                sorted.push(name.to_vec());
+            }
+            prop_assert_eq!(sorted, names);
+        }
+    }
 }

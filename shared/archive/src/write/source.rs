@@ -13,7 +13,7 @@ use xattr::FileExt;
 
 use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
-use crate::write::content::{Content, extents, misreported};
+use crate::write::content::{Content, extents, misreported, read_at_once};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::walk::Found;
@@ -121,6 +121,15 @@ impl Opener {
         let path = &found.place.path;
         let failed = |error| Problem::of(path, &error);
         let file = found.place.open().map_err(failed)?;
+        if let Some(bytes) = read_at_once(&file, &found.status) {
+            let xattrs = xattrs(path, file.list_xattr(), |name| file.get_xattr(name), report)?;
+            let kind = Kind::File { extents: None };
+            return Ok(Opened {
+                entry: self.entry(found, &found.status, kind, xattrs),
+                content: Some(Content::Read(bytes)),
+                source: found.status.source(),
+            });
+        }
         let status = Lstat::of(&file).map_err(failed)?;
         if !status.is_file() || status.id() != found.status.id() {
             return Err(Problem::replaced(path));

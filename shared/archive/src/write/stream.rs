@@ -17,7 +17,6 @@ use crate::accounts::Names;
 use crate::format::codec::{Codec, Tail};
 use crate::format::entry::{Entry, FileTime, Kind};
 use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
-
 use crate::hashed::whole;
 use crate::write::members::{Out, Part, Written};
 use crate::write::observer::{Observer, check_stop};
@@ -56,7 +55,7 @@ pub fn write(
     let reserved = header(codec, &entry)?;
     let length = reserved.len();
     let read_all = |out: Out| {
-        out.member(Written::new(global, None, Part::Frame))?;
+        out.member(Written::new(global, None, Part::Begin))?;
         out.member(Written::new(reserved, None, Part::Piece))?;
         let bytes = read(input, &out, observer)?;
         if bytes == 0 {
@@ -64,7 +63,7 @@ pub fn write(
             let nothing = "the input was empty: it is an empty file in the archive";
             observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
         }
-        out.content(vec![0; 2 * BLOCK_BYTES], Part::Frame)?;
+        out.content(vec![0; 2 * BLOCK_BYTES], Part::End)?;
         Ok(bytes)
     };
     let (mut archive_bytes, mut members) = (0, Vec::new());

@@ -161,7 +161,7 @@ impl Reading<'_> {
             None if is_end => return self.read_held(),
             None => return Ok(()),
         }
-        let Some((bytes, mut segment)) = merge.take() else {
+        let Some((taken, mut segment)) = merge.take() else {
             self.read_held()?;
             return Ok(());
         };
@@ -169,7 +169,7 @@ impl Reading<'_> {
             entry.source = Some(found.status.source());
         }
         self.count(&segment);
-        self.members.take(bytes, segment)
+        self.members.take(taken, segment)
     }
 
     fn count(&mut self, segment: &Segment) {

@@ -16,7 +16,7 @@ use crate::format::decode::NAME_MAX_BYTES;
 use crate::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
-use crate::write::place::{Lstat, Place, above, below, has_file, names_in};
+use crate::write::place::{Listing, Lstat, Place, above, below, has_file, names_in};
 use crate::write::problem::{Problem, ProblemKind};
 
 /// The signature in CACHEDIR.TAG (<https://bford.info/cachedir/>).
@@ -90,9 +90,12 @@ impl Filter {
     fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
         // For the source `.`, globs match the names without the dot.
         let name = name.strip_prefix(b"./").unwrap_or(name);
-        self.other_sources
-            .contains(Path::new(OsStr::from_bytes(name)))
-            || self.excludes.matches(name, is_dir)
+        // A single one is not within another.
+        let is_source = self.other_sources.len() > 1
+            && self
+                .other_sources
+                .contains(Path::new(OsStr::from_bytes(name)));
+        is_source || self.excludes.matches(name, is_dir)
     }
 }
 
@@ -101,10 +104,24 @@ pub fn walk<'a>(
     source: &'a Source,
     filter: &'a Filter,
 ) -> impl Iterator<Item = Result<Found, Problem>> + 'a {
+    walk_part(source, filter, 0, 1)
+}
+
+/// Walks one of several parts of a source, for threads that share it and need no order. All parts
+/// together have what [`walk`] has, but the source itself comes in each of them.
+pub fn walk_part<'a>(
+    source: &'a Source,
+    filter: &'a Filter,
+    part: usize,
+    parts: usize,
+) -> impl Iterator<Item = Result<Found, Problem>> + 'a {
     Walk {
         filter,
+        part,
+        parts,
         device: None,
         is_begun: false,
+        source_depth: slashes(source.name.as_os_str().as_bytes()),
         path: source.path.as_os_str().as_bytes().to_owned(),
         name: source.name.as_os_str().as_bytes().to_owned(),
         levels: Vec::new(),
@@ -114,24 +131,31 @@ pub fn walk<'a>(
 
 struct Walk<'a> {
     filter: &'a Filter,
+    /// Of what is in the source itself, every so many-th name from this one on is walked.
+    part: usize,
+    parts: usize,
     device: Option<u64>,
     is_begun: bool,
+    /// The slashes in the name of the source.
+    source_depth: usize,
     /// Path and name of the current directory, at first of the source.
     path: Vec<u8>,
     name: Vec<u8>,
     /// The directories from the source down.
-    levels: Vec<Level>,
+    levels: Vec<Level<'a>>,
     /// The problem to report next: a directory could not be listed to its end.
     lost: Option<Problem>,
 }
 
 /// A directory that is being read.
-struct Level {
+struct Level<'a> {
     /// `None` while too many directories below it are open.
     dir: Option<Arc<File>>,
     id: (u64, u64),
     /// The remaining names.
-    names: std::vec::IntoIter<OsString>,
+    names: Listing,
+    /// The archives of bk in it.
+    own_files: Option<&'a HashSet<OsString>>,
     path_bytes: usize,
     name_bytes: usize,
 }
@@ -152,18 +176,18 @@ impl Iterator for Walk<'_> {
             let level = self.levels.last_mut()?;
             self.path.truncate(level.path_bytes);
             self.name.truncate(level.name_bytes);
-            let next = level.dir.clone().zip(level.names.next());
-            let Some((dir, name)) = next else {
+            let Some((dir, name)) = level.dir.as_ref().zip(level.names.next()) else {
                 self.go_up();
                 continue;
             };
-            let own = self.filter.own_files.get(&level.id);
-            if own.is_some_and(|own| own.contains(&name)) {
+            let own = level.own_files;
+            if own.is_some_and(|own| own.contains(OsStr::from_bytes(name))) {
                 continue;
             }
-            push(&mut self.path, &name);
-            push(&mut self.name, &name);
-            let place = Place::within(&dir, name, path_of(&self.path));
+            push(&mut self.path, name);
+            push(&mut self.name, name);
+            let name_at = self.path.len() - name.len();
+            let place = Place::within(dir, path_of(&self.path), name_at);
             if let Some(item) = self.visit(place, true) {
                 return Some(item);
             }
@@ -174,7 +198,7 @@ impl Iterator for Walk<'_> {
 impl Walk<'_> {
     /// Visits one path; `None` if it is left out.
     fn visit(&mut self, place: Place, is_below: bool) -> Option<Result<Found, Problem>> {
-        let depth = self.name.iter().filter(|byte| **byte == b'/').count();
+        let depth = self.source_depth + self.levels.len();
         if self.name.len() > NAME_MAX_BYTES || depth >= DEPTH_MAX {
             let reason =
                 format!("its name has more than {NAME_MAX_BYTES} bytes or {DEPTH_MAX} parts");
@@ -188,11 +212,12 @@ impl Walk<'_> {
                 Ok(status) => status,
                 Err(error) => return Some(Err(Problem::of(&place.path, &error))),
             };
-            let is_left_out = is_below && self.filter.leaves_out(&self.name, status.is_dir());
-            if is_left_out || self.filter.own.contains(&status.id()) {
+            let is_dir = status.is_dir();
+            let is_left_out = is_below && self.filter.leaves_out(&self.name, is_dir);
+            if is_left_out || is_dir && self.filter.own.contains(&status.id()) {
                 return None;
             }
-            if !status.is_dir() || self.is_other_fs(&status) {
+            if !is_dir || self.is_other_fs(&status) {
                 break (status, None);
             }
             match place.open_dir().and_then(|dir| Ok((Lstat::of(&dir)?, dir))) {
@@ -233,12 +258,16 @@ impl Walk<'_> {
         if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
             return;
         }
-        let (names, error) = names_in(dir);
+        let (mut names, error) = names_in(dir);
+        if self.levels.is_empty() {
+            names.keep_part(self.part, self.parts);
+        }
         self.lost = error.map(|error| Problem::of(&path_of(&self.path), &error));
         self.levels.push(Level {
             dir: Some(dir.clone()),
             id: status.id(),
-            names: names.into_iter(),
+            names,
+            own_files: self.filter.own_files.get(&status.id()),
             path_bytes: self.path.len(),
             name_bytes: self.name.len(),
         });
@@ -274,11 +303,15 @@ impl Walk<'_> {
     }
 }
 
-fn push(path: &mut Vec<u8>, name: &OsStr) {
+fn push(path: &mut Vec<u8>, name: &[u8]) {
     if path.last().is_some_and(|last| *last != b'/') {
         path.push(b'/');
     }
-    path.extend_from_slice(name.as_bytes());
+    path.extend_from_slice(name);
+}
+
+fn slashes(name: &[u8]) -> usize {
+    name.iter().filter(|byte| **byte == b'/').count()
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

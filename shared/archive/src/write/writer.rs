@@ -11,12 +11,12 @@ use anyhow::Result;
 use bk_schema::manifest::{Member, Segment};
 use sha2::{Digest, Sha256};
 
-use crate::format::codec::{Compression, Compressor, Tail};
-use crate::hashed::hex;
+use crate::format::codec::{Compression, Compressor};
 use crate::pool::pool;
 use crate::threads::{begin_some, needed};
 use crate::write::members::{Job, Members, Out, Part, Written};
 use crate::write::observer::Observer;
+use crate::write::output::{Output, Sharing};
 use crate::write::parent::{Merge, Parent};
 use crate::write::tree::read;
 use crate::write::walk::{Filter, Source};
@@ -30,6 +30,9 @@ pub struct Options<'a> {
     pub compression: Compression,
     /// Compressing threads.
     pub jobs: usize,
+    /// Where the storage shares blocks: the members are padded, so that the next archive can share
+    /// those that it takes over.
+    pub sharing: Option<Sharing<'a>>,
 }
 
 /// What the archive came to.
@@ -71,30 +74,25 @@ pub fn write(
     manifest: &mut dyn FnMut(Segment),
     observer: &dyn Observer,
 ) -> Result<Summary> {
-    let mut hash = Sha256::new();
+    let mut output = Output::new(options.compression.codec, options.sharing, sink);
     let mut segments = Segments::default();
-    let mut tail = Tail::new(options.compression.codec);
     let read_all = |out| {
-        let mut members = Members::new(out);
+        let mut members = Members::new(options.compression.codec, out);
         members.global(options.comment)?;
         let merge = tree.parent.map(|parent| Merge::new(parent, tree.sources));
         let tally = read(tree.sources, tree.filter, merge, &mut members, observer)?;
         members.finish().map(|()| tally)
     };
-    let tally = run(options, read_all, &mut |written| {
-        hash.update(&written.bytes);
-        sink.write_all(&written.bytes)?;
-        tail.add(&written.bytes);
+    let tally = run(options, read_all, &mut |mut written| {
+        output.add(&mut written)?;
         segments.add(written).into_iter().for_each(&mut *manifest);
         Ok(())
     })?;
-    let tail = tail.finish()?;
-    hash.update(&tail);
-    sink.write_all(&tail)?;
+    let (archive_bytes, new_bytes, hash) = output.finish()?;
     Ok(Summary {
-        archive_bytes: segments.end + tail.len() as u64,
-        new_bytes: segments.new_bytes + tail.len() as u64,
-        hash: hex(hash),
+        archive_bytes,
+        new_bytes,
+        hash,
         file_count: tally.file_count,
         content_bytes: tally.content_bytes,
     })
@@ -105,7 +103,6 @@ pub fn write(
 struct Segments {
     /// The end of what was added.
     end: u64,
-    new_bytes: u64,
     /// The members of the one that has no last member yet.
     members: Vec<Member>,
 }
@@ -113,10 +110,8 @@ struct Segments {
 impl Segments {
     /// The segment that a member is the last one of.
     fn add(&mut self, written: Written) -> Option<Segment> {
-        let bytes = written.bytes.len() as u64;
-        self.end += bytes;
-        self.new_bytes += if written.is_taken { 0 } else { bytes };
-        if matches!(written.part, Part::Frame) {
+        self.end += written.member.padded_bytes();
+        if matches!(written.part, Part::Begin | Part::End) {
             return None;
         }
         self.members.push(written.member);
@@ -138,13 +133,8 @@ impl Segments {
 fn compress(compressor: &mut Compressor, job: Job) -> Result<Written> {
     let content_hash = job.is_large.then(|| Sha256::digest(&job.content).into());
     let taken = job.pieces.zip(content_hash);
-    if let Some((bytes, member)) = taken.and_then(|(pieces, hash)| pieces.take(&hash)) {
-        return Ok(Written {
-            bytes,
-            member,
-            part: job.part,
-            is_taken: true,
-        });
+    if let Some(taken) = taken.and_then(|(pieces, hash)| pieces.take(&hash)) {
+        return Ok(Written::taken(taken, job.part));
     }
     Written::new(compressor.member(&job.content)?, content_hash, job.part)
 }

@@ -14,7 +14,7 @@ use duckdb::{Connection, Row};
 use crate::archives::open::is_absent;
 use crate::home::Home;
 use crate::manifest::table::{
-    COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
+    COLUMNS, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
 };
 
 /// The segments of a manifest, in the order of the archive.
@@ -62,11 +62,15 @@ impl Reader {
         let columns: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
         let place = quoted(&place.display().to_string());
         let connection = connect(dir, "")?;
-        let format = connection.query_row(
-            &format!("SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = 'archive_format'"),
-            [],
-            |row| row.get(0),
-        )?;
+        let told = |key: &str| {
+            let sql = format!(
+                "SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = ?"
+            );
+            connection.query_row(&sql, [key], |row| row.get::<_, Option<String>>(0))
+        };
+        let is_ours = told("manifest_version")?.as_deref() == Some(VERSION);
+        ensure!(is_ours, "it is of another version of bk");
+        let format = told("archive_format")?;
         Ok(Self {
             connection,
             format,
@@ -233,6 +237,7 @@ fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
     let ends_itself = *packed.split_off_first().context(cut)? != 0;
     while !packed.is_empty() {
         let bytes = packed.split_off(..4).and_then(<[u8]>::first_chunk);
+        let padding = packed.split_off(..4).and_then(<[u8]>::first_chunk);
         let hash = packed.split_off(..32).and_then(<[u8]>::first_chunk);
         let content_hash = match packed.split_off_first() {
             Some(0) => None,
@@ -246,6 +251,7 @@ fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
         };
         members.push(Member {
             bytes: u32::from_le_bytes(*bytes.context(cut)?),
+            padding_bytes: u32::from_le_bytes(*padding.context(cut)?),
             hash: *hash.context(cut)?,
             content_hash: content_hash.copied(),
         });

@@ -42,6 +42,9 @@ pub(super) const COLUMNS: &[(&str, &str)] = &[
     ("segment_members", "BLOB"),
 ];
 
+/// Of the columns and of what is packed into the last one. One of another version is not read.
+pub(super) const VERSION: &str = "2";
+
 /// So many rows are compressed together, and read together.
 pub(super) const ROW_GROUP_ROWS: usize = 32_768;
 

@@ -20,7 +20,7 @@ use crate::archives::space::Space;
 use crate::flock;
 use crate::home::Home;
 use crate::manifest::table::{
-    COLUMNS, ROW_GROUP_ROWS, connect, dir, is_possible, path, quoted, sha256,
+    COLUMNS, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
 };
 
 /// So much space is left to the catalog, which matters more; of a small disk a sixteenth.
@@ -125,8 +125,9 @@ impl Writer {
         let place = partial.place.display();
         let sql = format!(
             "COPY entries TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
-                 USE_TMP_FILE false, KV_METADATA {{archive_format: {}}})",
+                 USE_TMP_FILE false, KV_METADATA {{manifest_version: {}, archive_format: {}}})",
             quoted(&place.to_string()),
+            quoted(VERSION),
             quoted(&self.format)
         );
         let cannot = || format!("cannot write '{place}'");
@@ -280,12 +281,13 @@ fn append_row(
     Ok(())
 }
 
-/// One byte that tells whether the segment ends itself; then each member as its length in four bytes,
-/// least significant first, its hash, and one byte that tells whether the hash of its content follows.
+/// One byte that tells whether the segment ends itself; then each member as its length and that of its
+/// padding in four bytes each, least significant first, its hash, and one byte that tells whether the hash of its content follows.
 fn pack(segment: &Segment) -> Vec<u8> {
     let mut packed = vec![u8::from(segment.ends_itself)];
     for member in &segment.members {
         packed.extend_from_slice(&member.bytes.to_le_bytes());
+        packed.extend_from_slice(&member.padding_bytes.to_le_bytes());
         packed.extend_from_slice(&member.hash);
         packed.push(u8::from(member.content_hash.is_some()));
         packed.extend_from_slice(member.content_hash.as_ref().map_or(&[], |it| it));
@@ -358,6 +360,7 @@ mod tests {
             members: (0..=number % 3)
                 .map(|at| Member {
                     bytes: 100,
+                    padding_bytes: at as u32 * 7,
                     hash: [number as u8; 32],
                     content_hash: (at == 1).then_some([7; 32]),
                 })
@@ -395,6 +398,7 @@ mod tests {
         for offset in [1000, 1050] {
             let members = vec![Member {
                 bytes: 100,
+                padding_bytes: 0,
                 hash: [0; 32],
                 content_hash: None,
             }];
