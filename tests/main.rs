@@ -13,6 +13,7 @@ mod program {
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
+    mod chains;
     mod clocks;
     mod closed;
     mod completions;
