@@ -39,6 +39,7 @@ mod program {
     mod rm;
     mod seek;
     mod set;
+    mod sharing;
     mod sources;
     mod storages;
     mod streams;
@@ -83,6 +84,7 @@ mod hostile {
     mod foreign_zstd;
     mod frames;
     mod outside;
+    mod parents;
     mod races;
     mod seek_hostile;
 }

@@ -480,3 +480,92 @@ fn what_another_user_did_not_see_is_read_again() {
     };
     assert!(rest("a") == rest("b"), "{record}");
 }
+
+/// A small file in each of many directories: they are held without being open.
+#[test]
+fn many_directories_are_taken_over_with_few_files_open() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("for n in $(seq 1500); do mkdir -p tree/p$((n % 40))/d$n; echo $n >tree/p$((n % 40))/d$n/f; done");
+    sleep(UNSURE);
+    for compression in ["gzip", "zstd"] {
+        let flags = format!("--compression {compression}");
+        let create = |name: &str, flags: &str| {
+            let line = format!("ulimit -n 100; bk-create {flags} -n {name} tree");
+            let ran = sandbox.ok(&line);
+            assert_eq!(ran.stderr, "");
+            ran.record()
+        };
+        let path = |record: &Value| PathBuf::from(record["backup_path"].as_str().unwrap());
+        create("p", &flags);
+        let record = create("a", &flags);
+        // The end of the archive and its begin, and the seek table.
+        let size = record["backup_size"].as_u64().unwrap();
+        assert!(new_bytes(&record) < size / 20, "{record}");
+        // What is held is read after all.
+        for gone in ["tree/p9/d9/f", "tree/p3/d3", "tree/p30"] {
+            sandbox.ok(&format!("rm -r {gone}"));
+            let with = create("b", &format!("{flags} --parent p"));
+            let without = create("c", &format!("{flags} --no-parent"));
+            let same = compared::rest_of(&path(&with)) == compared::rest_of(&path(&without));
+            assert!(same, "{gone}: {with}");
+            sandbox.ok("bk-rm b c");
+        }
+        sandbox.ok("bk-rm p a");
+    }
+}
+
+/// It is no entry, so it parts nothing.
+#[test]
+fn what_stands_beside_a_socket_is_taken_over() {
+    let sandbox = with_parent();
+    for number in (0..FILES).step_by(9) {
+        let dir = format!("tree/d{}/e{}", number % 5, number / 5 % 7);
+        let path = sandbox.path(&dir).join(format!("f{number}s"));
+        drop(std::os::unix::net::UnixListener::bind(path));
+    }
+    sleep(UNSURE);
+    let create = |name: &str, flags: &str| {
+        let ran = sandbox.run(&format!("bk-create {flags} -n {name} tree 2>/dev/null"));
+        assert_eq!(ran.status, 0);
+        ran.record()
+    };
+    create("q", "");
+    let record = create("a", "");
+    assert!(
+        new_bytes(&record) < record["backup_size"].as_u64().unwrap() / 20,
+        "{record}"
+    );
+    create("b", "--no-parent");
+    assert!(rest_of(&sandbox, "a") == rest_of(&sandbox, "b"));
+}
+
+#[test]
+fn the_table_of_what_was_made_tells_what_is_new() {
+    let sandbox = with_parent();
+    let table = sandbox.ok("bk-create --table -n a tree").stdout;
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|it| it.split_whitespace().collect())
+        .collect();
+    let head = [
+        "ID", "TYPE", "CREATED", "VERSION", "SIZE", "NEW", "STATUS", "PARENT", "FILE",
+    ];
+    assert_eq!(rows[0], head);
+    // Sizes have units, and times are dates too.
+    assert_eq!(rows[1][9..], ["available", "p", "a.tar.gz"], "{table}");
+    let detail = sandbox.ok("bk-ls -l a").stdout;
+    let record = sandbox.ok("bk-ls --json a").record();
+    let line = format!("new bytes         {} (", new_bytes(&record));
+    assert!(
+        detail.contains(&line) && detail.contains("\nparent            p\n"),
+        "{detail}"
+    );
+    let statistics = sandbox.ok("bk-log --stats --event create --json").record();
+    let size = |name: &str| {
+        sandbox.ok(&format!("bk-ls --json {name}")).record()["backup_size"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(statistics["new_bytes"], size("p") + new_bytes(&record));
+    assert_eq!(statistics["total_bytes"], size("p") + size("a"));
+}

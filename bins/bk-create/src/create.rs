@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     }
     creation.warn_of_unmatched();
     if !made.is_empty() {
-        listing::print(&mut output, made)?;
+        listing::print_made(&mut output, made)?;
     }
     Ok(status)
 }

@@ -20,8 +20,8 @@ use crate::write::piece::PIECE_BYTES;
 use crate::write::source::Opener;
 use crate::write::walk::{Found, Source};
 
-/// So many directories are open at most for files that are held.
-const DIRS_MAX: usize = 256;
+/// So many directories are open at most for files that are held: a process may have few files open.
+const DIRS_MAX: usize = 16;
 
 /// An earlier archive and its manifest.
 pub struct Parent<'a> {
@@ -97,6 +97,7 @@ pub(crate) struct Merge<'a> {
     current: Option<Loaded>,
     /// Entries of the current segment that were met again, all held.
     held: Vec<Found>,
+    /// The directories that they are in.
     held_dirs: usize,
 }
 
@@ -183,7 +184,7 @@ impl<'a> Merge<'a> {
             });
         }
         let may_begin = at > 0 || is_at_cut;
-        Ok(match is_same && may_begin && self.held_dirs < DIRS_MAX {
+        Ok(match is_same && may_begin {
             true => Met::Same,
             false => Met::Nothing,
         })
@@ -198,6 +199,9 @@ impl<'a> Merge<'a> {
             .last()
             .is_none_or(|last| !last.place.is_in_same_dir(&found.place));
         self.held_dirs += usize::from(is_elsewhere);
+        if self.held_dirs > DIRS_MAX {
+            found.close();
+        }
         self.held.push(found);
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bk_schema::manifest::{EntryType, Segment};
+use rustix::fs::FileType;
 
 use crate::format::entry::Kind;
 use crate::write::content::Content;
@@ -102,6 +103,10 @@ impl Reading<'_> {
     }
 
     fn found(&mut self, source: usize, found: Found) -> Result<()> {
+        if found.status.kind() == FileType::Socket {
+            // No entry, so it parts no segment.
+            return self.add(&found, None);
+        }
         self.settle(Some(&found))?;
         match self.meet(source, &found)? {
             Met::Same => {
@@ -185,7 +190,15 @@ impl Reading<'_> {
         let held = self.merge.as_mut().map(Merge::release);
         let held = held.unwrap_or_default();
         held.iter().for_each(|found| self.opener.forget(found));
-        held.iter().try_for_each(|found| self.add(found, None))
+        let mut dir = None;
+        held.into_iter()
+            .try_for_each(|mut found| match found.reopen(&mut dir) {
+                Ok(()) => self.add(&found, None),
+                Err(problem) => {
+                    self.lost(problem);
+                    Ok(())
+                }
+            })
     }
 
     fn add(&mut self, found: &Found, earlier: Option<Earlier>) -> Result<()> {
