@@ -28,6 +28,7 @@ mod program {
     mod mv;
     mod odd_lines;
     mod parent;
+    mod parent_edges;
     mod pick;
     mod pick_ends;
     mod pipelines;

@@ -335,10 +335,10 @@ fn counts_are_by_period_of_the_local_zone_and_event() {
     assert_eq!(there, "2026-12-31\n2027-01-01\n2027-01-04\n");
     assert_eq!(
         sandbox.ok("bk-log --stats=month --table").stdout,
-        "PERIOD   EVENT   OK  FAILED     RATE   TIME   SIZE  TOTAL
-2026-12  create   1       0  100.0 %  1.5 s  100 B  100 B
-2027-01  create   1       1   50.0 %  2.5 s  201 B  201 B
-2027-01  prune    1       0  100.0 %      -    7 B    7 B\n"
+        "PERIOD   EVENT   OK  FAILED     RATE   TIME   SIZE  TOTAL   NEW
+2026-12  create   1       0  100.0 %  1.5 s  100 B  100 B     -
+2027-01  create   1       1   50.0 %  2.5 s  201 B  201 B  40 B
+2027-01  prune    1       0  100.0 %      -    7 B    7 B     -\n"
     );
     sandbox
         .run("bk-log --stats --table -e set")
