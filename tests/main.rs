@@ -13,6 +13,7 @@ mod program {
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
+    mod chains;
     mod clocks;
     mod closed;
     mod completions;
@@ -27,6 +28,7 @@ mod program {
     mod mv;
     mod odd_lines;
     mod parent;
+    mod parent_edges;
     mod pick;
     mod pick_ends;
     mod pipelines;
@@ -38,6 +40,7 @@ mod program {
     mod rm;
     mod seek;
     mod set;
+    mod sharing;
     mod sources;
     mod storages;
     mod streams;
@@ -82,6 +85,7 @@ mod hostile {
     mod foreign_zstd;
     mod frames;
     mod outside;
+    mod parents;
     mod races;
     mod seek_hostile;
 }

@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use crate::support::compared::rest_of;
 use crate::support::mounts::tmpfs;
-use crate::support::{Sandbox, can_trace, check_manifests};
+use crate::support::{Sandbox, can_trace, check_manifests, stride};
 
 fn warns(ran: &crate::support::Ran, reason: &str) {
     assert_eq!(ran.status, 0, "{ran:#?}");
@@ -82,5 +83,76 @@ fn who_dies_while_a_manifest_is_written_leaves_nothing_for_long() {
         assert_eq!(ran.status, 137, "{call}: {ran:#?}");
         sandbox.ok(&format!("bk-create -n b{number} app; bk-verify --all"));
         check_manifests(&sandbox);
+    }
+}
+
+/// With a parent: killed, or refused by the disk, at each call; the next backup is the one that is made
+/// without a parent, and nothing is left behind.
+#[test]
+fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("head -c 1500000 /dev/urandom >app/large; touch -d 2020-01-01 app/large; bk-create -n p app; echo more >>app/log/app.log; bk-create --no-parent -n plain app");
+    let strace = "strace -f -qqq -o /dev/null";
+    let mut number = 0;
+    for call in [
+        "write",
+        "pwrite64",
+        "fsync",
+        "fdatasync",
+        "rename",
+        "renameat2",
+        "unlink",
+        "ftruncate",
+    ] {
+        let counted = sandbox.ok(&format!("strace -f -qqq -o count -e trace={call} bk-create --parent p -n a app; grep -c '{call}(' count || true"));
+        let count: usize = counted.stdout.lines().last().unwrap().parse().unwrap();
+        sandbox.ok("bk-rm a");
+        for at in 1..=count {
+            for fault in ["signal=SIGKILL", "error=EIO", "error=ENOSPC"] {
+                number += 1;
+                if number % stride(29) != 0 {
+                    continue;
+                }
+                let what = format!("{call} {at}: {fault}");
+                let line = format!(
+                    "{strace} -e trace={call} -e inject={call}:{fault}:when={at} bk-create --parent p -n a app"
+                );
+                let ran = sandbox.run(&line);
+                if ran.status == 0 {
+                    assert!(
+                        rest_of(&sandbox.archive("a")) == rest_of(&sandbox.archive("plain")),
+                        "{what}"
+                    );
+                }
+                // One that was completed and then not told stays.
+                let next = sandbox.run("bk-create --parent p -n next app");
+                assert_eq!((next.status, &*next.stderr), (0, ""), "{what}: {ran:#?}");
+                assert!(
+                    rest_of(&sandbox.archive("next")) == rest_of(&sandbox.archive("plain")),
+                    "{what}"
+                );
+                let all = sandbox.run("bk-verify --deep --all");
+                assert_eq!(all.status, 0, "{what}: {all:#?}");
+                check_manifests(&sandbox);
+                // Who dies while it removes leaves no manifest behind for long.
+                let kill = format!(
+                    "{strace} -e trace=unlink -e inject=unlink:{fault}:when={} bk-rm next",
+                    1 + number % 3
+                );
+                sandbox.run(&kill);
+                sandbox.run("bk-rm next a");
+                sandbox.ok("bk-set -d x p");
+                check_manifests(&sandbox);
+                assert!(
+                    sandbox.run("bk-ls next a").stdout.is_empty()
+                        || sandbox.run("bk-ls next a").stdout.contains("failed"),
+                    "{what}"
+                );
+                sandbox.run("bk-rm next a");
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ fn redactions() -> Redactions {
         ("[STAMP]", r"20\d\d-\d\d-\d\d_\d\d-\d\d-\d\d"),
         ("[SIZE]", r#""backup_size":(?<redacted>\d+)"#),
         ("[SIZE]", r#""new_bytes":(?<redacted>\d+)"#),
-        ("[SIZE]", r"new_bytes +(?<redacted>\d+)"),
+        ("[SIZE]", r"new bytes +(?<redacted>\d+ \([^)]+\))"),
         ("[SIZE]", r"has (?<redacted>\d+) bytes, which"),
         ("[SIZE]", r"size +(?<redacted>\d+ \([^)]+\))"),
         ("[SIZE]", r"\b\d+(\.\d+)? [KMGT]iB"),

@@ -265,12 +265,13 @@ fn counts_are_by_period_of_the_local_zone_and_event() {
         "SELECT n, t, 'bk-create', n, 'n' || n, e, o, d FROM (VALUES
             (1, TIMESTAMP '2026-12-31 12:00', 'create', 'ok', '{\"seconds\":1.5,\"bytes\":100}'),
             (2, TIMESTAMP '2027-01-01 12:00', 'create', 'failed', '{\"reason\":\"x\"}'),
-            (3, TIMESTAMP '2027-01-03 20:00', 'create', 'ok', '{\"seconds\":2.5,\"bytes\":201}'),
+            (3, TIMESTAMP '2027-01-03 20:00', 'create', 'ok', '{\"seconds\":2.5,\"bytes\":201,\"new_bytes\":40}'),
             (4, TIMESTAMP '2027-01-04 12:00', 'prune', 'ok', '{\"freed\":7}')) AS v(n, t, e, o, d)",
     );
     let count = |period: &str, event: &str, counts: [u64; 2], rate: f64, rest: [Value; 3]| {
         json!({"period": period, "event": event, "ok": counts[0], "failed": counts[1], "success_rate": rate,
-               "median_seconds": rest[0], "median_bytes": rest[1], "total_bytes": rest[2]})
+               "median_seconds": rest[0], "median_bytes": rest[1], "total_bytes": rest[2],
+               "new_bytes": if event == "create" && !period.starts_with("2026-12") { json!(40) } else { Value::Null }})
     };
     let pruned = |period| {
         count(
@@ -334,10 +335,10 @@ fn counts_are_by_period_of_the_local_zone_and_event() {
     assert_eq!(there, "2026-12-31\n2027-01-01\n2027-01-04\n");
     assert_eq!(
         sandbox.ok("bk-log --stats=month --table").stdout,
-        "PERIOD   EVENT   OK  FAILED     RATE   TIME   SIZE  TOTAL
-2026-12  create   1       0  100.0 %  1.5 s  100 B  100 B
-2027-01  create   1       1   50.0 %  2.5 s  201 B  201 B
-2027-01  prune    1       0  100.0 %      -    7 B    7 B\n"
+        "PERIOD   EVENT   OK  FAILED     RATE   TIME   SIZE  TOTAL   NEW
+2026-12  create   1       0  100.0 %  1.5 s  100 B  100 B     -
+2027-01  create   1       1   50.0 %  2.5 s  201 B  201 B  40 B
+2027-01  prune    1       0  100.0 %      -    7 B    7 B     -\n"
     );
     sandbox
         .run("bk-log --stats --table -e set")

@@ -8,16 +8,16 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::changes::{apply, change, noise};
-use crate::support::{Sandbox, stride};
+use crate::support::{Sandbox, compared, stride};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 /// Small files in a tree.
-const FILES: usize = 240;
+pub(crate) const FILES: usize = 240;
 /// What changed so shortly before a backup is read again by the next.
-const UNSURE: Duration = Duration::from_millis(2100);
+pub(crate) const UNSURE: Duration = Duration::from_millis(2100);
 
 /// Small files in directories, a large one and one with holes.
 fn plant(sandbox: &Sandbox, name: &str, seed: usize) -> PathBuf {
@@ -35,15 +35,12 @@ fn plant(sandbox: &Sandbox, name: &str, seed: usize) -> PathBuf {
     tree
 }
 
-/// The archive without its first member, which tells the name of the backup.
-fn rest_of(sandbox: &Sandbox, name: &str) -> Vec<u8> {
-    let bytes = fs::read(sandbox.archive(name)).unwrap();
-    let first = u32::from_le_bytes(bytes[16..20].try_into().unwrap());
-    bytes[first as usize..].to_vec()
+pub(crate) fn rest_of(sandbox: &Sandbox, name: &str) -> Vec<u8> {
+    compared::rest_of(&sandbox.archive(name))
 }
 
 /// Makes a backup with the parent and one without; they are the same. Its record.
-fn both(sandbox: &Sandbox, tree: &str, name: &str, flags: &str) -> Value {
+pub(crate) fn both(sandbox: &Sandbox, tree: &str, name: &str, flags: &str) -> Value {
     let with = sandbox.ok(&format!("bk-create {flags} -n {name} {tree}"));
     assert_eq!(with.stderr, "");
     sandbox.ok(&format!("bk-create --no-parent -n {name}-all {tree}; rm -f home/manifests/$(bk-ls --json {name}-all | jq -r .backup_hash).parquet"));
@@ -92,7 +89,7 @@ fn whatever_happened_the_archive_is_that_which_is_made_without_a_parent() {
 }
 
 /// A sandbox with a backup `p` of a tree that is old enough to be taken over.
-fn with_parent() -> Sandbox {
+pub(crate) fn with_parent() -> Sandbox {
     let sandbox = Sandbox::new();
     plant(&sandbox, "tree", 1);
     sleep(UNSURE);
@@ -107,7 +104,7 @@ fn manifest_of(sandbox: &Sandbox, name: &str) -> PathBuf {
         .join(format!("manifests/{}.parquet", hash.as_str().unwrap()))
 }
 
-fn new_bytes(record: &Value) -> u64 {
+pub(crate) fn new_bytes(record: &Value) -> u64 {
     record["backup_metadata"]["new_bytes"].as_u64().unwrap()
 }
 

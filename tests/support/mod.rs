@@ -5,6 +5,7 @@
 pub mod adopted;
 pub mod attack;
 pub mod changes;
+pub mod compared;
 pub mod deadline;
 pub mod disk;
 pub mod life;

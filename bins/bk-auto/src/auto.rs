@@ -337,7 +337,7 @@ fn print_made(runner: &mut Runner) -> Result<()> {
     let listed: Vec<_> = made.map(|it| Listed::stat(&runner.home, it)).collect();
     match listed.is_empty() {
         true => Ok(()),
-        false => listing::print(&mut runner.output, listed),
+        false => listing::print_made(&mut runner.output, listed),
     }
 }
 

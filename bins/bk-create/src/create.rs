@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     }
     creation.warn_of_unmatched();
     if !made.is_empty() {
-        listing::print(&mut output, made)?;
+        listing::print_made(&mut output, made)?;
     }
     Ok(status)
 }
@@ -238,7 +238,7 @@ impl<'a> Creation<'a> {
             self.has_warned_of_hidden = true;
             watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
         }
-        let format = plan.compression.archive_format();
+        let format = plan.archive_format();
         let recording = Recording::begin(&self.rows.home, &format);
         let written = self.parent(plan, &format, &watch).and_then(|parent| {
             let name = parent.as_ref().map(|it| it.name.clone());
@@ -275,9 +275,6 @@ impl<'a> Creation<'a> {
         }
         let records = self.records.iter();
         let candidates = records.flat_map(|it| it.of_sources(&plan.sources.recorded));
-        // Others were not made from the same attributes.
-        let hides = |it: &&Backup| it.backup_metadata.contains_key("unseen_attributes");
-        let candidates = candidates.filter(|it| hides(it) == plan.hides_attributes);
         let warn = |text: &str| watch.warn(text);
         let home = &self.rows.home;
         let parent = parent::choose(home, self.settings, candidates, format, &warn)?;

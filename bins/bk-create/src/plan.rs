@@ -47,7 +47,7 @@ pub(crate) struct Plan<'a> {
     /// What of it is new, where it shares the rest with its parent.
     pub(crate) new_bytes: Option<u64>,
     pub(crate) has_earlier: bool,
-    /// Whether this process cannot see all attributes.
+    /// Whether this process cannot see all attributes, though people expect it to.
     pub(crate) hides_attributes: bool,
     /// Whether the record of an earlier backup of the same sources says so already.
     pub(crate) is_hiding_recorded: bool,
@@ -120,9 +120,18 @@ impl<'a> Plan<'a> {
             new_bytes: since.map(|_| totals.new_bytes(archive_bytes)),
             has_earlier: earlier.is_some(),
             totals,
-            hides_attributes: request.stream.is_none() && hides_trusted(),
+            hides_attributes: request.stream.is_none() && is_root_of_all() && !sees_trusted(),
             is_hiding_recorded,
         })
+    }
+
+    /// How its archive is made: two that are made so have the same bytes for the same tree.
+    pub(crate) fn archive_format(&self) -> String {
+        let format = self.compression.archive_format();
+        match sees_trusted() {
+            true => format,
+            false => format!("{format}, without trusted attributes"),
+        }
     }
 
     pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
@@ -141,18 +150,28 @@ fn can_share(backup: &Backup, home: &Home, storage: &str, compression: Compressi
         && level == Some(compression.level.into())
 }
 
-/// Whether this is root without CAP_SYS_ADMIN: the kernel lists extended attributes of the name space
-/// `trusted` for its holders alone; others do not learn that there are some. Other users expect to
-/// see less, and in a user name space nobody can see them.
-fn hides_trusted() -> bool {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let status = read("/proc/self/status");
+/// Whether the kernel lists extended attributes of the name space `trusted` to this process: to holders of
+/// CAP_SYS_ADMIN alone, and to nobody in a user name space. Others do not learn that there are some.
+fn sees_trusted() -> bool {
+    let status = read_proc("status");
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    let lacks = mask.is_some_and(|mask| mask & (1 << CAP_SYS_ADMIN) == 0);
-    let map = read("/proc/self/uid_map");
-    let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    lacks && is_whole && rustix::process::geteuid().is_root()
+    mask.is_some_and(|mask| mask & (1 << CAP_SYS_ADMIN) != 0) && is_user_name_space_whole()
+}
+
+/// Other users expect to see less than root, and in a user name space root is one of them.
+fn is_root_of_all() -> bool {
+    rustix::process::geteuid().is_root() && is_user_name_space_whole()
+}
+
+fn is_user_name_space_whole() -> bool {
+    let map = read_proc("uid_map");
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Nothing where there is no /proc.
+fn read_proc(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
 }
 
 /// The home and the storage directory, as far as they are there.

@@ -23,7 +23,7 @@ const EVENT_COLUMNS: [Column; 6] = [
     Column::Left("DETAILS"),
 ];
 
-const COUNT_COLUMNS: [Column; 8] = [
+const COUNT_COLUMNS: [Column; 9] = [
     Column::Left("PERIOD"),
     Column::Left("EVENT"),
     Column::Right("OK"),
@@ -32,6 +32,7 @@ const COUNT_COLUMNS: [Column; 8] = [
     Column::Right("TIME"),
     Column::Right("SIZE"),
     Column::Right("TOTAL"),
+    Column::Right("NEW"),
 ];
 
 /// Prints pages, as JSON lines or as one table.
@@ -163,5 +164,6 @@ fn count_row(row: &Row) -> Vec<Cell> {
         Cell::or_dash(row.median_seconds.map(|time| format!("{time:.1} s"))),
         Cell::or_dash(row.median_bytes.map(human_size)),
         Cell::or_dash(row.total_bytes.map(human_size)),
+        Cell::or_dash(row.new_bytes.map(human_size)),
     ]
 }

@@ -25,6 +25,8 @@ pub(crate) struct Row {
     pub(crate) median_seconds: Option<f64>,
     pub(crate) median_bytes: Option<u64>,
     pub(crate) total_bytes: Option<u64>,
+    /// Of the total, what was not taken over from a parent.
+    pub(crate) new_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ struct Group {
     failed: u64,
     seconds: Vec<f64>,
     bytes: Vec<u64>,
+    new_bytes: Option<u64>,
 }
 
 /// Collects statistics. Keeps two numbers per row.
@@ -65,6 +68,10 @@ impl Statistics {
         group.seconds.extend(seconds);
         let bytes = |key| entry.details.get(key).and_then(Value::as_u64);
         group.bytes.extend(bytes("bytes").or(bytes("freed")));
+        if let Some(new_bytes) = bytes("new_bytes") {
+            let sum = group.new_bytes.unwrap_or_default();
+            group.new_bytes = Some(sum.saturating_add(new_bytes));
+        }
     }
 
     /// The statistics, sorted by period, then by event.
@@ -91,6 +98,7 @@ impl Group {
             median_seconds: seconds.map(|it| rounded(it, 1000.0)),
             median_bytes: middle(&self.bytes).map(|(low, high)| low.midpoint(high)),
             total_bytes: (!self.bytes.is_empty()).then(total),
+            new_bytes: self.new_bytes,
             period,
             event,
             ok: self.ok,
@@ -157,12 +165,17 @@ mod tests {
     fn a_row_has_what_went_well_and_what_did_not() {
         let day = "2026-11-24T08:00:00Z";
         let entries = [
-            entry(day, "create", "ok", json!({"seconds": 3.0, "bytes": 10})),
             entry(
                 day,
                 "create",
                 "ok",
-                json!({"seconds": 1.0, "bytes": 21, "freed": 7}),
+                json!({"seconds": 3.0, "bytes": 10, "new_bytes": 4}),
+            ),
+            entry(
+                day,
+                "create",
+                "ok",
+                json!({"seconds": 1.0, "bytes": 21, "new_bytes": 21, "freed": 7}),
             ),
             entry(
                 day,
@@ -182,11 +195,11 @@ mod tests {
             lines,
             [
                 json!({"period": day, "event": "create", "ok": 2, "failed": 1, "success_rate": 66.67,
-                       "median_seconds": 2.0, "median_bytes": 15, "total_bytes": 31}),
+                       "median_seconds": 2.0, "median_bytes": 15, "total_bytes": 31, "new_bytes": 25}),
                 json!({"period": day, "event": "remove", "ok": 3, "failed": 0, "success_rate": 100.0,
-                       "median_seconds": null, "median_bytes": 9, "total_bytes": u64::MAX}),
+                       "median_seconds": null, "median_bytes": 9, "total_bytes": u64::MAX, "new_bytes": null}),
                 json!({"period": day, "event": "set", "ok": 0, "failed": 1, "success_rate": 0.0,
-                       "median_seconds": null, "median_bytes": null, "total_bytes": null}),
+                       "median_seconds": null, "median_bytes": null, "total_bytes": null, "new_bytes": null}),
             ]
         );
     }

@@ -48,6 +48,14 @@ pub fn fields(listed: &Listed) -> Vec<(String, String)> {
         metadata.shift_remove("last_verified");
         fields.push(("verified", verified(&last)));
     }
+    if let Some(bytes) = metadata.get("new_bytes").and_then(Value::as_u64) {
+        metadata.shift_remove("new_bytes");
+        fields.push(("new bytes", bytes_for_people(bytes)));
+    }
+    if let Some(Value::String(parent)) = metadata.get("parent").cloned() {
+        metadata.shift_remove("parent");
+        fields.push(("parent", parent));
+    }
     if let Some(Value::Array(sources)) = metadata.shift_remove("sources") {
         fields.extend(sources.iter().map(|source| ("source", plain(source))));
     }
@@ -79,9 +87,11 @@ fn problem(problem: &Value) -> String {
 }
 
 fn size(backup: &Backup) -> String {
-    backup.backup_size.map_or("-".into(), |bytes| {
-        format!("{bytes} ({})", human_size(bytes))
-    })
+    backup.backup_size.map_or("-".into(), bytes_for_people)
+}
+
+fn bytes_for_people(bytes: u64) -> String {
+    format!("{bytes} ({})", human_size(bytes))
 }
 
 fn verified(last: &LastVerified) -> String {

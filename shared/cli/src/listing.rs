@@ -146,6 +146,10 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
     object
 }
 
+/// Where two more columns are in the table of what was made: behind the size, and before the file.
+const NEW_AT: usize = 5;
+const PARENT_AT: usize = 7;
+
 const COLUMNS: [Column; 7] = [
     Column::Right("ID"),
     Column::Left("TYPE"),
@@ -155,6 +159,30 @@ const COLUMNS: [Column; 7] = [
     Column::Left("STATUS"),
     Column::Left("FILE"),
 ];
+
+/// Prints records that were just made, as JSON lines or as a table: with what of each archive is new, and
+/// its parent.
+pub fn print_made(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Result<()> {
+    if !output.is_table() {
+        return print(output, all);
+    }
+    let zone = zone::local();
+    let rows = all.into_iter().map(|listed| {
+        let mut row = listed.row(&zone);
+        let metadata = &listed.backup.backup_metadata;
+        let new_bytes = metadata.get("new_bytes").and_then(Value::as_u64);
+        let parent = metadata.get("parent").and_then(Value::as_str);
+        row.insert(NEW_AT, Cell::or_dash(new_bytes.map(human_size)));
+        row.insert(PARENT_AT, Cell::or_dash(parent.map(str::to_owned)));
+        row
+    });
+    let rows: Vec<_> = rows.collect();
+    let mut columns = COLUMNS.to_vec();
+    columns.insert(NEW_AT, Column::Right("NEW"));
+    columns.insert(PARENT_AT, Column::Left("PARENT"));
+    output.table(&columns, &rows)?;
+    output.flush()
+}
 
 /// Prints records, as JSON lines or as a table.
 pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Result<()> {

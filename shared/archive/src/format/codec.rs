@@ -18,6 +18,10 @@ use crate::format::{frame, member};
 /// smaller.
 pub(crate) const MEMBER_MAX_BYTES: usize = 8 << 20;
 
+/// How headers are written and where members are cut. It is to count up with each change of that: what
+/// was cut otherwise cannot be taken over.
+const LAYOUT: u32 = 1;
+
 /// Whether the tar stream is compressed by gzip or by zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
@@ -258,7 +262,8 @@ impl Compression {
             Codec::Gzip => member::COMPRESSOR.to_owned(),
             Codec::Zstd => frame::compressor(),
         };
-        format!("{}, {compressor}, level {}", self.codec.name(), self.level)
+        let (codec, level) = (self.codec.name(), self.level);
+        format!("{codec}, {compressor}, level {level}, layout {LAYOUT}")
     }
 
     /// One that makes members so.

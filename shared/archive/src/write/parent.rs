@@ -20,8 +20,8 @@ use crate::write::piece::PIECE_BYTES;
 use crate::write::source::Opener;
 use crate::write::walk::{Found, Source};
 
-/// So many directories are open at most for files that are held.
-const DIRS_MAX: usize = 256;
+/// So many directories are open at most for files that are held: a process may have few files open.
+const DIRS_MAX: usize = 16;
 
 /// An earlier archive and its manifest.
 pub struct Parent<'a> {
@@ -90,13 +90,14 @@ pub(crate) struct Merge<'a> {
     next: Box<dyn FnMut() -> Result<Option<Segment>> + Send + 'a>,
     rules: Rules,
     archive: Arc<Archive>,
-    /// The names of the sources, as they stand in the archive.
-    sources: Vec<Vec<u8>>,
+    /// The number of each source, by its name in the archive.
+    sources: HashMap<Vec<u8>, usize>,
     /// The source of the entry that was loaded last.
     source: usize,
     current: Option<Loaded>,
     /// Entries of the current segment that were met again, all held.
     held: Vec<Found>,
+    /// The directories that they are in.
     held_dirs: usize,
 }
 
@@ -108,7 +109,7 @@ struct Loaded {
 
 impl<'a> Merge<'a> {
     pub(crate) fn new(parent: Parent<'a>, sources: &[Source]) -> Self {
-        let name = |source: &Source| source.name.as_os_str().as_bytes().to_owned();
+        let names = sources.iter().map(|it| it.name.as_os_str().as_bytes());
         Self {
             next: parent.segments,
             rules: parent.rules,
@@ -116,7 +117,7 @@ impl<'a> Merge<'a> {
                 file: parent.file,
                 damage: OnceLock::new(),
             }),
-            sources: sources.iter().map(name).collect(),
+            sources: names.map(<[u8]>::to_owned).zip(0..).collect(),
             source: 0,
             current: None,
             held: Vec::new(),
@@ -124,9 +125,8 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Why its archive is not as it was written, once that was found out.
-    pub(crate) fn damage(&self) -> Option<&str> {
-        self.archive.damage.get().map(String::as_str)
+    pub(crate) fn archive(&self) -> &Arc<Archive> {
+        &self.archive
     }
 
     /// What is held, which is then no more.
@@ -177,13 +177,14 @@ impl<'a> Merge<'a> {
                 offset: loaded.segment.offset,
                 members: loaded.segment.members.clone(),
             };
-            return Ok(match is_same {
+            // One with holes may have its data elsewhere by now.
+            return Ok(match is_same && entry.data_bytes == entry.size {
                 true => Met::SameLarge(archived),
                 false => Met::OtherLarge(archived),
             });
         }
         let may_begin = at > 0 || is_at_cut;
-        Ok(match is_same && may_begin && self.held_dirs < DIRS_MAX {
+        Ok(match is_same && may_begin {
             true => Met::Same,
             false => Met::Nothing,
         })
@@ -198,6 +199,9 @@ impl<'a> Merge<'a> {
             .last()
             .is_none_or(|last| !last.place.is_in_same_dir(&found.place));
         self.held_dirs += usize::from(is_elsewhere);
+        if self.held_dirs > DIRS_MAX {
+            found.close();
+        }
         self.held.push(found);
     }
 
@@ -236,10 +240,9 @@ impl<'a> Merge<'a> {
     fn load(&mut self, segment: Segment) -> Loaded {
         let mut sources = Vec::with_capacity(segment.entries.len());
         for entry in &segment.entries {
-            let later = &self.sources[self.source..];
             // A source itself comes first of all that is below it.
-            let steps = later.iter().position(|name| *name == entry.path);
-            self.source += steps.unwrap_or_default();
+            let begun = self.sources.get(&entry.path).copied();
+            self.source = self.source.max(begun.unwrap_or_default());
             sources.push(self.source);
         }
         Loaded { segment, sources }
@@ -343,6 +346,11 @@ impl Archive {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Why it is not as it was written, once that was found out.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
     }
 
     /// Whether it has these bytes there.

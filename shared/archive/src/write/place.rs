@@ -62,6 +62,11 @@ impl Place {
         }
     }
 
+    /// Whether it is a name in an open directory.
+    pub(crate) fn is_within(&self) -> bool {
+        self.within.is_some()
+    }
+
     /// Whether both are names in one open directory.
     pub(crate) fn is_in_same_dir(&self, other: &Self) -> bool {
         match (&self.within, &other.within) {
@@ -328,7 +333,7 @@ pub(crate) fn above(dir: &File, id: (u64, u64)) -> Option<File> {
 }
 
 /// A directory below another, if it is still the one with this id.
-pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<File> {
+pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<Arc<File>> {
     let mut below = dir.clone();
     for name in names
         .split(|byte| *byte == b'/')
@@ -338,7 +343,7 @@ pub(crate) fn below(dir: &Arc<File>, names: &[u8], id: (u64, u64)) -> Option<Fil
         below = Arc::new(place.open_dir().ok()?);
     }
     let is_same = Lstat::of(&*below).is_ok_and(|status| status.id() == id);
-    is_same.then(|| Arc::into_inner(below)).flatten()
+    is_same.then_some(below)
 }
 
 #[cfg(test)]

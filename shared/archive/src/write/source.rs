@@ -14,6 +14,7 @@ use xattr::FileExt;
 use crate::accounts::Names;
 use crate::format::entry::{Entry, FileTime, Kind, Xattrs};
 use crate::write::content::{Content, extents, misreported, read_at_once};
+use crate::write::piece::PIECE_BYTES;
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::walk::Found;
@@ -90,6 +91,17 @@ impl Opener {
     pub(crate) fn first_name(&self, status: &Lstat) -> Option<&[u8]> {
         let first = self.stored.get(&version(status));
         first.filter(|_| status.has_hard_links()).map(Vec::as_slice)
+    }
+
+    /// Whether it becomes a large file, with members of its own: not one that is stored as a hard link, or
+    /// that cannot be opened.
+    pub(crate) fn is_large(&self, found: &Found) -> bool {
+        let status = &found.status;
+        status.is_file()
+            && status.size() >= PIECE_BYTES
+            && self.first_name(status).is_none()
+            && found.place.open().is_ok()
+            && found.data_bytes() >= PIECE_BYTES
     }
 
     /// Takes a path for the first name of its file, if it is.

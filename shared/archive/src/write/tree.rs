@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bk_schema::manifest::{EntryType, Segment};
+use rustix::fs::FileType;
 
 use crate::format::entry::Kind;
 use crate::write::content::Content;
 use crate::write::members::{Earlier, Members, Read};
 use crate::write::observer::{Observer, check_stop};
 use crate::write::parent::{Merge, Met};
-use crate::write::piece::PIECE_BYTES;
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
@@ -79,10 +79,7 @@ pub(crate) fn read(
             }
         }
     }
-    reading.settle(true)?;
-    if let Some(damage) = reading.merge.as_ref().and_then(Merge::damage) {
-        observer.parent_lost(damage);
-    }
+    reading.settle(None)?;
     reading.tally.check()?;
     Ok(reading.tally)
 }
@@ -106,8 +103,11 @@ impl Reading<'_> {
     }
 
     fn found(&mut self, source: usize, found: Found) -> Result<()> {
-        let is_large = found.status.is_file() && found.data_bytes() >= PIECE_BYTES;
-        self.settle(is_large)?;
+        if found.status.kind() == FileType::Socket {
+            // No entry, so it parts no segment.
+            return self.add(&found, None);
+        }
+        self.settle(Some(&found))?;
         match self.meet(source, &found)? {
             Met::Same => {
                 self.opener.store(&found);
@@ -149,16 +149,17 @@ impl Reading<'_> {
     }
 
     /// Takes the segment over that is held whole, if it ends here in any archive: by itself, or as a
-    /// large file or nothing follows.
-    fn settle(&mut self, is_end: bool) -> Result<()> {
+    /// large file or nothing is next.
+    fn settle(&mut self, next: Option<&Found>) -> Result<()> {
         let Some(merge) = &mut self.merge else {
             return Ok(());
         };
+        let is_end = || next.is_none_or(|next| self.opener.is_large(next));
         match merge.complete().map(|segment| segment.ends_itself) {
-            Some(ends_itself) if ends_itself || is_end => {}
+            Some(ends_itself) if ends_itself || is_end() => {}
             // Others may follow in the same member.
             Some(_) => return self.read_held(),
-            None if is_end => return self.read_held(),
+            None if next.is_none() => return self.read_held(),
             None => return Ok(()),
         }
         let Some((taken, mut segment)) = merge.take() else {
@@ -189,7 +190,15 @@ impl Reading<'_> {
         let held = self.merge.as_mut().map(Merge::release);
         let held = held.unwrap_or_default();
         held.iter().for_each(|found| self.opener.forget(found));
-        held.iter().try_for_each(|found| self.add(found, None))
+        let mut dir = None;
+        held.into_iter()
+            .try_for_each(|mut found| match found.reopen(&mut dir) {
+                Ok(()) => self.add(&found, None),
+                Err(problem) => {
+                    self.lost(problem);
+                    Ok(())
+                }
+            })
     }
 
     fn add(&mut self, found: &Found, earlier: Option<Earlier>) -> Result<()> {

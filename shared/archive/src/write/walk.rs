@@ -64,9 +64,54 @@ pub struct Found {
     pub status: Lstat,
     /// The open directory, if it is one that the walk enters.
     pub(crate) dir: Option<Arc<File>>,
+    /// How its directory is found again; `None` for a source itself.
+    way: Option<Way>,
 }
 
+/// The way to a directory from the source that it is below.
+#[derive(Debug)]
+struct Way {
+    source: Arc<File>,
+    /// The length of the path of the source.
+    source_bytes: usize,
+    id: (u64, u64),
+}
+
+/// The directory that was found again last.
+pub(crate) type Reopened = Option<((u64, u64), Arc<File>)>;
+
 impl Found {
+    /// Closes the directory that it is in.
+    pub(crate) fn close(&mut self) {
+        if self.way.is_some() {
+            self.place = Place::from_path(&self.place.path);
+        }
+    }
+
+    /// Opens the directory that it is in, where that was closed.
+    ///
+    /// # Errors
+    /// It is no longer where it was.
+    pub(crate) fn reopen(&mut self, last: &mut Reopened) -> Result<(), Problem> {
+        let Some(way) = self.way.as_ref().filter(|_| !self.place.is_within()) else {
+            return Ok(());
+        };
+        let path = self.place.path.as_os_str().as_bytes();
+        let name = self.place.path.file_name().unwrap_or_default();
+        let name_at = path.len() - name.len();
+        let dir = match last.take().filter(|(id, _)| *id == way.id) {
+            Some((_, dir)) => Some(dir),
+            None => below(&way.source, &path[way.source_bytes..name_at], way.id),
+        };
+        let dir = dir.ok_or_else(|| {
+            let reason = "it was moved while it was read";
+            Problem::new(&self.place.path, ProblemKind::Unreadable, reason)
+        })?;
+        self.place = Place::within(&dir, self.place.path.clone(), name_at);
+        *last = Some((way.id, dir));
+        Ok(())
+    }
+
     /// The bytes of data in a file, without holes. If it uses less disk space than its size, its
     /// extents are read: some file systems report no usage, or that after compression.
     #[must_use]
@@ -205,6 +250,14 @@ impl Walk<'_> {
             let kind = ProblemKind::Unreadable;
             return Some(Err(Problem::new(&place.path, kind, reason)));
         }
+        let way = self.levels.first().zip(self.levels.last());
+        let way = way.and_then(|(source, level)| {
+            Some(Way {
+                source: source.dir.clone()?,
+                source_bytes: source.path_bytes,
+                id: level.id,
+            })
+        });
         let mut attempts = 0;
         let (status, dir) = loop {
             attempts += 1;
@@ -244,6 +297,7 @@ impl Walk<'_> {
             name,
             status,
             dir,
+            way,
         }))
     }
 
@@ -286,7 +340,9 @@ impl Walk<'_> {
         if level.dir.is_some() {
             return;
         }
-        let by_parent = left.dir.and_then(|left| above(&left, level.id));
+        let by_parent = left
+            .dir
+            .and_then(|left| above(&left, level.id).map(Arc::new));
         let reopened = by_parent.or_else(|| {
             let source = self.levels.first()?;
             let way = &self.path[source.path_bytes..level.path_bytes];
@@ -294,7 +350,7 @@ impl Walk<'_> {
         });
         let path_bytes = level.path_bytes;
         if let (Some(dir), Some(level)) = (reopened, self.levels.last_mut()) {
-            level.dir = Some(Arc::new(dir));
+            level.dir = Some(dir);
         } else {
             let path = path_of(&self.path[..path_bytes]);
             let reason = "it was moved while it was read";

@@ -76,10 +76,11 @@ pub fn write(
 ) -> Result<Summary> {
     let mut output = Output::new(options.compression.codec, options.sharing, sink);
     let mut segments = Segments::default();
+    let merge = tree.parent.map(|parent| Merge::new(parent, tree.sources));
+    let archive = merge.as_ref().map(|merge| merge.archive().clone());
     let read_all = |out| {
         let mut members = Members::new(options.compression.codec, out);
         members.global(options.comment)?;
-        let merge = tree.parent.map(|parent| Merge::new(parent, tree.sources));
         let tally = read(tree.sources, tree.filter, merge, &mut members, observer)?;
         members.finish().map(|()| tally)
     };
@@ -88,6 +89,10 @@ pub fn write(
         segments.add(written).into_iter().for_each(&mut *manifest);
         Ok(())
     })?;
+    // Each thread may have found it out.
+    if let Some(damage) = archive.as_ref().and_then(|it| it.damage()) {
+        observer.parent_lost(damage);
+    }
     let (archive_bytes, new_bytes, hash) = output.finish()?;
     Ok(Summary {
         archive_bytes,
