@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Measures bk beside its peers: `make bench`, or tests/bench.py [--quick] target/release.
 
-It is for the numbers of the design's section 9, which mean something only beside other tools in the
-same run. It times bk-create in turns with tar and gzip, pigz or zstd, restic and borg on two trees,
-1 GB of this machine's own files and 200 000 small generated ones; then bk-ls on catalogs of 100,
+It is for the numbers of the design's section 10, which mean something only beside other tools in the
+same run; where that section sets a goal, it stands beneath the table. It times bk-create in turns with tar
+and gzip, pigz or zstd, restic and borg on two trees, 1 GB of this machine's own files and 200 000 small
+generated ones, and with pigz alone on a million empty ones; then second backups (bench_again.py); then the
+start of each program; then bk-ls on catalogs of 100,
 10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-rm of 1, 100 and 10 000
 backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 records, and dry runs of restic
 and borg on 1000 snapshots; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
 check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
 it, to memory in turns with cp, and within its file system in turns with mv. BENCH_DIR
-names a directory that keeps the trees for the next run; otherwise all goes below /var/tmp and is removed.
+names a directory that keeps the trees for the next run, as one on XFS, where second backups share blocks;
+otherwise all goes below /var/tmp and is removed. It takes 12 GB there. --into FILE puts the tables also
+between the two marks in FILE, as README.md has them.
 
 It does not judge: a slow program is no failure, one that fails is. It does not check that archives
 can be restored (the tests do), and does not drop the page cache: the tree is read before each run
@@ -19,22 +23,24 @@ last, which the pipelines do not. Trees differ from machine to machine: so do th
 """
 
 import argparse
+import contextlib
 import datetime
+import io
 import json
 import os
 import platform
 import random
 import re
-import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from bench_again import PAGE_BYTES, benchmark_again, benchmark_pages, write_pages
+from bench_base import (Tool, ToolFailed, Tree, clear, median, peak, print_goal, print_table, read_tree, run_stages, say,
+                        spread)
 
 MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
 CATALOG_SIZES = (100, 10_000, 100_000)
@@ -44,6 +50,10 @@ PRUNE_SIZES = (10_000, 100_000)
 PEER_SNAPSHOTS = 1000
 POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
 REFERENCE = "tar, pigz -p2 -6"
+PAGES_BYTES = 2 * 10**9
+# Between these stands in README.md what was printed.
+MARKS = ("<!-- make bench: begin -->", "<!-- make bench: end -->")
+PROGRAMS = "create ls verify restore rm prune mv set adopt log df auto pick".split()
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
          "state stream table target time token tree value writer").split()
@@ -67,80 +77,6 @@ connection.close()
 """
 
 
-class ToolFailed(Exception):
-    """A tool that is there did not do its work; the text says which, and what it said."""
-
-
-@dataclass
-class Usage:
-    """What one run took. Memory is the sum of the stages' peaks; `is_bound`: it is known to be less."""
-    wall: float
-    cpu: float
-    peak_bytes: int
-    is_bound: bool
-    archive_bytes: int = 0
-
-
-@dataclass
-class Tool:
-    """A contestant: it writes below `out` in the run's directory, a pipeline by its last stage's stdout."""
-    name: str
-    package: str
-    stages: list
-    prepare: list = field(default_factory=list)
-    environment: dict = field(default_factory=dict)
-    usages: list = field(default_factory=list)
-    failure: str = ""
-
-
-@dataclass
-class Tree:
-    """The directory `parent/name`, with the number and bytes of its files."""
-    parent: Path
-    name: str
-    file_count: int = 0
-    content_bytes: int = 0
-
-
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def run_stages(stages, cwd, log_dir, stdout=os.devnull, environment=None):
-    """Runs a pipeline; each stage is reaped by wait4, which tells its own CPU time and peak memory."""
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
-    processes, usages, source, begin = [], [], subprocess.DEVNULL, time.perf_counter()
-    try:
-        with open(stdout, "wb") as last, open(log_dir / "stderr", "wb") as log:
-            for stage in stages:
-                target = last if stage is stages[-1] else subprocess.PIPE
-                processes.append(subprocess.Popen(stage, cwd=cwd, env=environment, stdin=source, stdout=target, stderr=log))
-                if source != subprocess.DEVNULL:
-                    source.close()
-                source = processes[-1].stdout
-        for process in processes:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            usages.append(usage)
-        wall = time.perf_counter() - begin
-    finally:
-        for process in processes[len(usages):]:
-            process.kill()
-            process.wait()
-    if any(process.returncode for process in processes):
-        ended = [f"`{' '.join(map(str, process.args))}` ended with {process.returncode}" for process in processes]
-        raise ToolFailed(", ".join(ended) + ": " + (log_dir / "stderr").read_text(errors="replace").strip()[-2000:])
-    # A process starts with the peak of the one that forked it: with ours.
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Usage(wall, sum(usage.ru_utime + usage.ru_stime for usage in usages), sum(usage.ru_maxrss for usage in usages) * 1024,
-                 any(usage.ru_maxrss <= floor for usage in usages))
-
-
-def clear(path):
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-
-
 def run_tool(tool, tree, run_dir):
     """One timed run; what it made is measured, then removed."""
     clear(run_dir)
@@ -153,7 +89,7 @@ def run_tool(tool, tree, run_dir):
     stdout = run_dir / ("out/archive" if len(tool.stages) > 1 else "stdout")
     usage = run_stages(tool.stages, tree.parent, run_dir, stdout, tool.environment)
     usage.archive_bytes = sum(path.stat().st_size for path in (run_dir / "out").rglob("*") if path.is_file())
-    if tool.name == "bk-create":
+    if tool.package == "bk":
         counted = json.loads(stdout.read_text())["file_count"]
         if counted != tree.file_count:
             raise ToolFailed(f"bk-create saved {counted} files of {tree.file_count}")
@@ -166,8 +102,9 @@ def tools_for(tree, bin_dir, run_dir):
     out, tar, scratch = run_dir / "out", ["tar", "-cf", "-", tree.name], {"TMPDIR": str(run_dir)}
     restic = ["restic", "-q", "--no-cache", "-r", out]
     return [
-        Tool("bk-create", "bk", [[bin_dir / "bk-create", "--home", run_dir / "home", "--storage", out,
-                                  "--on-low-space", "fail", tree.name]]),
+        *(Tool(name, "bk", [[bin_dir / "bk-create", "--home", run_dir / "home", "--storage", out,
+                             "--compression", codec, "--on-low-space", "fail", tree.name]])
+          for name, codec in (("bk-create", "gzip"), ("bk-create, zstd", "zstd"))),
         Tool("tar, gzip -6", "gzip", [tar, ["gzip", "-6"]]),
         Tool(REFERENCE, "pigz", [tar, ["pigz", "-p2", "-6"]]),
         Tool("tar, zstd -T0", "zstd", [tar, ["zstd", "-q", "-T0"]]),
@@ -227,19 +164,6 @@ def write_empty_files(tree_dir, count):
         (directory / f"file{number:07}").touch()
 
 
-def read_tree(tree_dir):
-    """Reads it all, into the page cache; the number and bytes of its files."""
-    file_count, content_bytes, buffer = 0, 0, bytearray(1 << 20)
-    for dir_name, dirs, files in os.walk(tree_dir):
-        file_count += len(files) + sum(os.path.islink(f"{dir_name}/{name}") for name in dirs)
-        for name in files:
-            if not os.path.islink(f"{dir_name}/{name}"):
-                with open(f"{dir_name}/{name}", "rb", buffering=0) as file:
-                    while read := file.readinto(buffer):
-                        content_bytes += read
-    return file_count, content_bytes
-
-
 def prepare_tree(parent, name, fill, amount):
     """Makes the tree where no finished one is there, and counts it."""
     if not (parent / name).exists():
@@ -252,32 +176,7 @@ def prepare_tree(parent, name, fill, amount):
     return Tree(parent, name, *read_tree(parent / name))
 
 
-def print_table(titles, rows):
-    """Markdown that is aligned, for reading as it is: the first column left, the others right."""
-    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
-    dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    for row in (titles, dashes, *rows):
-        first, *others = row
-        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
-        print(f"| {' | '.join(cells)} |")
-    print(flush=True)
-
-
-def median(usages, of="wall"):
-    return statistics.median(getattr(usage, of) for usage in usages)
-
-
-def spread(usages, unit=1.0):
-    walls = [usage.wall * unit for usage in usages]
-    return f"{min(walls):.2f}..{max(walls):.2f}"
-
-
-def peak(usages):
-    sign = "<" if any(usage.is_bound for usage in usages) else ""
-    return f"{sign}{max(usage.peak_bytes for usage in usages) / 2**20:.0f} MiB"
-
-
-def print_tools(tree, tools):
+def print_tools(tree, tools, goal):
     reference = next((tool.usages for tool in tools if tool.name == REFERENCE and tool.usages), None)
     rows = []
     for tool in tools:
@@ -289,9 +188,10 @@ def print_tools(tree, tools):
                          f"{tree.content_bytes / 1e6 / wall:.1f}", faster, peak(tool.usages), f"{size / 1e6:.2f} MB", relative])
     print(f"### {tree.name}: {tree.file_count} files, {tree.content_bytes / 1e6:.0f} MB\n")
     print_table(["tool", "median", "min..max s", "CPU", "MB/s", "x pigz", "peak memory", "archive", "of pigz's"], rows)
+    print_goal(goal)
 
 
-def benchmark_tree(tree, tools, runs, run_dir):
+def benchmark_tree(tree, tools, goal, runs, run_dir):
     """Runs the tools in turns, so that noise hits all of them. Whether none failed."""
     present = [tool for tool in tools if shutil.which(tool.stages[-1][0])]
     for tool in tools:
@@ -307,7 +207,7 @@ def benchmark_tree(tree, tools, runs, run_dir):
                 say(f"{tree.name}, run {number + 1} of {runs}: {tool.name} {tool.usages[-1].wall:.2f} s")
             except (ToolFailed, OSError, ValueError) as error:
                 tool.failure, tool.usages = str(error), []
-    print_tools(tree, present)
+    print_tools(tree, present, goal)
     for tool in present:
         if tool.failure:
             print(f"{tool.name} FAILED: {tool.failure}\n")
@@ -353,6 +253,7 @@ def benchmark_verify(tree, bin_dir, runs, run_dir):
     print(f"### Verify {tree.name}: an archive of {archive_bytes / 1e6:.0f} MB that holds {tree.content_bytes / 1e6:.0f} MB\n\n"
           "restic checks a repository of its own, with the same files.\n")
     print_table(["tool", "median", "min..max s", "CPU", "archive MB/s", "content MB/s", "x gzip -t", "peak memory"], rows)
+    print_goal("bk-verify at the speed of the disk or 1000 archive MB/s, whichever is less; --deep at least 2.5 x gzip -t")
     clear(run_dir)
     return True
 
@@ -489,8 +390,32 @@ def benchmark_ls(bin_dir, runs, work_dir, run_dir):
     print(f"### bk-ls --json >/dev/null, {runs} runs\n\nThe floor is `bk-ls --json 1`: it opens the same catalog and looks one "
           "record up. All archives but that\none are missing, so that each look at one costs less than it would.\n")
     print_table(["records", "median", "min..max ms", "floor", "min..max ms", "x floor", "peak memory"], rows)
+    print_goal("100 000 records in less than 1000 ms; of few, at most 1.5 x floor")
     print(failure, end="", flush=True)
     return not failure
+
+
+def benchmark_start(bin_dir, runs, run_dir):
+    """Times what opens no catalog, and what opens one with one record. Whether nothing failed."""
+    home, source, rows = run_dir / "home", run_dir / "source", []
+    clear(source)
+    try:
+        run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
+        for program in PROGRAMS:
+            path = bin_dir / f"bk-{program}"
+            wrong = ["sh", "-c", f"'{path}' --wrong; test $? -eq 2"]
+            helps, wrongs = ([run_stages([command], run_dir, run_dir) for _ in range(runs)] for command in ([path, "--help"], wrong))
+            rows.append([f"bk-{program}", *(cell for usages in (helps, wrongs)
+                                            for cell in (f"{1e3 * median(usages):.1f} ms", spread(usages, 1e3)))])
+        listed = [run_stages([[bin_dir / "bk-ls", "--home", home, "--json"]], run_dir, run_dir) for _ in range(runs)]
+    except (ToolFailed, OSError) as error:
+        print(f"the start of a program FAILED: {error}\n")
+        return False
+    print(f"### The start of each program, {runs} runs\n\nNeither opens a catalog. Beside it, `bk-ls` of one record, which opens "
+          f"one: {1e3 * median(listed):.1f} ms ({spread(listed, 1e3)}).\n")
+    print_table(["program", "--help", "min..max ms", "a wrong flag", "min..max ms"], rows)
+    clear(run_dir)
+    return True
 
 
 def fill_store(python, home, count, files):
@@ -605,9 +530,8 @@ def print_machine(work_dir, bin_dir):
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     mount = max((mount for mount in mounts if work_dir.is_relative_to(mount[1])), key=lambda mount: len(mount[1]))
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"## bk beside its peers, {datetime.datetime.now().astimezone().isoformat(' ', 'minutes')}\n")
     models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    print(f"{models[0] if models else platform.machine()}, {len(os.sched_getaffinity(0))} cores, {gib:.1f} GiB, "
+    print(f"Measured {datetime.datetime.now().astimezone().isoformat(' ', 'minutes')} on {models[0] if models else platform.machine()}, {len(os.sched_getaffinity(0))} cores, {gib:.1f} GiB, "
           f"Linux {platform.release()}, {mount[2]} on {mount[0]}, load {os.getloadavg()[0]:.2f}")
     print("; ".join([version(str(bin_dir / "bk-create"), "-V"), version("restic", "version"),
                      *(version(name, "--version") for name in ("tar", "gzip", "pigz", "zstd", "borg"))]) + "\n", flush=True)
@@ -618,20 +542,30 @@ def run_all(options, work_dir, run_dir):
     part, runs = (10, options.runs or 1) if options.quick else (1, options.runs or 3)
     all_well = True
     print_machine(work_dir, options.bin_dir)
-    trees = [("machine", copy_machine, 10**9 // part), ("small-files", write_small_files, 200_000 // part)]
-    if options.million:
-        trees.append(("empty-files", write_empty_files, 1_000_000 // part))
-    for name, fill, amount in trees if options.only in (None, "create") else []:
+    trees = [("machine", copy_machine, 10**9 // part, "bk-create at least 2.2 x pigz, with an archive no larger, in at most 100 MiB; "
+              "with zstd ahead of tar, zstd, with an archive no larger"),
+             ("small-files", write_small_files, 200_000 // part, "bk-create at least 1.5 x pigz"),
+             ("empty-files", write_empty_files, 1_000_000 // part, "bk-create at least 1 x pigz, in at most 300 MiB")]
+    for name, fill, amount, goal in trees if options.only in (None, "create") else []:
         tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
         tools = tools_for(tree, options.bin_dir, run_dir)
-        all_well &= benchmark_tree(tree, tools[:1] if fill is write_empty_files else tools, runs, run_dir)
+        if fill is write_empty_files:
+            tools = [tool for tool in tools if tool.package in ("bk", "pigz")]
+        all_well &= benchmark_tree(tree, tools, goal, runs, run_dir)
+    if options.only in (None, "again"):
+        name, fill, amount, _ = trees[0]
+        all_well &= benchmark_again(prepare_tree(work_dir, f"{name}-{amount}", fill, amount), options.bin_dir, runs, run_dir)
+        tree = prepare_tree(work_dir, f"pages-{PAGES_BYTES // part}", write_pages, PAGES_BYTES // part // PAGE_BYTES)
+        all_well &= benchmark_pages(tree, options.bin_dir, runs, run_dir)
+    if options.only in (None, "start"):
+        all_well &= benchmark_start(options.bin_dir, max(LS_RUNS_MIN, runs), run_dir)
     if options.only in (None, "ls"):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
     if options.only in (None, "rm"):
         all_well &= benchmark_rm(options.bin_dir, runs, work_dir, run_dir)
     if options.only in (None, "prune"):
         all_well &= benchmark_prune(options.bin_dir, max(LS_RUNS_MIN, runs), PEER_SNAPSHOTS // part, work_dir, run_dir)
-    name, fill, amount = trees[0]
+    name, fill, amount, _ = trees[0]
     for what, benchmark in (("verify", benchmark_verify), ("restore", benchmark_restore), ("mv", benchmark_mv)):
         if options.only in (None, what):
             tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
@@ -640,25 +574,53 @@ def run_all(options, work_dir, run_dir):
     return 0 if all_well else 1
 
 
+class Both(io.TextIOBase):
+    """What is printed, and the text of it all."""
+
+    def __init__(self):
+        self.text, self.screen = "", sys.stdout
+
+    def write(self, text):
+        self.text += text
+        return self.screen.write(text)
+
+    def flush(self):
+        self.screen.flush()
+
+
+def put_into(file, text):
+    """Exchanges what is between the marks."""
+    before, begin, rest = file.read_text().partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (begin and end):
+        raise SystemExit(f"bench: '{file}' has no lines '{MARKS[0]}' and '{MARKS[1]}'")
+    file.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "ls", "rm", "prune", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "again", "start", "ls", "rm", "prune", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
-    parser.add_argument("--million", action="store_true", help="also bk-create on a million empty files")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables between the marks in FILE, as in README.md")
     options = parser.parse_args()
     options.bin_dir = options.bin_dir.resolve()
-    for name in ("bk-create", "bk-ls", "bk-rm", "bk-prune", "bk-verify", "bk-restore", "bk-mv"):
-        if not (options.bin_dir / name).exists():
-            parser.error(f"there is no {name} in '{options.bin_dir}': make build")
+    for name in PROGRAMS:
+        if not (options.bin_dir / f"bk-{name}").exists():
+            parser.error(f"there is no bk-{name} in '{options.bin_dir}': make build")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     kept = os.environ.get("BENCH_DIR")
     work_dir = Path(kept or tempfile.mkdtemp(prefix="bk-bench.", dir="/var/tmp")).resolve() / "bk-bench"
     work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_dir = Path(tempfile.mkdtemp(prefix="run.", dir=work_dir))
     try:
-        return run_all(options, work_dir, run_dir)
+        if not options.into:
+            return run_all(options, work_dir, run_dir)
+        with contextlib.redirect_stdout(Both()) as both:
+            status = run_all(options, work_dir, run_dir)
+        put_into(options.into, both.text)
+        return status
     finally:
         shutil.rmtree(run_dir if kept else work_dir.parent, ignore_errors=True)
 

@@ -5,7 +5,7 @@
 //! of their own. What a crash leaves is in crash.rs.
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Sandbox, has};
+use crate::support::{Sandbox, has, stride};
 use regex::Regex;
 
 /// A disk of 8 MiB of which 3 are free, and a source of 4 that nobody expects to be so
@@ -116,9 +116,10 @@ fn a_disk_full_under_the_home_loses_nothing() {
          cp -a disk/home store start"
     ));
     let mut told = Vec::new();
-    for left in [
+    let room = [
         0, 4, 8, 12, 16, 20, 24, 28, 64, 256, 528, 784, 1300, 1560, 1900,
-    ] {
+    ];
+    for left in room.into_iter().step_by(stride(2)) {
         let full = disk.ok(&format!(
             "rm -rf store disk/*; {home} cp -a start/home disk
              free=$(df --output=avail --block-size=1K disk | tail -n 1)

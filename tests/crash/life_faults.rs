@@ -40,12 +40,16 @@ fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
             let fault = format!("error={error}:when={when}{rest}");
             let ran = store.strike(deed, call, &fault, &files);
             check_told(store, deed, &ran);
-            store.check(deed, &ran);
             let kill = format!("signal=SIGKILL:when={when}");
-            if ran.status == 0 && store.strike(deed, call, &kill, &files).status == 0 {
-                // It has no call of that number: nothing failed.
-                break;
+            if ran.status == 0 {
+                if store.strike(deed, call, &kill, &files).status == 0 {
+                    // It has no call of that number: nothing failed.
+                    break;
+                }
+                // That was another end: this one is to be looked at.
+                store.strike(deed, call, &fault, &files);
             }
+            store.check(deed, &ran);
             failures += 1;
             told += usize::from(ran.status == 1);
         }

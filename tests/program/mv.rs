@@ -94,9 +94,14 @@ fn an_archive_is_renamed_and_its_record_follows() {
 #[test]
 fn lines_name_the_backups_and_their_keys_pass_through() {
     let sandbox = two();
-    let ran = sandbox.run(
-        r#"printf '%s\n' '{"id":1,"note":7,"move":1,"backup_path":"/etc/passwd"}' '"b"' | bk-mv new"#,
+    let other = sandbox.write("other", "not ours\n");
+    let line = format!(
+        r#"{{"id":1,"note":7,"move":1,"backup_path":"{}"}}"#,
+        other.display()
     );
+    let ran = sandbox.run(&format!(
+        r#"printf '%s\n' '{line}' '"b"' | bk-mv new && test -s other"#
+    ));
     assert_moved(&ran, 2, "rename");
     assert_eq!(ran.records()[0]["note"], 7);
     let ran = sandbox.run("bk-ls | bk-mv - old");

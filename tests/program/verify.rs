@@ -372,7 +372,11 @@ fn four_hundred_quick_checks_take_no_longer_than_a_few() {
 #[test]
 fn keys_of_a_line_pass_through_and_an_old_verdict_does_not() {
     let sandbox = one();
-    let line = r#"{"id":1,"ticket":7,"verify":{"ok":false},"backup_path":"/etc/passwd"}"#;
+    let other = sandbox.write("other", "not ours\n");
+    let line = format!(
+        r#"{{"id":1,"ticket":7,"verify":{{"ok":false}},"backup_path":"{}"}}"#,
+        other.display()
+    );
     let ran = sandbox.ok(&format!("echo '{line}' | bk-verify"));
     let record = ran.record();
     assert_eq!(

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ran, Sandbox, check_manifests, files_in};
+use super::{Ran, Sandbox, check_manifests_of, files_in};
 
 /// Where archives may be: the storage directory, another one, and one in another file system.
 const DIRS: [&str; 3] = ["store", "near", "far"];
@@ -161,7 +161,7 @@ impl Store {
             (0, ""),
             "{summed:#?}\n{told}"
         );
-        check_manifests(&self.sandbox);
+        check_manifests_of(&self.sandbox, after.values());
         let nobodys = self.nobodys(&after);
         let new: Vec<_> = nobodys.difference(&self.strangers).collect();
         assert!(new.is_empty(), "{new:?} are nobody's\n{told}");

@@ -76,7 +76,14 @@ pub fn as_born(mut records: Vec<Value>) -> Vec<Value> {
 
 /// Manifests are of archives that have a record, and nothing else is beside them.
 pub fn check_manifests(sandbox: &Sandbox) {
-    let records = sandbox.records();
+    check_manifests_of(sandbox, &sandbox.records());
+}
+
+/// The same, where the records are known.
+pub fn check_manifests_of<'a>(
+    sandbox: &Sandbox,
+    records: impl IntoIterator<Item = &'a Value> + Clone,
+) {
     let dir = sandbox.home().join("manifests");
     for path in fs::read_dir(dir)
         .into_iter()
@@ -84,7 +91,10 @@ pub fn check_manifests(sandbox: &Sandbox) {
         .map(|it| it.unwrap().path())
     {
         let hash = path.file_stem().unwrap().to_str().unwrap();
-        let is_known = records.iter().any(|it| it["backup_hash"] == hash);
+        let is_known = records
+            .clone()
+            .into_iter()
+            .any(|it| it["backup_hash"] == hash);
         let is_manifest = path.extension().is_some_and(|it| it == "parquet");
         assert!(is_known && is_manifest, "{path:?} is nobody's");
     }

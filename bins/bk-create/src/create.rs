@@ -20,6 +20,7 @@ use bk_store::storage::Storage;
 
 use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
+use crate::names::Names;
 use crate::parent::{self, Parent};
 use crate::plan::{Plan, own_dirs};
 use crate::recording::Recording;
@@ -170,6 +171,11 @@ impl<'a> Creation<'a> {
             let storages = &self.rows.home.storages;
             storages.check_before(storage, plan.storage_archives())?;
         }
+        let taken = self.records.as_ref().map(Records::taken_for_good);
+        let codec = plan.compression.codec;
+        let dir = Path::new(&plan.storage);
+        let now = self.rows.home.now;
+        Names::new(request, codec, dir, now, taken.unwrap_or_default()).check()?;
         if output.is_table() {
             output.text(&estimate::text(&plan))?;
         } else {

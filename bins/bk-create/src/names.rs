@@ -88,6 +88,17 @@ impl<'a> Names<'a> {
         Ok(free)
     }
 
+    /// For an estimate, which asks no session: a name that was asked for is not taken.
+    ///
+    /// # Errors
+    /// It is.
+    pub(crate) fn check(&self) -> Result<()> {
+        let candidates = self.candidates()?;
+        let is_free = candidates.iter().any(|name| self.is_free(name));
+        ensure!(is_free, self.refusal());
+        Ok(())
+    }
+
     /// The first of these that no record has; `None` where records took all of them meanwhile,
     /// and there are to be other candidates.
     ///

@@ -54,6 +54,13 @@ impl Records {
         self.backups.iter().flat_map(both).collect()
     }
 
+    /// The same, without what a backup of that name would replace, or may.
+    pub(crate) fn taken_for_good(&self) -> HashSet<String> {
+        let stays = |it: &&Backup| !matches!(it.status, Status::Failed | Status::Creating);
+        let both = |it: &Backup| [it.backup_name.clone(), it.backup_path.clone()];
+        self.backups.iter().filter(stays).flat_map(both).collect()
+    }
+
     /// The completed backups of these sources, newest first.
     pub(crate) fn of_sources(&self, sources: &Value) -> impl Iterator<Item = &Backup> {
         let completed = self.completed();

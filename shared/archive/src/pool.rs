@@ -6,22 +6,51 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use crate::format::damage::{Damage, DamageKind};
+
+/// Why a job has no result.
+const LOST: &str = "a thread that worked on it ended early, which is a fault of this program";
+
+/// A result that can say that there is none.
+pub(crate) trait Outcome {
+    fn lost() -> Self;
+}
+
+impl<T> Outcome for anyhow::Result<T> {
+    fn lost() -> Self {
+        Err(anyhow::anyhow!(LOST))
+    }
+}
+
+impl<T> Outcome for Result<T, Damage> {
+    fn lost() -> Self {
+        Err(Damage::new(DamageKind::Unreadable, 0, LOST))
+    }
+}
+
 /// A job, and the place of its result.
 type Job<J, R> = (J, SyncSender<R>);
 
 /// Takes jobs, and results that need no work, each in its place.
 pub(crate) struct Jobs<J, R> {
     jobs: SyncSender<Job<J, R>>,
-    order: SyncSender<Receiver<R>>,
+    order: SyncSender<Awaited<R>>,
+}
+
+/// Where results come, and whether one must.
+struct Awaited<R> {
+    results: Receiver<R>,
+    is_owed: bool,
 }
 
 /// What a thread of the pool runs.
 pub(crate) struct Worker<J, R>(Arc<Mutex<Receiver<Job<J, R>>>>);
 
-/// The results in the order of their jobs, to the end of these. A job whose thread panics has none.
+/// The results in the order of their jobs, to the end of these; of a job whose thread panics, that
+/// it is lost.
 pub(crate) struct Results<R> {
-    order: Receiver<Receiver<R>>,
-    current: Option<Receiver<R>>,
+    order: Receiver<Awaited<R>>,
+    current: Option<Awaited<R>>,
 }
 
 /// A pool in which at most so many results are under way or waited for. All [`Worker`]s are to
@@ -43,7 +72,7 @@ pub(crate) fn pool<J, R>(ahead: usize) -> (Jobs<J, R>, Worker<J, R>, Results<R>)
 impl<J, R> Jobs<J, R> {
     /// Gives one that is to be worked on. Whether anybody waits for it.
     pub(crate) fn job(&self, job: J) -> bool {
-        let place = self.place();
+        let place = self.place_for(true);
         place.is_some_and(|place| self.jobs.send((job, place)).is_ok())
     }
 
@@ -54,8 +83,12 @@ impl<J, R> Jobs<J, R> {
 
     /// A place for any number of results, until it is dropped; `None` where nobody waits for them.
     pub(crate) fn place(&self) -> Option<SyncSender<R>> {
-        let (place, awaited) = sync_channel(1);
-        self.order.send(awaited).ok()?;
+        self.place_for(false)
+    }
+
+    fn place_for(&self, is_owed: bool) -> Option<SyncSender<R>> {
+        let (place, results) = sync_channel(1);
+        self.order.send(Awaited { results, is_owed }).ok()?;
         Some(place)
     }
 }
@@ -80,16 +113,21 @@ impl<J, R> Worker<J, R> {
     }
 }
 
-impl<R> Iterator for Results<R> {
+impl<R: Outcome> Iterator for Results<R> {
     type Item = R;
 
     fn next(&mut self) -> Option<R> {
         loop {
-            if let Some(awaited) = &self.current {
-                if let Ok(result) = awaited.recv() {
+            if let Some(awaited) = &mut self.current {
+                if let Ok(result) = awaited.results.recv() {
+                    awaited.is_owed = false;
                     return Some(result);
                 }
+                let is_lost = awaited.is_owed;
                 self.current = None;
+                if is_lost {
+                    return Some(R::lost());
+                }
             }
             self.current = Some(self.order.recv().ok()?);
         }
@@ -103,31 +141,51 @@ mod tests {
 
     #[test]
     fn results_come_in_the_order_of_their_jobs() {
-        let (jobs, worker, results) = pool(4);
+        let (jobs, worker, results) = pool::<u64, anyhow::Result<u64>>(4);
         for _ in 0..3 {
             let worker = worker.clone();
-            std::thread::spawn(|| worker.run(|job: u64| vec![job * 2]));
+            std::thread::spawn(|| worker.run(|job| Ok(job * 2)));
         }
         drop(worker);
         std::thread::spawn(move || {
             for job in 0..100 {
                 assert!(jobs.job(job));
-                assert!(jobs.result(vec![1]));
+                assert!(jobs.result(Ok(1)));
                 let place = jobs.place().unwrap();
-                assert!(place.send(vec![3]).is_ok() && place.send(vec![5]).is_ok());
+                assert!(place.send(Ok(3)).is_ok() && place.send(Ok(5)).is_ok());
             }
         });
-        let all: Vec<_> = results.flatten().collect();
+        let all: Vec<_> = results.map(anyhow::Result::unwrap).collect();
         let expected = (0..100).flat_map(|job| [job * 2, 1, 3, 5]);
         assert_eq!(all, expected.collect::<Vec<_>>());
     }
 
     #[test]
     fn nobody_waits_for_the_dead() {
-        let (jobs, worker, results) = pool::<u64, u64>(1);
+        let (jobs, worker, results) = pool::<u64, anyhow::Result<u64>>(1);
         drop(worker);
         assert!(!jobs.job(1));
         drop(results);
-        assert!(!jobs.result(1));
+        assert!(!jobs.result(Ok(1)));
+    }
+
+    /// Else an archive would lack a member, and nobody would know.
+    #[test]
+    fn a_job_whose_thread_panics_is_lost_and_says_so() {
+        let (jobs, worker, results) = pool::<u64, Result<u64, Damage>>(8);
+        for _ in 0..2 {
+            let worker = worker.clone();
+            std::thread::spawn(|| {
+                worker.run(|job| {
+                    assert!(job != 3);
+                    Ok(job)
+                })
+            });
+        }
+        drop(worker);
+        std::thread::spawn(move || (1..=5).all(|job| jobs.job(job)));
+        let all: Vec<_> = results.collect();
+        let lost = Damage::new(DamageKind::Unreadable, 0, LOST);
+        assert_eq!(all, [Ok(1), Ok(2), Err(lost), Ok(4), Ok(5)]);
     }
 }
