@@ -317,7 +317,7 @@ fn what_is_removed_across_two_segments_takes_nothing_else_away() {
     for number in 0..60 {
         let name = format!("tree/f{number:02}");
         fs::create_dir_all(sandbox.path("tree")).unwrap();
-        fs::write(sandbox.path(&name), noise(number, 200_000)).unwrap();
+        fs::write(sandbox.path(&name), noise(number, 25_000)).unwrap();
     }
     sleep(UNSURE);
     sandbox.ok("bk-create -n p tree");
