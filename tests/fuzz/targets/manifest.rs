@@ -10,7 +10,6 @@ use std::sync::LazyLock;
 use bk_archive::format::codec::{Codec, Compression};
 use bk_archive::format::entry::FileTime;
 use bk_archive::read::inflate::Inflate;
-use bk_archive::read::reader::Reader;
 use bk_archive::write::observer::Observer;
 use bk_archive::write::parent::{Parent, Rules};
 use bk_archive::write::problem::Problem;
@@ -56,7 +55,7 @@ static HONEST: LazyLock<Honest> = LazyLock::new(|| {
         let content = vec![number as u8; 1000 * (number + 1)];
         std::fs::write(tree.join(name), content).expect("a file");
     }
-    let large: Vec<u8> = (0..3_000_000_u32).map(|at| (at * at >> 7) as u8).collect();
+    let large: Vec<u8> = (0..2_200_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
     std::fs::write(tree.join("large"), large).expect("a file");
     std::fs::hard_link(tree.join("a"), tree.join("some/hard")).expect("a link");
     std::os::unix::fs::symlink("a", tree.join("some/link")).expect("a link");
@@ -136,7 +135,6 @@ fuzz_target!(|data: &[u8]| {
     };
     let (archive, told) = write(&HONEST.sources, Some(parent));
     assert!(stream(&archive) == *STREAM, "another stream");
-    bk_fuzz::read_all(Reader::new(&STREAM[..]));
     let mut end = 0;
     for segment in told {
         assert!(segment.offset >= end && !segment.entries.is_empty());
