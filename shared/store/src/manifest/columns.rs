@@ -119,7 +119,8 @@ fn micros(time: FileTime) -> Result<(i64, u16)> {
 }
 
 /// One byte that tells whether the segment ends itself; then each member as its length and that of its
-/// padding in four bytes each, least significant first, its hash, and one byte that tells whether the hash of its content follows.
+/// padding in four bytes each, least significant first, its hash, and one byte that tells whether the
+/// hash of its content follows.
 fn pack(segment: &Segment) -> Vec<u8> {
     let mut packed = vec![u8::from(segment.ends_itself)];
     for member in &segment.members {
