@@ -12,15 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use bk_schema::manifest::Segment;
 use duckdb::Connection;
-use duckdb::arrow::record_batch::RecordBatch;
-use duckdb::core::DataChunkHandle;
-use duckdb::vtab::{
-    BindInfo, InitInfo, TableFunctionInfo, VTab, record_batch_to_duckdb_data_chunk,
-    to_duckdb_logical_type_for_field,
-};
+use duckdb::core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId};
+use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
 
 use crate::archives::space::Space;
-use crate::manifest::columns;
+use crate::manifest::columns::{self, Row};
+use crate::manifest::table::COLUMNS;
 
 /// So much space is left to the catalog, which matters more; of a small disk a sixteenth.
 const SPARE_BYTES: u64 = 4 << 20;
@@ -41,7 +38,7 @@ pub(super) fn run(
     let stream = Shared::new(Mutex::new(Stream {
         batches,
         dir,
-        rows: columns::of_segments(&[])?,
+        rows: Vec::new(),
         given: 0,
         error: None,
     }));
@@ -57,7 +54,7 @@ struct Stream {
     batches: Receiver<Vec<Segment>>,
     /// Where they are written.
     dir: PathBuf,
-    rows: RecordBatch,
+    rows: Vec<Row>,
     /// How many of these DuckDB has.
     given: usize,
     /// Why there are no more, to be told as it is.
@@ -72,19 +69,19 @@ thread_local! {
 }
 
 impl Stream {
-    fn next(&mut self, count_max: usize) -> Result<Option<RecordBatch>> {
-        while self.given == self.rows.num_rows() {
+    /// The next rows; none at the end.
+    fn next(&mut self, count_max: usize) -> Result<&[Row]> {
+        while self.given == self.rows.len() {
             let Ok(segments) = self.batches.recv() else {
-                return Ok(None);
+                return Ok(&[]);
             };
             self.check_space()?;
-            self.rows = columns::of_segments(&segments)?;
+            self.rows = columns::of_segments(segments)?;
             self.given = 0;
         }
-        let count = count_max.min(self.rows.num_rows() - self.given);
-        let rows = self.rows.slice(self.given, count);
-        self.given += count;
-        Ok(Some(rows))
+        let from = self.given;
+        self.given = self.rows.len().min(from + count_max);
+        Ok(&self.rows[from..self.given])
     }
 
     fn check_space(&self) -> Result<()> {
@@ -113,8 +110,12 @@ impl VTab for Table {
     fn bind(bind: &BindInfo) -> Result<Shared, Box<dyn Error>> {
         let stream = STREAM.with_borrow(Clone::clone);
         let stream = stream.context("there is nothing to read")?;
-        for field in lock(&stream).rows.schema().fields() {
-            bind.add_result_column(field.name(), to_duckdb_logical_type_for_field(field)?);
+        for (name, kind) in COLUMNS {
+            let kind = match *kind {
+                "BLOB" => LogicalTypeId::Blob,
+                _ => LogicalTypeId::Varchar,
+            };
+            bind.add_result_column(name, LogicalTypeHandle::from(kind));
         }
         Ok(stream)
     }
@@ -130,8 +131,10 @@ impl VTab for Table {
         let mut stream = lock(info.get_bind_data());
         let count_max = output.flat_vector(0).capacity();
         match stream.next(count_max) {
-            Ok(Some(rows)) => record_batch_to_duckdb_data_chunk(&rows, output)?,
-            Ok(None) => output.set_len(0),
+            Ok(rows) => {
+                columns::write(rows, output);
+                output.set_len(rows.len());
+            }
             Err(error) => {
                 stream.error = Some(error);
                 return Err("there are no more entries".into());

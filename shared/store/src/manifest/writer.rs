@@ -20,10 +20,10 @@ use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::stream;
 use crate::manifest::table::{
     FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
 };
+use crate::manifest::{columns, stream};
 
 /// Segments are handed over when they take about so much memory.
 const BATCH_BYTES: usize = 1 << 20;
@@ -125,8 +125,9 @@ fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<O
     let partial = Partial::make(&dir)?;
     let place = partial.place.display();
     let sql = format!(
-        "COPY (FROM {}) TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
+        "COPY (SELECT {} FROM {}) TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
              USE_TMP_FILE false, KV_METADATA {{manifest_version: {}, archive_format: {}}})",
+        columns::typed(),
         stream::TABLE,
         quoted(&place.to_string()),
         quoted(VERSION),
