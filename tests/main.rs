@@ -92,6 +92,7 @@ mod hostile {
 
 /// Many backups, much memory.
 mod scale {
+    mod manifest_scale;
     mod rm_scale;
 }
 

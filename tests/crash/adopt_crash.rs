@@ -225,7 +225,7 @@ fn an_archive_that_changes_while_it_is_read_is_not_adopted() {
     ] {
         let ran = sandbox.run(&format!(
             "rm -rf home && cp -a start/home . && rm -f trace
-             strace -f -o trace -P {archive} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt & strace=$!
+             strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
              {UNTIL_STOPPED}
              {change}
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace"

@@ -167,14 +167,16 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
 }
 
 /// The modules of the store that know DuckDB.
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 14] = [
     "backups",
+    "columns",
     "history",
     "ledger",
     "reader",
     "rows",
     "session",
     "storage_table",
+    "stream",
     "table",
     "trust",
     "version",

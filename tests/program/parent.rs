@@ -298,7 +298,6 @@ fn a_manifest_is_a_table_for_people_and_goes_with_its_backup() {
     assert_eq!(record["backup_metadata"]["manifest_hash"], hash[..64]);
     // What dead processes left goes too.
     fs::write(manifest.with_file_name("1-0.partial"), "x").unwrap();
-    fs::create_dir(manifest.with_file_name("1-0.spill")).unwrap();
     sandbox.ok("bk-rm p; bk-create -n q tree; bk-set -d x q");
     let left: Vec<_> = fs::read_dir(manifest.parent().unwrap())
         .unwrap()

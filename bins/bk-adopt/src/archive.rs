@@ -17,11 +17,11 @@ use bk_archive::read::reader::Reader;
 use bk_archive::threads;
 use bk_cli::one_line;
 use bk_schema::birth::Birth;
-use bk_schema::manifest::Segment;
 use bk_schema::metadata;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_store::Signals;
 use bk_store::home::Home;
+use bk_store::manifest::FROM_ARCHIVE;
 use bk_store::manifest::writer::Writer;
 use jiff::Timestamp;
 use serde_json::Map;
@@ -30,8 +30,6 @@ use crate::find::{self, Candidate};
 use crate::flags::PROGRAM;
 use crate::names::name_for;
 
-/// How the archive was made is not known: it is no parent.
-const FROM_ARCHIVE: &str = "read from the archive";
 /// How much is read between two checks for a signal.
 const READ_BYTES: usize = 1 << 20;
 
@@ -71,13 +69,10 @@ pub(crate) fn read(
     let mut reader = Reader::new(Inflate::new(file, jobs)?);
     let mut counts = Counts::default();
     let mut names = Names::default();
-    let manifest = home.map(|home| Writer::begin(home, FROM_ARCHIVE));
-    let mut manifest = manifest.transpose().map(Option::flatten);
+    let mut manifest = home.map(|home| Writer::begin(home, FROM_ARCHIVE));
     let mut record_entry = |entry: &Entry| {
-        if let Ok(Some(writer)) = &mut manifest
-            && let Err(error) = writer.add(unplaced(entry))
-        {
-            manifest = Err(error);
+        if let Some(writer) = &mut manifest {
+            writer.add(entry.to_segment());
         }
     };
     let damage = count(
@@ -118,9 +113,10 @@ pub(crate) fn read(
         None => birth_of(path, &before)?,
     };
     // Of others, not all entries count.
-    let finished = match home.filter(|_| damage.is_none() && notes.is_empty()) {
-        Some(home) => manifest.and_then(|it| commit(it, home, &whole.hash)),
-        None => Ok(None),
+    let manifest = manifest.filter(|_| damage.is_none() && notes.is_empty());
+    let finished = match (home, manifest) {
+        (Some(home), Some(writer)) => commit(writer, home, &whole.hash),
+        _ => Ok(None),
     };
     let mut record = record(birth, &found.path, codec, whole, counts.files)?;
     let metadata = &mut record.backup_metadata;
@@ -145,19 +141,10 @@ pub(crate) fn read(
     })
 }
 
-/// An entry of which a manifest tells no place.
-fn unplaced(entry: &Entry) -> Segment {
-    Segment {
-        entries: vec![entry.to_manifest(None, None)],
-        ..Segment::default()
-    }
-}
-
-fn commit(writer: Option<Writer>, home: &Home, archive_hash: &str) -> Result<Option<String>> {
-    let Some(writer) = writer else {
+fn commit(writer: Writer, home: &Home, archive_hash: &str) -> Result<Option<String>> {
+    let Some(finished) = writer.finish()? else {
         return Ok(None);
     };
-    let finished = writer.finish()?;
     let hash = finished.hash.clone();
     finished.commit(home, archive_hash)?;
     Ok(Some(hash))

@@ -15,6 +15,7 @@ use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::home::Home;
 use bk_store::lock::Timeout;
+use bk_store::manifest::writer::Writer;
 use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
 
@@ -23,7 +24,6 @@ use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
 use crate::names::Names;
 use crate::parent::{self, Parent};
 use crate::plan::{Plan, own_dirs};
-use crate::recording::Recording;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -245,14 +245,14 @@ impl<'a> Creation<'a> {
             watch.warn("warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up");
         }
         let format = plan.archive_format();
-        let recording = Recording::begin(&self.rows.home, &format);
+        let mut manifest = Writer::begin(&self.rows.home, &format);
         let written = self.parent(plan, &format, &watch).and_then(|parent| {
             let name = parent.as_ref().map(|it| it.name.clone());
-            let mut record = |segment| recording.add(segment);
+            let mut record = |segment| manifest.add(segment);
             let summary = writing::write(plan, &mut begun, parent, &mut record, &watch)?;
             Ok((summary, name))
         });
-        let manifest = recording.finish();
+        let manifest = manifest.finish();
         let problems = watch.end();
         let seconds = began.elapsed().as_secs_f64();
         match written {

@@ -7,7 +7,6 @@ mod flags;
 mod names;
 mod parent;
 mod plan;
-mod recording;
 mod records;
 mod request;
 mod row;

@@ -17,7 +17,7 @@
 //! tar stream block by block, `reader` its entries, `holes` the map of a sparse file,
 //! `salvage` what is intact in a damaged archive, `last` which entries are superseded, `entries` the
 //! others, `seek` those of some names without reading the rest, by the `spans` of the members, `check`
-//! verifies everything, from `pieces`.
+//! verifies everything, from `pieces`, `survey` has what a manifest tells.
 //!
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`

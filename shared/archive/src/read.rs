@@ -15,3 +15,4 @@ pub mod reader;
 pub(crate) mod salvage;
 pub mod seek;
 pub(crate) mod spans;
+pub mod survey;

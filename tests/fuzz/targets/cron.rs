@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
-use due::Begun;
+use due::CountFrom;
 use schedule::Schedule;
 
 #[allow(dead_code, missing_docs)]
@@ -38,13 +38,13 @@ fuzz_target!(|data: &[u8]| {
     if let Some(next) = schedule.next(now, &zone) {
         assert!(next > now, "{next} is not after {now}");
     }
-    let begun = Begun {
+    let begun = CountFrom {
         since: Some(now - SignedDuration::from_hours(30)),
         last_run: None,
     };
     if let Some(due) = schedule.due(begun, now, &zone) {
         assert!(due <= now, "{due} is after {now}");
-        let ran = Begun {
+        let ran = CountFrom {
             last_run: Some(now),
             ..begun
         };

@@ -132,6 +132,15 @@ impl Entry {
         }
     }
 
+    /// As a segment of a manifest that is made from the archive: nothing tells where it is.
+    #[must_use]
+    pub fn to_segment(&self) -> manifest::Segment {
+        manifest::Segment {
+            entries: vec![self.to_manifest(None, None)],
+            ..manifest::Segment::default()
+        }
+    }
+
     /// Its data in the archive: of a file with holes the runs between them, else all of the file.
     #[must_use]
     pub fn data(&self) -> Cow<'_, [Extent]> {

@@ -1,42 +1,34 @@
-//! Reads a manifest, some thousands of rows at a time.
+//! Reads a manifest, some thousands of rows at a time, in a thread of its own.
 //!
 //! Believes nothing of it: what does not fit together is an error. Knows no record.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
 
-use anyhow::{Context, Result, bail, ensure};
-use bk_schema::manifest::{Entry, EntryType, FileTime, Member, Segment, SourceFile};
-use duckdb::types::{TimeUnit, ValueRef};
-use duckdb::{Connection, Row};
+use anyhow::{Context, Result, ensure};
+use bk_schema::manifest::{Entry, Segment};
+use duckdb::Connection;
 
 use crate::archives::open::is_absent;
 use crate::home::Home;
+use crate::manifest::columns::{Place, Rows};
 use crate::manifest::table::{
-    COLUMNS, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
+    COLUMNS, FROM_ARCHIVE, VERSION, connect, dir, is_possible, path, quoted, sha256,
 };
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
-    connection: Connection,
-    sql: String,
     format: Option<String>,
-    /// Rows that were read.
-    row_count: u64,
-    is_ended: bool,
-    /// Segments that are complete.
-    ready: VecDeque<Segment>,
-    /// The one whose rows are not all read.
-    last: Option<Segment>,
-    last_bytes: u64,
-    /// Where the next segment may begin.
-    end: u64,
+    /// What a thread reads that is a little ahead.
+    batches: Receiver<Result<Vec<Segment>>>,
+    batch: std::vec::IntoIter<Segment>,
 }
 
 impl Reader {
     /// Opens the manifest of an archive; `None` where there is none. With a `hash` it is read only if
-    /// it is exactly that file.
+    /// it is exactly that file, and one that was made anew from the archive counts as none.
     ///
     /// # Errors
     /// A manifest that is no such file, or another one.
@@ -50,18 +42,24 @@ impl Reader {
         if !is_possible(&dir(home)) {
             return Ok(None);
         }
-        if let Some(hash) = hash {
-            let is_same = sha256(&file).with_context(cannot)? == hash;
-            ensure!(is_same, "{}: it is not as it was written", cannot());
+        let is_other = match hash {
+            Some(hash) => sha256(&file).with_context(cannot)? != hash,
+            None => false,
+        };
+        let reader = Self::of(&dir(home), &place);
+        if is_other {
+            let is_anew = reader.is_ok_and(|it| it.format() == Some(FROM_ARCHIVE));
+            ensure!(is_anew, "{}: it is not as it was written", cannot());
+            return Ok(None);
         }
-        let reader = Self::of(&dir(home), &place).with_context(cannot)?;
-        Ok(Some(reader))
+        reader.with_context(cannot).map(Some)
     }
 
     fn of(dir: &Path, place: &Path) -> Result<Self> {
-        let columns: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
+        let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
+        let columns: Vec<_> = columns.collect();
         let place = quoted(&place.display().to_string());
-        let connection = connect(dir, "")?;
+        let connection = connect(dir)?;
         let told = |key: &str| {
             let sql = format!(
                 "SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = ?"
@@ -71,20 +69,21 @@ impl Reader {
         let is_ours = told("manifest_version")?.as_deref() == Some(VERSION);
         ensure!(is_ours, "it is of another version of bk");
         let format = told("archive_format")?;
+        let sql = format!("SELECT {} FROM read_parquet({place})", columns.join(", "));
+        let (sender, batches) = sync_channel(1);
+        let read = move || {
+            if let Err(error) = read_all(&connection, &sql, &sender) {
+                // It fails where nobody wants more.
+                let _ = sender.send(Err(error));
+            }
+        };
+        Builder::new()
+            .spawn(read)
+            .context("cannot start a thread")?;
         Ok(Self {
-            connection,
             format,
-            sql: format!(
-                "SELECT {} FROM read_parquet({place}, file_row_number = true)
-                 WHERE file_row_number >= ? AND file_row_number < ? ORDER BY file_row_number",
-                columns.join(", ")
-            ),
-            row_count: 0,
-            is_ended: false,
-            ready: VecDeque::new(),
-            last: None,
-            last_bytes: 0,
-            end: 0,
+            batches,
+            batch: Vec::new().into_iter(),
         })
     }
 
@@ -93,32 +92,63 @@ impl Reader {
         self.format.as_deref()
     }
 
-    fn fill(&mut self) -> Result<()> {
-        let from = self.row_count;
-        let to = from + ROW_GROUP_ROWS as u64;
-        let mut entries = Vec::new();
-        let mut statement = self.connection.prepare_cached(&self.sql)?;
-        let mut rows = statement.query([from, to])?;
-        while let Some(row) = rows.next()? {
-            entries.push(entry_of(row)?);
+    /// The next segment.
+    ///
+    /// # Errors
+    /// Rows that cannot be read, or do not fit together.
+    pub fn next_segment(&mut self) -> Result<Option<Segment>> {
+        loop {
+            if let Some(segment) = self.batch.next() {
+                return Ok(Some(segment));
+            }
+            let Ok(batch) = self.batches.recv() else {
+                return Ok(None);
+            };
+            self.batch = batch?.into_iter();
         }
-        drop(rows);
-        drop(statement);
-        self.row_count += entries.len() as u64;
-        self.is_ended = entries.len() < ROW_GROUP_ROWS;
-        for (entry, place) in entries {
-            self.push(entry, place)?;
-        }
-        if self.is_ended {
-            self.close();
-        }
-        Ok(())
     }
+}
 
+/// Sends the segments until nobody wants more.
+fn read_all(
+    connection: &Connection,
+    sql: &str,
+    batches: &SyncSender<Result<Vec<Segment>>>,
+) -> Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    // Its iterator would panic where something cannot be read.
+    drop(statement.stream_arrow([])?);
+    let mut joined = Joined::default();
+    while let Some(columns) = statement.step()? {
+        for (entry, place) in Rows::new(&columns).read()? {
+            joined.push(entry, place)?;
+        }
+        if batches.send(Ok(std::mem::take(&mut joined.ready))).is_err() {
+            return Ok(());
+        }
+    }
+    joined.close();
+    // It fails where nobody wants more.
+    let _ = batches.send(Ok(joined.ready));
+    Ok(())
+}
+
+/// Rows that become segments.
+#[derive(Default)]
+struct Joined {
+    /// Those that are complete.
+    ready: Vec<Segment>,
+    /// The one whose rows are not all read.
+    last: Option<Segment>,
+    last_bytes: u64,
+    /// Where the next one may begin.
+    end: u64,
+}
+
+impl Joined {
     fn push(&mut self, entry: Entry, place: Place) -> Result<()> {
-        if let Some(members) = place.members {
+        if let Some((ends_itself, members)) = place.members {
             self.close();
-            let (ends_itself, members) = members;
             let segment = Segment {
                 offset: place.offset,
                 members,
@@ -148,113 +178,4 @@ impl Reader {
     fn close(&mut self) {
         self.ready.extend(self.last.take());
     }
-
-    /// The next segment.
-    ///
-    /// # Errors
-    /// Rows that cannot be read, or do not fit together.
-    pub fn next_segment(&mut self) -> Result<Option<Segment>> {
-        while self.ready.is_empty() && !self.is_ended {
-            self.fill()?;
-        }
-        Ok(self.ready.pop_front())
-    }
-}
-
-/// Where the row says that the entry is.
-struct Place {
-    offset: u64,
-    bytes: u64,
-    /// In the first row of a segment.
-    members: Option<(bool, Vec<Member>)>,
-}
-
-fn entry_of(row: &Row<'_>) -> Result<(Entry, Place)> {
-    let text = |at| -> Result<Vec<u8>> {
-        match row.get_ref(at)? {
-            ValueRef::Text(text) => Ok(text.to_owned()),
-            ValueRef::Null => Ok(Vec::new()),
-            _ => bail!("column {at} is no text"),
-        }
-    };
-    let exact = |text_at: usize, bytes_at: usize| -> Result<Vec<u8>> {
-        match row.get::<_, Option<Vec<u8>>>(bytes_at)? {
-            Some(bytes) => Ok(bytes),
-            None => text(text_at),
-        }
-    };
-    let entry_type = String::from_utf8(text(2)?).unwrap_or_default();
-    let source = match row.get::<_, Option<u64>>(14)? {
-        None => None,
-        Some(inode) => Some(SourceFile {
-            ctime: time(row, 12)?,
-            inode,
-            device: row.get(15)?,
-        }),
-    };
-    let major: Option<u32> = row.get(18)?;
-    let entry = Entry {
-        path: exact(0, 1)?,
-        entry_type: EntryType::from_name(&entry_type)
-            .with_context(|| format!("it has the unknown type '{entry_type}'"))?,
-        size: row.get(3)?,
-        data_bytes: row.get(4)?,
-        mode: row.get(5)?,
-        uid: row.get(6)?,
-        gid: row.get(7)?,
-        uname: text(8)?,
-        gname: text(9)?,
-        mtime: time(row, 10)?,
-        source,
-        link_target: exact(16, 17)?,
-        device_numbers: major.zip(row.get(19)?),
-        problem: row.get(20)?,
-    };
-    let members: Option<Vec<u8>> = row.get(23)?;
-    let place = Place {
-        offset: row.get(21)?,
-        bytes: row.get(22)?,
-        members: members.map(|it| unpack(&it)).transpose()?,
-    };
-    Ok((entry, place))
-}
-
-fn time(row: &Row<'_>, at: usize) -> Result<FileTime> {
-    let ValueRef::Timestamp(TimeUnit::Microsecond, micros) = row.get_ref(at)? else {
-        bail!("column {at} is no time");
-    };
-    let nanos: u16 = row.get(at + 1)?;
-    ensure!(nanos < 1000, "column {at} is no time");
-    Ok(FileTime {
-        secs: micros.div_euclid(1_000_000),
-        nanos: micros.rem_euclid(1_000_000) as u32 * 1000 + u32::from(nanos),
-    })
-}
-
-fn unpack(mut packed: &[u8]) -> Result<(bool, Vec<Member>)> {
-    let mut members = Vec::new();
-    let cut = "the list of its members is cut short";
-    let ends_itself = *packed.split_off_first().context(cut)? != 0;
-    while !packed.is_empty() {
-        let bytes = packed.split_off(..4).and_then(<[u8]>::first_chunk);
-        let padding = packed.split_off(..4).and_then(<[u8]>::first_chunk);
-        let hash = packed.split_off(..32).and_then(<[u8]>::first_chunk);
-        let content_hash = match packed.split_off_first() {
-            Some(0) => None,
-            Some(1) => Some(
-                packed
-                    .split_off(..32)
-                    .and_then(<[u8]>::first_chunk)
-                    .context(cut)?,
-            ),
-            _ => bail!(cut),
-        };
-        members.push(Member {
-            bytes: u32::from_le_bytes(*bytes.context(cut)?),
-            padding_bytes: u32::from_le_bytes(*padding.context(cut)?),
-            hash: *hash.context(cut)?,
-            content_hash: content_hash.copied(),
-        });
-    }
-    Ok((ends_itself, members))
 }

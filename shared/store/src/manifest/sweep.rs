@@ -9,7 +9,7 @@ use std::fs::File;
 use crate::flock;
 use crate::home::Home;
 use crate::manifest::table::dir;
-use crate::manifest::writer::{PARTIAL, SPILL};
+use crate::manifest::writer::PARTIAL;
 
 /// The archive hashes of all manifests; none where there is no directory of them.
 pub(crate) fn archive_hashes(home: &Home) -> Vec<String> {
@@ -35,7 +35,6 @@ pub(crate) fn sweep(home: &Home, orphans: &HashSet<String>) {
             _ => false,
         };
         if is_orphan {
-            let _ = std::fs::remove_dir_all(path.with_extension(SPILL));
             let _ = std::fs::remove_file(&path);
         }
     }

@@ -45,10 +45,13 @@ pub(super) const COLUMNS: &[(&str, &str)] = &[
 /// Of the columns and of what is packed into the last one. One of another version is not read.
 pub(super) const VERSION: &str = "2";
 
+/// The format of a manifest that was made from an archive, which does not tell how it was made.
+pub const FROM_ARCHIVE: &str = "read from the archive";
+
 /// So many rows are compressed together, and read together.
 pub(super) const ROW_GROUP_ROWS: usize = 32_768;
 
-/// What DuckDB may take for rows, its own needs aside: beyond it, rows wait in a file.
+/// What DuckDB may take for rows, its own needs aside.
 const MEMORY: &str = "64MB";
 
 /// Where manifests are.
@@ -66,12 +69,11 @@ pub(super) fn is_possible(dir: &Path) -> bool {
     dir.to_str().is_some() && !working_copy::is_needed(dir)
 }
 
-/// A database in memory that may touch what is in `dir`, and no other file. What does not fit into
-/// memory goes to `spill`.
+/// A database in memory that may touch what is in `dir`, and no other file.
 ///
 /// # Errors
 /// A directory whose path DuckDB cannot take.
-pub(super) fn connect(dir: &Path, spill: &str) -> Result<Connection> {
+pub(super) fn connect(dir: &Path) -> Result<Connection> {
     let text = dir.to_str().context("its path is not UTF-8")?;
     let config = Config::default()
         .threads(1)?
@@ -80,9 +82,8 @@ pub(super) fn connect(dir: &Path, spill: &str) -> Result<Connection> {
         .with("autoinstall_known_extensions", "false")?;
     let connection = Connection::open_in_memory_with_flags(config)?;
     connection.execute_batch(&format!(
-        "SET temp_directory = {}; SET allowed_directories = [{}];
+        "SET temp_directory = ''; SET allowed_directories = [{}];
          SET enable_external_access = false; SET lock_configuration = true",
-        quoted(spill),
         quoted(&format!("{text}/"))
     ))?;
     Ok(connection)

@@ -1,46 +1,47 @@
-//! Writes a manifest: rows as the archive grows, the file once the archive is complete.
+//! Writes a manifest while its archive grows.
 //!
-//! Rows beyond a bound wait in a temporary file of DuckDB, so that memory stays the same for any number
-//! of entries. Knows no record.
+//! In a thread of its own, for which the archive waits only where it is too fast: memory stays the same for
+//! any number of entries. A manifest is a cache, so what fails is told at the end. Knows no record.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
 
-use anyhow::{Context, Result, bail, ensure};
-use bk_schema::manifest::{Entry, FileTime, Segment};
-use duckdb::types::{TimeUnit, ToSqlOutput, ValueRef};
-use duckdb::{Connection, ToSql, params};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use bk_schema::manifest::{Entry, Segment};
+use bk_schema::record::Backup;
 use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
-use crate::archives::durable::{make_dir, privately, sync_dir};
-use crate::archives::space::Space;
+use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
 use crate::flock;
 use crate::home::Home;
 use crate::manifest::table::{
-    COLUMNS, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
+    FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
 };
+use crate::manifest::{columns, stream};
 
-/// So much space is left to the catalog, which matters more; of a small disk a sixteenth.
-const SPARE_BYTES: u64 = 4 << 20;
-/// So many entries are handed to DuckDB at once.
-const BATCH_ENTRIES: usize = 8192;
+/// Segments are handed over when they take about so much memory.
+const BATCH_BYTES: usize = 1 << 20;
 
-/// The extensions of what is being written, and of the directory of rows that wait.
+/// The extension of what is being written.
 pub(super) const PARTIAL: &str = "partial";
-pub(super) const SPILL: &str = "spill";
 
 /// A manifest that is being written. One that is dropped before it is committed is removed.
 pub struct Writer {
-    connection: Connection,
-    /// Locked as long as this lives, so that others know that somebody is at work.
-    partial: Partial,
-    format: String,
+    /// Those that are to be handed over.
     waiting: Vec<Segment>,
-    waiting_entries: usize,
+    waiting_bytes: usize,
+    /// None once nobody takes them.
+    batches: Option<SyncSender<Vec<Segment>>>,
+    writing: Option<Writing>,
 }
+
+type Writing = std::io::Result<JoinHandle<Result<Option<Finished>>>>;
 
 /// A manifest that is complete but for its name.
 pub struct Finished {
@@ -50,98 +51,125 @@ pub struct Finished {
 }
 
 impl Writer {
-    /// Begins a manifest in a home; `None` where the path of the home allows of none. `format` tells how
-    /// the archive is made.
-    ///
-    /// # Errors
-    /// Those of the file system and of DuckDB.
-    pub fn begin(home: &Home, format: &str) -> Result<Option<Self>> {
-        let dir = dir(home);
-        if !is_possible(&dir) {
-            return Ok(None);
-        }
-        let cannot = || format!("cannot make '{}'", dir.display());
-        privately(|| make_dir(&dir)).with_context(cannot)?;
-        let partial = Partial::make(&dir)?;
-        let spill = partial.place.with_extension(SPILL);
-        let connection = connect(&dir, &spill.to_string_lossy())?;
-        let columns: Vec<_> = COLUMNS
-            .iter()
-            .map(|(name, kind)| format!("{name} {kind}"))
-            .collect();
-        connection.execute_batch(&format!("CREATE TABLE entries ({})", columns.join(", ")))?;
-        Ok(Some(Self {
-            connection,
-            partial,
-            format: format.to_owned(),
+    /// Begins a manifest in a home. `format` tells how the archive is made.
+    #[must_use]
+    pub fn begin(home: &Home, format: &str) -> Self {
+        let (batches, queue) = sync_channel(1);
+        let (home, format) = (home.clone(), format.to_owned());
+        let writing = Builder::new().spawn(move || write(&home, &format, queue));
+        Self {
             waiting: Vec::new(),
-            waiting_entries: 0,
-        }))
+            waiting_bytes: 0,
+            batches: Some(batches),
+            writing: Some(writing),
+        }
     }
 
     /// Adds the next segment of the archive.
-    ///
-    /// # Errors
-    /// A disk without room for rows that wait; a time that no timestamp can hold.
-    pub fn add(&mut self, segment: Segment) -> Result<()> {
-        self.waiting_entries += segment.entries.len();
+    pub fn add(&mut self, segment: Segment) {
+        self.waiting_bytes += memory_bytes(&segment);
         self.waiting.push(segment);
-        if self.waiting_entries >= BATCH_ENTRIES {
-            self.append()?;
+        if self.waiting_bytes >= BATCH_BYTES {
+            self.hand_over();
         }
-        Ok(())
     }
 
-    fn append(&mut self) -> Result<()> {
-        let mut appender = self.connection.appender("entries")?;
-        for segment in self.waiting.drain(..) {
-            let bytes = segment.bytes();
-            let mut members = Some(pack(&segment));
-            for entry in &segment.entries {
-                // They stand once, in the row of the first entry.
-                append_row(&mut appender, entry, segment.offset, bytes, members.take())?;
-            }
-        }
-        self.waiting_entries = 0;
-        Ok(appender.flush()?)
+    fn hand_over(&mut self) {
+        let batch = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        // Nobody takes it where the writing has failed.
+        self.batches.take_if(|it| it.send(batch).is_err());
     }
 
-    /// Writes the file.
+    /// Completes the file; `None` where the path of the home allows of none.
     ///
     /// # Errors
-    /// A full disk, or one that will be, and others of the file system.
-    pub fn finish(mut self) -> Result<Finished> {
-        let space = self.partial.place.parent().map(Space::at);
-        if let Some(space) = space.transpose()?.flatten() {
-            let spare_bytes = SPARE_BYTES.min(space.total_bytes / 16);
-            let is_plenty = space.available_bytes >= spare_bytes;
-            ensure!(
-                is_plenty,
-                "what little space there is is left to the catalog"
-            );
-        }
-        self.append()?;
-        let partial = self.partial;
-        let place = partial.place.display();
-        let sql = format!(
-            "COPY entries TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
-                 USE_TMP_FILE false, KV_METADATA {{manifest_version: {}, archive_format: {}}})",
-            quoted(&place.to_string()),
-            quoted(VERSION),
-            quoted(&self.format)
-        );
-        let cannot = || format!("cannot write '{place}'");
-        self.connection.execute_batch(&sql).with_context(cannot)?;
-        drop(self.connection);
-        ensure!(
-            is_at(&partial.place, &partial.file.metadata()?)?,
-            "{}: another file is in its place",
-            cannot()
-        );
-        partial.file.sync_all().with_context(cannot)?;
-        let hash = sha256(&partial.file).with_context(cannot)?;
-        Ok(Finished { partial, hash })
+    /// Whatever failed since it was begun: a full disk or one that will be, others of the file system
+    /// and of DuckDB, a time that no timestamp can hold.
+    pub fn finish(mut self) -> Result<Option<Finished>> {
+        self.end()
     }
+
+    fn end(&mut self) -> Result<Option<Finished>> {
+        self.hand_over();
+        self.batches = None;
+        let Some(writing) = self.writing.take() else {
+            return Ok(None);
+        };
+        let ended = writing.context("cannot start a thread")?.join();
+        ended.unwrap_or_else(|_| Err(anyhow!("its thread failed")))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Else the file would stay if the process ends now.
+        let _ = self.end();
+    }
+}
+
+fn memory_bytes(segment: &Segment) -> usize {
+    let text_bytes = |it: &Entry| it.path.len() + it.link_target.len();
+    let entries = segment.entries.iter();
+    let entries = entries.map(|it| size_of::<Entry>() + text_bytes(it));
+    entries.sum::<usize>() + size_of_val(&segment.members[..])
+}
+
+fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<Option<Finished>> {
+    let dir = dir(home);
+    if !is_possible(&dir) {
+        return Ok(None);
+    }
+    let cannot = || format!("cannot make '{}'", dir.display());
+    privately(|| make_dir(&dir)).with_context(cannot)?;
+    let partial = Partial::make(&dir)?;
+    let place = partial.place.display();
+    let sql = format!(
+        "COPY (SELECT {} FROM {}) TO {} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},
+             USE_TMP_FILE false, KV_METADATA {{manifest_version: {}, archive_format: {}}})",
+        columns::typed(),
+        stream::TABLE,
+        quoted(&place.to_string()),
+        quoted(VERSION),
+        quoted(format)
+    );
+    let cannot = || format!("cannot write '{place}'");
+    let connection = connect(&dir)?;
+    stream::run(&connection, &sql, dir.clone(), batches).with_context(cannot)?;
+    drop(connection);
+    ensure!(
+        is_at(&partial.place, &partial.file.metadata()?)?,
+        "{}: another file is in its place",
+        cannot()
+    );
+    partial.file.sync_all().with_context(cannot)?;
+    let hash = sha256(&partial.file).with_context(cannot)?;
+    Ok(Some(Finished { partial, hash }))
+}
+/// Makes the manifest of a completed backup anew, where there is none. `read` gives all entries of the
+/// archive, and the hash of what it read. Such a manifest tells what the archive holds, and not which
+/// bytes hold it: it makes no parent.
+///
+/// # Errors
+/// Those of `read`, another archive than that of the record, and whatever keeps the manifest from
+/// being written.
+pub fn make_anew(
+    home: &Home,
+    backup: &Backup,
+    read: impl FnOnce(&mut dyn FnMut(Segment)) -> Result<String>,
+) -> Result<()> {
+    let mut writer = Writer::begin(home, FROM_ARCHIVE);
+    let hash = read(&mut |segment| writer.add(segment))?;
+    ensure!(
+        backup.backup_hash.as_ref() == Some(&hash),
+        "'{}' is not as it was written",
+        backup.backup_path
+    );
+    let Some(finished) = writer.finish()? else {
+        return Ok(());
+    };
+    // One that came meanwhile is worth more.
+    finished.name(home, &hash, rename_new)
 }
 
 impl Finished {
@@ -149,10 +177,22 @@ impl Finished {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn commit(mut self, home: &Home, archive_hash: &str) -> Result<()> {
+    pub fn commit(self, home: &Home, archive_hash: &str) -> Result<()> {
+        self.name(home, archive_hash, |from, to| std::fs::rename(from, to))
+    }
+
+    fn name(
+        mut self,
+        home: &Home,
+        archive_hash: &str,
+        rename: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+    ) -> Result<()> {
         let path = path(home, archive_hash);
         let cannot = || format!("cannot write '{}'", path.display());
-        std::fs::rename(&self.partial.place, &path).with_context(cannot)?;
+        match rename(&self.partial.place, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            renamed => renamed.with_context(cannot)?,
+        }
         self.partial.is_committed = true;
         sync_dir(&dir(home))
     }
@@ -196,109 +236,10 @@ impl Drop for Partial {
     }
 }
 
-/// Text as it is, for people; and its bytes where it is no UTF-8.
-struct Text<'a>(&'a [u8]);
-
-impl Text<'_> {
-    fn is_text(&self) -> bool {
-        std::str::from_utf8(self.0).is_ok()
-    }
-
-    fn bytes(&self) -> Option<&[u8]> {
-        (!self.is_text()).then_some(self.0)
-    }
-}
-
-impl ToSql for Text<'_> {
-    fn to_sql(&self) -> duckdb::Result<ToSqlOutput<'_>> {
-        Ok(match String::from_utf8_lossy(self.0) {
-            std::borrow::Cow::Borrowed(text) => {
-                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
-            }
-            std::borrow::Cow::Owned(text) => ToSqlOutput::from(text),
-        })
-    }
-}
-
-/// Whole microseconds, and the nanoseconds after them.
-struct Micros(i64);
-
-impl ToSql for Micros {
-    fn to_sql(&self) -> duckdb::Result<ToSqlOutput<'_>> {
-        let value = ValueRef::Timestamp(TimeUnit::Microsecond, self.0);
-        Ok(ToSqlOutput::Borrowed(value))
-    }
-}
-
-fn micros(time: FileTime) -> Result<(Micros, u16)> {
-    let micros = time.secs.checked_mul(1_000_000);
-    let micros = micros.and_then(|it| it.checked_add(i64::from(time.nanos / 1000)));
-    // The ends are DuckDB's infinities, and beyond its dates.
-    let micros = micros.filter(|it| it.unsigned_abs() < 1 << 62);
-    let micros = micros.context("a time is too far from now for a manifest")?;
-    Ok((Micros(micros), (time.nanos % 1000) as u16))
-}
-
-fn append_row(
-    appender: &mut duckdb::Appender<'_>,
-    entry: &Entry,
-    segment_offset: u64,
-    segment_bytes: u64,
-    members: Option<Vec<u8>>,
-) -> Result<()> {
-    let (path, target) = (Text(&entry.path), Text(&entry.link_target));
-    let (mtime, mtime_nanos) = micros(entry.mtime)?;
-    let ctime = entry.source.map(|it| micros(it.ctime)).transpose()?;
-    let (ctime, ctime_nanos) = ctime.unzip();
-    let (major, minor) = entry.device_numbers.unzip();
-    let link_target = (!entry.link_target.is_empty()).then_some(&target);
-    appender.append_row(params![
-        path,
-        path.bytes(),
-        entry.entry_type.name(),
-        entry.size,
-        entry.data_bytes,
-        entry.mode,
-        entry.uid,
-        entry.gid,
-        Text(&entry.uname),
-        Text(&entry.gname),
-        mtime,
-        mtime_nanos,
-        ctime,
-        ctime_nanos,
-        entry.source.map(|it| it.inode),
-        entry.source.map(|it| it.device),
-        link_target,
-        target.bytes(),
-        major,
-        minor,
-        entry.problem,
-        segment_offset,
-        segment_bytes,
-        members,
-    ])?;
-    Ok(())
-}
-
-/// One byte that tells whether the segment ends itself; then each member as its length and that of its
-/// padding in four bytes each, least significant first, its hash, and one byte that tells whether the hash of its content follows.
-fn pack(segment: &Segment) -> Vec<u8> {
-    let mut packed = vec![u8::from(segment.ends_itself)];
-    for member in &segment.members {
-        packed.extend_from_slice(&member.bytes.to_le_bytes());
-        packed.extend_from_slice(&member.padding_bytes.to_le_bytes());
-        packed.extend_from_slice(&member.hash);
-        packed.push(u8::from(member.content_hash.is_some()));
-        packed.extend_from_slice(member.content_hash.as_ref().map_or(&[], |it| it));
-    }
-    packed
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use bk_schema::manifest::{EntryType, Member, SourceFile};
+    use bk_schema::manifest::{EntryType, FileTime, Member, SourceFile};
 
     use super::*;
     use crate::manifest::reader::Reader;
@@ -368,11 +309,11 @@ mod tests {
             entries: (0..50).map(|at| entry(number * 50 + at)).collect(),
             ends_itself: number.is_multiple_of(2),
         };
-        let mut writer = Writer::begin(&home, "some 'format'").unwrap().unwrap();
+        let mut writer = Writer::begin(&home, "some 'format'");
         for number in 0..700 {
-            writer.add(segment(number)).unwrap();
+            writer.add(segment(number));
         }
-        let finished = writer.finish().unwrap();
+        let finished = writer.finish().unwrap().unwrap();
         let hash = finished.hash.clone();
         finished.commit(&home, "a").unwrap();
         let mut reader = Reader::open(&home, "a", Some(&hash)).unwrap().unwrap();
@@ -386,6 +327,60 @@ mod tests {
     }
 
     #[test]
+    fn one_made_anew_takes_no_place_and_is_no_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(
+            dir.path().to_owned(),
+            "test",
+            bk_schema::clock::now(),
+            |_, _| {},
+        );
+        let line = r#"{"id":1,"backup_name":"b","backup_type":"manual","status":"completed","source_version":null,
+            "backup_path":"/b","backup_size":1,"file_count":1,"compression_type":"gzip","backup_hash":"a",
+            "description":null,"backup_metadata":{},"protected":false,"created_at":"2026-01-01T00:00:00Z","expires_at":null}"#;
+        let backup: Backup = serde_json::from_str(line).unwrap();
+        let unplaced = |number| Segment {
+            entries: vec![entry(number)],
+            ..Segment::default()
+        };
+        let read = |hash: &'static str| {
+            move |add: &mut dyn FnMut(Segment)| {
+                (0..3).for_each(|number| add(unplaced(number)));
+                Ok(hash.to_owned())
+            }
+        };
+        let error = make_anew(&home, &backup, read("another")).unwrap_err();
+        assert_eq!(error.to_string(), "'/b' is not as it was written");
+        assert!(Reader::open(&home, "a", None).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(super::dir(&home)).unwrap().count(), 0);
+
+        make_anew(&home, &backup, read("a")).unwrap();
+        assert!(
+            Reader::open(&home, "a", Some("parent's"))
+                .unwrap()
+                .is_none()
+        );
+        let mut reader = Reader::open(&home, "a", None).unwrap().unwrap();
+        assert_eq!(reader.format(), Some(FROM_ARCHIVE));
+        for number in 0..3 {
+            assert_eq!(reader.next_segment().unwrap(), Some(unplaced(number)));
+        }
+        assert_eq!(reader.next_segment().unwrap(), None);
+
+        let mut writer = Writer::begin(&home, "");
+        writer.add(unplaced(7));
+        writer
+            .finish()
+            .unwrap()
+            .unwrap()
+            .commit(&home, "a")
+            .unwrap();
+        make_anew(&home, &backup, read("a")).unwrap();
+        let mut reader = Reader::open(&home, "a", None).unwrap().unwrap();
+        assert_eq!(reader.next_segment().unwrap(), Some(unplaced(7)));
+    }
+
+    #[test]
     fn segments_that_overlap_are_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(
@@ -394,7 +389,7 @@ mod tests {
             bk_schema::clock::now(),
             |_, _| {},
         );
-        let mut writer = Writer::begin(&home, "").unwrap().unwrap();
+        let mut writer = Writer::begin(&home, "");
         for offset in [1000, 1050] {
             let members = vec![Member {
                 bytes: 100,
@@ -403,16 +398,19 @@ mod tests {
                 content_hash: None,
             }];
             let entries = vec![entry(offset)];
-            writer
-                .add(Segment {
-                    offset,
-                    members,
-                    entries,
-                    ends_itself: true,
-                })
-                .unwrap();
+            writer.add(Segment {
+                offset,
+                members,
+                entries,
+                ends_itself: true,
+            });
         }
-        writer.finish().unwrap().commit(&home, "a").unwrap();
+        writer
+            .finish()
+            .unwrap()
+            .unwrap()
+            .commit(&home, "a")
+            .unwrap();
         let mut reader = Reader::open(&home, "a", None).unwrap().unwrap();
         let error = reader.next_segment().unwrap_err().to_string();
         assert_eq!(error, "its segments do not fit together");
