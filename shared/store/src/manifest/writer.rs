@@ -146,6 +146,7 @@ fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<O
     let hash = sha256(&partial.file).with_context(cannot)?;
     Ok(Some(Finished { partial, hash }))
 }
+
 /// Makes the manifest of a completed backup anew, where there is none. `read` gives all entries of the
 /// archive, and the hash of what it read. Such a manifest tells what the archive holds, and not which
 /// bytes hold it: it makes no parent.
