@@ -15,6 +15,7 @@ pub(crate) fn line(plan: &Plan<'_>) -> Value {
         "file_count": plan.totals.file_count,
         "content_bytes": plan.totals.content_bytes,
         "estimated_size": plan.archive_bytes,
+        "estimated_new": plan.new_bytes,
         "estimated_from": if plan.has_earlier { "earlier backup" } else { "sample" },
         "storage": plan.storage,
         "available_bytes": plan.available_bytes,
@@ -32,10 +33,13 @@ pub(crate) fn line(plan: &Plan<'_>) -> Value {
 /// The estimate as people read it.
 pub(crate) fn text(plan: &Plan<'_>) -> String {
     format!(
-        "files      {}\ncontent    {}\narchive    about {} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
+        "files      {}\ncontent    {}\narchive    about {}{} (from {})\nstorage    {}\nfree       {}, of which {} are to stay so\nfits       {}\n",
         plan.totals.file_count,
         human_size(plan.totals.content_bytes),
         human_size(plan.archive_bytes),
+        plan.new_bytes.map_or_else(String::new, |bytes| {
+            format!(", of which {} are new", human_size(bytes))
+        }),
         if plan.has_earlier {
             "an earlier backup"
         } else {
@@ -54,7 +58,7 @@ pub(crate) fn check_fits(plan: &Plan<'_>) -> Result<()> {
     ensure!(
         fits(plan),
         "cannot back up: the archive needs about {} and {} are to stay free, but '{}' has {} free; make space, or name another --storage",
-        human_size(plan.archive_bytes),
+        human_size(needed(plan)),
         human_size(plan.reserve_bytes),
         plan.storage,
         available(plan)
@@ -63,8 +67,13 @@ pub(crate) fn check_fits(plan: &Plan<'_>) -> Result<()> {
 }
 
 fn fits(plan: &Plan<'_>) -> bool {
-    let needed_bytes = plan.archive_bytes.saturating_add(plan.reserve_bytes);
+    let needed_bytes = needed(plan).saturating_add(plan.reserve_bytes);
     plan.available_bytes.is_none_or(|it| needed_bytes <= it)
+}
+
+/// The space that the archive takes: it shares the rest with its parent.
+fn needed(plan: &Plan<'_>) -> u64 {
+    plan.new_bytes.unwrap_or(plan.archive_bytes)
 }
 
 fn available(plan: &Plan<'_>) -> String {

@@ -62,16 +62,12 @@ impl Parent {
             "'{}' has {bytes} bytes, which is not its size",
             backup.backup_path
         );
-        let unsure = backup.created_at - UNSURE;
         Ok(Some(Self {
             name: backup.backup_name.clone(),
             file,
             reader,
             rules: Rules {
-                unsure_from: FileTime {
-                    secs: unsure.as_second(),
-                    nanos: unsure.subsec_nanosecond().unsigned_abs(),
-                },
+                unsure_from: unsure_from(backup),
                 ignore_inode: settings.ignore_inode,
                 ignore_ctime: settings.ignore_ctime,
             },
@@ -85,6 +81,15 @@ impl Parent {
             segments: Box::new(move || self.reader.next_segment()),
             rules: self.rules,
         }
+    }
+}
+
+/// What changed then or later may not be as a backup has it.
+pub(crate) fn unsure_from(backup: &Backup) -> FileTime {
+    let unsure = backup.created_at - UNSURE;
+    FileTime {
+        secs: unsure.as_second(),
+        nanos: unsure.subsec_nanosecond().unsigned_abs(),
     }
 }
 

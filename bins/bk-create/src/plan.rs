@@ -9,14 +9,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bk_archive::format::codec::Compression;
 use bk_archive::write::walk::Filter;
+use bk_schema::record::Backup;
+use bk_store::archives::share;
 use bk_store::archives::space::Space;
 use bk_store::home::Home;
+use serde_json::Value;
 
-use crate::flags::Settings;
+use crate::flags::{Choice, Settings};
+use crate::parent::unsure_from;
 use crate::records::{Inode, Records, inode};
 use crate::request::Request;
 use crate::sources::Sources;
-use crate::totals::{Earlier, Totals};
+use crate::totals::{Earlier, Totals, Wanted};
 
 /// The number of the capability (capabilities(7)).
 const CAP_SYS_ADMIN: u32 = 21;
@@ -40,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) reserve_bytes: u64,
     /// The estimated size of the archive, and whether it comes from an earlier backup.
     pub(crate) archive_bytes: u64,
+    /// What of it is new, where it shares the rest with its parent.
+    pub(crate) new_bytes: Option<u64>,
     pub(crate) has_earlier: bool,
     /// Whether this process cannot see all attributes, though people expect it to.
     pub(crate) hides_attributes: bool,
@@ -78,13 +84,26 @@ impl<'a> Plan<'a> {
         // Only a walk tells which globs match nothing.
         let needs_count = is_estimate || !filter.excludes.is_empty();
         let compression = settings.compression_of(request.codec);
+        let shares_blocks = || share::block_bytes(Path::new(&storage)).is_some();
+        let since = match settings.parent {
+            Choice::None => None,
+            _ => records
+                .of_sources(&sources.recorded)
+                .find(|it| can_share(it, home, &storage, compression))
+                .filter(|_| shares_blocks())
+                .map(unsure_from),
+        };
         let totals = match earlier.filter(|it| !needs_count && it.fits_easily(room_bytes)) {
             Some(earlier) => Totals::as_earlier(earlier),
             None => {
-                let sample = earlier.is_none().then_some(compression);
-                Totals::count(&sources.stored, &filter, sample)?
+                let wanted = Wanted {
+                    sample: earlier.is_none().then_some(compression),
+                    since,
+                };
+                Totals::count(&sources.stored, &filter, wanted)?
             }
         };
+        let archive_bytes = totals.archive_bytes(earlier);
         let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
         Ok(Self {
             request,
@@ -97,7 +116,8 @@ impl<'a> Plan<'a> {
             storage,
             available_bytes: space.map(|it| it.available_bytes),
             reserve_bytes,
-            archive_bytes: totals.archive_bytes(earlier),
+            archive_bytes,
+            new_bytes: since.map(|_| totals.new_bytes(archive_bytes)),
             has_earlier: earlier.is_some(),
             totals,
             hides_attributes: request.stream.is_none() && is_root_of_all() && !sees_trusted(),
@@ -117,6 +137,17 @@ impl<'a> Plan<'a> {
     pub(crate) fn storage_archives(&self) -> impl Iterator<Item = &str> {
         self.storage_archives.iter().map(String::as_str)
     }
+}
+
+/// Whether an archive in the storage directory can be the parent of one.
+fn can_share(backup: &Backup, home: &Home, storage: &str, compression: Compression) -> bool {
+    let metadata = &backup.backup_metadata;
+    let level = metadata.get("compression_level").and_then(Value::as_i64);
+    metadata.contains_key("manifest_hash")
+        && backup.created_at <= home.now
+        && Path::new(&backup.backup_path).parent() == Some(Path::new(storage))
+        && backup.compression_type == compression.codec.name()
+        && level == Some(compression.level.into())
 }
 
 /// Whether the kernel lists extended attributes of the name space `trusted` to this process: to holders of

@@ -11,6 +11,7 @@ use std::thread::{Builder, ScopedJoinHandle};
 
 use anyhow::Result;
 use bk_archive::format::codec::{Compression, Compressor};
+use bk_archive::format::entry::FileTime;
 use bk_archive::write::place::Place;
 use bk_archive::write::walk::{Filter, Found, Source, walk_part};
 use bk_schema::record::Backup;
@@ -24,6 +25,8 @@ const PROBES_MAX: usize = 128;
 const ENTRY_BYTES: u64 = 110;
 /// So many threads count the sources: the walk is what a backup begins with, and nothing else goes on.
 const PARTS: usize = 2;
+/// A file that changed makes so much of what is around it new, at least.
+const CHANGE_BYTES: u64 = 1 << 20;
 /// So much larger the archive may be than the earlier one before it matters how large it will be.
 const GROWTH_MAX: u64 = 4;
 
@@ -34,6 +37,16 @@ pub(crate) struct Totals {
     pub(crate) content_bytes: u64,
     entry_count: u64,
     sample: Option<Sample>,
+    changed_bytes: u64,
+}
+
+/// What to find out beside the counts.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    /// How well it can be compressed.
+    pub(crate) sample: Option<Compression>,
+    /// How much of it has changed since.
+    pub(crate) since: Option<FileTime>,
 }
 
 /// The bytes of an archive, and those of the content that it is of.
@@ -83,13 +96,9 @@ impl Totals {
     ///
     /// # Errors
     /// A level out of range.
-    pub(crate) fn count(
-        sources: &[Source],
-        filter: &Filter,
-        sample: Option<Compression>,
-    ) -> Result<Self> {
+    pub(crate) fn count(sources: &[Source], filter: &Filter, wanted: Wanted) -> Result<Self> {
         let links = Links::default();
-        let count = |part| Self::count_part(sources, filter, sample, &links, part);
+        let count = |part| Self::count_part(sources, filter, wanted, &links, part);
         std::thread::scope(|scope| {
             let begin = |part| Builder::new().spawn_scoped(scope, move || count(part));
             let others: Vec<_> = (1..PARTS).map(|part| (part, begin(part))).collect();
@@ -110,12 +119,12 @@ impl Totals {
     fn count_part(
         sources: &[Source],
         filter: &Filter,
-        sample: Option<Compression>,
+        wanted: Wanted,
         links: &Links,
         part: usize,
     ) -> Result<Self> {
         let mut totals = Self {
-            sample: sample.map(Sample::new).transpose()?,
+            sample: wanted.sample.map(Sample::new).transpose()?,
             ..Self::default()
         };
         for source in sources {
@@ -124,13 +133,13 @@ impl Totals {
                 let Some(found) = found.ok().filter(|_| number > 0 || part == 0) else {
                     continue;
                 };
-                totals.count_found(&found, links);
+                totals.count_found(&found, wanted.since, links);
             }
         }
         Ok(totals)
     }
 
-    fn count_found(&mut self, found: &Found, links: &Links) {
+    fn count_found(&mut self, found: &Found, since: Option<FileTime>, links: &Links) {
         let status = &found.status;
         // No archive can hold it, which is reported when the backup is made.
         if status.kind() == FileType::Socket {
@@ -148,6 +157,9 @@ impl Totals {
                 sample.pass(&found.place, self.content_bytes, bytes);
             }
             self.content_bytes += bytes;
+            if since.is_some_and(|since| status.ctime() >= since) {
+                self.changed_bytes += bytes.max(CHANGE_BYTES);
+            }
         }
     }
 
@@ -155,18 +167,22 @@ impl Totals {
         self.file_count += other.file_count;
         self.content_bytes += other.content_bytes;
         self.entry_count += other.entry_count;
+        self.changed_bytes += other.changed_bytes;
         if let (Some(sample), Some(other)) = (&mut self.sample, other.sample) {
             sample.add(other);
         }
     }
 
+    /// What of an archive of so many bytes is new, as far as times of change tell.
+    pub(crate) fn new_bytes(&self, archive_bytes: u64) -> u64 {
+        let ratio = (archive_bytes, self.content_bytes);
+        scaled(self.changed_bytes, ratio).min(archive_bytes)
+    }
+
     /// The estimated size of the archive.
     pub(crate) fn archive_bytes(&self, earlier: Option<Earlier>) -> u64 {
         let headers_bytes = self.entry_count * ENTRY_BYTES;
-        let scaled = |(bytes, of): Ratio| {
-            let scaled = u128::from(self.content_bytes) * u128::from(bytes) / u128::from(of.max(1));
-            u64::try_from(scaled).unwrap_or(u64::MAX)
-        };
+        let scaled = |ratio| scaled(self.content_bytes, ratio);
         match earlier {
             Some(earlier) => {
                 scaled((earlier.archive_bytes, earlier.content_bytes)).max(headers_bytes / 4)
@@ -174,6 +190,11 @@ impl Totals {
             None => scaled(self.sample.as_ref().map_or((1, 1), Sample::ratio)) + headers_bytes,
         }
     }
+}
+
+fn scaled(count: u64, (bytes, of): Ratio) -> u64 {
+    let scaled = u128::from(count) * u128::from(bytes) / u128::from(of.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// Probes evenly spread over the bytes of all files.

@@ -45,7 +45,7 @@ pub(crate) fn write(
 ) -> Result<Summary> {
     let block_bytes = match &plan.request.stream {
         Some(_) => None,
-        None => share::block_bytes(&begun.partial.file, Path::new(&plan.storage))?,
+        None => share::block_bytes(Path::new(&plan.storage)),
     };
     let options = Options {
         comment: &Birth::of(&begun.backup, PROGRAM.name).to_comment()?,

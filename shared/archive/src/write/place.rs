@@ -194,6 +194,16 @@ impl Lstat {
         }
     }
 
+    /// Last change of the inode.
+    #[must_use]
+    #[allow(clippy::unnecessary_cast, reason = "other machines have other types")]
+    pub fn ctime(&self) -> FileTime {
+        FileTime {
+            secs: self.0.st_ctime as i64,
+            nanos: u32::try_from(self.0.st_ctime_nsec).unwrap_or_default(),
+        }
+    }
+
     /// Whether nothing has changed in between: neither which file it is, nor what it holds.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let all = |it: &Self| (it.source(), it.mtime(), it.size(), it.0.st_mode, it.owner());
@@ -205,10 +215,7 @@ impl Lstat {
     pub(crate) fn source(&self) -> SourceFile {
         let (device, inode) = self.id();
         SourceFile {
-            ctime: FileTime {
-                secs: self.0.st_ctime as i64,
-                nanos: u32::try_from(self.0.st_ctime_nsec).unwrap_or_default(),
-            },
+            ctime: self.ctime(),
             inode,
             device,
         }
