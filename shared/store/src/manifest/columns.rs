@@ -58,8 +58,8 @@ pub(super) fn of_segments(segments: Vec<Segment>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The columns of [`write`] with their types. Numbers come as text: without unsafe code, nothing else can
-/// be put into a column of DuckDB, but through Arrow, which takes 12 MB in each program.
+/// The columns of [`write`] with their types. Numbers come as text: nothing else can be put into a
+/// column of DuckDB by code that is not unsafe, but through Arrow, which takes 12 MB in each program.
 pub(super) fn typed() -> String {
     let columns = COLUMNS.iter().map(|(name, kind)| match *kind {
         "VARCHAR" | "BLOB" => (*name).to_owned(),
