@@ -168,7 +168,12 @@ fn jobs_run_as_they_come_due_and_new_ones_are_seen() {
     sandbox.ok("bk-auto --set b -s '* * * * *' --enable -- app");
     let began = Instant::now();
     // One that is being made has a record, too.
-    let made = || sandbox.ok("bk-ls --json --status completed").records().len();
+    let made = || {
+        sandbox
+            .ok("bk-ls --json --status completed")
+            .records()
+            .len()
+    };
     while made() < 2 {
         assert!(began.elapsed() < Duration::from_secs(200));
         std::thread::sleep(Duration::from_millis(500));
