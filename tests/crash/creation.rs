@@ -116,14 +116,15 @@ impl Start {
         let mut count = 0;
         for (call, error) in failures.split(' ').filter_map(|it| it.split_once(':')) {
             for when in (1..).step_by(step) {
-                let ran = self.run(call, &format!("error={error}:when={when}{rest}"));
+                let fault = format!("error={error}:when={when}{rest}");
+                let mut ran = self.run(call, &fault);
                 self.check_failure(&ran);
                 if ran.status == 0 {
                     if self.is_past(call, when) {
                         break;
                     }
                     // That was another end: this one is to be looked at.
-                    self.run(call, &format!("error={error}:when={when}{rest}"));
+                    ran = self.run(call, &fault);
                 }
                 self.check(&ran);
                 count += 1;

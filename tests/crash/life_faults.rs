@@ -38,7 +38,7 @@ fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
         let step = if FEW.contains(&call) { 1 } else { step };
         for when in (1..).step_by(step) {
             let fault = format!("error={error}:when={when}{rest}");
-            let ran = store.strike(deed, call, &fault, &files);
+            let mut ran = store.strike(deed, call, &fault, &files);
             check_told(store, deed, &ran);
             let kill = format!("signal=SIGKILL:when={when}");
             if ran.status == 0 {
@@ -47,7 +47,7 @@ fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
                     break;
                 }
                 // That was another end: this one is to be looked at.
-                store.strike(deed, call, &fault, &files);
+                ran = store.strike(deed, call, &fault, &files);
             }
             store.check(deed, &ran);
             failures += 1;

@@ -3,7 +3,7 @@
 
 use crate::support::disk::SmallDisk;
 use crate::support::mounts::{self, Mount};
-use crate::support::{Sandbox, has};
+use crate::support::{Sandbox, has, stride};
 
 /// Fills what is left of the disk, to the last byte and inode.
 const FILL: &str = "dd if=/dev/zero of=disk/fill bs=64k 2>/dev/null; dd if=/dev/zero of=disk/fill2 bs=1 count=65536 2>/dev/null;
@@ -25,10 +25,7 @@ fn a_home_may_have_any_name() {
         "why?not",
         "a.duckdb?b=c",
         "per%20cent%3F",
-        "ha#sh a b",
-        "qu'o\"te",
-        "new\nline",
-        "[a]*{b}\\c",
+        "ha#sh qu'o\"te new\nline [a]*{b}\\c",
         ":memory:",
     ];
     for name in names {
@@ -78,8 +75,11 @@ fn a_wal_that_was_moved_below_a_question_mark_is_refused() {
 /// The spare is laid by in proportion; it is given up with its inode.
 #[test]
 fn a_small_disk_that_is_full_can_be_emptied() {
-    for size in ["8M", "16M", "48M", "16M,nr_inodes=40"] {
-        for (remove, left) in [("bk-rm a", "2\n"), ("bk-prune --keep-last 1 --all", "1\n")] {
+    let sizes = ["8M", "16M", "48M", "16M,nr_inodes=40"];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let removals = [("bk-rm a", "2\n"), ("bk-prune --keep-last 1 --all", "1\n")];
+        let stride = stride(2);
+        for (remove, left) in removals.into_iter().skip(number % stride).step_by(stride) {
             let Some(disk) = SmallDisk::new(size) else {
                 return;
             };

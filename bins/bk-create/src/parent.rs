@@ -105,15 +105,18 @@ pub(crate) fn choose<'b>(
     format: &str,
     warn: &dyn Fn(&str),
 ) -> Result<Option<Parent>> {
+    let refuse = |backup: &Backup, error: &anyhow::Error| {
+        let name = &backup.backup_name;
+        warn(&format!(
+            "warning: '{name}' cannot be the parent: {error:#}"
+        ));
+    };
     let is_usable = |backup: &Backup| {
         let opened = Parent::open(home, backup, format, settings);
-        opened.unwrap_or_else(|error| {
-            let name = &backup.backup_name;
-            warn(&format!(
-                "warning: '{name}' cannot be the parent: {error:#}"
-            ));
-            None
-        })
+        opened
+            .inspect_err(|error| refuse(backup, error))
+            .ok()
+            .flatten()
     };
     match &settings.parent {
         Choice::None => Ok(None),
@@ -130,7 +133,10 @@ pub(crate) fn choose<'b>(
                     "'{wanted}' cannot be the parent: it is no completed backup of the same sources"
                 );
             };
-            Ok(is_usable(backup))
+            let opened = Parent::open(home, backup, format, settings);
+            let unlike = "it has another compression, or its archive or its manifest is missing";
+            let opened = opened.and_then(|it| it.context(unlike));
+            Ok(opened.inspect_err(|error| refuse(backup, error)).ok())
         }
     }
 }

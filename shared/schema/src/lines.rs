@@ -100,7 +100,7 @@ pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
         if text.trim().is_empty() {
             continue;
         }
-        let value: Value = serde_json::from_str(text).map_err(|e| {
+        let value: Value = serde_json::from_str(text.trim_end()).map_err(|e| {
             anyhow::anyhow!("line {number}: it is not JSON (column {})", e.column())
         })?;
         if value.is_number() && !text.ends_with('\n') {
