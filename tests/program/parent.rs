@@ -262,6 +262,16 @@ fn who_may_be_the_parent() {
     for flags in ["--no-parent", "--level 1", "--level 1 --parent p"] {
         assert_eq!(parent(flags), Value::Null, "{flags}");
     }
+    let ran = sandbox.run("bk-create --level 1 --parent p -n a tree; bk-rm a");
+    assert!(
+        ran.stderr.starts_with(
+            "bk-create: warning: 'p' cannot be the parent: it has another compression, or its archive or its manifest is missing\n"
+        ),
+        "{ran:#?}"
+    );
+    let ran = sandbox.run("bk-create --estimate -n p tree");
+    let taken = "bk-create: cannot create 'p': the name is taken, ";
+    assert!(ran.status == 1 && ran.stderr.starts_with(taken), "{ran:#?}");
     // Of other sources, or of a time to come.
     assert_eq!(
         sandbox.ok("bk-create -n x tree/d0").record()["backup_metadata"]["parent"],

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::change::{JobChange, job_name};
 use crate::child::{self, Watch};
 use crate::flags::{
-    AFTER, BEFORE, CLOCK_GAP, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
+    AFTER, BEFORE, CLOCK_GAP, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
     RETENTION_DAYS, SCHEDULE, SET, WAIT,
 };
 use crate::list;
@@ -53,11 +53,12 @@ const ACTIONS: [(Flag, Action); 8] = [
     (CLOCK_GAP, Action::ClockGap),
 ];
 /// Flags that only `--set` takes.
-const OF_SET: [Flag; 6] = [
+const OF_SET: [Flag; 7] = [
     SCHEDULE,
     RETENTION_DAYS,
     REQUEST,
     CREATE_FLAG,
+    COMPRESSION,
     BEFORE,
     AFTER,
 ];
