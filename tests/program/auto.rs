@@ -350,7 +350,10 @@ fn mistakes_are_usage_errors() {
             "--list and --now exclude each other",
         ),
         ("bk-auto --schedule @daily", "--schedule goes with --set"),
-        ("bk-auto --compression zstd", "--compression goes with --set"),
+        (
+            "bk-auto --compression zstd",
+            "--compression goes with --set",
+        ),
         (
             "bk-auto --set -s '0 0 L * *' -- app",
             "--schedule: invalid schedule '0 0 L * *': crontab(5) has no 'L' in the day of the month",

@@ -19,8 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::change::{JobChange, job_name};
 use crate::child::{self, Watch};
 use crate::flags::{
-    AFTER, BEFORE, CLOCK_GAP, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
-    RETENTION_DAYS, SCHEDULE, SET, WAIT,
+    AFTER, BEFORE, CLOCK_GAP, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM,
+    REMOVE, REQUEST, RETENTION_DAYS, SCHEDULE, SET, WAIT,
 };
 use crate::list;
 use crate::run::Runner;
