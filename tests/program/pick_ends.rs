@@ -255,7 +255,7 @@ fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
         (
             "xterm",
             "echo { | bk-pick",
-            "bk-pick: bad input: line 1: it is not JSON (column 0)",
+            "bk-pick: bad input: line 1: it is not JSON (column 1)",
         ),
     ]) {
         tmux.run(&format!(

@@ -220,7 +220,7 @@ fn a_mistake_opens_no_catalog() {
     let ran = sandbox.run("echo '{\"id\":' | bk-prune --expired -");
     ran.fails(
         2,
-        "bk-prune: bad input: line 1: it is not JSON (column 0)\n",
+        "bk-prune: bad input: line 1: it is not JSON (column 6)\n",
     );
     assert!(!sandbox.home().exists());
 }

@@ -284,7 +284,7 @@ fn nothing_is_done_on_a_mistake() {
         ),
         (
             "(bk-ls; echo '{\"id\":') | bk-set -d x",
-            "bad input: line 3: it is not JSON (column 0)",
+            "bad input: line 3: it is not JSON (column 6)",
         ),
         (
             "(bk-ls; printf 1) | bk-set -d x",
