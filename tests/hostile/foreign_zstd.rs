@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, has};
+use crate::support::{Sandbox, has, stride};
 
 /// What makes each, and how many frames it has at least.
 const MAKERS: [&str; 10] = [
@@ -21,7 +21,7 @@ const MAKERS: [&str; 10] = [
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("seq 400000 >app/large; truncate -s 20M app/zeros");
+    sandbox.ok("seq 400000 >app/large; truncate -s 4M app/zeros");
     sandbox
 }
 
@@ -58,7 +58,7 @@ fn whatever_zstd_writes_is_read() {
     }
     let sandbox = sandbox();
     sandbox.ok("tar -cf tar app");
-    for how in MAKERS {
+    for how in MAKERS.into_iter().step_by(stride(2)) {
         sandbox.ok(how);
         check(&sandbox, how);
     }

@@ -53,7 +53,7 @@ pub(crate) fn both(sandbox: &Sandbox, tree: &str, name: &str, flags: &str) -> Va
 #[test]
 fn whatever_happened_the_archive_is_that_which_is_made_without_a_parent() {
     let sandbox = Sandbox::new();
-    let trees = 12 / stride(3);
+    let trees = 12 / stride(6);
     let mut runner = TestRunner::deterministic();
     for seed in 0..trees {
         plant(&sandbox, &format!("tree{seed}"), seed);

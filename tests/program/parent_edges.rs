@@ -140,7 +140,6 @@ fn what_another_user_did_not_see_is_read_again() {
 fn many_directories_are_taken_over_with_few_files_open() {
     let sandbox = Sandbox::new();
     sandbox.ok("for n in $(seq 1500); do mkdir -p tree/p$((n % 40))/d$n; echo $n >tree/p$((n % 40))/d$n/f; done");
-    sleep(UNSURE);
     let gone = [
         ["tree/p9/d9/f", "tree/p3/d3", "tree/p30"],
         ["tree/p8/d8/f", "tree/p4/d4", "tree/p31"],
@@ -154,6 +153,7 @@ fn many_directories_are_taken_over_with_few_files_open() {
             ran.record()
         };
         let path = |record: &Value| PathBuf::from(record["backup_path"].as_str().unwrap());
+        sleep(UNSURE);
         create("p", &flags);
         let record = create("a", &flags);
         // The end of the archive and its begin, and the seek table.

@@ -76,10 +76,7 @@ with open('a.zst', 'rb') as raw:
     reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
     tarfile.open(fileobj=reader, mode='r|').extractall('out')";
     fs::write(sandbox.path("read.py"), python).unwrap();
-    sandbox.ok(&format!(
-        "mkdir out; python3 -W ignore read.py && : {untars}"
-    ));
-    sandbox.ok("mkdir -p out; diff -r --no-dereference app out/app");
+    sandbox.ok("mkdir out; python3 -W ignore read.py; diff -r --no-dereference app out/app");
 }
 
 #[test]

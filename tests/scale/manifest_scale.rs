@@ -30,7 +30,7 @@ fn check_memory(count: usize, mib_max: u64) {
 
 #[test]
 fn many_entries_take_little_memory() {
-    check_memory(60_000, 100);
+    check_memory(20_000, 100);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub const FROM_ARCHIVE: &str = "read from the archive";
 pub(super) const ROW_GROUP_ROWS: usize = 32_768;
 
 /// What DuckDB may take for rows, its own needs aside.
-const MEMORY: &str = "64MB";
+const MEMORY: &str = "256MB";
 
 /// Where manifests are.
 pub(super) fn dir(home: &Home) -> PathBuf {
