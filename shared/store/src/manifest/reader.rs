@@ -22,8 +22,9 @@ use crate::manifest::table::{
 pub struct Reader {
     format: Option<String>,
     /// What a thread reads that is a little ahead.
-    batches: Receiver<Result<Vec<Segment>>>,
+    batches: Receiver<Batch>,
     batch: std::vec::IntoIter<Segment>,
+    is_ended: bool,
 }
 
 impl Reader {
@@ -84,6 +85,7 @@ impl Reader {
             format,
             batches,
             batch: Vec::new().into_iter(),
+            is_ended: false,
         })
     }
 
@@ -101,20 +103,25 @@ impl Reader {
             if let Some(segment) = self.batch.next() {
                 return Ok(Some(segment));
             }
-            let Ok(batch) = self.batches.recv() else {
+            if self.is_ended {
                 return Ok(None);
-            };
-            self.batch = batch?.into_iter();
+            }
+            // A thread that ended without its last word is no end of the manifest.
+            let batch = self
+                .batches
+                .recv()
+                .context("the thread that reads it failed")??;
+            self.is_ended = batch.is_none();
+            self.batch = batch.unwrap_or_default().into_iter();
         }
     }
 }
 
+/// The next segments; `None` at the end.
+type Batch = Result<Option<Vec<Segment>>>;
+
 /// Sends the segments until nobody wants more.
-fn read_all(
-    connection: &Connection,
-    sql: &str,
-    batches: &SyncSender<Result<Vec<Segment>>>,
-) -> Result<()> {
+fn read_all(connection: &Connection, sql: &str, batches: &SyncSender<Batch>) -> Result<()> {
     let mut statement = connection.prepare(sql)?;
     // Its iterator would panic where something cannot be read.
     drop(statement.stream_arrow([])?);
@@ -123,13 +130,17 @@ fn read_all(
         for (entry, place) in Rows::new(&columns).read()? {
             joined.push(entry, place)?;
         }
-        if batches.send(Ok(std::mem::take(&mut joined.ready))).is_err() {
+        if batches
+            .send(Ok(Some(std::mem::take(&mut joined.ready))))
+            .is_err()
+        {
             return Ok(());
         }
     }
     joined.close();
-    // It fails where nobody wants more.
-    let _ = batches.send(Ok(joined.ready));
+    // They fail where nobody wants more.
+    let _ = batches.send(Ok(Some(joined.ready)));
+    let _ = batches.send(Ok(None));
     Ok(())
 }
 
