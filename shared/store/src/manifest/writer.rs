@@ -245,6 +245,11 @@ mod tests {
     use super::*;
     use crate::manifest::reader::Reader;
 
+    fn home(dir: &tempfile::TempDir) -> Home {
+        let now = bk_schema::clock::now();
+        Home::new(dir.path().to_owned(), "test", now, |_, _| {})
+    }
+
     /// The ends of what can be, and names that are no text.
     fn entry(number: u64) -> Entry {
         let time = FileTime {
@@ -291,12 +296,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(
-            dir.path().to_owned(),
-            "test",
-            bk_schema::clock::now(),
-            |_, _| {},
-        );
+        let home = home(&dir);
         let segment = |number: u64| Segment {
             offset: number * 1000,
             members: (0..=number % 3)
@@ -330,12 +330,7 @@ mod tests {
     #[test]
     fn one_made_anew_takes_no_place_and_is_no_parent() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(
-            dir.path().to_owned(),
-            "test",
-            bk_schema::clock::now(),
-            |_, _| {},
-        );
+        let home = home(&dir);
         let line = r#"{"id":1,"backup_name":"b","backup_type":"manual","status":"completed","source_version":null,
             "backup_path":"/b","backup_size":1,"file_count":1,"compression_type":"gzip","backup_hash":"a",
             "description":null,"backup_metadata":{},"protected":false,"created_at":"2026-01-01T00:00:00Z","expires_at":null}"#;
@@ -384,12 +379,7 @@ mod tests {
     #[test]
     fn segments_that_overlap_are_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(
-            dir.path().to_owned(),
-            "test",
-            bk_schema::clock::now(),
-            |_, _| {},
-        );
+        let home = home(&dir);
         let mut writer = Writer::begin(&home, "");
         for offset in [1000, 1050] {
             let members = vec![Member {
