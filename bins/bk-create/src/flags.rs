@@ -14,6 +14,7 @@ use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 use bk_schema::invalid::{invalid, parse_choice};
+use bk_schema::record::Backup;
 
 /// The compression where no flag tells it.
 const VARIABLE: &str = "BK_COMPRESSION";
@@ -95,6 +96,17 @@ pub(crate) enum Choice {
     /// By its id or its name.
     This(String),
     None,
+}
+
+impl Choice {
+    /// Whether it may be this one.
+    pub(crate) fn admits(&self, backup: &Backup) -> bool {
+        match self {
+            Self::Newest => true,
+            Self::This(wanted) => backup.backup_name == *wanted || backup.id.to_string() == *wanted,
+            Self::None => false,
+        }
+    }
 }
 
 /// What to do when less than the reserve is left.

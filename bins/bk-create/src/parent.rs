@@ -126,9 +126,7 @@ pub(crate) fn choose<'b>(
             Ok(past.find_map(is_usable))
         }
         Choice::This(wanted) => {
-            let is_wanted =
-                |it: &&Backup| it.backup_name == *wanted || it.id.to_string() == *wanted;
-            let Some(backup) = candidates.find(is_wanted) else {
+            let Some(backup) = candidates.find(|it| settings.parent.admits(it)) else {
                 bail!(
                     "'{wanted}' cannot be the parent: it is no completed backup of the same sources"
                 );

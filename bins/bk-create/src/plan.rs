@@ -15,7 +15,7 @@ use bk_store::archives::space::Space;
 use bk_store::home::Home;
 use serde_json::Value;
 
-use crate::flags::{Choice, Settings};
+use crate::flags::Settings;
 use crate::parent::unsure_from;
 use crate::records::{Inode, Records, inode};
 use crate::request::Request;
@@ -85,14 +85,11 @@ impl<'a> Plan<'a> {
         let needs_count = is_estimate || !filter.excludes.is_empty();
         let compression = settings.compression_of(request.codec);
         let shares_blocks = || share::block_bytes(Path::new(&storage)).is_some();
-        let since = match settings.parent {
-            Choice::None => None,
-            _ => records
-                .of_sources(&sources.recorded)
-                .find(|it| can_share(it, home, &storage, compression))
-                .filter(|_| shares_blocks())
-                .map(unsure_from),
-        };
+        let since = records
+            .of_sources(&sources.recorded)
+            .find(|it| settings.parent.admits(it) && can_share(it, home, &storage, compression))
+            .filter(|_| shares_blocks())
+            .map(unsure_from);
         let totals = match earlier.filter(|it| !needs_count && it.fits_easily(room_bytes)) {
             Some(earlier) => Totals::as_earlier(earlier),
             None => {
