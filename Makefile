@@ -25,6 +25,8 @@ LIBDUCKDB := libduckdb.so
 VERSION   = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGES := $(abspath target/package)
 NAME      = bk-$(VERSION)-linux-$(MACHINE)
+# The smallest; the tests take gzip, which is quicker.
+DEB_COMPRESSION ?= xz
 DEB_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
 
 PROGRAMS := $(notdir $(wildcard bins/*))
@@ -129,7 +131,7 @@ package: build ## make a .deb and a .tar.gz, which need no Rust, in target/packa
 	  'Description: backups as plain tar.gz files, in pipes' \
 	  ' Small programs that make, list, check, thin, move and restore backups of' \
 	  ' directories, and join with pipes of JSON lines.' >$(PACKAGES)/deb/DEBIAN/control
-	dpkg-deb --root-owner-group --build $(PACKAGES)/deb $(PACKAGES)/bk_$(VERSION)_$(DEB_ARCH).deb >/dev/null
+	dpkg-deb -Z$(DEB_COMPRESSION) --root-owner-group --build $(PACKAGES)/deb $(PACKAGES)/bk_$(VERSION)_$(DEB_ARCH).deb >/dev/null
 	rm -r $(PACKAGES)/tree $(PACKAGES)/deb $(PACKAGES)/$(NAME)
 	@ls -l $(PACKAGES)
 

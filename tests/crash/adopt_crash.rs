@@ -21,7 +21,7 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    let kill = "strace -f -o /dev/null -e trace=renameat2,fsync -e inject=renameat2:signal=SIGKILL";
+    let kill = "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2,fsync -e inject=renameat2:signal=SIGKILL";
     sandbox.ok("bk-create -n first app");
     // Killed as the rename returns: the archive has its name, the record is `creating`.
     sandbox.run(&format!(
@@ -106,7 +106,7 @@ fn another_archive_at_the_path_of_a_failed_attempt_takes_its_place() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.run("strace -f -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOSPC bk-create -n x app");
+    sandbox.run("strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOSPC bk-create -n x app");
     assert_eq!(sandbox.ok("bk-ls x --json").record()["status"], "failed");
     sandbox.ok("tar czf home/archives/x.tar.gz app/log");
     assert_eq!(sandbox.ok("bk-adopt").actions(), ["adopted x"]);
@@ -153,7 +153,7 @@ fn killed_at_any_call_it_adopts_each_once_at_the_next_try() {
         for at in (1..).step_by(stride(15)) {
             let ran = sandbox.run(&format!(
                 "rm -rf home && cp -a start/home . &&
-                 exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"
+                 exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"
             ));
             if ran.status == 0 {
                 break;
@@ -185,7 +185,7 @@ fn a_call_that_fails_is_told_and_nothing_is_half_done() {
     let sandbox = lost();
     let archive = sandbox.archive("b2").display().to_string();
     let ran = sandbox.run(&format!(
-        "strace -f -o /dev/null -P {archive} -e trace=read -e inject=read:error=EIO bk-adopt --damaged"
+        "strace -f --seccomp-bpf -o /dev/null -P {archive} -e trace=read -e inject=read:error=EIO bk-adopt --damaged"
     ));
     ran.fails(
         1,
@@ -198,7 +198,7 @@ fn a_call_that_fails_is_told_and_nothing_is_half_done() {
         let (name, error) = call.split_once(':').unwrap();
         let ran = sandbox.run(&format!(
             "rm -rf home && cp -a start/home . &&
-             strace -f -o /dev/null -P {home}/catalog.duckdb.new -e trace={name} -e inject={name}:error={error} bk-adopt"
+             strace -f --seccomp-bpf -o /dev/null -P {home}/catalog.duckdb.new -e trace={name} -e inject={name}:error={error} bk-adopt"
         ));
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
@@ -225,7 +225,7 @@ fn an_archive_that_changes_while_it_is_read_is_not_adopted() {
     ] {
         let ran = sandbox.run(&format!(
             "rm -rf home && cp -a start/home . && rm -f trace
-             strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
+             strace -f --seccomp-bpf -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
              {UNTIL_STOPPED}
              {change}
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace"
@@ -244,7 +244,7 @@ fn it_reads_archives_alone_and_connects_to_nothing() {
         return;
     }
     let sandbox = lost();
-    sandbox.ok("strace -f -o trace -e trace=network,openat,rename,renameat2,unlink,chmod,utimensat bk-adopt");
+    sandbox.ok("strace -f --seccomp-bpf -o trace -e trace=network,openat,rename,renameat2,unlink,chmod,utimensat bk-adopt");
     sandbox.ok("test -s trace && ! grep -E 'socket|connect|sendto' trace");
     let opened = sandbox.ok("grep 'tar[.]gz' trace").stdout;
     assert!(opened.lines().count() >= 3, "{opened}");

@@ -73,7 +73,7 @@ impl Start {
         };
         self.sandbox.run(&format!(
             "rm -rf home store && cp -a start/. . &&
-             exec strace -f -o /dev/null {paths} -e trace={call},renameat2 -e inject={call}:{fault} {CREATE}"
+             exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call},renameat2 -e inject={call}:{fault} {CREATE}"
         ))
     }
 
@@ -226,7 +226,7 @@ struct Trace {
 impl Trace {
     fn of_a_creation(sandbox: &Sandbox) -> Self {
         sandbox.ok(
-            "strace -f -y -o trace -e trace=mkdir,fsync,fdatasync,linkat,renameat2,write \
+            "strace -f --seccomp-bpf -y -o trace -e trace=mkdir,fsync,fdatasync,linkat,renameat2,write \
              bk-create --storage new/store -n x app | cat",
         );
         let dir = sandbox.path("").display().to_string();

@@ -68,7 +68,7 @@ fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
     sandbox.ok("head -c 3M /dev/urandom >app/data/more");
     let archive = sandbox.archive("x").display().to_string();
     let ran = sandbox.run(&format!(
-        "strace -f -o /dev/null -P {archive}.partial \
+        "strace -f --seccomp-bpf -o /dev/null -P {archive}.partial \
              -e trace=write -e inject=write:error=ENOSPC:when=3+ bk-create -n x app"
     ));
     let reason = format!("cannot write '{archive}': No space left on device");

@@ -8,7 +8,7 @@ use crate::support::{Ran, Sandbox, can_trace};
 fn failing(sandbox: &Sandbox, session: u32, line: &str) -> (Ran, String) {
     let lock = sandbox.home().join("catalog.lock").display().to_string();
     let ran = sandbox.run(&format!(
-        "{{ ulimit -n 28; exec strace -f -o /dev/null -P {lock} -e trace=flock \
+        "{{ ulimit -n 28; exec strace -f --seccomp-bpf -o /dev/null -P {lock} -e trace=flock \
              -e inject=flock:error=EIO:when={session} {line}; }}"
     ));
     (ran, format!("cannot lock '{lock}': Input/output error"))

@@ -120,7 +120,7 @@ fn every_third_call_may_fail_and_nothing_is_lost() {
 }
 
 /// A removal that is stopped as it is about to commit.
-const STOPPED: &str = "exec strace -f -o trace -P $PWD/home/catalog.duckdb.wal \
+const STOPPED: &str = "exec strace -f --seccomp-bpf -o trace -P $PWD/home/catalog.duckdb.wal \
                            -e trace=fsync,fdatasync \
                            -e inject=fsync,fdatasync:signal=SIGSTOP:when=1 bk-rm a";
 

@@ -27,7 +27,7 @@ fn without_a_manifest_the_backup_is_made() {
     // Where there is a catalog, nothing else is renamed so.
     sandbox.ok("bk-create -n first app");
     let ran = sandbox.run(
-        "strace -f -qqq -o /dev/null -e trace=rename -e inject=rename:error=EIO bk-create -n a app",
+        "strace -f --seccomp-bpf -qqq -o /dev/null -e trace=rename -e inject=rename:error=EIO bk-create -n a app",
     );
     warns(&ran, "Input/output error");
     sandbox.ok("bk-verify a; bk-rm a; rm -r home/manifests; touch home/manifests");
@@ -76,7 +76,7 @@ fn who_dies_while_a_manifest_is_written_leaves_nothing_for_long() {
     {
         let name = call.split(':').next().unwrap();
         let ran = sandbox.run(&format!(
-            "strace -f -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create -n a{number} app",
+            "strace -f --seccomp-bpf -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create -n a{number} app",
             name,
             call.split(':').nth(1).unwrap()
         ));
@@ -95,7 +95,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.ok("head -c 1500000 /dev/urandom >app/large; touch -d 2020-01-01 app/large; bk-create -n p app; echo more >>app/log/app.log; bk-create --no-parent -n plain app");
-    let strace = "strace -f -qqq -o /dev/null";
+    let strace = "strace -f --seccomp-bpf -qqq -o /dev/null";
     let mut number = 0;
     for call in [
         "write",
@@ -107,7 +107,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
         "unlink",
         "ftruncate",
     ] {
-        let counted = sandbox.ok(&format!("strace -f -qqq -o count -e trace={call} bk-create --parent p -n a app; grep -c '{call}(' count || true"));
+        let counted = sandbox.ok(&format!("strace -f --seccomp-bpf -qqq -o count -e trace={call} bk-create --parent p -n a app; grep -c '{call}(' count || true"));
         let count: usize = counted.stdout.lines().last().unwrap().parse().unwrap();
         sandbox.ok("bk-rm a");
         for at in 1..=count {

@@ -33,7 +33,7 @@ impl Start {
         );
         self.sandbox.run(&format!(
             "rm -rf home new/* {dir}/* && cp -a start/home . &&
-             exec strace -f -o /dev/null {files} -e trace={call} -e inject={call}:{fault} bk-mv a {dir}"
+             exec strace -f --seccomp-bpf -o /dev/null {files} -e trace={call} -e inject={call}:{fault} bk-mv a {dir}"
         ))
     }
 
@@ -270,7 +270,7 @@ fn a_signal_undoes_the_copy_that_is_under_way() {
     let partial = format!("{dir}/big.tar.gz.partial");
     // It is slow, so that the signal finds it in the middle.
     let ran = sandbox.run(&format!(
-        "set -m; strace -f -o /dev/null -P {partial} -e trace=pwrite64 -e inject=pwrite64:delay_enter=20000 bk-mv a big small {dir} >out 2>err & strace=$!
+        "set -m; strace -f --seccomp-bpf -o /dev/null -P {partial} -e trace=pwrite64 -e inject=pwrite64:delay_enter=20000 bk-mv a big small {dir} >out 2>err & strace=$!
          until test -s {partial}; do sleep 0.01; done
          kill -INT $(cat /proc/$strace/task/$strace/children); wait $strace"
     ));
@@ -296,7 +296,7 @@ fn others_find_the_archive_while_it_moves() {
         // before the work.
         let ran = sandbox.run(&format!(
             "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
-             strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=2 bk-mv a {dir} >moved 2>err & strace=$!
+             strace -f --seccomp-bpf -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=2 bk-mv a {dir} >moved 2>err & strace=$!
              {UNTIL_STOPPED}
              bk-ls --json | jq -r .status
              bk-verify a >/dev/null && bk-restore -C out a >/dev/null && ls out

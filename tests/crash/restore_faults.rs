@@ -40,7 +40,7 @@ fn kill_at_each(prepare: &str, flags: &str, is_old: &str, step: usize) {
         for when in (1..).step_by(step) {
             let ran = sandbox.run(&format!(
                 "rm -rf out* .bk-restore-*; {prepare}
-                 exec strace -f -o /dev/null -e trace={call} -e inject={call}:signal=SIGKILL:when={when} \
+                 exec strace -f --seccomp-bpf -o /dev/null -e trace={call} -e inject={call}:signal=SIGKILL:when={when} \
                      bk-restore {flags} -C out a"
             ));
             let is_new = format!("{facts}; diff <(facts app) <(facts out)");
@@ -119,7 +119,7 @@ fn a_call_that_fails_leaves_the_target_as_it_was() {
         // Files of the catalog are written by the same calls.
         let ran = sandbox.run(&format!(
             "rm -rf out*; cp -a start out
-             strace -f -o trace -e trace={call} -e inject={fault} bk-restore --swap -C out a 2>err; e=$?
+             strace -f --seccomp-bpf -o trace -e trace={call} -e inject={fault} bk-restore --swap -C out a 2>err; e=$?
              cat err >&2; exit $e"
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{fault}: {ran:#?}");
@@ -152,7 +152,7 @@ fn a_move_into_a_directory_that_stays_is_undone() {
     for when in 1..=4 {
         let ran = sandbox.run(&format!(
             "rm -rf out*; cp -a start out
-             strace -f -o trace -e trace=renameat2 -e inject=renameat2:error=EIO:when={when} \
+             strace -f --seccomp-bpf -o trace -e trace=renameat2 -e inject=renameat2:error=EIO:when={when} \
                  bk-restore --into-existing --overwrite -C out a"
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{when}: {ran:#?}");
@@ -174,7 +174,7 @@ fn what_was_replaced_and_cannot_be_put_back_is_kept_and_named() {
     for when in 2..=6 {
         let ran = sandbox.run(&format!(
             "rm -rf out .bk-restore-*; mkdir out; for it in a b c; do echo old $it >out/$it; done
-             strace -f -o trace -e trace=renameat2 -e inject=renameat2:error=EIO:when={when}+ \
+             strace -f --seccomp-bpf -o trace -e trace=renameat2 -e inject=renameat2:error=EIO:when={when}+ \
                  bk-restore --into-existing --overwrite -C out b"
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{when}: {ran:#?}");
@@ -231,7 +231,7 @@ fn an_archive_that_is_unlinked_or_replaced_meanwhile_is_still_restored() {
     ] {
         sandbox.ok("cp home/archives/a.tar.gz kept");
         let line = format!(
-            "rm -rf out; strace -f -o /dev/null -P $PWD/home/archives/a.tar.gz -e trace=lseek -e inject=lseek:delay_enter=700000:when=1 \
+            "rm -rf out; strace -f --seccomp-bpf -o /dev/null -P $PWD/home/archives/a.tar.gz -e trace=lseek -e inject=lseek:delay_enter=700000:when=1 \
                  bk-restore -C out a & sleep 0.4; {meanwhile}; wait $!"
         );
         let ran = sandbox.ok(&line);

@@ -79,7 +79,7 @@ fn run_with(sandbox: &Sandbox, line: &str, call: &str, fault: &str) -> Ran {
     let paths: String = files.map(|file| format!("-P {home}{file} ")).concat();
     sandbox.run(&format!(
         "rm -rf home && cp -a start/home . &&
-         exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {line}"
+         exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {line}"
     ))
 }
 

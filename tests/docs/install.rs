@@ -26,6 +26,7 @@ fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
     let output = command
         .args(["--no-print-directory", target])
         .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
+        .env("DEB_COMPRESSION", "gzip")
         .current_dir(checkout())
         .output()
         .unwrap();

@@ -225,7 +225,7 @@ fn a_parent_that_is_removed_or_moved_meanwhile_is_no_matter() {
         let sandbox = with_parent();
         // Each thread waits before it reads of it for the first time.
         let ran = sandbox.run(&format!(
-            "strace -f -qqq -o trace -P $PWD/home/archives/p.tar.gz -e trace=pread64 -e inject=pread64:delay_enter=2000000:when=1 bk-create --parent p -n a tree &
+            "strace -f --seccomp-bpf -qqq -o trace -P $PWD/home/archives/p.tar.gz -e trace=pread64 -e inject=pread64:delay_enter=2000000:when=1 bk-create --parent p -n a tree &
              for n in $(seq 3000); do [ -e home/archives/a.tar.gz.partial ] && break; sleep 0.02; done
              sleep 0.5; {change} >&2; wait $!"
         ));

@@ -97,7 +97,7 @@ fn a_race_is_not_won_where_the_kernel_lacks_openat2() {
     if crate::support::can_trace() {
         race(
             3,
-            "strace -f -o /dev/null -e trace=openat2 -e inject=openat2:error=ENOSYS",
+            "strace -f --seccomp-bpf -o /dev/null -e trace=openat2 -e inject=openat2:error=ENOSYS",
         );
     }
 }

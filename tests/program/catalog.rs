@@ -292,7 +292,7 @@ fn duckdb_alone_opens_the_catalog_and_in_one_thread() {
         "bk-rm a",
     ] {
         sandbox.ok(&format!(
-            "strace -f -qq -o trace -e trace=openat,close,clone,clone3 {line}"
+            "strace -f --seccomp-bpf -qq -o trace -e trace=openat,close,clone,clone3 {line}"
         ));
         let trace = fs::read_to_string(sandbox.path("trace")).unwrap();
         let (mut opened, mut session_count) = (None, 0);

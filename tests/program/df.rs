@@ -305,7 +305,7 @@ fn nothing_is_looked_at_while_the_catalog_is_held() {
         return;
     }
     sandbox.ok("bk-create -n a --storage $PWD/s app");
-    sandbox.ok("strace -f -y -e trace=file,flock,close,statfs -o trace bk-df");
+    sandbox.ok("strace -f --seccomp-bpf -y -e trace=file,flock,close,statfs -o trace bk-df");
     let trace = sandbox.ok("cat trace").stdout;
     let lines: Vec<_> = trace.lines().collect();
     let first = |word: &str| lines.iter().position(|it| it.contains(word)).unwrap();

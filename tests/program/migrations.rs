@@ -155,7 +155,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
             let mut number = 1;
             loop {
                 let ran = sandbox.run(&format!(
-                    "rm -rf home && cp -a start home && exec strace -f -qq -o /dev/null {paths} -e trace={call} -e inject={call}:{fault}:when={number} bk-ls --json"
+                    "rm -rf home && cp -a start home && exec strace -f --seccomp-bpf -qq -o /dev/null {paths} -e trace={call} -e inject={call}:{fault}:when={number} bk-ls --json"
                 ));
                 if ran.status == 0 {
                     break;

@@ -170,7 +170,7 @@ fn a_fill_that_fails_is_undone() {
     sandbox.ok("echo v1 >src/f; mkdir src/d; echo d >src/d/x; bk-create -n a $PWD/src; echo v2 >src/f; echo new >src/added; cp -a src start");
     for when in 1..=5 {
         let ran = sandbox.run(&format!(
-            "strace -f -o /dev/null -e trace=renameat2 -e inject=renameat2:error=EIO:when={when} bk-restore --to-source a"
+            "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=EIO:when={when} bk-restore --to-source a"
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{when}: {ran:#?}");
         sandbox.ok("diff -r src start");
@@ -225,7 +225,7 @@ fn parents_that_are_gone_are_made_and_go_again_where_it_fails() {
     sandbox.write("srv/apps/one/f", "x\n");
     sandbox.ok("bk-create -n a $PWD/srv/apps/one; rm -r srv");
     if crate::support::can_trace() {
-        let fault = "strace -f -o /dev/null -e trace=syncfs -e inject=syncfs:error=EIO";
+        let fault = "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:error=EIO";
         let ran = sandbox.run(&format!("{fault} bk-restore --to-source a"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(!sandbox.path("srv").exists());
@@ -487,7 +487,7 @@ fn a_directory_that_cannot_be_synced_is_an_error() {
     let dir = dir(&sandbox);
     for (at, flags) in [("out/app", "--into-existing --overwrite"), ("", "--swap")] {
         let ran = sandbox.run(&format!(
-            "strace -f -o /dev/null -P {dir}/{at} -e trace=fsync -e inject=fsync:error=EIO bk-restore {flags} -C out a"
+            "strace -f --seccomp-bpf -o /dev/null -P {dir}/{at} -e trace=fsync -e inject=fsync:error=EIO bk-restore {flags} -C out a"
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{flags}: {ran:#?}");
         sandbox.ok("diff -r out start; ! ls -d *.before-*");

@@ -304,7 +304,7 @@ fn one_file_is_printed_from_its_own_members() {
 fn read_bytes(sandbox: &Sandbox, line: &str) -> usize {
     let archive = sandbox.archive("a");
     let traced = format!(
-        "strace -f -e trace=read,pread64 -P {} -o trace {line}",
+        "strace -f --seccomp-bpf -e trace=read,pread64 -P {} -o trace {line}",
         archive.canonicalize().unwrap().display()
     );
     sandbox.ok(&traced);
@@ -339,7 +339,7 @@ fn an_archive_that_is_written_to_after_its_hash_was_checked_is_told() {
     let slow = |meanwhile: &str| {
         let archive = archive.display();
         sandbox.run(&format!(
-            "rm -rf out; strace -f -o trace -P {archive} -e trace=pread64 \
+            "rm -rf out; strace -f --seccomp-bpf -o trace -P {archive} -e trace=pread64 \
              -e inject=pread64:delay_enter=4000000:when=1 bk-restore -C out a -- app/25 & \
              sleep 2; {meanwhile}; wait $!"
         ))

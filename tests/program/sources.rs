@@ -212,7 +212,7 @@ fn tampered(sandbox: &Sandbox, path: &str, calls: &str, how: &str, change: &str)
         path => format!("-P src/{path} -P {path}"),
     };
     let line = format!(
-        "exec strace -f -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
+        "exec strace -f --seccomp-bpf -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
          bash -c 'exec bk-create -n a --jobs 1 src 2>&3' 3>&2 2>/dev/null"
     );
     let _ = fs::remove_file(sandbox.path("trace"));

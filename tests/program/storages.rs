@@ -321,7 +321,7 @@ fn a_failing_file_system_removes_no_record() {
     let archive = sandbox.archive("a").display().to_string();
     let fault = |call: &str| {
         format!(
-            "strace -f -qq -o /dev/null -P {archive} -e trace={call} -e inject={call}:error=EIO "
+            "strace -f --seccomp-bpf -qq -o /dev/null -P {archive} -e trace={call} -e inject={call}:error=EIO "
         )
     };
     let stat = fault("statx");
@@ -417,7 +417,7 @@ fn a_marker_is_looked_at_once() {
         return;
     }
     let looks = sandbox
-        .ok("strace -f -qq -e trace=openat -o trace bk-ls >/dev/null; grep -c bk-storage trace");
+        .ok("strace -f --seccomp-bpf -qq -e trace=openat -o trace bk-ls >/dev/null; grep -c bk-storage trace");
     assert_eq!(looks.stdout, "1\n");
     sandbox.ok("bk-set --description x seed");
 }
@@ -443,7 +443,7 @@ fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
         sandbox.sql("DELETE FROM storages WHERE path LIKE '%/store'");
         let ran = sandbox.run(&format!(
             "rm -f trace {store}/.bk-storage
-             strace -f -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
+             strace -f --seccomp-bpf -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
              for n in {{1..1000}}; do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.01; done
              bk-rm --lock-timeout 300ms no-such 2>&1
              bk-ls --lock-timeout 300ms a >/dev/null

@@ -114,7 +114,7 @@ impl Store {
         let path = |file: &&str| format!("-P {} ", self.sandbox.path(file).display());
         let files: String = files.iter().map(path).collect();
         self.run(&format!(
-            "exec strace --quiet=all -f -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
+            "exec strace --quiet=all -f --seccomp-bpf -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
             deed.line
         ))
     }

@@ -120,13 +120,14 @@ pub fn has(tool: &str) -> bool {
     found
 }
 
-/// Whether strace can be used here; a container may forbid it.
+/// Whether strace can be used here; a container may forbid it. With `--seccomp-bpf` a program stops
+/// only at the calls that are asked for, which takes less than half of the time.
 pub fn can_trace() -> bool {
     if !has("strace") {
         return false;
     }
     let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
+        .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "true"])
         .output();
     let traces = tried.unwrap().status.success();
     if !traces {
@@ -252,7 +253,7 @@ impl Sandbox {
             path => format!("-P {}", self.path(path).display()),
         };
         self.run(&format!(
-            "strace -f -qqq -o trace {on_path} -e trace={call} -e inject={call}:signal=SIGSTOP:when={count} {line} &
+            "strace -f --seccomp-bpf -qqq -o trace {on_path} -e trace={call} -e inject={call}:signal=SIGSTOP:when={count} {line} &
              {UNTIL_STOPPED}
              {change}
              kill -CONT $(grep -o -m 1 '^[0-9]*' trace); wait $!"
