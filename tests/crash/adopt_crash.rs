@@ -21,7 +21,7 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    let kill = "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2,fsync -e inject=renameat2:signal=SIGKILL";
+    let kill = "strace -f -o /dev/null -e trace=renameat2,fsync -e inject=renameat2:signal=SIGKILL";
     sandbox.ok("bk-create -n first app");
     // Killed as the rename returns: the archive has its name, the record is `creating`.
     sandbox.run(&format!(
@@ -153,7 +153,7 @@ fn killed_at_any_call_it_adopts_each_once_at_the_next_try() {
         for at in (1..).step_by(stride(15)) {
             let ran = sandbox.run(&format!(
                 "rm -rf home && cp -a start/home . &&
-                 exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"
+                 exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"
             ));
             if ran.status == 0 {
                 break;
@@ -225,7 +225,7 @@ fn an_archive_that_changes_while_it_is_read_is_not_adopted() {
     ] {
         let ran = sandbox.run(&format!(
             "rm -rf home && cp -a start/home . && rm -f trace
-             strace -f --seccomp-bpf -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
+             strace -f -o trace -P {archive} -e trace=read -e inject=read:signal=SIGSTOP:when=1 bk-adopt & strace=$!
              {UNTIL_STOPPED}
              {change}
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace"

@@ -35,7 +35,7 @@ fn a_signal_ends_it_once_what_was_read_is_recorded() {
         // One thread makes the call, and stops once.
         let call = if flags.is_empty() { "read" } else { "pread64" };
         let ran = sandbox.run(&format!(
-            "strace -f --seccomp-bpf -o trace -P {third} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 bk-adopt {flags} >out 2>err & strace=$!
+            "strace -f -o trace -P {third} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 bk-adopt {flags} >out 2>err & strace=$!
              {UNTIL_STOPPED}
              bk=$(cat /proc/$strace/task/$strace/children); kill -TERM $bk; kill -CONT $bk; wait $strace; echo $?; cat err"
         ));

@@ -8,7 +8,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Ran, Sandbox, can_trace, check_manifests_of, files_in};
+use crate::support::{Ran, Sandbox, can_trace, check_manifests_of, files_in, strace};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -73,7 +73,8 @@ impl Start {
         };
         self.sandbox.run(&format!(
             "rm -rf home store && cp -a start/. . &&
-             exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call},renameat2 -e inject={call}:{fault} {CREATE}"
+             exec {} -o /dev/null {paths} -e trace={call},renameat2 -e inject={call}:{fault} {CREATE}",
+            strace(fault)
         ))
     }
 

@@ -36,11 +36,11 @@ fn kill_at_each(store: &Store, deed: &Deed, step: usize) {
 
 /// Programs that are killed before their work is done: what the next one finishes.
 const DEAD: [&str; 3] = [
-    "strace -qqq -f --seccomp-bpf -o /dev/null -P $PWD/store/b.tar.gz -e trace=unlink -e inject=unlink:signal=SIGKILL bk-rm a b
+    "strace -qqq -f -o /dev/null -P $PWD/store/b.tar.gz -e trace=unlink -e inject=unlink:signal=SIGKILL bk-rm a b
      test $? = 137 -a -s store/b.tar.gz -a ! -e store/a.tar.gz",
-    "strace -qqq -f --seccomp-bpf -o /dev/null -P $PWD/near/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-mv a b near
+    "strace -qqq -f -o /dev/null -P $PWD/near/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-mv a b near
      test $? = 137 -a -s store/b.tar.gz -a -s near/a.tar.gz",
-    "strace -qqq -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-create --storage store -n dead app
+    "strace -qqq -f -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-create --storage store -n dead app
      test $? = 137 -a -s store/dead.tar.gz.partial",
 ];
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::support::compared::rest_of;
 use crate::support::mounts::tmpfs;
-use crate::support::{Sandbox, can_trace, check_manifests, stride};
+use crate::support::{Sandbox, can_trace, check_manifests, strace, stride};
 
 fn warns(ran: &crate::support::Ran, reason: &str) {
     assert_eq!(ran.status, 0, "{ran:#?}");
@@ -76,7 +76,7 @@ fn who_dies_while_a_manifest_is_written_leaves_nothing_for_long() {
     {
         let name = call.split(':').next().unwrap();
         let ran = sandbox.run(&format!(
-            "strace -f --seccomp-bpf -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create -n a{number} app",
+            "strace -f -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create -n a{number} app",
             name,
             call.split(':').nth(1).unwrap()
         ));
@@ -95,7 +95,6 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.ok("head -c 1500000 /dev/urandom >app/large; touch -d 2020-01-01 app/large; bk-create -n p app; echo more >>app/log/app.log; bk-create --no-parent -n plain app");
-    let strace = "strace -f --seccomp-bpf -qqq -o /dev/null";
     let mut number = 0;
     for call in [
         "write",
@@ -118,7 +117,8 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
                 }
                 let what = format!("{call} {at}: {fault}");
                 let line = format!(
-                    "{strace} -e trace={call} -e inject={call}:{fault}:when={at} bk-create --parent p -n a app"
+                    "{} -qqq -o /dev/null -e trace={call} -e inject={call}:{fault}:when={at} bk-create --parent p -n a app",
+                    strace(fault)
                 );
                 let ran = sandbox.run(&line);
                 if ran.status == 0 {
@@ -139,7 +139,8 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
                 check_manifests(&sandbox);
                 // Who dies while it removes leaves no manifest behind for long.
                 let kill = format!(
-                    "{strace} -e trace=unlink -e inject=unlink:{fault}:when={} bk-rm next",
+                    "{} -qqq -o /dev/null -e trace=unlink -e inject=unlink:{fault}:when={} bk-rm next",
+                    strace(fault),
                     1 + number % 3
                 );
                 sandbox.run(&kill);

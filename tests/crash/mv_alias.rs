@@ -145,7 +145,7 @@ fn the_old_one_goes_only_while_the_copy_is_there() {
     };
     let (disk, here) = (text(&sandbox.path("disk")), text(&sandbox.archive("a")));
     let ran = sandbox.run(&format!(
-        "strace -f --seccomp-bpf -o trace -P {disk}/a.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=2 bk-mv a {disk} 2>err & strace=$!
+        "strace -f -o trace -P {disk}/a.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=2 bk-mv a {disk} 2>err & strace=$!
          {UNTIL_STOPPED}
          mount --bind home/archives {disk}
          kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; status=$?
@@ -334,7 +334,7 @@ fn what_was_moved_is_told_also_where_it_cannot_be_recorded() {
     sandbox.ok("bk-create -n b app; mkdir new");
     let new = text(&sandbox.path("new"));
     let ran = sandbox.run(&format!(
-        "strace -f --seccomp-bpf -o trace -P {new}/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=1 bk-mv --lock-timeout 100ms a b {new} >out 2>err & strace=$!
+        "strace -f -o trace -P {new}/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=1 bk-mv --lock-timeout 100ms a b {new} >out 2>err & strace=$!
          {UNTIL_STOPPED}
          exec 9>>home/catalog.lock; flock 9
          kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; echo $?; cat err >&2"

@@ -2,7 +2,7 @@
 //! whole in one place, its record says which, and no file is left over.
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, files_in, has, stride};
+use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, files_in, has, strace, stride};
 
 const KILLED: i32 = 137;
 /// The calls between which a move has other states.
@@ -33,7 +33,8 @@ impl Start {
         );
         self.sandbox.run(&format!(
             "rm -rf home new/* {dir}/* && cp -a start/home . &&
-             exec strace -f --seccomp-bpf -o /dev/null {files} -e trace={call} -e inject={call}:{fault} bk-mv a {dir}"
+             exec {} -o /dev/null {files} -e trace={call} -e inject={call}:{fault} bk-mv a {dir}",
+            strace(fault)
         ))
     }
 
@@ -296,7 +297,7 @@ fn others_find_the_archive_while_it_moves() {
         // before the work.
         let ran = sandbox.run(&format!(
             "rm -rf home {dir}/* out trace; cp -a start/home .; echo '{{\"id\":\"x\"}}' >{dir}/.bk-storage
-             strace -f --seccomp-bpf -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=2 bk-mv a {dir} >moved 2>err & strace=$!
+             strace -f -o trace -P {dir} -e trace=fsync -e inject=fsync:signal=SIGSTOP:when=2 bk-mv a {dir} >moved 2>err & strace=$!
              {UNTIL_STOPPED}
              bk-ls --json | jq -r .status
              bk-verify a >/dev/null && bk-restore -C out a >/dev/null && ls out

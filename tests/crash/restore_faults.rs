@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Ran, Sandbox, can_trace, has};
+use crate::support::{Ran, Sandbox, can_trace, has, strace};
 
 /// The calls that make something, or move it to its place.
 const CALLS: &str = "mkdirat openat2 pwrite64 fchmod fchown utimensat linkat symlinkat \
@@ -40,7 +40,7 @@ fn kill_at_each(prepare: &str, flags: &str, is_old: &str, step: usize) {
         for when in (1..).step_by(step) {
             let ran = sandbox.run(&format!(
                 "rm -rf out* .bk-restore-*; {prepare}
-                 exec strace -f --seccomp-bpf -o /dev/null -e trace={call} -e inject={call}:signal=SIGKILL:when={when} \
+                 exec strace -f -o /dev/null -e trace={call} -e inject={call}:signal=SIGKILL:when={when} \
                      bk-restore {flags} -C out a"
             ));
             let is_new = format!("{facts}; diff <(facts app) <(facts out)");
@@ -119,8 +119,9 @@ fn a_call_that_fails_leaves_the_target_as_it_was() {
         // Files of the catalog are written by the same calls.
         let ran = sandbox.run(&format!(
             "rm -rf out*; cp -a start out
-             strace -f --seccomp-bpf -o trace -e trace={call} -e inject={fault} bk-restore --swap -C out a 2>err; e=$?
-             cat err >&2; exit $e"
+             {} -o trace -e trace={call} -e inject={fault} bk-restore --swap -C out a 2>err; e=$?
+             cat err >&2; exit $e",
+            strace(fault)
         ));
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{fault}: {ran:#?}");
         let told = ran.stderr.lines().next().unwrap_or_default();

@@ -93,7 +93,7 @@ fn a_signal_ends_it_in_good_order() {
         let dir = sandbox.home().join("archives").display().to_string();
         let paths: String = (1..=9).map(|n| format!(" -P {dir}/a{n}.tar.gz")).collect();
         let ran = sandbox.run(&format!(
-            "bk-ls --json >all; strace -f --seccomp-bpf -o trace {paths} -e trace=unlink,unlinkat \
+            "bk-ls --json >all; strace -f -o trace {paths} -e trace=unlink,unlinkat \
                  -e inject=unlink,unlinkat:signal={signal}:when=3 bk-rm <all"
         ));
         assert_eq!((ran.status, &*ran.stderr), (128 + number, ""), "{ran:#?}");
@@ -151,7 +151,7 @@ fn a_kill_between_the_steps_is_finished_by_the_next_writer() {
         let dir = sandbox.home().join("archives").display().to_string();
         let paths: String = (1..=3).map(|n| format!(" -P {dir}/a{n}.tar.gz")).collect();
         let ran = sandbox.run(&format!(
-            "strace -f --seccomp-bpf -o trace -P {dir} {paths} -e trace={calls} \
+            "strace -f -o trace -P {dir} {paths} -e trace={calls} \
                  -e inject={calls}:signal=KILL:when={when} bk-rm a1 a2 a3"
         ));
         assert_eq!((ran.status, &*ran.stdout), (137, ""), "{ran:#?}");

@@ -1,6 +1,6 @@
 //! bk-set, many at once, killed at any call and on a full disk: all of a change or nothing.
 
-use crate::support::{Ran, Sandbox, can_trace, has, stride};
+use crate::support::{Ran, Sandbox, can_trace, has, strace, stride};
 use serde_json::{Value, json};
 
 #[test]
@@ -79,7 +79,8 @@ fn run_with(sandbox: &Sandbox, line: &str, call: &str, fault: &str) -> Ran {
     let paths: String = files.map(|file| format!("-P {home}{file} ")).concat();
     sandbox.run(&format!(
         "rm -rf home && cp -a start/home . &&
-         exec strace -f --seccomp-bpf -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {line}"
+         exec {} -o /dev/null {paths} -e trace={call} -e inject={call}:{fault} {line}",
+        strace(fault)
     ))
 }
 

@@ -88,7 +88,8 @@ fn a_user_who_is_not_root_restores_them_too() {
 
 /// Changes the one place while `bk-restore --test` has restored and not yet read back.
 fn test_of_tampered(sandbox: &Sandbox, change: &str) -> String {
-    let slow = "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:delay_enter=3000000";
+    let slow =
+        "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:delay_enter=3000000";
     let child = sandbox.start(&format!("{slow} bk-restore --test -C scratch x"));
     // The first directory gets its time last of all.
     let is_restored = "test $(stat -c %Y scratch/.bk-restore-*/new/t) = 1000000000";

@@ -38,7 +38,7 @@ fn the_wal_of_a_killed_program_is_closed() {
     let wal = sandbox.home().join("catalog.duckdb.wal");
     sandbox.ok("umask 0; bk-create -n a app >/dev/null");
     let ran = sandbox.run(&format!(
-        "umask 0; exec strace -f --seccomp-bpf -qq -o /dev/null -P {0} -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=SIGKILL bk-set --description x a",
+        "umask 0; exec strace -f -qq -o /dev/null -P {0} -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=SIGKILL bk-set --description x a",
         wal.display()
     ));
     if ran.status == 0 {

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Sandbox, can_trace, checkout, has, stride};
+use crate::support::{Sandbox, can_trace, checkout, has, strace, stride};
 use duckdb::Connection;
 
 /// What the first version made: two backups, a job, a ledger of six rows.
@@ -155,7 +155,8 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
             let mut number = 1;
             loop {
                 let ran = sandbox.run(&format!(
-                    "rm -rf home && cp -a start home && exec strace -f --seccomp-bpf -qq -o /dev/null {paths} -e trace={call} -e inject={call}:{fault}:when={number} bk-ls --json"
+                    "rm -rf home && cp -a start home && exec {} -qq -o /dev/null {paths} -e trace={call} -e inject={call}:{fault}:when={number} bk-ls --json",
+                    strace(fault)
                 ));
                 if ran.status == 0 {
                     break;

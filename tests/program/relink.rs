@@ -161,7 +161,7 @@ fn what_changes_while_files_are_hashed_is_seen() {
     let relink_while = |sql: &str| {
         sandbox.ok("rm -rf home new trace && cp -a start/. .");
         let stopped = sandbox.start(&format!(
-            "exec strace -f --seccomp-bpf -o trace -P {archive} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt --relink new"
+            "exec strace -f -o trace -P {archive} -e trace=read,pread64 -e inject=read,pread64:signal=SIGSTOP:when=1 bk-adopt --relink new"
         ));
         let pid = stopped.id();
         sandbox.ok(UNTIL_STOPPED);

@@ -293,8 +293,7 @@ fn a_backup_goes_back_to_its_sources_all_or_none() {
     // The last exchange cannot be: the first is undone.
     sandbox.ok("rm -rf *.before-1; echo again >app/config.toml; echo again >one");
     if crate::support::can_trace() {
-        let fault =
-            "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=EIO:when=4";
+        let fault = "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=EIO:when=4";
         let ran = sandbox.run(&format!("{fault} bk-restore --to-source a"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         sandbox.ok("grep again app/config.toml one && ! ls -d *.before-1");
@@ -314,7 +313,8 @@ fn a_test_that_fails_is_told_and_kept() {
     assert_eq!(ledger.last().unwrap(), "a restore ok");
     if crate::support::can_trace() {
         // The disk does not keep what it is given.
-        let fault = "strace -f --seccomp-bpf -o /dev/null -e trace=fchmod -e inject=fchmod:retval=0";
+        let fault =
+            "strace -f --seccomp-bpf -o /dev/null -e trace=fchmod -e inject=fchmod:retval=0";
         let ran = sandbox.run(&format!("{fault} bk-restore --test -C scratch a"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(

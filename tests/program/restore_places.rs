@@ -225,7 +225,8 @@ fn parents_that_are_gone_are_made_and_go_again_where_it_fails() {
     sandbox.write("srv/apps/one/f", "x\n");
     sandbox.ok("bk-create -n a $PWD/srv/apps/one; rm -r srv");
     if crate::support::can_trace() {
-        let fault = "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:error=EIO";
+        let fault =
+            "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:error=EIO";
         let ran = sandbox.run(&format!("{fault} bk-restore --to-source a"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(!sandbox.path("srv").exists());

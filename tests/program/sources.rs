@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::support::{Ran, Sandbox, has};
+use crate::support::{Ran, Sandbox, has, strace};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -212,8 +212,9 @@ fn tampered(sandbox: &Sandbox, path: &str, calls: &str, how: &str, change: &str)
         path => format!("-P src/{path} -P {path}"),
     };
     let line = format!(
-        "exec strace -f --seccomp-bpf -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
-         bash -c 'exec bk-create -n a --jobs 1 src 2>&3' 3>&2 2>/dev/null"
+        "exec {} -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
+         bash -c 'exec bk-create -n a --jobs 1 src 2>&3' 3>&2 2>/dev/null",
+        strace(how)
     );
     let _ = fs::remove_file(sandbox.path("trace"));
     let child = sandbox.start(&line);

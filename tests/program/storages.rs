@@ -443,7 +443,7 @@ fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
         sandbox.sql("DELETE FROM storages WHERE path LIKE '%/store'");
         let ran = sandbox.run(&format!(
             "rm -f trace {store}/.bk-storage
-             strace -f --seccomp-bpf -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
+             strace -f -o trace -P {place} -e trace=openat,%stat,statx -e inject=openat,%stat,statx:signal=SIGSTOP:when=1 {line} >out 2>err & strace=$!
              for n in {{1..1000}}; do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.01; done
              bk-rm --lock-timeout 300ms no-such 2>&1
              bk-ls --lock-timeout 300ms a >/dev/null

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ran, Sandbox, check_manifests_of, files_in};
+use super::{Ran, Sandbox, check_manifests_of, files_in, strace};
 
 /// Where archives may be: the storage directory, another one, and one in another file system.
 const DIRS: [&str; 3] = ["store", "near", "far"];
@@ -114,7 +114,8 @@ impl Store {
         let path = |file: &&str| format!("-P {} ", self.sandbox.path(file).display());
         let files: String = files.iter().map(path).collect();
         self.run(&format!(
-            "exec strace --quiet=all -f --seccomp-bpf -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
+            "exec {} --quiet=all -o /dev/null {files} -e trace={call} -e inject={call}:{fault} {}",
+            strace(fault),
             deed.line
         ))
     }
