@@ -449,7 +449,7 @@ def benchmark_rm(bin_dir, runs, work_dir, run_dir):
                 os.sync()
                 remove = ["sh", "-c", f"exec '{bin_dir}/bk-rm' --force-protected --home '{home}' <ids"]
                 pairs.append([run_stages([command], run_dir, run_dir) for command in (remove, ["rm", "-r", plain])])
-                left = sum(1 for _ in (home / "archives").iterdir())
+                left = sum(1 for _ in (home / "archives").glob("*.tar.gz"))
                 if left != 1:
                     raise ToolFailed(f"bk-rm left {left - 1} of {count} archives")
             ours, peer = zip(*pairs)

@@ -249,21 +249,21 @@ impl Trace {
 #[test]
 fn a_kill_at_the_very_first_backup_loses_nothing() {
     if can_trace() {
-        Start::new("true").kill_at_each(29);
+        Start::new("true").kill_at_each(61);
     }
 }
 
 #[test]
 fn a_kill_while_tidying_up_after_a_kill_loses_nothing() {
     if can_trace() {
-        Start::after_a_crash().kill_at_each(29);
+        Start::after_a_crash().kill_at_each(61);
     }
 }
 
 #[test]
 fn a_kill_while_a_failure_is_recorded_leaves_nothing() {
     if can_trace() {
-        Start::with_catalog().kill_at_each_of_a_failure(29);
+        Start::with_catalog().kill_at_each_of_a_failure(61);
     }
 }
 
@@ -285,7 +285,7 @@ fn a_kill_at_every_other_call_loses_nothing() {
 #[test]
 fn a_call_that_fails_is_told_and_loses_nothing() {
     if can_trace() {
-        Start::with_catalog().fail_at_each(FAILURES, "", 29);
+        Start::with_catalog().fail_at_each(FAILURES, "", 61);
     }
 }
 

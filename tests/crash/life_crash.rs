@@ -60,14 +60,14 @@ fn kill_move_far(step: usize) {
 #[test]
 fn a_removal_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &REMOVE, 25);
+        kill_at_each(&Store::new("true"), &REMOVE, 50);
     }
 }
 
 #[test]
 fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_move_far(40);
+        kill_move_far(80);
     }
 }
 

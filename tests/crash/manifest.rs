@@ -112,7 +112,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
         for at in 1..=count {
             for fault in ["signal=SIGKILL", "error=EIO", "error=ENOSPC"] {
                 number += 1;
-                if number % stride(29) != 0 {
+                if number % stride(61) != 0 {
                     continue;
                 }
                 let what = format!("{call} {at}: {fault}");

@@ -218,10 +218,10 @@ fn a_bomb_takes_little_memory_and_the_check_ends() {
     }
     sandbox.write("bomb", OWN_BOMB);
     for make in [
-        // 4 GiB of zeros in one file, and after the end of an archive.
-        "truncate -s 64M zeros; gzip -1 <zeros >z.gz; truncate -s 4G huge; tar -cf - huge | head -c 512 | gzip >A;
-         for n in $(seq 64); do cat z.gz; done >>A; head -c 1024 /dev/zero | gzip >>A; rm huge",
-        "tar -cf - app | gzip >A; for n in $(seq 64); do cat z.gz; done >>A",
+        // 1.5 GiB of zeros in one file, and after the end of an archive.
+        "truncate -s 64M zeros; gzip -1 <zeros >z.gz; truncate -s 1536M huge; tar -cf - huge | head -c 512 | gzip >A;
+         for n in $(seq 24); do cat z.gz; done >>A; head -c 1024 /dev/zero | gzip >>A; rm huge",
+        "tar -cf - app | gzip >A; for n in $(seq 24); do cat z.gz; done >>A",
         // 2 GiB in members as bk writes them, then one of 1 GiB.
         "python3 bomb >A",
     ] {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
 use crate::support::rich::{assert_same, rich};
-use crate::support::{Ran, Sandbox, has};
+use crate::support::{Ran, Sandbox, has, stride};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -358,7 +358,7 @@ fn any_tree_comes_back() {
         node(),
     );
     let config = Config {
-        cases: 24,
+        cases: 24 / stride(3) as u32,
         failure_persistence: None,
         ..Config::default()
     };

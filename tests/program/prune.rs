@@ -1,7 +1,7 @@
 //! bk-prune from outside: what it says that it would remove is what it removes.
 
 use crate::support::store::{ids, left, six, store};
-use crate::support::{Ran, Sandbox, checkout};
+use crate::support::{Ran, Sandbox, checkout, stride};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use regex::Regex;
@@ -76,7 +76,7 @@ fn a_dry_run_into_bk_rm_does_what_a_run_does() {
     ];
     let policy = proptest::collection::vec(rule, 1..3);
     let hours = proptest::collection::vec(0..400_u16, 1..9);
-    let mut runner = TestRunner::new(Config::with_cases(6));
+    let mut runner = TestRunner::new(Config::with_cases(6 / stride(3) as u32));
     let tried = runner.run(&(hours, policy), |(hours, mut policy)| {
         policy.sort();
         policy.dedup_by_key(|it| it.split(' ').next().map(str::to_owned));

@@ -14,8 +14,9 @@ use duckdb::Connection;
 use crate::archives::open::is_absent;
 use crate::home::Home;
 use crate::manifest::columns::{Place, Rows};
+use crate::manifest::instance::connect;
 use crate::manifest::table::{
-    COLUMNS, FROM_ARCHIVE, VERSION, connect, dir, is_possible, path, quoted, sha256,
+    COLUMNS, FROM_ARCHIVE, VERSION, dir, is_possible, path, quoted, sha256,
 };
 
 /// The segments of a manifest, in the order of the archive.

@@ -25,6 +25,11 @@ const SPARE_BYTES: u64 = 4 << 20;
 /// The table, in SQL.
 pub(super) const TABLE: &str = "entries()";
 
+/// Makes the table known.
+pub(super) fn register(connection: &Connection) -> Result<()> {
+    Ok(connection.register_table_function::<Table>("entries")?)
+}
+
 /// Runs a statement that reads the table once, which has what `batches` has.
 ///
 /// # Errors
@@ -42,7 +47,6 @@ pub(super) fn run(
         given: 0,
         error: None,
     }));
-    connection.register_table_function::<Table>("entries")?;
     STREAM.set(Some(stream.clone()));
     let done = connection.execute_batch(sql);
     STREAM.set(None);

@@ -1,14 +1,11 @@
-//! The table of a manifest: where its file is, its columns, and the connection for it.
+//! The table of a manifest: where its file is, and its columns.
 //!
-//! DuckDB reads and writes it in a connection of its own, which may touch that directory and nothing
-//! else. Knows no entry.
+//! Knows no entry.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use duckdb::{Config, Connection};
 use sha2::{Digest, Sha256};
 
 use crate::home::Home;
@@ -51,9 +48,6 @@ pub const FROM_ARCHIVE: &str = "read from the archive";
 /// So many rows are compressed together, and read together.
 pub(super) const ROW_GROUP_ROWS: usize = 32_768;
 
-/// What DuckDB may take for rows, its own needs aside.
-const MEMORY: &str = "256MB";
-
 /// Where manifests are.
 pub(super) fn dir(home: &Home) -> PathBuf {
     home.dir.join("manifests")
@@ -67,26 +61,6 @@ pub(super) fn path(home: &Home, archive_hash: &str) -> PathBuf {
 /// Whether DuckDB takes the paths in a directory: they are UTF-8, and without a question mark.
 pub(super) fn is_possible(dir: &Path) -> bool {
     dir.to_str().is_some() && !working_copy::is_needed(dir)
-}
-
-/// A database in memory that may touch what is in `dir`, and no other file.
-///
-/// # Errors
-/// A directory whose path DuckDB cannot take.
-pub(super) fn connect(dir: &Path) -> Result<Connection> {
-    let text = dir.to_str().context("its path is not UTF-8")?;
-    let config = Config::default()
-        .threads(1)?
-        .max_memory(MEMORY)?
-        .enable_autoload_extension(false)?
-        .with("autoinstall_known_extensions", "false")?;
-    let connection = Connection::open_in_memory_with_flags(config)?;
-    connection.execute_batch(&format!(
-        "SET temp_directory = ''; SET allowed_directories = [{}];
-         SET enable_external_access = false; SET lock_configuration = true",
-        quoted(&format!("{text}/"))
-    ))?;
-    Ok(connection)
 }
 
 /// A text in SQL.

@@ -20,8 +20,9 @@ use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
 use crate::flock;
 use crate::home::Home;
+use crate::manifest::instance::connect;
 use crate::manifest::table::{
-    FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, connect, dir, is_possible, path, quoted, sha256,
+    FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, dir, is_possible, path, quoted, sha256,
 };
 use crate::manifest::{columns, stream};
 
