@@ -292,7 +292,7 @@ fn a_call_that_fails_is_told_and_loses_nothing() {
 #[test]
 fn a_disk_that_is_full_from_some_call_on_loses_nothing() {
     if can_trace() {
-        Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 9);
+        Start::with_catalog().fail_at_each("write:ENOSPC pwrite64:ENOSPC", "+", 19);
     }
 }
 

@@ -5,7 +5,7 @@
 //! of their own. What a crash leaves is in crash.rs.
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Sandbox, has, stride};
+use crate::support::{Sandbox, can_trace, has, stride};
 use regex::Regex;
 
 /// A disk of 8 MiB of which 3 are free, and a source of 4 that nobody expects to be so
@@ -78,6 +78,24 @@ fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
 
     // Once there is space again, nothing is in the way.
     sandbox.ok("bk-create -n x app && gzip -t home/archives/x.tar.gz");
+}
+
+/// Linux tells such an error once: the sync at the end would be fine.
+#[test]
+fn a_sync_that_fails_while_the_archive_grows_fails_the_backup() {
+    if !has("jq") || !can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("head -c 40M /dev/urandom >app/data/more");
+    let archive = sandbox.archive("x").display().to_string();
+    let ran = sandbox.run(&format!(
+        "strace -f --seccomp-bpf -o /dev/null -P {archive}.partial \
+             -e trace=fdatasync -e inject=fdatasync:error=EIO bk-create -n x app"
+    ));
+    let reason = format!("cannot write '{archive}': Input/output error");
+    ran.fails(1, &format!("bk-create: cannot create 'x': {reason}\n"));
+    assert_failed(&sandbox, "x", &reason);
 }
 
 #[test]

@@ -386,3 +386,17 @@ fn each_lib_has_the_map_of_its_files() {
         }
     }
 }
+
+/// Another version compresses to other bytes: a manifest that named the old one would make a parent of
+/// what the new one does not repeat.
+#[test]
+fn the_compressor_is_named_by_its_version() {
+    let lock = read(Path::new("Cargo.lock"));
+    let (_, rest) = lock
+        .split_once("name = \"libdeflate-sys\"\nversion = \"")
+        .unwrap();
+    let (version, _) = rest.split_once('"').unwrap();
+    let member = read(Path::new("shared/archive/src/format/member.rs"));
+    let named = format!("const COMPRESSOR: &str = \"libdeflate {version}\";");
+    assert!(member.contains(&named), "{named}");
+}

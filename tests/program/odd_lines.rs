@@ -96,7 +96,7 @@ fn odd_operands_are_answered() {
                 &[b"--", value, value],
                 &[b"-", value],
             ];
-            let stride = stride(6);
+            let stride = stride(12);
             for operands in all.into_iter().skip(number % stride).step_by(stride) {
                 let mut command = sandbox.command(&program);
                 command.args(operands.iter().map(|it| std::ffi::OsStr::from_bytes(it)));
@@ -139,7 +139,7 @@ fn odd_surroundings_are_answered() {
             "BK_HOME=/dev/null/x PROGRAM a",
             "BK_HOME=$(head -c 5000 /dev/zero | tr '\\0' x) PROGRAM a",
         ];
-        let stride = stride(4);
+        let stride = stride(8);
         for around in all.into_iter().skip(number % stride).step_by(stride) {
             let line = around.replace("PROGRAM", &program);
             let line =

@@ -166,7 +166,7 @@ fn some_paths_are_what_they_are_when_all_is_read() {
         0..4usize,
     );
     let config = Config {
-        cases: 6 / stride(2) as u32,
+        cases: 6 / stride(3) as u32,
         failure_persistence: None,
         ..Config::default()
     };

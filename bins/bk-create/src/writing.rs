@@ -18,6 +18,7 @@ use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
 use bk_schema::birth::Birth;
 use bk_schema::manifest::Segment;
+use bk_store::archives::early_sync::EarlySync;
 use bk_store::archives::share;
 use bk_store::archives::space::Space;
 
@@ -59,6 +60,7 @@ pub(crate) fn write(
     let cannot = || format!("cannot write '{}'", begun.backup.backup_path);
     let mut guard = Guard {
         file: &begun.partial.file,
+        early_sync: EarlySync::of(&begun.partial.file),
         plan,
         watch,
     };
@@ -73,6 +75,7 @@ pub(crate) fn write(
             writer::write(tree, options, &mut guard, manifest, watch).with_context(cannot)?
         }
     };
+    guard.early_sync.finish().with_context(cannot)?;
     begun.partial.commit()?;
     Ok(summary)
 }
@@ -112,6 +115,7 @@ fn write_stream(
 /// Writes to a file as long as the reserve stays free; else it pauses, or fails.
 struct Guard<'a> {
     file: &'a File,
+    early_sync: EarlySync<'a>,
     plan: &'a Plan<'a>,
     watch: &'a Watch,
 }
@@ -161,7 +165,9 @@ impl Guard<'_> {
 impl Write for Guard<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait_for(bytes.len() as u64)?;
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.early_sync.wrote(written);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

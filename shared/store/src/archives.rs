@@ -5,6 +5,7 @@
 pub mod advisory_lock;
 pub mod distinct;
 pub mod durable;
+pub mod early_sync;
 pub mod mounts;
 pub mod open;
 pub mod partial;

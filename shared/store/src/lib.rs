@@ -11,7 +11,7 @@
 //! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `instance`, `stream`, `writer`,
 //!   `reader` and `sweep`
 //! - `storage`: whether what holds archives is there
-//! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `distinct`,
+//! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `early_sync`, `distinct`,
 //!   `share`, `space`, `spare`, `mounts`
 //! - `signals`: what ends a program in good order
 //!
