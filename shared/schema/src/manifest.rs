@@ -103,7 +103,7 @@ pub struct SourceFile {
     pub device: u64,
 }
 
-/// SHA-256.
+/// BLAKE3.
 pub type Hash = [u8; 32];
 
 /// One member of an archive, or frame.

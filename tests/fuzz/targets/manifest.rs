@@ -219,7 +219,7 @@ fn rows(data: &[u8]) -> Segments {
         "COPY (FROM (VALUES {}) t(path, path_bytes, type, size, data_bytes, mode, uid, gid, uname, gname, mtime,
              mtime_nanos, ctime, ctime_nanos, inode, device, link_target, link_target_bytes, device_major,
              device_minor, problem, segment_offset, segment_bytes, segment_members))
-         TO '{}' (FORMAT parquet, KV_METADATA {{manifest_version: '2'}})",
+         TO '{}' (FORMAT parquet, KV_METADATA {{manifest_version: '3'}})",
         values.join(","),
         place.display()
     );

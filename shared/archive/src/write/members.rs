@@ -98,7 +98,7 @@ impl Written {
         let member = Member {
             bytes: u32::try_from(bytes.len()).context("a member is longer than 4 GiB")?,
             padding_bytes: 0,
-            hash: Sha256::digest(&bytes).into(),
+            hash: blake3::hash(&bytes).into(),
             content_hash,
         };
         Ok(Self {

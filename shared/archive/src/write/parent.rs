@@ -14,7 +14,6 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Result, ensure};
 use bk_schema::manifest::{Entry, EntryType, FileTime, Hash, Member, Segment};
 use rustix::fs::FileType;
-use sha2::{Digest, Sha256};
 
 use crate::write::piece::PIECE_BYTES;
 use crate::write::source::Opener;
@@ -329,7 +328,7 @@ impl Archive {
         let mut bytes = vec![0; member.bytes as usize];
         let read = self.file.read_exact_at(&mut bytes, offset);
         let reason = match read {
-            Ok(()) if Hash::from(Sha256::digest(&bytes)) == member.hash => {
+            Ok(()) if Hash::from(blake3::hash(&bytes)) == member.hash => {
                 return Some(Taken {
                     bytes,
                     member: member.clone(),

@@ -9,7 +9,6 @@ use std::thread::Builder;
 
 use anyhow::Result;
 use bk_schema::manifest::{Member, Segment};
-use sha2::{Digest, Sha256};
 
 use crate::format::codec::{Compression, Compressor};
 use crate::pool::pool;
@@ -136,7 +135,7 @@ impl Segments {
 
 /// Compresses what a member is to hold, or takes it over.
 fn compress(compressor: &mut Compressor, job: Job) -> Result<Written> {
-    let content_hash = job.is_large.then(|| Sha256::digest(&job.content).into());
+    let content_hash = job.is_large.then(|| blake3::hash(&job.content).into());
     let taken = job.pieces.zip(content_hash);
     if let Some(taken) = taken.and_then(|(pieces, hash)| pieces.take(&hash)) {
         return Ok(Written::taken(taken, job.part));

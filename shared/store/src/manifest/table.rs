@@ -40,7 +40,7 @@ pub(super) const COLUMNS: &[(&str, &str)] = &[
 ];
 
 /// Of the columns and of what is packed into the last one. One of another version is not read.
-pub(super) const VERSION: &str = "2";
+pub(super) const VERSION: &str = "3";
 
 /// The format of a manifest that was made from an archive, which does not tell how it was made.
 pub const FROM_ARCHIVE: &str = "read from the archive";
