@@ -105,7 +105,7 @@ fn kill_at_each(start: &Start, calls: &str, rest: &str, stride: usize) -> usize 
 fn a_kill_at_any_call_leaves_one_whole_archive() {
     let Some(start) = Start::new() else { return };
     let kills = kill_at_each(&start, CALLS, "", stride(17));
-    assert!(kills * stride(17) > 60, "{kills}");
+    assert!(kills > 8, "{kills}");
 }
 
 /// Where the file system cannot rename without replacing, the archive has two names for a
