@@ -250,7 +250,7 @@ fn only_what_is_needed_is_inflated() {
         ("app/25", 1),
         ("app/30-large", 3),
         ("app/99", 2),
-        ("app/2*", 12),
+        ("app/2*", 16),
     ]
     .into_iter()
     .step_by(stride(4))
