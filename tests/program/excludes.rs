@@ -1,6 +1,6 @@
 //! What goes into a backup and what does not: operands, globs, caches, file systems, bk's own.
 
-use crate::support::{Sandbox, has, stride};
+use crate::support::{Sandbox, has};
 
 /// What goes into the backup that a command line makes, names with a blank between them.
 fn listed(sandbox: &Sandbox, line: &str) -> String {
@@ -73,7 +73,6 @@ fn what_is_asked_for_goes_in_and_what_is_excluded_does_not() {
     for choice in CHOICES
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .step_by(stride(2))
     {
         let (typed, names) = choice
             .split_once("  ")
