@@ -45,6 +45,17 @@ fn a_home_may_have_any_name() {
     }
 }
 
+/// DuckDB takes the file that a link leads to, under its own name.
+#[test]
+fn a_home_may_be_a_link_to_any_name() {
+    let sandbox = Sandbox::with_app();
+    let places = "mkdir -p 'why?not'/$'h\\xff'; ln -s 'why?not'/$'h\\xff' home;";
+    let ran = sandbox.ok(&format!("{places} {LIFE}; ls 'why?not'; ls why* | wc -l"));
+    let told = "a\nb\ntrue\nnote\navailable\navailable\na\ncompleted\n2\nh\u{fffd}\n1\n";
+    assert_eq!(ran.stdout, told, "{ran:#?}");
+    assert!(sandbox.home().join("catalog.duckdb").exists());
+}
+
 /// The paths in the catalog are text: the archives of such a home need another place.
 #[test]
 fn a_home_that_is_no_text_keeps_its_archives_elsewhere() {
@@ -66,7 +77,7 @@ fn a_wal_that_was_moved_below_a_question_mark_is_refused() {
     let ran = sandbox.run("BK_HOME=$PWD/ho?me bk-ls");
     let wal = sandbox.path("ho?me/catalog.duckdb.wal");
     let told = format!(
-        "bk-ls: '{}' cannot be read where the path holds a '?': move the home to another path, run bk-ls there, and move it back\n",
+        "bk-ls: '{}' cannot be read where the path holds a '?' or is not UTF-8: move the home to another path, run bk-ls there, and move it back\n",
         wal.display()
     );
     ran.fails(1, &told);

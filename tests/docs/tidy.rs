@@ -170,8 +170,8 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
 const QUERIES: [&str; 14] = [
     "backups",
     "columns",
+    "engine",
     "history",
-    "instance",
     "ledger",
     "reader",
     "rows",

@@ -2,14 +2,15 @@
 //!
 //! - `home`: where the catalog is; `lock`: many readers or one writer, by `flock`
 //! - `catalog`: reads and writes it, one session at a time
+//! - `engine`: the DuckDB of the process
 //! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
 //!   `storage_table`, `trust`
 //! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
 //! - `recovery`: completes or rolls back what dead processes left
 //! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
 //!   records
-//! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `instance`, `stream`, `writer`,
-//!   `reader` and `sweep`
+//! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `stream`, `writer`, `reader`
+//!   and `sweep`
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `early_sync`, `distinct`,
 //!   `share`, `space`, `spare`, `mounts`
@@ -29,6 +30,7 @@
 pub mod archives;
 pub mod backups;
 pub mod catalog;
+mod engine;
 pub mod flock;
 pub mod history;
 pub mod home;

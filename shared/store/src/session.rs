@@ -3,15 +3,18 @@
 //! Its queries stand in the modules beside this one; these files and `rows` are the only ones that
 //! know DuckDB. Takes no lock of its own and knows no archive: that is for who opens it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bk_schema::clock;
 use bk_schema::lines::Identity;
 use bk_schema::migrations::NEWEST;
-use duckdb::{AccessMode, Config, Connection, Params, Row};
+use duckdb::{Params, Row};
 use jiff::Timestamp;
 
+use crate::archives::durable::dir_of;
+use crate::engine::{Attached, connect};
 use crate::home::Home;
 use crate::lock::{Access, Backoff};
 use crate::working_copy::{self, WorkingCopy};
@@ -37,7 +40,7 @@ const OUTSIDE: [&str; 8] = [
 
 /// One open transaction. Lives only inside `catalog::read` and `catalog::write`.
 pub struct Session<'a> {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Attached,
     pub(crate) home: &'a Home,
     /// When it began, which is what the ledger tells: the process may have begun hours before.
     pub(crate) at: Timestamp,
@@ -52,15 +55,17 @@ impl<'a> Session<'a> {
         access: Access,
         backoff: &mut Backoff,
     ) -> Result<Self> {
-        let working_copy = match working_copy::is_needed(path) {
-            true => Some(WorkingCopy::of(path)?),
+        let real = real_path(path)
+            .with_context(|| format!("cannot open the catalog '{}'", path.display()))?;
+        let working_copy = match working_copy::is_needed(&real) {
+            true => Some(WorkingCopy::of(&real)?),
             false => None,
         };
-        let opened = working_copy
-            .as_ref()
-            .map_or_else(|| path.to_owned(), WorkingCopy::path);
+        let opened = working_copy.as_ref().map_or(real, WorkingCopy::path);
+        let engine = connect(dir_of(&opened))?;
+        let opened = opened.to_str().context("its path is not UTF-8")?;
         loop {
-            match Connection::open_with_flags(&opened, config(access)?) {
+            match Attached::open(&engine, opened, access) {
                 Ok(connection) => {
                     return Ok(Self {
                         connection,
@@ -202,22 +207,12 @@ pub(crate) fn lists(wanted: &[Identity]) -> (String, String) {
     (id_list(&ids), names.join(SEPARATOR))
 }
 
-fn config(access: Access) -> Result<Config> {
-    let mode = if access == Access::Read {
-        AccessMode::ReadOnly
-    } else {
-        AccessMode::ReadWrite
-    };
-    Ok(Config::default()
-        .access_mode(mode)?
-        .threads(1)?
-        .max_memory("256MB")?
-        .enable_autoload_extension(false)?
-        // Before enable_external_access, after which it can no longer be set.
-        .with("temp_directory", "")?
-        .enable_external_access(false)?
-        .with("storage_compatibility_version", "v1.5.0")?
-        .with("lock_configuration", "true")?)
+/// The path that DuckDB makes of one, also of a file that is to be made.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize().or_else(|_| {
+        let dir = dir_of(path).canonicalize()?;
+        Ok(dir.join(path.file_name().unwrap_or_default()))
+    })
 }
 
 fn is_lock_conflict(error: &duckdb::Error) -> bool {

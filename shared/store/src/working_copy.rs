@@ -1,13 +1,12 @@
-//! A catalog whose path holds a question mark. DuckDB takes that for the begin of parameters, as
-//! in a URL, and puts its WAL elsewhere; it resolves every link, so no other name of the file
-//! helps. What is to be written is written to a copy in a place of its own, and the whole copy
+//! A catalog whose path holds a question mark or is not UTF-8. DuckDB takes the one for the begin of
+//! parameters, as in a URL, and puts its WAL elsewhere; the other stands in no SQL. It resolves every
+//! link, so no other name of the file helps. What is to be written is written to a copy in a place of its own, and the whole copy
 //! takes the catalog's place when the session is closed.
 //!
 //! Called with the catalog locked. Knows no SQL.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -16,9 +15,9 @@ use anyhow::{Context, Result, ensure};
 use crate::archives::durable::{dir_of, make_file, sync_dir, with_suffix};
 use crate::archives::open::is_absent;
 
-/// Whether DuckDB would take the path for another one.
+/// Whether DuckDB takes the path for another one, or for none.
 pub(crate) fn is_needed(path: &Path) -> bool {
-    path.as_os_str().as_bytes().contains(&b'?')
+    path.to_str().is_none_or(|path| path.contains('?'))
 }
 
 /// A WAL beside a catalog that was moved there with it would not be read.
@@ -26,7 +25,7 @@ fn check_wal(catalog: &Path) -> Result<()> {
     let wal = with_suffix(catalog, ".wal");
     ensure!(
         wal.symlink_metadata().is_err(),
-        "'{}' cannot be read where the path holds a '?': move the home to another path, run bk-ls there, and move it back",
+        "'{}' cannot be read where the path holds a '?' or is not UTF-8: move the home to another path, run bk-ls there, and move it back",
         wal.display()
     );
     Ok(())

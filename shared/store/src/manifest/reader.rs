@@ -12,12 +12,10 @@ use bk_schema::manifest::{Entry, Segment};
 use duckdb::Connection;
 
 use crate::archives::open::is_absent;
+use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::{Place, Rows};
-use crate::manifest::instance::connect;
-use crate::manifest::table::{
-    COLUMNS, FROM_ARCHIVE, VERSION, dir, is_possible, path, quoted, sha256,
-};
+use crate::manifest::table::{COLUMNS, FROM_ARCHIVE, VERSION, is_possible, path, quoted, sha256};
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
@@ -41,14 +39,14 @@ impl Reader {
             Err(error) if is_absent(&error) => return Ok(None),
             opened => opened.with_context(cannot)?,
         };
-        if !is_possible(&dir(home)) {
+        if !is_possible(home) {
             return Ok(None);
         }
         let is_other = match hash {
             Some(hash) => sha256(&file).with_context(cannot)? != hash,
             None => false,
         };
-        let reader = Self::of(&dir(home), &place);
+        let reader = Self::of(home, &place);
         if is_other {
             let is_anew = reader.is_ok_and(|it| it.format() == Some(FROM_ARCHIVE));
             ensure!(is_anew, "{}: it is not as it was written", cannot());
@@ -57,11 +55,11 @@ impl Reader {
         reader.with_context(cannot).map(Some)
     }
 
-    fn of(dir: &Path, place: &Path) -> Result<Self> {
+    fn of(home: &Home, place: &Path) -> Result<Self> {
         let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
         let columns: Vec<_> = columns.collect();
         let place = quoted(&place.display().to_string());
-        let connection = connect(dir)?;
+        let connection = connect(&home.dir)?;
         let told = |key: &str| {
             let sql = format!(
                 "SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = ?"

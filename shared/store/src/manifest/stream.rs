@@ -26,7 +26,7 @@ const SPARE_BYTES: u64 = 4 << 20;
 pub(super) const TABLE: &str = "entries()";
 
 /// Makes the table known.
-pub(super) fn register(connection: &Connection) -> Result<()> {
+pub(crate) fn register(connection: &Connection) -> Result<()> {
     Ok(connection.register_table_function::<Table>("entries")?)
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
@@ -58,13 +58,16 @@ pub(super) fn path(home: &Home, archive_hash: &str) -> PathBuf {
     dir(home).join(format!("{archive_hash}.parquet"))
 }
 
-/// Whether DuckDB takes the paths in a directory: they are UTF-8, and without a question mark.
-pub(super) fn is_possible(dir: &Path) -> bool {
-    dir.to_str().is_some() && !working_copy::is_needed(dir)
+/// Whether DuckDB takes the paths in a home, and what it makes of them where they hold links.
+pub(super) fn is_possible(home: &Home) -> bool {
+    let real = home.dir.canonicalize().unwrap_or_default();
+    ![&home.dir, &real]
+        .into_iter()
+        .any(|dir| working_copy::is_needed(dir))
 }
 
 /// A text in SQL.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -18,9 +18,9 @@ use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
 use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
+use crate::engine::connect;
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::instance::connect;
 use crate::manifest::table::{
     FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, dir, is_possible, path, quoted, sha256,
 };
@@ -118,7 +118,7 @@ fn memory_bytes(segment: &Segment) -> usize {
 
 fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<Option<Finished>> {
     let dir = dir(home);
-    if !is_possible(&dir) {
+    if !is_possible(home) {
         return Ok(None);
     }
     let cannot = || format!("cannot make '{}'", dir.display());
@@ -135,7 +135,7 @@ fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<O
         quoted(format)
     );
     let cannot = || format!("cannot write '{place}'");
-    let connection = connect(&dir)?;
+    let connection = connect(&home.dir)?;
     stream::run(&connection, &sql, dir.clone(), batches).with_context(cannot)?;
     drop(connection);
     ensure!(

@@ -1,0 +1,107 @@
+//! The DuckDB of this process: in memory, with one thread, and nothing of the file system but one
+//! directory.
+//!
+//! Starting one takes ten times as long as attaching a catalog to it, so it is kept for the next
+//! session and for manifests. Knows no table of the catalog.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use duckdb::{Config, Connection};
+
+use crate::lock::Access;
+use crate::manifest::stream;
+use crate::manifest::table::quoted;
+
+/// What DuckDB may take for rows, its own needs aside.
+const MEMORY: &str = "256MB";
+/// Of a catalog that is made: older DuckDBs need not read it.
+const STORAGE_VERSION: &str = "v1.5.0";
+/// The name of an attached catalog, which is the one that statements mean.
+const CATALOG: &str = "catalog";
+
+/// The directory it may touch, and a connection that is kept to connect others.
+static ENGINE: Mutex<Option<(String, Connection)>> = Mutex::new(None);
+
+fn engine() -> MutexGuard<'static, Option<(String, Connection)>> {
+    ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection to the DuckDB for a directory.
+///
+/// # Errors
+/// A path that is not UTF-8, and those of DuckDB.
+pub(crate) fn connect(dir: &Path) -> Result<Connection> {
+    let dir = dir.canonicalize()?;
+    let dir = dir.to_str().context("its path is not UTF-8")?;
+    let mut engine = engine();
+    // One in which a statement went badly wrong takes no other.
+    let is_of_use =
+        |(of, it): &(String, Connection)| of == dir && it.execute_batch("SELECT 1").is_ok();
+    if let Some((_, connection)) = engine.as_ref().filter(|it| is_of_use(it)) {
+        return Ok(connection.try_clone()?);
+    }
+    let started = start(dir)?;
+    let connection = started.try_clone()?;
+    *engine = Some((dir.to_owned(), started));
+    Ok(connection)
+}
+
+fn start(dir: &str) -> Result<Connection> {
+    let config = Config::default()
+        .threads(1)?
+        .max_memory(MEMORY)?
+        .enable_autoload_extension(false)?
+        .with("autoinstall_known_extensions", "false")?;
+    let connection = Connection::open_in_memory_with_flags(config)?;
+    connection.execute_batch(&format!(
+        "SET temp_directory = ''; SET allowed_directories = [{}]; SET allowed_configs = ['schema'];
+         SET enable_external_access = false; SET lock_configuration = true",
+        quoted(&format!("{dir}/"))
+    ))?;
+    stream::register(&connection)?;
+    Ok(connection)
+}
+
+/// A catalog that is open, until it is dropped. Only one is at a time.
+pub(crate) struct Attached(Connection);
+
+impl Attached {
+    /// Opens the catalog in a file; one to write to is made where it is not there.
+    ///
+    /// # Errors
+    /// Those of DuckDB: another process that has it open, a damaged file.
+    pub(crate) fn open(engine: &Connection, path: &str, access: Access) -> duckdb::Result<Self> {
+        let options = match access {
+            Access::Read => "READ_ONLY".to_owned(),
+            Access::Write => format!("STORAGE_VERSION {}", quoted(STORAGE_VERSION)),
+        };
+        let path = quoted(path);
+        let connection = engine.try_clone()?;
+        connection.execute_batch(&format!(
+            "ATTACH {path} AS {CATALOG} ({options}); USE {CATALOG}"
+        ))?;
+        Ok(Self(connection))
+    }
+}
+
+impl Deref for Attached {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // What was committed is in the WAL where the file itself cannot be put in order. A DuckDB
+        // that is not kept closes it with its last connection.
+        let detach = format!("USE memory; DETACH {CATALOG}");
+        if self.execute_batch(&detach).is_err() {
+            *engine() = None;
+        }
+    }
+}
