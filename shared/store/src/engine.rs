@@ -22,7 +22,7 @@ const STORAGE_VERSION: &str = "v1.5.0";
 /// The name of an attached catalog, which is the one that statements mean.
 const CATALOG: &str = "catalog";
 
-/// The directory it may touch, and a connection that is kept to connect others.
+/// One that no session has at the moment, and the directory that it may touch.
 static ENGINE: Mutex<Option<(String, Connection)>> = Mutex::new(None);
 
 fn engine() -> MutexGuard<'static, Option<(String, Connection)>> {
@@ -37,19 +37,21 @@ pub(crate) fn connect(dir: &Path) -> Result<Connection> {
     let dir = dir.canonicalize()?;
     let dir = dir.to_str().context("its path is not UTF-8")?;
     let mut engine = engine();
-    // One in which a statement went badly wrong takes no other.
-    let is_of_use =
-        |(of, it): &(String, Connection)| of == dir && it.execute_batch("SELECT 1").is_ok();
-    if let Some((_, connection)) = engine.as_ref().filter(|it| is_of_use(it)) {
-        return Ok(connection.try_clone()?);
-    }
-    let started = start(dir)?;
-    let connection = started.try_clone()?;
-    *engine = Some((dir.to_owned(), started));
+    let kept = match engine.take().filter(|it| is_of_use(it, dir)) {
+        Some((_, kept)) => kept,
+        None => start(dir)?,
+    };
+    let connection = kept.try_clone()?;
+    *engine = Some((dir.to_owned(), kept));
     Ok(connection)
 }
 
-fn start(dir: &str) -> Result<Connection> {
+/// One in which a statement went badly wrong takes no other.
+fn is_of_use((of, connection): &(String, Connection), dir: &str) -> bool {
+    of == dir && connection.execute_batch("SELECT 1").is_ok()
+}
+
+fn start(dir: &str) -> duckdb::Result<Connection> {
     let config = Config::default()
         .threads(1)?
         .max_memory(MEMORY)?
@@ -65,25 +67,33 @@ fn start(dir: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-/// A catalog that is open, until it is dropped. Only one is at a time.
-pub(crate) struct Attached(Connection);
+/// A catalog that is open, until it is dropped, in a DuckDB that no other session has.
+pub(crate) struct Attached {
+    dir: String,
+    connection: Connection,
+}
 
 impl Attached {
-    /// Opens the catalog in a file; one to write to is made where it is not there.
+    /// Opens the catalog in a file that is in `dir`; one to write to is made where it is not there.
     ///
     /// # Errors
     /// Those of DuckDB: another process that has it open, a damaged file.
-    pub(crate) fn open(engine: &Connection, path: &str, access: Access) -> duckdb::Result<Self> {
+    pub(crate) fn open(dir: &str, path: &str, access: Access) -> duckdb::Result<Self> {
+        let kept = engine().take().filter(|it| is_of_use(it, dir));
+        let connection = match kept {
+            Some((_, kept)) => kept,
+            None => start(dir)?,
+        };
         let options = match access {
             Access::Read => "READ_ONLY".to_owned(),
             Access::Write => format!("STORAGE_VERSION {}", quoted(STORAGE_VERSION)),
         };
         let path = quoted(path);
-        let connection = engine.try_clone()?;
         connection.execute_batch(&format!(
             "ATTACH {path} AS {CATALOG} ({options}); USE {CATALOG}"
         ))?;
-        Ok(Self(connection))
+        let dir = dir.to_owned();
+        Ok(Self { dir, connection })
     }
 }
 
@@ -91,7 +101,7 @@ impl Deref for Attached {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 }
 
@@ -100,8 +110,10 @@ impl Drop for Attached {
         // What was committed is in the WAL where the file itself cannot be put in order. A DuckDB
         // that is not kept closes it with its last connection.
         let detach = format!("USE memory; DETACH {CATALOG}");
-        if self.execute_batch(&detach).is_err() {
-            *engine() = None;
+        if self.execute_batch(&detach).is_ok()
+            && let Ok(kept) = self.connection.try_clone()
+        {
+            *engine() = Some((std::mem::take(&mut self.dir), kept));
         }
     }
 }

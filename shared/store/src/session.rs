@@ -14,7 +14,7 @@ use duckdb::{Params, Row};
 use jiff::Timestamp;
 
 use crate::archives::durable::dir_of;
-use crate::engine::{Attached, connect};
+use crate::engine::Attached;
 use crate::home::Home;
 use crate::lock::{Access, Backoff};
 use crate::working_copy::{self, WorkingCopy};
@@ -62,10 +62,11 @@ impl<'a> Session<'a> {
             false => None,
         };
         let opened = working_copy.as_ref().map_or(real, WorkingCopy::path);
-        let engine = connect(dir_of(&opened))?;
-        let opened = opened.to_str().context("its path is not UTF-8")?;
+        let dir = dir_of(&opened).to_str();
+        let paths = dir.zip(opened.to_str());
+        let (dir, opened) = paths.context("the path of the catalog is not UTF-8")?;
         loop {
-            match Attached::open(&engine, opened, access) {
+            match Attached::open(dir, opened, access) {
                 Ok(connection) => {
                     return Ok(Self {
                         connection,

@@ -26,8 +26,8 @@ const SPARE_BYTES: u64 = 4 << 20;
 pub(super) const TABLE: &str = "entries()";
 
 /// Makes the table known.
-pub(crate) fn register(connection: &Connection) -> Result<()> {
-    Ok(connection.register_table_function::<Table>("entries")?)
+pub(crate) fn register(connection: &Connection) -> duckdb::Result<()> {
+    connection.register_table_function::<Table>("entries")
 }
 
 /// Runs a statement that reads the table once, which has what `batches` has.
