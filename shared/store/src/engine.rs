@@ -88,12 +88,15 @@ impl Attached {
             Access::Read => "READ_ONLY".to_owned(),
             Access::Write => format!("STORAGE_VERSION {}", quoted(STORAGE_VERSION)),
         };
+        let attached = Self {
+            dir: dir.to_owned(),
+            connection,
+        };
         let path = quoted(path);
-        connection.execute_batch(&format!(
+        attached.execute_batch(&format!(
             "ATTACH {path} AS {CATALOG} ({options}); USE {CATALOG}"
         ))?;
-        let dir = dir.to_owned();
-        Ok(Self { dir, connection })
+        Ok(attached)
     }
 }
 
@@ -107,9 +110,11 @@ impl Deref for Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        // Fails where all is well: there is no transaction.
+        let _ = self.execute_batch("ROLLBACK");
         // What was committed is in the WAL where the file itself cannot be put in order. A DuckDB
         // that is not kept closes it with its last connection.
-        let detach = format!("USE memory; DETACH {CATALOG}");
+        let detach = format!("USE memory; DETACH DATABASE IF EXISTS {CATALOG}");
         if self.execute_batch(&detach).is_ok()
             && let Ok(kept) = self.connection.try_clone()
         {
