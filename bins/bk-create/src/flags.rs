@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bk_archive::format::codec::{Codec, Compression};
-use bk_archive::globs::Globs;
+use bk_schema::globs::Globs;
 use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;

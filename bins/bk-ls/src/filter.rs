@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use anyhow::Result;
-use bk_archive::globs::Globs;
+use bk_schema::globs::Globs;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::{Arguments, UsageError, units};
 use bk_schema::clock::is_in_future;

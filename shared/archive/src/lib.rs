@@ -25,16 +25,14 @@
 //! attributes, `compare` reads back what was restored, `remove` removes a tree.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
-//! it, `within` reads a part of one, `globs` match names, `pattern` is one glob, `threads` starts as many threads as possible,
-//! `pool` shares work among them, in its order.
+//! it, `within` reads a part of one, `threads` starts as many threads as possible, `pool` shares work
+//! among them, in its order.
 //!
 //! Knows paths and streams; knows no catalog.
 
 pub mod accounts;
 pub mod format;
-pub mod globs;
 pub mod hashed;
-mod pattern;
 mod pool;
 pub mod read;
 pub mod restore;

@@ -7,6 +7,7 @@
 //! - `metadata`: the keys that bk reserves, and `KEY=VALUE` pairs
 //! - `verified`, `losses`, `moving`, `host`: typed access to single keys of the metadata
 //! - `clock`: which times are plausible
+//! - `globs`: patterns for names of entries and of backups; `pattern` is one of them
 //! - `visible`: text with control characters escaped
 //! - `manifest`: the entries of an archive, and which bytes of it hold them
 //! - `invalid`: the wording for a value that cannot be used
@@ -26,6 +27,7 @@
 pub mod birth;
 pub mod clock;
 pub mod event;
+pub mod globs;
 pub mod host;
 pub mod invalid;
 pub mod lines;
@@ -34,6 +36,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod migrations;
 pub mod moving;
+mod pattern;
 pub mod record;
 pub mod verified;
 pub mod visible;

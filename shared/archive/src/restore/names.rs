@@ -4,7 +4,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::globs::Globs;
+use bk_schema::globs::Globs;
 
 /// The limit of parts of a name: the archive may be hostile.
 pub const DEPTH_MAX: usize = 4096;

@@ -13,7 +13,7 @@ use anyhow::Result;
 use rustix::io::Errno;
 
 use crate::format::decode::NAME_MAX_BYTES;
-use crate::globs::Globs;
+use bk_schema::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
 use crate::write::place::{Listing, Lstat, Place, above, below, has_file, names_in};

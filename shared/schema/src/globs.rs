@@ -1,4 +1,4 @@
-//! Globs for names in the archive.
+//! Globs for names: of entries, and of backups.
 //!
 //! Knows what a slash at either end means, and remembers which globs have matched. Knows no file
 //! system and no entry.
@@ -90,7 +90,7 @@ impl Globs {
 
     /// For each glob the literal prefix of all names that it can match, and whether it consists of
     /// whole parts; empty if any name can match.
-    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (Vec<u8>, bool)> {
+    pub fn prefixes(&self) -> impl Iterator<Item = (Vec<u8>, bool)> {
         self.all.iter().map(Glob::prefix)
     }
 }
