@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bk_archive::format::codec::{Codec, Compression};
-use bk_schema::globs::Globs;
 use bk_archive::threads;
 use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
+use bk_schema::globs::Globs;
 use bk_schema::invalid::{invalid, parse_choice};
 use bk_schema::record::Backup;
 

@@ -5,43 +5,31 @@
 use std::cmp::Ordering;
 
 use anyhow::Result;
-use bk_schema::globs::Globs;
 use bk_cli::listing::{FileStatus, Listed};
-use bk_cli::{Arguments, UsageError, units};
-use bk_schema::clock::is_in_future;
-use bk_schema::host::Host;
+use bk_cli::selection::Selection;
+use bk_cli::{Arguments, units};
 use bk_schema::invalid::parse_choice;
-use bk_schema::record::{Backup, BackupType, Status};
+use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
-use jiff::{Span, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::flags::{
-    AVAILABLE, EACH_TYPE, EXPIRED, EXPIRES_WITHIN, HOST, LARGER, LATEST, LIMIT, MISSING, NAME,
-    OFFLINE, PROTECTED, REVERSE, SINCE, SORT, SOURCE_VERSION, STATUS, TYPE, UNTIL, UNVERIFIED_FOR,
+    AVAILABLE, EXPIRED, EXPIRES_WITHIN, LARGER, LIMIT, MISSING, OFFLINE, PROTECTED, REVERSE, SORT,
+    STATUS, TYPE, UNVERIFIED_FOR,
 };
 
 /// The filters and the order. A backup must pass all filters that are given.
 #[derive(Debug, Default)]
 pub(crate) struct Criteria {
-    types: Vec<BackupType>,
+    pub(crate) selection: Selection,
     states: Vec<Status>,
     file_status: Option<FileStatus>,
     expired: bool,
     expires_until: Option<Timestamp>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    /// Whether `--until` was given as a span before now.
-    is_until_span: bool,
-    name: Option<Globs>,
-    source_version: Option<String>,
-    host: Option<String>,
-    /// The host of this home, with its earlier names.
-    pub(crate) here: Host,
     protected: bool,
     larger_bytes: Option<u64>,
     unverified_since: Option<Timestamp>,
-    latest: Option<Latest>,
     sort: Option<Key>,
     reverse: bool,
     limit: Option<usize>,
@@ -49,12 +37,6 @@ pub(crate) struct Criteria {
 
 /// A record, and the keys of its line of input.
 pub(crate) type Row = (Backup, Map<String, Value>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Latest {
-    OfAll,
-    OfEachType,
-}
 
 /// What to order by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,33 +71,17 @@ impl Criteria {
             (MISSING, FileStatus::Missing),
             (OFFLINE, FileStatus::Offline),
         ])?;
-        let latest = match (arguments.has(&LATEST), arguments.has(&EACH_TYPE)) {
-            (false, true) => return Err(UsageError("--each-type needs --latest".into()).into()),
-            (true, true) => Some(Latest::OfEachType),
-            (true, false) => Some(Latest::OfAll),
-            (false, false) => None,
-        };
         Ok(Self {
-            types: arguments.all_parsed(&TYPE, BackupType::parse)?,
+            selection: Selection::new(arguments, &TYPE, now)?,
             states: arguments.all_parsed(&STATUS, Status::parse)?,
             file_status,
             expired: arguments.has(&EXPIRED),
             expires_until: arguments
                 .parsed(&EXPIRES_WITHIN, |text| units::parse_future(text, now))?,
-            since: arguments.parsed(&SINCE, |text| units::parse_past(text, now))?,
-            until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
-            is_until_span: arguments
-                .text(&UNTIL)?
-                .is_some_and(|text| text.parse::<Span>().is_ok()),
-            name: arguments.parsed(&NAME, |glob| Globs::new([glob]))?,
-            source_version: arguments.text(&SOURCE_VERSION)?.map(str::to_owned),
-            host: arguments.text(&HOST)?.map(str::to_owned),
-            here: Host::default(),
             protected: arguments.has(&PROTECTED),
             larger_bytes: arguments.parsed(&LARGER, units::parse_size)?,
             unverified_since: arguments
                 .parsed(&UNVERIFIED_FOR, |text| units::parse_past(text, now))?,
-            latest,
             sort: arguments.parsed(&SORT, |key| parse_choice(&KEYS, key, "key"))?,
             reverse: arguments.has(&REVERSE),
             limit: arguments.parsed(&LIMIT, units::parse_count)?,
@@ -124,12 +90,7 @@ impl Criteria {
 
     /// Whether it selects what is expired or old by the clock, which may then be removed.
     pub(crate) fn selects_old(&self) -> bool {
-        self.expired || self.is_until_span
-    }
-
-    /// Whether it selects what is new by the clock.
-    pub(crate) fn selects_new(&self) -> bool {
-        self.latest.is_some() || self.since.is_some()
+        self.expired || self.selection.selects_old()
     }
 
     /// The selected backups, in their order unless another was asked for. `stat` inspects the archive
@@ -159,9 +120,7 @@ impl Criteria {
     }
 
     fn order<T>(&self, mut selected: Vec<T>, of: fn(&T) -> &Backup, now: Timestamp) -> Vec<T> {
-        if let Some(latest) = self.latest {
-            retain_newest(&mut selected, of, latest, now);
-        }
+        self.selection.retain_latest(&mut selected, of, now);
         if let Some(key) = self.sort {
             selected.sort_by(|a, b| compare(of(a), of(b), key).then(of(a).id.cmp(&of(b).id)));
         }
@@ -174,7 +133,7 @@ impl Criteria {
 
     fn is_met_by(&self, backup: &Backup, now: Timestamp) -> bool {
         let size = backup.backup_size;
-        (self.types.is_empty() || self.types.contains(&backup.backup_type))
+        self.selection.is_met_by(backup, now)
             && (self.states.is_empty() || self.states.contains(&backup.status))
             && (!self.expired || backup.expires_at.is_some_and(|time| time <= now))
             && self.expires_until.is_none_or(|end| {
@@ -182,14 +141,6 @@ impl Criteria {
                     .expires_at
                     .is_some_and(|time| time > now && time <= end)
             })
-            && self.since.is_none_or(|time| is_since(backup, time, now))
-            && self.until.is_none_or(|time| backup.created_at < time)
-            && self
-                .name
-                .as_ref()
-                .is_none_or(|glob| glob.matches(backup.backup_name.as_bytes(), false))
-            && (self.source_version.is_none() || self.source_version == backup.source_version)
-            && (self.host.is_none() || self.host.as_deref() == self.here.of(backup))
             && (!self.protected || backup.protected)
             && self
                 .larger_bytes
@@ -204,28 +155,6 @@ impl Criteria {
 fn is_unverified_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
     let last = LastVerified::verified_at(backup, now);
     backup.status == Status::Completed && last.is_none_or(|last| last <= time)
-}
-
-/// Whether it was made since a time. One from the future has an unknown age, and matches only if
-/// that time is in the future too.
-fn is_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
-    backup.created_at >= time && (time >= now || !is_in_future(backup.created_at, now))
-}
-
-/// The newest completed ones, their order unchanged; one from the future only if there is no other.
-fn retain_newest<T>(all: &mut Vec<T>, of: fn(&T) -> &Backup, latest: Latest, now: Timestamp) {
-    all.retain(|row| of(row).status == Status::Completed);
-    let group = |row: &T| (latest == Latest::OfEachType).then_some(of(row).backup_type);
-    let age = |row: &T| {
-        let created = of(row).created_at;
-        (!is_in_future(created, now), created, of(row).id)
-    };
-    let mut best = std::collections::BTreeMap::new();
-    for row in &*all {
-        let newest = best.entry(group(row)).or_insert_with(|| age(row));
-        *newest = age(row).max(*newest);
-    }
-    all.retain(|row| best.get(&group(row)) == Some(&age(row)));
 }
 
 /// A missing value comes last.

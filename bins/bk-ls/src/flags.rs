@@ -1,11 +1,11 @@
 //! The flags of bk-ls.
 
-use bk_cli::{Operands, Program, option, switch};
+use bk_cli::{Operands, Program, option, selection, switch};
 
 bk_cli::flags! {
     TYPE = option(
         "type",
-        "manual|pre-upgrade|automatic",
+        selection::TYPES,
         "of this type, or one of these types",
     )
     .short('t');
@@ -20,16 +20,16 @@ bk_cli::flags! {
     OFFLINE = switch("offline", "completed, but its storage is not mounted");
     EXPIRED = switch("expired", "past its expiry");
     EXPIRES_WITHIN = option("expires-within", "SPAN", "that expires within SPAN from now");
-    SINCE = option("since", "TIME", "created at TIME (a date, 30d) or later");
-    UNTIL = option("until", "TIME", "created before TIME");
-    NAME = option("name", "GLOB", "whose name matches").short('n');
-    HOST = option("host", "NAME", "made on this host");
-    SOURCE_VERSION = option("source-version", "VERSION", "of this version");
+    SINCE = selection::SINCE;
+    UNTIL = selection::UNTIL;
+    NAME = selection::NAME.short('n');
+    HOST = selection::HOST;
+    SOURCE_VERSION = selection::SOURCE_VERSION;
     PROTECTED = switch("protected", "protected from removal");
     LARGER = option("larger", "SIZE", "whose archive is larger than SIZE");
     UNVERIFIED_FOR = option("unverified-for", "SPAN", "completed, and not verified for SPAN");
-    LATEST = switch("latest", "only the newest completed one");
-    EACH_TYPE = switch("each-type", "with --latest: the newest of each type");
+    LATEST = selection::LATEST;
+    EACH_TYPE = selection::EACH_TYPE;
     SORT = option(
         "sort",
         "id|name|type|status|version|created|expires|size|files",

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             if criteria.selects_old() && !arguments.has(&FORCE_CLOCK) {
                 jump = session.clock_jump(now)?;
             }
-            criteria.here = session.host()?;
+            criteria.selection.here = session.host()?;
             session.found(given)
         })?,
     };
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         rows.retain(|(backup, _)| seen.insert(backup.id));
         rows.sort_by_key(|(backup, _)| (backup.created_at, backup.id));
     }
-    if criteria.selects_new()
+    if criteria.selection.selects_new()
         && let Some(text) = clock::warning(rows.iter().map(|(backup, _)| backup), now)
     {
         PROGRAM.warn(&text);

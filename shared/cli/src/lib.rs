@@ -4,7 +4,7 @@
 //!   also `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
 //! - `run`: a program from its command line to its exit status, its help, and the home that it
 //!   works on; `message`: messages on stderr
-//! - `operands`: the backups to work on; `unread`: input that is piped in but not read
+//! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `unread`: input that is piped in but not read
 //! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
 //! - `progress`: the progress bar; `notices`: messages for syslog
@@ -45,6 +45,7 @@ pub mod period;
 pub mod progress;
 pub mod report;
 mod run;
+pub mod selection;
 pub mod table;
 pub mod units;
 pub mod unread;

@@ -13,11 +13,11 @@ use anyhow::Result;
 use rustix::io::Errno;
 
 use crate::format::decode::NAME_MAX_BYTES;
-use bk_schema::globs::Globs;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
 use crate::write::place::{Listing, Lstat, Place, above, below, has_file, names_in};
 use crate::write::problem::{Problem, ProblemKind};
+use bk_schema::globs::Globs;
 
 /// The signature in CACHEDIR.TAG (<https://bford.info/cachedir/>).
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
