@@ -6,6 +6,7 @@
 
 mod columns;
 pub mod reader;
+pub mod search;
 pub(crate) mod stream;
 pub(crate) mod sweep;
 pub(crate) mod table;
