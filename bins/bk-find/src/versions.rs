@@ -34,10 +34,7 @@ pub(crate) fn fold(mut finds: Vec<(&Backup, Entry)>) -> Vec<Version<'_>> {
             begin = versions.len();
         }
         let of_name = &mut versions[begin..];
-        match of_name
-            .iter_mut()
-            .find(|it| same(&it.entry) == same(&entry))
-        {
+        match of_name.iter_mut().find(|it| is_same(&it.entry, &entry)) {
             Some(version) => {
                 version.first = backup;
                 version.count += 1;

@@ -2,17 +2,15 @@
 //!
 //! Knows no backup.
 
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use bk_archive::accounts::Ids;
 use bk_archive::restore::attributes::{Owners, Rights};
-use bk_archive::restore::names::Selection;
 use bk_archive::threads;
 use bk_cli::units;
-use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
+use bk_cli::{Arguments, Operands, Program, UsageError, option, switch};
 
 /// Source code compresses to a fifth of its size, a log to a twentieth: more than this suggests an
 /// attack.
@@ -71,9 +69,6 @@ pub(crate) enum Existing {
 /// What the flags say for every backup.
 pub(crate) struct Settings {
     pub(crate) to: To,
-    pub(crate) selection: Selection,
-    /// The operands after `--`, as they were typed.
-    pub(crate) paths: Vec<OsString>,
     pub(crate) strip: usize,
     /// Which attributes may be restored.
     pub(crate) rights: Rights,
@@ -84,14 +79,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// `paths` are the operands after `--`.
+    /// `has_paths` tells whether some entries are wanted alone.
     ///
     /// # Errors
     /// [`UsageError`], which names the flag.
-    pub(crate) fn new(arguments: &Arguments, paths: &[OsString]) -> Result<Self> {
-        let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
-        let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
-        let selection = selection.map_err(|e| usage(&e, "--path"))?;
+    pub(crate) fn new(arguments: &Arguments, has_paths: bool) -> Result<Self> {
         let strip = arguments.parsed(&STRIP_COMPONENTS, units::parse_count)?;
         let is_root = rustix::process::geteuid().is_root();
         let by_number = arguments.has(&NUMERIC_OWNER);
@@ -102,8 +94,6 @@ impl Settings {
         };
         let settings = Self {
             to: to(arguments)?,
-            selection,
-            paths: paths.to_owned(),
             strip: strip.unwrap_or(0),
             rights: Rights {
                 owners,
@@ -118,7 +108,7 @@ impl Settings {
                 .map_or(DEFAULT_RATIO, |ratio| ratio as u64),
             jobs: threads::available().min(JOBS_MAX),
         };
-        let is_whole = settings.selection.is_all() && settings.strip == 0;
+        let is_whole = !has_paths && settings.strip == 0;
         if settings.to == To::Source && !is_whole {
             return wrong("--to-source restores all: for some paths, name a directory with -C");
         }

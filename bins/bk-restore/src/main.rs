@@ -14,6 +14,7 @@ mod routes;
 mod stage;
 mod target;
 mod trial;
+mod wanted;
 mod watch;
 mod work;
 

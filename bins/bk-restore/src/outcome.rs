@@ -32,13 +32,15 @@ impl Outcome {
         sum
     }
 
-    /// A sentence on what was not restored; `None` where all was.
-    pub(crate) fn lack(&self, name: &str) -> Option<String> {
+    /// A sentence on what was not restored; `None` where all was. `absent` is what was asked for and is
+    /// not in the backup.
+    pub(crate) fn lack(&self, name: &str, absent: &[String]) -> Option<String> {
         match self.failed_count {
             _ if self.is_damaged => Some(format!(
                 "'{name}' is damaged: only its undamaged part was restored"
             )),
-            0 => None,
+            0 if absent.is_empty() => None,
+            0 => Some(format!("'{name}' holds no '{}'", absent.join("', '"))),
             count => Some(format!(
                 "'{name}' was restored without {count} of its entries, which cannot be made"
             )),

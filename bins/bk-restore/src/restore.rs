@@ -26,6 +26,7 @@ use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::outcome::Outcome;
 use crate::print;
 use crate::trial;
+use crate::wanted::{Wanted, by_backup};
 use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
@@ -47,10 +48,17 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
     let mut ids = arguments.clone();
     let count = arguments.before_dashes;
     let paths = ids.operands.split_off(count.unwrap_or(ids.operands.len()));
-    let settings = Settings::new(arguments, &paths)?;
+    let wanted = Wanted::new(arguments, &paths)?;
+    Settings::new(arguments, !wanted.selection.is_all())?;
     let signals = Signals::watch()?;
-    let lines = operands::read(&ids)?;
-    if lines.len() > 1 && takes_one(&settings.to) {
+    let all = by_backup(operands::read(&ids)?)?;
+    let has_paths = all.iter().any(|(_, wanted)| wanted.is_some());
+    if has_paths && !wanted.selection.is_all() {
+        let text = "the lines tell which paths to restore: give no others";
+        return Err(UsageError(text.into()).into());
+    }
+    let settings = Settings::new(arguments, has_paths || !wanted.selection.is_all())?;
+    if all.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());
     }
@@ -60,10 +68,13 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    for found in catalog::resolve(&restoration.home, Some(lines))? {
+    let (lines, by_line): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let found = catalog::resolve(&restoration.home, Some(lines))?;
+    for (found, by_line) in found.into_iter().zip(&by_line) {
+        let wanted = by_line.as_ref().unwrap_or(&wanted);
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();
-            let done = restoration.one(backup, object, &mut report);
+            let done = restoration.one(backup, wanted, object, &mut report);
             restoration.signals.release();
             done
         });
@@ -98,13 +109,14 @@ impl Restoration {
     fn one(
         &mut self,
         backup: Backup,
+        wanted: &Wanted,
         object: Map<String, Value>,
         report: &mut Report,
     ) -> Result<()> {
         let name = backup.backup_name.clone();
         let began = Instant::now();
         let watch = Watch::new(&self.signals);
-        let outcome = self.work(&backup, &watch);
+        let outcome = self.work(&backup, wanted, &watch);
         let skipped = watch.end();
         let seconds = began.elapsed().as_secs_f64();
         let cannot = match self.settings.to {
@@ -114,7 +126,7 @@ impl Restoration {
         match outcome {
             Ok(outcome) => {
                 let restore = self.summary(&outcome, &skipped, seconds);
-                let lack = outcome.lack(&name);
+                let lack = outcome.lack(&name, &skipped.absent);
                 let mut details = restore.clone();
                 if let Some(lack) = &lack {
                     details["reason"] = lack.clone().into();
@@ -148,11 +160,12 @@ impl Restoration {
         }
     }
 
-    fn work(&self, backup: &Backup, watch: &Watch) -> Result<Outcome> {
+    fn work(&self, backup: &Backup, wanted: &Wanted, watch: &Watch) -> Result<Outcome> {
         let work = Work {
             settings: &self.settings,
             home: &self.home,
             backup,
+            wanted,
             watch,
         };
         match &self.settings.to {

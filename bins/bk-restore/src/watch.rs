@@ -30,6 +30,8 @@ pub(crate) struct Skipped {
     pub(crate) listed: Vec<Value>,
     /// Attributes that the file system cannot store, and of how many entries.
     pub(crate) unsupported: BTreeMap<String, u64>,
+    /// Paths of lines that the backup does not hold.
+    pub(crate) absent: Vec<String>,
 }
 
 impl Watch {
@@ -47,6 +49,11 @@ impl Watch {
 
     pub(crate) fn warn(&self, text: &str) {
         self.progress.warn(text);
+    }
+
+    /// A path of a line is not in the backup.
+    pub(crate) fn absent(&self, path: &str) {
+        self.skipped.borrow_mut().absent.push(path.to_owned());
     }
 
     /// Removes the bar, and returns what was left out.

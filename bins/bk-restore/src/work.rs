@@ -25,6 +25,7 @@ use crate::outcome::Outcome;
 use crate::routes::Routes;
 use crate::stage::{Stage, TREE, in_tree};
 use crate::target::{Placed, Target};
+use crate::wanted::Wanted;
 use crate::watch::Watch;
 
 /// An archive that holds no more than this is not refused as a bomb.
@@ -35,6 +36,7 @@ pub(crate) struct Work<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) home: &'a Home,
     pub(crate) backup: &'a Backup,
+    pub(crate) wanted: &'a Wanted,
     pub(crate) watch: &'a Watch,
 }
 
@@ -61,8 +63,8 @@ impl Work<'_> {
 
     /// Restores into a directory that stays, and into those that mounts and links below it lead to.
     fn into(&self, target: Target, opened: &Opened) -> Result<Outcome> {
-        let met = RefCell::new(vec![false; self.settings.paths.len()]);
-        self.settings.selection.reset();
+        let met = RefCell::new(vec![false; self.wanted.paths.len()]);
+        self.wanted.selection.reset();
         let routes = RefCell::new(Routes::new(&target.path, self.home.now));
         let rules = target.rules();
         let has_mounts = !Mounts::read().below(&target.path).is_empty();
@@ -141,10 +143,10 @@ impl Work<'_> {
     /// # Errors
     /// As [`extract`], and a path that the backup does not hold.
     pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Extracted> {
-        let met = RefCell::new(vec![false; self.settings.paths.len()]);
+        let met = RefCell::new(vec![false; self.wanted.paths.len()]);
         let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
         self.check_space(opened, stage)?;
-        self.settings.selection.reset();
+        self.wanted.selection.reset();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         self.check_selection(&met.into_inner(), done.entries)?;
         stage.make_tree()?;
@@ -154,14 +156,19 @@ impl Work<'_> {
     }
 
     fn check_selection(&self, met: &[bool], entries: u64) -> Result<()> {
-        for (path, is_met) in self.settings.paths.iter().zip(met) {
-            ensure!(is_met, "the backup holds no '{}'", path.display());
+        for (path, is_met) in self.wanted.paths.iter().zip(met) {
+            let absent = path.display();
+            if self.wanted.is_by_line && !is_met && entries > 0 {
+                self.watch.absent(&absent.to_string());
+                continue;
+            }
+            ensure!(is_met, "the backup holds no '{absent}'");
         }
         ensure!(
-            self.settings.selection.is_all() || entries > 0,
+            self.wanted.selection.is_all() || entries > 0,
             "the backup holds nothing that is selected: 'bk-ls --files' lists what it holds"
         );
-        for glob in self.settings.selection.unmatched() {
+        for glob in self.wanted.selection.unmatched() {
             let glob = glob.escape_debug();
             self.watch
                 .warn(&format!("warning: --path '{glob}' matched nothing"));
@@ -177,7 +184,7 @@ impl Work<'_> {
                 *met = true;
             }
         };
-        if !settings.selection.takes(name, mark) {
+        if !self.wanted.selection.takes(name, mark) {
             return None;
         }
         strip(name, settings.strip).map(<[u8]>::to_vec)
@@ -235,7 +242,7 @@ impl Work<'_> {
         place: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Plan<'p> {
         let is_adopted_as_damaged = self.backup.backup_metadata.contains_key("damaged");
-        let ranges = self.settings.selection.ranges();
+        let ranges = self.wanted.selection.ranges();
         Plan {
             place,
             ranges: ranges.filter(|_| is_in_order(self.backup)),
@@ -269,7 +276,7 @@ impl Work<'_> {
 
     /// Of a part of a backup the size is not known.
     fn check_space(&self, opened: &Opened, stage: &Stage) -> Result<()> {
-        let is_known = self.settings.selection.is_all() && opened.is_verified();
+        let is_known = self.wanted.selection.is_all() && opened.is_verified();
         let bytes = self.content_bytes().filter(|_| is_known);
         let (Some(bytes), Some(space)) = (bytes, Space::of(stage.dir.root())?) else {
             return Ok(());

@@ -116,6 +116,14 @@ pub fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// What [`base64`] made.
+///
+/// # Errors
+/// What is no base64.
+pub fn from_base64(text: &str) -> Result<Vec<u8>> {
+    Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
+}
+
 /// Base64 with padding (RFC 4648, section 4), for paths that are not UTF-8.
 pub fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)

@@ -1,0 +1,100 @@
+//! Which entries are wanted of a backup: by the command line for all backups, or by the lines for each.
+//!
+//! Knows no archive.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use anyhow::{Context, Result, ensure};
+use bk_archive::restore::names::Selection;
+use bk_cli::output::from_base64;
+use bk_cli::{Arguments, UsageError, usage};
+use bk_schema::lines::{Identity, Line};
+
+use crate::flags::PATH;
+
+/// The entries that are wanted; without paths and globs all are.
+pub(crate) struct Wanted {
+    pub(crate) selection: Selection,
+    /// The paths as they were given.
+    pub(crate) paths: Vec<OsString>,
+    /// Whether each path has a line of its own: what the backup does not hold keeps no other path from
+    /// being restored.
+    pub(crate) is_by_line: bool,
+}
+
+impl Wanted {
+    /// What the command line says. `paths` are the operands after `--`.
+    ///
+    /// # Errors
+    /// [`UsageError`], which names the flag.
+    pub(crate) fn new(arguments: &Arguments, paths: &[OsString]) -> Result<Self> {
+        let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
+        let selection = Selection::new(&bytes, &arguments.texts(&PATH)?);
+        Ok(Self {
+            selection: selection.map_err(|e| usage(&e, "--path"))?,
+            paths: paths.to_owned(),
+            is_by_line: false,
+        })
+    }
+
+    fn by_line(paths: Vec<OsString>) -> Result<Self> {
+        let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
+        let selection = Selection::new(&bytes, &[]).map_err(|e| usage(&e, "bad input"))?;
+        Ok(Self {
+            selection,
+            paths,
+            is_by_line: true,
+        })
+    }
+}
+
+/// The backups of some lines, each once if its lines have paths; with what is wanted of it if they do.
+///
+/// # Errors
+/// [`UsageError`] for a path that is none.
+pub(crate) fn by_backup(lines: Vec<Line>) -> Result<Vec<(Line, Option<Wanted>)>> {
+    let mut all: Vec<(Line, Vec<OsString>)> = Vec::new();
+    for line in lines {
+        let Some(path) = path(&line)? else {
+            all.push((line, Vec::new()));
+            continue;
+        };
+        let same = |it: &&mut (Line, Vec<OsString>)| {
+            !it.1.is_empty() && is_same(&it.0.identity, &line.identity)
+        };
+        match all.iter_mut().rev().find(same) {
+            Some((_, paths)) => paths.push(path),
+            None => all.push((line, vec![path])),
+        }
+    }
+    let with_wanted = |(line, paths): (Line, Vec<OsString>)| {
+        let has_paths = !paths.is_empty();
+        let wanted = has_paths.then(|| Wanted::by_line(paths));
+        Ok((line, wanted.transpose()?))
+    };
+    all.into_iter().map(with_wanted).collect()
+}
+
+fn is_same(one: &Identity, other: &Identity) -> bool {
+    one.id == other.id && one.name == other.name
+}
+
+/// The entry that a line tells, as bk-find and `bk-ls --files` print it.
+fn path(line: &Line) -> Result<Option<OsString>> {
+    let wrong = |key: &str| UsageError(format!("bad input: '{key}' is not as bk-find prints it"));
+    let told = |key: &'static str| match line.object.get(key) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or_else(|| wrong(key)),
+    };
+    let (text, encoded) = (told("path")?, told("path_base64")?);
+    let path = match encoded {
+        Some(encoded) => {
+            let bytes = from_base64(encoded).context(wrong("path_base64"));
+            Some(OsString::from_vec(bytes?))
+        }
+        None => text.map(OsString::from),
+    };
+    ensure!(path.as_ref().is_none_or(|it| !it.is_empty()), wrong("path"));
+    Ok(path)
+}
