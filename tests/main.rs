@@ -20,6 +20,7 @@ mod program {
     mod df;
     mod df_alerts;
     mod excludes;
+    mod find;
     mod hosts;
     mod log;
     mod log_follow;

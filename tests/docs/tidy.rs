@@ -167,7 +167,7 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
 }
 
 /// The modules of the store that know DuckDB.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 15] = [
     "backups",
     "columns",
     "engine",
@@ -175,6 +175,7 @@ const QUERIES: [&str; 14] = [
     "ledger",
     "reader",
     "rows",
+    "search",
     "session",
     "storage_table",
     "stream",

@@ -9,8 +9,8 @@
 //! - `recovery`: completes or rolls back what dead processes left
 //! - `parts`: sessions and work on files in turn, for many records; `removal`: of archives, then
 //!   records
-//! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `stream`, `writer`, `reader`
-//!   and `sweep`
+//! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `stream`, `writer`, `reader`,
+//!   `search` and `sweep`
 //! - `storage`: whether what holds archives is there
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `early_sync`, `distinct`,
 //!   `share`, `space`, `spare`, `mounts`

@@ -4,7 +4,6 @@
 //! any number of entries. A manifest is a cache, so what fails is told at the end. Knows no record.
 
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,10 +16,11 @@ use bk_schema::record::Backup;
 use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
-use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
+use crate::archives::durable::{make_dir, privately, sync_dir};
 use crate::engine::connect;
 use crate::flock;
 use crate::home::Home;
+use crate::manifest::search::is_usable;
 use crate::manifest::table::{
     FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, dir, is_possible, path, quoted, sha256,
 };
@@ -148,7 +148,7 @@ fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<O
     Ok(Some(Finished { partial, hash }))
 }
 
-/// Makes the manifest of a completed backup anew, where there is none. `read` gives all entries of the
+/// Makes the manifest of a completed backup anew, where there is none that can be used. `read` gives all entries of the
 /// archive, and the hash of what it read. Such a manifest tells what the archive holds, and not which
 /// bytes hold it: it makes no parent.
 ///
@@ -170,8 +170,12 @@ pub fn make_anew(
     let Some(finished) = writer.finish()? else {
         return Ok(());
     };
-    // One that came meanwhile is worth more.
-    finished.name(home, &hash, rename_new)
+    let manifest_hash = backup.backup_metadata.get("manifest_hash");
+    if is_usable(home, &hash, manifest_hash.and_then(|it| it.as_str())) {
+        // One that came meanwhile is worth more.
+        return Ok(());
+    }
+    finished.commit(home, &hash)
 }
 
 impl Finished {
@@ -179,22 +183,10 @@ impl Finished {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn commit(self, home: &Home, archive_hash: &str) -> Result<()> {
-        self.name(home, archive_hash, |from, to| std::fs::rename(from, to))
-    }
-
-    fn name(
-        mut self,
-        home: &Home,
-        archive_hash: &str,
-        rename: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
-    ) -> Result<()> {
+    pub fn commit(mut self, home: &Home, archive_hash: &str) -> Result<()> {
         let path = path(home, archive_hash);
         let cannot = || format!("cannot write '{}'", path.display());
-        match rename(&self.partial.place, &path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-            renamed => renamed.with_context(cannot)?,
-        }
+        std::fs::rename(&self.partial.place, &path).with_context(cannot)?;
         self.partial.is_committed = true;
         sync_dir(&dir(home))
     }

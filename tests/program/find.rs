@@ -1,0 +1,228 @@
+//! bk-find: files are found in all backups, by name and more; what was found is restored.
+
+use crate::support::{Ran, Sandbox};
+use serde_json::Value;
+
+/// Two backups of `src/`, between which a file is changed, one added, and one removed.
+fn two() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.ok("mkdir -p src/etc src/Log; echo a >src/etc/nginx.conf; echo b >src/etc/old.conf
+         head -c 9000 /dev/zero >src/Log/big.LOG; ln -s etc src/link; touch -d 2020-01-01 src/etc/old.conf
+         sleep 2.1; bk-create -n one src
+         echo changed >src/etc/nginx.conf; rm src/etc/old.conf; echo c >src/etc/new.conf
+         sleep 2.1; bk-create -n two src");
+    sandbox
+}
+
+/// Backup and path of each line.
+fn found(ran: &Ran) -> Vec<String> {
+    let text = |it: &Value, key: &str| it[key].as_str().unwrap().to_owned();
+    let line = |it: &Value| format!("{} {}", text(it, "backup_name"), text(it, "path"));
+    ran.records().iter().map(line).collect()
+}
+
+#[test]
+fn names_are_found_backup_by_backup_as_excludes_match_them() {
+    let sandbox = two();
+    for (typed, expected) in [
+        (
+            "nginx.conf",
+            "one src/etc/nginx.conf|two src/etc/nginx.conf",
+        ),
+        (
+            "'*.conf'",
+            "one src/etc/nginx.conf|one src/etc/old.conf|two src/etc/new.conf|two src/etc/nginx.conf",
+        ),
+        ("src/etc/old.conf", "one src/etc/old.conf"),
+        ("etc/old.conf", ""),
+        ("'**/old.conf'", "one src/etc/old.conf"),
+        (
+            "'{old,new}.conf'",
+            "one src/etc/old.conf|two src/etc/new.conf",
+        ),
+        (
+            "old.conf new.conf",
+            "one src/etc/old.conf|two src/etc/new.conf",
+        ),
+        ("etc/", "one src/etc|two src/etc"),
+        ("--latest '*/etc/'", "two src/etc"),
+        ("big.log", ""),
+        ("-i big.log", "one src/Log/big.LOG|two src/Log/big.LOG"),
+        ("-i 'LOG'", "one src/Log|two src/Log"),
+        ("--regex '^src/.*ew\\.c'", "two src/etc/new.conf"),
+        ("--regex -i '^SRC/E.*EW'", "two src/etc/new.conf"),
+        ("--type l,d 'l*' -n one", "one src/link"),
+        (
+            "--type d --until 0s --name two '*'",
+            "two src|two src/Log|two src/etc",
+        ),
+        ("--larger 5K --latest", "two src/Log/big.LOG"),
+        (
+            "--smaller 5K --type f --name one",
+            "one src/etc/nginx.conf|one src/etc/old.conf",
+        ),
+        ("--older 2021-01-01", "one src/etc/old.conf"),
+        (
+            "--newer 1h --type f --latest '*.conf'",
+            "two src/etc/new.conf|two src/etc/nginx.conf",
+        ),
+        ("--owner 12345 '*'", ""),
+        ("--owner \"$(id -un)\" old.conf", "one src/etc/old.conf"),
+        ("--owner \"$(id -u)\" old.conf", "one src/etc/old.conf"),
+    ] {
+        let ran = sandbox.ok(&format!("bk-find {typed}"));
+        assert_eq!(found(&ran).join("|"), expected, "{typed}");
+        assert_eq!(ran.stderr, "", "{typed}");
+    }
+    let by_line = sandbox.ok("bk-ls two | bk-find - nginx.conf");
+    assert_eq!(found(&by_line), ["two src/etc/nginx.conf"]);
+}
+
+#[test]
+fn a_line_tells_what_bk_ls_tells_of_the_file() {
+    let sandbox = two();
+    sandbox.ok("printf x >src/etc/$'\\xff'.conf; bk-create -n three src");
+    let name = "$'src/etc/\\xff.conf'";
+    let find = sandbox.ok("bk-find --latest '?.conf'").record();
+    let listed = sandbox.ok("bk-ls --files three").records();
+    let listed = listed.iter().find(|it| it.get("path_base64").is_some());
+    let Value::Object(find) = &find else {
+        panic!("{find}")
+    };
+    for (key, value) in find.iter().filter(|(key, _)| *key != "created_at") {
+        assert_eq!(Some(value), listed.and_then(|it| it.get(key)), "{key}");
+    }
+    sandbox.ok("bk-find --latest '?.conf' | bk-restore -C out");
+    sandbox.ok(&format!(
+        "cmp {name} out/{name}; [ $(find out -type f | wc -l) = 1 ]"
+    ));
+}
+
+#[test]
+fn versions_and_what_is_gone() {
+    let sandbox = two();
+    sandbox.ok("bk-create -n three src");
+    let versions = sandbox.ok("bk-find --versions 'n*.conf'").records();
+    let told = |it: &Value| {
+        let text = |key: &str| it[key].as_str().unwrap().to_owned();
+        let (path, first, last) = (text("path"), text("first_backup_name"), text("backup_name"));
+        format!("{path} {first} {last} {}", it["backup_count"])
+    };
+    let told: Vec<_> = versions.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [
+            "src/etc/new.conf two three 2",
+            "src/etc/nginx.conf two three 2",
+            "src/etc/nginx.conf one one 1",
+        ]
+    );
+    let gone = sandbox.ok("bk-find --gone '*.conf'");
+    assert_eq!(found(&gone), ["one src/etc/old.conf"]);
+    // What is smaller now is not gone, and the newest need not be among those looked through.
+    sandbox
+        .ok("echo >src/Log/big.LOG; bk-create -n four src; mkdir other; bk-create -n other other");
+    assert_eq!(
+        sandbox.ok("bk-find --gone --larger 5K --name one").stdout,
+        ""
+    );
+    assert_eq!(
+        found(&sandbox.ok("bk-find --gone --name one '*'")),
+        ["one src/etc/old.conf"]
+    );
+}
+
+#[test]
+fn missing_manifests_are_made_or_their_backups_left_out() {
+    let sandbox = two();
+    sandbox.ok("rm home/manifests/*");
+    let without = sandbox.ok("bk-find --no-index nginx.conf");
+    assert_eq!(without.stdout, "");
+    let told = "bk-find: 2 backups are left out: the archive would have to be read\n";
+    assert_eq!(without.stderr, told);
+    let expected = ["one src/etc/nginx.conf", "two src/etc/nginx.conf"];
+    assert_eq!(found(&sandbox.ok("bk-find nginx.conf")), expected);
+    assert_eq!(
+        found(&sandbox.ok("bk-find --no-index nginx.conf")),
+        expected
+    );
+    // One that is damaged is none, and an archive that is gone is told.
+    sandbox.ok("for f in home/manifests/*; do echo >$f; done; mv home/archives/one.tar.gz away");
+    let ran = sandbox.run("bk-find nginx.conf");
+    assert_eq!(
+        (ran.status, found(&ran).join("|").as_str()),
+        (1, expected[1]),
+        "{ran:#?}"
+    );
+    let archive = sandbox.archive("one");
+    let told = format!(
+        "bk-find: cannot read '{}': No such file or directory\n",
+        archive.display()
+    );
+    assert_eq!(ran.stderr, told);
+}
+
+#[test]
+fn what_was_found_is_restored_and_no_more() {
+    let sandbox = two();
+    sandbox.ok("bk-find --latest '*.conf' | bk-restore -C out; diff -r src/etc out/src/etc");
+    assert_eq!(sandbox.ok("find out -type f | wc -l").stdout, "2\n");
+    let line = sandbox.ok("bk-find --latest nginx.conf").stdout;
+    let line = line.trim();
+    // A path that is not there is an error of its line alone.
+    let ran = sandbox.run(&format!(
+        "rm -r out; printf '%s\\n' '{line}' '{{\"backup_name\":\"two\",\"id\":2,\"path\":\"src/nope\"}}' | bk-restore -C out"
+    ));
+    ran.fails(1, "bk-restore: 'two' holds no 'src/nope'\n");
+    sandbox.ok("cmp src/etc/nginx.conf out/src/etc/nginx.conf");
+    let ran = sandbox.run(
+        "echo '{\"id\":2,\"path\":\"src/nope\"}' | bk-restore -C out2; ! [ -e out2 ] || exit 9",
+    );
+    assert_eq!(
+        ran.stderr,
+        "bk-restore: cannot restore 'two': the backup holds no 'src/nope'\n"
+    );
+    for (line, told) in [
+        (
+            "{\"id\":2,\"path\":7}",
+            "bad input: 'path' is not as bk-find prints it",
+        ),
+        (
+            "{\"id\":2,\"path\":\"\"}",
+            "bad input: 'path' is not as bk-find prints it",
+        ),
+        (
+            "{\"id\":2,\"path_base64\":\"*\"}",
+            "bad input: 'path_base64' is not as bk-find prints it",
+        ),
+        ("{\"id\":2,\"path\":\"a/../b\"}", "bad input: "),
+    ] {
+        let ran = sandbox.run(&format!("echo '{line}' | bk-restore -C out3"));
+        assert!(ran.status == 2 && ran.stderr.contains(told), "{ran:#?}");
+    }
+    let ran = sandbox.run("bk-find nginx.conf | bk-restore -C out4 --path x");
+    ran.fails(
+        2,
+        "bk-restore: the lines tell which paths to restore: give no others\n",
+    );
+}
+
+#[test]
+fn a_mistake_is_told_before_the_catalog_is_opened() {
+    let sandbox = Sandbox::new();
+    for (typed, told) in [
+        ("", "no pattern given: '*' finds everything"),
+        ("'a[b'", "invalid glob 'a[b'"),
+        ("--regex 'a('", "invalid regular expression: "),
+        ("--type x '*'", "--type: invalid type 'x'"),
+        ("--larger x '*'", "--larger: "),
+        ("--each-type '*'", "--each-type needs --latest"),
+    ] {
+        let ran = sandbox.run(&format!("bk-find {typed}"));
+        assert_eq!(ran.status, 2, "{ran:#?}");
+        assert!(
+            ran.stderr.starts_with(&format!("bk-find: {told}")),
+            "{ran:#?}"
+        );
+    }
+}
