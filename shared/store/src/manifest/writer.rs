@@ -327,7 +327,7 @@ mod tests {
         let line = r#"{"id":1,"backup_name":"b","backup_type":"manual","status":"completed","source_version":null,
             "backup_path":"/b","backup_size":1,"file_count":1,"compression_type":"gzip","backup_hash":"a",
             "description":null,"backup_metadata":{},"protected":false,"created_at":"2026-01-01T00:00:00Z","expires_at":null}"#;
-        let backup: Backup = serde_json::from_str(line).unwrap();
+        let mut backup: Backup = serde_json::from_str(line).unwrap();
         let unplaced = |number| Segment {
             entries: vec![entry(number)],
             ..Segment::default()
@@ -358,12 +358,10 @@ mod tests {
 
         let mut writer = Writer::begin(&home, "");
         writer.add(unplaced(7));
-        writer
-            .finish()
-            .unwrap()
-            .unwrap()
-            .commit(&home, "a")
-            .unwrap();
+        let finished = writer.finish().unwrap().unwrap();
+        let hash = finished.hash.clone().into();
+        finished.commit(&home, "a").unwrap();
+        backup.backup_metadata.insert("manifest_hash".into(), hash);
         make_anew(&home, &backup, read("a")).unwrap();
         let mut reader = Reader::open(&home, "a", None).unwrap().unwrap();
         assert_eq!(reader.next_segment().unwrap(), Some(unplaced(7)));
