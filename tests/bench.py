@@ -53,7 +53,7 @@ REFERENCE = "tar, pigz -p2 -6"
 PAGES_BYTES = 2 * 10**9
 # Between these stands in README.md what was printed.
 MARKS = ("<!-- make bench: begin -->", "<!-- make bench: end -->")
-PROGRAMS = "create ls verify restore rm prune mv set adopt log df auto pick".split()
+PROGRAMS = "create ls find verify restore rm prune mv set adopt log df auto pick".split()
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
          "state stream table target time token tree value writer").split()
