@@ -2,12 +2,13 @@
 //!
 //! The catalog is closed before the first manifest is read. Knows no pattern.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 use bk_cli::selection::Selection;
-use bk_cli::{Arguments, Output, UsageError};
-use bk_schema::lines;
+use bk_cli::{Arguments, Output, UsageError, operands};
+use bk_schema::clock;
+use bk_schema::lines::Line;
 use bk_schema::manifest::{Entry, EntryType};
 use bk_schema::record::{Backup, Status};
 use bk_store::manifest::search::search;
@@ -32,42 +33,18 @@ type Finds<'a> = Vec<(&'a Backup, Entry)>;
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
-    let now = home.now;
-    let mut selection = Selection::new(arguments, &BACKUP_TYPE, now)?;
+    let selection = Selection::new(arguments, &BACKUP_TYPE, home.now)?;
     let (is_stdin, query) = query(arguments, &home)?;
-    let given = match is_stdin {
-        true => Some(lines::read_identities(std::io::stdin().lock())?),
-        false => None,
-    };
-    let (found, all) = catalog::read(&home, |session| {
-        selection.here = session.host()?;
-        let all = match arguments.has(&GONE) {
-            true => session.backups()?,
-            false => Vec::new(),
-        };
-        Ok((session.found(given)?, all))
-    })?;
+    let given = is_stdin.then(operands::from_stdin).transpose()?;
     let mut status = bk_cli::SUCCESS;
-    let rows = PROGRAM.report_errors(found, &mut status);
-    let mut backups: Vec<_> = rows.map(|(backup, _)| backup).collect();
-    backups.retain(|it| it.status == Status::Completed && selection.is_met_by(it, now));
-    selection.retain_latest(&mut backups, |it| it, now);
-
-    let all: Vec<_> = all.into_iter().filter_map(Result::ok).collect();
-    let completed: Vec<_> = all
-        .into_iter()
-        .filter(|it| it.status == Status::Completed)
-        .collect();
-    let mut newest = arguments.has(&GONE).then(|| Newest::of(&completed));
-    let selected: Vec<_> = backups.iter().map(|it| it.id).collect();
-    let others = newest
-        .iter()
-        .flat_map(Newest::all)
-        .filter(|it| !selected.contains(&it.id));
-    backups.extend(others.cloned().collect::<Vec<_>>());
+    let (mut backups, all) = choose(arguments, &home, selection, given, &mut status)?;
+    let mut newest = arguments.has(&GONE).then(|| Newest::of(&all));
+    let chosen: HashSet<_> = backups.iter().map(|it| it.id).collect();
+    let others = newest.iter().flat_map(Newest::all);
+    backups.extend(others.filter(|it| !chosen.contains(&it.id)).cloned());
 
     let indexed = index::all(&home, backups, arguments.has(&NO_INDEX), &mut status)?;
-    let is_plain = newest.is_none() && !arguments.has(&VERSIONS) && !output.is_table();
+    let is_at_once = newest.is_none() && !arguments.has(&VERSIONS) && !output.is_table();
     let mut finds = Finds::new();
     look(
         &home,
@@ -75,22 +52,59 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         &query,
         newest.as_mut(),
         &mut |backup, entry| {
-            if !selected.contains(&backup.id) {
-                return Ok(());
+            if !chosen.contains(&backup.id) {
+                return Ok(true);
             }
-            if is_plain {
-                return output.line(&Find::new(backup, &entry));
+            if is_at_once {
+                output.line(&Find::new(backup, &entry))?;
+            } else {
+                finds.push((backup, entry));
             }
-            finds.push((backup, entry));
-            Ok(())
+            Ok(!output.is_closed())
         },
     )?;
     if let Some(newest) = newest {
         finds.retain(|(backup, entry)| newest.lacks(backup, &entry.path));
     }
-    match (output.is_table(), arguments.has(&VERSIONS)) {
-        (true, true) => table::versions(&mut output, &fold(finds))?,
-        (true, false) => table::finds(&mut output, finds)?,
+    print(&mut output, finds, arguments.has(&VERSIONS))?;
+    Ok(status)
+}
+
+/// The backups to look through, and with `--gone` all that are completed.
+fn choose(
+    arguments: &Arguments,
+    home: &Home,
+    mut selection: Selection,
+    given: Option<Vec<Line>>,
+    status: &mut u8,
+) -> Result<(Vec<Backup>, Vec<Backup>)> {
+    let now = home.now;
+    let (found, all) = catalog::read(home, |session| {
+        selection.here = session.host()?;
+        let all = match arguments.has(&GONE) {
+            true => session.backups()?,
+            false => Vec::new(),
+        };
+        Ok((session.found(given)?, all))
+    })?;
+    let is_completed = |it: &Backup| it.status == Status::Completed;
+    let rows = PROGRAM.report_errors(found, status);
+    let mut backups: Vec<_> = rows.map(|(backup, _)| backup).collect();
+    backups.retain(|it| is_completed(it) && selection.is_met_by(it, now));
+    if selection.selects_new()
+        && let Some(text) = clock::warning(&backups, now)
+    {
+        PROGRAM.warn(&text);
+    }
+    selection.retain_latest(&mut backups, |it| it, now);
+    let all = all.into_iter().filter_map(Result::ok).filter(is_completed);
+    Ok((backups, all.collect()))
+}
+
+fn print(output: &mut Output, finds: Finds<'_>, is_by_version: bool) -> Result<()> {
+    match (output.is_table(), is_by_version) {
+        (true, true) => table::versions(output, &fold(finds))?,
+        (true, false) => table::finds(output, finds)?,
         (false, true) => {
             for version in &fold(finds) {
                 output.line(&Find::of_version(version))?;
@@ -102,8 +116,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             }
         }
     }
-    output.flush()?;
-    Ok(status)
+    output.flush()
 }
 
 /// Whether the backups come on stdin, and what is looked for.
@@ -135,7 +148,7 @@ fn look<'a>(
     backups: &'a [Backup],
     query: &Query,
     mut newest: Option<&mut Newest<'_>>,
-    found: &mut dyn FnMut(&'a Backup, Entry) -> Result<()>,
+    found: &mut dyn FnMut(&'a Backup, Entry) -> Result<bool>,
 ) -> Result<()> {
     let mut of_hash: HashMap<&str, Vec<&Backup>> = HashMap::new();
     let mut hashes = Vec::new();
@@ -157,16 +170,16 @@ fn look<'a>(
     search(home, &hashes, &hint, &mut |hash, entry| {
         let is_dir = entry.entry_type == EntryType::Directory;
         if !query.names.match_it(&entry.path, is_dir) {
-            return Ok(());
+            return Ok(true);
         }
         for backup in of_hash.get(hash).into_iter().flatten() {
             if let Some(newest) = &mut newest {
                 newest.add(backup, &entry.path);
             }
-            if query.wanted.is_met_by(&entry) {
-                found(backup, entry.clone())?;
+            if query.wanted.is_met_by(&entry) && !found(backup, entry.clone())? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     })
 }

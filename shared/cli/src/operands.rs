@@ -64,7 +64,11 @@ fn parse(operand: &OsString) -> Result<Line> {
     })
 }
 
-fn from_stdin() -> Result<Vec<Line>> {
+/// The backups on stdin, which is read and checked to its end.
+///
+/// # Errors
+/// [`UsageError`]: a malformed line, stdin is a terminal.
+pub fn from_stdin() -> Result<Vec<Line>> {
     check_no_terminal("ids, names or records")?;
     lines::read_identities(io::stdin().lock()).map_err(|e| usage(&e, "bad input"))
 }

@@ -46,7 +46,7 @@ pub fn is_usable(home: &Home, archive_hash: &str, hash: Option<&str>) -> bool {
 }
 
 /// Gives each entry that a hint allows, with the hash of its archive: archive by archive as they are
-/// given, each once, in the order of each.
+/// given, each once, in the order of each; as long as `found` says to go on.
 ///
 /// # Errors
 /// Those of `found`, and a manifest that cannot be read, or has what no entry can be.
@@ -54,7 +54,7 @@ pub fn search(
     home: &Home,
     archive_hashes: &[&str],
     hint: &Hint,
-    found: &mut dyn FnMut(&str, Entry) -> Result<()>,
+    found: &mut dyn FnMut(&str, Entry) -> Result<bool>,
 ) -> Result<()> {
     if archive_hashes.is_empty() {
         return Ok(());
@@ -71,7 +71,9 @@ pub fn search(
         for (at, (entry, _)) in Rows::new(&columns).read()?.into_iter().enumerate() {
             let hash = Path::new(files.value(at)).file_stem();
             let hash = hash.and_then(|it| it.to_str()).unwrap_or_default();
-            found(hash, entry)?;
+            if !found(hash, entry)? {
+                return Ok(());
+            }
         }
     }
     Ok(())
