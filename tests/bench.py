@@ -6,7 +6,8 @@ same run; where that section sets a goal, it stands beneath the table. It times 
 and gzip, pigz or zstd, restic and borg on two trees, 1 GB of this machine's own files and 200 000 small
 generated ones, and with pigz alone on a million empty ones; then second backups (bench_again.py); then the
 start of each program; then bk-ls on catalogs of 100,
-10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-rm of 1, 100 and 10 000
+10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-find in a hundred backups
+beside restic (bench_find.py); then bk-rm of 1, 100 and 10 000
 backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 records, and dry runs of restic
 and borg on 1000 snapshots; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
@@ -41,6 +42,7 @@ from pathlib import Path
 from bench_again import PAGE_BYTES, benchmark_again, benchmark_pages, write_pages
 from bench_base import (Tool, ToolFailed, Tree, clear, median, peak, print_goal, print_table, read_tree, run_stages, say,
                         spread)
+from bench_find import benchmark_find
 
 MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
 CATALOG_SIZES = (100, 10_000, 100_000)
@@ -51,9 +53,10 @@ PEER_SNAPSHOTS = 1000
 POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
 REFERENCE = "tar, pigz -p2 -6"
 PAGES_BYTES = 2 * 10**9
+FIND_FILES, FIND_BACKUPS = 30_000, 100
 # Between these stands in README.md what was printed.
 MARKS = ("<!-- make bench: begin -->", "<!-- make bench: end -->")
-PROGRAMS = "create ls find verify restore rm prune mv set adopt log df auto pick".split()
+PROGRAMS = "create ls find diff verify restore rm prune mv set adopt log df auto pick".split()
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
          "state stream table target time token tree value writer").split()
@@ -561,6 +564,9 @@ def run_all(options, work_dir, run_dir):
         all_well &= benchmark_start(options.bin_dir, max(LS_RUNS_MIN, runs), run_dir)
     if options.only in (None, "ls"):
         all_well &= benchmark_ls(options.bin_dir, max(LS_RUNS_MIN, runs), work_dir, run_dir)
+    if options.only in (None, "find"):
+        tree = prepare_tree(run_dir.parent, f"find-{FIND_FILES // part}", write_small_files, FIND_FILES // part)
+        all_well &= benchmark_find(tree, options.bin_dir, max(LS_RUNS_MIN, runs), FIND_BACKUPS // part, run_dir)
     if options.only in (None, "rm"):
         all_well &= benchmark_rm(options.bin_dir, runs, work_dir, run_dir)
     if options.only in (None, "prune"):
@@ -601,7 +607,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "again", "start", "ls", "rm", "prune", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "again", "start", "ls", "find", "rm", "prune", "verify", "restore", "mv"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables between the marks in FILE, as in README.md")
     options = parser.parse_args()

@@ -19,6 +19,7 @@ mod program {
     mod completions;
     mod df;
     mod df_alerts;
+    mod diff;
     mod excludes;
     mod find;
     mod hosts;
@@ -40,6 +41,7 @@ mod program {
     mod restore_places;
     mod rm;
     mod seek;
+    mod selection;
     mod set;
     mod sharing;
     mod sources;

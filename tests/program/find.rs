@@ -208,12 +208,23 @@ fn what_was_found_is_restored_and_no_more() {
 }
 
 #[test]
+fn a_wrong_regular_expression_is_a_usage_error() {
+    let sandbox = Sandbox::with_app();
+    sandbox
+        .run("bk-find --regex x")
+        .fails(1, &format!("bk-find: there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place\n", sandbox.home().display()));
+    sandbox.ok("bk-create app");
+    sandbox
+        .run("bk-find --regex '^a' 'a('")
+        .fails(2, "bk-find: --regex: missing ): a(\n");
+}
+
+#[test]
 fn a_mistake_is_told_before_the_catalog_is_opened() {
     let sandbox = Sandbox::new();
     for (typed, told) in [
         ("", "no pattern given: '*' finds everything"),
         ("'a[b'", "invalid glob 'a[b'"),
-        ("--regex 'a('", "invalid regular expression: "),
         ("--type x '*'", "--type: invalid type 'x'"),
         ("--larger x '*'", "--larger: "),
         ("--each-type '*'", "--each-type needs --latest"),

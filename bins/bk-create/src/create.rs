@@ -16,6 +16,7 @@ use bk_schema::record::{Backup, BackupType};
 use bk_store::home::Home;
 use bk_store::lock::Timeout;
 use bk_store::manifest::writer::Writer;
+use bk_store::own;
 use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
 
@@ -23,7 +24,7 @@ use crate::estimate;
 use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
 use crate::names::Names;
 use crate::parent::{self, Parent};
-use crate::plan::{Plan, own_dirs};
+use crate::plan::Plan;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
@@ -212,7 +213,7 @@ impl<'a> Creation<'a> {
                 .begin(&plan, storage.as_ref(), taken.unwrap_or_default())?;
             if let Some(begun) = begun {
                 // Both are there by now.
-                plan.filter.own = own_dirs(&self.rows.home, &plan.storage);
+                plan.filter.own = own::dirs(&self.rows.home, Path::new(&plan.storage));
                 return Ok((plan, begun));
             }
             // The storage directory is another one since the catalog was read.

@@ -3,7 +3,6 @@
 //!
 //! Changes nothing on disk, and knows no record but those of earlier backups.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,11 +12,12 @@ use bk_schema::record::Backup;
 use bk_store::archives::share;
 use bk_store::archives::space::Space;
 use bk_store::home::Home;
+use bk_store::own;
 use serde_json::Value;
 
 use crate::flags::Settings;
 use crate::parent::unsure_from;
-use crate::records::{Inode, Records, inode};
+use crate::records::Records;
 use crate::request::Request;
 use crate::sources::Sources;
 use crate::totals::{Earlier, Totals, Wanted};
@@ -68,8 +68,8 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let storage = storage_dir(settings, records)?;
         let mut filter = settings.filter()?;
-        filter.own = own_dirs(home, &storage);
-        filter.own_files = records.archive_names();
+        filter.own = own::dirs(home, Path::new(&storage));
+        filter.own_files = own::archive_names(&records.backups);
         let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
         sources.warn_of_links();
         filter.other_sources = sources.stored.iter().map(|it| it.name.clone()).collect();
@@ -169,12 +169,6 @@ fn is_user_name_space_whole() -> bool {
 /// Nothing where there is no /proc.
 fn read_proc(name: &str) -> String {
     std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
-}
-
-/// The home and the storage directory, as far as they are there.
-pub(crate) fn own_dirs(home: &Home, storage: &str) -> HashSet<Inode> {
-    let own = [&home.dir, Path::new(storage)].map(|dir| dir.metadata().ok());
-    own.iter().flatten().map(inode).collect()
 }
 
 /// # Errors

@@ -2,28 +2,19 @@
 //!
 //! Opens it once, however many backups this process makes. Knows no source.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
-use bk_store::archives::partial::partial_path;
 use bk_store::catalog;
 use bk_store::home::Home;
-use bk_store::storage::MARKER;
 use serde_json::Value;
-
-/// A file or directory by its device and inode.
-pub(crate) type Inode = (u64, u64);
 
 /// The records, and the storage directory that is set.
 pub(crate) struct Records {
     pub(crate) storage_dir: PathBuf,
-    backups: Vec<Backup>,
+    pub(crate) backups: Vec<Backup>,
 }
 
 impl Records {
@@ -78,34 +69,4 @@ impl Records {
         let newest_first = self.backups.iter().rev();
         newest_first.filter(|it| it.status == Status::Completed)
     }
-
-    /// The names of all archives, finished or not, and of storage markers, by the inode of their
-    /// directory: another path to the same directory leads to them, too.
-    pub(crate) fn archive_names(&self) -> HashMap<Inode, HashSet<OsString>> {
-        let mut by_dir: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
-        let has_archive = |backup: &&Backup| backup.status != Status::Failed;
-        for backup in self.backups.iter().filter(has_archive) {
-            let other = Move::of(backup).map(|(Move::To(path) | Move::From(path))| path);
-            for path in [backup.backup_path.clone()].into_iter().chain(other) {
-                let archive = PathBuf::from(path);
-                let (Some(dir), Some(name)) = (archive.parent(), archive.file_name()) else {
-                    continue;
-                };
-                let partial = partial_path(Path::new(name)).into_os_string();
-                let names = by_dir.entry(dir.to_owned()).or_default();
-                names.extend([name.to_owned(), partial, MARKER.into()]);
-            }
-        }
-        let mut by_inode: HashMap<_, HashSet<OsString>> = HashMap::new();
-        for (dir, names) in by_dir {
-            if let Ok(metadata) = dir.metadata() {
-                by_inode.entry(inode(&metadata)).or_default().extend(names);
-            }
-        }
-        by_inode
-    }
-}
-
-pub(crate) fn inode(metadata: &Metadata) -> Inode {
-    (metadata.dev(), metadata.ino())
 }

@@ -278,6 +278,13 @@ fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
             metadata.insert("unmatched_excludes".into(), plan.unmatched.clone().into());
         }
     }
+    let skips = [
+        ("exclude_caches", plan.filter.caches),
+        ("one_file_system", plan.filter.one_file_system),
+    ];
+    for (key, _) in skips.into_iter().filter(|(_, is_set)| *is_set) {
+        metadata.insert(key.into(), true.into());
+    }
     if plan.hides_attributes {
         metadata.insert("unseen_attributes".into(), json!(["trusted"]));
     }

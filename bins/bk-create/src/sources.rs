@@ -11,10 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bk_archive::write::place::Place;
 use bk_archive::write::walk::Source;
+use bk_store::own::{Inode, inode};
 use serde_json::{Value, json};
 
 use crate::flags::PROGRAM;
-use crate::records::{Inode, inode};
 use crate::request::Request;
 
 /// What one backup is of.

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
+use bk_cli::index::{Survey, complete};
 use bk_cli::selection::Selection;
 use bk_cli::{Arguments, Output, UsageError, operands};
 use bk_schema::clock;
@@ -43,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     let others = newest.iter().flat_map(Newest::all);
     backups.extend(others.filter(|it| !chosen.contains(&it.id)).cloned());
 
-    let indexed = index::all(&home, backups, arguments.has(&NO_INDEX), &mut status)?;
+    let survey = (!arguments.has(&NO_INDEX)).then_some(index::read as Survey);
+    let indexed = complete(&PROGRAM, &home, backups, survey, &mut status);
     let is_at_once = newest.is_none() && !arguments.has(&VERSIONS) && !output.is_table();
     let mut finds = Finds::new();
     look(
@@ -80,7 +82,7 @@ fn choose(
 ) -> Result<(Vec<Backup>, Vec<Backup>)> {
     let now = home.now;
     let (found, all) = catalog::read(home, |session| {
-        selection.here = session.host()?;
+        selection.ask(session)?;
         let all = match arguments.has(&GONE) {
             true => session.backups()?,
             false => Vec::new(),
@@ -134,7 +136,12 @@ fn query(arguments: &Arguments, home: &Home) -> Result<(bool, Query)> {
     if patterns.is_empty() && wanted.is_any() {
         bail!(UsageError("no pattern given: '*' finds everything".into()));
     }
+    if arguments.has(&REGEX) {
+        // DuckDB checks them, and it begins with a home.
+        catalog::check_there(home)?;
+    }
     let names = Names::new(
+        home,
         &patterns,
         arguments.has(&REGEX),
         arguments.has(&IGNORE_CASE),

@@ -17,6 +17,10 @@ bk_cli::flags! {
     NAME = selection::NAME.short('n');
     HOST = selection::HOST;
     SOURCE_VERSION = selection::SOURCE_VERSION;
+    SOURCE = selection::SOURCE;
+    JOB = selection::JOB;
+    METADATA = selection::METADATA;
+    WHERE = selection::WHERE;
     LATEST = selection::LATEST;
     EACH_TYPE = selection::EACH_TYPE;
     VERSIONS = switch("versions", "each version of a file once, with the backups that have it");

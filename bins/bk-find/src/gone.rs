@@ -16,7 +16,7 @@ impl<'a> Newest<'a> {
     pub(crate) fn of(backups: &'a [Backup]) -> Self {
         let mut of_sources: HashMap<String, &Backup> = HashMap::new();
         for backup in backups {
-            let newest = of_sources.entry(sources(backup)).or_insert(backup);
+            let newest = of_sources.entry(backup.sources_key()).or_insert(backup);
             if (newest.created_at, newest.id) < (backup.created_at, backup.id) {
                 *newest = backup;
             }
@@ -36,7 +36,7 @@ impl<'a> Newest<'a> {
     pub(crate) fn add(&mut self, backup: &Backup, path: &[u8]) {
         if self
             .of_sources
-            .get(&sources(backup))
+            .get(&backup.sources_key())
             .is_some_and(|it| it.id == backup.id)
         {
             self.has.insert((backup.id, path.to_owned()));
@@ -45,13 +45,7 @@ impl<'a> Newest<'a> {
 
     /// Whether the newest backup of the same sources lacks a name.
     pub(crate) fn lacks(&self, backup: &Backup, path: &[u8]) -> bool {
-        let newest = self.of_sources.get(&sources(backup));
+        let newest = self.of_sources.get(&backup.sources_key());
         newest.is_some_and(|it| !self.has.contains(&(it.id, path.to_owned())))
     }
-}
-
-/// The same for backups of the same sources on the same host.
-fn sources(backup: &Backup) -> String {
-    let key = |key| backup.backup_metadata.get(key).map(ToString::to_string);
-    format!("{:?} {:?}", key("host"), key("sources"))
 }

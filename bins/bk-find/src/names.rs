@@ -3,21 +3,17 @@
 //! Knows no entry.
 
 use anyhow::Result;
-use bk_cli::UsageError;
+use bk_cli::{UsageError, usage};
 use bk_schema::globs::Globs;
-use bk_store::manifest::search::Hint;
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use bk_store::Home;
+use bk_store::manifest::search::{Hint, check_regex};
 
 /// What names are to match one of; any name does where there are none.
 pub(crate) struct Names {
-    kind: Kind,
+    /// None where the names are looked for by regular expressions, which the search itself does.
+    globs: Globs,
     ignores_case: bool,
-    hint: Vec<String>,
-}
-
-enum Kind {
-    Globs(Globs),
-    Regexes(RegexSet),
+    hint: Hint,
 }
 
 /// What stands for other characters in a glob.
@@ -26,49 +22,53 @@ const SPECIAL: &[char] = &['*', '?', '[', ']', '{', '}', '\\', '/'];
 impl Names {
     /// # Errors
     /// [`UsageError`] for a pattern that is malformed.
-    pub(crate) fn new(patterns: &[&str], is_regex: bool, ignores_case: bool) -> Result<Self> {
-        let kind = match is_regex {
-            true => {
-                let mut builder = RegexSetBuilder::new(patterns);
-                let regexes = builder.case_insensitive(ignores_case).build();
-                let wrong = |error| UsageError(format!("invalid regular expression: {error}"));
-                Kind::Regexes(regexes.map_err(wrong)?)
-            }
-            false => {
-                let lower: Vec<_> = patterns.iter().map(|it| fold(it, ignores_case)).collect();
-                let globs = Globs::new(lower.iter().map(String::as_str));
-                Kind::Globs(globs.map_err(|error| UsageError(format!("{error:#}")))?)
-            }
-        };
-        let parts = patterns.iter().map(|it| literal(&fold(it, ignores_case)));
-        let hint: Option<Vec<_>> = parts.collect();
-        Ok(Self {
-            kind,
+    pub(crate) fn new(
+        home: &Home,
+        patterns: &[&str],
+        is_regex: bool,
+        ignores_case: bool,
+    ) -> Result<Self> {
+        let mut hint = Hint {
             ignores_case,
-            hint: hint.filter(|_| !is_regex).unwrap_or_default(),
+            ..Hint::default()
+        };
+        if is_regex {
+            for regex in patterns {
+                check_regex(home, regex).map_err(|error| usage(&error, "--regex"))?;
+            }
+            hint.regexes = patterns.iter().map(ToString::to_string).collect();
+            return Ok(Self {
+                globs: Globs::default(),
+                ignores_case,
+                hint,
+            });
+        }
+        let lower: Vec<_> = patterns.iter().map(|it| fold(it, ignores_case)).collect();
+        let globs = Globs::new(lower.iter().map(String::as_str));
+        let parts: Option<Vec<_>> = lower.iter().map(|it| literal(it)).collect();
+        hint.name_parts = parts.unwrap_or_default();
+        Ok(Self {
+            globs: globs.map_err(|error| UsageError(format!("{error:#}")))?,
+            ignores_case,
+            hint,
         })
     }
 
-    /// Whether they match a name.
+    /// Whether they match a name that the search has found.
     pub(crate) fn match_it(&self, name: &[u8], is_dir: bool) -> bool {
-        match &self.kind {
-            Kind::Regexes(all) => all.is_empty() || all.is_match(name),
-            Kind::Globs(all) if all.is_empty() => true,
-            Kind::Globs(all) if self.ignores_case => {
-                let lower = fold(&String::from_utf8_lossy(name), true);
-                all.matches(lower.as_bytes(), is_dir)
-            }
-            Kind::Globs(all) => all.matches(name, is_dir),
+        if self.globs.is_empty() {
+            return true;
         }
+        if !self.ignores_case {
+            return self.globs.matches(name, is_dir);
+        }
+        let lower = fold(&String::from_utf8_lossy(name), true);
+        self.globs.matches(lower.as_bytes(), is_dir)
     }
 
     /// What each name that they match has.
     pub(crate) fn hint(&self) -> Hint {
-        Hint {
-            name_parts: self.hint.clone(),
-            ignores_case: self.ignores_case,
-            ..Hint::default()
-        }
+        self.hint.clone()
     }
 }
 

@@ -6,12 +6,12 @@ use anyhow::Result;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Output, zone};
-use bk_schema::manifest::Entry;
+use bk_schema::manifest::{Entry, parts};
 use bk_schema::record::Backup;
 use jiff::tz::TimeZone;
 
 use crate::line::timestamp;
-use crate::versions::{Version, parts};
+use crate::versions::Version;
 
 pub(crate) fn finds(output: &mut Output, mut finds: Vec<(&Backup, Entry)>) -> Result<()> {
     finds.sort_by(|(a, entry), (b, other)| {

@@ -2,7 +2,7 @@
 //!
 //! Knows no manifest.
 
-use bk_schema::manifest::Entry;
+use bk_schema::manifest::{Entry, parts};
 use bk_schema::record::Backup;
 
 /// One version.
@@ -55,8 +55,4 @@ fn is_same(one: &Entry, other: &Entry) -> bool {
     let inodes = one.source.zip(other.source);
     (one.size, one.mtime) == (other.size, other.mtime)
         && inodes.is_none_or(|(one, other)| one.inode == other.inode)
-}
-
-pub(crate) fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/')
 }

@@ -25,6 +25,10 @@ bk_cli::flags! {
     NAME = selection::NAME.short('n');
     HOST = selection::HOST;
     SOURCE_VERSION = selection::SOURCE_VERSION;
+    SOURCE = selection::SOURCE;
+    JOB = selection::JOB;
+    METADATA = selection::METADATA;
+    WHERE = selection::WHERE;
     PROTECTED = switch("protected", "protected from removal");
     LARGER = option("larger", "SIZE", "whose archive is larger than SIZE");
     UNVERIFIED_FOR = option("unverified-for", "SPAN", "completed, and not verified for SPAN");

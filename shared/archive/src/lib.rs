@@ -11,7 +11,8 @@
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
 //! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer`
 //! looks on, `stream` archives standard input, `members` cuts the tar stream into members, `writer`
-//! compresses them in parallel, `output` appends them to the file and shares blocks.
+//! compresses them in parallel, `output` appends them to the file and shares blocks; `live` tells what a
+//! backup would hold.
 //!
 //! `read`: `inflate` decompresses members in parallel, which a `cutter` cuts, `frames` those of zstd, `blocks` reads the
 //! tar stream block by block, `reader` its entries, `holes` the map of a sparse file,

@@ -7,7 +7,7 @@
 //! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `unread`: input that is piped in but not read
 //! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
-//! - `progress`: the progress bar; `notices`: messages for syslog
+//! - `index`: manifests that are missing; `progress`: the progress bar; `notices`: messages for syslog
 //! - `units`: sizes, numbers and times as people write them; `period`: days, weeks, months and so
 //!   on; `zone`: the local time zone
 //!
@@ -36,6 +36,7 @@
 mod completions;
 pub mod detail;
 mod flags;
+pub mod index;
 pub mod listing;
 mod message;
 pub mod notices;

@@ -42,11 +42,19 @@ pub fn read_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)>
     Ok((resolve(operands)?, last))
 }
 
+/// Operands alone, of which none is `-`.
+///
+/// # Errors
+/// [`UsageError`]: a malformed one.
+pub fn parse_all(operands: &[OsString]) -> Result<Vec<Line>> {
+    operands.iter().map(parse).collect()
+}
+
 fn resolve(operands: &[OsString]) -> Result<Vec<Line>> {
     if operands.is_empty() || operands == ["-"] {
         return from_stdin();
     }
-    operands.iter().map(parse).collect()
+    parse_all(operands)
 }
 
 fn parse(operand: &OsString) -> Result<Line> {

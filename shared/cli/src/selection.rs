@@ -1,16 +1,23 @@
 //! Which backups a command line asks for, by flags that several programs have.
 //!
-//! A pure function of records and `now`. Knows no catalog and no file.
+//! A pure function of records and `now`, but for what [`Selection::ask`] asks before. Knows no file.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bk_schema::clock::is_in_future;
 use bk_schema::globs::Globs;
 use bk_schema::host::Host;
+use bk_schema::metadata::parse_value;
 use bk_schema::record::{Backup, BackupType, Status};
+use bk_store::Session;
 use jiff::{Span, Timestamp};
+use serde_json::Value;
 
 use crate::flags::{Arguments, Flag, option, switch};
-use crate::message::UsageError;
+use crate::message::{UsageError, usage};
 use crate::units;
 
 /// The types of a backup.
@@ -25,6 +32,18 @@ pub const NAME: Flag = option("name", "GLOB", "whose name matches");
 pub const HOST: Flag = option("host", "NAME", "made on this host");
 /// What it is of.
 pub const SOURCE_VERSION: Flag = option("source-version", "VERSION", "of this version");
+/// What it is of.
+pub const SOURCE: Flag = option("source", "PATH", "of PATH, or of something below it");
+/// What it was made for.
+pub const JOB: Flag = option("job", "NAME", "made for this job of bk-auto");
+/// What is known of it.
+pub const METADATA: Flag = option("metadata", "KEY[=VALUE]", "with this metadata");
+/// Anything.
+pub const WHERE: Flag = option(
+    "where",
+    "SQL",
+    "for which this expression over the columns is true",
+);
 /// The newest.
 pub const LATEST: Flag = switch("latest", "only the newest completed one");
 /// The newest, by type.
@@ -42,7 +61,14 @@ pub struct Selection {
     source_version: Option<String>,
     host: Option<String>,
     /// The host of this home, with its earlier names.
-    pub here: Host,
+    here: Host,
+    source: Option<PathBuf>,
+    job: Option<String>,
+    /// Keys, each with the value that is asked for.
+    metadata: Vec<(String, Option<Value>)>,
+    expression: Option<String>,
+    /// Those for which the expression is true.
+    matching: HashSet<i64>,
     latest: Option<Latest>,
 }
 
@@ -75,8 +101,26 @@ impl Selection {
             source_version: arguments.text(&SOURCE_VERSION)?.map(str::to_owned),
             host: arguments.text(&HOST)?.map(str::to_owned),
             here: Host::default(),
+            source: arguments.value(&SOURCE).map(absolute).transpose()?,
+            job: arguments.text(&JOB)?.map(str::to_owned),
+            metadata: arguments.all_parsed(&METADATA, parse_metadata)?,
+            expression: arguments.text(&WHERE)?.map(str::to_owned),
+            matching: HashSet::new(),
             latest,
         })
+    }
+
+    /// Asks the catalog what it takes to tell.
+    ///
+    /// # Errors
+    /// [`UsageError`] for an expression that cannot be used, and those of the catalog.
+    pub fn ask(&mut self, session: &Session<'_>) -> Result<()> {
+        self.here = session.host()?;
+        if let Some(expression) = &self.expression {
+            let matching = session.ids_where(expression);
+            self.matching = matching.map_err(|error| usage(&error, "--where"))?;
+        }
+        Ok(())
     }
 
     /// Whether it selects what is old by the clock, which may then be removed.
@@ -103,6 +147,13 @@ impl Selection {
                 .is_none_or(|glob| glob.matches(backup.backup_name.as_bytes(), false))
             && (self.source_version.is_none() || self.source_version == backup.source_version)
             && (self.host.is_none() || self.host.as_deref() == self.here.of(backup))
+            && self.source.as_ref().is_none_or(|path| is_of(backup, path))
+            && (self.job.is_none() || self.job.as_deref() == backup.job())
+            && self.metadata.iter().all(|(key, value)| {
+                let known = backup.backup_metadata.get(key);
+                known.is_some_and(|known| value.as_ref().is_none_or(|value| value == known))
+            })
+            && (self.expression.is_none() || self.matching.contains(&backup.id))
     }
 
     /// Where only the latest is asked for: the newest completed ones, their order unchanged; one from
@@ -122,6 +173,28 @@ impl Selection {
         }
         all.retain(|row| best.get(&group(row)) == Some(&age(row)));
     }
+}
+
+/// Whether one of its sources is a path, or below it.
+fn is_of(backup: &Backup, path: &Path) -> bool {
+    let sources = backup.backup_metadata.get("sources");
+    let sources = sources.and_then(Value::as_array).into_iter().flatten();
+    let mut paths = sources.filter_map(Value::as_str).map(Path::new);
+    paths.any(|source| source.starts_with(path))
+}
+
+fn absolute(path: &OsString) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|error| usage(&error.into(), "--source"))?;
+    // It keeps a slash at the end.
+    Ok(path.components().collect())
+}
+
+/// `KEY`, or `KEY=VALUE` with the value as bk-create takes it.
+fn parse_metadata(text: &str) -> Result<(String, Option<Value>)> {
+    Ok(match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(parse_value(value))),
+        None => (text.to_owned(), None),
+    })
 }
 
 /// Whether it was made since a time. One from the future has an unknown age, and matches only if

@@ -61,6 +61,26 @@ impl Identity {
     }
 }
 
+/// A name that stands for the newest completed backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latest<'a> {
+    /// `latest`.
+    OfAll,
+    /// `latest:JOB`.
+    OfJob(&'a str),
+}
+
+impl Identity {
+    /// What its name stands for where no backup is named so.
+    #[must_use]
+    pub fn latest(&self) -> Option<Latest<'_>> {
+        match self.name.as_deref()?.strip_prefix("latest")? {
+            "" => Some(Latest::OfAll),
+            rest => rest.strip_prefix(':').map(Latest::OfJob),
+        }
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.name, self.id) {

@@ -103,6 +103,12 @@ pub struct SourceFile {
     pub device: u64,
 }
 
+/// What names are sorted by in an archive: their parts, so that what is in a directory comes directly
+/// after it.
+pub fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+}
+
 /// BLAKE3.
 pub type Hash = [u8; 32];
 

@@ -175,6 +175,19 @@ impl Backup {
         "expires_at",
     ];
 
+    /// The job of bk-auto that it was made for.
+    #[must_use]
+    pub fn job(&self) -> Option<&str> {
+        self.backup_metadata.get("job").and_then(Value::as_str)
+    }
+
+    /// The same text for backups of the same sources on the same host.
+    #[must_use]
+    pub fn sources_key(&self) -> String {
+        let key = |key| self.backup_metadata.get(key).map(ToString::to_string);
+        format!("{:?} {:?}", key("host"), key("sources"))
+    }
+
     /// Checks the rules of a record. The catalog calls it on every write and every read.
     ///
     /// # Errors

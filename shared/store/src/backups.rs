@@ -5,15 +5,16 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use bk_schema::clock::is_in_future;
 use bk_schema::event::Event;
-use bk_schema::lines::{Identity, Line};
+use bk_schema::lines::{Identity, Latest, Line};
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status, check_name};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
-use serde_json::{Map, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::archives::spare;
 use crate::rows::{BadRow, Unknown, backup_from, match_rows};
@@ -59,7 +60,55 @@ impl Session<'_> {
             let condition = format!("WHERE backup_name IN {NAMES}");
             rows.extend(self.select(&condition, &[names.into()])?);
         }
-        Ok(match_rows(wanted, &rows))
+        let mut wanted = wanted.to_vec();
+        for one in wanted.iter_mut().filter(|it| it.id.is_none()) {
+            let named = |row: &Result<Backup, BadRow>| match row {
+                Ok(backup) => Some(&backup.backup_name) == one.name.as_ref(),
+                Err(bad) => Some(&bad.name) == one.name.as_ref(),
+            };
+            let Some(latest) = one.latest().filter(|_| !rows.iter().any(named)) else {
+                continue;
+            };
+            if let Some(newest) = self.newest(latest)? {
+                *one = Identity::from_id(newest.id);
+                rows.push(Ok(newest));
+            }
+        }
+        Ok(match_rows(&wanted, &rows))
+    }
+
+    /// The newest completed backup, of a job or of all; one from the future only if there is no other.
+    fn newest(&self, latest: Latest<'_>) -> Result<Option<Backup>> {
+        let rows = self.select("WHERE status = 'completed'", &[])?;
+        let is_wanted = |it: &Backup| match latest {
+            Latest::OfAll => true,
+            Latest::OfJob(job) => it.job() == Some(job),
+        };
+        let wanted = rows.into_iter().flatten().filter(is_wanted);
+        Ok(wanted.max_by_key(|it| {
+            let is_past = !is_in_future(it.created_at, self.at);
+            (is_past, it.created_at, it.id)
+        }))
+    }
+
+    /// The ids of the backups for which an SQL expression over their columns is true.
+    ///
+    /// # Errors
+    /// Text that is no expression, or has a query in it, and those of DuckDB.
+    pub fn ids_where(&self, expression: &str) -> Result<HashSet<i64>> {
+        let first_line = |error: anyhow::Error| {
+            let text = error.to_string();
+            anyhow!(text.lines().next().unwrap_or_default().to_owned())
+        };
+        // On lines of its own, so that a comment ends with it.
+        let select = format!("SELECT (\n{expression}\n)");
+        let parsed = "SELECT json_serialize_sql(?::VARCHAR)";
+        let parsed: String = self
+            .connection
+            .query_row(parsed, [select], |row| row.get(0))?;
+        check_expression(&serde_json::from_str(&parsed)?)?;
+        let sql = format!("SELECT id FROM backup_records WHERE (\n{expression}\n)");
+        self.rows(&sql, [], |row| row.get(0)).map_err(first_line)
     }
 
     /// As [`Session::find`], by their ids.
@@ -308,4 +357,38 @@ fn values(backup: &Backup) -> [Value; 15] {
         micros(backup.created_at),
         backup.expires_at.map_or(Value::Null, micros),
     ]
+}
+
+/// Refuses what is more than one expression, by its parse tree: another statement, a table, a query.
+fn check_expression(parsed: &Json) -> Result<()> {
+    if parsed["error"] == true {
+        let message = parsed["error_message"].as_str();
+        bail!(message.unwrap_or("it is no expression").to_owned());
+    }
+    let node = &parsed["statements"][0]["node"];
+    let is_one = parsed["statements"]
+        .as_array()
+        .is_some_and(|it| it.len() == 1)
+        && node["type"] == "SELECT_NODE"
+        && node["select_list"]
+            .as_array()
+            .is_some_and(|it| it.len() == 1)
+        && node["from_table"]["type"] == "EMPTY"
+        && node["modifiers"].as_array().is_some_and(Vec::is_empty)
+        && ["where_clause", "having", "qualify", "sample"]
+            .iter()
+            .all(|it| node[it].is_null());
+    ensure!(is_one, "it is more than one expression");
+    ensure!(!has_query(node), "it has a query in it");
+    Ok(())
+}
+
+fn has_query(tree: &Json) -> bool {
+    match tree {
+        Json::Object(all) => {
+            all.get("class") == Some(&"SUBQUERY".into()) || all.values().any(has_query)
+        }
+        Json::Array(all) => all.iter().any(has_query),
+        _ => false,
+    }
 }

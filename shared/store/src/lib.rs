@@ -11,7 +11,7 @@
 //!   records
 //! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `stream`, `writer`, `reader`,
 //!   `search` and `sweep`
-//! - `storage`: whether what holds archives is there
+//! - `storage`: whether what holds archives is there; `own`: what is bk's own and in no backup
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `early_sync`, `distinct`,
 //!   `share`, `space`, `spare`, `mounts`
 //! - `signals`: what ends a program in good order
@@ -37,6 +37,7 @@ pub mod home;
 pub mod ledger;
 pub mod lock;
 pub mod manifest;
+pub mod own;
 pub mod parts;
 mod recovery;
 pub mod removal;

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, ensure};
-use bk_schema::manifest::{Entry, EntryType, FileTime, Hash, Member, Segment};
+use bk_schema::manifest::{Entry, EntryType, FileTime, Hash, Member, Segment, parts};
 use rustix::fs::FileType;
 
 use crate::write::piece::PIECE_BYTES;
@@ -304,12 +304,6 @@ fn is_same_kind(entry: &Entry, found: &Found, opener: &Opener) -> bool {
 #[derive(PartialEq, Eq)]
 struct Order<'a>(&'a [u8]);
 
-impl Order<'_> {
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.split(|byte| *byte == b'/')
-    }
-}
-
 impl PartialOrd for Order<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
@@ -318,7 +312,7 @@ impl PartialOrd for Order<'_> {
 
 impl Ord for Order<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.parts().cmp(other.parts())
+        parts(self.0).cmp(parts(other.0))
     }
 }
 

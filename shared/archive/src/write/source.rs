@@ -87,6 +87,20 @@ impl Opener {
         Ok(opened)
     }
 
+    /// What the entry for `found` would be, of which nothing is opened: without its attributes and holes.
+    ///
+    /// # Errors
+    /// Why there would be none.
+    pub(crate) fn describe(&mut self, found: &Found) -> Result<manifest::Entry, Problem> {
+        let kind = match self.first_name(&found.status) {
+            Some(first) => Kind::HardLink(first.to_owned()),
+            None => kind(found)?,
+        };
+        self.store(found);
+        let entry = self.entry(found, &found.status, kind, Vec::new());
+        Ok(entry.to_manifest(Some(found.status.source()), None))
+    }
+
     /// The name that other names of the same file are hard links to.
     pub(crate) fn first_name(&self, status: &Lstat) -> Option<&[u8]> {
         let first = self.stored.get(&version(status));
@@ -171,18 +185,8 @@ impl Opener {
     }
 
     fn special(&self, found: &Found, report: &mut dyn FnMut(Problem)) -> Result<Entry, Problem> {
-        let (path, status) = (&found.place.path, &found.status);
-        let (major, minor) = status.device();
-        let kind = match status.kind() {
-            FileType::Directory => Kind::Directory,
-            FileType::Symlink => {
-                let target = found.place.target();
-                Kind::Symlink(target.map_err(|error| Problem::of(path, &error))?)
-            }
-            FileType::Fifo => Kind::Fifo,
-            FileType::CharacterDevice => Kind::CharDevice(major, minor),
-            _ => Kind::BlockDevice(major, minor),
-        };
+        let path = &found.place.path;
+        let kind = kind(found)?;
         let xattrs = match &found.dir {
             Some(dir) => xattrs(path, dir.list_xattr(), |name| dir.get_xattr(name), report)?,
             None => {
@@ -190,7 +194,7 @@ impl Opener {
                 xattrs(path, xattr::list(&at), |name| xattr::get(&at, name), report)?
             }
         };
-        Ok(self.entry(found, status, kind, xattrs))
+        Ok(self.entry(found, &found.status, kind, xattrs))
     }
 
     fn entry(&self, found: &Found, status: &Lstat, kind: Kind, xattrs: Xattrs) -> Entry {
@@ -214,6 +218,22 @@ impl Opener {
             acl_texts: Vec::new(),
         }
     }
+}
+
+/// What it is, of a file without its holes.
+fn kind(found: &Found) -> Result<Kind, Problem> {
+    let (major, minor) = found.status.device();
+    Ok(match found.status.kind() {
+        FileType::RegularFile => Kind::File { extents: None },
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => {
+            let target = found.place.target();
+            Kind::Symlink(target.map_err(|error| Problem::of(&found.place.path, &error))?)
+        }
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => Kind::CharDevice(major, minor),
+        _ => Kind::BlockDevice(major, minor),
+    })
 }
 
 /// Attributes sorted by name, so that the same tree gives the same bytes.

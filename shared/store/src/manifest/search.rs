@@ -6,22 +6,25 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bk_schema::manifest::Entry;
 use duckdb::arrow::array::{Array, StringArray};
 
+use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::Rows;
-use crate::engine::connect;
 use crate::manifest::reader::Reader;
 use crate::manifest::table::{COLUMNS, FROM_ARCHIVE, is_possible, path, quoted, sha256};
 
 /// What a wanted entry has at least.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Hint {
     /// Its name has one of these parts; none: it may be any name.
     pub name_parts: Vec<String>,
-    /// The parts are in lower case, and the name may be in any.
+    /// It matches one of these regular expressions; none: it may be any name. Of a name that is not UTF-8
+    /// what is text is compared.
+    pub regexes: Vec<String>,
+    /// The parts are in lower case, and the name may be in any; so for the expressions.
     pub ignores_case: bool,
     /// Its size is at least this.
     pub size_min_bytes: u64,
@@ -43,6 +46,21 @@ pub fn is_usable(home: &Home, archive_hash: &str, hash: Option<&str>) -> bool {
         let reader = Reader::open(home, archive_hash, None);
         reader.is_ok_and(|it| it.is_some_and(|it| it.format() == Some(FROM_ARCHIVE)))
     }
+}
+
+/// Checks a regular expression.
+///
+/// # Errors
+/// One that RE2, which DuckDB has, does not take.
+pub fn check_regex(home: &Home, regex: &str) -> Result<()> {
+    let connection = connect(&home.dir)?;
+    let sql = "SELECT regexp_matches('', ?)";
+    let checked = connection.query_row(sql, [regex], |row| row.get::<_, bool>(0));
+    checked.map(drop).map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().next().unwrap_or_default();
+        anyhow!(reason.replace("Invalid Input Error: ", ""))
+    })
 }
 
 /// Gives each entry that a hint allows, with the hash of its archive: archive by archive as they are
@@ -107,8 +125,13 @@ fn names(hint: &Hint) -> String {
     let parts = hint.name_parts.iter();
     let parts = parts.map(|part| format!("contains({name}, {})", quoted(part)));
     let parts: Vec<_> = parts.collect();
-    match parts[..] {
-        [] => "true".to_owned(),
+    let options = if hint.ignores_case { "i" } else { "c" };
+    let regexes = hint.regexes.iter();
+    let regexes = regexes.map(|it| format!("regexp_matches(path, {}, '{options}')", quoted(it)));
+    let regexes: Vec<_> = regexes.collect();
+    match (&parts[..], &regexes[..]) {
+        ([], []) => "true".to_owned(),
+        ([], _) => regexes.join(" OR "),
         _ => format!("{other} OR {}", parts.join(" OR ")),
     }
 }

@@ -1,0 +1,146 @@
+//! The sources of a backup as they are now.
+//!
+//! Walks them as bk-create does, and leaves out what it left out. Reads no content.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bk_archive::write::live;
+use bk_archive::write::problem::{Problem, ProblemKind};
+use bk_archive::write::walk::{Filter, Source};
+use bk_cli::output::from_base64;
+use bk_schema::globs::Globs;
+use bk_schema::record::Backup;
+use bk_store::home::Home;
+use bk_store::own;
+use serde_json::Value;
+
+use crate::join::Entries;
+
+/// The sources of one backup.
+pub(crate) struct Live {
+    sources: Vec<Source>,
+    filter: Filter,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Live {
+    /// `all` are the backups whose archives are bk's own, as is what is in `storage`.
+    ///
+    /// # Errors
+    /// A backup whose sources are not known, or were a stream.
+    pub(crate) fn new(
+        home: &Home,
+        backup: &Backup,
+        all: &[Backup],
+        storage: &Path,
+    ) -> Result<Self> {
+        let metadata = &backup.backup_metadata;
+        if metadata.contains_key("stdin_filename") {
+            bail!("it is of what came on standard input, which is gone");
+        }
+        let texts = |key: &str| {
+            let all = metadata.get(key).and_then(Value::as_array);
+            let texts = all.into_iter().flatten().filter_map(Value::as_str);
+            texts.collect::<Vec<_>>()
+        };
+        let encoded = texts("sources_base64").into_iter().map(from_base64);
+        let mut paths = encoded
+            .map(|path| Ok(PathBuf::from(std::ffi::OsString::from_vec(path?))))
+            .collect::<Result<Vec<_>>>()?;
+        if paths.is_empty() {
+            paths = texts("sources").into_iter().map(PathBuf::from).collect();
+        }
+        let names = texts("source_entries");
+        if paths.is_empty() || paths.len() != names.len() {
+            bail!("its record does not tell its sources");
+        }
+        let sources: Vec<_> = paths
+            .into_iter()
+            .zip(names)
+            .map(|(path, text)| Source {
+                name: name(text, &path),
+                path,
+            })
+            .collect();
+        let is_set = |key: &str| metadata.get(key) == Some(&Value::Bool(true));
+        let filter = Filter {
+            excludes: Globs::new(texts("excludes"))
+                .context("its record has a glob that cannot be used")?,
+            caches: is_set("exclude_caches"),
+            one_file_system: is_set("one_file_system"),
+            own: own::dirs(home, storage),
+            own_files: own::archive_names(all),
+            other_sources: sources.iter().map(|it| it.name.clone()).collect(),
+        };
+        Ok(Self {
+            sources,
+            filter,
+            problems: RefCell::default(),
+        })
+    }
+
+    /// What a backup would hold now.
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        let mut entries = live::entries(&self.sources, &self.filter);
+        Box::new(move || {
+            loop {
+                match entries.next() {
+                    Some(Err(problem)) => self.problems.borrow_mut().push(problem),
+                    found => return Ok(found.and_then(Result::ok)),
+                }
+            }
+        })
+    }
+
+    /// What could not be looked at, with its name. What vanished is no longer there.
+    pub(crate) fn problems(&self) -> Vec<(Vec<u8>, Problem)> {
+        let problems = self.problems.borrow();
+        let known = problems
+            .iter()
+            .filter(|it| it.kind != ProblemKind::Vanished);
+        let named = known.map(|it| (self.name_of(&it.path).unwrap_or_default(), it.clone()));
+        named.collect()
+    }
+
+    /// Where an entry is.
+    pub(crate) fn path_of(&self, name: &[u8]) -> Option<PathBuf> {
+        let name = Path::new(OsStr::from_bytes(name));
+        // The source that is nested most is the one that holds it.
+        let within = |it: &&Source| name.starts_with(&it.name);
+        let source = self.sources.iter().filter(within);
+        let source = source.max_by_key(|it| it.name.as_os_str().len())?;
+        let rest = name.strip_prefix(&source.name).ok()?;
+        // To join nothing would add a slash, which follows links.
+        Some(match rest.as_os_str().is_empty() {
+            true => source.path.clone(),
+            false => source.path.join(rest),
+        })
+    }
+
+    fn name_of(&self, path: &Path) -> Option<Vec<u8>> {
+        let sources = self.sources.iter();
+        let within = sources.filter(|it| path.starts_with(&it.path));
+        let source = within.max_by_key(|it| it.path.as_os_str().len())?;
+        let rest = path.strip_prefix(&source.path).ok()?;
+        let name = match rest.as_os_str().is_empty() {
+            true => source.name.clone(),
+            false => source.name.join(rest),
+        };
+        Some(name.into_os_string().into_vec())
+    }
+}
+
+/// The name of a source in the archive. The record has it as text; where that is not all of it, it is
+/// the end of the path.
+fn name(text: &str, path: &Path) -> PathBuf {
+    let count = Path::new(text).components().count();
+    let parts: Vec<_> = path.components().collect();
+    match text.contains(char::REPLACEMENT_CHARACTER) && parts.len() >= count {
+        true => parts[parts.len() - count..].iter().collect(),
+        false => text.into(),
+    }
+}

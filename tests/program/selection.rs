@@ -1,0 +1,128 @@
+//! Which backups are asked for: filters that several programs have, and the name `latest`.
+
+use crate::support::{Ran, Sandbox};
+
+fn names(ran: &Ran) -> Vec<String> {
+    let name = |it: &serde_json::Value| it["backup_name"].as_str().unwrap().to_owned();
+    ran.records().iter().map(name).collect()
+}
+
+/// Backups of `app`, of a part of it and of another tree, with metadata.
+fn some() -> Sandbox {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("mkdir -p application; echo x >application/x
+         bk-create -n app -m team=web -m weight=3 app; bk-create -n data -m team=db app/data
+         bk-create -n other -m weight='\"3\"' application; bk-create -n both app/log application/
+         bk-auto --set nightly -s @daily -- $PWD/app; bk-auto --set hourly -s @hourly -- $PWD/application
+         bk-auto --now nightly; bk-auto --now hourly; bk-create -n last app/cache");
+    sandbox
+}
+
+#[test]
+fn backups_are_chosen_by_source_job_and_metadata() {
+    let sandbox = some();
+    let job = |name: &str| {
+        let ran = sandbox.ok(&format!("bk-ls --job {name}"));
+        names(&ran).join(" ")
+    };
+    let (nightly, hourly) = (job("nightly"), job("hourly"));
+    assert!(nightly != hourly && !nightly.is_empty() && !hourly.is_empty());
+    for (typed, expected) in [
+        ("--source app", format!("app data both {nightly} last")),
+        ("--source $PWD/app/data/", "data".to_owned()),
+        (
+            "--source .",
+            format!("app data other both {nightly} {hourly} last"),
+        ),
+        ("--source app/config", String::new()),
+        ("--job none", String::new()),
+        ("--metadata team", "app data".to_owned()),
+        ("--metadata team=db", "data".to_owned()),
+        ("--metadata team --metadata weight", "app".to_owned()),
+        ("--metadata weight=3", "app".to_owned()),
+        ("--metadata 'weight=\"3\"'", "other".to_owned()),
+        ("--metadata job=nightly", nightly.clone()),
+    ] {
+        let ran = sandbox.ok(&format!("bk-ls {typed}"));
+        assert_eq!(names(&ran).join(" "), expected, "{typed}");
+    }
+    let found = sandbox.ok("bk-find --metadata team=db orders.db");
+    assert_eq!(names(&found), ["data"]);
+}
+
+#[test]
+fn backups_are_chosen_by_an_expression() {
+    let sandbox = some();
+    for (typed, expected) in [
+        ("backup_name LIKE '%a%' AND id < 3", "app data"),
+        ("file_count = 1 AND id < 5 -- one", "other"),
+        ("backup_metadata->>'team' = 'db'", "data"),
+        ("backup_name IN ('app', 'last')", "app last"),
+        ("CASE WHEN protected THEN true ELSE id = 1 END", "app"),
+        ("list_contains([1, 2], id)", "app data"),
+        ("NULL", ""),
+    ] {
+        let ran = sandbox.ok(&format!("bk-ls --where \"$(cat <<'E'\n{typed}\nE\n)\""));
+        assert_eq!(names(&ran).join(" "), expected, "{typed}");
+    }
+    for (typed, told) in [
+        (
+            "nothing = 1",
+            "Binder Error: Referenced column \"nothing\" not found",
+        ),
+        ("id = ", "syntax error"),
+        ("", "syntax error"),
+        ("id = 'x'", "Conversion Error"),
+        ("1), (2", "it is more than one expression"),
+        (
+            "true); DROP TABLE settings; SELECT (1",
+            "Only SELECT statements",
+        ),
+        ("true) UNION SELECT (1", "it is more than one expression"),
+        (
+            "true) FROM settings WHERE (true",
+            "it is more than one expression",
+        ),
+        ("1) ORDER BY (1", "it is more than one expression"),
+        ("(SELECT true)", "it has a query in it"),
+        (
+            "EXISTS (FROM read_text('/etc/passwd'))",
+            "it has a query in it",
+        ),
+        ("[x FOR x IN (SELECT [true])][1]", "it has a query in it"),
+    ] {
+        let ran = sandbox.run(&format!("bk-ls --where \"$(cat <<'E'\n{typed}\nE\n)\""));
+        assert_eq!((ran.status, &*ran.stdout), (2, ""), "{typed}: {ran:#?}");
+        assert!(
+            ran.stderr.starts_with("bk-ls: --where: ") && ran.stderr.contains(told),
+            "{typed}: {ran:#?}"
+        );
+        assert_eq!(ran.stderr.lines().count(), 1, "{typed}: {ran:#?}");
+    }
+    assert_eq!(names(&sandbox.ok("bk-ls")).len(), 7);
+}
+
+#[test]
+fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
+    let sandbox = some();
+    let latest = |typed: &str| names(&sandbox.ok(&format!("bk-ls {typed}"))).join(" ");
+    assert_eq!(latest("latest"), "last");
+    assert_eq!(latest("latest:nightly"), latest("--job nightly"));
+    assert_eq!(latest("latest:hourly"), latest("--job hourly"));
+    sandbox
+        .run("bk-ls latest:none")
+        .fails(1, "bk-ls: there is no backup 'latest:none'\n");
+    sandbox.run("bk-create -n bad --reserve 900T --on-low-space fail app");
+    assert_eq!(names(&sandbox.ok("bk-verify latest")), ["last"]);
+    assert_eq!(names(&sandbox.ok("bk-rm latest")), ["last"]);
+    assert_eq!(latest("latest"), latest("--job hourly"));
+    sandbox.ok("bk-restore -C out latest && test -e out/tmp/*/application/x");
+    // One that is named so is meant.
+    sandbox.ok("bk-create -n latest app/log; bk-create -n newer app/log");
+    assert_eq!(latest("latest"), "latest");
+    let empty = Sandbox::with_app();
+    empty.ok("bk-create -n a app; bk-rm a");
+    empty
+        .run("bk-ls latest")
+        .fails(1, "bk-ls: there is no backup 'latest'\n");
+}
