@@ -101,7 +101,7 @@ install: build ## install under $(DESTDIR)$(PREFIX)
 	install -m 644 LICENSE $(DOC)/copyright
 	install -s -m 755 $(PROGRAMS:%=$(OUT)/%) $(BIN)
 	@if [ -z "$(BUNDLED)" ]; then \
-	  install -d $(LIB) && install -m 644 target/libduckdb/$(LIBDUCKDB) $(LIB); fi
+	  install -d $(LIB) && install -s -m 644 target/libduckdb/$(LIBDUCKDB) $(LIB); fi
 	@for page in $(MAN_PAGES); do \
 	  install -d $(MAN)/man$${page##*.} && install -m 644 man/$$page $(MAN)/man$${page##*.} || exit 1; done
 	@for unit in $(UNITS); do \

@@ -146,6 +146,19 @@ fn missing_manifests_are_made_or_their_backups_left_out() {
         found(&sandbox.ok("bk-find --no-index nginx.conf")),
         expected
     );
+    // One that was made so and cannot be read to its end is told, and made again.
+    sandbox.ok("for f in home/manifests/*; do printf XXXXXXXX | dd of=$f bs=1 seek=40 conv=notrunc status=none; done");
+    let ran = sandbox.run("bk-find --name one nginx.conf");
+    assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
+    assert!(
+        ran.stderr
+            .starts_with("bk-find: cannot read the manifest of 'one': "),
+        "{ran:#?}"
+    );
+    assert_eq!(
+        found(&sandbox.ok("bk-find --name one nginx.conf")),
+        expected[..1]
+    );
     // One that is damaged is none, and an archive that is gone is told.
     sandbox.ok("for f in home/manifests/*; do echo >$f; done; mv home/archives/one.tar.gz away");
     let ran = sandbox.run("bk-find nginx.conf");
@@ -160,6 +173,65 @@ fn missing_manifests_are_made_or_their_backups_left_out() {
         archive.display()
     );
     assert_eq!(ran.stderr, told);
+}
+
+/// What cannot be looked through is not taken for empty.
+#[test]
+fn what_is_gone_is_told_only_where_the_newest_is_known() {
+    let sandbox = two();
+    sandbox.ok("mv home/archives/two.tar.gz away; rm home/manifests/*; bk-find --name one x");
+    for (typed, status) in [("--gone", 1), ("--gone --no-index", 0)] {
+        let ran = sandbox.run(&format!("bk-find {typed} --name one '*'"));
+        assert_eq!((ran.status, &*ran.stdout), (status, ""), "{ran:#?}");
+        let told = "bk-find: cannot tell what 'two' no longer has\n";
+        assert!(ran.stderr.ends_with(told), "{ran:#?}");
+    }
+    // Archives of others do not tell their sources: none is the newest of another's.
+    sandbox.ok("tar czf a.tgz src/etc; tar czf b.tgz src/Log; bk-adopt a.tgz b.tgz");
+    let ran = sandbox.run("bk-find --gone --name a '*'");
+    assert_eq!((ran.status, &*ran.stdout), (0, ""), "{ran:#?}");
+    sandbox.run("bk-diff b").fails(
+        2,
+        "bk-diff: there is no backup of the same sources before 'b' to compare it with\n",
+    );
+}
+
+/// A name below the source `.` begins with `./`.
+#[test]
+fn names_below_a_dot_are_found_as_others_are() {
+    let sandbox = two();
+    sandbox.ok("bk-create -n dot -C src . ; mkdir 'why?' && cp -r home 'why?/'");
+    for pattern in [
+        "etc/new.conf",
+        "./etc/new.conf",
+        "/etc/new.conf",
+        "'*/new.conf'",
+    ] {
+        let ran = sandbox.ok(&format!("bk-find --name dot {pattern}"));
+        assert_eq!(found(&ran), ["dot ./etc/new.conf"], "{pattern}");
+    }
+    sandbox.ok("bk-find --name dot etc/new.conf | bk-restore -C out && cmp src/etc/new.conf out/etc/new.conf");
+    let ran = sandbox.run("BK_HOME=$PWD/'why?/home' bk-find x");
+    let home = sandbox.path("why?/home");
+    let told = format!(
+        "bk-find: cannot read manifests where the path of the home holds a '?' or is not UTF-8: move '{}' to another path\n",
+        home.display()
+    );
+    ran.fails(1, &told);
+}
+
+/// A line of a directory is the directory: what is in it has lines of its own.
+#[test]
+fn a_directory_that_was_found_is_restored_without_what_is_in_it() {
+    let sandbox = two();
+    sandbox.ok("bk-find --latest --type d etc src | bk-restore -C out");
+    assert_eq!(
+        sandbox.ok("cd out; find . | sort").stdout,
+        ".\n./src\n./src/etc\n"
+    );
+    sandbox.ok(
+        "echo '{\"id\":2,\"path\":\"src/etc\"}' | bk-restore -C all; diff -r src/etc all/src/etc",
+    );
 }
 
 #[test]

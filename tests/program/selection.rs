@@ -35,6 +35,7 @@ fn backups_are_chosen_by_source_job_and_metadata() {
             format!("app data other both {nightly} {hourly} last"),
         ),
         ("--source app/config", String::new()),
+        ("--source app/../app/data", "data".to_owned()),
         ("--job none", String::new()),
         ("--metadata team", "app data".to_owned()),
         ("--metadata team=db", "data".to_owned()),
@@ -62,7 +63,7 @@ fn backups_are_chosen_by_an_expression() {
         ("list_contains([1, 2], id)", "app data"),
         ("NULL", ""),
     ] {
-        let ran = sandbox.ok(&format!("bk-ls --where \"$(cat <<'E'\n{typed}\nE\n)\""));
+        let ran = sandbox.ok(&format!("bk-ls --where \"$(cat <<'END'\n{typed}\nEND\n)\""));
         assert_eq!(names(&ran).join(" "), expected, "{typed}");
     }
     for (typed, told) in [
@@ -84,14 +85,19 @@ fn backups_are_chosen_by_an_expression() {
             "it is more than one expression",
         ),
         ("1) ORDER BY (1", "it is more than one expression"),
+        ("1) GROUP BY (1", "it is more than one expression"),
         ("(SELECT true)", "it has a query in it"),
+        (
+            "JSON_serialize_plan('FROM x') IS NULL",
+            "it has a query in it",
+        ),
         (
             "EXISTS (FROM read_text('/etc/passwd'))",
             "it has a query in it",
         ),
         ("[x FOR x IN (SELECT [true])][1]", "it has a query in it"),
     ] {
-        let ran = sandbox.run(&format!("bk-ls --where \"$(cat <<'E'\n{typed}\nE\n)\""));
+        let ran = sandbox.run(&format!("bk-ls --where \"$(cat <<'END'\n{typed}\nEND\n)\""));
         assert_eq!((ran.status, &*ran.stdout), (2, ""), "{typed}: {ran:#?}");
         assert!(
             ran.stderr.starts_with("bk-ls: --where: ") && ran.stderr.contains(told),
@@ -114,12 +120,23 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
         .fails(1, "bk-ls: there is no backup 'latest:none'\n");
     sandbox.run("bk-create -n bad --reserve 900T --on-low-space fail app");
     assert_eq!(names(&sandbox.ok("bk-verify latest")), ["last"]);
-    assert_eq!(names(&sandbox.ok("bk-rm latest")), ["last"]);
+    sandbox.run("bk-rm latest").fails(
+        1,
+        "bk-rm: cannot remove 'latest': that is 'last' now: give its name or its id\n",
+    );
+    sandbox.ok("bk-rm last");
     assert_eq!(latest("latest"), latest("--job hourly"));
     sandbox.ok("bk-restore -C out latest && test -e out/tmp/*/application/x");
-    // One that is named so is meant.
-    sandbox.ok("bk-create -n latest app/log; bk-create -n newer app/log");
+    sandbox.run("bk-create -n latest:x app").fails(
+        2,
+        "bk-create: --name: the name 'latest:x' stands for the newest backup\n",
+    );
+    // One that is named so, as others may name theirs, is meant.
+    sandbox.ok(
+        "tar czf latest.tar.gz app/log && bk-adopt latest.tar.gz && bk-create -n newer app/log",
+    );
     assert_eq!(latest("latest"), "latest");
+    sandbox.ok("bk-rm latest");
     let empty = Sandbox::with_app();
     empty.ok("bk-create -n a app; bk-rm a");
     empty

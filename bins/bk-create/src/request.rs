@@ -15,7 +15,7 @@ use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_schema::invalid::invalid;
 use bk_schema::lines::{self, string};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
-use bk_schema::record::{Backup, BackupType, check_name};
+use bk_schema::record::{Backup, BackupType, check_new_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -89,7 +89,7 @@ impl Request {
             metadata.insert(key.to_owned(), parse_value(text));
         }
         if let Some(name) = arguments.text(&NAME)? {
-            check_name(name).map_err(|e| usage(&e, "--name"))?;
+            check_new_name(name).map_err(|e| usage(&e, "--name"))?;
         }
         let stream = stream_of_flags(arguments)?;
         let is_source = |operand: &&OsString| stream.is_none() && *operand != "-";
@@ -170,7 +170,7 @@ impl Request {
             "sources" => self.sources = sources(value)?,
             "backup_name" => {
                 let name = string(value)?;
-                check_name(&name)?;
+                check_new_name(&name)?;
                 self.name = Some(name);
             }
             "backup_type" => self.backup_type = BackupType::parse(&string(value)?)?,
@@ -372,6 +372,6 @@ mod tests {
             assert_eq!(request(version).default_name(now), name);
         }
         let long = "é".repeat(500);
-        check_name(&request(Some(&long)).default_name(now)).unwrap();
+        check_new_name(&request(Some(&long)).default_name(now)).unwrap();
     }
 }

@@ -58,6 +58,11 @@ impl Change {
         })
     }
 
+    /// The older side of it, or the newer one where only that has it.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        self.old.as_ref().or(self.new.as_ref())
+    }
+
     /// Files of the same size on both sides, of which it is not sure that they hold the same.
     pub(crate) fn is_in_doubt(&self) -> bool {
         let both = self.old.as_ref().zip(self.new.as_ref());
@@ -77,12 +82,17 @@ impl Change {
 }
 
 fn kind(old: &Entry, new: &Entry, is_exact: bool) -> Option<Kind> {
-    if old.entry_type != new.entry_type {
-        return Some(Kind::Type);
-    }
-    let is_modified = match old.entry_type {
-        EntryType::File => (old.size, old.mtime) != (new.size, new.mtime),
-        _ => (&old.link_target, old.device_numbers) != (&new.link_target, new.device_numbers),
+    use EntryType::{File, HardLink};
+    let leads_elsewhere = old.link_target != new.link_target;
+    let is_modified = match (old.entry_type, new.entry_type) {
+        (File, File) => (old.size, old.mtime) != (new.size, new.mtime),
+        // Which of its names comes first in an archive is no matter of the file: the inode tells.
+        (HardLink, HardLink) => {
+            old.mtime != new.mtime || !knows_inodes(old, new) && leads_elsewhere
+        }
+        (File, HardLink) | (HardLink, File) => old.mtime != new.mtime,
+        (one, other) if one != other => return Some(Kind::Type),
+        _ => leads_elsewhere || old.device_numbers != new.device_numbers,
     };
     if is_modified {
         Some(Kind::Modified)
@@ -109,11 +119,14 @@ fn is_other_file(old: &Entry, new: &Entry) -> bool {
         && sources.is_some_and(|(old, new)| (old.inode, old.ctime) != (new.inode, new.ctime))
 }
 
+fn knows_inodes(old: &Entry, new: &Entry) -> bool {
+    old.source.is_some() && new.source.is_some()
+}
+
 fn is_in_doubt(old: &Entry, new: &Entry) -> bool {
     let is_file = |it: &Entry| it.entry_type == EntryType::File;
-    let is_known = old.source.is_some() && new.source.is_some();
     is_file(old)
         && is_file(new)
         && old.size == new.size
-        && (!is_known || old.mtime != new.mtime || is_other_file(old, new))
+        && (!knows_inodes(old, new) || old.mtime != new.mtime || is_other_file(old, new))
 }

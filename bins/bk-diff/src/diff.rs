@@ -48,12 +48,15 @@ fn compare(arguments: &Arguments, home: &Home, mut output: Output) -> Result<u8>
     });
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     let globs = Globs::new(texts).map_err(|error| UsageError(format!("{error:#}")))?;
-    let sides = Sides::find(home, named, arguments.has(&LIVE))?;
+    let mut sides = Sides::find(home, named, arguments.has(&LIVE))?;
     let mut status = SUCCESS;
     let backups = sides.backups().cloned().collect();
-    complete(&PROGRAM, home, backups, Some(sides::read), &mut status);
+    complete(&PROGRAM, home, backups, Some(sides::read), &mut status)?;
     if status != SUCCESS {
         return Ok(trouble(status));
+    }
+    if let New::Live(live) = &mut sides.new {
+        live.follow_links(sides::entries(home, &sides.old)?)?;
     }
     let mut changes = changes(home, &sides, &globs, arguments.has(&CONTENT))?;
     if let New::Live(live) = &sides.new {

@@ -37,6 +37,8 @@ pub(crate) struct Line<'a> {
     /// Only if the path is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_base64: Option<String>,
+    /// Of the entry in that backup.
+    r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     old: Option<Facts>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +61,7 @@ impl<'a> Line<'a> {
             path_base64: str::from_utf8(&change.path)
                 .is_err()
                 .then(|| base64(&change.path)),
+            r#type: change.entry().map_or("", |it| it.entry_type.name()),
             old,
             new,
         }
@@ -166,7 +169,6 @@ fn facts(entry: &Entry) -> Facts {
 
 /// Null if it is out of the range of a timestamp.
 fn time(time: FileTime) -> Value {
-    let nanos = i32::try_from(time.nanos).ok();
-    let time = nanos.and_then(|nanos| Timestamp::new(time.secs, nanos).ok());
+    let time = time.timestamp();
     time.map_or(Value::Null, |time| time.to_string().into())
 }

@@ -13,6 +13,7 @@ use bk_archive::write::problem::{Problem, ProblemKind};
 use bk_archive::write::walk::{Filter, Source};
 use bk_cli::output::from_base64;
 use bk_schema::globs::Globs;
+use bk_schema::manifest::EntryType;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
 use bk_store::own;
@@ -81,6 +82,32 @@ impl Live {
             filter,
             problems: RefCell::default(),
         })
+    }
+
+    /// Follows the sources that are symbolic links where the backup followed them, of which `entries`
+    /// are what it holds.
+    ///
+    /// # Errors
+    /// Those of `entries`.
+    pub(crate) fn follow_links(&mut self, mut entries: Entries<'_>) -> Result<()> {
+        let mut links: Vec<_> = self
+            .sources
+            .iter_mut()
+            .filter(|it| it.path.is_symlink())
+            .collect();
+        while !links.is_empty() {
+            let Some(entry) = entries()? else { break };
+            if entry.entry_type != EntryType::Directory {
+                continue;
+            }
+            for link in &mut links {
+                if link.name.as_os_str().as_bytes() == entry.path {
+                    // A slash at the end.
+                    link.path.push("");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What a backup would hold now.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use bk_archive::read::survey::survey;
 use bk_archive::{hashed, threads};
 use bk_cli::{UsageError, operands};
+use bk_schema::host::Host;
 use bk_schema::manifest::Segment;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::open::open;
@@ -52,6 +53,11 @@ impl Sides {
             (_, true) => bail!(UsageError("--live takes one backup".into())),
             (_, false) => bail!(UsageError("more than two backups given".into())),
         }
+        if named.iter().any(|it| it == "-") {
+            bail!(UsageError(
+                "standard input is not read: give ids or names".into()
+            ));
+        }
         let lines = operands::parse_all(named)?;
         let (found, all, storage, here) = catalog::read(home, |session| {
             let all = session.backups()?.into_iter().flatten().collect::<Vec<_>>();
@@ -74,7 +80,7 @@ impl Sides {
         }
         let (old, new) = match found.next() {
             Some(second) => (first, second?),
-            None => (before(&first, all)?, first),
+            None => (before(&first, all, &here)?, first),
         };
         Ok(Self {
             old,
@@ -96,11 +102,12 @@ fn check(backup: Backup) -> Result<Backup> {
 }
 
 /// The newest completed backup of the same sources that is older.
-fn before(backup: &Backup, all: Vec<Backup>) -> Result<Backup> {
+fn before(backup: &Backup, all: Vec<Backup>, here: &Host) -> Result<Backup> {
     let age = |it: &Backup| (it.created_at, it.id);
-    let key = backup.sources_key();
+    let origin = here.origin(backup);
     let older = all.into_iter().filter(|it| {
-        it.status == Status::Completed && age(it) < age(backup) && it.sources_key() == key
+        let is_older = it.status == Status::Completed && age(it) < age(backup);
+        is_older && origin.is_some() && here.origin(it) == origin
     });
     older.max_by_key(age).with_context(|| {
         let name = &backup.backup_name;

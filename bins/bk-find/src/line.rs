@@ -3,7 +3,7 @@
 //! Knows no manifest.
 
 use bk_cli::output::base64;
-use bk_schema::manifest::{Entry, FileTime};
+use bk_schema::manifest::Entry;
 use bk_schema::record::Backup;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,7 +51,7 @@ impl<'a> Find<'a> {
             path_base64: (!is_text).then(|| base64(&entry.path)),
             r#type: entry.entry_type.name(),
             size: entry.size,
-            mtime: timestamp(entry.mtime),
+            mtime: entry.mtime.timestamp(),
             mode: format!("{:04o}", entry.mode),
             uid: entry.uid,
             gid: entry.gid,
@@ -71,9 +71,4 @@ impl<'a> Find<'a> {
             ..Self::new(version.last, &version.entry)
         }
     }
-}
-
-pub(crate) fn timestamp(time: FileTime) -> Option<Timestamp> {
-    let nanos = i32::try_from(time.nanos).ok()?;
-    Timestamp::new(time.secs, nanos).ok()
 }

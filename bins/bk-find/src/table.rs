@@ -6,18 +6,14 @@ use anyhow::Result;
 use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Output, zone};
-use bk_schema::manifest::{Entry, parts};
+use bk_schema::manifest::Entry;
 use bk_schema::record::Backup;
 use jiff::tz::TimeZone;
 
-use crate::line::timestamp;
-use crate::versions::Version;
+use crate::versions::{Version, by_name};
 
 pub(crate) fn finds(output: &mut Output, mut finds: Vec<(&Backup, Entry)>) -> Result<()> {
-    finds.sort_by(|(a, entry), (b, other)| {
-        let newest = (b.created_at, b.id).cmp(&(a.created_at, a.id));
-        parts(&entry.path).cmp(parts(&other.path)).then(newest)
-    });
+    by_name(&mut finds);
     let zone = zone::local();
     let row =
         |(backup, entry): &(&Backup, Entry)| row(entry, &zone, vec![backup.backup_name.clone()]);
@@ -47,7 +43,7 @@ const SIZE: Column = Column::Right("SIZE");
 const CHANGED: Column = Column::Left("CHANGED");
 
 fn row(entry: &Entry, zone: &TimeZone, backups: Vec<String>) -> Vec<Cell> {
-    let time = timestamp(entry.mtime).map(|time| {
+    let time = entry.mtime.timestamp().map(|time| {
         let local = time.to_zoned(zone.clone());
         local.strftime("%Y-%m-%d %H:%M").to_string()
     });

@@ -19,10 +19,7 @@ pub(crate) struct Version<'a> {
 
 /// Versions of each name, the names in the order of the archive, each with its newest first.
 pub(crate) fn fold(mut finds: Vec<(&Backup, Entry)>) -> Vec<Version<'_>> {
-    finds.sort_by(|(a, entry), (b, other)| {
-        let newest = (b.created_at, b.id).cmp(&(a.created_at, a.id));
-        parts(&entry.path).cmp(parts(&other.path)).then(newest)
-    });
+    by_name(&mut finds);
     let mut versions: Vec<Version<'_>> = Vec::new();
     // Where those of the present name begin.
     let mut begin = 0;
@@ -48,6 +45,14 @@ pub(crate) fn fold(mut finds: Vec<(&Backup, Entry)>) -> Vec<Version<'_>> {
         }
     }
     versions
+}
+
+/// Sorts by name in the order of the archive, of each the newest backup first.
+pub(crate) fn by_name(finds: &mut [(&Backup, Entry)]) {
+    finds.sort_by(|(a, entry), (b, other)| {
+        let newest = (b.created_at, b.id).cmp(&(a.created_at, a.id));
+        parts(&entry.path).cmp(parts(&other.path)).then(newest)
+    });
 }
 
 /// A manifest that was made from its archive knows no inode.

@@ -49,8 +49,8 @@ impl Wanted {
         })
     }
 
-    /// Whether anything is asked for.
-    pub(crate) fn is_any(&self) -> bool {
+    /// Whether nothing is asked for.
+    pub(crate) fn is_nothing(&self) -> bool {
         self.types.is_empty()
             && self.larger_bytes.or(self.smaller_bytes).is_none()
             && self.newer.or(self.older).is_none()

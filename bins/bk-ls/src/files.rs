@@ -5,7 +5,7 @@
 use std::fs::File;
 
 use anyhow::{Context, Result, bail};
-use bk_archive::format::entry::{Entry, FileTime, Kind};
+use bk_archive::format::entry::{Entry, Kind};
 use bk_archive::read::entries::Entries;
 use bk_archive::{hashed, threads};
 use bk_cli::listing::{FileStatus, Listed};
@@ -190,7 +190,7 @@ fn line<'a>(backup: &'a Backup, entry: &Entry) -> FileLine<'a> {
         path_base64: (!is_text).then(|| base64(&entry.path)),
         r#type: kind(&entry.kind).1,
         size: entry.size,
-        mtime: timestamp(entry.mtime),
+        mtime: entry.mtime.timestamp(),
         mode: format!("{:04o}", entry.mode),
         uid: entry.uid,
         gid: entry.gid,
@@ -223,7 +223,7 @@ fn row(entry: &Entry, zone: &TimeZone, width: &mut usize) -> String {
     };
     *width = (*width).max(owner.len() + 1 + size.len());
     let size_width = *width - owner.len();
-    let time = timestamp(entry.mtime).map_or("-".to_owned(), |time| {
+    let time = entry.mtime.timestamp().map_or("-".to_owned(), |time| {
         let local = time.to_zoned(zone.clone());
         local.strftime("%Y-%m-%d %H:%M").to_string()
     });
@@ -243,11 +243,6 @@ fn row(entry: &Entry, zone: &TimeZone, width: &mut usize) -> String {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn timestamp(time: FileTime) -> Option<Timestamp> {
-    let nanos = i32::try_from(time.nanos).ok()?;
-    Timestamp::new(time.secs, nanos).ok()
 }
 
 fn link(kind: &Kind) -> Option<&[u8]> {

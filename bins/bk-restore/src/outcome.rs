@@ -35,15 +35,18 @@ impl Outcome {
     /// A sentence on what was not restored; `None` where all was. `absent` is what was asked for and is
     /// not in the backup.
     pub(crate) fn lack(&self, name: &str, absent: &[String]) -> Option<String> {
-        match self.failed_count {
+        let failed = match self.failed_count {
             _ if self.is_damaged => Some(format!(
                 "'{name}' is damaged: only its undamaged part was restored"
             )),
-            0 if absent.is_empty() => None,
-            0 => Some(format!("'{name}' holds no '{}'", absent.join("', '"))),
+            0 => None,
             count => Some(format!(
                 "'{name}' was restored without {count} of its entries, which cannot be made"
             )),
-        }
+        };
+        let absent =
+            (!absent.is_empty()).then(|| format!("'{name}' holds no '{}'", absent.join("', '")));
+        let all: Vec<_> = failed.into_iter().chain(absent).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }

@@ -38,15 +38,24 @@ impl Wanted {
         })
     }
 
-    fn by_line(paths: Vec<OsString>) -> Result<Self> {
-        let bytes: Vec<_> = paths.iter().map(|path| path.as_bytes()).collect();
-        let selection = Selection::new(&bytes, &[]).map_err(|e| usage(&e, "bad input"))?;
+    fn by_line(entries: Vec<Told>) -> Result<Self> {
+        let paths = entries
+            .iter()
+            .map(|it| (it.path.as_bytes(), !it.is_directory));
+        let selection = Selection::of_entries(paths).map_err(|e| usage(&e, "bad input"))?;
         Ok(Self {
             selection,
-            paths,
+            paths: entries.into_iter().map(|it| it.path).collect(),
             is_by_line: true,
         })
     }
+}
+
+/// An entry that a line tells.
+struct Told {
+    path: OsString,
+    /// What is in it has lines of its own.
+    is_directory: bool,
 }
 
 /// The backups of some lines, each once if its lines have paths; with what is wanted of it if they do.
@@ -54,23 +63,23 @@ impl Wanted {
 /// # Errors
 /// [`UsageError`] for a path that is none.
 pub(crate) fn by_backup(lines: Vec<Line>) -> Result<Vec<(Line, Option<Wanted>)>> {
-    let mut all: Vec<(Line, Vec<OsString>)> = Vec::new();
+    let mut all: Vec<(Line, Vec<Told>)> = Vec::new();
     for line in lines {
-        let Some(path) = path(&line)? else {
+        let Some(told) = told(&line)? else {
             all.push((line, Vec::new()));
             continue;
         };
-        let same = |it: &&mut (Line, Vec<OsString>)| {
+        let same = |it: &&mut (Line, Vec<Told>)| {
             !it.1.is_empty() && is_same(&it.0.identity, &line.identity)
         };
         match all.iter_mut().rev().find(same) {
-            Some((_, paths)) => paths.push(path),
-            None => all.push((line, vec![path])),
+            Some((_, entries)) => entries.push(told),
+            None => all.push((line, vec![told])),
         }
     }
-    let with_wanted = |(line, paths): (Line, Vec<OsString>)| {
-        let has_paths = !paths.is_empty();
-        let wanted = has_paths.then(|| Wanted::by_line(paths));
+    let with_wanted = |(line, entries): (Line, Vec<Told>)| {
+        let has_entries = !entries.is_empty();
+        let wanted = has_entries.then(|| Wanted::by_line(entries));
         Ok((line, wanted.transpose()?))
     };
     all.into_iter().map(with_wanted).collect()
@@ -81,20 +90,21 @@ fn is_same(one: &Identity, other: &Identity) -> bool {
 }
 
 /// The entry that a line tells, as bk-find and `bk-ls --files` print it.
-fn path(line: &Line) -> Result<Option<OsString>> {
+fn told(line: &Line) -> Result<Option<Told>> {
     let wrong = |key: &str| UsageError(format!("bad input: '{key}' is not as bk-find prints it"));
-    let told = |key: &'static str| match line.object.get(key) {
+    let text = |key: &'static str| match line.object.get(key) {
         None => Ok(None),
         Some(value) => value.as_str().map(Some).ok_or_else(|| wrong(key)),
     };
-    let (text, encoded) = (told("path")?, told("path_base64")?);
+    let (plain, encoded) = (text("path")?, text("path_base64")?);
     let path = match encoded {
         Some(encoded) => {
             let bytes = from_base64(encoded).context(wrong("path_base64"));
             Some(OsString::from_vec(bytes?))
         }
-        None => text.map(OsString::from),
+        None => plain.map(OsString::from),
     };
     ensure!(path.as_ref().is_none_or(|it| !it.is_empty()), wrong("path"));
-    Ok(path)
+    let is_directory = line.object.get("type").is_some_and(|it| it == "directory");
+    Ok(path.map(|path| Told { path, is_directory }))
 }

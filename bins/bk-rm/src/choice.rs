@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::vec;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
 use bk_store::removal::{self, Candidate};
@@ -83,6 +83,13 @@ impl Choice {
         let (mut chosen, mut unknown) = (Vec::new(), Vec::new());
         for (found, line) in session.find(&wanted)?.into_iter().zip(part) {
             match found {
+                // Said twice, it would remove two.
+                Ok(backup) if stands_for(&line.identity, &backup) => {
+                    let (given, name) = (&line.identity, &backup.backup_name);
+                    self.refused.push(anyhow!(
+                        "cannot remove {given}: that is '{name}' now: give its name or its id"
+                    ));
+                }
                 Ok(backup) => chosen.extend(self.choose(backup, line.object)),
                 Err(error) if error.is::<Unknown>() => unknown.push(line.identity),
                 Err(error) => self.refused.push(error),
@@ -124,6 +131,11 @@ impl Choice {
         }
         Ok(())
     }
+}
+
+/// Whether it is named `latest`, as it were.
+fn stands_for(identity: &Identity, backup: &Backup) -> bool {
+    identity.latest().is_some() && identity.name.as_ref() != Some(&backup.backup_name)
 }
 
 /// Whether its record, as it is now, and the line that named it allow the removal.

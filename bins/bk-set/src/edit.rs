@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use bk_cli::{Arguments, UsageError, units, usage};
 use bk_schema::lines::LINE_MAX_BYTES;
 use bk_schema::metadata::{parse_value, split_pair};
-use bk_schema::record::{Backup, BackupType, Status, check_name};
+use bk_schema::record::{Backup, BackupType, Status, check_new_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) struct Edit {
 impl Edit {
     pub(crate) fn new(arguments: &Arguments, now: Timestamp) -> Result<Self> {
         let edit = Self {
-            name: arguments.parsed(&NAME, |name| check_name(name).map(|()| name.to_owned()))?,
+            name: arguments.parsed(&NAME, |name| check_new_name(name).map(|()| name.to_owned()))?,
             backup_type: arguments.parsed(&TYPE, BackupType::parse)?,
             source_version: arguments.text(&SOURCE_VERSION)?.map(unless_empty),
             description: arguments.text(&DESCRIPTION)?.map(unless_empty),

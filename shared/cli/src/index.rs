@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bk_schema::manifest::Segment;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
-use bk_store::manifest::search::is_usable;
+use bk_store::manifest::search::{check_home, is_usable};
 use bk_store::manifest::writer::make_anew;
 
 use crate::flags::Program;
@@ -20,17 +20,21 @@ pub type Survey = fn(&Backup, &mut dyn FnMut(Segment)) -> Result<(String, u64)>;
 /// none are left out, with a warning.
 ///
 /// A manifest that cannot be made is reported, and changes the `status`.
+///
+/// # Errors
+/// A home that may have no manifests.
 pub fn complete(
     program: &'static Program,
     home: &Home,
     backups: Vec<Backup>,
     survey: Option<Survey>,
     status: &mut u8,
-) -> Vec<Backup> {
+) -> Result<Vec<Backup>> {
+    check_home(home)?;
     let (mut indexed, missing): (Vec<_>, Vec<_>) =
         backups.into_iter().partition(|it| has(home, it));
     if missing.is_empty() {
-        return indexed;
+        return Ok(indexed);
     }
     let Some(survey) = survey else {
         let (count, verb) = match missing.len() {
@@ -40,7 +44,7 @@ pub fn complete(
         program.warn(&format!(
             "{count} {verb} left out: the archive would have to be read"
         ));
-        return indexed;
+        return Ok(indexed);
     };
     let progress = Progress::new(program);
     let sizes = missing.iter().filter_map(|it| it.backup_size);
@@ -60,7 +64,7 @@ pub fn complete(
     }
     progress.end();
     indexed.sort_by_key(|it| (it.created_at, it.id));
-    indexed
+    Ok(indexed)
 }
 
 /// Whether a backup has a manifest.

@@ -45,7 +45,8 @@ impl Program {
                     return print(&completions::script(self, shell)?);
                 }
                 zone::check().map_err(|error| UsageError(format!("{error:#}")))?;
-                let home = home(self, &arguments, clock::now())?;
+                let home = home(self, &arguments, clock::now())
+                    .map_err(|error| UsageError(format!("{error:#}")))?;
                 work(&arguments, home, Output::new(&arguments)?)
             });
         ExitCode::from(result.unwrap_or_else(|error| self.report(&error)))

@@ -4,9 +4,9 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bk_schema::clock::is_in_future;
 use bk_schema::globs::Globs;
 use bk_schema::host::Host;
@@ -118,7 +118,10 @@ impl Selection {
         self.here = session.host()?;
         if let Some(expression) = &self.expression {
             let matching = session.ids_where(expression);
-            self.matching = matching.map_err(|error| usage(&error, "--where"))?;
+            self.matching = matching.map_err(|error| match error.to_string() {
+                text if text.starts_with("IO Error") => error,
+                _ => usage(&error, "--where"),
+            })?;
         }
         Ok(())
     }
@@ -184,17 +187,26 @@ fn is_of(backup: &Backup, path: &Path) -> bool {
 }
 
 fn absolute(path: &OsString) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|error| usage(&error.into(), "--source"))?;
-    // It keeps a slash at the end.
-    Ok(path.components().collect())
+    // As bk-create does it, which also keeps no slash at the end.
+    let leads_up = Path::new(path)
+        .components()
+        .any(|it| it == Component::ParentDir);
+    let found = match leads_up {
+        true => Path::new(path).canonicalize(),
+        false => std::path::absolute(path),
+    };
+    let found = found.map_err(|error| usage(&error.into(), "--source"))?;
+    Ok(found.components().collect())
 }
 
 /// `KEY`, or `KEY=VALUE` with the value as bk-create takes it.
 fn parse_metadata(text: &str) -> Result<(String, Option<Value>)> {
-    Ok(match text.split_once('=') {
-        Some((key, value)) => (key.to_owned(), Some(parse_value(value))),
-        None => (text.to_owned(), None),
-    })
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(parse_value(value))),
+        None => (text, None),
+    };
+    ensure!(!key.is_empty(), "a key cannot be empty");
+    Ok((key.to_owned(), value))
 }
 
 /// Whether it was made since a time. One from the future has an unknown age, and matches only if

@@ -57,11 +57,15 @@ impl Globs {
         self.all.is_empty()
     }
 
-    /// Whether any glob matches a normalized name. Remembers all that do.
+    /// Whether any glob matches a name, from which `./` and a slash at its begin are taken as from the
+    /// globs. Remembers all that do.
     #[must_use]
-    pub fn matches(&self, name: &[u8], is_dir: bool) -> bool {
+    pub fn matches(&self, mut name: &[u8], is_dir: bool) -> bool {
         if self.is_empty() {
             return false;
+        }
+        while let Some(rest) = name.strip_prefix(b"./").or(name.strip_prefix(b"/")) {
+            name = rest;
         }
         let last = last_part(name);
         let by_name = self.by_name.get(last).into_iter().flatten();

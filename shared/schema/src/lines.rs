@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
 
+use crate::record::Latest;
 use crate::visible::is_hidden;
 
 /// A longer line is refused before it fills the memory.
@@ -59,25 +60,11 @@ impl Identity {
             name: Some(text.to_owned()),
         })
     }
-}
 
-/// A name that stands for the newest completed backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Latest<'a> {
-    /// `latest`.
-    OfAll,
-    /// `latest:JOB`.
-    OfJob(&'a str),
-}
-
-impl Identity {
     /// What its name stands for where no backup is named so.
     #[must_use]
     pub fn latest(&self) -> Option<Latest<'_>> {
-        match self.name.as_deref()?.strip_prefix("latest")? {
-            "" => Some(Latest::OfAll),
-            rest => rest.strip_prefix(':').map(Latest::OfJob),
-        }
+        Latest::parse(self.name.as_deref()?)
     }
 }
 

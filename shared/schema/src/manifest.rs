@@ -3,6 +3,8 @@
 //! Plain data, in the order of the archive. Knows no archive format and no file; how it is kept is
 //! documented in bk-record(5).
 
+use jiff::Timestamp;
+
 use crate::invalid::name_in;
 
 /// What an entry is.
@@ -57,6 +59,15 @@ pub struct FileTime {
     pub secs: i64,
     /// Nanoseconds after that second, less than 1e9.
     pub nanos: u32,
+}
+
+impl FileTime {
+    /// The same, to the nanosecond; `None` if it is out of the range of a timestamp.
+    #[must_use]
+    pub fn timestamp(self) -> Option<Timestamp> {
+        let nanos = i32::try_from(self.nanos).ok()?;
+        Timestamp::new(self.secs, nanos).ok()
+    }
 }
 
 /// One entry of an archive, as far as it can be compared with a file.

@@ -155,6 +155,40 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(invalid("name", name, accepted))
 }
 
+/// Checks the name of a backup that is to be made, or renamed.
+///
+/// # Errors
+/// The rules of [`check_name`]; a name that stands for another backup.
+pub fn check_new_name(name: &str) -> Result<()> {
+    check_name(name)?;
+    ensure!(
+        Latest::parse(name).is_none(),
+        "the name '{}' stands for the newest backup",
+        name.escape_debug()
+    );
+    Ok(())
+}
+
+/// A name that stands for the newest completed backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latest<'a> {
+    /// `latest`.
+    OfAll,
+    /// `latest:JOB`.
+    OfJob(&'a str),
+}
+
+impl<'a> Latest<'a> {
+    /// `None` for any other name.
+    #[must_use]
+    pub fn parse(name: &'a str) -> Option<Self> {
+        match name.strip_prefix("latest")? {
+            "" => Some(Self::OfAll),
+            rest => rest.strip_prefix(':').map(Self::OfJob),
+        }
+    }
+}
+
 impl Backup {
     /// The keys of a line, which are the columns, in their order.
     pub const KEYS: [&'static str; 15] = [
@@ -179,13 +213,6 @@ impl Backup {
     #[must_use]
     pub fn job(&self) -> Option<&str> {
         self.backup_metadata.get("job").and_then(Value::as_str)
-    }
-
-    /// The same text for backups of the same sources on the same host.
-    #[must_use]
-    pub fn sources_key(&self) -> String {
-        let key = |key| self.backup_metadata.get(key).map(ToString::to_string);
-        format!("{:?} {:?}", key("host"), key("sources"))
     }
 
     /// Checks the rules of a record. The catalog calls it on every write and every read.

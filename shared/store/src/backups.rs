@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bk_schema::clock::is_in_future;
 use bk_schema::event::Event;
-use bk_schema::lines::{Identity, Latest, Line};
+use bk_schema::lines::{Identity, Line};
 use bk_schema::moving::Move;
-use bk_schema::record::{Backup, Status, check_name};
+use bk_schema::record::{Backup, Latest, Status, check_name};
 use duckdb::params;
 use duckdb::types::Value;
 use jiff::Timestamp;
@@ -375,6 +375,9 @@ fn check_expression(parsed: &Json) -> Result<()> {
             .is_some_and(|it| it.len() == 1)
         && node["from_table"]["type"] == "EMPTY"
         && node["modifiers"].as_array().is_some_and(Vec::is_empty)
+        && node["group_expressions"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
         && ["where_clause", "having", "qualify", "sample"]
             .iter()
             .all(|it| node[it].is_null());
@@ -384,9 +387,17 @@ fn check_expression(parsed: &Json) -> Result<()> {
 }
 
 fn has_query(tree: &Json) -> bool {
+    // It takes a query as a text, and looks at the files that this tells.
+    const OF_QUERIES: &str = "json_serialize_plan";
     match tree {
         Json::Object(all) => {
-            all.get("class") == Some(&"SUBQUERY".into()) || all.values().any(has_query)
+            let is = |key: &str, value: &str| {
+                let known = all.get(key).and_then(Json::as_str);
+                known.is_some_and(|known| known.eq_ignore_ascii_case(value))
+            };
+            is("class", "SUBQUERY")
+                || is("function_name", OF_QUERIES)
+                || all.values().any(has_query)
         }
         Json::Array(all) => all.iter().any(has_query),
         _ => false,

@@ -2,6 +2,8 @@
 //!
 //! Pure functions of bytes; knows no file system and no entry.
 
+use std::collections::HashMap;
+
 use anyhow::{Result, bail, ensure};
 
 use bk_schema::globs::Globs;
@@ -63,10 +65,22 @@ pub struct NameRange {
     is_prefix: bool,
 }
 
+/// With more ranges it takes longer to find them in an archive than to read all of it.
+const RANGES_MAX: usize = 1000;
+
+/// A path that is selected.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// Its indices among those that were given.
+    numbers: Vec<usize>,
+    /// Whether what is below it is selected too.
+    is_with_below: bool,
+}
+
 /// The selected entries: those at or below a path, and those that a glob matches.
 #[derive(Debug, Default)]
 pub struct Selection {
-    paths: Vec<Vec<u8>>,
+    paths: HashMap<Vec<u8>, Chosen>,
     globs: Globs,
     ranges: Vec<NameRange>,
 }
@@ -77,12 +91,26 @@ impl Selection {
     /// # Errors
     /// A path with `..`, a malformed glob.
     pub fn new(paths: &[&[u8]], globs: &[&str]) -> Result<Self> {
+        Self::of(paths.iter().map(|path| (*path, true)), globs)
+    }
+
+    /// Single entries, of which some are selected with what is below them.
+    ///
+    /// # Errors
+    /// A path with `..`.
+    pub fn of_entries<'a>(paths: impl IntoIterator<Item = (&'a [u8], bool)>) -> Result<Self> {
+        Self::of(paths, &[])
+    }
+
+    fn of<'a>(given: impl IntoIterator<Item = (&'a [u8], bool)>, globs: &[&str]) -> Result<Self> {
         let all = Globs::new(globs.iter().copied())?;
-        let paths: Vec<_> = paths
-            .iter()
-            .map(|path| normalize(path))
-            .collect::<Result<_>>()?;
-        let ranges = paths.iter().cloned().map(NameRange::path);
+        let mut paths: HashMap<Vec<u8>, Chosen> = HashMap::new();
+        for (number, (path, is_with_below)) in given.into_iter().enumerate() {
+            let chosen = paths.entry(normalize(path)?).or_default();
+            chosen.numbers.push(number);
+            chosen.is_with_below |= is_with_below;
+        }
+        let ranges = paths.keys().cloned().map(NameRange::path);
         let by_glob = all.prefixes().map(|(name, is_whole)| NameRange {
             name,
             is_prefix: !is_whole,
@@ -98,7 +126,8 @@ impl Selection {
     /// Ranges that include all selected names; `None` if they can be anywhere.
     #[must_use]
     pub fn ranges(&self) -> Option<&[NameRange]> {
-        let is_anywhere = self.ranges.iter().any(|ranges| ranges.name.is_empty());
+        let is_anywhere = self.ranges.len() > RANGES_MAX
+            || self.ranges.iter().any(|ranges| ranges.name.is_empty());
         (!self.is_all() && !is_anywhere).then_some(&self.ranges)
     }
 
@@ -115,9 +144,12 @@ impl Selection {
             return true;
         }
         let mut is_taken = false;
-        for (number, path) in self.paths.iter().enumerate() {
-            if below(name, path).is_some() {
-                met(number);
+        let dirs = [&b""[..]].into_iter().chain(with_parents(name));
+        let dirs = dirs.take(if name.is_empty() { 1 } else { usize::MAX });
+        for dir in dirs {
+            let chosen = self.paths.get(dir);
+            if let Some(chosen) = chosen.filter(|it| it.is_with_below || dir == name) {
+                chosen.numbers.iter().copied().for_each(&mut met);
                 is_taken = true;
             }
         }

@@ -133,13 +133,11 @@ impl Found {
 impl Filter {
     /// Whether to leave out a path below a source. A source itself was asked for.
     fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
-        // For the source `.`, globs match the names without the dot.
-        let name = name.strip_prefix(b"./").unwrap_or(name);
         // A single one is not within another.
         let is_source = self.other_sources.len() > 1
-            && self
-                .other_sources
-                .contains(Path::new(OsStr::from_bytes(name)));
+            && self.other_sources.contains(Path::new(OsStr::from_bytes(
+                name.strip_prefix(b"./").unwrap_or(name),
+            )));
         is_source || self.excludes.matches(name, is_dir)
     }
 }

@@ -46,30 +46,19 @@ impl Reader {
             Some(hash) => sha256(&file).with_context(cannot)? != hash,
             None => false,
         };
-        let reader = Self::of(home, &place);
         if is_other {
-            let is_anew = reader.is_ok_and(|it| it.format() == Some(FROM_ARCHIVE));
+            let format = format_of(&connect(&home.dir)?, &place);
+            let is_anew = format.is_ok_and(|it| it.as_deref() == Some(FROM_ARCHIVE));
             ensure!(is_anew, "{}: it is not as it was written", cannot());
             return Ok(None);
         }
-        reader.with_context(cannot).map(Some)
+        Self::of(home, &place).with_context(cannot).map(Some)
     }
 
     fn of(home: &Home, place: &Path) -> Result<Self> {
-        let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
-        let columns: Vec<_> = columns.collect();
-        let place = quoted(&place.display().to_string());
         let connection = connect(&home.dir)?;
-        let told = |key: &str| {
-            let sql = format!(
-                "SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = ?"
-            );
-            connection.query_row(&sql, [key], |row| row.get::<_, Option<String>>(0))
-        };
-        let is_ours = told("manifest_version")?.as_deref() == Some(VERSION);
-        ensure!(is_ours, "it is of another version of bk");
-        let format = told("archive_format")?;
-        let sql = format!("SELECT {} FROM read_parquet({place})", columns.join(", "));
+        let format = format_of(&connection, place)?;
+        let sql = select(place);
         let (sender, batches) = sync_channel(1);
         let read = move || {
             if let Err(error) = read_all(&connection, &sql, &sender) {
@@ -188,4 +177,33 @@ impl Joined {
     fn close(&mut self) {
         self.ready.extend(self.last.take());
     }
+}
+
+/// How the archive of a manifest was made.
+///
+/// # Errors
+/// A file that is no manifest of this version.
+pub(super) fn format_of(connection: &Connection, place: &Path) -> Result<Option<String>> {
+    let place = quoted(&place.display().to_string());
+    let told = |key: &str| {
+        let sql = format!(
+            "SELECT max(decode(value)) FROM parquet_kv_metadata({place}) WHERE decode(key) = ?"
+        );
+        connection.query_row(&sql, [key], |row| row.get::<_, Option<String>>(0))
+    };
+    let is_ours = told("manifest_version")?.as_deref() == Some(VERSION);
+    ensure!(is_ours, "it is of another version of bk");
+    Ok(told("archive_format")?)
+}
+
+/// Reads all columns of a manifest, as they are documented.
+pub(super) fn select(place: &Path) -> String {
+    let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
+    let columns: Vec<_> = columns.collect();
+    let place = quoted(&place.display().to_string());
+    // A directory above it that is named KEY=VALUE is no column.
+    format!(
+        "SELECT {} FROM read_parquet({place}, hive_partitioning = false)",
+        columns.join(", ")
+    )
 }

@@ -1,4 +1,4 @@
-//! Looks for entries in many manifests at once.
+//! Looks for entries in manifests.
 //!
 //! DuckDB leaves out what cannot be wanted; what is left is for the caller to compare. Knows no glob
 //! and no record.
@@ -6,15 +6,14 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use bk_schema::manifest::Entry;
-use duckdb::arrow::array::{Array, StringArray};
 
 use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::Rows;
-use crate::manifest::reader::Reader;
-use crate::manifest::table::{COLUMNS, FROM_ARCHIVE, is_possible, path, quoted, sha256};
+use crate::manifest::reader::{format_of, select};
+use crate::manifest::table::{FROM_ARCHIVE, is_possible, path, quoted, sha256};
 
 /// What a wanted entry has at least.
 #[derive(Debug, Default, Clone)]
@@ -32,20 +31,44 @@ pub struct Hint {
     pub size_max_bytes: Option<u64>,
 }
 
-/// Whether the manifest of an archive is there, and is either that of its record or one that was made
-/// anew from the archive.
+/// Whether a home may have manifests.
+///
+/// # Errors
+/// It may not: why.
+pub fn check_home(home: &Home) -> Result<()> {
+    let dir = home.dir.display();
+    ensure!(
+        is_possible(home),
+        "cannot read manifests where the path of the home holds a '?' or is not UTF-8: move '{dir}' to another path"
+    );
+    Ok(())
+}
+
+/// Whether the manifest of an archive is there, of this version, and is either that of its record or one
+/// that was made anew from the archive.
 #[must_use]
 pub fn is_usable(home: &Home, archive_hash: &str, hash: Option<&str>) -> bool {
-    if !is_possible(home) {
-        return false;
+    let place = path(home, archive_hash);
+    let is_its_own = || {
+        let hashed = File::open(&place).and_then(|file| sha256(&file));
+        hashed.is_ok_and(|found| hash == Some(&*found))
+    };
+    let format = connect(&home.dir).and_then(|connection| format_of(&connection, &place));
+    format.is_ok_and(|format| format.as_deref() == Some(FROM_ARCHIVE) || is_its_own())
+}
+
+/// Removes a manifest that cannot be read to its end, if it was made from the archive: nothing else
+/// tells that it is damaged, and it is made again by whoever needs it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_anew(home: &Home, archive_hash: &str) -> Result<()> {
+    let place = path(home, archive_hash);
+    let format = format_of(&connect(&home.dir)?, &place)?;
+    if format.as_deref() == Some(FROM_ARCHIVE) {
+        std::fs::remove_file(place)?;
     }
-    let is_its_own = File::open(path(home, archive_hash))
-        .and_then(|file| sha256(&file))
-        .is_ok_and(|found| hash == Some(&*found));
-    is_its_own || {
-        let reader = Reader::open(home, archive_hash, None);
-        reader.is_ok_and(|it| it.is_some_and(|it| it.format() == Some(FROM_ARCHIVE)))
-    }
+    Ok(())
 }
 
 /// Checks a regular expression.
@@ -63,53 +86,37 @@ pub fn check_regex(home: &Home, regex: &str) -> Result<()> {
     })
 }
 
-/// Gives each entry that a hint allows, with the hash of its archive: archive by archive as they are
-/// given, each once, in the order of each; as long as `found` says to go on.
+/// Gives each entry of a manifest that a hint allows, in their order, as long as `found` says to go on.
+/// Whether it did to the end.
 ///
 /// # Errors
 /// Those of `found`, and a manifest that cannot be read, or has what no entry can be.
 pub fn search(
     home: &Home,
-    archive_hashes: &[&str],
+    archive_hash: &str,
     hint: &Hint,
-    found: &mut dyn FnMut(&str, Entry) -> Result<bool>,
-) -> Result<()> {
-    if archive_hashes.is_empty() {
-        return Ok(());
-    }
+    found: &mut dyn FnMut(Entry) -> Result<bool>,
+) -> Result<bool> {
     let connection = connect(&home.dir)?;
-    let sql = sql(home, archive_hashes, hint);
+    let sql = sql(&path(home, archive_hash), hint);
     let mut statement = connection.prepare(&sql)?;
     // Its iterator would panic where something cannot be read.
     drop(statement.stream_arrow([])?);
     while let Some(columns) = statement.step()? {
-        let files = columns.columns().get(COLUMNS.len());
-        let files = files.and_then(|it| it.as_any().downcast_ref::<StringArray>());
-        let files = files.context("the rows do not tell their manifest")?;
-        for (at, (entry, _)) in Rows::new(&columns).read()?.into_iter().enumerate() {
-            let hash = Path::new(files.value(at)).file_stem();
-            let hash = hash.and_then(|it| it.to_str()).unwrap_or_default();
-            if !found(hash, entry)? {
-                return Ok(());
+        for (entry, _) in Rows::new(&columns).read()? {
+            if !found(entry)? {
+                return Ok(false);
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-fn sql(home: &Home, archive_hashes: &[&str], hint: &Hint) -> String {
-    let places: Vec<_> = archive_hashes
-        .iter()
-        .map(|hash| quoted(&path(home, hash).display().to_string()))
-        .collect();
-    let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
-    let columns: Vec<_> = columns.collect();
+fn sql(place: &Path, hint: &Hint) -> String {
     let size_max_bytes = hint.size_max_bytes.unwrap_or(u64::MAX);
     format!(
-        "SELECT {}, filename FROM read_parquet([{}], filename = true)
-         WHERE size BETWEEN {} AND {size_max_bytes} AND ({})",
-        columns.join(", "),
-        places.join(", "),
+        "{} WHERE size BETWEEN {} AND {size_max_bytes} AND ({})",
+        select(place),
         hint.size_min_bytes,
         names(hint)
     )

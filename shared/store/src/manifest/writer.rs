@@ -4,6 +4,7 @@
 //! any number of entries. A manifest is a cache, so what fails is told at the end. Knows no record.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +17,7 @@ use bk_schema::record::Backup;
 use rustix::fs::OFlags;
 
 use crate::archives::advisory_lock::is_at;
-use crate::archives::durable::{make_dir, privately, sync_dir};
+use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
 use crate::engine::connect;
 use crate::flock;
 use crate::home::Home;
@@ -148,9 +149,9 @@ fn write(home: &Home, format: &str, batches: Receiver<Vec<Segment>>) -> Result<O
     Ok(Some(Finished { partial, hash }))
 }
 
-/// Makes the manifest of a completed backup anew, where there is none that can be used. `read` gives all entries of the
-/// archive, and the hash of what it read. Such a manifest tells what the archive holds, and not which
-/// bytes hold it: it makes no parent.
+/// Makes the manifest of a completed backup anew, where there is none that can be used. `read` gives all
+/// entries of the archive, and the hash of what it read. Such a manifest tells what the archive holds, and
+/// not which bytes hold it: it makes no parent.
 ///
 /// # Errors
 /// Those of `read`, another archive than that of the record, and whatever keeps the manifest from
@@ -170,12 +171,7 @@ pub fn make_anew(
     let Some(finished) = writer.finish()? else {
         return Ok(());
     };
-    let manifest_hash = backup.backup_metadata.get("manifest_hash");
-    if is_usable(home, &hash, manifest_hash.and_then(|it| it.as_str())) {
-        // One that came meanwhile is worth more.
-        return Ok(());
-    }
-    finished.commit(home, &hash)
+    finished.commit_anew(home, backup, &hash)
 }
 
 impl Finished {
@@ -183,10 +179,37 @@ impl Finished {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn commit(mut self, home: &Home, archive_hash: &str) -> Result<()> {
+    pub fn commit(self, home: &Home, archive_hash: &str) -> Result<()> {
+        self.name(home, archive_hash, |from, to| std::fs::rename(from, to))
+    }
+
+    /// The same, unless one came meanwhile that is of use: it is worth more.
+    fn commit_anew(self, home: &Home, backup: &Backup, archive_hash: &str) -> Result<()> {
+        let manifest_hash = backup.backup_metadata.get("manifest_hash");
+        let manifest_hash = manifest_hash.and_then(|it| it.as_str());
+        self.name(home, archive_hash, |from, to| match rename_new(from, to) {
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && !is_usable(home, archive_hash, manifest_hash) =>
+            {
+                std::fs::rename(from, to)
+            }
+            renamed => renamed,
+        })
+    }
+
+    fn name(
+        mut self,
+        home: &Home,
+        archive_hash: &str,
+        rename: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+    ) -> Result<()> {
         let path = path(home, archive_hash);
         let cannot = || format!("cannot write '{}'", path.display());
-        std::fs::rename(&self.partial.place, &path).with_context(cannot)?;
+        match rename(&self.partial.place, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            renamed => renamed.with_context(cannot)?,
+        }
         self.partial.is_committed = true;
         sync_dir(&dir(home))
     }
