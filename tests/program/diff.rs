@@ -227,7 +227,7 @@ fn mistakes_are_told_and_are_trouble() {
         ("a -", "standard input is not read: give ids or names"),
         (
             "a",
-            "there is no backup of the same sources before 'a' to compare it with",
+            "there is no earlier backup of the same sources, host and names as 'a' to compare it with",
         ),
         ("a none", "there is no backup 'none'"),
         (

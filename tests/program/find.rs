@@ -113,8 +113,8 @@ fn versions_and_what_is_gone() {
         told,
         [
             "src/etc/new.conf two three 2",
-            "src/etc/nginx.conf two three 2",
             "src/etc/nginx.conf one one 1",
+            "src/etc/nginx.conf two three 2",
         ]
     );
     let gone = sandbox.ok("bk-find --gone '*.conf'");
@@ -192,7 +192,7 @@ fn what_is_gone_is_told_only_where_the_newest_is_known() {
     assert_eq!((ran.status, &*ran.stdout), (0, ""), "{ran:#?}");
     sandbox.run("bk-diff b").fails(
         2,
-        "bk-diff: there is no backup of the same sources before 'b' to compare it with\n",
+        "bk-diff: there is no earlier backup of the same sources, host and names as 'b' to compare it with\n",
     );
 }
 
@@ -252,7 +252,7 @@ fn what_was_found_is_restored_and_no_more() {
     );
     assert_eq!(
         ran.stderr,
-        "bk-restore: cannot restore 'two': the backup holds no 'src/nope'\n"
+        "bk-restore: cannot restore 'two': the backup holds no 'src/nope': 'bk-ls --files' lists what it holds\n"
     );
     for (line, told) in [
         (

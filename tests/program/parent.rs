@@ -279,7 +279,7 @@ fn who_may_be_the_parent() {
     );
     sandbox.run("bk-create --parent x -n y tree").fails(
         1,
-        "bk-create: cannot create 'y': 'x' cannot be the parent: it is no completed backup of the same sources\n",
+        "bk-create: cannot create 'y': 'x' cannot be the parent: it is no completed backup of the same sources under the same names\n",
     );
     sandbox.run("bk-create --parent x --no-parent tree").fails(
         2,

@@ -171,7 +171,7 @@ fn some_paths_come_back_by_name_by_glob_and_without_their_first_parts() {
     let ran = sandbox.run("rm -rf out; bk-restore -C out a -- app/log app/nothing");
     ran.fails(
         1,
-        "bk-restore: cannot restore 'a': the backup holds no 'app/nothing'\n",
+        "bk-restore: cannot restore 'a': the backup holds no 'app/nothing': 'bk-ls --files' lists what it holds\n",
     );
     let ran = sandbox.run("bk-restore -C out a --path '*.x'");
     ran.fails(

@@ -127,6 +127,13 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     sandbox.ok("bk-rm last");
     assert_eq!(latest("latest"), latest("--job hourly"));
     sandbox.ok("bk-restore -C out latest && test -e out/tmp/*/application/x");
+    let ran = sandbox.ok("bk-create --parent latest -n again app; bk-create --parent latest:nightly -n nth $PWD/app");
+    let parent = |at: usize| ran.records()[at]["backup_metadata"]["parent"].clone();
+    assert_eq!((parent(0), parent(1)), ("app".into(), latest("--job nightly").into()));
+    sandbox.ok("bk-rm again nth");
+    sandbox
+        .run("bk-restore --stdout app/config.toml </dev/null")
+        .fails(2, "bk-restore: no backup given for --stdout\n");
     sandbox.run("bk-create -n latest:x app").fails(
         2,
         "bk-create: --name: the name 'latest:x' stands for the newest backup\n",

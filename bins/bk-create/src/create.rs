@@ -28,6 +28,7 @@ use crate::plan::Plan;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
+use crate::sources::lossy;
 use crate::watch::Watch;
 use crate::writing;
 
@@ -282,6 +283,10 @@ impl<'a> Creation<'a> {
         }
         let records = self.records.iter();
         let candidates = records.flat_map(|it| it.of_sources(&plan.sources.recorded));
+        // Under other names nothing of it could be taken over.
+        let names = lossy(plan.sources.stored.iter().map(|it| &it.name)).into();
+        let key = "source_entries";
+        let candidates = candidates.filter(|it| it.backup_metadata.get(key) == Some(&names));
         let warn = |text: &str| watch.warn(text);
         let home = &self.rows.home;
         let parent = parent::choose(home, self.settings, candidates, format, &warn)?;

@@ -14,7 +14,7 @@ use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 use bk_schema::globs::Globs;
 use bk_schema::invalid::{invalid, parse_choice};
-use bk_schema::record::Backup;
+use bk_schema::record::{Backup, Latest};
 
 /// The compression where no flag tells it.
 const VARIABLE: &str = "BK_COMPRESSION";
@@ -103,7 +103,12 @@ impl Choice {
     pub(crate) fn admits(&self, backup: &Backup) -> bool {
         match self {
             Self::Newest => true,
-            Self::This(wanted) => backup.backup_name == *wanted || backup.id.to_string() == *wanted,
+            Self::This(wanted) if backup.backup_name == *wanted => true,
+            Self::This(wanted) => match Latest::parse(wanted) {
+                Some(Latest::OfAll) => true,
+                Some(Latest::OfJob(job)) => backup.job() == Some(job),
+                None => backup.id.to_string() == *wanted,
+            },
             Self::None => false,
         }
     }

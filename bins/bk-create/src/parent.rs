@@ -128,7 +128,7 @@ pub(crate) fn choose<'b>(
         Choice::This(wanted) => {
             let Some(backup) = candidates.find(|it| settings.parent.admits(it)) else {
                 bail!(
-                    "'{wanted}' cannot be the parent: it is no completed backup of the same sources"
+                    "'{wanted}' cannot be the parent: it is no completed backup of the same sources under the same names"
                 );
             };
             let opened = Parent::open(home, backup, format, settings);

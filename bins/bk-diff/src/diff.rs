@@ -59,6 +59,12 @@ fn compare(arguments: &Arguments, home: &Home, mut output: Output) -> Result<u8>
         live.follow_links(sides::entries(home, &sides.old)?)?;
     }
     let mut changes = changes(home, &sides, &globs, arguments.has(&CONTENT))?;
+    for glob in globs.unmatched() {
+        PROGRAM.warn(&format!(
+            "warning: '{}' matches nothing on either side",
+            glob.escape_debug()
+        ));
+    }
     if let New::Live(live) = &sides.new {
         leave_out_problems(live, &mut changes, &mut status);
     }
@@ -148,6 +154,9 @@ fn settle(sides: &Sides, changes: Vec<Change>, status: &mut u8) -> Result<Vec<Ch
 
 fn print(output: &mut Output, sides: &Sides, changes: &[Change], is_stat: bool) -> Result<()> {
     let totals = Totals::of(changes);
+    let new = sides.new.backup().map_or("its sources".to_owned(), |it| {
+        format!("'{}'", it.backup_name)
+    });
     match (is_stat, output.is_table()) {
         (true, true) => output.table(&totals::COLUMNS, &totals.rows())?,
         (true, false) => output.line(&totals)?,
@@ -165,7 +174,11 @@ fn print(output: &mut Output, sides: &Sides, changes: &[Change], is_stat: bool) 
     }
     output.flush()?;
     if !is_stat && stderr().is_terminal() {
-        PROGRAM.warn(&totals.summary());
+        PROGRAM.warn(&format!(
+            "'{}' to {new}: {}",
+            sides.old.backup_name,
+            totals.summary()
+        ));
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ fn before(backup: &Backup, all: Vec<Backup>, here: &Host) -> Result<Backup> {
     });
     older.max_by_key(age).with_context(|| {
         let name = &backup.backup_name;
-        format!("there is no backup of the same sources before '{name}' to compare it with")
+        format!("there is no earlier backup of the same sources, host and names as '{name}' to compare it with")
     })
 }
 

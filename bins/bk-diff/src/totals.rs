@@ -73,18 +73,23 @@ impl Totals {
         ]
     }
 
-    /// On one line.
+    /// On one line: what there is of them.
     pub(crate) fn summary(&self) -> String {
-        format!(
-            "{} added ({}), {} removed ({}), {} modified ({}), {} with other metadata, {} of another type",
-            self.added,
-            human_size(self.added_bytes),
-            self.removed,
-            human_size(self.removed_bytes),
-            self.modified,
-            human_size(self.modified_bytes),
-            self.metadata,
-            self.r#type
-        )
+        let with_bytes = [
+            (self.added, "added", self.added_bytes),
+            (self.removed, "removed", self.removed_bytes),
+            (self.modified, "modified", self.modified_bytes),
+        ];
+        let sized = with_bytes.into_iter().filter(|it| it.0 > 0);
+        let sized =
+            sized.map(|(count, what, bytes)| format!("{count} {what} ({})", human_size(bytes)));
+        let others = [(self.metadata, "metadata"), (self.r#type, "type")];
+        let others = others.into_iter().filter(|it| it.0 > 0);
+        let others = others.map(|(count, what)| format!("{count} {what}"));
+        let all: Vec<_> = sized.chain(others).collect();
+        match all[..] {
+            [] => "no change".to_owned(),
+            _ => all.join(", "),
+        }
     }
 }

@@ -11,7 +11,7 @@ use bk_cli::{Arguments, Output, UsageError, operands};
 use bk_schema::clock;
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
-use bk_schema::manifest::{Entry, EntryType};
+use bk_schema::manifest::{Entry, EntryType, parts};
 use bk_schema::record::{Backup, Status};
 use bk_store::manifest::search::{Hint, remove_anew, search};
 use bk_store::{Home, catalog};
@@ -177,11 +177,19 @@ fn names_of(
 }
 
 fn print(output: &mut Output, finds: Finds<'_>, is_by_version: bool) -> Result<()> {
+    if output.is_table() && finds.is_empty() {
+        PROGRAM.warn("nothing found");
+        return Ok(());
+    }
     match (output.is_table(), is_by_version) {
         (true, true) => table::versions(output, &fold(finds))?,
         (true, false) => table::finds(output, finds)?,
         (false, true) => {
-            for version in &fold(finds) {
+            let mut versions = fold(finds);
+            // Stable: of each name the oldest first, as of backups.
+            versions.reverse();
+            versions.sort_by(|a, b| parts(&a.entry.path).cmp(parts(&b.entry.path)));
+            for version in &versions {
                 output.line(&Find::of_version(version))?;
             }
         }

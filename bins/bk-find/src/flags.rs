@@ -11,7 +11,7 @@ bk_cli::flags! {
     NEWER = option("newer", "TIME", "changed at TIME (a date, 30d) or later");
     OLDER = option("older", "TIME", "changed before TIME");
     OWNER = option("owner", "USER", "of this user, by name or number");
-    BACKUP_TYPE = option("backup-type", selection::TYPES, "in backups of this type, or one of these types");
+    BACKUP_TYPE = option("backup-type", selection::TYPES, "backups of this type, or one of these types");
     SINCE = selection::SINCE;
     UNTIL = selection::UNTIL;
     NAME = selection::NAME.short('n');

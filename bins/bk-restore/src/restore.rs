@@ -58,6 +58,10 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         return Err(UsageError(text.into()).into());
     }
     let settings = Settings::new(arguments, has_paths || !wanted.selection.is_all())?;
+    if all.is_empty() && matches!(settings.to, To::Stdout(_)) {
+        // What it is written to would be taken for the file.
+        return Err(UsageError("no backup given for --stdout".into()).into());
+    }
     if all.len() > 1 && takes_one(&settings.to) {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
         return Err(UsageError(text.into()).into());

@@ -162,7 +162,10 @@ impl Work<'_> {
                 self.watch.absent(&absent.to_string());
                 continue;
             }
-            ensure!(is_met, "the backup holds no '{absent}'");
+            ensure!(
+                is_met,
+                "the backup holds no '{absent}': 'bk-ls --files' lists what it holds"
+            );
         }
         ensure!(
             self.wanted.selection.is_all() || entries > 0,

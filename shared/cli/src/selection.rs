@@ -23,27 +23,31 @@ use crate::units;
 /// The types of a backup.
 pub const TYPES: &str = "manual|pre-upgrade|automatic";
 /// When it was created.
-pub const SINCE: Flag = option("since", "TIME", "created at TIME (a date, 30d) or later");
-/// When it was created.
-pub const UNTIL: Flag = option("until", "TIME", "created before TIME");
-/// Its name.
-pub const NAME: Flag = option("name", "GLOB", "whose name matches");
-/// Where it was made.
-pub const HOST: Flag = option("host", "NAME", "made on this host");
-/// What it is of.
-pub const SOURCE_VERSION: Flag = option("source-version", "VERSION", "of this version");
-/// What it is of.
-pub const SOURCE: Flag = option("source", "PATH", "of PATH, or of something below it");
-/// What it was made for.
-pub const JOB: Flag = option("job", "NAME", "made for this job of bk-auto");
-/// What is known of it.
-pub const METADATA: Flag = option("metadata", "KEY[=VALUE]", "with this metadata");
-/// Anything.
-pub const WHERE: Flag = option(
-    "where",
-    "SQL",
-    "for which this expression over the columns is true",
+pub const SINCE: Flag = option(
+    "since",
+    "TIME",
+    "backups created at TIME (a date, 30d) or later",
 );
+/// When it was created.
+pub const UNTIL: Flag = option("until", "TIME", "backups created before TIME");
+/// Its name.
+pub const NAME: Flag = option("name", "GLOB", "backups whose name matches");
+/// Where it was made.
+pub const HOST: Flag = option("host", "NAME", "backups made on this host");
+/// What it is of.
+pub const SOURCE_VERSION: Flag = option("source-version", "VERSION", "backups of this version");
+/// What it is of.
+pub const SOURCE: Flag = option(
+    "source",
+    "PATH",
+    "backups of PATH, or of something below it",
+);
+/// What it was made for.
+pub const JOB: Flag = option("job", "NAME", "backups made for this job of bk-auto");
+/// What is known of it.
+pub const METADATA: Flag = option("metadata", "KEY[=VALUE]", "backups with this metadata");
+/// Anything.
+pub const WHERE: Flag = option("where", "SQL", "backups for which this is true");
 /// The newest.
 pub const LATEST: Flag = switch("latest", "only the newest completed one");
 /// The newest, by type.

@@ -32,12 +32,15 @@ impl Host {
         Some(if is_earlier { &self.name } else { name })
     }
 
-    /// The same for backups of the same sources on the same host; `None` if its sources are not known.
+    /// The same for backups of the same sources on the same host, stored under the same names; `None` if
+    /// its sources are not known.
     #[must_use]
     pub fn origin(&self, backup: &Backup) -> Option<String> {
         let key = |key| backup.backup_metadata.get(key).map(ToString::to_string);
         let sources = key("sources_base64").or(key("sources"))?;
-        Some(format!("{} {sources}", self.of(backup).unwrap_or_default()))
+        let names = key("source_entries").unwrap_or_default();
+        let host = self.of(backup).unwrap_or_default();
+        Some(format!("{host} {sources} {names}"))
     }
 
     /// Whether a backup was made on this host.
