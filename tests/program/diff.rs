@@ -150,6 +150,12 @@ fn the_content_tells_where_time_and_inode_are_in_doubt() {
     // Without what only a source tells, all files of a size are in doubt.
     sandbox.ok("rm home/manifests/*");
     let anew = sandbox.run("bk-diff one two");
+    let unknown = |name: &str| {
+        format!(
+            "bk-diff: warning: nothing tells the inodes of '{name}': a file of the same size and time counts as the same; --content reads it\n"
+        )
+    };
+    assert_eq!(anew.stderr, unknown("one") + &unknown("two"));
     assert_eq!(changes(&anew), ["modified s/real", "modified s/touched"]);
     let ran = sandbox.run("bk-diff --content one two");
     assert_eq!(
@@ -179,6 +185,9 @@ fn the_sources_are_walked_as_the_backup_was_made() {
     let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live a");
     assert_eq!(changes(&ran), ["added all/app/n\u{fffd}"]);
     assert_eq!(ran.records()[0]["path_base64"], "YWxsL2FwcC9u/w==");
+    sandbox.ok("BK_HOME=$PWD/all/home bk-create -n stored --storage $PWD/all/store all");
+    let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live stored");
+    assert_eq!((ran.status, &*ran.stdout), (0, ""), "{ran:#?}");
     let ran = sandbox.run("rm -r all/app; BK_HOME=$PWD/all/home bk-diff --live a -- app | wc -l");
     assert!(ran.stdout.trim().parse::<u64>().unwrap() > 3, "{ran:#?}");
 }

@@ -220,6 +220,33 @@ fn names_below_a_dot_are_found_as_others_are() {
     ran.fails(1, &told);
 }
 
+/// Lines that are piped in and not read would be taken for read; and lines of files name no backup to
+/// be removed.
+#[test]
+fn lines_are_not_taken_for_what_they_are_not() {
+    let sandbox = two();
+    sandbox.run("bk-ls --latest | bk-find nginx.conf").fails(
+        2,
+        "bk-find: there are lines on standard input, which are not read: use 'bk-find - PATTERN' to read them, or </dev/null to ignore them\n",
+    );
+    let told = "its line tells a file in it, as bk-find does, and all of it would go: give its name or its id";
+    sandbox
+        .run("bk-find --latest nginx.conf | bk-rm")
+        .fails(1, &format!("bk-rm: cannot remove 'two': {told}\n"));
+}
+
+/// What lies where a manifest belongs is none, and holds nobody up.
+#[test]
+fn a_fifo_is_no_manifest() {
+    let sandbox = two();
+    sandbox.ok(
+        "for m in home/manifests/*; do rm $m; mkfifo $m; done; timeout 20 bk-create -n three src",
+    );
+    let ran = sandbox.run("timeout 20 bk-find --name two nginx.conf; timeout 20 bk-diff two three");
+    assert_eq!(found(&ran), ["two src/etc/nginx.conf"], "{ran:#?}");
+    assert!(!sandbox.ok("bk-ls --files two").stdout.is_empty());
+}
+
 /// A line of a directory is the directory: what is in it has lines of its own.
 #[test]
 fn a_directory_that_was_found_is_restored_without_what_is_in_it() {

@@ -108,6 +108,23 @@ fn backups_are_chosen_by_an_expression() {
     assert_eq!(names(&sandbox.ok("bk-ls")).len(), 7);
 }
 
+/// Times are in UTC, wherever the user is; and a source that is no text is compared by its bytes.
+#[test]
+fn an_expression_knows_no_zone_and_a_source_may_be_any_bytes() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app; mkdir $'n\\xff'; bk-create -n b $'n\\xff'");
+    for zone in ["UTC", "Asia/Tokyo", "America/Los_Angeles"] {
+        let ran = sandbox.ok(&format!(
+            "export TZ={zone}; bk-ls --where 'created_at < now() - interval 20 minutes'
+             bk-ls --where 'created_at > now() + interval 20 minutes'
+             bk-ls --where \"created_at > now() - interval 20 minutes AND backup_name = 'a'\""
+        ));
+        assert_eq!(names(&ran), ["a"], "{zone}");
+    }
+    let ran = sandbox.ok("bk-ls --source $'n\\xff'; bk-ls --source $'n\\xef\\xbf\\xbd'");
+    assert_eq!(names(&ran), ["b"]);
+}
+
 #[test]
 fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     let sandbox = some();
@@ -127,9 +144,14 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     sandbox.ok("bk-rm last");
     assert_eq!(latest("latest"), latest("--job hourly"));
     sandbox.ok("bk-restore -C out latest && test -e out/tmp/*/application/x");
-    let ran = sandbox.ok("bk-create --parent latest -n again app; bk-create --parent latest:nightly -n nth $PWD/app");
+    let ran = sandbox.ok(
+        "bk-create --parent latest -n again app; bk-create --parent latest:nightly -n nth $PWD/app",
+    );
     let parent = |at: usize| ran.records()[at]["backup_metadata"]["parent"].clone();
-    assert_eq!((parent(0), parent(1)), ("app".into(), latest("--job nightly").into()));
+    assert_eq!(
+        (parent(0), parent(1)),
+        ("app".into(), latest("--job nightly").into())
+    );
     sandbox.ok("bk-rm again nth");
     sandbox
         .run("bk-restore --stdout app/config.toml </dev/null")

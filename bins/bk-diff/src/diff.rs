@@ -59,6 +59,14 @@ fn compare(arguments: &Arguments, home: &Home, mut output: Output) -> Result<u8>
         live.follow_links(sides::entries(home, &sides.old)?)?;
     }
     let mut changes = changes(home, &sides, &globs, arguments.has(&CONTENT))?;
+    if !arguments.has(&CONTENT) {
+        for backup in sides.backups().filter(|it| !sides::knows_inodes(home, it)) {
+            let name = &backup.backup_name;
+            PROGRAM.warn(&format!(
+                "warning: nothing tells the inodes of '{name}': a file of the same size and time counts as the same; --content reads it"
+            ));
+        }
+    }
     for glob in globs.unmatched() {
         PROGRAM.warn(&format!(
             "warning: '{}' matches nothing on either side",

@@ -15,6 +15,7 @@ use bk_cli::output::from_base64;
 use bk_schema::globs::Globs;
 use bk_schema::manifest::EntryType;
 use bk_schema::record::Backup;
+use bk_store::archives::durable::dir_of;
 use bk_store::home::Home;
 use bk_store::own;
 use serde_json::Value;
@@ -29,16 +30,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// `all` are the backups whose archives are bk's own, as is what is in `storage`.
+    /// `all` are the backups whose archives are bk's own.
     ///
     /// # Errors
     /// A backup whose sources are not known, or were a stream.
-    pub(crate) fn new(
-        home: &Home,
-        backup: &Backup,
-        all: &[Backup],
-        storage: &Path,
-    ) -> Result<Self> {
+    pub(crate) fn new(home: &Home, backup: &Backup, all: &[Backup]) -> Result<Self> {
         let metadata = &backup.backup_metadata;
         if metadata.contains_key("stdin_filename") {
             bail!("it is of what came on standard input, which is gone");
@@ -73,7 +69,7 @@ impl Live {
                 .context("its record has a glob that cannot be used")?,
             caches: is_set("exclude_caches"),
             one_file_system: is_set("one_file_system"),
-            own: own::dirs(home, storage),
+            own: own::dirs(home, dir_of(Path::new(&backup.backup_path))),
             own_files: own::archive_names(all),
             other_sources: sources.iter().map(|it| it.name.clone()).collect(),
         };

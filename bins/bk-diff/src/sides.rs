@@ -3,7 +3,6 @@
 //! The catalog is closed before the first manifest is read. Knows no change.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use bk_archive::read::survey::survey;
@@ -13,6 +12,7 @@ use bk_schema::host::Host;
 use bk_schema::manifest::Segment;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::open::open;
+use bk_store::manifest::FROM_ARCHIVE;
 use bk_store::manifest::reader::Reader;
 use bk_store::{Home, catalog};
 
@@ -59,10 +59,9 @@ impl Sides {
             ));
         }
         let lines = operands::parse_all(named)?;
-        let (found, all, storage, here) = catalog::read(home, |session| {
+        let (found, all, here) = catalog::read(home, |session| {
             let all = session.backups()?.into_iter().flatten().collect::<Vec<_>>();
-            let storage: PathBuf = session.storage_dir()?;
-            Ok((session.found(Some(lines))?, all, storage, session.host()?))
+            Ok((session.found(Some(lines))?, all, session.host()?))
         })?;
         let mut found = found.into_iter().map(|it| check(it?.0));
         let first = found.next().context("no backup")??;
@@ -72,7 +71,7 @@ impl Sides {
                 PROGRAM.warn(&format!("warning: '{name}' was made on '{host}'"));
             }
             let cannot = || format!("cannot compare '{}' with its sources", first.backup_name);
-            let live = Live::new(home, &first, &all, &storage).with_context(cannot)?;
+            let live = Live::new(home, &first, &all).with_context(cannot)?;
             return Ok(Self {
                 old: first,
                 new: New::Live(Box::new(live)),
@@ -112,6 +111,18 @@ fn before(backup: &Backup, all: Vec<Backup>, here: &Host) -> Result<Backup> {
     older.max_by_key(age).with_context(|| {
         let name = &backup.backup_name;
         format!("there is no earlier backup of the same sources, host and names as '{name}' to compare it with")
+    })
+}
+
+/// Whether its manifest was written with the archive. One that was made from it tells no inodes.
+pub(crate) fn knows_inodes(home: &Home, backup: &Backup) -> bool {
+    let hash = backup.backup_metadata.get("manifest_hash");
+    let archive_hash = backup.backup_hash.as_deref().unwrap_or_default();
+    let own = hash
+        .and_then(|it| it.as_str())
+        .map(|hash| Reader::open(home, archive_hash, Some(hash)));
+    own.is_some_and(|own| {
+        own.is_ok_and(|own| own.is_some_and(|it| it.format() != Some(FROM_ARCHIVE)))
     })
 }
 

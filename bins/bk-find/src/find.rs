@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Result, anyhow, bail};
 use bk_cli::index::{Survey, complete};
 use bk_cli::selection::Selection;
-use bk_cli::{Arguments, Output, UsageError, operands};
+use bk_cli::{Arguments, Output, UsageError, operands, unread};
 use bk_schema::clock;
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
@@ -46,6 +46,11 @@ type Finds<'a> = Vec<(&'a Backup, Entry)>;
 pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
     let selection = Selection::new(arguments, &BACKUP_TYPE, home.now)?;
     let (is_stdin, query) = query(arguments, &home)?;
+    if !is_stdin {
+        unread::check_no_record(
+            "use 'bk-find - PATTERN' to read them, or </dev/null to ignore them",
+        )?;
+    }
     let given = is_stdin.then(operands::from_stdin).transpose()?;
     let mut status = bk_cli::SUCCESS;
     let chosen = choose(arguments, &home, selection, given, &mut status)?;

@@ -135,7 +135,7 @@ impl Restoration {
                 if let Some(lack) = &lack {
                     details["reason"] = lack.clone().into();
                 }
-                let recorded = self.record(&backup, lack.is_none(), &details);
+                let recorded = self.record(&backup, wanted, lack.is_none(), &details);
                 let (backup, failure) = match recorded {
                     Ok(current) => (current, None),
                     Err(error) => (backup, Some(error)),
@@ -155,7 +155,7 @@ impl Restoration {
                     None => error,
                 };
                 let reason = bk_cli::one_line(&format!("{error:#}"));
-                let recorded = self.record(&backup, false, &json!({ "reason": reason }));
+                let recorded = self.record(&backup, wanted, false, &json!({ "reason": reason }));
                 if let Err(error) = recorded {
                     PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
                 }
@@ -224,9 +224,17 @@ impl Restoration {
         summary
     }
 
-    /// Adds an event, and the result of a test to the record; returns the record as it is now.
-    fn record(&self, backup: &Backup, ok: bool, details: &Value) -> Result<Backup> {
-        let is_test = matches!(self.settings.to, To::Test(_)) && self.signals.caught().is_none();
+    /// Adds an event, and the result of a test of the whole backup to the record; returns the record as it is now.
+    fn record(
+        &self,
+        backup: &Backup,
+        wanted: &Wanted,
+        ok: bool,
+        details: &Value,
+    ) -> Result<Backup> {
+        let is_test = matches!(self.settings.to, To::Test(_))
+            && wanted.selection.is_all()
+            && self.signals.caught().is_none();
         catalog::write(&self.home, |session| {
             session.log(&Event::of(backup, "restore", ok, details.clone()))?;
             let found = session.find_ids([backup.id])?;

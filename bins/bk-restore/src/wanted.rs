@@ -39,9 +39,7 @@ impl Wanted {
     }
 
     fn by_line(entries: Vec<Told>) -> Result<Self> {
-        let paths = entries
-            .iter()
-            .map(|it| (it.path.as_bytes(), !it.is_directory));
+        let paths = entries.iter().map(|it| (it.path.as_bytes(), !it.is_alone));
         let selection = Selection::of_entries(paths).map_err(|e| usage(&e, "bad input"))?;
         Ok(Self {
             selection,
@@ -54,8 +52,8 @@ impl Wanted {
 /// An entry that a line tells.
 struct Told {
     path: OsString,
-    /// What is in it has lines of its own.
-    is_directory: bool,
+    /// What is in it, if it is a directory, has lines of its own.
+    is_alone: bool,
 }
 
 /// The backups of some lines, each once if its lines have paths; with what is wanted of it if they do.
@@ -105,6 +103,6 @@ fn told(line: &Line) -> Result<Option<Told>> {
         None => plain.map(OsString::from),
     };
     ensure!(path.as_ref().is_none_or(|it| !it.is_empty()), wrong("path"));
-    let is_directory = line.object.get("type").is_some_and(|it| it == "directory");
-    Ok(path.map(|path| Told { path, is_directory }))
+    let is_alone = line.object.contains_key("type");
+    Ok(path.map(|path| Told { path, is_alone }))
 }

@@ -145,6 +145,11 @@ fn check_allowed(
     line: &Map<String, Value>,
     allowed: Allowed,
 ) -> Result<()> {
+    if line.contains_key("path") {
+        bail!(
+            "its line tells a file in it, as bk-find does, and all of it would go: give its name or its id"
+        );
+    }
     if is_kept(line) {
         bail!("its line says that it is to be kept");
     }

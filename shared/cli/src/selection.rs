@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::flags::{Arguments, Flag, option, switch};
 use crate::message::{UsageError, usage};
+use crate::output::from_base64;
 use crate::units;
 
 /// The types of a backup.
@@ -184,10 +186,18 @@ impl Selection {
 
 /// Whether one of its sources is a path, or below it.
 fn is_of(backup: &Backup, path: &Path) -> bool {
-    let sources = backup.backup_metadata.get("sources");
-    let sources = sources.and_then(Value::as_array).into_iter().flatten();
-    let mut paths = sources.filter_map(Value::as_str).map(Path::new);
-    paths.any(|source| source.starts_with(path))
+    let texts = |key: &str| {
+        let all = backup.backup_metadata.get(key).and_then(Value::as_array);
+        all.map(|all| all.iter().filter_map(Value::as_str))
+    };
+    let paths: Vec<_> = match (texts("sources_base64"), texts("sources")) {
+        (Some(encoded), _) => encoded
+            .filter_map(|it| from_base64(it).ok())
+            .map(|bytes| PathBuf::from(OsString::from_vec(bytes)))
+            .collect(),
+        (None, plain) => plain.into_iter().flatten().map(PathBuf::from).collect(),
+    };
+    paths.iter().any(|source| source.starts_with(path))
 }
 
 fn absolute(path: &OsString) -> Result<PathBuf> {

@@ -58,6 +58,8 @@ fn start(dir: &str) -> duckdb::Result<Connection> {
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?;
     let connection = Connection::open_in_memory_with_flags(config)?;
+    // Times in the catalog are in UTC. A DuckDB without ICU knows no other zone, nor the setting.
+    let _ = connection.execute_batch("SET TimeZone = 'UTC'");
     connection.execute_batch(&format!(
         "SET temp_directory = ''; SET allowed_directories = [{}]; SET allowed_configs = ['schema'];
          SET enable_external_access = false; SET lock_configuration = true",

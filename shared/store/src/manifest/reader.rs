@@ -2,7 +2,6 @@
 //!
 //! Believes nothing of it: what does not fit together is an error. Knows no record.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
@@ -11,11 +10,12 @@ use anyhow::{Context, Result, ensure};
 use bk_schema::manifest::{Entry, Segment};
 use duckdb::Connection;
 
-use crate::archives::open::is_absent;
 use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::{Place, Rows};
-use crate::manifest::table::{COLUMNS, FROM_ARCHIVE, VERSION, is_possible, path, quoted, sha256};
+use crate::manifest::table::{
+    self, COLUMNS, FROM_ARCHIVE, VERSION, is_possible, path, quoted, sha256,
+};
 
 /// The segments of a manifest, in the order of the archive.
 pub struct Reader {
@@ -35,9 +35,8 @@ impl Reader {
     pub fn open(home: &Home, archive_hash: &str, hash: Option<&str>) -> Result<Option<Self>> {
         let place = path(home, archive_hash);
         let cannot = || format!("cannot read '{}'", place.display());
-        let file = match File::open(&place) {
-            Err(error) if is_absent(&error) => return Ok(None),
-            opened => opened.with_context(cannot)?,
+        let Some(file) = table::open(&place).with_context(cannot)? else {
+            return Ok(None);
         };
         if !is_possible(home) {
             return Ok(None);

@@ -3,7 +3,6 @@
 //! DuckDB leaves out what cannot be wanted; what is left is for the caller to compare. Knows no glob
 //! and no record.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
@@ -13,7 +12,7 @@ use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::Rows;
 use crate::manifest::reader::{format_of, select};
-use crate::manifest::table::{FROM_ARCHIVE, is_possible, path, quoted, sha256};
+use crate::manifest::table::{self, FROM_ARCHIVE, is_possible, path, quoted, sha256};
 
 /// What a wanted entry has at least.
 #[derive(Debug, Default, Clone)]
@@ -49,10 +48,10 @@ pub fn check_home(home: &Home) -> Result<()> {
 #[must_use]
 pub fn is_usable(home: &Home, archive_hash: &str, hash: Option<&str>) -> bool {
     let place = path(home, archive_hash);
-    let is_its_own = || {
-        let hashed = File::open(&place).and_then(|file| sha256(&file));
-        hashed.is_ok_and(|found| hash == Some(&*found))
+    let Ok(Some(file)) = table::open(&place) else {
+        return false;
     };
+    let is_its_own = || sha256(&file).is_ok_and(|found| hash == Some(&*found));
     let format = connect(&home.dir).and_then(|connection| format_of(&connection, &place));
     format.is_ok_and(|format| format.as_deref() == Some(FROM_ARCHIVE) || is_its_own())
 }

@@ -3,11 +3,13 @@
 //! Knows no entry.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
+use crate::archives::open::is_absent;
 use crate::home::Home;
 use crate::working_copy;
 
@@ -69,6 +71,24 @@ pub(super) fn is_possible(home: &Home) -> bool {
 /// A text in SQL.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Opens what may be a manifest: `None` where no regular file is. Waits for nobody at a FIFO.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn open(place: &Path) -> std::io::Result<Option<File>> {
+    let mut options = File::options();
+    options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32);
+    match options.open(place) {
+        Err(error) if is_absent(&error) => Ok(None),
+        opened => {
+            let file = opened?;
+            Ok(file.metadata()?.is_file().then_some(file))
+        }
+    }
 }
 
 /// In lower-case hex.
