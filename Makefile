@@ -25,7 +25,7 @@ LIBDUCKDB := libduckdb.so
 VERSION   = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 PACKAGES := $(abspath target/package)
 NAME      = bk-$(VERSION)-linux-$(MACHINE)
-# The smallest; the tests take gzip, which is quicker.
+# The smallest; the tests take none, which is quicker.
 DEB_COMPRESSION ?= xz
 DEB_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
 

@@ -26,7 +26,7 @@ fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
     let output = command
         .args(["--no-print-directory", target])
         .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
-        .env("DEB_COMPRESSION", "gzip")
+        .env("DEB_COMPRESSION", "none")
         .current_dir(checkout())
         .output()
         .unwrap();

@@ -173,7 +173,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
                 );
                 sandbox.ok("bk-create -n next app; bk-verify first next; test ! -e home/catalog.duckdb.new -a ! -e home/catalog.duckdb.v1.new");
                 assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1");
-                number += stride(16);
+                number += stride(19);
                 assert!(number < 200);
             }
         }
