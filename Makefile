@@ -43,7 +43,7 @@ DOC  := $(DESTDIR)$(PREFIX)/share/doc/bk
 UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 
 # Tests wait for disks and locks more than for cores.
-export RUST_TEST_THREADS ?= 6
+export RUST_TEST_THREADS ?= 8
 
 .PHONY: all build libduckdb tools test test-long check bench install uninstall package clean demo help
 all: build
