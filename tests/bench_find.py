@@ -13,8 +13,9 @@ from bench_base import ToolFailed, clear, median, peak, print_goal, print_table,
 
 def change_one(tree, number):
     """Rewrites another file each time, which all sort in one order everywhere."""
-    directories = sorted(path for path in (tree.parent / tree.name).rglob("*") if path.is_dir())
-    file = next(path for path in sorted(directories[number % len(directories)].iterdir()) if path.is_file())
+    files = sorted(path for path in (tree.parent / tree.name).rglob("*") if path.is_file())
+    # Another one each time, and not the one that is looked for.
+    file = files[1 + number * 101 % (len(files) - 1)]
     file.write_text(f"changed {number}\n")
 
 
