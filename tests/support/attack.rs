@@ -71,7 +71,7 @@ const PARTS: &str = "bk-restore --strip-components 1 -C out a; rm -rf out
     bk-restore -C out a -- d; rm -rf out; bk-restore -C out --path '*' --max-size 1M a
     bk-restore --stdout d/x a; bk-restore --stdout h a; true";
 
-/// Restores each in every way, or in one, the next in the next, and looks whether anything changed.
+/// Restores each in every way, or by turns in one of them, and looks whether anything changed.
 pub fn attack(sandbox: &Sandbox, attacks: Vec<Attack>) {
     let before = sandbox.ok(SURROUNDINGS).stdout;
     let stride = stride(5);

@@ -86,7 +86,7 @@ impl Session<'_> {
         };
         let wanted = rows.into_iter().flatten().filter(is_wanted);
         Ok(wanted.max_by_key(|it| {
-            let is_past = !is_in_future(it.created_at, self.at);
+            let is_past = !is_in_future(it.created_at, self.home.now);
             (is_past, it.created_at, it.id)
         }))
     }

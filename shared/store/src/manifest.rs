@@ -2,7 +2,7 @@
 //!
 //! A cache: what is missing is made anew from the archive, and what belongs to no record is swept away
 //! by the next writer. `table` is its columns, `columns` has entries as such; `writer` writes one through a
-//! `stream`, `reader` reads it, `search` looks for entries in many, `sweep` removes what nobody needs. Knows
+//! `stream`, `reader` reads it, `search` looks for entries in it, `sweep` removes what nobody needs. Knows
 //! no archive format.
 
 mod columns;
