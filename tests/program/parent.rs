@@ -364,3 +364,13 @@ fn what_is_removed_across_two_segments_takes_nothing_else_away() {
         }
     }
 }
+
+/// Names are in the headers: under others there is nothing to take over.
+#[test]
+fn a_backup_under_other_names_is_no_parent() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app; bk-create -n b $PWD/app");
+    let parent = |typed: &str| sandbox.ok(typed).record()["backup_metadata"]["parent"].clone();
+    assert_eq!(parent("bk-create -n c app"), "a");
+    assert_eq!(parent("bk-create -n d $PWD/app"), "b");
+}

@@ -381,3 +381,15 @@ fn mistakes_on_the_command_line_do_nothing() {
     let ran = sandbox.run("bk-restore -C out 7");
     ran.fails(1, "bk-restore: there is no backup 7\n");
 }
+
+/// A part that can be restored proves nothing of the rest.
+#[test]
+fn a_test_of_a_part_is_no_test_of_the_backup() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n a app");
+    let tested = || sandbox.ok("bk-ls a").record()["backup_metadata"]["last_restored_test"].clone();
+    sandbox.ok("bk-restore --test a -- app/config.toml");
+    assert!(tested().is_null());
+    sandbox.ok("bk-restore --test a");
+    assert_eq!(tested()["ok"], true);
+}
