@@ -282,6 +282,10 @@ fn what_a_list_names_goes_in() {
             "--files-from: 'nul' holds a NUL, which no path does: --null reads paths that end with one",
         ),
         (
+            "--files-from /dev/zero e",
+            "--files-from: '/dev/zero' has more than 16777216 bytes, and no record can name so many paths",
+        ),
+        (
             "--files-from none e",
             "--files-from: cannot read 'none': No such file or directory",
         ),

@@ -3,16 +3,20 @@
 //! A line is a path as it stands: a blank, a `#` or a star in it means nothing. Looks for no path.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bk_cli::operands::check_no_terminal;
 use bk_cli::{Arguments, UsageError, usage};
 use serde_json::{Map, Value};
 
 use crate::flags::{FILES_FROM, NULL};
+
+/// Longer than any list whose paths a record can name.
+const LIST_MAX_BYTES: u64 = 16 << 20;
 
 /// What is listed, and how lists are read.
 #[derive(Debug, Clone, Default)]
@@ -76,27 +80,34 @@ impl Listed {
 }
 
 fn read(file: &OsStr, is_null: bool) -> Result<Vec<PathBuf>> {
-    let mut bytes = Vec::new();
-    let (read, shown) = match file.to_str() {
-        Some("-") => (
-            io::stdin().lock().read_to_end(&mut bytes),
-            "standard input".into(),
-        ),
-        _ => {
-            let opened = std::fs::File::open(file);
-            let read = opened.and_then(|mut opened| opened.read_to_end(&mut bytes));
-            (read, format!("'{}'", file.display()))
-        }
+    let shown = match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => format!("'{}'", file.display()),
     };
-    read.with_context(|| format!("cannot read {shown}"))?;
+    let bytes = bytes_of(file).with_context(|| format!("cannot read {shown}"))?;
+    ensure!(
+        bytes.len() as u64 <= LIST_MAX_BYTES,
+        "{shown} has more than {LIST_MAX_BYTES} bytes, and no record can name so many paths"
+    );
+    ensure!(
+        is_null || !bytes.contains(&0),
+        "{shown} holds a NUL, which no path does: --null reads paths that end with one"
+    );
     let end = if is_null { 0 } else { b'\n' };
-    if !is_null && bytes.contains(&0) {
-        bail!("{shown} holds a NUL, which no path does: --null reads paths that end with one");
-    }
-    let paths = bytes
-        .split(|byte| *byte == end)
-        .filter(|path| !path.is_empty());
+    let paths = bytes.split(|byte| *byte == end);
+    let paths = paths.filter(|path| !path.is_empty());
     Ok(paths
         .map(|path| OsString::from_vec(path.to_vec()).into())
         .collect())
+}
+
+/// One more than the longest list has, at most.
+fn bytes_of(file: &OsStr) -> io::Result<Vec<u8>> {
+    let opened: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(file)?),
+    };
+    let mut bytes = Vec::new();
+    opened.take(LIST_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

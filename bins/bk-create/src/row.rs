@@ -32,6 +32,10 @@ use crate::request::Request;
 use crate::sources::lossy;
 use crate::watch::Problems;
 
+/// So many sources are told of a refusal: a list of them may be long, and each run that fails adds to
+/// the ledger.
+const SOURCES_TOLD: usize = 100;
+
 /// A backup whose row is `creating`. The lock on its partial shows recovery that this process is
 /// at work on it.
 pub(crate) struct Begun {
@@ -240,7 +244,7 @@ impl Rows {
         }
         let details = json!({
             "reason": one_line(&format!("{error:#}")),
-            "sources": lossy(request.paths()),
+            "sources": lossy(request.paths().take(SOURCES_TOLD)),
         });
         // Where even that fails, the refusal itself is what people need to read.
         let _ = catalog::write(&self.home, |session| {
