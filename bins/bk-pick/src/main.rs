@@ -11,7 +11,6 @@ mod pick;
 mod screen;
 mod state;
 mod terminal;
-mod text;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(pick::run)

@@ -12,7 +12,7 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::cells::{Candidate, Field};
 use crate::columns::{FittedColumn, MARKS_WIDTH, fitting};
 use crate::state::{Page, Progress, State, View};
-use crate::text::{fit, part, tail, width_of};
+use bk_cli::text::{fit, part, tail, width_of};
 
 const PROMPT: &str = "Find: ";
 
@@ -58,7 +58,7 @@ fn list(lines: &mut Lines<'_>, state: &State) -> Position {
     let column = (PROMPT.len() + width_of(&typed)).min(lines.width.saturating_sub(1));
 
     let columns = fitting(lines.width, &state.widths);
-    let heads = columns.iter().map(|it| (it.title.to_owned(), BOLD));
+    let heads = columns.iter().map(|it| (it.column.title.to_owned(), BOLD));
     lines.row("  ", &columns, heads, PLAIN);
     let last = lines.next + state.rows();
     let on_screen = state.shown.iter().enumerate().skip(state.top);
@@ -192,8 +192,8 @@ impl Lines<'_> {
         self.put(0, self.next, mark, MARKS_WIDTH, style);
         let mut x = MARKS_WIDTH;
         for (column, (text, own)) in columns.iter().zip(cells) {
-            let text = fit(&text, column.width);
-            let space = match column.is_right() {
+            let text = column.column.cut_to(&text, column.width);
+            let space = match column.column.is_right {
                 true => column.width - width_of(&text),
                 false => 0,
             };

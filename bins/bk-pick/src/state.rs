@@ -14,7 +14,7 @@ use crate::cells::Candidate;
 use crate::columns::Widths;
 use crate::events::Inside;
 use crate::filter::Filter;
-use crate::text::wrap;
+use bk_cli::text::wrap;
 
 /// The columns of one step sideways, and their limit.
 const SIDESTEP: usize = 16;
@@ -96,7 +96,7 @@ impl State {
     /// A list of these backups, newest first.
     pub(crate) fn new(items: Vec<Candidate>, now: Timestamp) -> Self {
         Self {
-            widths: Widths::of(&items),
+            widths: Widths::of(&items, now),
             shown: (0..items.len()).collect(),
             items,
             now,
