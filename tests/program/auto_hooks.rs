@@ -112,7 +112,7 @@ fn some_unread_is_a_success_with_a_warning() {
     let outcome = sandbox.ledger().pop().unwrap();
     assert!(outcome.ends_with(" auto ok"), "{outcome}");
     let log = log(&sandbox);
-    assert!(log[1].starts_with("after a ok <automatic_"), "{log:?}");
+    assert!(log[1].starts_with("after a ok <a_"), "{log:?}");
     let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
     let sql = "SELECT details FROM backup_events WHERE event = 'auto'";
     let details: String = catalog.query_row(sql, [], |row| row.get(0)).unwrap();
