@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use bk_cli::listing::{self, FileStatus, Listed};
+use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::output::is_colour_wanted;
 use bk_cli::{Arguments, Output, operands};
 use bk_schema::clock;
@@ -18,6 +18,7 @@ use bk_store::{Home, catalog};
 use signal_hook::consts::SIGINT;
 
 use crate::cells::Candidate;
+use crate::chosen;
 use crate::dialogue::{Dialogue, End};
 use crate::flags::{HEADER, ONE, PROGRAM};
 use crate::state::State;
@@ -33,9 +34,17 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         false => Some(operands::read(arguments)?),
     };
 
-    let (listed, status) = candidates(&home, given)?;
+    let is_given = given.is_some();
+    let (listed, known_count, status) = candidates(&home, given)?;
     if listed.is_empty() {
-        PROGRAM.warn("no backups to choose from");
+        let why = match (is_given, known_count, status) {
+            (true, _, bk_cli::SUCCESS) => ": the input names none",
+            // What it names was reported.
+            (true, ..) => "",
+            (false, 0, _) => ": 'bk-create DIR' makes the first one",
+            (false, ..) => ": no archive is available; bk-ls shows the state of each",
+        };
+        PROGRAM.warn(&format!("no backups to choose from{why}"));
         return Ok(bk_cli::SOME_FAILED);
     }
     let zone = bk_cli::zone::local();
@@ -44,9 +53,10 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     state.header = header.map(str::to_owned);
     state.only_one = arguments.has(&ONE);
     state.is_colour = is_colour_wanted();
+    state.zone = zone;
     match Dialogue::begin(home, tty, state)?.run()? {
         End::Chosen(chosen) => {
-            listing::print(&mut output, chosen)?;
+            chosen::print(&mut output, chosen)?;
             Ok(status)
         }
         End::Left => Ok(ended_by(u8::try_from(SIGINT)?)),
@@ -55,8 +65,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
 }
 
 /// The backups to choose from: the given ones, or all available ones. Newest first, those from the
-/// future last.
-fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)> {
+/// future last. With the number of those that are known, and the exit status.
+fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, usize, u8)> {
     let mut status = bk_cli::SUCCESS;
     let mut listed = Vec::new();
     let is_given = given.is_some();
@@ -67,6 +77,7 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
             listed.push(Listed::stat(home, backup).pass_through(object));
         }
     }
+    let known_count = listed.len();
     if !is_given {
         let is_available = |one: &Listed| {
             one.backup.status == Status::Completed && one.file_status == FileStatus::Available
@@ -78,5 +89,5 @@ fn candidates(home: &Home, given: Option<Vec<Line>>) -> Result<(Vec<Listed>, u8)
         let (created, id) = (one.backup.created_at, one.backup.id);
         Reverse((!clock::is_in_future(created, home.now), created, id))
     });
-    Ok((listed, status))
+    Ok((listed, known_count, status))
 }
