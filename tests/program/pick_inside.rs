@@ -13,7 +13,7 @@ fn files_that_are_marked_inside_backups_are_restored() {
     let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
         return;
     };
-    tmux.run("bk-pick | tee out | bk-restore -C found --into-existing >restored; echo ended ${PIPESTATUS[*]}");
+    tmux.run("bk-pick | tee out | bk-restore -C found --into-existing --overwrite >restored; echo ended ${PIPESTATUS[*]}");
     tmux.wait("3 of 3");
     // Files of two backups, and all of the one between.
     tmux.press(&["Tab", "Tab"]);
@@ -50,7 +50,7 @@ fn files_that_are_marked_inside_backups_are_restored() {
         r#"[3,"third","app/\u001b[2J.txt",null,true,null,null]
 [3,"third","app/caf�.txt","YXBwL2NhZukudHh0",true,null,null]
 [3,"third","app/log/old",null,true,null,null]
-[2,"second","app",null,true,null,"completed"]
+[2,"second",null,null,true,null,"completed"]
 [1,"first","app/data/orders.db",null,true,null,null]
 "#
     );
@@ -92,21 +92,18 @@ fn at_60_80_and_120_columns_hostile_names_harm_nothing() {
             let widths = lines.map(|line| width_of(line)).max();
             screen.len() == 20
                 && screen[19].contains(last)
+                && screen[19].ends_with("?: keys")
                 && widths.is_some_and(|it| it <= usize::from(columns))
         };
-        let screen = tmux.wait_until("the list", |it| is_whole(it, "1 of 1 | "));
-        assert!(
-            screen[2].starts_with("> ") && screen[2].contains("日本"),
-            "{screen:#?}"
-        );
-        assert!(
-            screen[18].contains("日本語: \\u{1b}[2Jmany\\nlines"),
-            "{screen:#?}"
-        );
-        assert!(screen[19].ends_with("?: keys"), "{screen:#?}");
+        tmux.wait_until("the list", |it| {
+            let described = r"日本語: \u{1b}[2Jmany\n";
+            is_whole(it, "1 of 1 | ")
+                && it[2].starts_with("> ")
+                && it[2].contains("日本")
+                && (it[18].contains(described) || columns == 60 && it[18].ends_with("日本語…"))
+        });
         tmux.press(&["Tab", "Tab"]);
         let screen = tmux.wait_until("what is inside", |it| is_whole(it, "11 of 11"));
-        assert!(screen[19].ends_with("?: keys"), "{screen:#?}");
         for name in [
             r" app/\u{1b}[2J\u{1b}]0;title",
             r" app/a\nb",

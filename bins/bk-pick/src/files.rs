@@ -137,11 +137,11 @@ impl Files {
         lines
     }
 
-    pub(crate) fn to_left(&mut self) {
+    pub(crate) fn scroll_left(&mut self) {
         self.left = self.left.saturating_sub(SIDESTEP);
     }
 
-    pub(crate) fn to_right(&mut self) {
+    pub(crate) fn scroll_right(&mut self) {
         self.left = (self.left + SIDESTEP).min(SIDE_MAX);
     }
 }

@@ -35,6 +35,11 @@ struct Term {
     whole: Atom,
 }
 
+/// The terms of what is typed.
+pub(crate) fn terms(text: &str) -> impl Iterator<Item = &str> {
+    text.split(SEPARATOR).filter(|term| !term.is_empty())
+}
+
 impl Filter {
     /// The items that match, out of those at `among`.
     pub(crate) fn narrow<T: Searched>(
@@ -43,8 +48,7 @@ impl Filter {
         items: &[T],
         among: impl Iterator<Item = usize>,
     ) -> Found {
-        let terms = text.split(SEPARATOR).filter(|term| !term.is_empty());
-        let terms: Vec<_> = terms.map(Term::new).collect();
+        let terms: Vec<_> = terms(text).map(Term::new).collect();
         let (mut all, mut letters) = (Vec::new(), Vec::new());
         for at in among {
             match items.get(at).and_then(|item| self.matches(&terms, item)) {

@@ -10,6 +10,7 @@ mod filter;
 mod flags;
 mod inside;
 mod keys;
+mod lines;
 mod list;
 mod marks;
 mod page;

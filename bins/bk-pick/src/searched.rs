@@ -35,7 +35,6 @@ impl Searched for Candidate {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cells::tests::item;
     use crate::filter::Filter;
 

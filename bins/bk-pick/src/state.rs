@@ -296,8 +296,8 @@ impl State {
             KeyCode::Left | KeyCode::Right => {
                 if let View::Inside(files) = &mut self.view {
                     match code {
-                        KeyCode::Left => files.to_left(),
-                        _ => files.to_right(),
+                        KeyCode::Left => files.scroll_left(),
+                        _ => files.scroll_right(),
                     }
                 }
             }

@@ -52,6 +52,12 @@ fn press(state: &mut State, codes: &[KeyCode]) {
     }
 }
 
+fn type_text(state: &mut State, text: &str) {
+    for c in text.chars() {
+        press(state, &[KeyCode::Char(c)]);
+    }
+}
+
 #[test]
 fn the_list_fits_80_columns() {
     let mut state = sample();
@@ -226,6 +232,36 @@ fn the_keys_are_shown_at_any_width() {
         );
         assert!(lines.iter().any(|it| it == line), "{lines:#?}");
     }
+}
+
+#[test]
+fn what_is_typed_is_underlined_where_it_stands() {
+    let mut state = sample();
+    type_text(&mut state, "語,auto,-1");
+    state.resize(80, 10);
+    let mut terminal = Terminal::new(TestBackend::new(80, 10)).unwrap();
+    terminal.draw(|frame| draw(frame, &state)).unwrap();
+    // Of the only one: a type, a name whose letters are wide, and a date.
+    let cells = terminal.backend().buffer().content();
+    let underlined = cells
+        .iter()
+        .filter(|cell| cell.modifier.contains(Modifier::UNDERLINED));
+    let text: String = underlined.map(|cell| cell.symbol()).collect();
+    assert_eq!(text, "-1auto語 ");
+}
+
+#[test]
+fn a_page_that_does_not_fit_says_how_much_is_shown() {
+    let mut state = sample();
+    press(&mut state, &[KeyCode::Tab]);
+    let lines = drawn(&mut state, 60, 10);
+    assert_eq!(
+        lines[9],
+        "1-8 of 16 lines | Enter: choose, Space: mark, ?: keys"
+    );
+    press(&mut state, &[KeyCode::End]);
+    let lines = drawn(&mut state, 60, 10);
+    assert!(lines[9].starts_with("9-16 of 16 lines | "), "{lines:?}");
 }
 
 #[test]
