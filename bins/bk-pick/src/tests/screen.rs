@@ -247,7 +247,7 @@ fn what_is_typed_is_underlined_where_it_stands() {
         .iter()
         .filter(|cell| cell.modifier.contains(Modifier::UNDERLINED));
     let text: String = underlined.map(|cell| cell.symbol()).collect();
-    assert_eq!(text, "-1auto語 ");
+    assert_eq!(text, "-1auto語");
 }
 
 #[test]
