@@ -284,7 +284,7 @@ fn where_there_is_nothing_to_choose_it_says_so_and_what_to_do() {
         assert_eq!(sandbox.ok("jq -r .backup_name out").stdout, "one\n");
     }
     sandbox.ok("rm home/archives/*.tar.gz; bk-create --home empty app | bk-rm --home empty");
-    for (line, why) in [
+    for (round, (line, why)) in (1..).zip([
         ("bk-ls --expired | bk-pick >out", ": the input names none"),
         ("bk-pick nope >out", ""),
         (
@@ -295,9 +295,9 @@ fn where_there_is_nothing_to_choose_it_says_so_and_what_to_do() {
             "bk-pick --home empty >out",
             ": 'bk-create DIR' makes the first one",
         ),
-    ] {
-        tmux.run(&format!("clear; {line}; echo ended $?"));
-        let screen = tmux.wait("ended 1");
+    ]) {
+        tmux.run(&format!("clear; {line}; echo ended-{round} $?"));
+        let screen = tmux.wait(&format!("ended-{round} 1"));
         let message = format!("bk-pick: no backups to choose from{why}");
         // It is as long as the screen is wide.
         assert!(screen.concat().contains(&message), "{screen:#?}");

@@ -84,7 +84,7 @@ fn at_60_80_and_120_columns_hostile_names_harm_nothing() {
     let Some(tmux) = Tmux::new(&sandbox, 60, 20) else {
         return;
     };
-    tmux.run("clear; bk-pick >out; echo ended $?");
+    tmux.run("clear; bk-pick; echo ended $?");
     for columns in [60, 80, 120] {
         tmux.resize(columns, 20);
         let is_whole = |screen: &[String], last: &str| {
@@ -124,6 +124,15 @@ fn at_60_80_and_120_columns_hostile_names_harm_nothing() {
         });
         tmux.press(&["Tab"]);
     }
-    tmux.press(&["Escape"]);
-    tmux.wait("ended 130");
+    tmux.press(&["Tab", "Tab"]);
+    tmux.wait("11 of 11");
+    tmux.type_text("title");
+    tmux.wait("Find: title");
+    tmux.press(&["Enter"]);
+    let screen = tmux.wait("ended 0");
+    let file = r"app/\u{1b}[2J\u{1b}]0;title\u{7}  日本語";
+    assert!(
+        screen[0].starts_with("PATH ") && screen[1].starts_with(file),
+        "{screen:#?}"
+    );
 }

@@ -115,7 +115,7 @@ fn read(
     send(Inside::Entries(part));
     let mut problems = reported();
     if left_out > 0 {
-        problems.push(format!("{left_out} names are too long for this list"));
+        problems.push(format!("left out, as the name is too long: {left_out}"));
     }
     send(Inside::End(problems));
 }
@@ -205,7 +205,7 @@ mod tests {
         });
         let paths: Vec<_> = entries.iter().map(|it| &*it.name.path).collect();
         assert_eq!(paths, ["a", "b"]);
-        let problems = ["bk-ls: note", "2 names are too long for this list"];
+        let problems = ["bk-ls: note", "left out, as the name is too long: 2"];
         assert_eq!(last, Inside::End(problems.map(str::to_owned).into()));
     }
 

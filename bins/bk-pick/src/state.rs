@@ -310,6 +310,7 @@ impl State {
     fn press_anywhere(&mut self, code: KeyCode) -> Step {
         match code {
             KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
+            // It need not be typed: a search finds what has further letters between the typed ones.
             KeyCode::Char('?') => self.keys = Some(Page::of_keys(self.width)),
             KeyCode::Char(' ') => self.toggle_mark(),
             KeyCode::Char(c) => self.search(&Typing::More(c.encode_utf8(&mut [0; 4]))),
