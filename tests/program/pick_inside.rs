@@ -57,6 +57,26 @@ fn files_that_are_marked_inside_backups_are_restored() {
     sandbox.ok("jq -s -e 'map(.restore.entries) == [3, 14, 1]' restored; diff -r app found/app");
 }
 
+#[test]
+fn of_what_was_found_in_several_backups_one_is_chosen_with_all_its_files() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create -n older app; echo changed >app/config.toml; bk-create -n newer app");
+    let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
+        return;
+    };
+    tmux.run(
+        "bk-find '*.toml' page 'old*' | bk-pick | bk-restore -C found; echo ended ${PIPESTATUS[*]}",
+    );
+    tmux.wait("2 of 2");
+    tmux.press(&["Down", "Enter"]);
+    tmux.wait("ended 0 0 0");
+    let found = sandbox.ok("cd found/app; find . -type f | sort; cat config.toml");
+    assert_eq!(
+        found.stdout,
+        "./cache/page\n./config.toml\n./data/old.log\nport = 8080\n"
+    );
+}
+
 /// Its columns as the terminal counts them.
 fn width_of(line: &str) -> usize {
     line.chars()
