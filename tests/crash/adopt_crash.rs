@@ -7,7 +7,7 @@ use serde_json::json;
 fn lost() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("app/config.toml", "port = 8080\n");
-    sandbox.ok("for n in 1 2 3; do bk-create -n b$n app; done");
+    sandbox.ok("for n in 1 2 3; do bk-create --name b$n app; done");
     sandbox.ok("mkdir start; rm home/catalog.*; cp -a home start/");
     sandbox
 }
@@ -22,10 +22,10 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
     }
     let sandbox = Sandbox::with_app();
     let kill = "strace -f -o /dev/null -e trace=renameat2,fsync -e inject=renameat2:signal=SIGKILL";
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     // Killed as the rename returns: the archive has its name, the record is `creating`.
     sandbox.run(&format!(
-        "{kill} bk-create -n dead -d 'a note' -m x=1 --protect app"
+        "{kill} bk-create --name dead -d 'a note' -m x=1 --protect app"
     ));
     if sandbox.archive("dead.tar.gz.partial").exists() || !sandbox.archive("dead").exists() {
         // The signal comes before the call where strace does it so: do what the call would have.
@@ -68,9 +68,9 @@ fn a_creation_that_died_before_it_was_recorded_is_completed() {
     assert_eq!(sandbox.ok("bk-adopt").stdout, "");
 
     // The same once another program has failed it, and by its path.
-    sandbox.run(&format!("{kill} bk-create -n late app"));
+    sandbox.run(&format!("{kill} bk-create --name late app"));
     sandbox.ok("test -e home/archives/late.tar.gz || mv home/archives/late.tar.gz.partial home/archives/late.tar.gz");
-    sandbox.ok("bk-create -n other app");
+    sandbox.ok("bk-create --name other app");
     assert_eq!(sandbox.ok("bk-ls late --json").record()["status"], "failed");
     assert_eq!(
         sandbox.ok("bk-adopt home/archives/late.tar.gz").actions(),
@@ -86,7 +86,7 @@ fn the_archive_of_a_backup_that_could_not_be_recorded_is_taken_in_as_told() {
     let sandbox = Sandbox::with_app();
     let ran = sandbox.run(
         "head -c 24M /dev/urandom >big
-         bk-create -n slow --level 12 --jobs 1 --lock-timeout 200ms big 2>err & pid=$!
+         bk-create --name slow --level 12 --jobs 1 --lock-timeout 200ms big 2>err & pid=$!
          until test -s home/archives/slow.tar.gz.partial || ! kill -0 $pid; do sleep 0.01; done
          flock home/catalog.lock sh -c 'while test -d /proc/'$pid' && ! grep -q State:.Z /proc/'$pid'/status; do sleep 0.05; done'
          wait $pid; echo $?; cat err",
@@ -106,7 +106,7 @@ fn another_archive_at_the_path_of_a_failed_attempt_takes_its_place() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.run("strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOSPC bk-create -n x app");
+    sandbox.run("strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=ENOSPC bk-create --name x app");
     assert_eq!(sandbox.ok("bk-ls x --json").record()["status"], "failed");
     sandbox.ok("tar czf home/archives/x.tar.gz app/log");
     assert_eq!(sandbox.ok("bk-adopt").actions(), ["adopted x"]);

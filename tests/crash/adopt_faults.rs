@@ -45,7 +45,7 @@ bk-adopt: cannot adopt '{dir}text.tar.gz': it is not an archive: at byte 0 of th
 #[test]
 fn a_damaged_archive_is_adopted_only_where_that_is_asked_for() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("head -c 5M /dev/urandom >app/noise; bk-create -n own app; rm home/catalog.duckdb; tar czf foreign.tar.gz app");
+    sandbox.ok("head -c 5M /dev/urandom >app/noise; bk-create --name own app; rm home/catalog.duckdb; tar czf foreign.tar.gz app");
     sandbox.ok("mv home/archives/own.tar.gz own; head -c -1 own >cut.tar.gz; (cat own; echo junk) >junk.tar.gz; head -c 3M foreign.tar.gz >half.tar.gz; rm foreign.tar.gz");
     sandbox.ok("cp own flip.tar.gz; printf '\\377' | dd of=flip.tar.gz bs=1 seek=2500000 conv=notrunc status=none");
     let ran = sandbox.run("bk-adopt -r .");
@@ -161,7 +161,7 @@ for n, comment in enumerate(json.load(open('comments'))):
 #[test]
 fn ten_at_once_adopt_each_archive_once() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for n in 1 2 3 4 5 6; do bk-create -n b$n app; mkdir d$n; tar czf d$n/same.tar.gz app/log --mtime=@$n; done; mv home/archives own; rm -r home");
+    sandbox.ok("for n in 1 2 3 4 5 6; do bk-create --name b$n app; mkdir d$n; tar czf d$n/same.tar.gz app/log --mtime=@$n; done; mv home/archives own; rm -r home");
     let ran = sandbox
         .ok("for n in 1 2 3 4 5 6 7 8 9 10; do bk-adopt -r own d? >out$n & done; wait; cat out*");
     let mut adopted: Vec<_> = ran.actions();
@@ -216,7 +216,7 @@ fn an_archive_that_somebody_is_at_work_on_is_left_alone() {
 #[test]
 fn a_reader_that_goes_away_or_a_lock_changes_nothing_of_what_is_promised() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for n in 1 2 3; do bk-create -n b$n app; done; rm home/catalog.duckdb");
+    sandbox.ok("for n in 1 2 3; do bk-create --name b$n app; done; rm home/catalog.duckdb");
     if has("flock") {
         let ran = sandbox.run("flock home/catalog.lock bk-adopt --lock-timeout 100ms");
         assert_eq!((ran.status, ran.stdout.as_str()), (75, ""), "{ran:#?}");

@@ -11,7 +11,7 @@ fn lost(count: usize) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("app/config.toml", "port = 8080\n");
     sandbox.ok(&format!(
-        "for n in $(seq {count}); do bk-create -n b$n app; done; rm home/catalog.*"
+        "for n in $(seq {count}); do bk-create --name b$n app; done; rm home/catalog.*"
     ));
     sandbox
 }

@@ -24,7 +24,7 @@ const FILES: &str = "home home/catalog.lock home/catalog.duckdb home/catalog.duc
 /// Exit status of what was killed.
 const KILLED: i32 = 137;
 /// What bk-create is killed at, over and over. The archives are on their way to `store/`.
-const CREATE: &str = "bk-create --storage store -n x app";
+const CREATE: &str = "bk-create --storage store --name x app";
 
 /// How the home is before the program starts that is killed.
 struct Start {
@@ -49,15 +49,15 @@ impl Start {
     }
 
     fn with_catalog() -> Self {
-        Self::new("bk-create --storage store -n first app")
+        Self::new("bk-create --storage store --name first app")
     }
 
     /// A catalog in which a creation died that somebody has to tidy up after.
     fn after_a_crash() -> Self {
         Self::new(
-            "bk-create --storage store -n first app
+            "bk-create --storage store --name first app
              strace -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL \
-                 bk-create --storage store -n dead app
+                 bk-create --storage store --name dead app
              test $? = 137 -a -s store/dead.tar.gz.partial",
         )
     }
@@ -228,7 +228,7 @@ impl Trace {
     fn of_a_creation(sandbox: &Sandbox) -> Self {
         sandbox.ok(
             "strace -f --seccomp-bpf -y -o trace -e trace=mkdir,fsync,fdatasync,linkat,renameat2,write \
-             bk-create --storage new/store -n x app | cat",
+             bk-create --storage new/store --name x app | cat",
         );
         let dir = sandbox.path("").display().to_string();
         let text = fs::read_to_string(sandbox.path("trace")).unwrap();

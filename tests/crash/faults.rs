@@ -13,7 +13,7 @@ use regex::Regex;
 fn disk_that_runs_low() -> Option<SmallDisk> {
     let disk = SmallDisk::new("8M")?;
     disk.ok("mkdir data; head -c 4M /dev/zero >data/table
-        bk-create --storage disk -n easy data
+        bk-create --storage disk --name easy data
         head -c 4M /dev/urandom >data/table
         head -c 5M /dev/zero >disk/filler");
     Some(disk)
@@ -47,12 +47,12 @@ fn assert_failed(sandbox: &Sandbox, name: &str, reason: &str) {
 /// middle of its archive. With job control, as without it a shell's `&` turns SIGINT off.
 const START_SLOW: &str = "set -m
     head -c 24M /dev/urandom >big
-    bk-create -n slow --level 12 --jobs 1 big 2>err &
+    bk-create --name slow --level 12 --jobs 1 big 2>err &
     until test -s home/archives/slow.tar.gz.partial || ! kill -0 $!; do sleep 0.01; done
     ";
 /// The same for one that will pause.
 const START_LOW: &str = "set -m
-    bk-create --storage disk --reserve 1M -n hard data >out 2>err &
+    bk-create --storage disk --reserve 1M --name hard data >out 2>err &
     until grep -qs paused err || ! kill -0 $!; do sleep 0.01; done
     ";
 
@@ -69,7 +69,7 @@ fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
     let archive = sandbox.archive("x").display().to_string();
     let ran = sandbox.run(&format!(
         "strace -f --seccomp-bpf -o /dev/null -P {archive}.partial \
-             -e trace=write -e inject=write:error=ENOSPC:when=3+ bk-create -n x app"
+             -e trace=write -e inject=write:error=ENOSPC:when=3+ bk-create --name x app"
     ));
     let reason = format!("cannot write '{archive}': No space left on device");
     ran.fails(1, &format!("bk-create: cannot create 'x': {reason}\n"));
@@ -77,7 +77,7 @@ fn a_disk_full_in_the_middle_of_the_archive_fails_the_backup() {
     assert_failed(&sandbox, "x", &reason);
 
     // Once there is space again, nothing is in the way.
-    sandbox.ok("bk-create -n x app && gzip -t home/archives/x.tar.gz");
+    sandbox.ok("bk-create --name x app && gzip -t home/archives/x.tar.gz");
 }
 
 /// Linux tells such an error once: the sync at the end would be fine.
@@ -91,7 +91,7 @@ fn a_sync_that_fails_while_the_archive_grows_fails_the_backup() {
     let archive = sandbox.archive("x").display().to_string();
     let ran = sandbox.run(&format!(
         "strace -f --seccomp-bpf -o /dev/null -P {archive}.partial \
-             -e trace=fdatasync -e inject=fdatasync:error=EIO bk-create -n x app"
+             -e trace=fdatasync -e inject=fdatasync:error=EIO bk-create --name x app"
     ));
     let reason = format!("cannot write '{archive}': Input/output error");
     ran.fails(1, &format!("bk-create: cannot create 'x': {reason}\n"));
@@ -106,15 +106,15 @@ fn a_limit_on_the_size_of_files_fails_the_backup() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("head -c 9M /dev/urandom >app/data/more");
     let archive = sandbox.archive("x").display().to_string();
-    let ran = sandbox.run("trap '' XFSZ; ulimit -f 8192; bk-create -n x app");
+    let ran = sandbox.run("trap '' XFSZ; ulimit -f 8192; bk-create --name x app");
     let reason = format!("cannot write '{archive}': File too large");
     ran.fails(1, &format!("bk-create: cannot create 'x': {reason}\n"));
     assert_failed(&sandbox, "x", &reason);
 
     // Without the trap the kernel kills it, and the next one tidies.
-    let killed = sandbox.run("ulimit -c 0; ulimit -f 8192; exec bk-create -n y app");
+    let killed = sandbox.run("ulimit -c 0; ulimit -f 8192; exec bk-create --name y app");
     assert_eq!((killed.status, &*killed.stdout), (128 + 25, ""));
-    sandbox.ok("bk-create -n z app");
+    sandbox.ok("bk-create --name z app");
     assert_eq!(sandbox.ok("ls home/archives").stdout, "z.tar.gz\n");
     let reason = "interrupted: its partial archive was removed";
     assert!(fates(&sandbox).contains(&format!("y: failed, {reason}\n")));
@@ -130,7 +130,7 @@ fn a_disk_full_under_the_home_loses_nothing() {
     };
     let home = "export BK_HOME=$PWD/disk/home; set -o pipefail; cp -a start/store .;";
     disk.ok(&format!(
-        "mkdir -p start/store; {home} bk-create --storage store -n first app
+        "mkdir -p start/store; {home} bk-create --storage store --name first app
          cp -a disk/home store start"
     ));
     let mut told = Vec::new();
@@ -142,7 +142,7 @@ fn a_disk_full_under_the_home_loses_nothing() {
             "rm -rf store disk/*; {home} cp -a start/home disk
              free=$(df --output=avail --block-size=1K disk | tail -n 1)
              head -c $((free - {left}))K /dev/zero >disk/filler
-             bk-create --storage store -m note=$(printf %06000d 1) -n x app >out 2>all
+             bk-create --storage store -m note=$(printf %06000d 1) --name x app >out 2>all
              status=$?; grep -v \"warning: 'x' has no manifest: \" all >err
              echo $status $(wc -l <out) $(grep -vc '^bk-create: cannot ' err)
              bk-ls first | jq -r .status; cat err"
@@ -206,7 +206,8 @@ fn low_space_fails_at_once_where_that_is_asked_for() {
     let Some(disk) = disk_that_runs_low() else {
         return;
     };
-    let ran = disk.run("bk-create --storage disk --reserve 1M --on-low-space fail -n hard data");
+    let ran =
+        disk.run("bk-create --storage disk --reserve 1M --on-low-space fail --name hard data");
     let dir = disk.sandbox.path("disk").display().to_string();
     let reason = format!(
         "cannot write '{dir}/hard.tar.gz': '{dir}' has [SIZE] free, and [SIZE] are to stay so"
@@ -234,8 +235,9 @@ fn low_space_that_lasts_fails_after_its_timeout() {
     let Some(disk) = disk_that_runs_low() else {
         return;
     };
-    let ran = disk
-        .run("time -p bk-create --storage disk --reserve 1M --low-space-timeout 1s -n hard data");
+    let ran = disk.run(
+        "time -p bk-create --storage disk --reserve 1M --low-space-timeout 1s --name hard data",
+    );
     let dir = disk.sandbox.path("disk").display().to_string();
     let figures = format!("'{dir}' has [SIZE] free, and [SIZE] are to stay so");
     let told = sizes_redacted(&ran.stderr);
@@ -279,7 +281,7 @@ fn what_does_not_fit_is_refused_with_both_figures() {
         "cannot back up: the archive needs about [SIZE] and [SIZE] are to stay free, \
          but '{archives}' has [SIZE] free; make space, or name another --storage"
     );
-    let line = "bk-create --reserve 7P --on-low-space fail -n x app";
+    let line = "bk-create --reserve 7P --on-low-space fail --name x app";
 
     let ran = sandbox.run(line);
     assert_eq!((ran.status, &*ran.stdout), (1, ""));
@@ -290,7 +292,7 @@ fn what_does_not_fit_is_refused_with_both_figures() {
     assert_eq!(sandbox.ok("ls").stdout, "app\n");
 
     // Where there is a catalog, the ledger keeps the refusal.
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     assert_eq!(sandbox.run(line).status, 1);
     assert_eq!(fates(&sandbox), "first: completed, -\n");
     let event = sizes_redacted(&sandbox.ledger()[1]);
@@ -371,10 +373,10 @@ fn a_signal_ends_the_wait_for_the_catalog() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     let ran = sandbox.run(
         "set -m; exec 9<>home/catalog.lock; flock 9
-         bk-create -n second app 9>&- 2>err &
+         bk-create --name second app 9>&- 2>err &
          until readlink /proc/$!/fd/* | grep -q catalog.lock || ! kill -0 $!; do sleep 0.01; done
          time -p { kill -TERM $!; wait $!; }; code=$?; flock -u 9; exit $code",
     );
@@ -394,12 +396,12 @@ fn a_home_that_cannot_be_made_is_told() {
     }
     let sandbox = Sandbox::with_app();
     let file = sandbox.path("app/config.toml").display().to_string();
-    let ran = sandbox.run("bk-create --home app/config.toml -n x app");
+    let ran = sandbox.run("bk-create --home app/config.toml --name x app");
     let why = format!("cannot make the storage directory '{file}/archives': Not a directory");
     ran.fails(1, &format!("bk-create: {why}\n"));
 
     sandbox
-        .run("bk-create --home app/config.toml --storage store -n x app")
+        .run("bk-create --home app/config.toml --storage store --name x app")
         .fails(
             1,
             &format!("bk-create: cannot make the home '{file}': Not a directory\n"),
@@ -413,11 +415,11 @@ fn a_storage_directory_that_cannot_be_made_is_told_and_in_the_ledger() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     let dir = sandbox.path("app/config.toml/store").display().to_string();
     let reason = format!("cannot make the storage directory '{dir}': Not a directory");
     sandbox
-        .run("bk-create --storage app/config.toml/store -n x app")
+        .run("bk-create --storage app/config.toml/store --name x app")
         .fails(1, &format!("bk-create: {reason}\n"));
     assert_eq!(sandbox.ledger()[1], format!("create failed {reason}"));
     assert_eq!(fates(&sandbox), "first: completed, -\n");
@@ -428,14 +430,14 @@ fn a_home_on_a_read_only_disk_can_be_listed_and_not_written() {
     let Some(disk) = SmallDisk::new("16M") else {
         return;
     };
-    disk.ok("bk-create --home disk/home -n first app; mount -o remount,bind,ro disk");
+    disk.ok("bk-create --home disk/home --name first app; mount -o remount,bind,ro disk");
     let dir = disk.sandbox.path("disk/home").display().to_string();
     let why = "Read-only file system";
-    disk.run("bk-create --home disk/home -n x app").fails(
+    disk.run("bk-create --home disk/home --name x app").fails(
         1,
         &format!("bk-create: cannot write to the storage directory '{dir}/archives': {why}\n"),
     );
-    disk.run("bk-create --home disk/new -n x app").fails(
+    disk.run("bk-create --home disk/new --name x app").fails(
         1,
         &format!(
             "bk-create: cannot make the storage directory '{}': {why}\n",

@@ -40,7 +40,7 @@ const DEAD: [&str; 3] = [
      test $? = 137 -a -s store/b.tar.gz -a ! -e store/a.tar.gz",
     "strace -qqq -f -o /dev/null -P $PWD/near/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-mv a b near
      test $? = 137 -a -s store/b.tar.gz -a -s near/a.tar.gz",
-    "strace -qqq -f -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-create --storage store -n dead app
+    "strace -qqq -f -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL bk-create --storage store --name dead app
      test $? = 137 -a -s store/dead.tar.gz.partial",
 ];
 

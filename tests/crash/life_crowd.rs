@@ -144,7 +144,7 @@ fn fifty_at_once(times: usize, part: usize) {
         assert_eq!(lines.len(), 50);
         let ended = run_at_once(&store, &lines);
         check_ends(&ended);
-        let last = format!("bk-create --storage store -n last{round} app");
+        let last = format!("bk-create --storage store --name last{round} app");
         before.insert(name(&store.sandbox.ok(&last).record()).to_owned());
         let after = store.check_tidy("fifty at once");
 
@@ -218,7 +218,7 @@ fn rounds(count: usize) {
             2 => format!("exec bk-mv {drawn} near"),
             3 => format!("exec bk-mv {drawn} store"),
             4 => format!("exec bk-set -d r{round} {drawn}"),
-            _ => format!("exec bk-create --storage store -n k{round} app"),
+            _ => format!("exec bk-create --storage store --name k{round} app"),
         };
         let mut child = sandbox.start(&doomed);
         sleep(Duration::from_millis(draws.below(250)));
@@ -236,7 +236,7 @@ fn rounds(count: usize) {
             let oldest = alive.values().min_by_key(|it| it["id"].as_i64()).unwrap();
             sandbox.ok(&format!("bk-rm {}", name(oldest)));
         } else {
-            sandbox.ok(&format!("bk-create --storage store -n n{round} app"));
+            sandbox.ok(&format!("bk-create --storage store --name n{round} app"));
         }
         alive = store.check_tidy(&format!("{killed:#?}"));
     }

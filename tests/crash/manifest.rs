@@ -25,14 +25,14 @@ fn without_a_manifest_the_backup_is_made() {
     }
     let sandbox = Sandbox::with_app();
     // Where there is a catalog, nothing else is renamed so.
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     let ran = sandbox.run(
-        "strace -f --seccomp-bpf -qqq -o /dev/null -e trace=rename -e inject=rename:error=EIO bk-create -n a app",
+        "strace -f --seccomp-bpf -qqq -o /dev/null -e trace=rename -e inject=rename:error=EIO bk-create --name a app",
     );
     warns(&ran, "Input/output error");
     sandbox.ok("bk-verify a; bk-rm a; rm -r home/manifests; touch home/manifests");
-    warns(&sandbox.run("bk-create -n a app"), "Not a directory");
-    sandbox.ok("bk-verify a; bk-create -n b app");
+    warns(&sandbox.run("bk-create --name a app"), "Not a directory");
+    sandbox.ok("bk-verify a; bk-create --name b app");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_full_disk_costs_the_manifest_alone() {
     let Some(_disk) = tmpfs(&sandbox, "home/manifests", "size=8K,mode=0700") else {
         return;
     };
-    let ran = sandbox.run("bk-create -n a app");
+    let ran = sandbox.run("bk-create --name a app");
     warns(&ran, "");
     let record = ran.record();
     assert_eq!(
@@ -76,12 +76,12 @@ fn who_dies_while_a_manifest_is_written_leaves_nothing_for_long() {
     {
         let name = call.split(':').next().unwrap();
         let ran = sandbox.run(&format!(
-            "strace -f -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create -n a{number} app",
+            "strace -f -qqq -o /dev/null -e trace={name} -e inject={}:signal=SIGKILL:{} bk-create --name a{number} app",
             name,
             call.split(':').nth(1).unwrap()
         ));
         assert_eq!(ran.status, 137, "{call}: {ran:#?}");
-        sandbox.ok(&format!("bk-create -n b{number} app; bk-verify --all"));
+        sandbox.ok(&format!("bk-create --name b{number} app; bk-verify --all"));
         check_manifests(&sandbox);
     }
 }
@@ -94,7 +94,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("head -c 1500000 /dev/urandom >app/large; touch -d 2020-01-01 app/large; bk-create -n p app; echo more >>app/log/app.log; bk-create --no-parent -n plain app");
+    sandbox.ok("head -c 1500000 /dev/urandom >app/large; touch -d 2020-01-01 app/large; bk-create --name p app; echo more >>app/log/app.log; bk-create --no-parent --name plain app");
     let mut number = 0;
     for call in [
         "write",
@@ -106,7 +106,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
         "unlink",
         "ftruncate",
     ] {
-        let counted = sandbox.ok(&format!("strace -f --seccomp-bpf -qqq -o count -e trace={call} bk-create --parent p -n a app; grep -c '{call}(' count || true"));
+        let counted = sandbox.ok(&format!("strace -f --seccomp-bpf -qqq -o count -e trace={call} bk-create --parent p --name a app; grep -c '{call}(' count || true"));
         let count: usize = counted.stdout.lines().last().unwrap().parse().unwrap();
         sandbox.ok("bk-rm a");
         for at in 1..=count {
@@ -117,7 +117,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
                 }
                 let what = format!("{call} {at}: {fault}");
                 let line = format!(
-                    "{} -qqq -o /dev/null -e trace={call} -e inject={call}:{fault}:when={at} bk-create --parent p -n a app",
+                    "{} -qqq -o /dev/null -e trace={call} -e inject={call}:{fault}:when={at} bk-create --parent p --name a app",
                     strace(fault)
                 );
                 let ran = sandbox.run(&line);
@@ -128,7 +128,7 @@ fn whatever_fails_of_a_backup_with_a_parent_the_next_one_is_whole() {
                     );
                 }
                 // One that was completed and then not told stays.
-                let next = sandbox.run("bk-create --parent p -n next app");
+                let next = sandbox.run("bk-create --parent p --name next app");
                 assert_eq!((next.status, &*next.stderr), (0, ""), "{what}: {ran:#?}");
                 assert!(
                     rest_of(&sandbox.archive("next")) == rest_of(&sandbox.archive("plain")),

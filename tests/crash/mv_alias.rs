@@ -9,7 +9,7 @@ use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace};
 /// A sandbox with the backup `a`.
 fn one() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox
 }
 
@@ -110,7 +110,7 @@ fn a_layer_is_no_other_place_than_the_whole() {
         return;
     };
     sandbox.ok("mkdir layers/low");
-    sandbox.ok("bk-create -n a --storage layers/low app");
+    sandbox.ok("bk-create --name a --storage layers/low app");
     let Some(_whole) = overlay(&sandbox, "layers/low", "layers/whole") else {
         return;
     };
@@ -169,7 +169,7 @@ fn interrupted(sandbox: &Sandbox, path: &str, other: &str) -> Ran {
         "UPDATE backup_records SET status = 'moving', backup_path = '{path}',
          backup_metadata = json_object('moving', json_object({other}))"
     ));
-    sandbox.ok("bk-create -n next app")
+    sandbox.ok("bk-create --name next app")
 }
 
 /// After a move was interrupted, the one place was mounted in the other.
@@ -278,7 +278,7 @@ fn a_full_disk_is_left() {
     let Some(disk) = image(&sandbox, "mkfs.ext4 -q -N 32", "4M", "disk") else {
         return;
     };
-    sandbox.ok("bk-create -n a --storage disk --reserve 0 app");
+    sandbox.ok("bk-create --name a --storage disk --reserve 0 app");
     sandbox.run("for n in $(seq 40); do touch disk/$n; done 2>/dev/null");
     let ran = sandbox.ok("bk-mv a new");
     assert_eq!(ran.record()["move"]["how"], "copy");
@@ -296,7 +296,7 @@ fn an_archive_has_one_record_whatever_it_is_reached_by() {
         return;
     };
     sandbox
-        .ok("bk-set a -n renamed; tar czf home/archives/f.tar.gz app/log; bk-adopt; bk-set f -n g");
+        .ok("bk-set a --name renamed; tar czf home/archives/f.tar.gz app/log; bk-adopt; bk-set f --name g");
     let ran = sandbox.ok("bk-adopt pool/a.tar.gz pool/f.tar.gz");
     assert_eq!(ran.actions(), ["already known renamed", "already known g"]);
     sandbox.ok("bk-rm g");
@@ -331,7 +331,7 @@ fn what_was_moved_is_told_also_where_it_cannot_be_recorded() {
         return;
     }
     let sandbox = one();
-    sandbox.ok("bk-create -n b app; mkdir new");
+    sandbox.ok("bk-create --name b app; mkdir new");
     let new = text(&sandbox.path("new"));
     let ran = sandbox.run(&format!(
         "strace -f -o trace -P {new}/b.tar.gz -e trace=renameat2 -e inject=renameat2:signal=SIGSTOP:when=1 bk-mv --lock-timeout 100ms a b {new} >out 2>err & strace=$!
@@ -353,7 +353,7 @@ fn what_was_moved_is_told_also_where_it_cannot_be_recorded() {
     assert!(listed.stdout.contains("app/config.toml"), "{listed:#?}");
     let listed = sandbox.ok("bk-ls --json a").record();
     assert_eq!(listed["file_status"], "available", "{listed}");
-    let ran = sandbox.ok("bk-create -n next app");
+    let ran = sandbox.ok("bk-create --name next app");
     assert_whole(&sandbox, &ran);
     assert_eq!(sandbox.ok("ls new").stdout, "a.tar.gz\nb.tar.gz\n");
 }
@@ -366,7 +366,7 @@ fn before_the_first_backup_the_storage_is_chosen() {
     assert!(!sandbox.home().exists() && !sandbox.path("disk").exists());
     let ran = sandbox.ok("bk-mv --all disk");
     assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""));
-    let record = sandbox.ok("bk-create -n a app").record();
+    let record = sandbox.ok("bk-create --name a app").record();
     let path = text(&sandbox.path("disk/a.tar.gz"));
     assert_eq!(record["backup_path"], path);
     assert_eq!(sandbox.ledger(), ["storage ok", "a create ok"]);

@@ -20,7 +20,7 @@ impl Start {
             return None;
         }
         let sandbox = Sandbox::with_app();
-        sandbox.ok("bk-create -n a app; mkdir new start; cp -a home start");
+        sandbox.ok("bk-create --name a app; mkdir new start; cp -a home start");
         let other = tempfile::tempdir_in("/dev/shm").ok()?;
         Some(Self { sandbox, other })
     }
@@ -51,7 +51,7 @@ impl Start {
 
     /// After any end, and one more session that writes.
     fn check(&self, dir: &str, ended: &Ran) {
-        let next = self.sandbox.run("bk-create -n next app");
+        let next = self.sandbox.run("bk-create --name next app");
         assert_eq!((next.status, &*next.stderr), (0, ""), "{ended:#?}{next:#?}");
         let records = self.sandbox.records();
         let mut known = Vec::new();
@@ -184,9 +184,9 @@ fn recovery_removes_only_what_the_move_made() {
     for dir in start.dirs() {
         let ran = start.run(&dir, "renameat2", "signal=SIGKILL:when=1");
         assert_eq!(ran.status, KILLED, "{ran:#?}");
-        start
-            .sandbox
-            .ok(&format!("echo mine >{dir}/a.tar.gz; bk-create -n next app"));
+        start.sandbox.ok(&format!(
+            "echo mine >{dir}/a.tar.gz; bk-create --name next app"
+        ));
         assert_eq!(
             start.sandbox.ok(&format!("cat {dir}/a.tar.gz")).stdout,
             "mine\n"
@@ -229,7 +229,7 @@ fn what_does_not_fit_is_refused_before_anything_is_done() {
     let Some(disk) = SmallDisk::new("8M") else {
         return;
     };
-    disk.ok("head -c 5M /dev/urandom >big; bk-create -n a big; bk-create -n b big");
+    disk.ok("head -c 5M /dev/urandom >big; bk-create --name a big; bk-create --name b big");
     let ran = disk.run("bk-mv a b disk");
     assert_eq!(ran.status, 1, "{ran:#?}");
     let dir = disk.sandbox.path("disk").display().to_string();
@@ -274,7 +274,8 @@ fn a_signal_undoes_the_copy_that_is_under_way() {
     }
     let [_, dir] = start.dirs();
     let sandbox = &start.sandbox;
-    sandbox.ok("head -c 80M /dev/urandom >big; bk-create -n big big; bk-create -n small app");
+    sandbox
+        .ok("head -c 80M /dev/urandom >big; bk-create --name big big; bk-create --name small app");
     let partial = format!("{dir}/big.tar.gz.partial");
     // It is slow, so that the signal finds it in the middle.
     let ran = sandbox.run(&format!(
@@ -334,7 +335,7 @@ fn both_directories_are_synced_before_the_row_tells_of_the_move() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.ok(
-        "bk-create -n a app; strace -y -qq -o trace -e trace=renameat2,fsync,fdatasync bk-mv a new",
+        "bk-create --name a app; strace -y -qq -o trace -e trace=renameat2,fsync,fdatasync bk-mv a new",
     );
     let trace = std::fs::read_to_string(sandbox.path("trace")).unwrap();
     let calls: Vec<_> = trace.lines().collect();

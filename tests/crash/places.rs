@@ -10,7 +10,7 @@ const FILL: &str = "dd if=/dev/zero of=disk/fill bs=64k 2>/dev/null; dd if=/dev/
     n=0; while touch disk/full$n 2>/dev/null && [ $n -lt 200 ]; do n=$((n + 1)); done;";
 
 /// A life of a backup in a home: each program that opens the catalog, for reading and writing.
-const LIFE: &str = "bk-create --storage store -n a app >/dev/null && bk-create --storage store -n b app >/dev/null &&
+const LIFE: &str = "bk-create --storage store --name a app >/dev/null && bk-create --storage store --name b app >/dev/null &&
     bk-ls | jq -r .backup_name && bk-verify a | jq -r .verify.ok && bk-set -d note a | jq -r .description &&
     bk-df >/dev/null && bk-log >/dev/null && bk-restore -C out a >/dev/null && test -e out/app/config.toml &&
     bk-mv a b other | jq -r .file_status && bk-prune --keep-last 1 --all | jq -r .backup_name &&
@@ -62,7 +62,7 @@ fn a_home_that_is_no_text_keeps_its_archives_elsewhere() {
     let sandbox = Sandbox::with_app();
     let ran = sandbox.run(
         "export BK_HOME=$PWD/$'h\\xff'; bk-create app; echo $?
-         bk-create --storage store -n a app >/dev/null && bk-verify a | wc -l && bk-rm a | wc -l",
+         bk-create --storage store --name a app >/dev/null && bk-verify a | wc -l && bk-rm a | wc -l",
     );
     let told = "is not UTF-8: the paths in the catalog are text; name another with --storage\n";
     assert_eq!(ran.stdout, "1\n1\n1\n", "{ran:#?}");
@@ -73,7 +73,7 @@ fn a_home_that_is_no_text_keeps_its_archives_elsewhere() {
 #[test]
 fn a_wal_that_was_moved_below_a_question_mark_is_refused() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null; touch home/catalog.duckdb.wal; mv home 'ho?me'");
+    sandbox.ok("bk-create --name a app >/dev/null; touch home/catalog.duckdb.wal; mv home 'ho?me'");
     let ran = sandbox.run("BK_HOME=$PWD/ho?me bk-ls");
     let wal = sandbox.path("ho?me/catalog.duckdb.wal");
     let told = format!(
@@ -96,7 +96,7 @@ fn a_small_disk_that_is_full_can_be_emptied() {
             };
             let ran = disk.ok(&format!(
                 "export BK_HOME=$PWD/disk/home
-                 for n in a b c; do bk-create --reserve 0 -n $n app/data >/dev/null || exit 3; done
+                 for n in a b c; do bk-create --reserve 0 --name $n app/data >/dev/null || exit 3; done
                  test -s disk/home/catalog.spare || exit 4
                  {FILL} {remove} >/dev/null || exit 5
                  test -e disk/home/catalog.spare || exit 6; bk-ls --json | wc -l"
@@ -122,15 +122,15 @@ fn a_name_that_is_to_be_used_again_on_a_full_disk_is_an_error() {
     // The row of one that died is there, its archive is not.
     let died = "strace -qqq -f -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL";
     disk.ok(&format!(
-        "export BK_HOME=$PWD/disk/home; bk-create --reserve 0 --storage store -n a app >/dev/null
-         bk-create --reserve 0 --storage store -n b app >/dev/null; bk-rm b >/dev/null
-         {died} bk-create --reserve 0 --storage store -n b app
-         bk-create --reserve 0 --storage store -n c app/log >/dev/null"
+        "export BK_HOME=$PWD/disk/home; bk-create --reserve 0 --storage store --name a app >/dev/null
+         bk-create --reserve 0 --storage store --name b app >/dev/null; bk-rm b >/dev/null
+         {died} bk-create --reserve 0 --storage store --name b app
+         bk-create --reserve 0 --storage store --name c app/log >/dev/null"
     ));
     let failed = disk.run("BK_HOME=$PWD/disk/home bk-ls --status failed | wc -l");
     assert_eq!(failed.stdout, "1\n");
     let ran = disk.run(&format!(
-        "export BK_HOME=$PWD/disk/home; {FILL} bk-create --reserve 0 --storage store -n b app/log"
+        "export BK_HOME=$PWD/disk/home; {FILL} bk-create --reserve 0 --storage store --name b app/log"
     ));
     let catalog = disk.sandbox.path("disk/home/catalog.duckdb");
     let told = format!(
@@ -151,7 +151,7 @@ fn figures_that_are_not_told_are_unknown() {
         return;
     };
     let ran = sandbox.ok(
-        "bk-create -n a app >/dev/null; bk-create -n b --storage ram/st app >/dev/null
+        "bk-create --name a app >/dev/null; bk-create --name b --storage ram/st app >/dev/null
          bk-create --estimate --storage ram/st app | jq -c '[.available_bytes, .fits]'
          bk-mv a ram/st >/dev/null; bk-restore -C ram/out a >/dev/null; ls ram/out ram/st
          bk-prune --keep-free 1T --all; bk-ls --json | wc -l
@@ -166,7 +166,7 @@ fn figures_that_are_not_told_are_unknown() {
     let warning = "bk-prune: warning: --keep-free is not heeded where '";
     assert!(ran.stderr.starts_with(warning), "{ran:#?}");
     let ran = sandbox.run(
-        "bk-create -n c --storage ram/st app >/dev/null; bk-df --fail 'free<1' --json >/dev/null",
+        "bk-create --name c --storage ram/st app >/dev/null; bk-df --fail 'free<1' --json >/dev/null",
     );
     let ram = sandbox.path("ram");
     let told = format!(
@@ -204,8 +204,8 @@ fn what_a_file_system_cannot_do_is_done_without() {
         let ran = sandbox.run(&format!("rm -rf out; export BK_HOME=$PWD/odd/home; {LIFE}"));
         assert_eq!((ran.status, &*ran.stdout), (0, told), "{lacks}: {ran:#?}");
         let ran = sandbox.run(
-            "bk-create -n taken app >/dev/null; touch odd/store/x.tar.gz
-             bk-create -n x --storage odd/store app; ls -A odd/store | grep -v .bk-storage; wc -c <odd/store/x.tar.gz",
+            "bk-create --name taken app >/dev/null; touch odd/store/x.tar.gz
+             bk-create --name x --storage odd/store app; ls -A odd/store | grep -v .bk-storage; wc -c <odd/store/x.tar.gz",
         );
         assert_eq!(ran.stdout, "x.tar.gz\n0\n", "{lacks}: {ran:#?}");
     }
@@ -222,7 +222,7 @@ fn an_estimate_counts_what_the_backup_holds() {
             .ok(&format!("bk-create --estimate --json {dir}"))
             .record();
         let made = sandbox
-            .ok(&format!("bk-create -n {dir} {dir} 2>/dev/null"))
+            .ok(&format!("bk-create --name {dir} {dir} 2>/dev/null"))
             .record();
         assert_eq!(told["file_count"], made["file_count"], "{dir}");
         let (told, made) = (
@@ -254,10 +254,10 @@ fn threads_are_as_many_as_are_to_be_had() {
         println!("skipped: nobody may not run the programs here");
         return;
     }
-    sandbox.ok("bk-create -n a app >/dev/null; mkdir work; chmod -R a+rwX .");
+    sandbox.ok("bk-create --name a app >/dev/null; mkdir work; chmod -R a+rwX .");
     let lines = [
-        "bk-create -n b --storage work/st app",
-        "bk-create -n b --storage work/st --stdin-from-command -- echo",
+        "bk-create --name b --storage work/st app",
+        "bk-create --name b --storage work/st --stdin-from-command -- echo",
         "bk-verify --deep a",
         "bk-verify a",
         "bk-restore -C work/out a",

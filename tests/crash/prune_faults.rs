@@ -56,7 +56,7 @@ fn a_backup_that_is_made_meanwhile_makes_nothing_else_go() {
     }
     let sandbox = six();
     let ran = between(&sandbox, "--keep-last 2", || {
-        sandbox.ok("bk-create -n new app");
+        sandbox.ok("bk-create --name new app");
     });
     assert_eq!(ids(&ran.records()), [1, 2, 3, 4].into());
     assert_eq!(left(&sandbox), [5, 6, 7]);
@@ -168,7 +168,7 @@ fn space_is_made_on_a_full_disk() {
             mount -t tmpfs -o size=100M tmpfs disk || exit 99
             export BK_HOME=$PWD/disk/home
             head -c 1M /dev/urandom >random
-            for n in 1 2 3 4 5 6; do bk-create -n b$n random >/dev/null || exit; done
+            for n in 1 2 3 4 5 6; do bk-create --name b$n random >/dev/null || exit; done
             cat /dev/zero >disk/filler 2>/dev/null
             df -B1 --output=avail disk | tail -1 | xargs
             bk-prune --keep-free 3M | jq -c \"[.id, .decision.reasons[]]\"

@@ -17,7 +17,7 @@ fn fate(sandbox: &Sandbox, name: &str) -> (String, String) {
 /// middle of its archive. With job control, as without it a shell's `&` turns SIGINT off.
 const START_SLOW: &str = "set -m
     head -c 24M /dev/urandom >big
-    bk-create -n slow --level 12 --jobs 1 big >slow.out 2>slow.err &
+    bk-create --name slow --level 12 --jobs 1 big >slow.out 2>slow.err &
     until test -s home/archives/slow.tar.gz.partial || ! kill -0 $!; do sleep 0.01; done
     ";
 
@@ -32,7 +32,7 @@ fn a_killed_creation_is_failed_by_the_next_writer() {
     let left = sandbox.ok("cat slow.out slow.err; ls home/archives; bk-ls --json | jq -r .status");
     assert_eq!(left.stdout, "slow.tar.gz.partial\ncreating\n");
 
-    sandbox.ok("bk-create -n next app");
+    sandbox.ok("bk-create --name next app");
     assert_eq!(sandbox.ok("ls home/archives").stdout, "next.tar.gz\n");
     let reason = "interrupted: its partial archive was removed";
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_failed_creation_leaves_its_name_to_the_next() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.run(&format!("{START_SLOW} kill -KILL $!; wait $!"));
-    let again = sandbox.ok("bk-create -n slow app");
+    let again = sandbox.ok("bk-create --name slow app");
     assert_eq!(again.stderr, "");
     assert_eq!(fate(&sandbox, "slow").0, "completed");
     assert_eq!(sandbox.records().len(), 1);
@@ -70,7 +70,7 @@ fn a_living_creation_is_left_alone_by_other_writers() {
     let sandbox = Sandbox::with_app();
     let ran = sandbox.ok(&format!(
         "{START_SLOW} kill -STOP $!
-         bk-create -n other app >other.out
+         bk-create --name other app >other.out
          ls home/archives; bk-ls --json | jq -r '.backup_name + \" \" + .status'
          kill -CONT $!; wait -f $!"
     ));
@@ -102,14 +102,14 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     let partial = sandbox.archive("slow").display().to_string() + ".partial";
     for call in ["openat", "flock"] {
         let ran = sandbox.run(&format!(
             "rm -f trace; strace -o trace -P {partial} -e trace={call} -e inject={call}:signal=SIGSTOP:when=1 \
-                 bk-create -n slow app >slow.out 2>slow.err & strace=$!
+                 bk-create --name slow app >slow.out 2>slow.err & strace=$!
              {UNTIL_STOPPED}
-             bk-create --lock-timeout 300ms -n other-{call} app >/dev/null 2>other.err
+             bk-create --lock-timeout 300ms --name other-{call} app >/dev/null 2>other.err
              test $? = 0 -o $? = 75 || cat other.err
              kill -CONT $(cat /proc/$strace/task/$strace/children); wait $strace; cat slow.err
              jq -r '.backup_hash + \"  \" + .backup_path' slow.out | sha256sum --check --quiet"
@@ -120,7 +120,7 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
             "{ran:#?}"
         );
         assert_eq!(fate(&sandbox, "slow").0, "completed");
-        sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create -n first app");
+        sandbox.ok("mv home/archives/slow.tar.gz home/archives/slow.kept; rm -r home; bk-create --name first app");
     }
 }
 
@@ -128,10 +128,10 @@ fn a_creation_that_is_stopped_before_it_has_a_file_is_left_alone() {
 #[test]
 fn no_archive_replaces_a_file() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n first app");
+    sandbox.ok("bk-create --name first app");
     let ran = sandbox.run(
         "{ until test -e home/archives/a.tar.gz.partial; do sleep 0.01; done; echo precious >home/archives/a.tar.gz; echo x; } |
-         bk-create -n a --stdin-filename x",
+         bk-create --name a --stdin-filename x",
     );
     let archive = sandbox.archive("a");
     ran.fails(

@@ -16,7 +16,7 @@ fn sandbox() -> Sandbox {
     sandbox.write("app/config", "port = 8080\n");
     sandbox.write("app/sub/large", &"order\n".repeat(100_000));
     sandbox.ok("ln app/config app/hard; ln -s config app/link; chmod 750 app/sub");
-    sandbox.ok("touch -d @5 app/link app/sub; bk-create -n a -C app . >/dev/null");
+    sandbox.ok("touch -d @5 app/link app/sub; bk-create --name a -C app . >/dev/null");
     sandbox.ok("mkdir old; echo old >old/config; cp -a old start");
     sandbox
 }
@@ -170,8 +170,9 @@ fn what_was_replaced_and_cannot_be_put_back_is_kept_and_named() {
         return;
     }
     let sandbox = sandbox();
-    sandbox
-        .ok("mkdir new; for it in a b c; do echo new $it >new/$it; done; bk-create -n b -C new .");
+    sandbox.ok(
+        "mkdir new; for it in a b c; do echo new $it >new/$it; done; bk-create --name b -C new .",
+    );
     for when in 2..=6 {
         let ran = sandbox.run(&format!(
             "rm -rf out .bk-restore-*; mkdir out; for it in a b c; do echo old $it >out/$it; done
@@ -200,7 +201,7 @@ fn a_signal_leaves_the_target_as_it_was() {
     let sandbox = sandbox();
     sandbox.ok(
         "mkdir big; head -c 300M /dev/zero >big/zeros; echo x >>big/zeros
-        bk-create -n big big >/dev/null",
+        bk-create --name big big >/dev/null",
     );
     for (signal, number) in [("INT", 2), ("TERM", 15)] {
         let ran = sandbox.run(&format!(
@@ -247,7 +248,8 @@ fn a_full_disk_is_told_before_anything_is_written() {
         return;
     }
     let sandbox = sandbox();
-    sandbox.ok("mkdir disk; head -c 9M /dev/urandom >app/more; bk-create -n large app >/dev/null");
+    sandbox
+        .ok("mkdir disk; head -c 9M /dev/urandom >app/more; bk-create --name large app >/dev/null");
     let ran = sandbox.run(
         "unshare -m sh -c 'mount -t tmpfs -o size=8M tmpfs disk || exit 99
              bk-restore -C disk/out large; e=$?; ls -A disk; bk-restore -C disk large; ls -A disk; exit $e'",

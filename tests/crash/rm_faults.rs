@@ -35,8 +35,8 @@ fn a_full_disk_can_be_emptied() {
     };
     disk.ok(&format!(
         "export BK_HOME=$PWD/disk/home
-         bk-create -n first app >/dev/null; test -s disk/home/catalog.spare
-         head -c 8M /dev/urandom >app/data/more; for n in $(seq 7); do bk-create -n a$n app >/dev/null; done
+         bk-create --name first app >/dev/null; test -s disk/home/catalog.spare
+         head -c 8M /dev/urandom >app/data/more; for n in $(seq 7); do bk-create --name a$n app >/dev/null; done
          {FILL}
          for n in $(seq 4); do bk-rm a$n >/dev/null || exit 1; {FILL} done"
     ));
@@ -68,7 +68,7 @@ fn a_full_disk_without_a_spare_is_told_and_loses_nothing() {
     };
     disk.ok(&format!(
         "export BK_HOME=$PWD/disk/home
-         bk-create --storage store -n a app >/dev/null; rm disk/home/catalog.spare; {FILL}"
+         bk-create --storage store --name a app >/dev/null; rm disk/home/catalog.spare; {FILL}"
     ));
     let ran = disk.run("export BK_HOME=$PWD/disk/home; bk-rm a");
     assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
@@ -181,7 +181,7 @@ fn an_archive_that_cannot_be_removed_stays_with_its_record() {
     let Some(disk) = SmallDisk::new("16M") else {
         return;
     };
-    disk.ok("bk-create --storage disk -n a app; bk-create -n b app; mount -o remount,bind,ro disk");
+    disk.ok("bk-create --storage disk --name a app; bk-create --name b app; mount -o remount,bind,ro disk");
     let before = disk.ok("bk-ls --json a").stdout;
     let path = disk.sandbox.path("disk/a.tar.gz").display().to_string();
     let ran = disk.run("bk-rm a b");
@@ -205,7 +205,7 @@ fn an_archive_of_somebody_else_stays_with_its_record() {
     }
     let sandbox = Sandbox::with_app();
     sandbox.ok(
-        "mkdir store; bk-create --storage store -n a app; bk-create -n b app
+        "mkdir store; bk-create --storage store --name a app; bk-create --name b app
         chown -R nobody home; chmod 755 . store; chmod 644 store/.bk-storage",
     );
     let path = sandbox.path("store/a.tar.gz").display().to_string();

@@ -9,7 +9,7 @@ fn all_that_are_set_at_once_land() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let lines: Vec<_> = (0..12).map(|n| format!("bk-set -m key{n}={n} a")).collect();
     let children: Vec<_> = lines.iter().map(|line| sandbox.start(line)).collect();
     for (line, child) in lines.iter().zip(children) {
@@ -27,7 +27,7 @@ fn all_that_are_set_at_once_land() {
 /// A home with one backup; `start/` is a copy of it, from which each fault begins.
 fn start() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app; mkdir start; cp -a home start/");
+    sandbox.ok("bk-create --name a app; bk-create --name b app; mkdir start; cp -a home start/");
     sandbox
 }
 
@@ -55,7 +55,7 @@ fn state(sandbox: &Sandbox) -> State {
 /// What is killed or fails, over and over: several fields of one record.
 const SET: &str = "bk-set -d note --protect -m ticket=7 a";
 /// The same with one that is unique.
-const RENAME: &str = "bk-set -n x -d note --protect -m ticket=7 a";
+const RENAME: &str = "bk-set --name x -d note --protect -m ticket=7 a";
 
 fn before() -> State {
     let row = |name: &str| [json!(name), json!(null), json!(false), json!(null)];
@@ -177,8 +177,8 @@ fn a_full_disk_is_told_by_name_and_changes_nothing() {
     let begin = "mount -t tmpfs -o size=24M tmpfs home || exit 77; cp -a start/home .";
     let fill = "dd if=/dev/zero of=home/filler bs=4k 2>/dev/null";
     let script = format!(
-        "{begin}; {fill}; bk-set -n x a; echo $?; bk-set -d \"$(head -c 100000 /dev/zero | tr '\\0' x)\" a; echo $?
-         rm home/filler; bk-ls | cmp - before; bk-set -n x -d note a >/dev/null; echo $?"
+        "{begin}; {fill}; bk-set --name x a; echo $?; bk-set -d \"$(head -c 100000 /dev/zero | tr '\\0' x)\" a; echo $?
+         rm home/filler; bk-ls | cmp - before; bk-set --name x -d note a >/dev/null; echo $?"
     );
     sandbox.write("script", &script);
     sandbox.ok("bk-ls >before");

@@ -30,7 +30,9 @@ sys.stdout.buffer.write(member(8 << 20) * 256 + member(1 << 30))
 /// A sandbox with the backup `big`, whose check takes a while, and the backup `a`.
 fn two() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("head -c 80000000 /dev/urandom >noise; bk-create -n big noise; bk-create -n a app");
+    sandbox.ok(
+        "head -c 80000000 /dev/urandom >noise; bk-create --name big noise; bk-create --name a app",
+    );
     sandbox
 }
 
@@ -89,7 +91,7 @@ fn an_archive_that_is_unlinked_meanwhile_is_checked_to_its_end() {
 fn a_record_that_is_renamed_meanwhile_keeps_the_verdict() {
     let sandbox = two();
     let ran = verify_while(&sandbox, "big a", |_| {
-        sandbox.ok("bk-set big -n renamed; bk-create -n big --storage other app");
+        sandbox.ok("bk-set big --name renamed; bk-create --name big --storage other app");
     });
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
     assert_eq!(ran.records()[0]["backup_name"], "renamed");
@@ -158,7 +160,7 @@ fn a_signal_ends_the_check_and_keeps_what_was_found() {
 #[test]
 fn ten_at_once_each_keep_their_result() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-create --name b app");
     let line = "for n in $(seq 10); do bk-verify --deep a b & done | jq -c .verify.ok | sort | uniq -c; wait";
     if !has("jq") {
         return;
@@ -212,7 +214,7 @@ fn measured(sandbox: &Sandbox, line: &str) -> (u64, Ran) {
 #[test]
 fn a_bomb_takes_little_memory_and_the_check_ends() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     if !has("python3") {
         return;
     }

@@ -65,7 +65,7 @@ fn the_installed_set_runs_without_an_environment() {
         "bk-auto.service 644\nbk-auto.timer 644\n\
          bk-auto.service:ExecStart=/opt/bk/bin/bk-auto --syslog\n"
     );
-    let made = sandbox.ok("env -i root/opt/bk/bin/bk-create --home here -n a app");
+    let made = sandbox.ok("env -i root/opt/bk/bin/bk-create --home here --name a app");
     assert_eq!(made.record()["status"], "completed");
     sandbox.ok("env -i root/opt/bk/bin/bk-ls --home here --latest | grep -q available");
     make(&sandbox, "uninstall");
@@ -103,13 +103,13 @@ fn the_packages_run_where_there_is_no_rust() {
     let chroot = "env -i PATH=/usr/sbin:/usr/bin:/bin chroot root /usr/bin/";
     sandbox.ok(&format!(
         "mkdir root/proc; unshare -m sh -ec 'mount --bind /proc root/proc
-             {chroot}bk-create --home /tmp/home -n a /tmp/app >/dev/null
+             {chroot}bk-create --home /tmp/home --name a /tmp/app >/dev/null
              {chroot}bk-verify --home /tmp/home --deep a >/dev/null'"
     ));
     sandbox
         .ok("mkdir out; tar xzf root/tmp/home/archives/a.tar.gz -C out; diff -r app out/tmp/app");
     // The tar.gz, wherever it is unpacked.
-    sandbox.ok("bk-*/bin/bk-create -n b app >/dev/null; bk-*/bin/bk-verify b >/dev/null");
+    sandbox.ok("bk-*/bin/bk-create --name b app >/dev/null; bk-*/bin/bk-verify b >/dev/null");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn systemd_takes_the_units() {
 #[test]
 fn the_completions_are_taken_by_their_shells() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n nightly app; bk-create -n 'with space' app");
+    sandbox.ok("bk-create --name nightly app; bk-create --name 'with space' app");
     for program in ["bk-create", "bk-ls"] {
         sandbox.ok(&format!("source <({program} --completions bash)"));
         for shell in ["zsh", "fish"] {

@@ -28,7 +28,7 @@ impl Store {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         sandbox.ok(SOURCE);
-        sandbox.ok("bk-create -n own src 2>/dev/null");
+        sandbox.ok("bk-create --name own src 2>/dev/null");
         Self(sandbox)
     }
 
@@ -116,7 +116,7 @@ fn archives(store: &Store) -> Vec<(&'static str, Vec<u8>, u64)> {
         ),
         (
             "own zstd",
-            "bk-create --compression zstd -n zstd src 2>/dev/null; cp home/archives/zstd.tar.zst made",
+            "bk-create --compression zstd --name zstd src 2>/dev/null; cp home/archives/zstd.tar.zst made",
         ),
         (
             "two members",

@@ -199,7 +199,7 @@ fn of_a_damaged_archive_what_is_whole_is_restored() {
 fn of_a_damaged_archive_of_ours_what_is_whole_is_restored() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir src; for n in 1 2 3 4; do head -c 3000000 /dev/urandom > src/$n; done; echo last > src/5");
-    sandbox.ok("bk-create -n a src");
+    sandbox.ok("bk-create --name a src");
     let path = sandbox.archive("a");
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -243,7 +243,7 @@ fn checksums(archive: &[u8]) -> Vec<usize> {
 #[test]
 fn a_hard_link_to_what_is_damaged_keeps_no_other_from_being_restored() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; head -c 3000000 /dev/urandom >src/a; ln src/a src/z; echo b >src/b; bk-create -n a src");
+    sandbox.ok("mkdir src; head -c 3000000 /dev/urandom >src/a; ln src/a src/z; echo b >src/b; bk-create --name a src");
     let path = sandbox.archive("a");
     let whole = fs::read(&path).unwrap();
     // The begin of the file with its header, and a piece of its content.
@@ -264,7 +264,7 @@ fn a_hard_link_to_what_is_damaged_keeps_no_other_from_being_restored() {
 #[test]
 fn a_damaged_archive_passes_no_test() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; for it in $(seq 100 250); do head -c 20000 /dev/urandom >src/$it; done; bk-create -n a src");
+    sandbox.ok("mkdir src; for it in $(seq 100 250); do head -c 20000 /dev/urandom >src/$it; done; bk-create --name a src");
     let path = sandbox.archive("a");
     let mut bytes = fs::read(&path).unwrap();
     let at = checksums(&bytes)[2];
@@ -344,7 +344,7 @@ fn an_entry_that_cannot_be_made_keeps_no_other_from_being_restored() {
 #[test]
 fn strict_with_archives_of_ours() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; gunzip < home/archives/a.tar.gz > a.tar");
+    sandbox.ok("bk-create --name a app; gunzip < home/archives/a.tar.gz > a.tar");
     sandbox.ok("cp home/archives/a.tar.gz own.tar.gz; printf '\\0\\0' >> own.tar.gz; { cat a.tar; echo stale; } | gzip > stale.tar.gz; head -c -1024 a.tar | gzip > endless.tar.gz");
     sandbox.ok("gzip < a.tar > packed.tar.gz; printf '\\0\\0' >> packed.tar.gz");
     // Its first header, then what is a note in archives of others.

@@ -30,7 +30,7 @@ fn told(sandbox: &Sandbox, bytes: &[u8]) -> (String, String) {
     let refused = sandbox.run(&format!("{limit} bk-adopt a.tar.zst"));
     assert_eq!((refused.status, &*refused.stdout), (1, ""), "{refused:#?}");
     // The record of another archive, whose place this one takes.
-    sandbox.ok("bk-create -n a app && cp a.tar.zst home/archives/a.tar.gz");
+    sandbox.ok("bk-create --name a app && cp a.tar.zst home/archives/a.tar.gz");
     let checked = sandbox.run(&format!("{limit} bk-verify --deep a"));
     assert_eq!(checked.status, 1, "{checked:#?}");
     let restored = sandbox.run(&format!("{limit} bk-restore -C out a"));
@@ -180,7 +180,7 @@ fn a_table_that_lies_is_an_error_and_one_that_does_not_fit_is_none() {
 #[test]
 fn damage_of_one_frame_does_not_hide_those_after_it() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("seq 400000 >app/large; head -c 3000000 /dev/urandom >app/random; bk-create --compression zstd -n a app");
+    sandbox.ok("seq 400000 >app/large; head -c 3000000 /dev/urandom >app/random; bk-create --compression zstd --name a app");
     let path = sandbox.home().join("archives/a.tar.zst");
     let whole = fs::read(&path).unwrap();
     let number = |at: usize| u32::from_le_bytes(whole[at..at + 4].try_into().unwrap()) as usize;

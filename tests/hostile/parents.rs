@@ -27,7 +27,7 @@ fn with_parent() -> Sandbox {
     }
     fs::write(sandbox.path("tree/d2/large"), noise(1, 3_500_000)).unwrap();
     sleep(UNSURE);
-    sandbox.ok("bk-create -n p tree; rm tree/d4/f4; printf x >>tree/d2/large; bk-create --no-parent -n plain tree");
+    sandbox.ok("bk-create --name p tree; rm tree/d4/f4; printf x >>tree/d2/large; bk-create --no-parent --name plain tree");
     sandbox
 }
 
@@ -40,7 +40,7 @@ fn manifest_of(sandbox: &Sandbox, name: &str) -> PathBuf {
 /// Makes a backup with the parent `p`, which is the one that is made without.
 fn check(sandbox: &Sandbox, what: &str) -> Ran {
     // A manifest is not to cost more memory than it is worth, nor time.
-    let ran = sandbox.run("ulimit -v 3000000; timeout 60 bk-create --parent p -n a tree");
+    let ran = sandbox.run("ulimit -v 3000000; timeout 60 bk-create --parent p --name a tree");
     assert_eq!(ran.status, 0, "{what}: {ran:#?}");
     let rest = |name: &str| rest_of(&sandbox.archive(name));
     assert!(rest("a") == rest("plain"), "{what}: {ran:#?}");
@@ -168,7 +168,7 @@ fn a_manifest_of_somebody_else_s_making_makes_no_other_archive() {
         );
     }
     // That of another archive, whose members are elsewhere.
-    sandbox.ok("bk-create --no-parent -n another tree/d1 tree/d2");
+    sandbox.ok("bk-create --no-parent --name another tree/d1 tree/d2");
     sandbox.ok(&format!(
         "cp '{}' made",
         manifest_of(&sandbox, "another").display()
@@ -191,7 +191,7 @@ fn damage_at_any_member_of_the_parent_is_named() {
             let mut bytes = honest.clone();
             bytes[at + length / 2] ^= 0x10;
             fs::write(&archive, bytes).unwrap();
-            let ran = sandbox.ok("bk-create --parent p -n a tree");
+            let ran = sandbox.ok("bk-create --parent p --name a tree");
             let name = format!(
                 "'p' is no parent any more: a member (at byte {at} of the file) is damaged"
             );
@@ -225,7 +225,7 @@ fn a_parent_that_is_removed_or_moved_meanwhile_is_no_matter() {
         let sandbox = with_parent();
         // Each thread waits before it reads of it for the first time.
         let ran = sandbox.run(&format!(
-            "strace -f --seccomp-bpf -qqq -o trace -P $PWD/home/archives/p.tar.gz -e trace=pread64 -e inject=pread64:delay_enter=2000000:when=1 bk-create --parent p -n a tree &
+            "strace -f --seccomp-bpf -qqq -o trace -P $PWD/home/archives/p.tar.gz -e trace=pread64 -e inject=pread64:delay_enter=2000000:when=1 bk-create --parent p --name a tree &
              for n in $(seq 3000); do [ -e home/archives/a.tar.gz.partial ] && break; sleep 0.02; done
              sleep 0.5; {change} >&2; wait $!"
         ));
@@ -248,7 +248,7 @@ fn no_clock_makes_another_archive() {
     }
     // What is of a time to come is read again, each time.
     sandbox.ok(
-        "touch -d '+1 year' tree/d1/f1 tree/d3; bk-rm plain; bk-create --no-parent -n plain tree",
+        "touch -d '+1 year' tree/d1/f1 tree/d3; bk-rm plain; bk-create --no-parent --name plain tree",
     );
     check(&sandbox, "files of a time to come");
 }

@@ -115,7 +115,7 @@ fn a_link_in_the_place_of_a_file_is_not_written_through() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir app; echo one >app/a; echo precious >victim; bk-create -n a app");
+    sandbox.ok("mkdir app; echo one >app/a; echo precious >victim; bk-create --name a app");
     // The stage, a trial of its mode, its tree, `app`.
     let link = "(cd .bk-restore-*/new/app && ln -s ../../../victim a)";
     let ran = sandbox.stopped_at("mkdirat", "", 4, "bk-restore -C out a", link);

@@ -145,7 +145,7 @@ fn numbers_go_before_names_attributes_before_text_and_acls_before_the_mode() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let binary = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\x39\x30\0\0\x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
     let text = b"user::rw-,user:7:rwx,group::r--,mask::rwx,other::r--";
     let new = Tarball::new().dir("t");
@@ -178,7 +178,7 @@ fn numbers_go_before_names_attributes_before_text_and_acls_before_the_mode() {
 #[test]
 fn an_acl_that_cannot_be_is_left_out_and_told() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; mkdir scratch");
+    sandbox.ok("bk-create --name a app; mkdir scratch");
     let base = "user::rw-,group::r--,other::r--";
     let cases = [
         (
@@ -255,7 +255,7 @@ fn an_acl_that_cannot_be_is_left_out_and_told() {
 #[test]
 fn a_default_acl_of_a_file_is_left_out_and_said() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let tar = file(Tarball::new(), "x", 0o644, &[(DEFAULT, b"u::r,g::r,o::r")]);
     sandbox.put_archive(&tar.finish());
     let warning = "bk-restore: warning: 'x': not restored: its attribute 'system.posix_acl_default': Permission denied\n";

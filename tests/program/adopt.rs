@@ -29,8 +29,8 @@ fn a_lost_catalog_is_built_again_line_by_line() {
     });
     sandbox.write("request", &request.to_string());
     sandbox.ok("truncate -s 5M app/holes; printf x >>app/holes; ln app/holes app/again; mkfifo app/pipe; ln -s nowhere app/link; mkdir app/empty");
-    sandbox.ok("bk-create -n first app; bk-create - <request; bk-create --protect -t pre-upgrade --source-version 1 app; bk-create -e 1s app/config.toml app/log");
-    sandbox.ok("bk-create -n removed app/log; bk-create --storage elsewhere -n third app");
+    sandbox.ok("bk-create --name first app; bk-create - <request; bk-create --protect -t pre-upgrade --source-version 1 app; bk-create -e 1s app/config.toml app/log");
+    sandbox.ok("bk-create --name removed app/log; bk-create --storage elsewhere --name third app");
     let before = without_ids(&sandbox);
     assert_eq!(before.len(), 6);
     assert!(before[1].contains(r#""description":"say \"hi\" \u0000\n\tthere"#));
@@ -72,7 +72,7 @@ fn a_lost_catalog_is_built_again_line_by_line() {
 #[test]
 fn a_dry_run_says_what_would_be_done_and_makes_nothing() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app; cp home/archives/b.tar.gz b2.tar.gz; rm home/catalog.duckdb");
+    sandbox.ok("bk-create --name a app; bk-create --name b app; cp home/archives/b.tar.gz b2.tar.gz; rm home/catalog.duckdb");
     let ran = sandbox.ok("bk-adopt -n home/archives b2.tar.gz -r");
     assert_eq!(
         ran.actions(),
@@ -107,7 +107,7 @@ fn a_dry_run_says_what_would_be_done_and_makes_nothing() {
 #[test]
 fn a_damaged_catalog_is_moved_aside_and_built_again_as_its_message_says() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-create --name b app");
     let before = without_ids(&sandbox);
     sandbox.write("home/catalog.duckdb", "no catalog");
     sandbox.write("home/catalog.duckdb.wal", "its log");
@@ -121,7 +121,7 @@ fn a_damaged_catalog_is_moved_aside_and_built_again_as_its_message_says() {
     // Only one of the two: the catalog that would be made could not be opened.
     sandbox.ok("mkdir aside; mv home/catalog.duckdb aside");
     let home = sandbox.home().display().to_string();
-    for line in ["bk-adopt", "bk-create -n c app"] {
+    for line in ["bk-adopt", "bk-create --name c app"] {
         let program = line.split(' ').next().unwrap();
         sandbox.run(line).fails(1, &format!(
             "{program}: cannot make the catalog in '{home}': '{home}/catalog.duckdb.wal' is left of the catalog that was there: move it aside too\n"
@@ -247,7 +247,7 @@ fn a_name_that_is_taken_is_the_same_archive_or_gets_a_number() {
         )
     );
     // Own archives are known by the name in them, whatever the file is named.
-    sandbox.ok("bk-create -n own app; cp home/archives/own.tar.gz renamed.tar.gz");
+    sandbox.ok("bk-create --name own app; cp home/archives/own.tar.gz renamed.tar.gz");
     assert_eq!(one("bk-adopt renamed.tar.gz"), "already known own");
     sandbox.ok("rm home/catalog.duckdb home/archives/own.tar.gz");
     assert_eq!(one("bk-adopt renamed.tar.gz"), "adopted own");
@@ -290,7 +290,7 @@ fn usage_is_checked_before_anything_is_done() {
 #[test]
 fn without_operands_the_storage_directory_is_looked_at() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create --storage elsewhere -n a app; mkdir elsewhere/below; tar czf elsewhere/below/b.tar.gz app");
+    sandbox.ok("bk-create --storage elsewhere --name a app; mkdir elsewhere/below; tar czf elsewhere/below/b.tar.gz app");
     let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
     let elsewhere = sandbox.path("elsewhere").display().to_string();
     let sql = format!(
@@ -305,7 +305,7 @@ fn without_operands_the_storage_directory_is_looked_at() {
 #[test]
 fn a_record_that_cannot_be_read_keeps_its_name() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n x app; mkdir copy; cp home/archives/x.tar.gz copy");
+    sandbox.ok("bk-create --name x app; mkdir copy; cp home/archives/x.tar.gz copy");
     let catalog = duckdb::Connection::open(sandbox.home().join("catalog.duckdb")).unwrap();
     let sql = "UPDATE backup_records SET backup_hash = 'none'";
     catalog.execute_batch(sql).unwrap();
@@ -320,7 +320,7 @@ fn a_record_that_cannot_be_read_keeps_its_name() {
 #[test]
 fn what_was_damaged_when_it_was_adopted_stays_so() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n whole app; bk-create -n cut app; cp home/archives/cut.tar.gz cut; bk-rm cut; head -c -60 cut >home/archives/cut.tar.gz");
+    sandbox.ok("bk-create --name whole app; bk-create --name cut app; cp home/archives/cut.tar.gz cut; bk-rm cut; head -c -60 cut >home/archives/cut.tar.gz");
     let adopted = sandbox.ok("bk-adopt --damaged").record();
     let damage = adopted["backup_metadata"]["damaged"].as_str().unwrap();
     for (level, code) in [
@@ -364,7 +364,7 @@ fn what_was_damaged_when_it_was_adopted_stays_so() {
 #[test]
 fn a_creation_that_is_completed_gets_the_notes_on_its_archive() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null; gzip -dc home/archives/a.tar.gz >a.tar; tar --format=posix -rf a.tar app/config.toml; gzip -c a.tar >home/archives/a.tar.gz");
+    sandbox.ok("bk-create --name a app >/dev/null; gzip -dc home/archives/a.tar.gz >a.tar; tar --format=posix -rf a.tar app/config.toml; gzip -c a.tar >home/archives/a.tar.gz");
     sandbox.sql("UPDATE backup_records SET status = 'failed'");
     let completed = sandbox.ok("bk-adopt --json").record();
     assert_eq!(completed["adopt"]["action"], "completed");

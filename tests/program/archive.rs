@@ -176,7 +176,7 @@ fn many() -> Sandbox {
 #[test]
 fn the_archive_is_a_series_of_members_that_tell_their_length() {
     let sandbox = many();
-    let line = "bk-create -n a -d 'a note' -e 30d -m ticket=7 --source-version 1.2 -t pre-upgrade --level 1 many";
+    let line = "bk-create --name a -d 'a note' -e 30d -m ticket=7 --source-version 1.2 -t pre-upgrade --level 1 many";
     let record = sandbox.ok(line).record();
     let archive = fs::read(sandbox.archive("a")).unwrap();
     let members = members(&archive);
@@ -245,7 +245,7 @@ fn check_birth_facts(first: &[u8], record: &Value) {
 #[test]
 fn the_same_tree_makes_the_same_bytes_whatever_the_threads() {
     let sandbox = many();
-    sandbox.ok("bk-create -n a --level 1 many; bk-create -n one -j 1 --level 1 many; bk-create -n eight -j 8 --level 1 many");
+    sandbox.ok("bk-create --name a --level 1 many; bk-create --name one -j 1 --level 1 many; bk-create --name eight -j 8 --level 1 many");
     let archives = ["a", "one", "eight"].map(|name| fs::read(sandbox.archive(name)).unwrap());
     let [a, one, eight] = archives.each_ref().map(|archive| members(archive));
     assert_eq!(a.len(), one.len());
@@ -256,8 +256,8 @@ fn the_same_tree_makes_the_same_bytes_whatever_the_threads() {
 #[test]
 fn an_added_file_changes_its_own_member_and_its_directorys() {
     let sandbox = many();
-    sandbox.ok("bk-create -n a --level 1 many");
-    sandbox.ok("echo small > many/c/100-and-a-half && bk-create -n b --level 1 many");
+    sandbox.ok("bk-create --name a --level 1 many");
+    sandbox.ok("echo small > many/c/100-and-a-half && bk-create --name b --level 1 many");
     let archives = ["a", "b"].map(|name| fs::read(sandbox.archive(name)).unwrap());
     let [a, b] = archives.each_ref().map(|archive| members(archive));
     let old: HashSet<_> = a[1..].iter().collect();
@@ -273,7 +273,7 @@ fn an_added_file_changes_its_own_member_and_its_directorys() {
 fn entries_come_by_name_with_parents_first() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p t/{b,a,B,'b ','b-','b.d'}/{z,a} && touch t/{b.c,b0,c}");
-    sandbox.ok("bk-create -n a t");
+    sandbox.ok("bk-create --name a t");
     let listed = sandbox.ok("tar -tzf home/archives/a.tar.gz").stdout;
     let names: Vec<_> = listed
         .lines()
@@ -365,7 +365,7 @@ fn any_tree_comes_back() {
     let run = TestRunner::new(config).run(&vec(place, 0..40), |places| {
         sandbox.ok("rm -rf tree out home; mkdir out");
         plant(&sandbox.path("tree"), &places);
-        let line = "bk-create -n a tree && tar -xzf home/archives/a.tar.gz -C out";
+        let line = "bk-create --name a tree && tar -xzf home/archives/a.tar.gz -C out";
         prop_assert_eq!(complaints(&sandbox, line), [""; 0]);
         assert_same(&sandbox, "facts", "tree", "out/tree");
         Ok(())

@@ -221,8 +221,8 @@ fn at_once_is_an_error_while_it_runs() {
 fn retention_removes_the_old_ones_of_the_job_alone() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-auto --set a -s @daily -r 30 -- app; bk-auto --set b -s @daily -- app");
-    sandbox.ok("bk-auto --now a a a b b; bk-create -n hand app; bk-create -t automatic -n other -m job=c app");
-    sandbox.ok("bk-create -n manual -m job=a app; bk-set --protect 1");
+    sandbox.ok("bk-auto --now a a a b b; bk-create --name hand app; bk-create -t automatic --name other -m job=c app");
+    sandbox.ok("bk-create --name manual -m job=a app; bk-set --protect 1");
     sandbox.sql(
         "UPDATE backup_records SET created_at = TIMESTAMP '2024-01-01 00:00:00' + to_days(id::INT)",
     );

@@ -132,8 +132,8 @@ fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
         return;
     }
     sandbox.ok("chmod 755 .; chmod 600 app/log/app.log; mkdir -m 777 nobody");
-    let line = "bk-create --syslog -n a $'gone\\n<11>evil\\e[2J\\u0085\\u2028x'; chmod 777 log
-        setpriv --reuid 65534 --regid 65534 --clear-groups bk-create --syslog --home nobody -n m app";
+    let line = "bk-create --syslog --name a $'gone\\n<11>evil\\e[2J\\u0085\\u2028x'; chmod 777 log
+        setpriv --reuid 65534 --regid 65534 --clear-groups bk-create --syslog --home nobody --name m app";
     let Some((ran, lines)) = with_log(&sandbox, line) else {
         return;
     };
@@ -167,10 +167,10 @@ fn without_a_log_there_is_one_warning_and_the_backup() {
     }
     let warning =
         |program| format!("{program}: warning: cannot log to syslog: there is no /dev/log\n");
-    let ran = sandbox.ok("bk-create --syslog -n a app");
+    let ran = sandbox.ok("bk-create --syslog --name a app");
     assert_eq!(ran.stderr, warning("bk-create"));
     assert_eq!(ran.record()["status"], "completed");
-    assert_eq!(sandbox.ok("bk-create -n b app").stderr, "");
+    assert_eq!(sandbox.ok("bk-create --name b app").stderr, "");
     sandbox.ok("bk-auto --set -s @daily -- app");
     let ran = sandbox.ok("bk-auto --syslog --now");
     assert_eq!(ran.stderr, warning("bk-auto") + &warning("bk-create"));

@@ -25,7 +25,7 @@ fn thirty_at_once_on_a_fresh_home_all_succeed_and_nothing_is_lost() {
     let sandbox = Sandbox::with_app();
     // A reader that is the very first finds no catalog, which is its right answer.
     let line = |n: usize| match n % 2 {
-        0 => format!("bk-create -n backup-{n} app"),
+        0 => format!("bk-create --name backup-{n} app"),
         _ => "until test -e home/catalog.duckdb; do sleep 0.01; done; bk-ls".to_owned(),
     };
     let children: Vec<_> = (0..30).map(|n| sandbox.start(&line(n))).collect();
@@ -65,7 +65,7 @@ fn a_held_lock_is_named_and_waited_for() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let note = format!("{} bk-create 2026-11-24T08:00:00Z\n", std::process::id());
     sandbox.write("note", &note);
     let held = "exec 9<>home/catalog.lock; flock -x 9; cat note >&9; ";
@@ -77,7 +77,9 @@ fn a_held_lock_is_named_and_waited_for() {
             std::process::id()
         ),
     );
-    let ran = sandbox.run(&format!("{held} bk-create -n b --lock-timeout 50ms app"));
+    let ran = sandbox.run(&format!(
+        "{held} bk-create --name b --lock-timeout 50ms app"
+    ));
     assert_eq!((ran.status, ran.stdout.as_str()), (75, ""), "{ran:#?}");
     sandbox
         .ok("(flock -x 9; sleep 0.3) 9<>home/catalog.lock & sleep 0.1; bk-ls --lock-timeout 30s");
@@ -86,7 +88,7 @@ fn a_held_lock_is_named_and_waited_for() {
 #[test]
 fn a_duckdb_shell_that_has_it_open_is_named_and_waited_for() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let shell = duckdb(&sandbox);
     let ran = sandbox.run("bk-ls --lock-timeout 50ms");
     assert_eq!(ran.status, 75, "{ran:#?}");
@@ -105,11 +107,11 @@ fn a_duckdb_shell_that_has_it_open_is_named_and_waited_for() {
 #[test]
 fn a_stream_of_readers_does_not_starve_a_writer() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let readers = "until test -e stop; do bk-ls >/dev/null; done";
     let children: Vec<_> = (0..4).map(|_| sandbox.start(readers)).collect();
     let began = Instant::now();
-    let ran = sandbox.run("bk-create -n b --lock-timeout 20s app");
+    let ran = sandbox.run("bk-create --name b --lock-timeout 20s app");
     sandbox.write("stop", "");
     for child in children {
         end(readers, child);
@@ -123,20 +125,20 @@ fn a_record_that_breaks_the_rules_is_named_and_does_not_hide_the_others() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for n in a b c; do bk-create -n $n app; done");
+    sandbox.ok("for n in a b c; do bk-create --name $n app; done");
     sandbox.sql("UPDATE backup_records SET backup_hash = 'x' WHERE id = 2");
     let ran = sandbox.run("bk-ls | jq .id");
     assert_eq!(ran.stdout, "1\n3\n");
     let damaged = "bk-ls: the record 2 'b' in the catalog is damaged: its hash is not 64 lower-case hex digits\n";
     sandbox.run("bk-ls >/dev/null").fails(1, damaged);
     sandbox.run("bk-ls b").fails(1, damaged);
-    sandbox.ok("bk-create -n d app");
+    sandbox.ok("bk-create --name d app");
 }
 
 #[test]
 fn a_catalog_of_another_version_is_refused_with_the_remedy() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     for (version, error) in [
         (
             "3",
@@ -149,7 +151,7 @@ fn a_catalog_of_another_version_is_refused_with_the_remedy() {
         ));
         sandbox.run("bk-ls").fails(1, &format!("bk-ls: {error}\n"));
         sandbox
-            .run("bk-create -n b app")
+            .run("bk-create --name b app")
             .fails(1, &format!("bk-create: {error}\n"));
     }
 }
@@ -157,9 +159,9 @@ fn a_catalog_of_another_version_is_refused_with_the_remedy() {
 #[test]
 fn a_damaged_catalog_names_the_remedy_and_is_left_as_it_is() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox.write("home/catalog.duckdb", "no catalog");
-    for line in ["bk-ls", "bk-create -n b app"] {
+    for line in ["bk-ls", "bk-create --name b app"] {
         let ran = sandbox.run(line);
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
         assert!(ran.stderr.contains("with bk-adopt"), "{ran:#?}");
@@ -172,8 +174,8 @@ fn a_damaged_catalog_names_the_remedy_and_is_left_as_it_is() {
 #[test]
 fn the_catalog_can_be_read_with_duckdb_and_has_a_ledger() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
-    sandbox.run("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
+    sandbox.run("bk-create --name a app");
     let shell = duckdb(&sandbox);
     let mut statement = shell
         .prepare("SELECT program, backup_id, event, outcome FROM backup_events ORDER BY id")
@@ -207,7 +209,7 @@ fn the_catalog_can_be_read_with_duckdb_and_has_a_ledger() {
 /// The keys of a line are the columns in their order.
 fn sandbox_keys() -> Vec<String> {
     let sandbox = Sandbox::with_app();
-    let line = sandbox.ok("bk-create -n a app").stdout;
+    let line = sandbox.ok("bk-create --name a app").stdout;
     let record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
     let order = |key: &String| line.find(&format!("\"{key}\":")).unwrap();
     let mut keys: Vec<String> = record.keys().cloned().collect();
@@ -219,7 +221,7 @@ fn sandbox_keys() -> Vec<String> {
 #[test]
 fn nobody_else_can_look_into_the_home() {
     let sandbox = Sandbox::with_app();
-    let ran = sandbox.ok("umask 0; bk-create -n a app >/dev/null; stat -c '%a %n' home home/archives home/archives/*");
+    let ran = sandbox.ok("umask 0; bk-create --name a app >/dev/null; stat -c '%a %n' home home/archives home/archives/*");
     assert_eq!(
         ran.stdout,
         "700 home\n700 home/archives\n600 home/archives/a.tar.gz\n"
@@ -229,7 +231,7 @@ fn nobody_else_can_look_into_the_home() {
 #[test]
 fn no_reader_overtakes_a_writer_that_waits() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     // Somebody reads until the file is there.
     let reading = "until test -e stop; do sleep 0.01; done";
     let reader = format!("flock -s home/catalog.lock sh -c 'touch begun; {reading}'");
@@ -251,7 +253,7 @@ fn no_reader_overtakes_a_writer_that_waits() {
 #[test]
 fn the_lock_is_one_file_for_ever_and_its_users_alone() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; stat -c %i home/catalog.lock >before");
+    sandbox.ok("bk-create --name a app; stat -c %i home/catalog.lock >before");
     for line in ["bk-ls", "bk-set --description x a", "bk-rm a"] {
         sandbox.ok(&format!(
             "{line} && stat -c %i home/catalog.lock | cmp before"
@@ -264,7 +266,7 @@ fn the_lock_is_one_file_for_ever_and_its_users_alone() {
 #[test]
 fn a_link_in_the_place_of_the_lock_is_not_followed() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; echo precious >victim; ln -sf ../victim home/catalog.lock");
+    sandbox.ok("bk-create --name a app; echo precious >victim; ln -sf ../victim home/catalog.lock");
     for program in ["bk-ls", "bk-set --description x a"] {
         let name = program.split(' ').next().unwrap();
         let lock = sandbox.home().join("catalog.lock");
@@ -283,7 +285,7 @@ fn duckdb_alone_opens_the_catalog_and_in_one_thread() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     for line in [
         "bk-ls",
         "bk-set --description x a",
@@ -317,7 +319,7 @@ fn duckdb_alone_opens_the_catalog_and_in_one_thread() {
 #[test]
 fn a_catalog_reads_no_other_file() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let secret = sandbox.write("secret", "/elsewhere");
     sandbox.sql(&format!(
         "CREATE TABLE old AS FROM settings; DROP TABLE settings; CREATE VIEW settings AS
@@ -334,7 +336,7 @@ fn a_catalog_reads_no_other_file() {
 #[test]
 fn older_shells_of_duckdb_than_the_format_are_told_by_the_file() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let sql =
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'catalog'";
     let version: String = duckdb(&sandbox)

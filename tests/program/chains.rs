@@ -91,7 +91,9 @@ fn both(sandbox: &Sandbox, name: &str, parent: Option<&str>, line: &str) -> Valu
     let parent = parent.unwrap_or_default();
     // Nobody is warned of globs that match nothing.
     let make = |name: &str, parent: &str| {
-        sandbox.ok(&format!("bk-create -t automatic -n {name} {parent} {line}"))
+        sandbox.ok(&format!(
+            "bk-create -t automatic --name {name} {parent} {line}"
+        ))
     };
     let (with, without) = (make(name, &parent), make("all", "--no-parent"));
     // That another compression makes no parent is told.

@@ -199,7 +199,7 @@ fn after_a_jump_of_the_clock_nothing_is_removed_by_its_age() {
     // Nothing that would go, nothing to doubt.
     assert_eq!(sandbox.ok("bk-prune --older-than 90d").stderr, "");
     // What else is written meanwhile does not make the clock any better.
-    sandbox.ok("bk-create -n new app");
+    sandbox.ok("bk-create --name new app");
     assert_eq!(sandbox.run(prune).status, 1);
     sandbox.sql("UPDATE backup_records SET expires_at = created_at + INTERVAL 6 DAY");
     for line in ["bk-ls --expired", "bk-ls --until 7d"] {
@@ -339,7 +339,7 @@ fn the_ledger_and_the_lock_tell_when_it_was() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     // It waits for its lines for a second, and for the catalog for another.
     let line = "(sleep 1; echo '\"a\"') | bk-set -d x - >/dev/null & date +%s.%N; flock home/catalog.lock sleep 2; wait; date +%s.%N; bk-log --event set | jq -r '.happened_at[0:19]+\"Z\" | fromdate'";
     if !has("jq") {

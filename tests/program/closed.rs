@@ -20,7 +20,7 @@ fn all_that_is_made_is_closed_whatever_the_umask() {
     for mask in ["000", "022", "077"] {
         let sandbox = Sandbox::with_app();
         sandbox.ok(&format!(
-            "umask {mask}; mkdir -m 755 home; bk-create -n a app >/dev/null; bk-create --storage new/store -n b app >/dev/null; bk-mv a moved/here >/dev/null
+            "umask {mask}; mkdir -m 755 home; bk-create --name a app >/dev/null; bk-create --storage new/store --name b app >/dev/null; bk-mv a moved/here >/dev/null
              bk-auto --set j -s '0 3 * * *' --enable -- $PWD/app >/dev/null; bk-auto --now j >/dev/null; bk-verify --all >/dev/null; bk-rm b >/dev/null; bk-adopt >/dev/null"
         ));
         assert_eq!(open_to_others(&sandbox, "home new moved"), "", "{mask}");
@@ -36,7 +36,7 @@ fn the_wal_of_a_killed_program_is_closed() {
     }
     let sandbox = Sandbox::with_app();
     let wal = sandbox.home().join("catalog.duckdb.wal");
-    sandbox.ok("umask 0; bk-create -n a app >/dev/null");
+    sandbox.ok("umask 0; bk-create --name a app >/dev/null");
     let ran = sandbox.run(&format!(
         "umask 0; exec strace -f -qq -o /dev/null -P {0} -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=SIGKILL bk-set --description x a",
         wal.display()
@@ -52,7 +52,7 @@ fn the_wal_of_a_killed_program_is_closed() {
 #[test]
 fn what_was_open_is_closed_at_the_next_write() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; chmod 644 home/catalog.duckdb; bk-set --description x a");
+    sandbox.ok("bk-create --name a app; chmod 644 home/catalog.duckdb; bk-set --description x a");
     assert_eq!(open_to_others(&sandbox, "home"), "");
 }
 
@@ -61,7 +61,7 @@ fn what_was_open_is_closed_at_the_next_write() {
 fn the_umask_of_the_user_is_for_the_users_own() {
     let sandbox = Sandbox::with_app();
     sandbox.ok(
-        "umask 022; chmod 755 app; bk-create -n a app >/dev/null; bk-restore -C out a >/dev/null",
+        "umask 022; chmod 755 app; bk-create --name a app >/dev/null; bk-restore -C out a >/dev/null",
     );
     assert_eq!(sandbox.ok("stat -c %a out/app").stdout, "755\n");
     sandbox.ok("umask 027; bk-auto --set j -s '0 3 * * *' --before 'umask >before' --after 'umask >after' --enable -- $PWD/app >/dev/null; bk-auto --now j >/dev/null");
@@ -70,7 +70,7 @@ fn the_umask_of_the_user_is_for_the_users_own() {
 
 /// A program that writes; what is asked of it is done all the same.
 const WRITERS: [(&str, &str); 8] = [
-    ("bk-create", "bk-create -n b app"),
+    ("bk-create", "bk-create --name b app"),
     ("bk-set", "bk-set --description x a"),
     ("bk-verify", "bk-verify a"),
     ("bk-restore", "bk-restore --test a"),
@@ -83,7 +83,7 @@ const WRITERS: [(&str, &str); 8] = [
 #[test]
 fn a_home_that_others_may_write_to_is_told_by_every_program_that_writes() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("tar czf own.tar.gz app/log; bk-create -n a app >/dev/null; chmod 777 home");
+    sandbox.ok("tar czf own.tar.gz app/log; bk-create --name a app >/dev/null; chmod 777 home");
     sandbox.sql("UPDATE backup_records SET expires_at = TIMESTAMP '2020-01-01' WHERE id = 1");
     let home = sandbox.home();
     let home = home.display();
@@ -106,7 +106,7 @@ fn a_home_that_others_may_write_to_is_told_by_every_program_that_writes() {
         ));
     }
     sandbox.ok("chmod 770 home");
-    let ran = sandbox.ok("bk-create -n last app");
+    let ran = sandbox.ok("bk-create --name last app");
     assert!(
         ran.stderr
             .contains("may be written to by its group (mode 770)"),
@@ -116,7 +116,7 @@ fn a_home_that_others_may_write_to_is_told_by_every_program_that_writes() {
     sandbox.ok("chmod 1777 home");
     assert_eq!(
         sandbox
-            .ok("bk-create -n sticky app; bk-auto --now j")
+            .ok("bk-create --name sticky app; bk-auto --now j")
             .stderr,
         ""
     );
@@ -125,7 +125,7 @@ fn a_home_that_others_may_write_to_is_told_by_every_program_that_writes() {
 #[test]
 fn a_storage_that_others_may_write_to_is_told() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("mkdir -m 777 store; bk-create -n first app >/dev/null");
+    sandbox.ok("mkdir -m 777 store; bk-create --name first app >/dev/null");
     let store = sandbox.path("store");
     let told = |program: &str| {
         format!(
@@ -134,7 +134,7 @@ fn a_storage_that_others_may_write_to_is_told() {
         )
     };
     for (program, line) in [
-        ("bk-create", "bk-create --storage $PWD/store -n a app"),
+        ("bk-create", "bk-create --storage $PWD/store --name a app"),
         ("bk-mv", "bk-mv first store"),
         ("bk-verify", "bk-verify a"),
         ("bk-rm", "bk-rm a"),
@@ -149,7 +149,7 @@ fn a_storage_that_others_may_write_to_is_told() {
 #[test]
 fn root_is_told_of_a_home_that_is_another_users() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null");
+    sandbox.ok("bk-create --name a app >/dev/null");
     if !has("chown") || sandbox.run("chown 65534 home").status != 0 {
         println!("skipped: only root gives files to others");
         return;

@@ -73,7 +73,7 @@ fn sandbox() -> Sandbox {
     };
     sandbox.write("requests", &NAMES.iter().map(line).collect::<String>());
     sandbox.ok("bk-create - <requests");
-    sandbox.ok("bk-create --home 'o t' -n 'else where' app/config.toml");
+    sandbox.ok("bk-create --home 'o t' --name 'else where' app/config.toml");
     sandbox.write(
         "bin/bk-rm",
         "#!/bin/sh\n{ printf '%s\\n' \"$@\"; echo .; } >>given\n",

@@ -11,12 +11,12 @@ fn size_of(sandbox: &Sandbox, name: &str) -> u64 {
 #[test]
 fn a_line_tells_what_the_backups_take() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b -t pre-upgrade -e 1h app/data; bk-create -n c -e 1h --protect app");
-    sandbox.ok("bk-create -n lost app && rm home/archives/lost.tar.gz");
+    sandbox.ok("bk-create --name a app; bk-create --name b -t pre-upgrade -e 1h app/data; bk-create --name c -e 1h --protect app");
+    sandbox.ok("bk-create --name lost app && rm home/archives/lost.tar.gz");
     sandbox.sql(
         "UPDATE backup_records SET expires_at = TIMESTAMP '2020-01-01' WHERE expires_at IS NOT NULL",
     );
-    let failed = sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create -n failed app");
+    let failed = sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create --name failed app");
     assert_eq!(failed.status, 1, "{failed:#?}");
     let sizes = ["a", "b", "c"].map(|name| size_of(&sandbox, name));
     let all: u64 = sizes.iter().sum();
@@ -82,7 +82,7 @@ fn an_empty_catalog_has_its_storage_directory() {
         "bk-df: there is no catalog in '{}': bk-create makes one with the first backup, bk-adopt one of archives that are there; --home names another place\n",
         sandbox.home().display()
     ));
-    sandbox.ok("bk-create -n a app && bk-rm a && rm -r home/archives");
+    sandbox.ok("bk-create --name a app && bk-rm a && rm -r home/archives");
     let ran = sandbox.run("bk-df --fail 'age>1000000h' --warn 'unverified>1h' --warn 'missing>0'");
     ran.fails(4, "bk-df: failure: age>1000000h: there is no backup\n");
     let (total, each) = ran.file_systems();
@@ -148,7 +148,7 @@ fn a_mistake_is_told_before_the_catalog_is_opened() {
 #[test]
 fn a_directory_that_is_gone_has_a_line_without_sizes() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create --storage $PWD/there -n b app; bk-create --storage $PWD/there -n c app; mv there away");
+    sandbox.ok("bk-create --name a app; bk-create --storage $PWD/there --name b app; bk-create --storage $PWD/there --name c app; mv there away");
     let there = sandbox.path("there").display().to_string();
     let gone = format!(
         "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage (2)\n"
@@ -195,7 +195,7 @@ fn people_get_a_table_and_bars() {
     let Some(disk) = SmallDisk::new("40M") else {
         return;
     };
-    disk.ok("head -c 10M /dev/urandom >app/noise; bk-create -n a --storage $PWD/disk/s app; head -c 10M /dev/zero >disk/other");
+    disk.ok("head -c 10M /dev/urandom >app/noise; bk-create --name a --storage $PWD/disk/s app; head -c 10M /dev/zero >disk/other");
     let text = disk.ok("bk-df --table").stdout;
     assert!(text.starts_with("MOUNT "), "{text}");
     let name = disk.sandbox.path("disk").display().to_string();
@@ -250,7 +250,7 @@ fn people_get_a_table_and_bars() {
 #[test]
 fn a_bad_row_is_told_and_the_rest_is_counted() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-create --name b app");
     sandbox.sql("UPDATE backup_records SET backup_size = -1 WHERE backup_name = 'b'");
     let ran = sandbox.run("bk-df");
     ran.fails(
@@ -263,7 +263,7 @@ fn a_bad_row_is_told_and_the_rest_is_counted() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     for flags in ["--json", "--table", "--prometheus"] {
         let ran = sandbox.ok(&format!("bk-df {flags} | true; echo ${{PIPESTATUS[0]}}"));
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("0\n", ""));
@@ -304,7 +304,7 @@ fn nothing_is_looked_at_while_the_catalog_is_held() {
     if !can_trace() {
         return;
     }
-    sandbox.ok("bk-create -n a --storage $PWD/s app");
+    sandbox.ok("bk-create --name a --storage $PWD/s app");
     sandbox.ok("strace -f --seccomp-bpf -y -e trace=file,flock,close,statfs -o trace bk-df");
     let trace = sandbox.ok("cat trace").stdout;
     let lines: Vec<_> = trace.lines().collect();
@@ -321,7 +321,7 @@ fn nothing_is_looked_at_while_the_catalog_is_held() {
 
 /// Records and their events; the archives are all lost but that of the first.
 fn fill(sandbox: &Sandbox, count: usize) {
-    sandbox.ok("bk-create -n seed app");
+    sandbox.ok("bk-create --name seed app");
     sandbox.sql(&format!(
         "CREATE TEMP TABLE fresh AS SELECT nextval('backup_id') AS id, i FROM range({count}) t(i);
          INSERT INTO backup_records SELECT id, 'b' || id, 'automatic', 'completed', NULL,
@@ -359,7 +359,7 @@ fn a_mount_point_is_a_label_whatever_it_holds() {
         return;
     };
     sandbox.write("name", name);
-    sandbox.ok("bk-create --storage \"$(cat name)\" -n a app");
+    sandbox.ok("bk-create --storage \"$(cat name)\" --name a app");
     let told = sandbox.ok("bk-df --prometheus").stdout;
     let shown = mount.path.display().to_string();
     let escaped = shown

@@ -17,7 +17,7 @@ fn thresholds_of_space_hold_exactly() {
     let Some(disk) = SmallDisk::new("40M") else {
         return;
     };
-    disk.ok("bk-create --storage $PWD/disk/s -n a app");
+    disk.ok("bk-create --storage $PWD/disk/s --name a app");
     let (_, each) = disk.ok("bk-df").file_systems();
     let of_disk = |each: &[Value]| {
         let is_it = |it: &&Value| it["mountpoint"] == json!(disk.sandbox.path("disk"));
@@ -69,9 +69,9 @@ fn growth_tells_the_days_until_the_reserve_is_reached() {
     let sandbox = &disk.sandbox;
     disk.ok("mkdir noise");
     for n in 1..=3 {
-        disk.ok(&format!("head -c {n}000000 /dev/urandom >noise/it; bk-create --storage $PWD/disk/s -n n{n} noise"));
+        disk.ok(&format!("head -c {n}000000 /dev/urandom >noise/it; bk-create --storage $PWD/disk/s --name n{n} noise"));
     }
-    disk.ok("bk-create --storage $PWD/disk/s -n gone noise && bk-rm gone");
+    disk.ok("bk-create --storage $PWD/disk/s --name gone noise && bk-rm gone");
     let sizes: Vec<i64> = sandbox
         .records()
         .iter()
@@ -121,7 +121,7 @@ fn growth_tells_the_days_until_the_reserve_is_reached() {
 #[test]
 fn thresholds_of_backups_hold_exactly() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-create --name b app");
     age(&sandbox, "a", 10);
     age(&sandbox, "b", 2);
     let a = sandbox.records()[0]["created_at"]
@@ -173,7 +173,7 @@ fn thresholds_of_backups_hold_exactly() {
         .collect();
     assert_eq!(levels, ["warning", "failure"]);
     assert_eq!(ran.file_systems().1[0]["alerts"], json!([]));
-    sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create -n failed app");
+    sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create --name failed app");
     quiet("--fail 'failed>1'");
     sandbox
         .run("bk-df -w 'failed>0' -w 'failed>0' >/dev/null")
@@ -186,7 +186,7 @@ fn metrics_are_as_promtool_wants_them() {
         return;
     };
     // A mount point with all that a label has to escape.
-    disk.ok(r#"odd=$'disk/a\\b"c\nd e'; mkdir "$odd" && mount -t tmpfs -o size=20M tmpfs "$odd"; mkdir "$odd/s"; ln -s "$PWD/$odd/s" disk/link; bk-create -n a -t pre-upgrade --storage $PWD/disk/link app"#);
+    disk.ok(r#"odd=$'disk/a\\b"c\nd e'; mkdir "$odd" && mount -t tmpfs -o size=20M tmpfs "$odd"; mkdir "$odd/s"; ln -s "$PWD/$odd/s" disk/link; bk-create --name a -t pre-upgrade --storage $PWD/disk/link app"#);
     let flags = "--warn 'free<100%' --fail 'age>26h' --warn 'unverified>30d'";
     let ran = disk.run(&format!("bk-df --prometheus {flags} >metrics"));
     assert_eq!(ran.status, 1, "{ran:#?}");

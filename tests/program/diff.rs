@@ -8,10 +8,10 @@ fn two() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p src/a/b src/gone; cd src; echo same >same; echo 1 >a/b/big; echo x >mode; ln -s same link
          echo y >gone/file; echo z >turns; echo 1 >touched; cp -a touched twin; cd ..; sleep 2.1
-         bk-create -n one src
+         bk-create --name one src
          cd src; echo 22 >a/b/big; chmod 600 mode; ln -sfn mode link; rm -r gone; rm turns; mkdir turns
          echo new >a/new; touch touched; rm same; echo same >other; cp -p twin t2; mv t2 twin; cd ..; sleep 2.1
-         bk-create -n two src");
+         bk-create --name two src");
     sandbox
 }
 
@@ -123,10 +123,10 @@ fn a_line_tells_what_differs_and_where_it_is() {
 fn the_content_tells_where_time_and_inode_are_in_doubt() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir s; cd s; for f in touched twin sly holes real; do echo 12345678 >$f; done
-         truncate -s 1M holes; head -c 300000 /dev/urandom >big; cd ..; sleep 2.1; bk-create -n one s
+         truncate -s 1M holes; head -c 300000 /dev/urandom >big; cd ..; sleep 2.1; bk-create --name one s
          cd s; touch touched; cp -p twin t; mv t twin; printf 87654321 | dd of=sly conv=notrunc status=none
          touch -r real sly; cp --sparse=never -p holes h; mv h holes; echo 87654321 >real
-         cp -p big b; mv b big; cd ..; sleep 2.1; bk-create -n two s");
+         cp -p big b; mv b big; cd ..; sleep 2.1; bk-create --name two s");
     let without = sandbox.run("bk-diff one two");
     assert_eq!(
         changes(&without),
@@ -178,14 +178,14 @@ fn the_content_tells_where_time_and_inode_are_in_doubt() {
 fn the_sources_are_walked_as_the_backup_was_made() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("mkdir -p all/app; cp -a app all/; sleep 2.1
-         BK_HOME=$PWD/all/home bk-create -n a --exclude '*.log' --exclude-caches --one-file-system -C . all");
+         BK_HOME=$PWD/all/home bk-create --name a --exclude '*.log' --exclude-caches --one-file-system -C . all");
     let same = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live a");
     assert_eq!((same.status, &*same.stdout, &*same.stderr), (0, "", ""));
     sandbox.ok("echo later >>all/app/log/app.log; echo later >all/app/cache/more; echo later >all/app/$'n\\xff'");
     let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live a");
     assert_eq!(changes(&ran), ["added all/app/n\u{fffd}"]);
     assert_eq!(ran.records()[0]["path_base64"], "YWxsL2FwcC9u/w==");
-    sandbox.ok("BK_HOME=$PWD/all/home bk-create -n stored --storage $PWD/all/store all");
+    sandbox.ok("BK_HOME=$PWD/all/home bk-create --name stored --storage $PWD/all/store all");
     let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live stored");
     assert_eq!((ran.status, &*ran.stdout), (0, ""), "{ran:#?}");
     let ran = sandbox.run("rm -r all/app; BK_HOME=$PWD/all/home bk-diff --live a -- app | wc -l");
@@ -196,8 +196,8 @@ fn the_sources_are_walked_as_the_backup_was_made() {
 #[test]
 fn names_of_one_file_and_links_are_no_change() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir s; echo 1 >s/a; ln s/a s/b; ln s/a s/c; ln -s s link; sleep 2.1; bk-create -n one s; bk-create -n l link/
-         rm s/a; sleep 2.1; bk-create -n two s");
+    sandbox.ok("mkdir s; echo 1 >s/a; ln s/a s/b; ln s/a s/c; ln -s s link; sleep 2.1; bk-create --name one s; bk-create --name l link/
+         rm s/a; sleep 2.1; bk-create --name two s");
     let ran = sandbox.run("bk-diff one two");
     assert_eq!(
         changes(&ran),
@@ -216,7 +216,7 @@ fn what_cannot_be_looked_at_is_trouble_and_not_removed() {
     if !has("setpriv") {
         return;
     }
-    sandbox.ok("chmod 755 .; mkdir -p s/closed/in s/open; echo 1 >s/closed/in/f; echo 2 >s/open/f; chmod -R a+rX s; sleep 2.1; bk-create -n a s
+    sandbox.ok("chmod 755 .; mkdir -p s/closed/in s/open; echo 1 >s/closed/in/f; echo 2 >s/open/f; chmod -R a+rX s; sleep 2.1; bk-create --name a s
          rm s/open/f; chmod 700 s/closed; chmod -R a+rX home");
     let ran = sandbox.run("setpriv --reuid 12345 --regid 12345 --clear-groups bk-diff --live a");
     if ran.stderr.contains("closed") {
@@ -228,7 +228,7 @@ fn what_cannot_be_looked_at_is_trouble_and_not_removed() {
 #[test]
 fn mistakes_are_told_and_are_trouble() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app/data; echo x | bk-create -n c --stdin-filename x; bk-create -n f app >/dev/null");
+    sandbox.ok("bk-create --name a app; bk-create --name b app/data; echo x | bk-create --name c --stdin-filename x; bk-create --name f app >/dev/null");
     for (typed, told) in [
         ("", "no backup given to compare"),
         ("a b c", "more than two backups given"),

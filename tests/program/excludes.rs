@@ -141,7 +141,7 @@ fn what_bk_keeps_is_left_out_at_the_first_backup_and_later() {
 #[test]
 fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_refused() {
     let sandbox = Sandbox::with_app();
-    let line = "bk-create -n a --exclude 'app.log/' --exclude '*.log' --exclude none app";
+    let line = "bk-create --name a --exclude 'app.log/' --exclude '*.log' --exclude none app";
     let ran = sandbox.run(line);
     ran.fails(
         0,
@@ -150,7 +150,7 @@ fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_r
     let unmatched = &ran.record()["backup_metadata"]["unmatched_excludes"];
     assert_eq!(*unmatched, serde_json::json!(["app.log/", "none"]));
     // Nobody is there to read it every night.
-    let ran = sandbox.run("bk-create -n b -t automatic --exclude none app");
+    let ran = sandbox.run("bk-create --name b -t automatic --exclude none app");
     ran.fails(0, "");
     assert_eq!(
         ran.record()["backup_metadata"]["unmatched_excludes"][0],
@@ -177,14 +177,14 @@ fn a_question_mark_is_a_character() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir s; touch s/\u{e9} s/ab s/$'\\xff'");
     assert_eq!(listed(&sandbox, "bk-create --exclude '?' s"), "s/ s/ab");
-    sandbox.ok("bk-create -n \u{e9}1 s");
+    sandbox.ok("bk-create --name \u{e9}1 s");
     assert_eq!(sandbox.ok("bk-ls --json --name '?1'").records().len(), 1);
 }
 
 #[test]
 fn the_same_globs_choose_what_is_restored() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a -C app .");
+    sandbox.ok("bk-create --name a -C app .");
     let line = "bk-restore -C out --path ./log --path 'c?nfig*' --path './none' --path cache/ a";
     let ran = sandbox.run(line);
     ran.fails(0, "bk-restore: warning: --path './none' matched nothing\n");

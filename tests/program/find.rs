@@ -8,9 +8,9 @@ fn two() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p src/etc src/Log; echo a >src/etc/nginx.conf; echo b >src/etc/old.conf
          head -c 9000 /dev/zero >src/Log/big.LOG; ln -s etc src/link; touch -d 2020-01-01 src/etc/old.conf
-         sleep 2.1; bk-create -n one src
+         sleep 2.1; bk-create --name one src
          echo changed >src/etc/nginx.conf; rm src/etc/old.conf; echo c >src/etc/new.conf
-         sleep 2.1; bk-create -n two src");
+         sleep 2.1; bk-create --name two src");
     sandbox
 }
 
@@ -51,7 +51,7 @@ fn names_are_found_backup_by_backup_as_excludes_match_them() {
         ("-i 'LOG'", "one src/Log|two src/Log"),
         ("--regex '^src/.*ew\\.c'", "two src/etc/new.conf"),
         ("--regex -i '^SRC/E.*EW'", "two src/etc/new.conf"),
-        ("--type l,d 'l*' -n one", "one src/link"),
+        ("--type l,d 'l*' --name one", "one src/link"),
         (
             "--type d --until 0s --name two '*'",
             "two src|two src/Log|two src/etc",
@@ -81,7 +81,7 @@ fn names_are_found_backup_by_backup_as_excludes_match_them() {
 #[test]
 fn a_line_tells_what_bk_ls_tells_of_the_file() {
     let sandbox = two();
-    sandbox.ok("printf x >src/etc/$'\\xff'.conf; bk-create -n three src");
+    sandbox.ok("printf x >src/etc/$'\\xff'.conf; bk-create --name three src");
     let name = "$'src/etc/\\xff.conf'";
     let find = sandbox.ok("bk-find --latest '?.conf'").record();
     let listed = sandbox.ok("bk-ls --files three").records();
@@ -101,7 +101,7 @@ fn a_line_tells_what_bk_ls_tells_of_the_file() {
 #[test]
 fn versions_and_what_is_gone() {
     let sandbox = two();
-    sandbox.ok("bk-create -n three src");
+    sandbox.ok("bk-create --name three src");
     let versions = sandbox.ok("bk-find --versions 'n*.conf'").records();
     let told = |it: &Value| {
         let text = |key: &str| it[key].as_str().unwrap().to_owned();
@@ -121,7 +121,7 @@ fn versions_and_what_is_gone() {
     assert_eq!(found(&gone), ["one src/etc/old.conf"]);
     // What is smaller now is not gone, and the newest need not be among those looked through.
     sandbox
-        .ok("echo >src/Log/big.LOG; bk-create -n four src; mkdir other; bk-create -n other other");
+        .ok("echo >src/Log/big.LOG; bk-create --name four src; mkdir other; bk-create --name other other");
     assert_eq!(
         sandbox.ok("bk-find --gone --larger 5K --name one").stdout,
         ""
@@ -200,7 +200,7 @@ fn what_is_gone_is_told_only_where_the_newest_is_known() {
 #[test]
 fn names_below_a_dot_are_found_as_others_are() {
     let sandbox = two();
-    sandbox.ok("bk-create -n dot -C src . ; mkdir 'why?' && cp -r home 'why?/'");
+    sandbox.ok("bk-create --name dot -C src . ; mkdir 'why?' && cp -r home 'why?/'");
     for pattern in [
         "etc/new.conf",
         "./etc/new.conf",
@@ -240,7 +240,7 @@ fn lines_are_not_taken_for_what_they_are_not() {
 fn a_fifo_is_no_manifest() {
     let sandbox = two();
     sandbox.ok(
-        "for m in home/manifests/*; do rm $m; mkfifo $m; done; timeout 20 bk-create -n three src",
+        "for m in home/manifests/*; do rm $m; mkfifo $m; done; timeout 20 bk-create --name three src",
     );
     let ran = sandbox.run("timeout 20 bk-find --name two nginx.conf; timeout 20 bk-diff two three");
     assert_eq!(found(&ran), ["two src/etc/nginx.conf"], "{ran:#?}");

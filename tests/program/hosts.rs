@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A catalog of `web1` into which a backup of `web2` was adopted, of the same sources.
 fn two_hosts() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for host in web1 web2; do BK_HOST=$host bk-create --home $host -t automatic -n $host -m job=j app >/dev/null; done");
+    sandbox.ok("for host in web1 web2; do BK_HOST=$host bk-create --home $host -t automatic --name $host -m job=j app >/dev/null; done");
     sandbox.ok("mkdir store; cp web?/archives/* store; BK_HOST=web1 bk-adopt -r store >/dev/null");
     sandbox
 }
@@ -69,10 +69,10 @@ fn the_retention_of_a_job_leaves_other_hosts_alone() {
 #[test]
 fn the_host_of_a_home_is_made_once() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create --host db1 -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --host db1 --name a app; bk-create --name b app");
     assert_eq!(setting(&sandbox, "host").as_deref(), Some("db1"));
     // Somebody says otherwise for one.
-    sandbox.ok("BK_HOST=db2 bk-create -n c app; BK_HOST=db2 bk-create --host db3 -n d app; bk-create -n e app");
+    sandbox.ok("BK_HOST=db2 bk-create --name c app; BK_HOST=db2 bk-create --host db3 --name d app; bk-create --name e app");
     let hosts: Vec<_> = sandbox
         .records()
         .iter()
@@ -97,7 +97,7 @@ fn the_host_of_a_home_is_made_once() {
 fn a_catalog_from_before_gets_its_host_and_knows_its_own() {
     let sandbox = two_hosts();
     sandbox
-        .ok("bk-create -n c1 -t automatic -m job=j app; bk-create -n c2 -t automatic -m job=j app");
+        .ok("bk-create --name c1 -t automatic -m job=j app; bk-create --name c2 -t automatic -m job=j app");
     // As containers, which have another name each time, would have left it.
     sandbox.sql("DELETE FROM settings WHERE name = 'host';
         UPDATE backup_records SET backup_metadata = regexp_replace(backup_metadata, '\"host\":\"[^\"]*\"', '\"host\":\"' || backup_name || '\"');

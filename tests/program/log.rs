@@ -11,15 +11,17 @@ use serde_json::{Value, json};
 /// A ledger with a bit of everything: `a` is renamed to `x`, `b` removed, one creation refused.
 fn lived() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app; bk-verify a b; bk-set -n x a; bk-rm b");
-    sandbox.ok("! bk-create -n c nowhere 2>/dev/null");
+    sandbox.ok(
+        "bk-create --name a app; bk-create --name b app; bk-verify a b; bk-set --name x a; bk-rm b",
+    );
+    sandbox.ok("! bk-create --name c nowhere 2>/dev/null");
     sandbox
 }
 
 /// An empty catalog, but for its ledger.
 fn with_ledger(rows: &str) -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox.sql(&format!(
         "DELETE FROM backup_records; DELETE FROM backup_events; INSERT INTO backup_events {rows}"
     ));
@@ -186,7 +188,7 @@ fn what_nobody_knows_is_told_and_the_rest_is_printed() {
 #[test]
 fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for n in 1 2 3 4; do bk-create -n n$n app; done; bk-verify n3 n4");
+    sandbox.ok("for n in 1 2 3 4; do bk-create --name n$n app; done; bk-verify n3 n4");
     // Rows 5 and 6 are of backups 3 and 4; to no program they are backups 5 and 6, or 1 and 2.
     let gone = sandbox.ok("bk-log --event verify | bk-rm").records();
     let names: Vec<_> = gone.iter().map(|it| it["backup_name"].clone()).collect();

@@ -60,7 +60,7 @@ impl Follower {
 #[test]
 fn a_follower_prints_what_there_is_then_what_comes_until_it_is_ended() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-verify a; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-verify a; bk-create --name b app");
     let all = Follower::start(&sandbox, "bk-log -f --limit 2");
     let some = Follower::start(&sandbox, "bk-log --follow --event verify,remove a");
     let table = Follower::start(&sandbox, "bk-log -f --table --limit 0");
@@ -68,7 +68,7 @@ fn a_follower_prints_what_there_is_then_what_comes_until_it_is_ended() {
     assert_eq!(some.event(), "verify a");
     // Writers come through at once, and all of them are told, in their order.
     sandbox.ok(
-        "for n in 1 2 3; do bk-create --lock-timeout 30s -n n$n app; done; bk-verify b a; bk-rm a",
+        "for n in 1 2 3; do bk-create --lock-timeout 30s --name n$n app; done; bk-verify b a; bk-rm a",
     );
     let expected = [
         "create n1",
@@ -93,7 +93,7 @@ fn a_follower_prints_what_there_is_then_what_comes_until_it_is_ended() {
 #[test]
 fn a_follower_notices_that_its_reader_is_gone_though_nothing_is_written() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let began = Instant::now();
     sandbox
         .run("set -o pipefail; bk-log --follow | head -n 1 >/dev/null")
@@ -113,14 +113,14 @@ fn a_follower_outlives_a_locked_catalog_and_holds_it_from_nobody() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let line = "bk-log --follow --limit 0 --lock-timeout 100ms";
     let follower = Follower::start(&sandbox, line);
     std::thread::sleep(Duration::from_secs(2));
     // Somebody writes, and keeps the lock for longer than the follower waits.
     sandbox.sql("UPDATE backup_events SET details = '{}' WHERE id = 1");
     sandbox.ok("flock home/catalog.lock sleep 3");
-    sandbox.ok("bk-create -n later app");
+    sandbox.ok("bk-create --name later app");
     assert_eq!(follower.event(), "create later");
     follower.end("-TERM").fails(143, "");
     // Before it follows, a locked catalog is an error like any other.
@@ -131,7 +131,7 @@ fn a_follower_outlives_a_locked_catalog_and_holds_it_from_nobody() {
     sandbox.sql("INSERT INTO backup_events SELECT nextval('event_id'), now()::TIMESTAMP, 'bk-x', NULL, NULL, 'set', 'ok', '{}' FROM range(20000)");
     let mut stalled = sandbox.start("bk-log --follow | sleep 20");
     std::thread::sleep(Duration::from_secs(2));
-    sandbox.ok("bk-create --lock-timeout 10s -n through app");
+    sandbox.ok("bk-create --lock-timeout 10s --name through app");
     stalled.kill().unwrap();
     stalled.wait().unwrap();
 }
@@ -144,7 +144,7 @@ fn a_ledger_of_many_rows_is_read_in_pages() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox.sql(&format!(
         "DELETE FROM backup_records; DELETE FROM backup_events; INSERT INTO backup_events SELECT n, TIMESTAMP '2020-01-01' + to_minutes(n::INT), 'bk-create', n % 5000 + 1, 'n' || (n % 5000 + 1),
              CASE WHEN n % 3 = 0 THEN 'verify' ELSE 'create' END, CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'ok' END,

@@ -44,7 +44,7 @@ const FIRST: [&str; 13] = [
     "bk-df",
     "bk-verify first second",
     "bk-restore -C out first",
-    "bk-create -n third app",
+    "bk-create --name third app",
     "bk-rm first",
     "bk-prune --keep-last 1 -n </dev/null",
     "bk-set --description new first",
@@ -109,7 +109,7 @@ fn twenty_that_come_first_at_once_upgrade_it_once() {
     let sandbox = Sandbox::new();
     old(&sandbox);
     let line = |n: usize| match n % 2 {
-        0 => format!("bk-create -n b{n} app"),
+        0 => format!("bk-create --name b{n} app"),
         _ => "bk-ls".to_owned(),
     };
     let children: Vec<_> = (0..20)
@@ -171,7 +171,7 @@ fn a_crash_at_any_instant_leaves_a_whole_catalog() {
                     (0, 2),
                     "{call} {fault} {number}: {after:#?}"
                 );
-                sandbox.ok("bk-create -n next app; bk-verify first next; test ! -e home/catalog.duckdb.new -a ! -e home/catalog.duckdb.v1.new");
+                sandbox.ok("bk-create --name next app; bk-verify first next; test ! -e home/catalog.duckdb.new -a ! -e home/catalog.duckdb.v1.new");
                 assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1");
                 number += stride(19);
                 assert!(number < 200);
@@ -244,7 +244,7 @@ fn catalogs_are_synced_before_they_get_their_name_and_after() {
     old(&sandbox);
     for (line, files) in [
         ("bk-ls", &["catalog.duckdb.v1", "catalog.duckdb"][..]),
-        ("bk-create --home fresh -n a app", &["catalog.duckdb"]),
+        ("bk-create --home fresh --name a app", &["catalog.duckdb"]),
     ] {
         sandbox.ok(&format!(
             "strace -y -qq -o trace -e trace=fsync,rename,renameat,renameat2 {line}"

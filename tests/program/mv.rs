@@ -28,7 +28,7 @@ fn elsewhere(sandbox: &Sandbox) -> Option<tempfile::TempDir> {
 /// A sandbox with the backups `a` and `b`.
 fn two() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b app");
+    sandbox.ok("bk-create --name a app; bk-create --name b app");
     sandbox
 }
 
@@ -179,7 +179,7 @@ fn mistakes_do_nothing() {
 fn what_cannot_move_is_told_and_the_rest_moves() {
     let sandbox = two();
     sandbox.ok(
-        "bk-create -n c app; bk-create -n d app; bk-create -n e app; rm home/archives/c.tar.gz",
+        "bk-create --name c app; bk-create --name d app; bk-create --name e app; rm home/archives/c.tar.gz",
     );
     sandbox.sql("UPDATE backup_records SET status = 'failed' WHERE backup_name = 'd'");
     sandbox.ok("mkdir new; head -c $(stat -c %s home/archives/e.tar.gz) /dev/zero >new/e.tar.gz");
@@ -276,7 +276,7 @@ fn across_file_systems_the_copy_is_as_the_archive_was() {
 fn all_moves_every_archive_and_later_backups_go_there_too() {
     let sandbox = two();
     sandbox.ok(
-        "bk-create -n c --storage apart app; bk-create -n gone app; rm home/archives/gone.tar.gz",
+        "bk-create --name c --storage apart app; bk-create --name gone app; rm home/archives/gone.tar.gz",
     );
     let dry = sandbox.run("bk-mv -n --all new");
     assert_eq!((dry.status, dry.records().len()), (1, 3), "{dry:#?}");
@@ -288,7 +288,7 @@ fn all_moves_every_archive_and_later_backups_go_there_too() {
         &format!("bk-mv: cannot move 'gone': its archive '{gone}' is missing\n"),
     );
     assert_eq!(ran.records().len(), 3);
-    let new = sandbox.ok("bk-create -n later app").record();
+    let new = sandbox.ok("bk-create --name later app").record();
     assert_eq!(path_of(&new), text(&sandbox.path("new/later.tar.gz")));
     // Once it is found again, the next run moves it too.
     sandbox.ok("cp new/c.tar.gz home/archives/gone.tar.gz");
@@ -368,6 +368,6 @@ fn many_at_once_leave_each_archive_in_one_place() {
         assert!(known.iter().any(|it| line.contains(it)), "{ran:#?}");
     }
     assert_eq!(ran.stderr, "", "{ran:#?}");
-    sandbox.ok("bk-create -n last app");
+    sandbox.ok("bk-create --name last app");
     assert_whole(&sandbox, &["home/archives", "new", &there]);
 }

@@ -63,7 +63,7 @@ fn every_flag_takes_every_odd_value_or_refuses_it() {
 
 fn try_flags(step: usize) {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null");
+    sandbox.ok("bk-create --name a app >/dev/null");
     for program in all() {
         for (number, flag) in flags(&sandbox, &program).into_iter().enumerate() {
             // It waits, or asks the terminal.
@@ -87,7 +87,7 @@ fn try_flags(step: usize) {
 #[test]
 fn odd_operands_are_answered() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null; touch plain");
+    sandbox.ok("bk-create --name a app >/dev/null; touch plain");
     for program in all() {
         for (number, value) in VALUES.into_iter().enumerate() {
             let all = [
@@ -114,7 +114,7 @@ fn odd_operands_are_answered() {
 #[test]
 fn odd_surroundings_are_answered() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null; mkdir gone");
+    sandbox.ok("bk-create --name a app >/dev/null; mkdir gone");
     for (number, program) in all().into_iter().enumerate() {
         let all = [
             "PROGRAM --help >/dev/full",

@@ -41,9 +41,9 @@ pub(crate) fn rest_of(sandbox: &Sandbox, name: &str) -> Vec<u8> {
 
 /// Makes a backup with the parent and one without; they are the same. Its record.
 pub(crate) fn both(sandbox: &Sandbox, tree: &str, name: &str, flags: &str) -> Value {
-    let with = sandbox.ok(&format!("bk-create {flags} -n {name} {tree}"));
+    let with = sandbox.ok(&format!("bk-create {flags} --name {name} {tree}"));
     assert_eq!(with.stderr, "");
-    sandbox.ok(&format!("bk-create --no-parent -n {name}-all {tree}; rm -f home/manifests/$(bk-ls --json {name}-all | jq -r .backup_hash).parquet"));
+    sandbox.ok(&format!("bk-create --no-parent --name {name}-all {tree}; rm -f home/manifests/$(bk-ls --json {name}-all | jq -r .backup_hash).parquet"));
     let all = format!("{name}-all");
     assert!(rest_of(sandbox, name) == rest_of(sandbox, &all), "{name}");
     sandbox.ok(&format!("bk-rm {all}"));
@@ -93,7 +93,7 @@ pub(crate) fn with_parent() -> Sandbox {
     let sandbox = Sandbox::new();
     plant(&sandbox, "tree", 1);
     sleep(UNSURE);
-    sandbox.ok("bk-create -n p tree");
+    sandbox.ok("bk-create --name p tree");
     sandbox
 }
 
@@ -116,7 +116,7 @@ fn what_is_unchanged_is_neither_read_nor_compressed() {
     }
     fs::write(sandbox.path("tree/d4/e6/new"), "new").unwrap();
     let record = sandbox
-        .ok("strace -f --seccomp-bpf -qqq -o trace -e trace=openat bk-create -n a tree")
+        .ok("strace -f --seccomp-bpf -qqq -o trace -e trace=openat bk-create --name a tree")
         .record();
     assert_eq!(record["backup_metadata"]["parent"], "p");
     let size = record["backup_size"].as_u64().unwrap();
@@ -137,7 +137,7 @@ fn a_large_file_that_changed_in_part_is_compressed_in_part() {
     fs::create_dir(sandbox.path("tree")).unwrap();
     fs::write(sandbox.path("tree/large"), noise(1, 9_000_000)).unwrap();
     sleep(UNSURE);
-    sandbox.ok("bk-create -n p tree");
+    sandbox.ok("bk-create --name p tree");
     let mut content = noise(1, 9_000_000);
     content[5_000_000] ^= 1;
     fs::write(sandbox.path("tree/large"), content).unwrap();
@@ -153,14 +153,14 @@ fn what_was_written_to_with_its_old_time_and_size_is_read_again() {
     both(&sandbox, "tree", "a", "");
     sandbox.ok("mkdir out; tar -xzf home/archives/a.tar.gz -C out; cmp out/tree/d0/e0/f0 new");
     // Who says that the time of change means nothing gets the old content.
-    sandbox.ok("bk-create --parent p --ignore-ctime -n b tree; rm -r out; mkdir out; tar -xzf home/archives/b.tar.gz -C out; cmp out/tree/d0/e0/f0 old");
+    sandbox.ok("bk-create --parent p --ignore-ctime --name b tree; rm -r out; mkdir out; tar -xzf home/archives/b.tar.gz -C out; cmp out/tree/d0/e0/f0 old");
 }
 
 #[test]
 fn what_changed_just_before_the_parent_is_read_again() {
     let sandbox = Sandbox::new();
     plant(&sandbox, "tree", 1);
-    sandbox.ok("bk-create -n p tree");
+    sandbox.ok("bk-create --name p tree");
     let record = both(&sandbox, "tree", "a", "");
     assert_eq!(record["backup_metadata"]["parent"], "p");
     // Pieces of a large file are read, and known by what they hold.
@@ -192,7 +192,7 @@ fn a_damaged_parent_is_named_and_the_sources_are_read() {
     let first = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
     bytes[first + 1000] ^= 1;
     fs::write(&archive, bytes).unwrap();
-    let ran = sandbox.ok("bk-create -n a tree");
+    let ran = sandbox.ok("bk-create --name a tree");
     let reason =
         format!("'p' is no parent any more: a member (at byte {first} of the file) is damaged");
     ran.fails(
@@ -201,7 +201,7 @@ fn a_damaged_parent_is_named_and_the_sources_are_read() {
     );
     let events = sandbox.ok("bk-log a").records();
     assert_eq!(events[0]["details"]["parent_lost"], reason);
-    sandbox.ok("bk-create --no-parent -n b tree");
+    sandbox.ok("bk-create --no-parent --name b tree");
     assert!(rest_of(&sandbox, "a") == rest_of(&sandbox, "b"));
 }
 
@@ -212,7 +212,7 @@ fn a_manifest_that_is_not_as_it_was_written_is_not_used() {
     let honest = fs::read(&manifest).unwrap();
     let place = manifest.display();
     fs::write(sandbox.path("tree/d0/e0/f0"), "other").unwrap();
-    sandbox.ok("bk-create --no-parent -n other tree");
+    sandbox.ok("bk-create --no-parent --name other tree");
     let other = fs::read(manifest_of(&sandbox, "other")).unwrap();
     sandbox.ok("bk-rm other");
     let mut flipped = honest.clone();
@@ -225,7 +225,7 @@ fn a_manifest_that_is_not_as_it_was_written_is_not_used() {
     ];
     for (name, bytes) in cases {
         fs::write(&manifest, bytes).unwrap();
-        let ran = sandbox.ok(&format!("bk-create -n {name} tree"));
+        let ran = sandbox.ok(&format!("bk-create --name {name} tree"));
         ran.fails(
             0,
             &format!("bk-create: warning: 'p' cannot be the parent: cannot read '{place}': it is not as it was written\n"),
@@ -239,7 +239,7 @@ fn a_manifest_that_is_not_as_it_was_written_is_not_used() {
         sandbox.ok(&format!("bk-rm {name}"));
     }
     fs::remove_file(&manifest).unwrap();
-    let ran = sandbox.ok("bk-create -n none tree");
+    let ran = sandbox.ok("bk-create --name none tree");
     assert_eq!(
         (
             ran.stderr.as_str(),
@@ -253,7 +253,9 @@ fn a_manifest_that_is_not_as_it_was_written_is_not_used() {
 fn who_may_be_the_parent() {
     let sandbox = with_parent();
     let parent = |flags: &str| {
-        let record = sandbox.ok(&format!("bk-create {flags} -n a tree")).record();
+        let record = sandbox
+            .ok(&format!("bk-create {flags} --name a tree"))
+            .record();
         sandbox.ok("bk-rm a");
         record["backup_metadata"]["parent"].clone()
     };
@@ -262,22 +264,22 @@ fn who_may_be_the_parent() {
     for flags in ["--no-parent", "--level 1", "--level 1 --parent p"] {
         assert_eq!(parent(flags), Value::Null, "{flags}");
     }
-    let ran = sandbox.run("bk-create --level 1 --parent p -n a tree; bk-rm a");
+    let ran = sandbox.run("bk-create --level 1 --parent p --name a tree; bk-rm a");
     assert!(
         ran.stderr.starts_with(
             "bk-create: warning: 'p' cannot be the parent: it has another compression, or its archive or its manifest is missing\n"
         ),
         "{ran:#?}"
     );
-    let ran = sandbox.run("bk-create --estimate -n p tree");
+    let ran = sandbox.run("bk-create --estimate --name p tree");
     let taken = "bk-create: cannot create 'p': the name is taken, ";
     assert!(ran.status == 1 && ran.stderr.starts_with(taken), "{ran:#?}");
     // Of other sources, or of a time to come.
     assert_eq!(
-        sandbox.ok("bk-create -n x tree/d0").record()["backup_metadata"]["parent"],
+        sandbox.ok("bk-create --name x tree/d0").record()["backup_metadata"]["parent"],
         Value::Null
     );
-    sandbox.run("bk-create --parent x -n y tree").fails(
+    sandbox.run("bk-create --parent x --name y tree").fails(
         1,
         "bk-create: cannot create 'y': 'x' cannot be the parent: it is no completed backup of the same sources under the same names\n",
     );
@@ -308,7 +310,7 @@ fn a_manifest_is_a_table_for_people_and_goes_with_its_backup() {
     assert_eq!(record["backup_metadata"]["manifest_hash"], hash[..64]);
     // What dead processes left goes too.
     fs::write(manifest.with_file_name("1-0.partial"), "x").unwrap();
-    sandbox.ok("bk-rm p; bk-create -n q tree; bk-set -d x q");
+    sandbox.ok("bk-rm p; bk-create --name q tree; bk-set -d x q");
     let left: Vec<_> = fs::read_dir(manifest.parent().unwrap())
         .unwrap()
         .map(|it| it.unwrap().path())
@@ -327,7 +329,7 @@ fn what_is_removed_across_two_segments_takes_nothing_else_away() {
         fs::write(sandbox.path(&name), noise(number, 25_000)).unwrap();
     }
     sleep(UNSURE);
-    sandbox.ok("bk-create -n p tree");
+    sandbox.ok("bk-create --name p tree");
     let duckdb = duckdb::Connection::open_in_memory().unwrap();
     let manifest = manifest_of(&sandbox, "p");
     let sql = format!(
@@ -369,8 +371,8 @@ fn what_is_removed_across_two_segments_takes_nothing_else_away() {
 #[test]
 fn a_backup_under_other_names_is_no_parent() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; bk-create -n b $PWD/app");
+    sandbox.ok("bk-create --name a app; bk-create --name b $PWD/app");
     let parent = |typed: &str| sandbox.ok(typed).record()["backup_metadata"]["parent"].clone();
-    assert_eq!(parent("bk-create -n c app"), "a");
-    assert_eq!(parent("bk-create -n d $PWD/app"), "b");
+    assert_eq!(parent("bk-create --name c app"), "a");
+    assert_eq!(parent("bk-create --name d $PWD/app"), "b");
 }

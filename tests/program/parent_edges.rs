@@ -29,13 +29,13 @@ fn before_large() -> Sandbox {
 fn a_hard_link_to_a_large_file_ends_no_segment() {
     let sandbox = before_large();
     // The directory stays the same, so that what comes before can be taken over.
-    sandbox.ok("touch -r tree/b time; bk-create -n p tree; ln -f tree/a/large tree/b/f9; touch -r time tree/b");
+    sandbox.ok("touch -r tree/b time; bk-create --name p tree; ln -f tree/a/large tree/b/f9; touch -r time tree/b");
     both(&sandbox, "tree", "a", "--ignore-ctime");
     let flags = "--ignore-ctime --compression zstd";
     sandbox.ok("bk-rm p a; rm tree/b/f9; head -c 2000000 /dev/urandom >tree/b/f9; touch -d 2001-01-01 tree/b/f9; touch -r time tree/b");
-    sandbox.ok("bk-create --compression zstd -n p tree; ln -f tree/a/large tree/b/f9; touch -r time tree/b");
+    sandbox.ok("bk-create --compression zstd --name p tree; ln -f tree/a/large tree/b/f9; touch -r time tree/b");
     sandbox.ok(&format!(
-        "bk-create {flags} -n a tree; bk-create --no-parent {flags} -n b tree"
+        "bk-create {flags} --name a tree; bk-create --no-parent {flags} --name b tree"
     ));
     let rest =
         |name: &str| compared::rest_of(&sandbox.home().join(format!("archives/{name}.tar.zst")));
@@ -50,10 +50,12 @@ fn a_large_file_that_cannot_be_read_ends_no_segment() {
     let sandbox = before_large();
     let unprivileged = "setpriv --bounding-set -dac_override,-dac_read_search";
     sandbox.ok(&format!(
-        "{unprivileged} bk-create -n p tree; chmod 0 tree/b/f9"
+        "{unprivileged} bk-create --name p tree; chmod 0 tree/b/f9"
     ));
     for (name, flag) in [("a", "--parent p"), ("b", "--no-parent")] {
-        let ran = sandbox.run(&format!("{unprivileged} bk-create {flag} -n {name} tree"));
+        let ran = sandbox.run(&format!(
+            "{unprivileged} bk-create {flag} --name {name} tree"
+        ));
         ran.fails(3, "bk-create: cannot read 'tree/b/f9': Permission denied\n");
     }
     assert!(rest_of(&sandbox, "a") == rest_of(&sandbox, "b"));
@@ -65,13 +67,13 @@ fn damage_in_the_last_piece_is_told_too() {
     sandbox.ok("mkdir tree");
     fs::write(sandbox.path("tree/large"), noise(1, 2_500_000)).unwrap();
     sleep(UNSURE);
-    sandbox.ok("bk-create -n p tree; touch tree/large");
+    sandbox.ok("bk-create --name p tree; touch tree/large");
     let archive = sandbox.archive("p");
     let mut bytes = fs::read(&archive).unwrap();
     let at = bytes.len() - 10_000;
     bytes[at] ^= 1;
     fs::write(&archive, bytes).unwrap();
-    let ran = sandbox.ok("bk-create -n a tree");
+    let ran = sandbox.ok("bk-create --name a tree");
     assert!(
         ran.stderr.contains("'p' is no parent any more: a member"),
         "{ran:#?}"
@@ -81,7 +83,7 @@ fn damage_in_the_last_piece_is_told_too() {
         events[0]["details"]["parent_lost"].is_string(),
         "{events:?}"
     );
-    sandbox.ok("bk-create --no-parent -n b tree");
+    sandbox.ok("bk-create --no-parent --name b tree");
     assert!(rest_of(&sandbox, "a") == rest_of(&sandbox, "b"));
 }
 
@@ -97,7 +99,7 @@ fn a_file_whose_holes_were_filled_is_read_again() {
             at / 51_200
         ));
     }
-    sandbox.ok("touch -d 2020-01-01 tree/large tree; bk-create -n p tree");
+    sandbox.ok("touch -d 2020-01-01 tree/large tree; bk-create --name p tree");
     sandbox.ok("cp --sparse=never --preserve=all tree/large filled; mv filled tree/large; touch -d 2020-01-01 tree");
     let archive = sandbox.archive("p");
     let mut bytes = fs::read(&archive).unwrap();
@@ -105,7 +107,7 @@ fn a_file_whose_holes_were_filled_is_read_again() {
     bytes[at] ^= 1;
     fs::write(&archive, bytes).unwrap();
     sandbox
-        .ok("bk-create --ignore-ctime --ignore-inode -n a tree; bk-create --no-parent -n b tree");
+        .ok("bk-create --ignore-ctime --ignore-inode --name a tree; bk-create --no-parent --name b tree");
     sandbox.ok("bk-restore -C out a; cmp tree/large out/tree/large");
     assert!(rest_of(&sandbox, "a") == rest_of(&sandbox, "b"));
 }
@@ -122,13 +124,13 @@ fn what_another_user_did_not_see_is_read_again() {
     sleep(UNSURE);
     let everybody = "setpriv --reuid 65534 --clear-groups env BK_HOME=$PWD/other/home";
     sandbox.ok(&format!(
-        "mkdir -m 777 other; {everybody} bk-create -n p tree"
+        "mkdir -m 777 other; {everybody} bk-create --name p tree"
     ));
     sandbox.ok("chown -R 0:0 other");
     let record = sandbox
-        .ok("BK_HOME=$PWD/other/home bk-create -n a tree")
+        .ok("BK_HOME=$PWD/other/home bk-create --name a tree")
         .record();
-    sandbox.ok("BK_HOME=$PWD/other/home bk-create --no-parent -n b tree");
+    sandbox.ok("BK_HOME=$PWD/other/home bk-create --no-parent --name b tree");
     let rest = |name: &str| {
         compared::rest_of(&sandbox.path(&format!("other/home/archives/{name}.tar.gz")))
     };
@@ -147,7 +149,7 @@ fn many_directories_are_taken_over_with_few_files_open() {
     for (compression, gone) in ["gzip", "zstd"].iter().zip(gone) {
         let flags = format!("--compression {compression}");
         let create = |name: &str, flags: &str| {
-            let line = format!("ulimit -n 100; bk-create {flags} -n {name} tree");
+            let line = format!("ulimit -n 100; bk-create {flags} --name {name} tree");
             let ran = sandbox.ok(&line);
             assert_eq!(ran.stderr, "");
             ran.record()
@@ -183,7 +185,7 @@ fn what_stands_beside_a_socket_is_taken_over() {
     }
     sleep(UNSURE);
     let create = |name: &str, flags: &str| {
-        let ran = sandbox.run(&format!("bk-create {flags} -n {name} tree 2>/dev/null"));
+        let ran = sandbox.run(&format!("bk-create {flags} --name {name} tree 2>/dev/null"));
         assert_eq!(ran.status, 0);
         ran.record()
     };
@@ -200,17 +202,18 @@ fn what_stands_beside_a_socket_is_taken_over() {
 #[test]
 fn the_table_of_what_was_made_tells_what_is_new() {
     let sandbox = with_parent();
-    let table = sandbox.ok("bk-create --table -n a tree").stdout;
+    let table = sandbox.ok("bk-create --table --name a tree").stdout;
     let rows: Vec<Vec<&str>> = table
         .lines()
         .map(|it| it.split_whitespace().collect())
         .collect();
     let head = [
-        "ID", "TYPE", "CREATED", "VERSION", "SIZE", "NEW", "STATUS", "PARENT", "FILE",
+        "ID", "TYPE", "CREATED", "VERSION", "SIZE", "NEW", "PARENT", "SOURCE",
     ];
     assert_eq!(rows[0], head);
     // Sizes have units, and times are dates too.
-    assert_eq!(rows[1][9..], ["available", "p", "a.tar.gz"], "{table}");
+    assert_eq!(rows[1][9], "p", "{table}");
+    assert!(rows[1][10].ends_with("/tree"), "{table}");
     let detail = sandbox.ok("bk-ls -l --table a").stdout;
     let record = sandbox.ok("bk-ls --json a").record();
     let line = format!("new bytes         {} (", new_bytes(&record));

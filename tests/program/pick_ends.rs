@@ -8,7 +8,7 @@ use crate::support::{Sandbox, has};
 
 fn two() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n one app; bk-create -n two app");
+    sandbox.ok("bk-create --name one app; bk-create --name two app");
     sandbox
 }
 
@@ -249,7 +249,7 @@ fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
         (
             "xterm",
             "bk-pick -",
-            "bk-pick: nothing to do: give ids, names or records, or pipe them in, one per line",
+            "bk-pick: nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in: bk-ls | bk-pick",
         ),
         (
             "xterm",

@@ -9,7 +9,8 @@ fn files_that_are_marked_inside_backups_are_restored() {
     let sandbox = Sandbox::with_app();
     // Names that are no UTF-8, and that would clear the screen.
     sandbox.ok(r"cd app; echo 1 >$'caf\xe9.txt'; echo 2 >$'\e[2J.txt'; mkdir -p log/old; echo 3 >log/old/a");
-    sandbox.ok("bk-create -n first app; bk-create -n second app; bk-create -n third app");
+    sandbox
+        .ok("bk-create --name first app; bk-create --name second app; bk-create --name third app");
     let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
         return;
     };
@@ -60,7 +61,9 @@ fn files_that_are_marked_inside_backups_are_restored() {
 #[test]
 fn of_what_was_found_in_several_backups_one_is_chosen_with_all_its_files() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n older app; echo changed >app/config.toml; bk-create -n newer app");
+    sandbox.ok(
+        "bk-create --name older app; echo changed >app/config.toml; bk-create --name newer app",
+    );
     let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
         return;
     };
@@ -100,7 +103,7 @@ fn at_60_80_and_120_columns_hostile_names_harm_nothing() {
         "y",
     );
     sandbox.ok(r"cd app; echo >$'\e[2J\e]0;title\a'; echo >$'\xff\xfe'; echo >$'a\nb'; echo >$'rtl\u202etxt.exe'");
-    sandbox.ok(r"bk-create -n 日本語日本語日本語日本語日本語日本語日本語 -d $'\e[2Jmany\nlines' --source-version $'\e[31m' app");
+    sandbox.ok(r"bk-create --name 日本語日本語日本語日本語日本語日本語日本語 -d $'\e[2Jmany\nlines' --source-version $'\e[31m' app");
     let Some(tmux) = Tmux::new(&sandbox, 60, 20) else {
         return;
     };
@@ -130,7 +133,7 @@ fn at_60_80_and_120_columns_hostile_names_harm_nothing() {
             r" app/rtl\u{202e}txt.exe",
             " app/\u{fffd}\u{fffd}",
             " app/日本語日本語",
-            " app/a-directory-with-a-long-na",
+            " app/a-directory-",
         ] {
             assert!(
                 screen[3..].iter().any(|line| line.contains(name)),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// A sandbox with three backups, a, b and c.
 fn three() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for name in a b c; do bk-create -n $name app; done");
+    sandbox.ok("for name in a b c; do bk-create --name $name app; done");
     sandbox
 }
 
@@ -54,14 +54,14 @@ fn a_closed_or_full_stdout_is_an_error_and_the_backup_is_made() {
     let sandbox = Sandbox::with_app();
     let full = "cannot write to standard output: No space left on device\n";
     sandbox
-        .run("bk-create -n a app >/dev/full")
+        .run("bk-create --name a app >/dev/full")
         .fails(1, &format!("bk-create: {full}"));
     sandbox
         .run("bk-ls >/dev/full")
         .fails(1, &format!("bk-ls: {full}"));
     assert_eq!(sandbox.records().len(), 1);
     // Rust opens /dev/null in the place of a closed stdout.
-    let ran = sandbox.run("bk-create -n b app >&-; bk-ls >&-");
+    let ran = sandbox.run("bk-create --name b app >&-; bk-ls >&-");
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:#?}");
     assert_eq!(sandbox.records().len(), 2);
 }
@@ -71,6 +71,10 @@ fn every_bad_line_is_named_and_nothing_is_done() {
     let sandbox = three();
     for (input, error) in [
         (r#"{"id":1"#, "line 1: it is not JSON (column 7)"),
+        (
+            "nightly",
+            "line 1: it is not JSON (column 2): a name alone stands in double quotes",
+        ),
         (r#"1\n{}"#, "line 2: it has neither an id nor a backup_name"),
         (
             r#"1\n\n[1]"#,
@@ -211,11 +215,11 @@ fn a_program_holds_the_catalog_neither_while_it_prints_nor_while_it_reads() {
     sandbox.ok("for n in 1 2 3 4 5 6 7 8 9; do bk-create -d \"$(cat note)\" app >/dev/null; done");
     // Nobody reads the pipe, which is full: a writer goes ahead all the same.
     let ran = sandbox.ok(
-        "bk-ls | (bk-create -n meanwhile --lock-timeout 5s app >/dev/null; cat) | wc -l; bk-ls | wc -l",
+        "bk-ls | (bk-create --name meanwhile --lock-timeout 5s app >/dev/null; cat) | wc -l; bk-ls | wc -l",
     );
     assert_eq!(ran.stdout, "9\n10\n");
     let ran = sandbox.ok(
-        "(bk-create -n later --lock-timeout 5s app >&2; echo '\"later\"') 2>/dev/null | bk-ls -",
+        "(bk-create --name later --lock-timeout 5s app >&2; echo '\"later\"') 2>/dev/null | bk-ls -",
     );
     assert_eq!(ran.record()["backup_name"], "later");
 }
@@ -227,14 +231,14 @@ fn stdout_has_records_and_nothing_else() {
     }
     let sandbox = three();
     sandbox.ok("chmod 700 app; mkfifo app/pipe; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"app/sock\")'");
-    let ran = sandbox.ok("bk-create -n warned app");
+    let ran = sandbox.ok("bk-create --name warned app");
     assert_eq!(ran.record()["status"], "completed");
     assert!(
         ran.stderr.contains("app/sock': a socket is not backed up"),
         "{ran:#?}"
     );
     for line in [
-        "bk-create -n a app",
+        "bk-create --name a app",
         "bk-create nowhere",
         "bk-ls 77",
         "bk-ls --nope",
@@ -270,7 +274,7 @@ fn no_program_attempts_a_connection() {
     }
     let sandbox = three();
     for line in [
-        "bk-create -n traced app",
+        "bk-create --name traced app",
         "bk-ls",
         "bk-ls -l --table",
         "bk-ls --files a",
@@ -307,7 +311,7 @@ proptest! {
         });
         sandbox.write("request", &request.to_string());
         let made = sandbox.ok("bk-create - <request").record();
-        let listed = sandbox.ok("bk-create -n other app >/dev/null; bk-ls 1").record();
+        let listed = sandbox.ok("bk-create --name other app >/dev/null; bk-ls 1").record();
         for record in [&made, &listed] {
             for known in ["description", "source_version"] {
                 prop_assert_eq!(&record[known], &request[known]);

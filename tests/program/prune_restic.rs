@@ -92,7 +92,7 @@ fn prepare(sandbox: &Sandbox) -> Vec<String> {
     let times = times_of(&serde_json::from_str(&listed.stdout).unwrap());
     sandbox.write("told", &times.join("\n"));
     let utc = sandbox.ok("date -u -f told '+%F %T'").stdout;
-    sandbox.ok("bk-create -n b0 app");
+    sandbox.ok("bk-create --name b0 app");
     // All with the one archive, as only who has none is judged otherwise.
     let rows = utc.lines().enumerate().map(|(n, time)| {
         format!(

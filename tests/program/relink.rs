@@ -5,7 +5,7 @@ use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
 /// Three backups whose archives were moved to `new/`, each to another depth.
 fn moved() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for name in a b c; do echo $name >app/name; bk-create -n $name app; done");
+    sandbox.ok("for name in a b c; do echo $name >app/name; bk-create --name $name app; done");
     sandbox.ok("mkdir -p new/deep/er; cd home/archives; mv a.tar.gz ../../new/renamed.tar.gz; mv b.tar.gz ../../new/deep; mv c.tar.gz ../../new/deep/er");
     sandbox
 }

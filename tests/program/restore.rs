@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A sandbox with `app/` and its backup `a`, made with `-C` where it is.
 fn with_backup() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox
 }
 
@@ -187,7 +187,7 @@ fn some_paths_come_back_by_name_by_glob_and_without_their_first_parts() {
 fn a_hard_link_comes_back_with_its_content_though_its_first_name_does_not() {
     let sandbox = Sandbox::new();
     sandbox.write("app/a", "content\n");
-    sandbox.ok("mkdir app/d; ln app/a app/d/b; ln app/a app/d/c; ln -s x app/l; ln app/l app/d/m; bk-create -n a app");
+    sandbox.ok("mkdir app/d; ln app/a app/d/b; ln app/a app/d/c; ln -s x app/l; ln app/l app/d/m; bk-create --name a app");
     sandbox.ok("bk-restore -C out a -- app/d");
     let told = sandbox
         .ok("cat out/app/d/b; stat -c '%h %F' out/app/d/b out/app/d/m; readlink out/app/d/m");
@@ -203,7 +203,7 @@ fn one_file_is_printed_and_nothing_else() {
     let sandbox = with_backup();
     let ran = sandbox.ok("bk-restore --stdout /app/config.toml a");
     assert_eq!((&*ran.stdout, &*ran.stderr), ("port = 8080\n", ""));
-    sandbox.ok("truncate -s 3M app/hole; printf data >>app/hole; truncate -s 5M app/hole; bk-create -n b app
+    sandbox.ok("truncate -s 3M app/hole; printf data >>app/hole; truncate -s 5M app/hole; bk-create --name b app
         bk-restore --stdout app/hole b | cmp - app/hole; bk-restore --stdout app/hole b | head -c 1 >/dev/null");
     for (path, reason) in [
         ("app/nothing", "the backup holds no 'app/nothing'"),
@@ -281,7 +281,7 @@ fn a_backup_goes_back_to_its_sources_all_or_none() {
     let sandbox = Sandbox::with_app();
     let dir = sandbox_dir(&sandbox);
     sandbox.write("one", "file\n");
-    sandbox.ok("mkdir -p other/d start; echo d >other/d/x; bk-create -n a app one $PWD/other app/data && cp -a app other one start");
+    sandbox.ok("mkdir -p other/d start; echo d >other/d/x; bk-create --name a app one $PWD/other app/data && cp -a app other one start");
     sandbox.ok("rm -r app/data other; echo changed >one");
     let ran = sandbox.ok("bk-restore --to-source a");
     sandbox.ok("for it in app other one; do diff -r $it start/$it || exit 1; done; grep changed one.before-1");
@@ -386,7 +386,7 @@ fn mistakes_on_the_command_line_do_nothing() {
 #[test]
 fn a_test_of_a_part_is_no_test_of_the_backup() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     let tested = || sandbox.ok("bk-ls a").record()["backup_metadata"]["last_restored_test"].clone();
     sandbox.ok("bk-restore --test a -- app/config.toml");
     assert!(tested().is_null());

@@ -53,7 +53,7 @@ fn what_is_mounted_below_is_not_taken_away() {
     let Some(_mount) = mounts::tmpfs(&sandbox, "src/with space", "size=1M") else {
         return;
     };
-    sandbox.ok("echo precious >'src/with space/db'; bk-create -n a --one-file-system $PWD/src");
+    sandbox.ok("echo precious >'src/with space/db'; bk-create --name a --one-file-system $PWD/src");
     for (line, way) in [
         ("bk-restore --to-source a", "-C /".to_owned()),
         (
@@ -75,7 +75,7 @@ fn archives_below_are_not_taken_away() {
     let sandbox = Sandbox::new();
     let dir = dir(&sandbox);
     sandbox.write("src/f", "one\n");
-    sandbox.ok("bk-create -n a $PWD/src; mkdir src/old src/storage");
+    sandbox.ok("bk-create --name a $PWD/src; mkdir src/old src/storage");
     sandbox.ok("bk-mv --to src/old a; bk-mv --all src/storage || true");
     let archive = sandbox.records()[0]["backup_path"].clone();
     let storage = archive.as_str().unwrap().rsplit_once('/').unwrap().0;
@@ -89,7 +89,7 @@ fn archives_of_other_backups_below_are_not_taken_away() {
     let sandbox = Sandbox::new();
     let dir = dir(&sandbox);
     sandbox.write("src/f", "one\n");
-    sandbox.ok("bk-create -n a $PWD/src; bk-create --storage src/copies -n b $PWD/src/f");
+    sandbox.ok("bk-create --name a $PWD/src; bk-create --storage src/copies --name b $PWD/src/f");
     let refused = format!(
         "bk-restore: cannot restore 'a': '{dir}/src' cannot be exchanged: bk's archives in '{dir}/src/copies' would go with what was there; '-C / --into-existing --overwrite' leaves them where they are\n"
     );
@@ -104,7 +104,7 @@ fn what_was_excluded_is_named_before_it_goes() {
     sandbox.write("src/uploads/u", "user\n");
     sandbox.write("src/deep/x.log", "log\n");
     sandbox.write("src/conf", "v1\n");
-    sandbox.ok("bk-create -n a --exclude uploads --exclude '*.log' $PWD/src");
+    sandbox.ok("bk-create --name a --exclude uploads --exclude '*.log' $PWD/src");
     let ran = sandbox.ok("bk-restore --to-source a");
     let lines: Vec<_> = ran.stderr.lines().collect();
     assert!(lines[0].starts_with("bk-restore: warning: '"), "{ran:#?}");
@@ -136,7 +136,7 @@ fn a_mount_point_is_filled_and_what_was_there_is_kept_in_it() {
     };
     sandbox.ok(
         "echo v1 >src/f; mkdir src/d; echo d >src/d/x; chmod 711 src; cp -a src start
-        bk-create -n a $PWD/src; echo v2 >src/f; echo new >src/added; chmod 700 src src/d",
+        bk-create --name a $PWD/src; echo v2 >src/f; echo new >src/added; chmod 700 src src/d",
     );
     let ran = sandbox.ok("bk-restore --to-source a");
     assert_eq!(
@@ -167,7 +167,7 @@ fn a_fill_that_fails_is_undone() {
     if !crate::support::can_trace() {
         return;
     }
-    sandbox.ok("echo v1 >src/f; mkdir src/d; echo d >src/d/x; bk-create -n a $PWD/src; echo v2 >src/f; echo new >src/added; cp -a src start");
+    sandbox.ok("echo v1 >src/f; mkdir src/d; echo d >src/d/x; bk-create --name a $PWD/src; echo v2 >src/f; echo new >src/added; cp -a src start");
     for when in 1..=5 {
         let ran = sandbox.run(&format!(
             "strace -f --seccomp-bpf -o /dev/null -e trace=renameat2 -e inject=renameat2:error=EIO:when={when} bk-restore --to-source a"
@@ -189,7 +189,9 @@ fn a_directory_of_a_lower_layer_is_filled() {
     let Some(_mount) = mounts::overlay(&sandbox, "low", "merged") else {
         return;
     };
-    sandbox.ok("bk-create -n a $PWD/merged/app; echo v2 >merged/app/f; echo new >merged/app/d/new");
+    sandbox.ok(
+        "bk-create --name a $PWD/merged/app; echo v2 >merged/app/f; echo new >merged/app/d/new",
+    );
     let ran = sandbox.ok("bk-restore --to-source a");
     assert_eq!(
         ran.stderr,
@@ -213,7 +215,9 @@ fn a_long_name_is_cut_where_what_was_there_is_kept() {
     let sandbox = Sandbox::new();
     let name = "n".repeat(250);
     sandbox.write(&format!("{name}/f"), "v1\n");
-    sandbox.ok(&format!("bk-create -n a $PWD/{name}; echo v2 >{name}/f"));
+    sandbox.ok(&format!(
+        "bk-create --name a $PWD/{name}; echo v2 >{name}/f"
+    ));
     sandbox.ok("bk-restore --to-source a");
     let kept = format!("{}.before-1", "n".repeat(246));
     sandbox.ok(&format!("grep v1 {name}/f; grep v2 {kept}/f"));
@@ -223,7 +227,7 @@ fn a_long_name_is_cut_where_what_was_there_is_kept() {
 fn parents_that_are_gone_are_made_and_go_again_where_it_fails() {
     let sandbox = Sandbox::new();
     sandbox.write("srv/apps/one/f", "x\n");
-    sandbox.ok("bk-create -n a $PWD/srv/apps/one; rm -r srv");
+    sandbox.ok("bk-create --name a $PWD/srv/apps/one; rm -r srv");
     if crate::support::can_trace() {
         let fault =
             "strace -f --seccomp-bpf -o /dev/null -e trace=syncfs -e inject=syncfs:error=EIO";
@@ -243,7 +247,7 @@ fn what_goes_to_other_file_systems_gets_there() {
         return;
     };
     sandbox.ok("mkdir top/home/app top/etc; echo v1 >top/home/app/f; echo e >top/etc/e; chmod 750 top/home/app
-        ln top/home/app/f top/home/app/g; bk-create -n a -C top home etc
+        ln top/home/app/f top/home/app/g; bk-create --name a -C top home etc
         rm top/home/app/f; echo v2 >top/etc/e; chmod 700 top/home/app");
     let ran = sandbox.ok("bk-restore -C top --into-existing --overwrite a");
     assert_eq!(ran.stderr, "");
@@ -260,7 +264,7 @@ fn what_goes_to_other_file_systems_gets_there() {
     assert_eq!(ran.status, 1, "{ran:#?}");
     sandbox.ok("grep v3 top/etc/e; test ! -e top/home/app/g");
     if let Some(_bound) = mounts::bind(&sandbox, "top/etc", "top/bound") {
-        sandbox.ok("mkdir b; mkdir b/bound; echo b >b/bound/b; bk-create -n b -C b bound");
+        sandbox.ok("mkdir b; mkdir b/bound; echo b >b/bound/b; bk-create --name b -C b bound");
         sandbox.ok("bk-restore -C top --into-existing b; grep b top/etc/b");
     }
     assert_tidy(&sandbox);
@@ -271,13 +275,13 @@ fn a_link_in_the_place_of_a_directory_stays_one() {
     let sandbox = Sandbox::new();
     sandbox.write("app/www/sub/f", "v1\n");
     sandbox.ok(
-        "bk-create -n a app; mkdir data; mv app/www data/www; ln -s ../data/www app/www
+        "bk-create --name a app; mkdir data; mv app/www data/www; ln -s ../data/www app/www
         echo v2 >data/www/sub/f; sleep 0.05; bk-restore -C . --into-existing --overwrite a",
     );
     sandbox.ok("test -L app/www; grep v1 data/www/sub/f");
     // A link that an archive made, a moment ago or in the same run, leads nowhere.
-    sandbox.ok("mkdir out evil victim; mkdir evil/in; ln -s $PWD/victim evil/in/x; bk-create -n link -C evil in
-        rm evil/in/x; mkdir evil/in/x; echo bad >evil/in/x/f; bk-create -n file -C evil in");
+    sandbox.ok("mkdir out evil victim; mkdir evil/in; ln -s $PWD/victim evil/in/x; bk-create --name link -C evil in
+        rm evil/in/x; mkdir evil/in/x; echo bad >evil/in/x/f; bk-create --name file -C evil in");
     let ran = sandbox.run("bk-restore -C out --into-existing --overwrite link file");
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(
@@ -293,7 +297,7 @@ fn a_link_in_the_place_of_a_directory_stays_one() {
 fn modes_of_directories_come_back_and_closed_ones_are_filled() {
     let sandbox = Sandbox::new();
     sandbox.write("src/d/f", "x\n");
-    sandbox.ok("chmod 750 src/d; chmod 640 src/d/f; touch -d @5 src/d; bk-create -n a src; chmod -R 777 src");
+    sandbox.ok("chmod 750 src/d; chmod 640 src/d/f; touch -d @5 src/d; bk-create --name a src; chmod -R 777 src");
     sandbox.ok("bk-restore -C . --into-existing a -- src/none 2>/dev/null || true; stat -c %a src/d | grep 777");
     sandbox.ok("bk-restore -C . --into-existing --overwrite a -- src/d/f");
     assert_eq!(sandbox.ok("stat -c %a src/d src/d/f").stdout, "777\n640\n");
@@ -321,7 +325,7 @@ fn modes_of_directories_come_back_and_closed_ones_are_filled() {
 fn what_a_file_system_refuses_is_told_once_and_the_content_restored() {
     let sandbox = Sandbox::new();
     sandbox.write("src/f", "x\n");
-    sandbox.ok("echo y >src/g; ln src/f src/h; chown 1:1 src/f src/g; chmod 600 src/f src/g; bk-create -n a src");
+    sandbox.ok("echo y >src/g; ln src/f src/h; chown 1:1 src/f src/g; chmod 600 src/f src/g; bk-create --name a src");
     let lacks = "nochmod,nochown,nolink,statfs0,nodir";
     let Some(_mount) = mounts::fuse(&sandbox, "root", "m", lacks) else {
         return;
@@ -357,7 +361,7 @@ fn what_a_file_system_refuses_is_told_once_and_the_content_restored() {
 #[test]
 fn a_mount_point_that_is_restored_to_has_the_time_of_the_backup() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; echo x >src/f; touch -d @5 src; bk-create -n a -C src .");
+    sandbox.ok("mkdir src; echo x >src/f; touch -d @5 src; bk-create --name a -C src .");
     let Some(_mount) = mounts::image(&sandbox, "mkfs.ext4 -q -F", "8M", "m") else {
         return;
     };
@@ -371,7 +375,7 @@ fn a_mount_point_that_is_restored_to_has_the_time_of_the_backup() {
 #[test]
 fn archives_of_other_backups_are_not_exchanged() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir -p srv/app srv/old; echo x >srv/app/f; bk-create -n a srv/app; bk-create -n b srv/app; bk-mv a srv/old");
+    sandbox.ok("mkdir -p srv/app srv/old; echo x >srv/app/f; bk-create --name a srv/app; bk-create --name b srv/app; bk-mv a srv/old");
     let ran = sandbox.run("bk-restore --swap -C srv b");
     let srv = sandbox.path("srv").canonicalize().unwrap();
     let srv = srv.display();
@@ -387,7 +391,7 @@ fn archives_of_other_backups_are_not_exchanged() {
 #[test]
 fn copies_in_the_place_of_hard_links_have_holes_and_count() {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; truncate -s 40M src/a; printf x | dd of=src/a bs=1 seek=30M conv=notrunc status=none; ln src/a src/b; ln src/a src/c; bk-create -n a src");
+    sandbox.ok("mkdir src; truncate -s 40M src/a; printf x | dd of=src/a bs=1 seek=30M conv=notrunc status=none; ln src/a src/b; ln src/a src/c; bk-create --name a src");
     let Some(_mount) = mounts::fuse(&sandbox, "root", "m", "nolink") else {
         return;
     };
@@ -419,7 +423,7 @@ fn copies_in_the_place_of_hard_links_have_holes_and_count() {
 fn names_beyond_those_that_a_file_can_have_are_copies() {
     let sandbox = Sandbox::new();
     sandbox.ok(
-        "mkdir src; echo x >src/a; for it in b c d; do ln src/a src/$it; done; bk-create -n a src",
+        "mkdir src; echo x >src/a; for it in b c d; do ln src/a src/$it; done; bk-create --name a src",
     );
     let Some(_mount) = mounts::fuse(&sandbox, "root", "m", "links=2") else {
         return;
@@ -437,7 +441,7 @@ fn names_beyond_those_that_a_file_can_have_are_copies() {
 fn a_test_compares_what_the_file_system_can_hold() {
     let sandbox = Sandbox::new();
     sandbox.write("src/f", "x\n");
-    sandbox.ok("touch -d '2001-01-01 00:00:00.5' src/f; touch -d @5 src; bk-create -n a src");
+    sandbox.ok("touch -d '2001-01-01 00:00:00.5' src/f; touch -d @5 src; bk-create --name a src");
     let Some(_mount) = mounts::image(&sandbox, "mkfs.ext4 -q -F -I 128", "8M", "m") else {
         return;
     };
@@ -459,7 +463,8 @@ fn a_test_reads_no_holes() {
     sandbox.ok(
         "mkdir src; echo begin >src/hole; truncate -s 400G src/hole || exit 9; echo end >>src/hole",
     );
-    sandbox.ok("bk-create -n a src; timeout 20 bk-restore --test -C . --max-ratio 1000000000 a");
+    sandbox
+        .ok("bk-create --name a src; timeout 20 bk-restore --test -C . --max-ratio 1000000000 a");
 }
 
 /// As `tar -r` adds it.
@@ -467,11 +472,7 @@ fn a_test_reads_no_holes() {
 fn of_a_name_that_comes_twice_the_last_one_is_printed() {
     let sandbox = Sandbox::new();
     sandbox.write("t/f", "old\n");
-    sandbox.ok("cd t; ln f g; tar -cf ../t.tar f g; rm f; echo new >f; tar -rf ../t.tar f; cd ..; gzip t.tar; bk-adopt t.tar.gz || true");
-    if sandbox.run("bk-ls 1").status != 0 {
-        println!("skipped: bk-adopt does not take such an archive yet");
-        return;
-    }
+    sandbox.ok("cd t; ln f g; tar -cf ../t.tar f g; rm f; echo new >f; tar -rf ../t.tar f; cd ..; gzip t.tar; bk-adopt t.tar.gz");
     assert_eq!(sandbox.ok("bk-restore --stdout f 1").stdout, "new\n");
     assert_eq!(sandbox.ok("bk-restore --stdout g 1").stdout, "old\n");
 }
@@ -484,7 +485,7 @@ fn a_directory_that_cannot_be_synced_is_an_error() {
     }
     let sandbox = Sandbox::new();
     sandbox.write("app/f", "one\n");
-    sandbox.ok("bk-create -n a app; mkdir out; cp -a app out/app; cp -a out start; echo two >start/app/f; echo two >out/app/f");
+    sandbox.ok("bk-create --name a app; mkdir out; cp -a app out/app; cp -a out start; echo two >start/app/f; echo two >out/app/f");
     let dir = dir(&sandbox);
     for (at, flags) in [("out/app", "--into-existing --overwrite"), ("", "--swap")] {
         let ran = sandbox.run(&format!(

@@ -13,7 +13,7 @@ use serde_json::Value;
 fn with_backups(names: &[&str]) -> Sandbox {
     let sandbox = Sandbox::with_app();
     for name in names {
-        sandbox.ok(&format!("bk-create -n {name} app"));
+        sandbox.ok(&format!("bk-create --name {name} app"));
     }
     sandbox
 }
@@ -209,7 +209,7 @@ fn a_line_of_another_catalog_is_refused() {
 #[test]
 fn one_that_was_replaced_since_it_was_listed_stays() {
     let sandbox = with_backups(&["a"]);
-    sandbox.ok("bk-ls --json >listed; bk-rm a; bk-create -n a app");
+    sandbox.ok("bk-ls --json >listed; bk-rm a; bk-create --name a app");
     let ran = sandbox.run("bk-rm <listed");
     assert_eq!((ran.status, &*ran.stdout), (1, ""));
     let told = ran
@@ -390,11 +390,21 @@ fn a_terminal_gets_a_table() {
     }
     let sandbox = with_backups(&["a", "b"]);
     sandbox.ok("truncate -s 1000 home/archives/*");
-    let ran = sandbox.ok("script -qec 'bk-rm a b' /dev/null </dev/null | sed 's/\\x1b[^m]*m//g'");
+    let ran = sandbox
+        .ok("script -qec 'stty cols 120; bk-rm a b' /dev/null </dev/null | sed 's/\\x1b[^m]*m//g'");
+    let rows: Vec<Vec<&str>> = ran
+        .stdout
+        .lines()
+        .map(|it| it.split_whitespace().collect())
+        .collect();
     assert_eq!(
-        ran.stdout.replace('\r', ""),
-        "ID  TYPE     FREED  FILE\n 1  manual  1000 B  a.tar.gz\n 2  manual  1000 B  b.tar.gz\n"
+        rows[0],
+        ["ID", "TYPE", "CREATED", "FREED", "SOURCE", "NAME"],
+        "{ran:#?}"
     );
+    for (row, name) in rows[1..].iter().zip(["a", "b"]) {
+        assert_eq!((row[4], row[5], row[7]), ("1000", "B", name), "{ran:#?}");
+    }
 }
 
 #[test]

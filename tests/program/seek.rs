@@ -183,7 +183,7 @@ fn some_paths_are_what_they_are_when_all_is_read() {
                 }
             }
             let (base, sources) = SOURCES[sources];
-            sandbox.ok(&format!("IFS=$'\\n'; bk-create -n a {sources}"));
+            sandbox.ok(&format!("IFS=$'\\n'; bk-create --name a {sources}"));
             let sought = all_wanted.iter().enumerate().map(|(number, wanted)| {
                 restore(&sandbox, &format!("sought{number}"), base, wanted)
             });
@@ -234,7 +234,7 @@ fn with_many() -> (Sandbox, Vec<u8>) {
     sandbox.ok(
         "mkdir app; for n in {10..49}; do head -c 200000 /dev/urandom >app/$n; done
         for n in 20 30 40; do head -c 3000000 /dev/urandom >app/$n-large; done
-        ln app/10 app/99; bk-create -n a app",
+        ln app/10 app/99; bk-create --name a app",
     );
     let bytes = fs::read(sandbox.archive("a")).unwrap();
     (sandbox, bytes)

@@ -11,10 +11,10 @@ fn names(ran: &Ran) -> Vec<String> {
 fn some() -> Sandbox {
     let sandbox = Sandbox::with_app();
     sandbox.ok("mkdir -p application; echo x >application/x
-         bk-create -n app -m team=web -m weight=3 app; bk-create -n data -m team=db app/data
-         bk-create -n other -m weight='\"3\"' application; bk-create -n both app/log application/
+         bk-create --name app -m team=web -m weight=3 app; bk-create --name data -m team=db app/data
+         bk-create --name other -m weight='\"3\"' application; bk-create --name both app/log application/
          bk-auto --set nightly -s @daily -- $PWD/app; bk-auto --set hourly -s @hourly -- $PWD/application
-         bk-auto --now nightly; bk-auto --now hourly; bk-create -n last app/cache");
+         bk-auto --now nightly; bk-auto --now hourly; bk-create --name last app/cache");
     sandbox
 }
 
@@ -112,7 +112,7 @@ fn backups_are_chosen_by_an_expression() {
 #[test]
 fn an_expression_knows_no_zone_and_a_source_may_be_any_bytes() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; mkdir $'n\\xff'; bk-create -n b $'n\\xff'");
+    sandbox.ok("bk-create --name a app; mkdir $'n\\xff'; bk-create --name b $'n\\xff'");
     for zone in ["UTC", "Asia/Tokyo", "America/Los_Angeles"] {
         let ran = sandbox.ok(&format!(
             "export TZ={zone}; bk-ls --where 'created_at < now() - interval 20 minutes'
@@ -135,7 +135,7 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     sandbox
         .run("bk-ls latest:none")
         .fails(1, "bk-ls: there is no backup 'latest:none'\n");
-    sandbox.run("bk-create -n bad --reserve 900T --on-low-space fail app");
+    sandbox.run("bk-create --name bad --reserve 900T --on-low-space fail app");
     assert_eq!(names(&sandbox.ok("bk-verify latest")), ["last"]);
     sandbox.run("bk-rm latest").fails(
         1,
@@ -145,7 +145,7 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     assert_eq!(latest("latest"), latest("--job hourly"));
     sandbox.ok("bk-restore -C out latest && test -e out/tmp/*/application/x");
     let ran = sandbox.ok(
-        "bk-create --parent latest -n again app; bk-create --parent latest:nightly -n nth $PWD/app",
+        "bk-create --parent latest --name again app; bk-create --parent latest:nightly --name nth $PWD/app",
     );
     let parent = |at: usize| ran.records()[at]["backup_metadata"]["parent"].clone();
     assert_eq!(
@@ -156,18 +156,18 @@ fn latest_is_the_newest_completed_backup_and_that_of_a_job() {
     sandbox
         .run("bk-restore --stdout app/config.toml </dev/null")
         .fails(2, "bk-restore: no backup given for --stdout\n");
-    sandbox.run("bk-create -n latest:x app").fails(
+    sandbox.run("bk-create --name latest:x app").fails(
         2,
         "bk-create: --name: the name 'latest:x' stands for the newest backup\n",
     );
     // One that is named so, as others may name theirs, is meant.
     sandbox.ok(
-        "tar czf latest.tar.gz app/log && bk-adopt latest.tar.gz && bk-create -n newer app/log",
+        "tar czf latest.tar.gz app/log && bk-adopt latest.tar.gz && bk-create --name newer app/log",
     );
     assert_eq!(latest("latest"), "latest");
     sandbox.ok("bk-rm latest");
     let empty = Sandbox::with_app();
-    empty.ok("bk-create -n a app; bk-rm a");
+    empty.ok("bk-create --name a app; bk-rm a");
     empty
         .run("bk-ls latest")
         .fails(1, "bk-ls: there is no backup 'latest'\n");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Two backups, `a` and `b`.
 fn two() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a -m ticket=1 app; bk-create -n b app");
+    sandbox.ok("bk-create --name a -m ticket=1 app; bk-create --name b app");
     sandbox
 }
 
@@ -70,8 +70,8 @@ fn each_flag_changes_its_field_and_no_other() {
             "expires_at",
             [json!("2020-01-01T00:00:00Z"), json!(null)],
         ),
-        ("-n c", "backup_name", [json!("a"), json!("c")]),
-        ("-n a", "backup_name", [json!("c"), json!("a")]),
+        ("--name c", "backup_name", [json!("a"), json!("c")]),
+        ("--name a", "backup_name", [json!("c"), json!("a")]),
     ] {
         let before = sandbox.records();
         let ran = sandbox.ok(&format!("bk-set {flags} 1"));
@@ -148,7 +148,7 @@ fn metadata_is_read_as_bk_create_reads_it_and_removed_by_its_key() {
 fn what_is_as_asked_is_printed_and_not_noted() {
     let sandbox = two();
     sandbox.ok("bk-set --protect -m k=1 b");
-    let again = sandbox.ok("bk-set --protect -m k=1 -d '' -e never -t manual -n b b");
+    let again = sandbox.ok("bk-set --protect -m k=1 -d '' -e never -t manual --name b b");
     assert_eq!(again.record(), sandbox.records()[1]);
     assert_eq!(changes(&sandbox).len(), 1);
     // One that is named twice is printed twice, and changed once.
@@ -306,7 +306,7 @@ fn nothing_is_done_on_a_mistake() {
         }
         assert_eq!(ran.stdout, "");
     }
-    let none = sandbox.ok("bk-set -d x </dev/null; bk-set -n c - </dev/null");
+    let none = sandbox.ok("bk-set -d x </dev/null; bk-set --name c - </dev/null");
     assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", ""));
     assert_eq!(sandbox.records(), before);
     assert_eq!(changes(&sandbox), []);
@@ -327,7 +327,7 @@ fn it_makes_no_catalog() {
 fn a_name_goes_from_one_to_another_and_is_never_had_by_two() {
     let sandbox = two();
     sandbox
-        .run("bk-set -n b -d x a")
+        .run("bk-set --name b -d x a")
         .fails(1, "bk-set: cannot change 'a': the name 'b' is taken\n");
     assert_eq!(
         sandbox.records()[0]["description"],
@@ -337,7 +337,7 @@ fn a_name_goes_from_one_to_another_and_is_never_had_by_two() {
     // With other changes of the same row in the same transaction, over and over.
     for n in 0..5 {
         sandbox.ok(&format!(
-            "bk-set -n c -d {n} -m n={n} --protect 1 && bk-set -n a -t automatic -e {n}d 2 && bk-set -n b --unprotect c"
+            "bk-set --name c -d {n} -m n={n} --protect 1 && bk-set --name a -t automatic -e {n}d 2 && bk-set --name b --unprotect c"
         ));
         let names: Vec<_> = sandbox
             .records()
@@ -345,9 +345,9 @@ fn a_name_goes_from_one_to_another_and_is_never_had_by_two() {
             .map(|it| fields(it, &["id", "backup_name"]))
             .collect();
         assert_eq!(names, [[json!(1), json!("b")], [json!(2), json!("a")]]);
-        sandbox.ok("bk-set -n c 1 && bk-set -n b 2 && bk-set -n a 1");
+        sandbox.ok("bk-set --name c 1 && bk-set --name b 2 && bk-set --name a 1");
     }
-    sandbox.ok("bk-set -n x a && bk-ls x && bk-set -d found x && ! bk-ls a 2>/dev/null");
+    sandbox.ok("bk-set --name x a && bk-ls x && bk-set -d found x && ! bk-ls a 2>/dev/null");
     // The file keeps its name, and its place.
     let record = sandbox.ok("bk-ls x").record();
     assert_eq!(record["file_name"], "a.tar.gz");
@@ -357,19 +357,19 @@ fn a_name_goes_from_one_to_another_and_is_never_had_by_two() {
 #[test]
 fn the_old_name_never_leads_to_the_archive_of_the_renamed_one() {
     let sandbox = two();
-    sandbox.ok("bk-set -n x a");
+    sandbox.ok("bk-set --name x a");
     let archives = sandbox.home().join("archives").display().to_string();
     let taken = format!(
         "bk-create: cannot create 'a': the name is taken, by a backup or by a file in '{archives}'\n"
     );
-    sandbox.run("bk-create -n a app").fails(1, &taken);
+    sandbox.run("bk-create --name a app").fails(1, &taken);
     // Also where its archive is missing: what removes the one must not remove the other's.
     sandbox.ok("mv home/archives/a.tar.gz kept");
-    sandbox.run("bk-create -n a app").fails(1, &taken);
+    sandbox.run("bk-create --name a app").fails(1, &taken);
     assert!(!sandbox.archive("a").exists());
     sandbox.ok("mv kept home/archives/a.tar.gz");
     // Elsewhere the name is free.
-    sandbox.ok("bk-create --storage other -n a app");
+    sandbox.ok("bk-create --storage other --name a app");
     let mut paths: Vec<_> = sandbox
         .records()
         .iter()
@@ -380,15 +380,15 @@ fn the_old_name_never_leads_to_the_archive_of_the_renamed_one() {
     assert_eq!(paths.len(), 3);
     // And a failed attempt that was renamed keeps its place too.
     sandbox.sql("UPDATE backup_records SET status = 'failed' WHERE backup_name = 'b'");
-    sandbox.ok("bk-set -n was-b b; rm home/archives/b.tar.gz");
-    let ran = sandbox.run("bk-create -n b app");
+    sandbox.ok("bk-set --name was-b b; rm home/archives/b.tar.gz");
+    let ran = sandbox.run("bk-create --name b app");
     ran.fails(1, &taken.replace("'a'", "'b'"));
 }
 
 #[test]
 fn the_archive_of_a_renamed_one_is_known() {
     let sandbox = two();
-    sandbox.ok("bk-set -n x a");
+    sandbox.ok("bk-set --name x a");
     assert_eq!(
         sandbox.ok("bk-adopt home/archives/a.tar.gz").actions(),
         ["already known x"]
@@ -407,7 +407,7 @@ fn a_lost_catalog_comes_back_as_the_archives_were_born() {
     let hash = "sha256sum home/archives/*";
     let (archives, born) = (sandbox.ok(hash).stdout, as_born(sandbox.records()));
     sandbox.ok(
-        "bk-set -n x -d changed -e 5y --protect -t pre-upgrade --source-version 9 -m ticket=2 -m new=1 a",
+        "bk-set --name x -d changed -e 5y --protect -t pre-upgrade --source-version 9 -m ticket=2 -m new=1 a",
     );
     assert_ne!(as_born(sandbox.records()), born);
     assert_eq!(sandbox.ok(hash).stdout, archives);

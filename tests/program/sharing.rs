@@ -62,7 +62,7 @@ impl Shared {
     }
 
     fn create_in(&self, storage: &str, name: &str, flags: &str) -> Value {
-        let line = format!("bk-create --storage {storage} -n {name} {flags} tree");
+        let line = format!("bk-create --storage {storage} --name {name} {flags} tree");
         let ran = self.sandbox.ok(&line);
         assert_eq!(ran.stderr, "");
         ran.record()

@@ -49,7 +49,7 @@ fn slow() -> Sandbox {
 
 /// Backs up `src/` as `a`, and does `change` while its first file is read.
 fn while_read(sandbox: &Sandbox, change: &str) -> Ran {
-    let line = "exec bk-create -n a --level 12 --jobs 1 src";
+    let line = "exec bk-create --name a --level 12 --jobs 1 src";
     let child = sandbox.start(line);
     let pid = Pid::from_child(&child);
     // The estimate reads it too, but before there is a partial.
@@ -199,7 +199,7 @@ fn traced() -> Option<Sandbox> {
     }
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p src/dir; seq 1000000 > src/a; touch src/dir/in; mkfifo src/pipe; ln -s a src/link");
-    sandbox.ok("bk-create -n earlier src; touch src/z");
+    sandbox.ok("bk-create --name earlier src; touch src/z");
     Some(sandbox)
 }
 
@@ -213,7 +213,7 @@ fn tampered(sandbox: &Sandbox, path: &str, calls: &str, how: &str, change: &str)
     };
     let line = format!(
         "exec {} -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
-         bash -c 'exec bk-create -n a --jobs 1 src 2>&3' 3>&2 2>/dev/null",
+         bash -c 'exec bk-create --name a --jobs 1 src 2>&3' 3>&2 2>/dev/null",
         strace(how)
     );
     let _ = fs::remove_file(sandbox.path("trace"));
@@ -324,7 +324,7 @@ fn all_problems_are_told_and_the_first_hundred_are_listed() {
     }
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p src/dir; touch src/dir/in src/f{000..148} src/z; chmod 0 src/f* src/dir");
-    let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create -n a src"));
+    let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create --name a src"));
     let told: Vec<_> = ran.stderr.lines().collect();
     assert_eq!((ran.status, told.len()), (3, 150), "{ran:#?}");
     assert_eq!(
@@ -368,7 +368,7 @@ fn names_of_any_bytes_are_told_in_one_line_and_kept_to_the_byte() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("s")).unwrap();
     let record = sandbox
-        .ok("mkdir $'s/\\xff\\n'; touch $'s/\\xff\\n/-\\e'; bk-create -n a $'s/\\xff\\n'")
+        .ok("mkdir $'s/\\xff\\n'; touch $'s/\\xff\\n/-\\e'; bk-create --name a $'s/\\xff\\n'")
         .record();
     let metadata = &record["backup_metadata"];
     let encoded = metadata["sources_base64"][0].as_str().unwrap();
@@ -385,7 +385,7 @@ fn names_of_any_bytes_are_told_in_one_line_and_kept_to_the_byte() {
     sandbox.ok("mkdir out; tar -xzf home/archives/a.tar.gz -C out; diff -r s out/s");
 
     let _socket = UnixListener::bind(sandbox.path("s/soc\nket")).unwrap();
-    let ran = sandbox.run("rm -r $'s/\\xff\\n'; bk-create -n b s");
+    let ran = sandbox.run("rm -r $'s/\\xff\\n'; bk-create --name b s");
     assert_eq!((ran.status, ran.stderr.lines().count()), (0, 1), "{ran:#?}");
     assert_eq!(
         ran.record()["backup_metadata"]["problems"][0]["path"],

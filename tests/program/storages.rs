@@ -10,8 +10,8 @@ use crate::support::{Sandbox, can_trace, checkout, has};
 /// A disk `disk/` with the backups a, b and c, and `kept/` another way to it; then it is away.
 fn away() -> Option<SmallDisk> {
     let disk = SmallDisk::new("64M")?;
-    disk.ok("mkdir kept && for n in a b c; do bk-create --storage $PWD/disk -n $n app >/dev/null || exit 1; done
-             bk-create -n own app >/dev/null; mount --make-private disk; mount --bind disk kept && umount disk");
+    disk.ok("mkdir kept && for n in a b c; do bk-create --storage $PWD/disk --name $n app >/dev/null || exit 1; done
+             bk-create --name own app >/dev/null; mount --make-private disk; mount --bind disk kept && umount disk");
     Some(disk)
 }
 
@@ -45,7 +45,7 @@ fn every_program_leaves_the_records_of_a_storage_alone_that_is_not_mounted() {
     let Some(disk) = away() else { return };
     assert_eq!(states(&disk), OFFLINE);
     let alone = |program: &str| told(&disk, program, NO_MARKER);
-    for line in ["bk-create --estimate", "bk-create -n d"] {
+    for line in ["bk-create --estimate", "bk-create --name d"] {
         let ran = disk.run(&format!("{line} --storage $PWD/disk app"));
         let told = format!(
             "bk-create: cannot write to the storage '{}': it is not there: {NO_MARKER}; mount it; ",
@@ -113,14 +113,14 @@ fn nothing_is_written_to_the_mount_point_beneath() {
             dir.display()
         )
     };
-    disk.run("bk-create --storage $PWD/disk -n d app")
+    disk.run("bk-create --storage $PWD/disk --name d app")
         .fails(1, &refused("bk-create", NO_MARKER));
     disk.run("bk-mv own disk")
         .fails(1, &refused("bk-mv", NO_MARKER));
     assert_eq!(disk.ok("ls -A disk").stdout, "");
     disk.ok("rmdir disk");
     let none = "there is no such directory";
-    disk.run("bk-create --storage $PWD/disk -n d app")
+    disk.run("bk-create --storage $PWD/disk --name d app")
         .fails(1, &refused("bk-create", none));
     disk.ok("test ! -e disk; mkdir disk");
     let ran = disk.run("bk-create --storage $PWD/disk --estimate app");
@@ -138,7 +138,7 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     // What was begun anew is another storage, to both.
     let begun = "bk-create --storage $PWD/disk --init-storage";
     assert_eq!(disk.ok(&format!("{begun} --estimate app")).stderr, "");
-    assert_eq!(disk.ok(&format!("{begun} -n d app")).stderr, anew(3));
+    assert_eq!(disk.ok(&format!("{begun} --name d app")).stderr, anew(3));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed missing") && states_now.contains("d completed available"),
@@ -146,9 +146,9 @@ fn nothing_is_written_to_the_mount_point_beneath() {
     );
     back(&disk);
     let other = "its '.bk-storage' is that of another storage";
-    disk.run("bk-create --storage $PWD/disk -n e app")
+    disk.run("bk-create --storage $PWD/disk --name e app")
         .fails(1, &refused("bk-create", other));
-    assert_eq!(disk.ok(&format!("{begun} -n e app")).stderr, anew(1));
+    assert_eq!(disk.ok(&format!("{begun} --name e app")).stderr, anew(1));
     let states_now = states(&disk);
     assert!(
         states_now.contains("a completed available") && states_now.contains("d completed missing"),
@@ -204,12 +204,12 @@ fn what_was_under_way_on_a_storage_waits_for_it() {
         "UPDATE backup_records SET status = 'deleting' WHERE backup_name = 'a';
          UPDATE backup_records SET status = 'creating' WHERE backup_name = 'b'",
     );
-    let ran = disk.ok("bk-create -n next app");
+    let ran = disk.ok("bk-create --name next app");
     assert_eq!(ran.stderr, told(&disk, "bk-create", NO_MARKER));
     let waiting = "a deleting offline\nb creating offline\nc completed offline\nown completed available\nnext completed available\n";
     assert_eq!(states(&disk), waiting);
     back(&disk);
-    disk.ok("bk-create -n last app");
+    disk.ok("bk-create --name last app");
     let after = states(&disk);
     assert!(
         !after.contains("a deleting") && after.contains("b failed"),
@@ -236,7 +236,7 @@ fn a_storage_of_the_first_version_is_marked_at_the_first_write_that_finds_it() {
         dir.display()
     ));
     // Nothing tells yet what it is, but it is empty where archives should be.
-    let ran = disk.run("bk-create -n third app");
+    let ran = disk.run("bk-create --name third app");
     ran.fails(1, &format!(
         "bk-create: cannot write to the storage '{}': it is not there: it has no '.bk-storage' and none of its archives; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage\n",
         dir.display()
@@ -256,13 +256,13 @@ fn a_storage_of_the_first_version_is_marked_at_the_first_write_that_finds_it() {
 #[test]
 fn a_storage_that_was_removed_by_hand_is_told_of_with_the_remedy() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; rm -r home/archives");
+    sandbox.ok("bk-create --name a app; rm -r home/archives");
     let dir = sandbox.home().join("archives");
     let dir = dir.display();
-    sandbox.run("bk-create -n b app").fails(1, &format!(
+    sandbox.run("bk-create --name b app").fails(1, &format!(
         "bk-create: cannot write to the storage '{dir}': it is not there: there is no such directory; mount it; only where its disk or its marker is gone for good, begin it anew with bk-create --init-storage\n"
     ));
-    sandbox.ok("bk-create --init-storage -n b app; bk-rm a");
+    sandbox.ok("bk-create --init-storage --name b app; bk-rm a");
     assert_eq!(sandbox.records().len(), 1);
 }
 
@@ -271,8 +271,8 @@ fn archives_that_are_adopted_make_a_storage_where_bk_may_write() {
     let Some(disk) = SmallDisk::new("64M") else {
         return;
     };
-    disk.ok("mkdir disk/a disk/b other; for n in a b; do bk-create --home $PWD/first --storage $PWD/other -n $n app >/dev/null; mv other/$n.tar.gz disk/$n; done; rm -r first
-             bk-adopt -r disk/a >/dev/null; test -s disk/a/.bk-storage; mount -o remount,ro disk; bk-adopt -r disk/b >/dev/null; bk-create -n c app >/dev/null; test ! -e disk/b/.bk-storage");
+    disk.ok("mkdir disk/a disk/b other; for n in a b; do bk-create --home $PWD/first --storage $PWD/other --name $n app >/dev/null; mv other/$n.tar.gz disk/$n; done; rm -r first
+             bk-adopt -r disk/a >/dev/null; test -s disk/a/.bk-storage; mount -o remount,ro disk; bk-adopt -r disk/b >/dev/null; bk-create --name c app >/dev/null; test ! -e disk/b/.bk-storage");
     assert!(disk.run("umount disk").status == 0);
     // Of a place where no marker could be left nobody can tell.
     assert_eq!(
@@ -298,7 +298,7 @@ fn a_storage_may_be_reached_by_two_paths() {
     let Some(disk) = SmallDisk::new("64M") else {
         return;
     };
-    disk.ok("mkdir way; mount --make-private disk; mount --bind disk way; bk-create --storage $PWD/disk -n a app >/dev/null; bk-create --storage $PWD/way -n b app >/dev/null");
+    disk.ok("mkdir way; mount --make-private disk; mount --bind disk way; bk-create --storage $PWD/disk --name a app >/dev/null; bk-create --storage $PWD/way --name b app >/dev/null");
     assert_eq!(
         states(&disk),
         "a completed available\nb completed available\n"
@@ -317,7 +317,7 @@ fn a_failing_file_system_removes_no_record() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("for n in a b; do bk-create -n $n app >/dev/null; done");
+    sandbox.ok("for n in a b; do bk-create --name $n app >/dev/null; done");
     let archive = sandbox.archive("a").display().to_string();
     let fault = |call: &str| {
         format!(
@@ -356,7 +356,7 @@ fn a_directory_that_may_not_be_searched_is_offline() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create --storage store -n a app >/dev/null");
+    sandbox.ok("bk-create --storage store --name a app >/dev/null");
     let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
     if sandbox
         .run(&format!("chown -R 65534:65534 home store && {user} true"))
@@ -381,7 +381,7 @@ fn a_directory_that_may_not_be_searched_is_offline() {
 #[test]
 fn a_marker_that_is_none_is_told() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app; echo x >home/archives/.bk-storage");
+    sandbox.ok("bk-create --name a app; echo x >home/archives/.bk-storage");
     let ran = sandbox.run("bk-rm a");
     assert!(
         ran.status == 1
@@ -390,7 +390,7 @@ fn a_marker_that_is_none_is_told() {
                 .contains("cannot read its '.bk-storage': it is no marker of bk;"),
         "{ran:#?}"
     );
-    sandbox.ok("bk-create --init-storage -n b app; bk-rm a");
+    sandbox.ok("bk-create --init-storage --name b app; bk-rm a");
     // Nor is it waited for, nor a link followed.
     for other in ["mkfifo", "ln -s ../../kept"] {
         sandbox.ok(&format!(
@@ -406,7 +406,7 @@ fn a_marker_that_is_none_is_told() {
 #[test]
 fn a_marker_is_looked_at_once() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n seed app >/dev/null");
+    sandbox.ok("bk-create --name seed app >/dev/null");
     sandbox.sql(&format!(
         "INSERT INTO backup_records SELECT i + 10, 'b' || i, 'manual', 'completed', NULL, '{}/b' || i || '.tar.gz',
              5, 1, 'gzip', sha256(i::VARCHAR), NULL, '{{}}', false, now()::TIMESTAMP, NULL FROM range(100000) t(i)",
@@ -429,7 +429,9 @@ fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
         return;
     }
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app >/dev/null; bk-create --storage $PWD/store -n b app >/dev/null");
+    sandbox.ok(
+        "bk-create --name a app >/dev/null; bk-create --storage $PWD/store --name b app >/dev/null",
+    );
     let store = sandbox.path("store");
     let store = store.display();
     let archives = sandbox.home().join("archives");
@@ -438,7 +440,7 @@ fn nobody_holds_the_catalog_while_it_looks_at_a_storage() {
     for (line, place) in [
         ("bk-set --description x a", format!("{store}/.bk-storage")),
         ("bk-set --description x a", format!("{store}/b.tar.gz")),
-        ("bk-create -n c app", format!("{archives}/c.tar.gz")),
+        ("bk-create --name c app", format!("{archives}/c.tar.gz")),
     ] {
         sandbox.sql("DELETE FROM storages WHERE path LIKE '%/store'");
         let ran = sandbox.run(&format!(
@@ -477,7 +479,7 @@ fn a_storage_that_goes_away_meanwhile_removes_no_record() {
         ("bk-prune", "bk-prune --all --keep-last 1", 2),
     ] {
         let sandbox = Sandbox::with_app();
-        sandbox.ok("for n in a b; do bk-create --storage store -n $n app >/dev/null; done");
+        sandbox.ok("for n in a b; do bk-create --storage store --name $n app >/dev/null; done");
         let marker = "store/.bk-storage";
         let ran = sandbox.stopped_at("openat", marker, look, line, "mv store away; mkdir store");
         assert_eq!(ran.status, 1, "{ran:#?}");

@@ -24,7 +24,7 @@ fn standard_input_is_stored_whole_as_one_file_that_every_tar_reads() {
     let sandbox = Sandbox::new();
     for bytes in LENGTHS {
         sandbox.ok(&format!("seq 1000000 | head -c {bytes} >in"));
-        let line = format!("bk-create -n s{bytes} --stdin-filename /db/dump.sql <in");
+        let line = format!("bk-create --name s{bytes} --stdin-filename /db/dump.sql <in");
         let record = sandbox.ok(&line).record();
         let metadata = &record["backup_metadata"];
         assert_eq!(record["file_count"], 1);
@@ -55,7 +55,7 @@ assert t.extractfile('db/dump.sql').read() == open('in', 'rb').read()
 #[ignore = "writes ten gigabytes: a size that no ustar header holds"]
 fn a_stream_of_more_than_a_header_can_tell_is_whole() {
     let sandbox = Sandbox::new();
-    sandbox.ok("head -c 9G /dev/zero | bk-create -n a --level 1 --stdin-filename big");
+    sandbox.ok("head -c 9G /dev/zero | bk-create --name a --level 1 --stdin-filename big");
     sandbox.ok(
         "bk-verify --deep a && [ $(tar -xzOf home/archives/a.tar.gz big | wc -c) = 9663676416 ]",
     );
@@ -64,7 +64,7 @@ fn a_stream_of_more_than_a_header_can_tell_is_whole() {
 #[test]
 fn what_a_command_prints_is_stored_and_its_stderr_passed_on() {
     let sandbox = Sandbox::new();
-    let line = "bk-create -n a --stdin-from-command -- sh -c 'echo told >&2; seq 100000; cat; grep SigIgn /proc/self/status'";
+    let line = "bk-create --name a --stdin-from-command -- sh -c 'echo told >&2; seq 100000; cat; grep SigIgn /proc/self/status'";
     let ran = sandbox.run(&format!("echo not for it | {line}"));
     ran.fails(0, "told\n");
     let metadata = &ran.record()["backup_metadata"];
@@ -107,7 +107,7 @@ fn a_command_that_fails_makes_no_backup() {
             "cannot run './missing': No such file or directory",
         ),
     ] {
-        let line = format!("bk-create -n a --stdin-from-command -- {command}");
+        let line = format!("bk-create --name a --stdin-from-command -- {command}");
         let ran = sandbox.run(&line);
         let told = format!("{passed}bk-create: cannot create 'a': {reason}\n");
         ran.fails(1, &told);
@@ -130,8 +130,8 @@ fn nothing_is_an_empty_file_and_told() {
     let sandbox = Sandbox::new();
     let nothing = "the input was empty: it is an empty file in the archive";
     for line in [
-        "bk-create -n a --stdin-filename x </dev/null",
-        "bk-create -n b --stdin-filename x --stdin-from-command -- true",
+        "bk-create --name a --stdin-filename x </dev/null",
+        "bk-create --name b --stdin-filename x --stdin-from-command -- true",
     ] {
         let ran = sandbox.run(line);
         ran.fails(0, &format!("bk-create: warning: 'x': {nothing}\n"));
@@ -153,7 +153,7 @@ fn a_signal_ends_the_command_with_all_of_its_group_and_keeps_nothing() {
             "trap '' TERM; echo $$ >pid; seq 10; while :; do sleep 0.1; done",
         ),
     ] {
-        let line = format!("exec bk-create -n a --stdin-from-command -- sh -c '{command}'");
+        let line = format!("exec bk-create --name a --stdin-from-command -- sh -c '{command}'");
         let child = sandbox.start(&line);
         let began = Instant::now();
         while !fs::read_to_string(sandbox.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
@@ -172,17 +172,18 @@ fn a_signal_ends_the_command_with_all_of_its_group_and_keeps_nothing() {
         assert_eq!(sandbox.ok(living).stdout, "");
         assert_eq!(sandbox.ok("rm pid; ls home/archives").stdout, "");
     }
-    let ran = sandbox.run("timeout -s TERM 0.5 bk-create -n b --stdin-filename x < <(sleep 9)");
+    let ran = sandbox.run("timeout -s TERM 0.5 bk-create --name b --stdin-filename x < <(sleep 9)");
     assert_eq!(sandbox.ok("ls home/archives").stdout, "", "{ran:#?}");
 }
 
 #[test]
 fn a_crash_leaves_a_partial_that_the_next_writer_removes() {
     let sandbox = Sandbox::new();
-    let line = "bk-create -n a --stdin-from-command -- sh -c 'seq 1000000; kill -9 $PPID; sleep 1'";
+    let line =
+        "bk-create --name a --stdin-from-command -- sh -c 'seq 1000000; kill -9 $PPID; sleep 1'";
     assert_eq!(sandbox.run(line).status, 137);
     assert_eq!(sandbox.ok("ls home/archives").stdout, "a.tar.gz.partial\n");
-    sandbox.ok("seq 10 | bk-create -n b --stdin-filename x");
+    sandbox.ok("seq 10 | bk-create --name b --stdin-filename x");
     assert_eq!(sandbox.ok("ls home/archives").stdout, "b.tar.gz\n");
 }
 
@@ -191,7 +192,7 @@ fn a_disk_that_is_full_ends_it_and_keeps_nothing() {
     let Some(disk) = SmallDisk::new("8m") else {
         return;
     };
-    let line = "bk-create -n a --storage disk --reserve 1M --on-low-space fail --level 0 \
+    let line = "bk-create --name a --storage disk --reserve 1M --on-low-space fail --level 0 \
                 --stdin-from-command -- head -c 20M /dev/zero";
     let ran = disk.run(line);
     assert_eq!(ran.status, 1, "{ran:#?}");
@@ -342,7 +343,7 @@ fn pipes_and_devices_as_operands_are_refused() {
 #[test]
 fn its_archive_tells_where_it_came_from() {
     let sandbox = Sandbox::new();
-    sandbox.ok("bk-create -n a --stdin-filename x --stdin-from-command -- seq 3");
+    sandbox.ok("bk-create --name a --stdin-filename x --stdin-from-command -- seq 3");
     sandbox.ok("mv home/archives/a.tar.gz .; rm -r home; bk-adopt a.tar.gz");
     let metadata = &sandbox.ok("bk-ls --json").record()["backup_metadata"];
     assert_eq!(metadata["sources"], json!(["stdin:x"]));

@@ -29,7 +29,7 @@ fn a_backup_without_content_where_files_could_not_be_read_is_none() {
     ] {
         let sandbox = Sandbox::new();
         sandbox.ok(tree);
-        let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create -n x src"));
+        let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create --name x src"));
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
         let archive = sandbox.archive("x");
         let reason = format!("cannot write '{}': {reason}{more}", archive.display());
@@ -55,7 +55,7 @@ fn what_could_be_read_is_a_backup_and_the_ledger_tells_the_rest() {
     }
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir -p src/a src/empty; touch src/b; chmod 0 src/a");
-    let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create -n x src"));
+    let ran = sandbox.run(&format!("{UNPRIVILEGED} bk-create --name x src"));
     ran.fails(3, "bk-create: cannot read 'src/a': Permission denied\n");
     assert_eq!(ran.record()["backup_metadata"]["loss_count"], 1);
     let details = &sandbox.ok("bk-log --json | tail -n 1").record()["details"];
@@ -73,7 +73,7 @@ fn files_that_tell_another_size_are_stored_as_they_are_read() {
             println!("skipped: there is no /{file}");
             continue;
         }
-        let ran = sandbox.run(&format!("bk-create -n a /{file}"));
+        let ran = sandbox.run(&format!("bk-create --name a /{file}"));
         ran.fails(0, "");
         sandbox.ok(&format!(
             "bk-restore --stdout {file} a | cmp - /{file}; bk-rm a"
@@ -90,7 +90,7 @@ fn files_of_a_file_system_that_tells_no_sizes_are_read_up_to_a_bound() {
     let Some(_mount) = mounts::fuse(&sandbox, "low", "src", "zero") else {
         return;
     };
-    let ran = sandbox.run("bk-create -n a src");
+    let ran = sandbox.run("bk-create --name a src");
     let reason =
         "it reports a size of 0 but has more than 8388608 bytes: the rest is not in the archive";
     ran.fails(3, &format!("bk-create: cannot read 'src/huge': {reason}\n"));
@@ -108,7 +108,7 @@ fn a_file_in_many_pieces_keeps_its_holes() {
 f = os.open('src/image', os.O_CREAT | os.O_RDWR)
 for n in range(100001): os.pwrite(f, b'x' * 1024, n * 20480)";
     sandbox.ok(&format!("python3 -c \"{pieces}\""));
-    let record = sandbox.ok("bk-create -n a src/image").record();
+    let record = sandbox.ok("bk-create --name a src/image").record();
     assert_eq!(record["backup_metadata"]["content_bytes"], 100_001 * 1024);
     sandbox.ok("bk-restore --stdout src/image a | cmp - src/image");
 }
@@ -132,7 +132,7 @@ fn names_longer_than_a_path_may_be_are_backed_up_and_restored() {
     let last = nested(&sandbox, "twenty-characters-xx", depth);
     let file = openat(&last, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap();
     rustix::io::write(&file, b"deep\n").unwrap();
-    let ran = sandbox.run("ulimit -n 100; bk-create -n a src");
+    let ran = sandbox.run("ulimit -n 100; bk-create --name a src");
     ran.fails(0, "");
     assert_eq!(ran.record()["file_count"], 3);
     let name = format!("src/{}file", "twenty-characters-xx/".repeat(depth));
@@ -147,7 +147,7 @@ fn what_lies_deeper_than_an_archive_tells_is_told_and_the_rest_is_backed_up() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir src; echo last >src/z");
     nested(&sandbox, "d", 4200);
-    let ran = sandbox.run("bk-create -n a src");
+    let ran = sandbox.run("bk-create --name a src");
     let told = format!(
         "bk-create: cannot read 'src{}': its name has more than 65536 bytes or 4096 parts\n",
         "/d".repeat(4096)
@@ -167,7 +167,7 @@ fn a_link_in_the_place_of_a_directory_leads_nowhere() {
     let swap = "while :; do mv -T src/dir kept; mv -T link src/dir; mv -T src/dir link; mv -T kept src/dir; done";
     let line = format!(
         "({swap}) 2>/dev/null & swap=$!
-         for n in {{1..15}}; do bk-create -n b$n src >/dev/null 2>&1; done; kill $swap; wait
+         for n in {{1..15}}; do bk-create --name b$n src >/dev/null 2>&1; done; kill $swap; wait
          for file in home/archives/*.tar.gz; do tar -xzOf $file | grep y && exit 9; done; true"
     );
     sandbox.ok(&line);
@@ -180,10 +180,10 @@ fn archives_of_earlier_runs_are_left_out() {
         "mkdir -p src/st src/other; echo x >src/f; echo y >src/st/mine; echo z >src/other/a.tar.gz",
     );
     sandbox.ok(
-        "bk-create -n a --storage src/st src; bk-create -n b --storage $PWD/src/other/../st src",
+        "bk-create --name a --storage src/st src; bk-create --name b --storage $PWD/src/other/../st src",
     );
     let listed = |name: &str| {
-        sandbox.ok(&format!("bk-create -n {name} src"));
+        sandbox.ok(&format!("bk-create --name {name} src"));
         let names = sandbox.ok(&format!("tar -tzf home/archives/{name}.tar.gz"));
         names.stdout
     };
@@ -191,7 +191,7 @@ fn archives_of_earlier_runs_are_left_out() {
     assert_eq!(listed("c"), expected);
     // By another way, too.
     if let Some(_mount) = mounts::bind(&sandbox, "src", "bound") {
-        let ran = sandbox.ok("bk-create -n bound bound && tar -tzf home/archives/bound.tar.gz");
+        let ran = sandbox.ok("bk-create --name bound bound && tar -tzf home/archives/bound.tar.gz");
         assert!(ran.stdout.contains("bound/st/mine\n"), "{ran:#?}");
         assert!(!ran.stdout.contains("bound/st/a.tar.gz"), "{ran:#?}");
     }
@@ -225,7 +225,7 @@ fn many_sources_and_many_requests_take_no_time_by_the_square() {
 fn a_value_is_json_only_where_it_prints_the_same() {
     let sandbox = Sandbox::with_app();
     let ran = sandbox.ok(
-        "bk-create -n a -m version=1.10 -m build=12345678901234567890123 -m n=7 -m 'tags=[\"a\", \"b\"]' app",
+        "bk-create --name a -m version=1.10 -m build=12345678901234567890123 -m n=7 -m 'tags=[\"a\", \"b\"]' app",
     );
     let metadata = &ran.record()["backup_metadata"];
     assert_eq!(metadata["version"], "1.10");
@@ -248,7 +248,7 @@ fn attributes_that_root_cannot_see_are_told_once_and_recorded() {
         return println!("skipped: no trusted attributes can be set here");
     }
     let line = |name: &str| {
-        format!("setpriv --bounding-set=-all,+dac_read_search bk-create -n {name} app")
+        format!("setpriv --bounding-set=-all,+dac_read_search bk-create --name {name} app")
     };
     let warning = "bk-create: warning: without CAP_SYS_ADMIN attributes of the name space 'trusted' are not seen, and not backed up\n";
     for (name, told) in [("a", warning), ("b", "")] {
@@ -257,7 +257,7 @@ fn attributes_that_root_cannot_see_are_told_once_and_recorded() {
         let unseen = &ran.record()["backup_metadata"]["unseen_attributes"];
         assert_eq!(*unseen, json!(["trusted"]));
     }
-    let ran = sandbox.run("bk-create -n c app");
+    let ran = sandbox.run("bk-create --name c app");
     ran.fails(0, "");
     assert!(ran.record()["backup_metadata"]["unseen_attributes"].is_null());
 }

@@ -7,7 +7,7 @@ use crate::support::{Ran, Sandbox};
 /// A sandbox with the backup `a` of `app/`.
 fn one() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     sandbox
 }
 
@@ -225,7 +225,7 @@ fn not_an_archive() {
 #[test]
 fn only_completed_backups_are_verified() {
     let sandbox = one();
-    sandbox.ok("bk-create -n b app; bk-create -n c app");
+    sandbox.ok("bk-create --name b app; bk-create --name c app");
     for (id, status) in [(2, "failed"), (3, "creating")] {
         let set = format!("UPDATE backup_records SET status = '{status}' WHERE id = {id}");
         sandbox.sql(&set);
@@ -249,7 +249,7 @@ fn only_completed_backups_are_verified() {
 #[test]
 fn a_bad_archive_does_not_stop_the_others() {
     let sandbox = one();
-    sandbox.ok("bk-create -n b app; bk-create -n c app; rm home/archives/b.tar.gz");
+    sandbox.ok("bk-create --name b app; bk-create --name c app; rm home/archives/b.tar.gz");
     let ran = sandbox.run("bk-ls | bk-verify");
     let ok: Vec<_> = ran
         .records()
@@ -269,7 +269,7 @@ fn a_bad_archive_does_not_stop_the_others() {
 #[test]
 fn a_round_takes_what_was_verified_longest_ago() {
     let sandbox = one();
-    sandbox.ok("for name in b c d; do bk-create -n $name app; done");
+    sandbox.ok("for name in b c d; do bk-create --name $name app; done");
     let names = |line: &str| {
         let ran = sandbox.ok(line);
         let records = ran.records().into_iter();
@@ -398,7 +398,7 @@ fn keys_of_a_line_pass_through_and_an_old_verdict_does_not() {
 #[test]
 fn other_metadata_stays() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a -m ticket=7 app");
+    sandbox.ok("bk-create --name a -m ticket=7 app");
     let before = sandbox.records().remove(0);
     sandbox.ok("bk-verify a");
     let mut after = sandbox.records().remove(0);
@@ -417,7 +417,7 @@ fn other_metadata_stays() {
 fn a_verification_from_the_future_makes_none_superfluous() {
     let sandbox = Sandbox::with_app();
     sandbox.ok(
-        "bk-create -n a app >/dev/null; bk-create -n b app >/dev/null; bk-verify a b >/dev/null",
+        "bk-create --name a app >/dev/null; bk-create --name b app >/dev/null; bk-verify a b >/dev/null",
     );
     sandbox.sql(
         r#"UPDATE backup_records SET backup_metadata = json_merge_patch(backup_metadata,

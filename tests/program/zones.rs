@@ -29,7 +29,7 @@ fn due(sandbox: &Sandbox, zone: &str) -> String {
 #[test]
 fn an_unknown_zone_is_an_error_of_every_program() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create -n a app");
+    sandbox.ok("bk-create --name a app");
     for program in PROGRAMS {
         let reason = "unknown time zone 'Nowhere/Land' in TZ: install tzdata, or use TZ=UTC";
         sandbox

@@ -10,7 +10,7 @@ use crate::support::{Sandbox, has, lacks};
 fn made() -> Sandbox {
     let sandbox = Sandbox::with_app();
     sandbox.ok("seq 400000 >app/large; head -c 3000000 /dev/urandom >app/random");
-    sandbox.ok("bk-create --compression zstd -n a app");
+    sandbox.ok("bk-create --compression zstd --name a app");
     sandbox
 }
 
@@ -82,7 +82,7 @@ with open('a.zst', 'rb') as raw:
 #[test]
 fn every_program_reads_it() {
     let sandbox = made();
-    sandbox.ok("bk-create -n b app");
+    sandbox.ok("bk-create --name b app");
     let files = |name: &str| {
         let ran = sandbox.ok(&format!("bk-ls --files {name}"));
         let without = |mut line: Value| {
@@ -156,7 +156,7 @@ fn what_comes_through_a_pipe_has_its_header_rewritten_in_place() {
         ("none", "true"),
         ("much", "seq 500000"),
     ] {
-        sandbox.ok(&format!("{line} >expected; bk-create --compression zstd:1 -n {name} --stdin-filename f -- <expected"));
+        sandbox.ok(&format!("{line} >expected; bk-create --compression zstd:1 --name {name} --stdin-filename f -- <expected"));
         sandbox.ok(&format!(
             "bk-verify --deep {name} && bk-restore --stdout f {name} | cmp - expected"
         ));
@@ -240,8 +240,8 @@ fn the_flag_comes_before_the_variable_and_a_request_before_both() {
 #[test]
 fn the_same_tree_makes_the_same_frames() {
     let sandbox = made();
-    sandbox.ok("bk-create --compression zstd -n one --no-parent -j 1 app");
-    sandbox.ok("bk-create --compression zstd -n two --no-parent -j 3 app");
+    sandbox.ok("bk-create --compression zstd --name one --no-parent -j 1 app");
+    sandbox.ok("bk-create --compression zstd --name two --no-parent -j 3 app");
     let frames = |name: &str| {
         let bytes = fs::read(sandbox.home().join(format!("archives/{name}.tar.zst"))).unwrap();
         let frames = seek_table(&bytes);
@@ -256,10 +256,10 @@ fn the_same_tree_makes_the_same_frames() {
 fn a_parent_of_the_same_codec_and_level_gives_its_frames() {
     let sandbox = made();
     // Longer ago than what may have changed unseen.
-    sandbox.ok("sleep 2.5; touch before; bk-create --compression zstd -n p --no-parent app; echo new >app/new");
+    sandbox.ok("sleep 2.5; touch before; bk-create --compression zstd --name p --no-parent app; echo new >app/new");
     let made = |name: &str, flags: &str| {
         let record = sandbox
-            .ok(&format!("bk-create -n {name} {flags} app"))
+            .ok(&format!("bk-create --name {name} {flags} app"))
             .record();
         let metadata = &record["backup_metadata"];
         (
@@ -321,15 +321,15 @@ fn a_job_has_its_compression() {
 fn the_longest_name_fits_and_what_a_killed_process_left_goes() {
     let sandbox = Sandbox::with_app();
     let name = "é".repeat(100);
-    sandbox.ok(&format!("bk-create --compression zstd -n {name} app"));
+    sandbox.ok(&format!("bk-create --compression zstd --name {name} app"));
     sandbox.ok(&format!(
         "bk-verify --deep {name}; test -f home/archives/{name}.tar.zst"
     ));
     sandbox.ok("mkfifo pipe; exec 3<>pipe
-         bk-create --compression zstd -n killed --stdin-filename f <pipe 2>/dev/null & pid=$!
+         bk-create --compression zstd --name killed --stdin-filename f <pipe 2>/dev/null & pid=$!
          until test -e home/archives/killed.tar.zst.partial; do sleep 0.02; done
          kill -9 $pid; wait $pid
-         bk-create --compression zstd -n next app
+         bk-create --compression zstd --name next app
          ! test -e home/archives/killed.tar.zst.partial");
     let status = sandbox.ok("bk-ls --json killed").record()["status"].clone();
     assert_eq!(status, "failed");

@@ -17,7 +17,7 @@ fn check_memory(count: usize, mib_max: u64) {
         "mkdir d && cd d && seq -f %07.0f 1 {count} | split -l 5000 - ../names. && for part in ../names.*; do
          mkdir ${{part##*.}} && (cd ${{part##*.}} && xargs touch <../$part); done"
     ));
-    for line in ["bk-create -n a d", "bk-create -n b d"] {
+    for line in ["bk-create --name a d", "bk-create --name b d"] {
         let mib = peak_mib(&sandbox, line);
         assert!(mib <= mib_max, "{line}: {mib} MiB");
     }

@@ -6,7 +6,7 @@ use crate::support::Sandbox;
 fn store(count: usize, real: usize) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("d/x", "x\n");
-    sandbox.ok("bk-create -n seed d >/dev/null && bk-rm seed >/dev/null");
+    sandbox.ok("bk-create --name seed d >/dev/null && bk-rm seed >/dev/null");
     sandbox.sql(&format!(
         "INSERT INTO backup_records SELECT id, 'b' || id, 'automatic', 'completed', NULL,
              '{}/b' || id || '.tar.gz', 5, 1, 'gzip', sha256(id::VARCHAR), NULL,

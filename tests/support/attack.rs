@@ -18,7 +18,8 @@ pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("outside/victim", "precious\n");
     sandbox.write("outside/dir/inner", "precious too\n");
-    sandbox.ok("bk-create -n a outside; chmod 700 outside/dir; touch -d @1 outside/dir outside");
+    sandbox
+        .ok("bk-create --name a outside; chmod 700 outside/dir; touch -d @1 outside/dir outside");
     sandbox
 }
 

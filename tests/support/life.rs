@@ -49,7 +49,11 @@ impl Deed {
     }
 }
 
-pub const CREATE: Deed = Deed::new("bk-create --storage store -n x app", Effect::Makes, &["x"]);
+pub const CREATE: Deed = Deed::new(
+    "bk-create --storage store --name x app",
+    Effect::Makes,
+    &["x"],
+);
 pub const REMOVE: Deed = Deed::new("bk-rm a b", Effect::Removes, &["a", "b"]);
 pub const REMOVE_ANOTHER: Deed = Deed::new("bk-rm c", Effect::Removes, &["c"]);
 pub const PRUNE: Deed = Deed::new("bk-prune --keep-last 1", Effect::Removes, &["a", "b"]);
@@ -127,7 +131,7 @@ impl Store {
         assert_eq!(told, (0, ""), "{ended:#?}{listed:#?}");
         let next = self
             .sandbox
-            .run("bk-create --storage store -n next app >/dev/null");
+            .run("bk-create --storage store --name next app >/dev/null");
         assert_eq!((next.status, &*next.stderr), (0, ""), "{ended:#?}{next:#?}");
         let after = self.check_tidy(&format!("{ended:#?}"));
         let is_under_way = |it: &&Value| !is_at_rest(it);

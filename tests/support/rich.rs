@@ -122,7 +122,7 @@ pub fn rich() -> Sandbox {
         }
     }
     UnixListener::bind(sandbox.path("rich/socket")).unwrap();
-    sandbox.run("bk-create -n a rich").fails(
+    sandbox.run("bk-create --name a rich").fails(
         0,
         "bk-create: warning: 'rich/socket': a socket is not backed up\n",
     );

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::{Cell, Column, Output, Progress, Report};
+use bk_cli::{Cell, Column, Cut, Output, Progress, Report};
 use bk_schema::event::Event;
 use bk_schema::record::{Backup, Status};
 use bk_store::rows::BadRow;
@@ -96,11 +96,10 @@ impl Outcome {
 
     fn row(&self, zone: &TimeZone) -> Vec<Cell> {
         let record = &self.record;
-        let created = record.created_at.to_zoned(zone.clone());
         vec![
             self.action.name().into(),
             Cell::or_dash((record.id != 0).then(|| record.id.to_string())),
-            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
+            listing::time(record.created_at, zone).into(),
             listing::size(record).into(),
             record.backup_name.as_str().into(),
             self.from.as_str().into(),
@@ -109,12 +108,12 @@ impl Outcome {
 }
 
 const COLUMNS: [Column; 6] = [
-    Column::Left("ACTION"),
-    Column::Right("ID"),
-    Column::Left("CREATED"),
-    Column::Right("SIZE"),
-    Column::Left("NAME"),
-    Column::Left("ARCHIVE"),
+    Column::left("ACTION"),
+    listing::ID,
+    listing::CREATED,
+    Column::right("SIZE").leaves(2),
+    Column::left("NAME").cut(Cut::Middle, 12),
+    Column::left("ARCHIVE").cut(Cut::Middle, 12),
 ];
 
 /// A run: archives are read one after the other, and now and then what was found is recorded and

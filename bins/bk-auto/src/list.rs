@@ -3,7 +3,7 @@
 //! Knows no catalog.
 
 use anyhow::Result;
-use bk_cli::{Cell, Column, Output, Tone};
+use bk_cli::{Cell, Column, Cut, Output, Tone};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use crate::store::JobState;
 
 const COLUMNS: [Column; 8] = [
-    Column::Left("JOB"),
-    Column::Left("ENABLED"),
-    Column::Left("SCHEDULE"),
-    Column::Right("DAYS"),
-    Column::Left("LAST RUN"),
-    Column::Left("OUTCOME"),
-    Column::Left("NEXT DUE"),
-    Column::Left("SOURCES"),
+    Column::left("JOB").cut(Cut::Middle, 8),
+    Column::left("ENABLED").leaves(1),
+    Column::left("SCHEDULE").cut(Cut::End, 9).leaves(2),
+    Column::right("DAYS").leaves(3),
+    Column::left("LAST RUN"),
+    Column::left("OUTCOME"),
+    Column::left("NEXT DUE"),
+    Column::left("SOURCES").cut(Cut::Middle, 8).leaves(4),
 ];
 
 pub(crate) fn print(

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bk_cli::Arguments;
-use bk_cli::listing::{self, Listed};
+use bk_cli::listing::{self, FileStatus, Listed};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::output::Output;
 use bk_schema::host;
@@ -19,9 +19,10 @@ use bk_store::manifest::writer::Writer;
 use bk_store::own;
 use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
+use serde_json::Value;
 
 use crate::estimate;
-use crate::flags::{ESTIMATE, HOST, PROGRAM, Settings};
+use crate::flags::{DRY_RUN, ESTIMATE, HOST, PROGRAM, Settings};
 use crate::names::Names;
 use crate::parent::{self, Parent};
 use crate::plan::Plan;
@@ -35,6 +36,13 @@ use crate::writing;
 /// Exit status: the backup was made, but something of the source could not be read.
 const SOME_UNREAD: u8 = 3;
 
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Make,
+    DryRun,
+    Estimate,
+}
+
 /// The whole program.
 ///
 /// # Errors
@@ -42,6 +50,8 @@ const SOME_UNREAD: u8 = 3;
 pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
     let now = home.now;
     let settings = Settings::new(arguments)?;
+    let modes = [(DRY_RUN, Mode::DryRun), (ESTIMATE, Mode::Estimate)];
+    let mode = arguments.one_of(&modes)?.unwrap_or(Mode::Make);
     let mut creation = Creation {
         settings: &settings,
         rows: Rows {
@@ -57,27 +67,27 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
-    let (mut made, mut status) = (Vec::new(), bk_cli::SUCCESS);
+    let mut status = bk_cli::SUCCESS;
+    let mut told = Told {
+        output: &mut output,
+        rows: Vec::new(),
+    };
     for request in &requests {
-        let done = if arguments.has(&ESTIMATE) {
-            let estimated = creation.estimate(request, &mut output);
-            estimated.map(|()| bk_cli::SUCCESS)
-        } else {
-            let created = notices.log_error(creation.create(request));
-            created.and_then(|(listed, is_loss)| {
-                let (status, priority) = match is_loss {
-                    true => (SOME_UNREAD, Priority::Warning),
-                    false => (bk_cli::SUCCESS, Priority::Ok),
-                };
-                notices.log(priority, &notice(&listed.backup, is_loss));
-                if output.is_table() {
-                    made.push(listed);
-                } else {
-                    output.line(&listed)?;
-                    output.flush()?;
-                }
-                Ok(status)
-            })
+        let done = match mode {
+            Mode::Estimate => creation.estimate(request, &mut told),
+            Mode::DryRun => creation.preview(request, &mut told),
+            Mode::Make => {
+                let created = notices.log_error(creation.create(request));
+                created.and_then(|(listed, is_loss)| {
+                    let (status, priority) = match is_loss {
+                        true => (SOME_UNREAD, Priority::Warning),
+                        false => (bk_cli::SUCCESS, Priority::Ok),
+                    };
+                    notices.log(priority, &notice(&listed.backup, is_loss));
+                    told.tell(listed)?;
+                    Ok(status)
+                })
+            }
         };
         match done {
             Ok(unread) if status == bk_cli::SUCCESS => status = unread,
@@ -95,10 +105,32 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         }
     }
     creation.warn_of_unmatched();
-    if !made.is_empty() {
-        listing::print_made(&mut output, made)?;
+    if !told.rows.is_empty() {
+        listing::print_made(told.output, told.rows)?;
     }
     Ok(status)
+}
+
+/// Records are told as they come, or in one table at the end.
+struct Told<'a> {
+    output: &'a mut Output,
+    rows: Vec<Listed>,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, listed: Listed) -> Result<()> {
+        if self.output.is_table() {
+            self.rows.push(listed);
+            return Ok(());
+        }
+        let mut line = serde_json::to_value(&listed)?;
+        if listed.backup.id == 0 {
+            // It is not made.
+            line["id"] = Value::Null;
+        }
+        self.output.line(&line)?;
+        self.output.flush()
+    }
 }
 
 fn notice(backup: &Backup, is_loss: bool) -> String {
@@ -162,11 +194,39 @@ impl<'a> Creation<'a> {
         }
     }
 
-    fn estimate(&mut self, request: &'a Request, output: &mut Output) -> Result<()> {
+    fn estimate(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {
         ensure!(
             request.stream.is_none(),
             "cannot estimate what a command prints: its size is not known before"
         );
+        let (plan, _) = self.check(request)?;
+        if told.output.is_table() {
+            told.output.text(&estimate::text(&plan))?;
+        } else {
+            told.output.line(&estimate::line(&plan))?;
+        }
+        told.output.flush()?;
+        Ok(bk_cli::SUCCESS)
+    }
+
+    /// Tells the record as it would be made, with the size and the number of files that are expected.
+    fn preview(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {
+        let (plan, name) = self.check(request)?;
+        estimate::check_fits(&plan)?;
+        let host = self.records.as_ref().map(|it| it.host.clone());
+        let host = host.unwrap_or_default();
+        let mut backup = self.rows.creating(&plan, name, host);
+        if request.stream.is_none() {
+            backup.backup_size = Some(plan.archive_bytes);
+            backup.file_count = Some(plan.totals.file_count);
+        }
+        let listed = Listed::new(backup, FileStatus::Missing);
+        told.tell(listed.pass_through(request.passed.clone()))?;
+        Ok(bk_cli::SUCCESS)
+    }
+
+    /// The plan of a backup that is not to be made, and its name.
+    fn check(&mut self, request: &'a Request) -> Result<(Plan<'a>, String)> {
         let plan = self.plan(request, true)?;
         if !self.settings.init_storage {
             let storage = Path::new(&plan.storage);
@@ -174,16 +234,9 @@ impl<'a> Creation<'a> {
             storages.check_before(storage, plan.storage_archives())?;
         }
         let taken = self.records.as_ref().map(Records::taken_for_good);
-        let codec = plan.compression.codec;
-        let dir = Path::new(&plan.storage);
-        let now = self.rows.home.now;
-        Names::new(request, codec, dir, now, taken.unwrap_or_default()).check()?;
-        if output.is_table() {
-            output.text(&estimate::text(&plan))?;
-        } else {
-            output.line(&estimate::line(&plan))?;
-        }
-        output.flush()
+        let names = Names::new(&plan, self.rows.home.now, taken.unwrap_or_default());
+        let name = names.expected()?;
+        Ok((plan, name))
     }
 
     /// Makes one backup; whether it lacks something of its sources comes with it.

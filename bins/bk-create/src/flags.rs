@@ -29,7 +29,7 @@ bk_cli::flags! {
     )
     .short('t');
     SOURCE_VERSION = option("source-version", "VERSION", "version of what is backed up");
-    NAME = option("name", "NAME", "name of the backup (TYPE[_vVERSION]_DATE_TIME)").short('n');
+    NAME = option("name", "NAME", "name of the backup (SOURCE_DATE_TIME)");
     DESCRIPTION = option("description", "TEXT", "a note for people").short('d');
     METADATA = option("metadata", "KEY=VALUE", "a fact to keep; JSON, else a string").short('m');
     HOST = option("host", "NAME", "the host that the backup is of");
@@ -53,6 +53,7 @@ bk_cli::flags! {
     IGNORE_CTIME = switch("ignore-ctime", "a file with another change time may be unchanged");
     STORAGE = option("storage", "DIR", "where to put the archive");
     INIT_STORAGE = switch("init-storage", "use DIR as a new storage, whatever it was before");
+    DRY_RUN = switch("dry-run", "print the record that would be made; make nothing").short('n');
     ESTIMATE = switch("estimate", "print what it would take; make nothing");
     RESERVE = option("reserve", "SIZE", "space to leave free (5 %, at most 1 GiB)");
     ON_LOW_SPACE =

@@ -9,12 +9,15 @@ use anyhow::Result;
 use bk_schema::record::{Backup, Status};
 use bk_store::catalog;
 use bk_store::home::Home;
+use bk_store::trust::host_of_machine;
 use serde_json::Value;
 
 /// The records, and the storage directory that is set.
 pub(crate) struct Records {
     pub(crate) storage_dir: PathBuf,
     pub(crate) backups: Vec<Backup>,
+    /// The host of this home.
+    pub(crate) host: String,
 }
 
 impl Records {
@@ -24,12 +27,14 @@ impl Records {
             return Ok(Self {
                 storage_dir: home.archives(),
                 backups: Vec::new(),
+                host: home.host.clone().unwrap_or_else(host_of_machine),
             });
         }
         catalog::read(home, |session| {
             Ok(Self {
                 storage_dir: session.storage_dir()?,
                 backups: session.backups()?.into_iter().flatten().collect(),
+                host: session.host()?.name,
             })
         })
     }

@@ -195,21 +195,6 @@ impl Request {
         }
         Ok(())
     }
-
-    /// The default name: type, version and time, with what a file name cannot hold replaced.
-    pub(crate) fn default_name(&self, now: Timestamp) -> String {
-        let fits = |c: char| if c == '/' || c.is_control() { '-' } else { c };
-        let version = self.source_version.iter().map(|version| {
-            let short: String = version.chars().map(fits).take(40).collect();
-            format!("_v{}", short.strip_prefix('v').unwrap_or(&short))
-        });
-        let time = now.strftime("%Y-%m-%d_%H-%M-%S");
-        format!(
-            "{}{}_{time}",
-            self.backup_type.name(),
-            version.collect::<String>()
-        )
-    }
 }
 
 /// The stream that the flags ask for; all operands are its command.
@@ -336,42 +321,5 @@ pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Requ
             Err(UsageError("'-' must be the only operand: it reads standard input".into()).into())
         }
         _ => Ok(vec![request]),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn request(version: Option<&str>) -> Request {
-        Request {
-            sources: Vec::new(),
-            stream: None,
-            name: None,
-            backup_type: BackupType::PreUpgrade,
-            source_version: version.map(str::to_owned),
-            codec: None,
-            description: None,
-            metadata: Map::new(),
-            protected: false,
-            expires_at: None,
-            passed: Map::new(),
-        }
-    }
-
-    #[test]
-    fn the_default_name_is_always_a_name() {
-        let now = "2026-11-24T08:05:09Z".parse().unwrap();
-        for (version, name) in [
-            (None, "pre-upgrade_2026-11-24_08-05-09"),
-            (Some("1.2"), "pre-upgrade_v1.2_2026-11-24_08-05-09"),
-            (Some("v1.2"), "pre-upgrade_v1.2_2026-11-24_08-05-09"),
-            (Some("a/b\n"), "pre-upgrade_va-b-_2026-11-24_08-05-09"),
-        ] {
-            assert_eq!(request(version).default_name(now), name);
-        }
-        let long = "é".repeat(500);
-        check_new_name(&request(Some(&long)).default_name(now)).unwrap();
     }
 }

@@ -83,9 +83,7 @@ impl Rows {
         storage: Option<&Storage>,
         taken: HashSet<String>,
     ) -> Result<Option<(Backup, Result<Partial>)>> {
-        let dir = Path::new(&plan.storage);
-        let codec = plan.compression.codec;
-        let mut names = Names::new(plan.request, codec, dir, self.home.now, taken);
+        let mut names = Names::new(plan, self.home.now, taken);
         loop {
             let candidates = names.candidates()?;
             let add = |session: &Session<'_>| {
@@ -135,7 +133,8 @@ impl Rows {
         session.insert(&backup).map(|it| Added::Row(Box::new(it)))
     }
 
-    fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
+    /// The record of a backup that is begun.
+    pub(crate) fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
         let request = plan.request;
         Backup {
             backup_path: format!("{}/{name}{}", plan.storage, plan.compression.codec.ending()),

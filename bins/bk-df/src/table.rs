@@ -3,8 +3,9 @@
 //! Of the terminal it knows the width alone.
 
 use anyhow::Result;
+use bk_cli::text::fit;
 use bk_cli::units::human_size;
-use bk_cli::{Cell, Column, Output, Tone};
+use bk_cli::{Cell, Column, Cut, Output, Tone};
 use bk_schema::visible::visible;
 
 use crate::summary::{Brief, Summary};
@@ -13,6 +14,9 @@ use crate::summary::{Brief, Summary};
 const COLUMNS: usize = 80;
 /// A narrower bar would be useless.
 const COLUMNS_MIN: usize = 20;
+
+/// The legend takes no more in one line.
+const LEGEND_WIDTH: usize = 80;
 
 /// The parts of a bar, from the left: they differ by their characters, not only by colour.
 const PARTS: [(char, &str, Tone); 4] = [
@@ -23,42 +27,44 @@ const PARTS: [(char, &str, Tone); 4] = [
 ];
 
 const FILE_SYSTEMS: [Column; 10] = [
-    Column::Left("MOUNT"),
-    Column::Right("BACKUPS"),
-    Column::Right("SIZE"),
-    Column::Right("EXPIRED"),
-    Column::Right("MISSING"),
-    Column::Right("FAILED"),
-    Column::Right("PROBLEMS"),
-    Column::Right("FREE"),
-    Column::Right("A DAY"),
-    Column::Right("DAYS"),
+    Column::left("MOUNT").cut(Cut::Middle, 10),
+    Column::right("BACKUPS"),
+    Column::right("SIZE"),
+    Column::right("EXPIRED").leaves(5),
+    Column::right("MISSING").leaves(1),
+    Column::right("FAILED").leaves(2),
+    Column::right("PROBLEMS").leaves(2),
+    Column::right("FREE"),
+    Column::right("A DAY").leaves(4),
+    Column::right("DAYS").leaves(3),
 ];
 
 /// Prints all summaries.
 pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
-    let width = columns_of_terminal();
+    let terminal = bk_cli::output::terminal_width(&std::io::stdout());
     for summary in summaries.iter().filter(|it| !it.total) {
-        let text = picture(output, summary, width);
+        let text = picture(output, summary, terminal);
         output.text(&text)?;
     }
     output.flush()
 }
 
 fn row(summary: &Summary) -> Vec<Cell> {
-    let bad = |count: u64| {
-        let tone = if count > 0 { Tone::Bad } else { Tone::Plain };
-        Cell::new(count.to_string(), tone)
+    // None is no news: a column of it leaves first.
+    let bad = |count: u64| match count {
+        0 => Cell::from("-"),
+        count => Cell::new(count.to_string(), Tone::Bad),
     };
+    let expired = Some(summary.expired_bytes).filter(|bytes| *bytes > 0);
     let failed = summary.by_status.get(&bk_schema::record::Status::Failed);
     let growth = summary.growth_bytes_per_day.expected();
     vec![
         summary.label().to_owned().into(),
         summary.backup_count.to_string().into(),
         human_size(summary.backup_bytes).into(),
-        human_size(summary.expired_bytes).into(),
+        Cell::or_dash(expired.map(human_size)),
         bad(summary.missing_count),
         bad(failed.map_or(0, |it| it.count)),
         bad(summary.problem_count),
@@ -74,7 +80,8 @@ fn signed_size(bytes: i64) -> String {
 }
 
 /// The name, the bar as wide as the terminal, its legend, and the notable backups.
-fn picture(output: &Output, summary: &Summary, width: usize) -> String {
+fn picture(output: &Output, summary: &Summary, terminal: Option<usize>) -> String {
+    let width = terminal.unwrap_or(COLUMNS).max(COLUMNS_MIN);
     let mut text = format!(
         "\n{}\n",
         output.painted(&visible(summary.label()), Tone::Head)
@@ -94,7 +101,11 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
                 format!("{part} {name} {}", human_size(bytes))
             };
             let legend: Vec<_> = PARTS.iter().zip(parts).map(named).collect();
-            text.push_str(&format!("[{bar}]\n{}\n", legend.join("  ")));
+            let at_once = if width < LEGEND_WIDTH { 2 } else { PARTS.len() };
+            text.push_str(&format!("[{bar}]\n"));
+            for part in legend.chunks(at_once) {
+                text.push_str(&format!("{}\n", part.join("  ")));
+            }
         }
     }
     let next = summary.next_backup_bytes.map(human_size);
@@ -106,7 +117,9 @@ fn picture(output: &Output, summary: &Summary, width: usize) -> String {
     ];
     for (name, shown) in lines {
         if let Some(shown) = shown {
-            text.push_str(&format!("{name:8} {shown}\n"));
+            let line = format!("{name:8} {shown}");
+            let line = terminal.map_or(line.clone(), |width| fit(&line, width));
+            text.push_str(&format!("{line}\n"));
         }
     }
     text
@@ -121,13 +134,6 @@ fn of_time(brief: &Brief) -> String {
 fn of_size(brief: &Brief) -> String {
     let size = human_size(brief.backup_size);
     format!("{size}  {}", visible(&brief.backup_name))
-}
-
-fn columns_of_terminal() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    let columns = size.map_or(0, |it| usize::from(it.ws_col));
-    let known = if columns == 0 { COLUMNS } else { columns };
-    known.max(COLUMNS_MIN)
 }
 
 /// The bytes of each part; `None` if the space is not known.

@@ -3,8 +3,8 @@
 //! Knows no manifest.
 
 use bk_cli::output::base64;
-use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column, Cut};
 use bk_schema::manifest::{Entry, EntryType, FileTime};
 use bk_schema::record::Backup;
 use jiff::Timestamp;
@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 use crate::change::{Change, Kind};
 
 pub(crate) const COLUMNS: [Column; 4] = [
-    Column::Left("CHANGE"),
-    Column::Left("PATH"),
-    Column::Left("OLD"),
-    Column::Left("NEW"),
+    Column::left("CHANGE"),
+    Column::left("PATH").cut(Cut::Middle, 24),
+    Column::left("OLD").cut(Cut::End, 16),
+    Column::left("NEW").cut(Cut::End, 16),
 ];
 
 /// What is told of an entry, with its name.

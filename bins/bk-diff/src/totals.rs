@@ -2,17 +2,17 @@
 //!
 //! Knows no line.
 
-use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
+use bk_cli::{Cell, Column};
 use bk_schema::manifest::Entry;
 use serde::Serialize;
 
 use crate::change::{Change, Kind};
 
 pub(crate) const COLUMNS: [Column; 3] = [
-    Column::Left("CHANGE"),
-    Column::Right("COUNT"),
-    Column::Right("SIZE"),
+    Column::left("CHANGE"),
+    Column::right("COUNT"),
+    Column::right("SIZE"),
 ];
 
 /// Of files, the bytes: of modified ones those of the new.

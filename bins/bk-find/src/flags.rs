@@ -14,7 +14,7 @@ bk_cli::flags! {
     BACKUP_TYPE = option("backup-type", selection::TYPES, "backups of this type, or one of these types");
     SINCE = selection::SINCE;
     UNTIL = selection::UNTIL;
-    NAME = selection::NAME.short('n');
+    NAME = selection::NAME;
     HOST = selection::HOST;
     SOURCE_VERSION = selection::SOURCE_VERSION;
     SOURCE = selection::SOURCE;

@@ -5,7 +5,7 @@
 use anyhow::Result;
 use bk_cli::table::Table;
 use bk_cli::units::human_size;
-use bk_cli::{Cell, Column, Output, Tone};
+use bk_cli::{Cell, Column, Cut, Output, Tone};
 use bk_schema::event::LedgerRow;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
@@ -15,24 +15,24 @@ use crate::ledger::Page;
 use crate::statistics::Row;
 
 const EVENT_COLUMNS: [Column; 6] = [
-    Column::Left("TIME"),
-    Column::Left("PROGRAM"),
-    Column::Left("EVENT"),
-    Column::Left("OUTCOME"),
-    Column::Left("BACKUP"),
-    Column::Left("DETAILS"),
+    Column::left("TIME"),
+    Column::left("PROGRAM").leaves(1),
+    Column::left("EVENT"),
+    Column::left("OUTCOME"),
+    Column::left("BACKUP").cut(Cut::Middle, 12),
+    Column::left("DETAILS").cut(Cut::End, 12),
 ];
 
 const COUNT_COLUMNS: [Column; 9] = [
-    Column::Left("PERIOD"),
-    Column::Left("EVENT"),
-    Column::Right("OK"),
-    Column::Right("FAILED"),
-    Column::Right("RATE"),
-    Column::Right("TIME"),
-    Column::Right("SIZE"),
-    Column::Right("TOTAL"),
-    Column::Right("NEW"),
+    Column::left("PERIOD"),
+    Column::left("EVENT"),
+    Column::right("OK"),
+    Column::right("FAILED"),
+    Column::right("RATE").leaves(4),
+    Column::right("TIME").leaves(3),
+    Column::right("SIZE").leaves(2),
+    Column::right("TOTAL").leaves(1),
+    Column::right("NEW").leaves(1),
 ];
 
 /// Prints pages, as JSON lines or as one table.

@@ -22,7 +22,7 @@ bk_cli::flags! {
     EXPIRES_WITHIN = option("expires-within", "SPAN", "that expires within SPAN from now");
     SINCE = selection::SINCE;
     UNTIL = selection::UNTIL;
-    NAME = selection::NAME.short('n');
+    NAME = selection::NAME;
     HOST = selection::HOST;
     SOURCE_VERSION = selection::SOURCE_VERSION;
     SOURCE = selection::SOURCE;

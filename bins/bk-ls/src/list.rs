@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     let mut criteria = Criteria::new(arguments, now)?;
     arguments.one_of(&[(LONG, ()), (FILES, ())])?;
     let given = operands::read_or_all(arguments)?;
-    if given.is_none() {
+    let is_given = given.is_some();
+    if !is_given {
         unread::check_no_record("use 'bk-ls -' to read them, or </dev/null to ignore them")?;
     }
     let is_stdin = arguments.operands == ["-"];
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             session.found(given)
         })?,
     };
+    let is_empty = !is_given && found.is_empty();
     let mut rows: Vec<_> = PROGRAM.report_errors(found, &mut status).collect();
     if !is_stdin {
         let mut seen = HashSet::new();
@@ -63,7 +65,10 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         );
     }
     if output.is_table() && selected.peek().is_none() {
-        PROGRAM.warn("no matching backups");
+        PROGRAM.warn(match is_empty {
+            true => "no backups yet: 'bk-create DIRECTORY' makes the first",
+            false => "no matching backups",
+        });
     } else if arguments.has(&FILES) {
         files::print(&mut output, &home, &selected.collect::<Vec<_>>(), |error| {
             status = PROGRAM.report(&error);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
-use bk_cli::{Arguments, Column, Output, Progress, Report, UsageError, operands, units};
+use bk_cli::{Arguments, Column, Cut, Output, Progress, Report, UsageError, operands, units};
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
@@ -23,11 +23,11 @@ use crate::target::Target;
 use crate::way::{Transfer, Way};
 
 const COLUMNS: [Column; 5] = [
-    Column::Right("ID"),
-    Column::Right("SIZE"),
-    Column::Left("MOVE"),
-    Column::Left("FROM"),
-    Column::Left("TO"),
+    listing::ID,
+    Column::right("SIZE").leaves(1),
+    Column::left("MOVE").leaves(2),
+    Column::left("FROM").cut(Cut::Middle, 20),
+    Column::left("TO").cut(Cut::Middle, 20),
 ];
 
 /// So many bytes to be copied make a part.

@@ -2,7 +2,7 @@
 //!
 //! Knows no screen and no catalog. Ages count from the `now` that it is given.
 
-use bk_cli::listing::{Listed, size};
+use bk_cli::listing::{Listed, size, source};
 use bk_cli::{Cell, Tone};
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
@@ -16,9 +16,6 @@ const DAY: i64 = 24 * HOUR;
 const WEEK: i64 = 7 * DAY;
 const YEAR: i64 = 365 * DAY;
 
-/// The length of the date in [`Candidate::time`].
-const DATE_BYTES: usize = 10;
-
 /// One backup of the list.
 pub(crate) struct Candidate {
     /// Its record.
@@ -30,7 +27,6 @@ pub(crate) struct Candidate {
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
-    Date,
     Time,
     Age,
     Type,
@@ -39,6 +35,7 @@ pub(crate) enum Field {
     Status,
     Protected,
     Verified,
+    Source,
     Name,
     Files,
     Expires,
@@ -62,13 +59,13 @@ impl Candidate {
                 return Cell::new(text, tone);
             }
             Field::Verified => return verified(backup, now),
-            Field::Date => self.time.chars().take(DATE_BYTES).collect(),
             Field::Time => self.time.clone(),
             Field::Age => age(backup.created_at, now),
             Field::Type => backup.backup_type.name().to_owned(),
             Field::Version => text_or_dash(&backup.source_version),
             Field::Size => size(backup),
             Field::Protected => if backup.protected { "yes" } else { "-" }.to_owned(),
+            Field::Source => source(backup).unwrap_or("-".to_owned()),
             Field::Name => backup.backup_name.clone(),
             Field::Files => backup.file_count.map_or("-".into(), |n| n.to_string()),
             Field::Expires => backup.expires_at.map_or("-".into(), |at| expires(at, now)),
@@ -174,7 +171,6 @@ pub(crate) mod tests {
             last.put(backup).unwrap();
         });
         let text = |field| item.cell(field, now()).text;
-        assert_eq!(text(Field::Date), "2026-11-23");
         assert_eq!(text(Field::Time), "2026-11-23 10:00");
         assert_eq!(text(Field::Age), "26h");
         assert_eq!(text(Field::Size), "1.50 KiB");

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
-use bk_cli::{Cell, Column, Output};
+use bk_cli::{Cell, Column, Cut, Output};
 use serde_json::{Map, Value};
 
 use crate::files::Name;
@@ -94,7 +94,8 @@ pub(crate) fn print(output: &mut Output, chosen: Vec<Chosen>) -> Result<()> {
         listing::print(output, backups)?;
     }
     if !files.is_empty() {
-        let columns = [Column::Left("PATH"), Column::Left("BACKUP")];
+        let path = Column::left("PATH").cut(Cut::Middle, 20);
+        let columns = [path, Column::left("BACKUP").cut(Cut::Middle, 10)];
         output.table(&columns, &files)?;
     }
     output.flush()

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::filter::{Filter, Searched};
 use crate::list::List;
-use crate::text::wrap;
+use bk_cli::text::wrap;
 
 /// The columns of one step sideways, and their limit.
 const SIDESTEP: usize = 16;

@@ -11,7 +11,7 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::columns::MARKS_WIDTH;
 use crate::filter::terms;
 use crate::page::{Page, words};
-use crate::text::{fit, tail, width_of};
+use bk_cli::text::{fit, tail, width_of};
 
 const PROMPT: &str = "Find: ";
 

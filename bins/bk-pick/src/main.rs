@@ -19,7 +19,6 @@ mod screen;
 mod searched;
 mod state;
 mod terminal;
-mod text;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(pick::run)

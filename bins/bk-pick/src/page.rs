@@ -7,7 +7,7 @@ use bk_cli::listing::Listed;
 use bk_schema::visible::visible;
 
 use crate::keys;
-use crate::text::{width_of, wrap};
+use bk_cli::text::{width_of, wrap};
 
 /// The space between the names and what stands beside them.
 const GAP: usize = 2;

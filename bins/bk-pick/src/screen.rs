@@ -3,6 +3,7 @@
 //! Knows no terminal, and keys only by their names.
 
 use bk_cli::Tone;
+use bk_cli::text::{fit_middle, part, tail, width_of};
 use bk_cli::units::human_size;
 use bk_schema::visible::visible;
 use jiff::tz::TimeZone;
@@ -19,7 +20,6 @@ use crate::list::List;
 use crate::marks::Mark;
 use crate::page::Page;
 use crate::state::{State, View};
-use crate::text::{part, tail, width_of};
 
 const NOTHING_FOUND: &str =
     "Nothing matches what is typed. Backspace erases its last letter, Ctrl-U all of it.";
@@ -66,14 +66,14 @@ fn list(lines: &mut Lines<'_>, state: &State) -> Position {
     let cursor = lines.prompt(&state.list.typed);
     let columns = fitting(lines.width, &state.widths);
     let placed = |column: &FittedColumn, text: String, tint: Option<Color>| PlacedCell {
-        text,
+        text: column.column.cut_to(&text, column.width),
         tint,
         width: column.width,
-        is_right: column.is_right(),
+        is_right: column.column.is_right,
     };
     let heads = columns
         .iter()
-        .map(|it| placed(it, it.title.to_owned(), None));
+        .map(|it| placed(it, it.column.title.to_owned(), None));
     lines.heads(heads.collect());
     let last = lines.next + state.rows();
     for (is_cursor, at) in state.list.on_screen(state.rows()) {
@@ -117,7 +117,10 @@ fn inside(lines: &mut Lines<'_>, state: &State, files: &Files) -> Position {
             false => Mark::Nothing,
         };
         let name = entry.shown();
-        let name = part(&name, files.left, width_of(&name));
+        let name = match files.left {
+            0 => fit_middle(&name, widths[2]),
+            left => part(&name, left, width_of(&name)),
+        };
         let [size, time] = size_and_time(entry, widths[1], &state.zone);
         lines.row(&Row {
             mark: mark(own),

@@ -70,7 +70,7 @@ impl State {
     /// A list of these backups, newest first.
     pub(crate) fn new(items: Vec<Candidate>, now: Timestamp) -> Self {
         Self {
-            widths: Widths::of(&items),
+            widths: Widths::of(&items, now),
             list: List::of(items.len()),
             items,
             marks: Marks::default(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
-use bk_cli::{Cell, Column, Output, Tone};
+use bk_cli::{Cell, Column, Cut, Output, Tone};
 use bk_schema::record::Backup;
 use bk_store::Home;
 use jiff::Timestamp;
@@ -17,14 +17,15 @@ use crate::group;
 use crate::policy::Policy;
 use crate::retention::{Action, Decision};
 
-const COLUMNS: [Column; 7] = [
-    Column::Right("ID"),
-    Column::Left("CREATED"),
-    Column::Left("GROUP"),
-    Column::Right("SIZE"),
-    Column::Left("DECISION"),
-    Column::Left("REASONS"),
-    Column::Left("FILE"),
+const COLUMNS: [Column; 8] = [
+    listing::ID,
+    Column::left("CREATED").cut(Cut::Plain, 20),
+    Column::left("GROUP").leaves(2),
+    Column::right("SIZE").leaves(1),
+    Column::left("DECISION"),
+    Column::left("REASONS").cut(Cut::End, 20),
+    listing::SOURCE,
+    listing::NAME,
 ];
 
 /// Lines as they come; the table at the end group by group, the oldest first, so that it can be
@@ -90,7 +91,6 @@ impl<'a> Decisions<'a> {
 
 fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Vec<Cell> {
     let created = backup.created_at.to_zoned(zone.clone());
-    let file_name = backup.backup_path.rsplit('/').next().unwrap_or_default();
     let (word, tone) = match decision.action {
         Action::Keep => ("keep", Tone::Plain),
         Action::Remove => ("remove", Tone::Warn),
@@ -102,6 +102,7 @@ fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Ve
         listing::size(backup).into(),
         Cell::new(word, tone),
         decision.reasons.join(", ").into(),
-        file_name.into(),
+        listing::source_cell(backup),
+        backup.backup_name.as_str().into(),
     ]
 }

@@ -28,6 +28,7 @@ bk_cli::flags! {
     TEST = switch("test", "restore to a scratch directory, compare, remove it");
     STDOUT = option("stdout", "PATH", "print one file of the backup, and nothing else");
     PATH = option("path", "GLOB", "restore only what matches, and what is below");
+    DRY_RUN = switch("dry-run", "print what would be restored; change nothing").short('n');
     STRIP_COMPONENTS = option("strip-components", "N", "drop the first N parts of each name");
     SAME_OWNER = switch("same-owner", "restore owners and setuid bits (root: always)");
     NUMERIC_OWNER = switch("numeric-owner", "restore owners by number, not by name");
@@ -69,6 +70,7 @@ pub(crate) enum Existing {
 /// What the flags say for every backup.
 pub(crate) struct Settings {
     pub(crate) to: To,
+    pub(crate) is_dry_run: bool,
     pub(crate) strip: usize,
     /// Which attributes may be restored.
     pub(crate) rights: Rights,
@@ -94,6 +96,7 @@ impl Settings {
         };
         let settings = Self {
             to: to(arguments)?,
+            is_dry_run: arguments.has(&DRY_RUN),
             strip: strip.unwrap_or(0),
             rights: Rights {
                 owners,
@@ -114,6 +117,11 @@ impl Settings {
         }
         if matches!(settings.to, To::Stdout(_)) && !is_whole {
             return wrong("--stdout prints one file: no other paths can be given");
+        }
+        if settings.is_dry_run && matches!(settings.to, To::Test(_) | To::Stdout(_)) {
+            return wrong(
+                "--dry-run is for -C DIR and --to-source: --test and --stdout change no target",
+            );
         }
         if settings.rights.devices && !is_root {
             return wrong("--devices: only root can make devices");

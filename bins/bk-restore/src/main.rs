@@ -7,6 +7,7 @@ mod merge;
 mod opened;
 mod outcome;
 mod place;
+mod preview;
 mod print;
 mod rename;
 mod restore;

@@ -11,9 +11,9 @@ use bk_cli::listing::Listed;
 use bk_cli::operands;
 use bk_cli::output::Output;
 use bk_cli::report::Report;
-use bk_cli::table::{Cell, Column};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, UsageError};
+use bk_cli::{Cell, Column, Cut};
 use bk_schema::event::Event;
 use bk_schema::record::Backup;
 use bk_store::catalog;
@@ -24,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::outcome::Outcome;
+use crate::preview;
 use crate::print;
 use crate::trial;
 use crate::wanted::{Wanted, by_backup};
@@ -31,12 +32,12 @@ use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
 const COLUMNS: [Column; 6] = [
-    Column::Right("ID"),
-    Column::Left("NAME"),
-    Column::Right("ENTRIES"),
-    Column::Right("SIZE"),
-    Column::Right("SKIPPED"),
-    Column::Left("TARGET"),
+    Column::right("ID"),
+    Column::left("NAME").cut(Cut::Middle, 12),
+    Column::right("ENTRIES").leaves(2),
+    Column::right("SIZE").leaves(1),
+    Column::right("SKIPPED"),
+    Column::left("TARGET").cut(Cut::Middle, 12),
 ];
 
 /// The whole program.
@@ -172,6 +173,9 @@ impl Restoration {
             wanted,
             watch,
         };
+        if self.settings.is_dry_run {
+            return preview::preview(&work);
+        }
         match &self.settings.to {
             To::Directory(dir, existing) => work.to_directory(dir, *existing),
             To::Source => work.to_source(),
@@ -216,6 +220,9 @@ impl Restoration {
         if !skipped.unsupported.is_empty() {
             summary["not_held"] = json!(skipped.unsupported);
         }
+        if self.settings.is_dry_run {
+            summary["dry_run"] = true.into();
+        }
         match &self.settings.to {
             To::Test(_) => summary["test"] = true.into(),
             To::Stdout(path) => summary["stdout"] = String::from_utf8_lossy(path).into(),
@@ -232,6 +239,9 @@ impl Restoration {
         ok: bool,
         details: &Value,
     ) -> Result<Backup> {
+        if self.settings.is_dry_run {
+            return Ok(backup.clone());
+        }
         let is_test = matches!(self.settings.to, To::Test(_))
             && wanted.selection.is_all()
             && self.signals.caught().is_none();

@@ -43,12 +43,7 @@ pub(crate) struct Work<'a> {
 impl Work<'_> {
     /// Restores into a directory that the user named.
     pub(crate) fn to_directory(&self, dir: &Path, existing: Existing) -> Result<Outcome> {
-        let target = Target::directory(dir, existing, self.backup.id, self.home.now)?;
-        if target.kept.is_some() {
-            let dir = target.path.display();
-            let way = format!("'-C {dir} --into-existing --overwrite'");
-            self.guard(&target, &self.stripped_entry(), &way)?;
-        }
+        let target = self.directory(dir, existing)?;
         let opened = self.open()?;
         if let Existing::Into { .. } = existing {
             return self.into(target, &opened);
@@ -59,6 +54,17 @@ impl Work<'_> {
             target.copy_attributes(&stage)?;
         }
         self.place_all(&[(target, stage, done)])
+    }
+
+    /// A directory that the user named, of which it is checked that it can be restored to.
+    pub(crate) fn directory(&self, dir: &Path, existing: Existing) -> Result<Target> {
+        let target = Target::directory(dir, existing, self.backup.id, self.home.now)?;
+        if target.kept.is_some() {
+            let dir = target.path.display();
+            let way = format!("'-C {dir} --into-existing --overwrite'");
+            self.guard(&target, &self.stripped_entry(), &way)?;
+        }
+        Ok(target)
     }
 
     /// Restores into a directory that stays, and into those that mounts and links below it lead to.
@@ -155,7 +161,7 @@ impl Work<'_> {
         Ok(done)
     }
 
-    fn check_selection(&self, met: &[bool], entries: u64) -> Result<()> {
+    pub(crate) fn check_selection(&self, met: &[bool], entries: u64) -> Result<()> {
         for (path, is_met) in self.wanted.paths.iter().zip(met) {
             let absent = path.display();
             if self.wanted.is_by_line && !is_met && entries > 0 {
@@ -196,23 +202,7 @@ impl Work<'_> {
     /// Restores to where the backup was taken from.
     pub(crate) fn to_source(&self) -> Result<Outcome> {
         let sources = sources(self.backup)?;
-        let mut targets = Vec::new();
-        for (source, entry) in &sources {
-            let target = Target::source(source, self.backup.id)?;
-            self.guard(&target, entry, &way_into(&target.path, entry))?;
-            targets.push(target);
-        }
-        for target in &targets {
-            let others = targets.iter().filter(|other| other.path != target.path);
-            for other in others {
-                ensure!(
-                    !target.path.starts_with(&other.path),
-                    "'{}' lies in '{}': restore them with -C, one after the other",
-                    target.path.display(),
-                    other.path.display()
-                );
-            }
-        }
+        let targets = self.source_targets(&sources)?;
         let opened = self.open()?;
         let mut staged = Vec::new();
         for (number, target) in targets.into_iter().enumerate() {
@@ -233,6 +223,28 @@ impl Work<'_> {
         self.place_all(&staged)
     }
 
+    /// The sources, of which it is checked that they can be restored to.
+    pub(crate) fn source_targets(&self, sources: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for (source, entry) in sources {
+            let target = Target::source(source, self.backup.id)?;
+            self.guard(&target, entry, &way_into(&target.path, entry))?;
+            targets.push(target);
+        }
+        for target in &targets {
+            let others = targets.iter().filter(|other| other.path != target.path);
+            for other in others {
+                ensure!(
+                    !target.path.starts_with(&other.path),
+                    "'{}' lies in '{}': restore them with -C, one after the other",
+                    target.path.display(),
+                    other.path.display()
+                );
+            }
+        }
+        Ok(targets)
+    }
+
     pub(crate) fn open(&self) -> Result<Opened> {
         Opened::open(self.home, self.backup, self.settings.verify, self.watch)
     }
@@ -244,7 +256,6 @@ impl Work<'_> {
         stage: &Stage,
         place: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Plan<'p> {
-        let is_adopted_as_damaged = self.backup.backup_metadata.contains_key("damaged");
         let ranges = self.wanted.selection.ranges();
         Plan {
             place,
@@ -252,9 +263,14 @@ impl Work<'_> {
             rights: &self.settings.rights,
             limit: self.limit(opened),
             dir_mode: stage.dir_mode,
-            salvages: !self.settings.verify || is_adopted_as_damaged,
+            salvages: self.salvages(),
             jobs: self.settings.jobs,
         }
+    }
+
+    /// Whether what is whole of a damaged archive is restored.
+    pub(crate) fn salvages(&self) -> bool {
+        !self.settings.verify || self.backup.backup_metadata.contains_key("damaged")
     }
 
     fn extract(&self, opened: &Opened, plan: &Plan<'_>, stage: &Stage) -> Result<Extracted> {
@@ -392,7 +408,7 @@ fn texts<'b>(backup: &'b Backup, key: &str) -> Option<Vec<&'b str>> {
 
 /// The sources of a backup with their plain names in the archive, without those that lie in
 /// another one.
-fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+pub(crate) fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     if backup.backup_metadata.contains_key("stdin_filename") {
         bail!(
             "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
@@ -436,7 +452,11 @@ pub(crate) fn is_in_order(backup: &Backup) -> bool {
 
 /// The path of an entry in the stage of a source; `None` where it belongs to another source, whose
 /// name is a longer prefix.
-fn place_of(sources: &[(PathBuf, Vec<u8>)], number: usize, name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn place_of(
+    sources: &[(PathBuf, Vec<u8>)],
+    number: usize,
+    name: &[u8],
+) -> Option<Vec<u8>> {
     let own = &sources[number].1;
     let rest = below(name, own)?;
     let is_others = sources

@@ -4,9 +4,9 @@
 //! the lock, by its record as it is then.
 
 use anyhow::{Error, Result};
-use bk_cli::listing::Listed;
+use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Column, Output, Report, operands};
+use bk_cli::{Arguments, Column, Output, Report, operands, zone};
 use bk_store::removal::{self, Removal, Remover};
 use bk_store::{Home, Session, Signals, catalog, storage};
 use serde_json::{Map, Value};
@@ -14,11 +14,13 @@ use serde_json::{Map, Value};
 use crate::choice::{Allowed, Choice, Chosen};
 use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
 
-const COLUMNS: [Column; 4] = [
-    Column::Right("ID"),
-    Column::Left("TYPE"),
-    Column::Right("FREED"),
-    Column::Left("FILE"),
+const COLUMNS: [Column; 6] = [
+    listing::ID,
+    listing::TYPE,
+    listing::CREATED,
+    Column::right("FREED"),
+    listing::SOURCE,
+    listing::NAME,
 ];
 
 /// The whole program.
@@ -113,8 +115,10 @@ impl Work<'_> {
         let row = vec![
             listed.backup.id.to_string().into(),
             listed.backup.backup_type.name().into(),
+            listing::time(listed.backup.created_at, &zone::local()).into(),
             human_size(freed_bytes).into(),
-            listed.file_name.as_str().into(),
+            listing::source_cell(&listed.backup),
+            listed.backup.backup_name.as_str().into(),
         ];
         let listed = listed.with([("freed", freed_bytes.into())], with);
         self.report.add(&listed, row)

@@ -25,7 +25,7 @@ bk_cli::flags! {
         "a value to store, as JSON if possible; KEY= removes it",
     )
     .short('m');
-    NAME = option("name", "NAME", "rename one backup; its archive file keeps its name").short('n');
+    NAME = option("name", "NAME", "rename one backup; its archive file keeps its name");
 }
 
 pub(crate) const PROGRAM: Program = Program {

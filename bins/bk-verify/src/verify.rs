@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
-use bk_cli::listing::Listed;
+use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, operands};
 use bk_schema::record::{Backup, Status};
@@ -22,13 +22,15 @@ use crate::flags::PROGRAM;
 use crate::record::{Checked, Due, Row, record};
 use crate::verdict::{Level, Verdict};
 
-const COLUMNS: [Column; 6] = [
-    Column::Right("ID"),
-    Column::Left("LEVEL"),
-    Column::Right("SIZE"),
-    Column::Right("SECONDS"),
-    Column::Left("RESULT"),
-    Column::Left("FILE"),
+const COLUMNS: [Column; 8] = [
+    listing::ID,
+    listing::CREATED,
+    Column::left("LEVEL").leaves(3),
+    Column::right("SIZE").leaves(2),
+    Column::right("SECONDS").leaves(4),
+    Column::left("RESULT"),
+    listing::SOURCE,
+    listing::NAME,
 ];
 
 /// Verdicts are recorded together where they come faster than that: a session costs more than a
@@ -106,11 +108,13 @@ fn row(listed: &Listed, verdict: &Verdict) -> Vec<Cell> {
     };
     vec![
         listed.backup.id.to_string().into(),
+        listing::time(listed.backup.created_at, &bk_cli::zone::local()).into(),
         verdict.level.name().into(),
         Cell::or_dash(verdict.bytes.map(human_size)),
         format!("{:.1}", verdict.seconds).into(),
         result,
-        listed.file_name.clone().into(),
+        listing::source_cell(&listed.backup),
+        listed.backup.backup_name.clone().into(),
     ]
 }
 

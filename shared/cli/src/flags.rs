@@ -110,6 +110,11 @@ pub const LOCK_TIMEOUT: Flag = option(
 pub const JSON: Flag = switch("json", "print JSON lines, on a terminal too");
 /// A table, into a pipe too.
 pub const TABLE: Flag = switch("table", "print a table, into a pipe too");
+/// A table with nothing left out.
+pub const WIDE: Flag = switch(
+    "wide",
+    "print a table with all columns, as wide as it needs",
+);
 pub(crate) const COMPLETIONS: Flag = option(
     "completions",
     "bash|zsh|fish",
@@ -119,11 +124,22 @@ pub(crate) const HELP: Flag = switch("help", "print this help").short('h');
 pub(crate) const VERSION: Flag = switch("version", "print the version").short('V');
 
 /// The flags of every program.
-pub const COMMON: &[Flag] = &[HOME, LOCK_TIMEOUT, JSON, TABLE, COMPLETIONS, HELP, VERSION];
+pub const COMMON: &[Flag] = &[
+    HOME,
+    LOCK_TIMEOUT,
+    JSON,
+    TABLE,
+    WIDE,
+    COMPLETIONS,
+    HELP,
+    VERSION,
+];
 
 /// The parsed command line: known flags with their values, and operands.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Arguments {
+    /// The name of the program.
+    pub program: &'static str,
     flags: Vec<(&'static str, Option<OsString>)>,
     /// Everything that is not a flag, in order.
     pub operands: Vec<OsString>,
@@ -220,7 +236,10 @@ impl Program {
         let usage =
             |error: lexopt::Error| UsageError(format!("{error}; try '{} --help'", self.name));
         let mut parser = lexopt::Parser::from_args(typed);
-        let mut arguments = Arguments::default();
+        let mut arguments = Arguments {
+            program: self.name,
+            ..Arguments::default()
+        };
         loop {
             let is_dashes = |raw: lexopt::RawArgs<'_>| raw.peek().is_some_and(|it| it == "--");
             if arguments.before_dashes.is_none() && parser.try_raw_args().is_some_and(is_dashes) {

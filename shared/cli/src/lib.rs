@@ -5,7 +5,8 @@
 //! - `run`: a program from its command line to its exit status, its help, and the home that it
 //!   works on; `message`: messages on stderr
 //! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `unread`: input that is piped in but not read
-//! - `output`: JSON lines for programs, a `table` for people; `report`: either, backup by backup;
+//! - `output`: JSON lines for programs, a `table` for people, whose `columns` fit the terminal and whose
+//!   `text` is cut to them; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
 //! - `index`: manifests that are missing; `progress`: the progress bar; `notices`: messages for syslog
 //! - `units`: sizes, numbers and times as people write them; `period`: days, weeks, months and so
@@ -33,6 +34,7 @@
 //! # anyhow::Ok(())
 //! ```
 
+pub mod columns;
 mod completions;
 pub mod detail;
 mod flags;
@@ -48,12 +50,15 @@ pub mod report;
 mod run;
 pub mod selection;
 pub mod table;
+pub mod text;
 pub mod units;
 pub mod unread;
 pub mod zone;
 
+pub use columns::{Column, Cut};
 pub use flags::{
-    Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE, option, switch,
+    Arguments, COMMON, Flag, HOME, JSON, LOCK_TIMEOUT, Operands, Program, TABLE, WIDE, option,
+    switch,
 };
 pub use message::{
     LOCKED, SOME_FAILED, SUCCESS, USAGE, UsageError, one_line, status_of, usage, warn,
@@ -62,4 +67,4 @@ pub use output::Output;
 pub use progress::Progress;
 pub use report::Report;
 pub use run::program;
-pub use table::{Cell, Column, Tone};
+pub use table::{Cell, Tone};

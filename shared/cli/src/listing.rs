@@ -9,12 +9,14 @@ use anyhow::Result;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use bk_store::home::Home;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::columns::{Column, Cut};
 use crate::output::Output;
-use crate::table::{Cell, Column, Tone};
+use crate::table::{Cell, Tone};
 use crate::units::human_size;
 use crate::zone;
 
@@ -118,18 +120,68 @@ impl Listed {
 
     fn row(&self, zone: &TimeZone) -> Vec<Cell> {
         let backup = &self.backup;
-        let created = backup.created_at.to_zoned(zone.clone());
         let (state, tone) = self.state();
         vec![
             backup.id.to_string().into(),
             backup.backup_type.name().into(),
-            created.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
-            backup.source_version.clone().unwrap_or("-".into()).into(),
+            time(backup.created_at, zone).into(),
+            Cell::or_dash(backup.source_version.clone()),
             size(backup).into(),
             Cell::new(state, tone),
-            self.file_name.clone().into(),
+            source_cell(backup),
+            backup.backup_name.clone().into(),
+            Cell::or_dash(backup.file_count.map(|count| count.to_string())),
+            Cell::or_dash(backup.expires_at.map(|at| time(at, zone))),
+            Cell::or_dash(backup.description.clone()),
         ]
     }
+
+    fn row_made(&self, zone: &TimeZone) -> Vec<Cell> {
+        let backup = &self.backup;
+        let metadata = &backup.backup_metadata;
+        let new_bytes = metadata.get("new_bytes").and_then(Value::as_u64);
+        let parent = metadata.get("parent").and_then(Value::as_str);
+        vec![
+            // One that is not made yet has none.
+            Cell::or_dash((backup.id != 0).then(|| backup.id.to_string())),
+            backup.backup_type.name().into(),
+            time(backup.created_at, zone).into(),
+            Cell::or_dash(backup.source_version.clone()),
+            size(backup).into(),
+            Cell::or_dash(new_bytes.map(human_size)),
+            Cell::or_dash(parent.map(str::to_owned)),
+            source_cell(backup),
+            backup.backup_name.clone().into(),
+        ]
+    }
+}
+
+/// A time for people, in their zone.
+#[must_use]
+pub fn time(time: Timestamp, zone: &TimeZone) -> String {
+    let local = time.to_zoned(zone.clone());
+    local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// What a backup is of: the job that it was made for, else its sources; `None` where that is not known.
+#[must_use]
+pub fn source(backup: &Backup) -> Option<String> {
+    let sources = backup.backup_metadata.get("sources");
+    let texts = sources.and_then(Value::as_array).into_iter().flatten();
+    let texts: Vec<_> = texts.filter_map(Value::as_str).collect();
+    match (backup.job(), texts.is_empty()) {
+        (Some(job), _) => Some(job.to_owned()),
+        (None, true) => None,
+        (None, false) => Some(texts.join(", ")),
+    }
+}
+
+/// The column SOURCE: what a backup is of, else its name.
+#[must_use]
+pub fn source_cell(backup: &Backup) -> Cell {
+    source(backup)
+        .unwrap_or_else(|| backup.backup_name.clone())
+        .into()
 }
 
 /// The size for people, `-` if it is not known.
@@ -146,18 +198,44 @@ fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
     object
 }
 
-/// Where two more columns are in the table of what was made: behind the size, and before the file.
-const NEW_AT: usize = 5;
-const PARENT_AT: usize = 7;
+/// Its id.
+pub const ID: Column = Column::right("ID");
+/// Its type.
+pub const TYPE: Column = Column::left("TYPE").leaves(4);
+/// When it was made: a cell of [`time`].
+pub const CREATED: Column = Column::left("CREATED").cut(Cut::Plain, 16).leaves(1);
+const VERSION: Column = Column::left("VERSION").cut(Cut::End, 8).leaves(5);
+const SIZE: Column = Column::right("SIZE").leaves(3);
+const STATUS: Column = Column::left("STATUS").leaves(2);
+/// What a backup is of: a cell of [`source_cell`].
+pub const SOURCE: Column = Column::left("SOURCE").cut(Cut::Middle, 12);
+/// The name of a backup, where there is room for it.
+pub const NAME: Column = Column::left("NAME").cut(Cut::Middle, 12).extra();
 
-const COLUMNS: [Column; 7] = [
-    Column::Right("ID"),
-    Column::Left("TYPE"),
-    Column::Left("CREATED"),
-    Column::Left("VERSION"),
-    Column::Right("SIZE"),
-    Column::Left("STATUS"),
-    Column::Left("FILE"),
+const COLUMNS: [Column; 11] = [
+    ID,
+    TYPE,
+    CREATED,
+    VERSION,
+    SIZE,
+    STATUS,
+    SOURCE,
+    NAME,
+    Column::right("FILES").extra(),
+    Column::left("EXPIRES").cut(Cut::Plain, 16).extra(),
+    Column::left("DESCRIPTION").cut(Cut::End, 16).extra(),
+];
+
+const COLUMNS_MADE: [Column; 9] = [
+    ID,
+    TYPE,
+    CREATED,
+    VERSION,
+    SIZE,
+    Column::right("NEW").leaves(4),
+    Column::left("PARENT").cut(Cut::Middle, 12).leaves(6),
+    SOURCE,
+    NAME,
 ];
 
 /// Prints records that were just made, as JSON lines or as a table: with what of each archive is new, and
@@ -167,20 +245,11 @@ pub fn print_made(output: &mut Output, all: impl IntoIterator<Item = Listed>) ->
         return print(output, all);
     }
     let zone = zone::local();
-    let rows = all.into_iter().map(|listed| {
-        let mut row = listed.row(&zone);
-        let metadata = &listed.backup.backup_metadata;
-        let new_bytes = metadata.get("new_bytes").and_then(Value::as_u64);
-        let parent = metadata.get("parent").and_then(Value::as_str);
-        row.insert(NEW_AT, Cell::or_dash(new_bytes.map(human_size)));
-        row.insert(PARENT_AT, Cell::or_dash(parent.map(str::to_owned)));
-        row
-    });
-    let rows: Vec<_> = rows.collect();
-    let mut columns = COLUMNS.to_vec();
-    columns.insert(NEW_AT, Column::Right("NEW"));
-    columns.insert(PARENT_AT, Column::Left("PARENT"));
-    output.table(&columns, &rows)?;
+    let rows: Vec<_> = all
+        .into_iter()
+        .map(|listed| listed.row_made(&zone))
+        .collect();
+    output.table(&COLUMNS_MADE, &rows)?;
     output.flush()
 }
 

@@ -10,30 +10,42 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use bk_schema::lines;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use crate::flags::{Arguments, JSON, TABLE};
-use crate::table::{Cell, Column, Table, Tone, paint, render};
+use crate::columns::{Column, Room};
+use crate::flags::{Arguments, JSON, TABLE, WIDE};
+use crate::table::{Cell, Table, Tone, paint, render, render_groups};
 
 /// Standard output.
 pub struct Output {
     stdout: BufWriter<Stdout>,
     is_table: bool,
+    /// For a table.
+    room: Room,
     is_colour: bool,
     is_closed: bool,
 }
 
 impl Output {
-    /// JSON lines unless stdout is a terminal; `--json` and `--table` force either.
+    /// JSON lines unless stdout is a terminal; `--json`, `--table` and `--wide` force either.
     ///
     /// # Errors
     /// [`UsageError`](crate::UsageError) if both are given.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
-        let forced = arguments.one_of(&[(JSON, false), (TABLE, true)])?;
+        let is_wide = arguments.has(&WIDE);
+        let table = if is_wide { WIDE } else { TABLE };
+        let forced = arguments.one_of(&[(JSON, false), (table, true)])?;
         let is_table = forced.unwrap_or(is_terminal);
+        let room = match terminal_width(&stdout) {
+            _ if is_wide => Room::Wide,
+            Some(width) => Room::Terminal(width),
+            None => Room::Enough,
+        };
         Ok(Self {
+            room,
             stdout: BufWriter::with_capacity(1 << 16, stdout),
             is_table,
             is_colour: is_terminal && is_colour_wanted(),
@@ -70,7 +82,16 @@ impl Output {
 
     /// Prints further rows of a table, the header before the first ones.
     pub fn rows(&mut self, table: &mut Table, rows: &[Vec<Cell>]) -> Result<()> {
-        self.text(&render(table, rows, self.is_colour))
+        self.text(&render(table, rows, self.room, self.is_colour))
+    }
+
+    /// Prints an aligned table whose rows stand beneath the name of their group.
+    pub fn groups(
+        &mut self,
+        columns: &[Column],
+        groups: &[(String, Vec<Vec<Cell>>)],
+    ) -> Result<()> {
+        self.text(&render_groups(columns, groups, self.room, self.is_colour))
     }
 
     /// Waits for that long, or until the pipe is closed.
@@ -109,6 +130,12 @@ impl Output {
             other => other.context("cannot write to standard output"),
         }
     }
+}
+
+/// The columns of the terminal that stdout is; `None` if it is none, or does not tell.
+pub fn terminal_width(stdout: &Stdout) -> Option<usize> {
+    let size = tcgetwinsize(stdout).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// Whether colour is allowed: `NO_COLOR` (no-color.org) is not set, or is empty.

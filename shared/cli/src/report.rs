@@ -6,8 +6,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::columns::Column;
 use crate::output::Output;
-use crate::table::{Cell, Column};
+use crate::table::Cell;
 
 /// The lines or rows of one program.
 pub struct Report {

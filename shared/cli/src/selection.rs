@@ -45,7 +45,7 @@ pub const SOURCE: Flag = option(
     "backups of PATH, or of something below it",
 );
 /// What it was made for.
-pub const JOB: Flag = option("job", "NAME", "backups made for this job of bk-auto");
+pub const JOB: Flag = option("job", "JOB", "backups made for this job of bk-auto");
 /// What is known of it.
 pub const METADATA: Flag = option("metadata", "KEY[=VALUE]", "backups with this metadata");
 /// Anything.

@@ -3,23 +3,22 @@
 //! Knows no record and prints nothing.
 
 use bk_schema::visible::visible;
-use unicode_width::UnicodeWidthStr;
 
-/// A column of a table, by its header.
-#[derive(Debug, Clone, Copy)]
-pub enum Column {
-    /// Of text, aligned to the left.
-    Left(&'static str),
-    /// Of numbers, aligned to the right.
-    Right(&'static str),
-}
+use crate::columns::{Column, Content, Fitted, Room, fit_whole, fitting};
+use crate::text::width_of;
 
-/// A table that may be printed in parts: later ones have the widths of the earlier ones, or wider.
+/// The spaces between two columns, and where that is too much.
+const GAP: usize = 2;
+const NARROW_GAP: usize = 1;
+
+/// A table that may be printed in parts: later ones have the columns of the first, as wide or wider.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<Column>,
+    contents: Vec<Content>,
     /// Empty until the header is printed.
-    widths: Vec<usize>,
+    fitted: Vec<Fitted>,
+    gap: usize,
 }
 
 impl Table {
@@ -27,8 +26,59 @@ impl Table {
     pub fn new(columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
-            widths: Vec::new(),
+            contents: columns.iter().map(Content::new).collect(),
+            fitted: Vec::new(),
+            gap: GAP,
         }
+    }
+
+    /// Takes in what further rows have to show.
+    fn measure(&mut self, rows: &[Vec<Cell>]) {
+        for row in rows {
+            for (cell, content) in row.iter().zip(&mut self.contents) {
+                content.add(&cell.text);
+            }
+        }
+    }
+
+    /// Decides which columns are shown, unless that is decided, and how wide.
+    fn fit(&mut self, room: Room) {
+        let is_begun = !self.fitted.is_empty();
+        let shown: Vec<_> = match is_begun {
+            false => (0..self.columns.len()).collect(),
+            true => self.fitted.iter().map(|it| it.at).collect(),
+        };
+        let columns: Vec<_> = shown.iter().map(|at| self.columns[*at]).collect();
+        let contents: Vec<_> = shown.iter().map(|at| self.contents[*at]).collect();
+        if !is_begun && !fit_whole(&columns, &contents, room, GAP) {
+            self.gap = NARROW_GAP;
+        }
+        let mut fitted = fitting(&columns, &contents, room, self.gap);
+        for it in &mut fitted {
+            it.at = shown[it.at];
+        }
+        self.fitted = fitted;
+    }
+
+    fn head(&self) -> Vec<Cell> {
+        let head = |column: &Column| Cell::new(column.title, Tone::Head);
+        self.columns.iter().map(head).collect()
+    }
+
+    fn line(&self, row: &[Cell], is_colour: bool) -> String {
+        let mut line = String::new();
+        for fitted in &self.fitted {
+            let (column, cell) = (&self.columns[fitted.at], &row[fitted.at]);
+            let cut = column.cut_to(&cell.text, fitted.width);
+            let space = " ".repeat(fitted.width - width_of(&cut));
+            let painted = paint(&cut, cell.tone, is_colour);
+            line.push_str(&match column.is_right {
+                false => format!("{painted}{space}"),
+                true => format!("{space}{painted}"),
+            });
+            line.push_str(&" ".repeat(self.gap));
+        }
+        format!("{}\n", line.trim_end())
     }
 }
 
@@ -97,52 +147,66 @@ pub(crate) fn paint(text: &str, tone: Tone, is_colour: bool) -> String {
     }
 }
 
-pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], is_colour: bool) -> String {
-    let mut all = Vec::new();
-    if table.widths.is_empty() {
-        let head =
-            |(Column::Left(title) | Column::Right(title)): &Column| Cell::new(*title, Tone::Head);
-        all.push(table.columns.iter().map(head).collect::<Vec<_>>());
-        table.widths = vec![0; table.columns.len()];
+pub(crate) fn render(table: &mut Table, rows: &[Vec<Cell>], room: Room, is_colour: bool) -> String {
+    let is_begun = !table.fitted.is_empty();
+    let rows = shown(rows);
+    table.measure(&rows);
+    table.fit(room);
+    let head = (!is_begun).then(|| table.head());
+    let lines = head.iter().chain(&rows);
+    lines.map(|row| table.line(row, is_colour)).collect()
+}
+
+/// A table whose rows stand beneath the name of their group.
+pub(crate) fn render_groups(
+    columns: &[Column],
+    groups: &[(String, Vec<Vec<Cell>>)],
+    room: Room,
+    is_colour: bool,
+) -> String {
+    let mut table = Table::new(columns);
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|(name, rows)| (name, shown(rows)))
+        .collect();
+    for (_, rows) in &groups {
+        table.measure(rows);
     }
-    all.extend(rows.iter().map(|row| {
-        let shown = |cell: &Cell| Cell::new(visible(&cell.text), cell.tone);
-        row.iter().map(shown).collect()
-    }));
-    for row in &all {
-        for (cell, width) in row.iter().zip(&mut table.widths) {
-            *width = cell.text.width().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in &all {
-        let mut line = String::new();
-        for ((cell, column), width) in row.iter().zip(&table.columns).zip(&table.widths) {
-            let space = " ".repeat(width - cell.text.width());
-            let painted = paint(&cell.text, cell.tone, is_colour);
-            line.push_str(&match column {
-                Column::Left(_) => format!("{painted}{space}  "),
-                Column::Right(_) => format!("{space}{painted}  "),
-            });
-        }
-        text.push_str(line.trim_end());
+    table.fit(room);
+    let mut text = table.line(&table.head(), is_colour);
+    for (name, rows) in &groups {
+        text.push_str(&paint(&visible(name), Tone::Head, is_colour));
         text.push('\n');
+        text.extend(rows.iter().map(|row| table.line(row, is_colour)));
     }
     text
+}
+
+/// Without control characters.
+fn shown(rows: &[Vec<Cell>]) -> Vec<Vec<Cell>> {
+    let cell = |cell: &Cell| Cell::new(visible(&cell.text), cell.tone);
+    rows.iter()
+        .map(|row| row.iter().map(cell).collect())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Cut;
+    use proptest::prelude::*;
+
+    fn cells<const N: usize>(texts: [&str; N]) -> Vec<Cell> {
+        texts.map(|text| text.to_owned().into()).to_vec()
+    }
 
     #[test]
     fn columns_are_as_wide_as_what_is_shown_in_them() {
-        let columns = [Column::Right("N"), Column::Left("NAME"), Column::Left("X")];
-        let row = |texts: [&str; 3]| texts.map(|text| text.to_owned().into()).to_vec();
-        let rows = [row(["1", "日本", "x"]), row(["100", "a\x1b[31m\n", ""])];
+        let columns = [Column::right("N"), Column::left("NAME"), Column::left("X")];
+        let rows = [cells(["1", "日本", "x"]), cells(["100", "a\x1b[31m\n", ""])];
         let mut table = Table::new(&columns);
         assert_eq!(
-            render(&mut table, &rows, false),
+            render(&mut table, &rows, Room::Enough, false),
             concat!(
                 "  N  NAME           X\n",
                 "  1  日本           x\n",
@@ -150,8 +214,58 @@ mod tests {
             )
         );
         assert_eq!(
-            render(&mut table, &[row(["1", "b", "y"])], false),
+            render(&mut table, &[cells(["1", "b", "y"])], Room::Enough, false),
             "  1  b              y\n"
         );
+    }
+
+    const COLUMNS: [Column; 5] = [
+        Column::right("ID"),
+        Column::left("TYPE").leaves(2),
+        Column::left("VERSION").leaves(1),
+        Column::left("SOURCE").cut(Cut::Middle, 8),
+        Column::left("NAME").cut(Cut::End, 6).extra(),
+    ];
+
+    fn drawn(width: usize, version: &str) -> String {
+        let row = cells(["12", "manual", version, "/srv/shop/app", "before-move"]);
+        let room = Room::Terminal(width);
+        let text = render(&mut Table::new(&COLUMNS), &[row], room, false);
+        text.split_once('\n')
+            .map(|(_, row)| row.trim_end().to_owned())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn columns_give_way_in_their_order_and_what_is_cut_is_cut_last() {
+        for (width, text) in [
+            (47, "12  manual  2.0      /srv/shop/app  before-move"),
+            (45, "12  manual  2.0      /srv/shop/app  before-m…"),
+            (34, "12  manual  2.0      /srv/shop/app"),
+            (33, "12 manual 2.0     /srv/shop/app"),
+            (28, "12 manual 2.0     /srv/…/app"),
+            (25, "12 2.0     /srv/shop/app"),
+            (16, "12 /srv/shop/app"),
+            (10, "12 /sr…app"),
+            (4, "12 …"),
+        ] {
+            assert_eq!(drawn(width, "2.0"), text, "{width}");
+        }
+        assert_eq!(
+            drawn(25, "-"),
+            "12 manual /srv/shop/app",
+            "dashes leave first"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_never_wraps(width in 1usize..120, texts in prop::array::uniform5(".{0,40}")) {
+            let row = texts.map(Cell::from).to_vec();
+            let text = render(&mut Table::new(&COLUMNS), &[row], Room::Terminal(width), false);
+            for line in text.lines() {
+                prop_assert!(width_of(line) <= width, "{line}");
+            }
+        }
     }
 }

@@ -108,7 +108,14 @@ pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
             continue;
         }
         let value: Value = serde_json::from_str(text.trim_end()).map_err(|e| {
-            anyhow::anyhow!("line {number}: it is not JSON (column {})", e.column())
+            let is_word = !text.starts_with(['{', '[', '"', '-']) && e.column() <= 2;
+            let hint = if is_word {
+                ": a name alone stands in double quotes"
+            } else {
+                ""
+            };
+            let column = e.column();
+            anyhow::anyhow!("line {number}: it is not JSON (column {column}){hint}")
         })?;
         if value.is_number() && !text.ends_with('\n') {
             bail!("line {number}: it ends without a newline, so the number may be cut short");

@@ -136,7 +136,8 @@ impl Session<'_> {
 }
 
 /// The name that the machine has now.
-fn host_of_machine() -> String {
+#[must_use]
+pub fn host_of_machine() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }

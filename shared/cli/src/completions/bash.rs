@@ -10,6 +10,10 @@ const BASH_HELPERS: &str = include_str!("helpers.bash");
 pub(crate) fn script(program: &Program) -> String {
     let name = program.name;
     let function = format!("_{}", name.replace('-', "_"));
+    let offer = |names: Names| {
+        let printed = names.printed(r#""${bk_home[@]}""#);
+        format!("_bk_offer_lines < <({printed})")
+    };
     let mut cases = String::new();
     for flag in program.all_flags() {
         let found = match values(flag) {
@@ -20,6 +24,7 @@ pub(crate) fn script(program: &Program) -> String {
                 let words = all.iter().map(|value| format!(r#" "${{bk_flag}}{value}""#));
                 format!("_bk_offer{}", words.collect::<String>())
             }
+            Values::Known(names) => offer(names),
             Values::Any => ":".to_owned(),
         };
         // After an optional value, the word may also be something else.
@@ -37,10 +42,6 @@ pub(crate) fn script(program: &Program) -> String {
         .map(|flag| spellings(flag, " "))
         .collect();
     let flags = flags.join(" ");
-    let offer = |names: Names| {
-        let printed = names.printed(r#""${bk_home[@]}""#);
-        format!("_bk_offer_lines < <({printed})")
-    };
     let operands = match program.operands {
         Operands::Paths => "_bk_paths default".to_owned(),
         Operands::Backups => offer(BACKUPS),

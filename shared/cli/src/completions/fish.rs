@@ -2,7 +2,7 @@
 //!
 //! Knows a program only by its table.
 
-use super::words::{BACKUPS, JOBS, Names, Values, values};
+use super::words::{Names, Values, known, values};
 use crate::flags::{Operands, Program};
 
 const FISH_HELPERS: &str = include_str!("helpers.fish");
@@ -16,6 +16,9 @@ pub(crate) fn script(program: &Program) -> String {
         let printed = names.printed("(__bk_home)").replace('\\', r"\\");
         format!("function __bk_{}s\n    {printed}\nend\n\n", names.word)
     };
+    for names in known(program) {
+        text.push_str(&function(names));
+    }
     match program.operands {
         Operands::None => text.push_str(&format!("complete -c {name} -f\n")),
         Operands::Paths => {}
@@ -26,14 +29,12 @@ pub(crate) fn script(program: &Program) -> String {
             } else {
                 ""
             };
-            text.push_str(&function(BACKUPS));
             text.push_str(&format!(
                 "complete -c {name} -f -a '(__bk_backups{directories})'\n"
             ));
         }
         Operands::Jobs => {
             let is_after = "contains -- -- (commandline -opc)";
-            text.push_str(&function(JOBS));
             text.push_str(&format!(
                 "complete -c {name} -n 'not {is_after}' -f -a '(__bk_jobs)'\ncomplete -c {name} -n '{is_after}' -F\n"
             ));
@@ -49,6 +50,7 @@ pub(crate) fn script(program: &Program) -> String {
                 let needs = flag.optional_values().map_or(" -x", |_| " -f");
                 format!("{needs} -a '{}'", all.join(" "))
             }
+            Values::Known(names) => format!(" -x -a '(__bk_{}s)'", names.word),
             Values::Any => " -x".to_owned(),
         };
         text.push_str(&format!(

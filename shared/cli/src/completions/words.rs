@@ -2,10 +2,10 @@
 //!
 //! Knows no shell syntax but that of the pipe that prints names.
 
-use crate::flags::Flag;
+use crate::flags::{Flag, Operands, Program};
 
 /// Names to be taken from the JSON lines that a command prints.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Names {
     /// What they are.
     pub(crate) word: &'static str,
@@ -50,6 +50,8 @@ pub(crate) enum Values<'a> {
     Directories,
     Files,
     Of(Vec<&'a str>),
+    /// Names that bk knows.
+    Known(Names),
     Any,
 }
 
@@ -58,11 +60,33 @@ pub(crate) fn values(flag: &Flag) -> Values<'_> {
         None => Values::None,
         Some("DIR") => Values::Directories,
         Some("FILE") => Values::Files,
+        Some("JOB") => Values::Known(JOBS),
+        Some("BACKUP") => Values::Known(BACKUPS),
         Some(listed) if listed.contains('|') => {
             Values::Of(listed.trim_matches(['[', ']']).split('|').collect())
         }
         Some(_) => Values::Any,
     }
+}
+
+/// What the operands of a program and the values of its flags take from the catalog.
+pub(crate) fn known(program: &Program) -> Vec<Names> {
+    let operands = match program.operands {
+        Operands::Backups | Operands::BackupsThenDirectory => Some(BACKUPS),
+        Operands::Jobs => Some(JOBS),
+        Operands::Paths | Operands::None => None,
+    };
+    let of_flag = |flag: &Flag| match values(flag) {
+        Values::Known(names) => Some(names),
+        _ => None,
+    };
+    let of_flags: Vec<_> = program
+        .all_flags()
+        .filter_map(of_flag)
+        .chain(operands)
+        .collect();
+    let all = [BACKUPS, JOBS].into_iter();
+    all.filter(|names| of_flags.contains(names)).collect()
 }
 
 pub(crate) fn spellings(flag: &Flag, between: &str) -> String {

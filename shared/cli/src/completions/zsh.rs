@@ -2,7 +2,7 @@
 //!
 //! Knows a program only by its table.
 
-use super::words::{BACKUPS, JOBS, Names, Values, values};
+use super::words::{JOBS, Names, Values, known, values};
 use crate::flags::{Operands, Program};
 
 const ZSH_HELPERS: &str = include_str!("helpers.zsh");
@@ -25,6 +25,7 @@ pub(crate) fn script(program: &Program) -> String {
                 let colons = flag.optional_values().map_or(":", |_| "::");
                 format!("{colons}value:({})", all.join(" "))
             }
+            Values::Known(names) => format!(":{0}:_bk_{0}s", names.word),
             Values::Any => format!(":{value}:"),
         };
         let equals = if flag.value.is_some() { "=" } else { "" };
@@ -38,27 +39,25 @@ pub(crate) fn script(program: &Program) -> String {
             specs.push_str(&format!("    '*-{letter}{plus}[{help}]{action}' \\\n"));
         }
     }
-    let function = |names: Names, first: &str| {
+    // After `--` a job's operands are what it backs up.
+    let files_after = "    (( ${words[(i)--]} < CURRENT )) && { _files; return }\n";
+    let function = |names: Names| {
         let (word, printed) = (names.word, names.printed("$bk_home"));
+        let is_after = names == JOBS && program.operands == Operands::Jobs;
+        let first = if is_after { files_after } else { "" };
         format!(
             "_bk_{word}s() {{\n{first}    local -a bk_home\n    _bk_home\n    {printed} | _bk_offer_lines \"$@\"\n}}\n\n"
         )
     };
-    let (functions, operands) = match program.operands {
-        Operands::Paths => (String::new(), "'*:path:_files'"),
-        Operands::Backups => (function(BACKUPS, ""), "'*:backup:_bk_backups'"),
-        Operands::BackupsThenDirectory => (
-            function(BACKUPS, ""),
-            r#""*:backup or directory:{_alternative 'backups:backup:_bk_backups' 'dirs:directory:_directories'}""#,
-        ),
-        Operands::Jobs => (
-            function(
-                JOBS,
-                "    (( ${words[(i)--]} < CURRENT )) && { _files; return }\n",
-            ),
-            "'*:job:_bk_jobs'",
-        ),
-        Operands::None => (String::new(), ""),
+    let functions: String = known(program).into_iter().map(function).collect();
+    let operands = match program.operands {
+        Operands::Paths => "'*:path:_files'",
+        Operands::Backups => "'*:backup:_bk_backups'",
+        Operands::BackupsThenDirectory => {
+            r#""*:backup or directory:{_alternative 'backups:backup:_bk_backups' 'dirs:directory:_directories'}""#
+        }
+        Operands::Jobs => "'*:job:_bk_jobs'",
+        Operands::None => "",
     };
     format!(
         "#compdef {name}\n# made by '{name} --completions zsh'\n\n{ZSH_HELPERS}\n{functions}_arguments -S \\\n{specs}    {operands}\n"
