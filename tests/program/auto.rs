@@ -112,6 +112,41 @@ fn the_lines_of_a_list_make_the_same_jobs_elsewhere() {
     assert_eq!(settings(&sandbox), before);
 }
 
+/// Each flag takes the place of those of its name, and what is listed needs no path beside it.
+#[test]
+fn a_job_leaves_out_what_its_flags_say() {
+    let sandbox = Sandbox::with_app();
+    let list = sandbox.path("list").display().to_string();
+    sandbox.write("list", &format!("{}\n", sandbox.path("app").display()));
+    sandbox.ok("bk-auto --set a -s @daily --exclude OLD.LOG --exclude none --exclude-if-present page --exclude-larger 1M \
+        --create-flag --jobs=1 --files-from list");
+    sandbox.ok("bk-auto --set a --exclude-larger 100K --ignore-case-excludes; bk-auto --set a --exclude-if-present ''");
+    let flags = json!([
+        "--jobs=1",
+        "--exclude=OLD.LOG",
+        "--exclude=none",
+        format!("--files-from={list}"),
+        "--ignore-case-excludes",
+        "--exclude-larger=100K"
+    ]);
+    let made = sandbox.ok("bk-auto --now a").record();
+    assert_eq!(
+        (&made["file_count"], &job(&sandbox, "a")["create_flags"]),
+        (&json!(4), &flags)
+    );
+    // The lines of a list make it elsewhere.
+    let there = sandbox
+        .ok("bk-auto --list | bk-auto --home other --set -")
+        .record();
+    assert_eq!(
+        (&there["sources"], &there["create_flags"]),
+        (&json!([]), &flags)
+    );
+    sandbox
+        .run(r#"echo '{"job":"a","sources":[],"schedule":"@daily"}' | bk-auto --set -"#)
+        .fails(2, "bk-auto: bad input: line 1: its sources: are none\n");
+}
+
 #[test]
 fn what_is_due_is_run_once_and_told() {
     let sandbox = Sandbox::with_app();
@@ -335,7 +370,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --create-flag --type=manual",
-            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --exclude-caches, --one-file-system, --compression, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
+            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --ignore-case-excludes, --exclude-caches, --exclude-if-present, --exclude-larger, --one-file-system, --files-from, --null, --compression, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
         ),
         (
             "bk-auto --set --create-flag --storage=here",
@@ -345,6 +380,15 @@ fn mistakes_are_usage_errors() {
             "bk-auto --set --create-flag --level=13 -s @daily -- app",
             "a flag for bk-create: --level: invalid number '13': use a number from 0 to 12",
         ),
+        (
+            "bk-auto --set --files-from - -s @daily",
+            "--files-from: '--files-from=-': a job needs an absolute path",
+        ),
+        (
+            "bk-auto --set --exclude-larger x -s @daily -- app",
+            "a flag for bk-create: --exclude-larger: invalid size 'x': use a number with K, M, G, T or P, such as 500M",
+        ),
+        ("bk-auto --exclude x", "--exclude goes with --set"),
         (
             "bk-auto --list --now",
             "--list and --now exclude each other",

@@ -178,13 +178,17 @@ fn the_content_tells_where_time_and_inode_are_in_doubt() {
 fn the_sources_are_walked_as_the_backup_was_made() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("mkdir -p all/app; cp -a app all/; sleep 2.1
-         BK_HOME=$PWD/all/home bk-create --name a --exclude '*.log' --exclude-caches --one-file-system -C . all");
+         BK_HOME=$PWD/all/home bk-create --name a --exclude '*.LOG' --ignore-case-excludes --exclude-caches \
+             --exclude-if-present orders.db --exclude-larger 300K --one-file-system -C . all");
     let same = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live a");
     assert_eq!((same.status, &*same.stdout, &*same.stderr), (0, "", ""));
-    sandbox.ok("echo later >>all/app/log/app.log; echo later >all/app/cache/more; echo later >all/app/$'n\\xff'");
+    sandbox.ok("echo later >>all/app/log/app.log; echo later >all/app/cache/more; echo later >all/app/data/more; truncate -s 400K all/app/big all/app/data/orders.db; echo later >all/app/$'n\\xff'");
     let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live a");
-    assert_eq!(changes(&ran), ["added all/app/n\u{fffd}"]);
-    assert_eq!(ran.records()[0]["path_base64"], "YWxsL2FwcC9u/w==");
+    assert_eq!(
+        changes(&ran),
+        ["removed all/app/data/orders.db", "added all/app/n\u{fffd}"]
+    );
+    assert_eq!(ran.records()[1]["path_base64"], "YWxsL2FwcC9u/w==");
     sandbox.ok("BK_HOME=$PWD/all/home bk-create --name stored --storage $PWD/all/store all");
     let ran = sandbox.run("BK_HOME=$PWD/all/home bk-diff --live stored");
     assert_eq!((ran.status, &*ran.stdout), (0, ""), "{ran:#?}");

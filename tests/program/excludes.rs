@@ -1,5 +1,7 @@
 //! What goes into a backup and what does not: operands, globs, caches, file systems, bk's own.
 
+use serde_json::json;
+
 use crate::support::{Sandbox, has};
 
 /// What goes into the backup that a command line makes, names with a blank between them.
@@ -20,7 +22,16 @@ app/                                        -
 --exclude {old,app}.l?g app                 - app/data/old.log app/log/app.log
 --exclude [b-z]*.log app                    - app/data/old.log
 --exclude-from globs app                    - app/data/old.log app/log/app.log app/cache/ app/cache/CACHEDIR.TAG app/cache/page
---exclude-caches app                        - app/cache/CACHEDIR.TAG app/cache/page
+--ignore-case-excludes --exclude APP/*/O*.Log --exclude [C]ACHE app    - app/data/old.log app/cache/ app/cache/CACHEDIR.TAG app/cache/page
+# The mark itself stays; of one that is a directory, nothing that is in it.
+--exclude-caches app                        - app/cache/page
+--exclude-if-present page app               - app/cache/CACHEDIR.TAG
+--exclude-if-present orders.db --exclude-if-present app.log app    - app/data/old.log
+--exclude-if-present log app app/data/old.log    app/ app/log/ app/data/old.log
+# Larger than that, not as large.
+--exclude-larger 204890 app                 -
+--exclude-larger 204889 app                 - app/data/orders.db
+--exclude-larger 9 app app/config.toml      - app/data/orders.db app/cache/CACHEDIR.TAG
 # With a slash it is the whole name, and a star stops at a slash.
 --exclude app/log app                       - app/log/ app/log/app.log
 --exclude /app/log/ app                     - app/log/ app/log/app.log
@@ -141,14 +152,21 @@ fn what_bk_keeps_is_left_out_at_the_first_backup_and_later() {
 #[test]
 fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_refused() {
     let sandbox = Sandbox::with_app();
-    let line = "bk-create --name a --exclude 'app.log/' --exclude '*.log' --exclude none app";
+    let line = "bk-create --name a --exclude 'app.log/' --exclude '*.log' --exclude none \
+         --exclude-if-present page --exclude-if-present no --exclude-larger 9G app";
     let ran = sandbox.run(line);
     ran.fails(
         0,
-        "bk-create: warning: --exclude 'app.log/', 'none' matched nothing\n",
+        "bk-create: warning: --exclude 'app.log/', 'none' matched nothing\n\
+         bk-create: warning: --exclude-if-present 'no' matched nothing\n",
     );
     let unmatched = &ran.record()["backup_metadata"]["unmatched_excludes"];
-    assert_eq!(*unmatched, serde_json::json!(["app.log/", "none"]));
+    assert_eq!(*unmatched, json!(["app.log/", "none", "no"]));
+    // One that matched something for one of the lines is right.
+    let lines = r#"printf '%s\n' '{"sources":"app","excludes":["*.log","gone"]}' '{"sources":"app/cache","excludes":"*.log"}'"#;
+    sandbox
+        .run(&format!("{lines} | bk-create -"))
+        .fails(0, "bk-create: warning: --exclude 'gone' matched nothing\n");
     // Nobody is there to read it every night.
     let ran = sandbox.run("bk-create --name b -t automatic --exclude none app");
     ran.fails(0, "");
@@ -170,6 +188,132 @@ fn a_glob_that_meets_nothing_is_told_and_one_that_means_something_elsewhere_is_r
             &format!("bk-create: --exclude: invalid glob '{glob}': {why}\n"),
         );
     }
+}
+
+/// A request may say all that the flags say, and the estimate sees what is stored.
+#[test]
+fn a_line_leaves_out_what_the_flags_leave_out() {
+    let sandbox = Sandbox::with_app();
+    let flags = "--exclude OLD.log --ignore-case-excludes --exclude-caches --exclude-if-present app.log \
+         --exclude-larger 100K --one-file-system";
+    sandbox.write("app/log/more", "x");
+    sandbox.write(
+        "line",
+        r#"{"sources":"app","excludes":"OLD.log","ignore_case_excludes":true,"exclude_caches":true,"exclude_if_present":["app.log"],"exclude_larger":"100K","one_file_system":true}"#,
+    );
+    let one = sandbox.ok(&format!("bk-create {flags} app"));
+    // The line takes the place of the flags.
+    let other = sandbox.ok("bk-create --exclude config.toml --exclude-larger 1 - <line");
+    let estimate = sandbox.ok("bk-create --estimate - <line").record();
+    let (one, other) = (one.record(), other.record());
+    let said = json!({
+        "excludes": ["OLD.log"], "ignore_case_excludes": true, "exclude_caches": true,
+        "exclude_if_present": ["app.log"], "exclude_larger": 102_400, "one_file_system": true,
+    });
+    for (key, value) in said.as_object().unwrap() {
+        let of = |record: &serde_json::Value| record["backup_metadata"][key].clone();
+        assert_eq!(
+            (of(&one), of(&other)),
+            (value.clone(), value.clone()),
+            "{key}"
+        );
+    }
+    let counts = [&one, &other, &estimate].map(|it| it["file_count"].clone());
+    assert_eq!(counts, [3, 3, 3]);
+    for (key, value, reason) in [
+        ("excludes", "[1]", "is not a string"),
+        ("excludes", "\"a[\"", "invalid glob 'a[': a '[' has no ']'"),
+        (
+            "exclude_if_present",
+            "\"a/b\"",
+            "invalid name 'a/b': use one without a slash",
+        ),
+        (
+            "exclude_larger",
+            "-1",
+            "is neither a number of bytes nor a size such as \"500M\"",
+        ),
+        (
+            "exclude_larger",
+            "\"x\"",
+            "invalid size 'x': use a number with K, M, G, T or P, such as 500M",
+        ),
+        ("exclude_caches", "1", "is neither true nor false"),
+        ("files_from", "\"-\"", "standard input carries the requests"),
+        (
+            "files_from",
+            "\"none\"",
+            "cannot read 'none': No such file or directory",
+        ),
+        ("null", "1", "is neither true nor false"),
+    ] {
+        let line = format!(r#"echo '{{"sources":"app","{key}":{value}}}' | bk-create -"#);
+        let told = format!("bk-create: bad input: line 1: its {key}: {reason}\n");
+        sandbox.run(&line).fails(2, &told);
+    }
+    sandbox
+        .run(r#"echo '{"command":["true"],"exclude_larger":1}' | bk-create -"#)
+        .fails(2, "bk-create: bad input: line 1: its exclude_larger: is for sources, and it has a command\n");
+}
+
+/// A line is a path as it stands, whatever bytes it has.
+#[test]
+fn what_a_list_names_goes_in() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(r"mkdir s s/e; cd s; touch e/in ' b ' '#c' '*' ./- $'d\n' $'\xff'; printf ' b \n\n#c\n*\n' >../lines; printf -- '-\n' >../more; find . ! -name . -print0 >../nul");
+    let some = listed(
+        &sandbox,
+        "bk-create -C s --files-from lines --files-from more e",
+    );
+    assert_eq!(some, " b  #c * - e/ e/in");
+    let all = r" b  #c * - d\n e/ e/in \377";
+    for line in [
+        "bk-create -C s -0 --files-from - <nul",
+        "bk-create --no-parent -C s -0 --files-from <(cat nul)",
+        r#"echo '{"files_from":"nul","null":true}' | bk-create -C s -"#,
+        r#"echo '{"sources":"e"}' | bk-create -C s --null --files-from nul -"#,
+    ] {
+        assert_eq!(listed(&sandbox, line), all, "{line}");
+    }
+    sandbox.ok("bk-diff --live latest");
+    for (line, told) in [
+        (
+            "--files-from nul",
+            "--files-from: 'nul' holds a NUL, which no path does: --null reads paths that end with one",
+        ),
+        (
+            "--files-from /dev/zero e",
+            "--files-from: '/dev/zero' has more than 16777216 bytes, and no record can name so many paths",
+        ),
+        (
+            "--files-from none e",
+            "--files-from: cannot read 'none': No such file or directory",
+        ),
+        (
+            "--files-from - - <nul",
+            "--files-from: standard input carries the requests",
+        ),
+        (
+            "--files-from - </dev/null",
+            "nothing is given to back up: --files-from lists nothing",
+        ),
+        ("-0 e", "--null goes with --files-from"),
+        (
+            "--files-from lines --stdin-filename x </dev/null",
+            "--files-from is for a PATH, and there is none",
+        ),
+        (
+            "--exclude-if-present a/b e",
+            "--exclude-if-present: invalid name 'a/b': use one without a slash",
+        ),
+    ] {
+        let line = format!("bk-create {line}");
+        sandbox.run(&line).fails(2, &format!("bk-create: {told}\n"));
+    }
+    sandbox.run("bk-create --files-from lines").fails(
+        1,
+        "bk-create: cannot back up ' b ': No such file or directory\n",
+    );
 }
 
 #[test]

@@ -235,6 +235,26 @@ fn lines_are_not_taken_for_what_they_are_not() {
         .fails(1, &format!("bk-rm: cannot remove 'two': {told}\n"));
 }
 
+/// A backup that is removed while it is looked through is told, and keeps no other from being told.
+#[test]
+fn a_backup_that_is_removed_meanwhile_is_told() {
+    if !crate::support::can_trace() {
+        return;
+    }
+    let sandbox = two();
+    let ran = sandbox.run(
+        "manifest=home/manifests/$(bk-ls two | jq -r .backup_hash).parquet
+         strace -f -o trace -P $PWD/$manifest -e trace=openat -e inject=openat:delay_enter=1000000:when=2+ bk-find nginx.conf & finding=$!
+         until grep -qs openat trace; do sleep 0.01; done
+         bk-rm two >/dev/null; wait $finding",
+    );
+    assert_eq!(found(&ran), ["one src/etc/nginx.conf"], "{ran:#?}");
+    assert!(
+        ran.status == 1 && ran.stderr.starts_with("bk-find: cannot read "),
+        "{ran:#?}"
+    );
+}
+
 /// What lies where a manifest belongs is none, and holds nobody up.
 #[test]
 fn a_fifo_is_no_manifest() {

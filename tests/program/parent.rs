@@ -131,6 +131,30 @@ fn what_is_unchanged_is_neither_read_nor_compressed() {
     assert!(new_bytes(&whole) < size / 3, "{whole}");
 }
 
+/// What was left out of the parent is in the next one, and the other way round.
+#[test]
+fn other_excludes_than_those_of_the_parent_change_nothing() {
+    let sandbox = with_parent();
+    sandbox.ok("mkdir tree/d1/e1/.no; touch tree/d1/e1/.no/in tree/d3/e4/.no; ln tree/d2/e1/f7 tree/d3/e4/link");
+    let mut parent = "p".to_owned();
+    for (number, tree) in [
+        "--exclude-if-present .no tree",
+        "tree",
+        "--exclude-larger 10K --exclude 'D2' --ignore-case-excludes tree",
+        "--exclude-larger 20K --exclude-if-present f42 tree",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("a{number}");
+        let record = both(&sandbox, tree, &name, "");
+        assert_eq!(record["backup_metadata"]["parent"], parent, "{tree}");
+        let size = record["backup_size"].as_u64().unwrap();
+        assert!(number > 1 || new_bytes(&record) < size / 2, "{record}");
+        parent = name;
+    }
+}
+
 #[test]
 fn a_large_file_that_changed_in_part_is_compressed_in_part() {
     let sandbox = Sandbox::new();

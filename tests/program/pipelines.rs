@@ -145,7 +145,7 @@ fn an_enormous_line_is_refused_before_it_fills_the_memory() {
     assert_eq!(ran.status, 1, "{}", ran.stderr);
     assert!(
         ran.stderr
-            .contains("its description and metadata are longer than")
+            .contains("its sources, description and metadata are longer than")
     );
     assert_eq!(sandbox.records().len(), 3);
 }

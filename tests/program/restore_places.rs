@@ -104,13 +104,15 @@ fn what_was_excluded_is_named_before_it_goes() {
     sandbox.write("src/uploads/u", "user\n");
     sandbox.write("src/deep/x.log", "log\n");
     sandbox.write("src/conf", "v1\n");
-    sandbox.ok("bk-create --name a --exclude uploads --exclude '*.log' $PWD/src");
+    sandbox.write("src/marked/.no", "");
+    sandbox.write("src/marked/m", "m\n");
+    sandbox.ok("truncate -s 2M src/big; bk-create --name a --exclude uploads --exclude '*.LOG' --ignore-case-excludes \
+         --exclude-if-present .no --exclude-larger 1M $PWD/src");
     let ran = sandbox.ok("bk-restore --to-source a");
     let lines: Vec<_> = ran.stderr.lines().collect();
     assert!(lines[0].starts_with("bk-restore: warning: '"), "{ran:#?}");
     assert!(
-        lines[0].contains(&format!("'{dir}/src/uploads'"))
-            && lines[0].contains(&format!("'{dir}/src/deep/x.log'"))
+        lines[0].contains(&format!("'{dir}/src/big', '{dir}/src/deep/x.log', '{dir}/src/marked/m', '{dir}/src/uploads'"))
             && lines[0].ends_with(&format!("were excluded from the backup and goes to '{dir}/src.before-1' with all that was there: '-C / --into-existing --overwrite' would leave it where it is")),
         "{ran:#?}"
     );

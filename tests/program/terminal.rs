@@ -134,6 +134,8 @@ fn whatever_data_holds_a_terminal_is_not_commanded() {
         "bk-ls --type \"$E\"; bk-ls \"--$E\"; bk-log --since \"$E\"; TZ=$E bk-ls; bk-ls --home \"$E\"; bk-auto --set \"$E\"",
         "bk-adopt \"$E.tar.gz\" \"b$(cat name).tar.gz\"; bk-adopt --json \"$E.tar.gz\"; bk-adopt \"$E\"",
         "bk-verify; bk-restore -C out a \"$E\"; bk-restore --stdout a \"$E\"; mkdir out && touch out/x; bk-restore -C out \"$(cat name)\"",
+        "bk-find 'evil*'; bk-find --json 'evil*'; bk-find --versions 'evil*'; bk-find \"$E\"; bk-find --regex \"($E\"; bk-find --where \"$E\" x",
+        "rm \"app/$E\"; bk-diff --live a; bk-diff --live --json a; bk-diff --stat \"$(cat name)\" \"$E\"; bk-create -n app \"$E\"; bk-restore -n -C \"$E/x\" a",
         "bk-prune -n --keep-last 1; bk-prune --json -n --keep-last 1; bk-set --protect \"$(cat name)\"; bk-rm \"$(cat name)\"",
     ] {
         let line = format!("export NO_COLOR=1 E=\"$(cat evil)\"; {line}");
@@ -186,6 +188,18 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     };
     for part in ["MiB/38.1 MiB", "0/1 files", "MiB/s", " left"] {
         assert!(ran.stdout.contains(part), "{part}: {ran:#?}");
+    }
+    // Each phase has a bar of its own, in one line.
+    let line = "stty rows 24 cols 60; bk-restore -C out a >record; rm record; bk-create --name n big >record";
+    let narrow = on_terminal(&sandbox, line).unwrap();
+    let is_drawn = |text: &&str| text.contains("MiB, ");
+    let pieces = narrow.stdout.split(['\n', '\r', '\u{1b}']);
+    let pieces: Vec<_> = pieces.filter(is_drawn).collect();
+    for word in ["checked", "restored"] {
+        assert!(pieces.iter().any(|it| it.contains(word)), "{narrow:#?}");
+    }
+    for piece in pieces {
+        assert!(piece.chars().count() <= 60 + "[2K".len(), "{piece}");
     }
     assert_eq!(sandbox.ok("bk-create --name b big").stderr, "");
     assert_eq!(sandbox.ok("wc -l <record").stdout, "1\n");

@@ -18,9 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::change::{JobChange, job_name};
 use crate::child::{self, Watch};
+use crate::create_flags;
 use crate::flags::{
-    AFTER, BEFORE, CLOCK_GAP, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM,
-    REMOVE, REQUEST, RETENTION_DAYS, SCHEDULE, SET, WAIT,
+    AFTER, BEFORE, CLOCK_GAP, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
+    RETENTION_DAYS, SCHEDULE, SET, WAIT,
 };
 use crate::list;
 use crate::run::Runner;
@@ -52,13 +53,12 @@ const ACTIONS: [(Flag, Action); 8] = [
     (DISABLE, Action::Disable),
     (CLOCK_GAP, Action::ClockGap),
 ];
-/// Flags that only `--set` takes.
-const OF_SET: [Flag; 7] = [
+/// Flags that only `--set` takes, beside those of bk-create.
+const OF_SET: [Flag; 6] = [
     SCHEDULE,
     RETENTION_DAYS,
     REQUEST,
     CREATE_FLAG,
-    COMPRESSION,
     BEFORE,
     AFTER,
 ];
@@ -117,8 +117,12 @@ fn operands(arguments: &Arguments) -> (&[OsString], Vec<PathBuf>) {
     (names, sources.iter().map(PathBuf::from).collect())
 }
 
+fn of_set() -> impl Iterator<Item = Flag> {
+    OF_SET.into_iter().chain(create_flags::OWN)
+}
+
 fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {
-    if let Some(flag) = OF_SET.into_iter().find(|flag| arguments.has(flag)) {
+    if let Some(flag) = of_set().find(|flag| arguments.has(flag)) {
         return Err(UsageError(format!("--{} goes with --set", flag.long)).into());
     }
     if let Some(source) = sources.first() {
@@ -154,7 +158,7 @@ fn changes(
 ) -> Result<Vec<JobChange>> {
     match names {
         [one] if one == "-" => {
-            let mut other = OF_SET.into_iter().chain([ENABLE, DISABLE]);
+            let mut other = of_set().chain([ENABLE, DISABLE]);
             if let Some(flag) = other.find(|flag| arguments.has(flag)) {
                 let text = format!("--{} does not go with '-': the lines say all", flag.long);
                 return Err(UsageError(text).into());
@@ -183,9 +187,11 @@ fn changes(
 /// Has bk-create check its flags, with no request: it alone knows what is wrong with a value.
 fn check_create_flags(changes: &[JobChange]) -> Result<()> {
     for change in changes {
-        let Some(flags) = change.create_flags.as_ref().filter(|all| !all.is_empty()) else {
+        let given = change.given.iter().flat_map(|it| &it.flags);
+        let flags: Vec<_> = change.create_flags.iter().flatten().chain(given).collect();
+        if flags.is_empty() {
             continue;
-        };
+        }
         let mut create = bk_cli::program("bk-create");
         create.args(flags).args(["--estimate", "-"]);
         create.stdin(std::process::Stdio::null());

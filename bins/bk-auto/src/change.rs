@@ -6,37 +6,18 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_archive::format::codec::Compression;
 use bk_cli::{Arguments, UsageError, usage};
-use bk_schema::invalid::invalid;
 use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::create_flags::{self, Given, absolute};
 use crate::flags::{
-    AFTER, BEFORE, COMPRESSION, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
+    AFTER, BEFORE, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
 };
 use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
 use crate::schedule::Schedule;
-
-/// The flags of bk-create that a job can have, as a request has no key for them, and whether each
-/// takes a value.
-const CREATE_FLAGS: [(&str, bool); 11] = [
-    ("exclude", true),
-    ("exclude-from", true),
-    ("exclude-caches", false),
-    ("one-file-system", false),
-    (COMPRESSION.long, true),
-    ("level", true),
-    ("jobs", true),
-    ("storage", true),
-    ("reserve", true),
-    ("on-low-space", true),
-    ("low-space-timeout", true),
-];
-/// Those whose value is a path.
-const PATH_FLAGS: [&str; 2] = ["exclude-from", "storage"];
 
 /// A change to a job. A field that is `None` stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default, PartialEq)]
@@ -48,8 +29,8 @@ pub(crate) struct JobChange {
     pub(crate) sources: Option<Vec<String>>,
     pub(crate) request: Option<Map<String, Value>>,
     pub(crate) create_flags: Option<Vec<String>>,
-    /// Takes the place of what the flags say.
-    pub(crate) compression: Option<String>,
+    /// Take the place of what the flags say.
+    pub(crate) given: Vec<Given>,
     pub(crate) before: Option<Option<String>>,
     pub(crate) after: Option<Option<String>>,
 }
@@ -67,7 +48,7 @@ impl JobChange {
             .map_err(|e| usage(&e, "bad source"))?;
         let flags = arguments.texts(&CREATE_FLAG)?;
         let flags = flags.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        check_flags(&flags).map_err(|e| usage(&e, "--create-flag"))?;
+        create_flags::check(&flags).map_err(|e| usage(&e, "--create-flag"))?;
         let is_enabled = arguments.one_of(&[(ENABLE, true), (DISABLE, false)])?;
         let request = |text: &str| {
             let object = serde_json::from_str(text).ok();
@@ -81,7 +62,7 @@ impl JobChange {
             sources: (!sources.is_empty()).then_some(sources),
             request: arguments.parsed(&REQUEST, request)?,
             create_flags: (!flags.is_empty()).then_some(flags),
-            compression: arguments.parsed(&COMPRESSION, compression)?,
+            given: create_flags::given(arguments)?,
             before: arguments.parsed(&BEFORE, command)?,
             after: arguments.parsed(&AFTER, command)?,
         })
@@ -102,6 +83,10 @@ impl JobChange {
                 .set(&key, value)
                 .with_context(|| format!("its {}", key.escape_debug()))?;
         }
+        let is_empty = change.sources.as_ref().is_some_and(Vec::is_empty);
+        let flags = change.create_flags.as_deref().unwrap_or_default();
+        let has_list = create_flags::lists(flags).next().is_some();
+        ensure!(!is_empty || has_list, "its sources: are none");
         Ok(change)
     }
 
@@ -125,7 +110,6 @@ impl JobChange {
             }
             "sources" => {
                 let sources = texts(value)?;
-                ensure!(!sources.is_empty(), "are none");
                 let absolute = sources.iter().map(|path| absolute(Path::new(path)));
                 self.sources = Some(absolute.collect::<Result<_>>()?);
             }
@@ -137,7 +121,7 @@ impl JobChange {
             }
             "create_flags" => {
                 let flags = texts(value)?;
-                check_flags(&flags)?;
+                create_flags::check(&flags)?;
                 self.create_flags = Some(flags);
             }
             "before" => self.before = Some(string_or_null(value)?),
@@ -173,10 +157,8 @@ impl JobChange {
         set(&mut job.schedule, &self.schedule);
         set(&mut job.retention_days, &self.retention_days);
         set(&mut job.create_flags, &self.create_flags);
-        if let Some(compression) = &self.compression {
-            let begin = format!("--{}=", COMPRESSION.long);
-            job.create_flags.retain(|flag| !flag.starts_with(&begin));
-            job.create_flags.push(begin + compression);
+        for given in &self.given {
+            given.apply(&mut job.create_flags);
         }
         set(&mut job.before, &self.before);
         set(&mut job.after, &self.after);
@@ -189,6 +171,9 @@ impl JobChange {
             job.request.insert("sources".into(), sources);
         }
         if job.sources().is_empty() {
+            job.request.shift_remove("sources");
+        }
+        if job.backs_up().next().is_none() {
             return Err(self.incomplete());
         }
         // Times that passed while it was disabled, or under another schedule, do not count.
@@ -213,20 +198,6 @@ fn set<T: Clone>(field: &mut T, wanted: &Option<T>) {
     }
 }
 
-fn absolute(path: &Path) -> Result<String> {
-    let cannot = || format!("'{}'", path.display());
-    let all = std::path::absolute(path).with_context(cannot)?;
-    let all: PathBuf = all.components().collect();
-    let text = all.to_str().map(str::to_owned);
-    text.with_context(|| format!("{} is not UTF-8", cannot()))
-}
-
-fn compression(text: &str) -> Result<String> {
-    let is_one = Compression::parse(text).is_some();
-    let wrong = || invalid("compression", text, Compression::FORM);
-    is_one.then(|| text.to_owned()).ok_or_else(wrong)
-}
-
 fn command(text: &str) -> Result<Option<String>> {
     ensure!(!text.contains('\0'), "a command cannot hold a NUL");
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
@@ -245,42 +216,6 @@ fn texts(value: Value) -> Result<Vec<String>> {
         Value::Array(all) => all.into_iter().map(string).collect(),
         _ => bail!("is not an array of strings"),
     }
-}
-
-fn check_flags(flags: &[String]) -> Result<()> {
-    for flag in flags {
-        let shown = flag.escape_debug();
-        let long = flag.strip_prefix("--");
-        let long =
-            long.with_context(|| format!("'{shown}' is not a flag: write it as --NAME=VALUE"))?;
-        let (name, value) = match long.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (long, None),
-        };
-        let known = CREATE_FLAGS.iter().find(|(known, _)| *known == name);
-        let Some((_, takes)) = known else {
-            let all: Vec<_> = CREATE_FLAGS.iter().map(|(name, _)| *name).collect();
-            bail!("'{shown}' is not one of --{}", all.join(", --"));
-        };
-        ensure!(
-            *takes == value.is_some(),
-            "'{shown}': it is --{name}{}",
-            if *takes {
-                "=VALUE"
-            } else {
-                ", without a value"
-            }
-        );
-        if name == COMPRESSION.long {
-            compression(value.unwrap_or_default())?;
-        }
-        let is_relative = value.is_some_and(|value| !Path::new(value).is_absolute());
-        ensure!(
-            !(PATH_FLAGS.contains(&name) && is_relative),
-            "'{shown}': a job needs an absolute path"
-        );
-    }
-    Ok(())
 }
 
 /// The job that an operand names, or the default one.

@@ -12,6 +12,7 @@ use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::create_flags;
 use crate::schedule::Schedule;
 
 /// The prefix of the settings of all jobs.
@@ -128,10 +129,15 @@ impl Job {
         }
     }
 
+    /// The same, and the files that list more.
+    pub(crate) fn backs_up(&self) -> impl Iterator<Item = &str> {
+        let lists = create_flags::lists(&self.create_flags);
+        self.sources().into_iter().chain(lists)
+    }
+
     /// The storage directory that its flags name; the last one counts.
     pub(crate) fn storage(&self) -> Option<&str> {
-        let mut flags = self.create_flags.iter().rev();
-        flags.find_map(|flag| flag.strip_prefix("--storage="))
+        create_flags::values(&self.create_flags, "storage").next_back()
     }
 
     /// The line for bk-create: the request, with the name of the job.

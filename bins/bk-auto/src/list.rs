@@ -83,6 +83,6 @@ fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
             time(state.next(now, zone)),
             tone(state.due(now, zone).is_some(), Tone::Warn),
         ),
-        job.sources().join(" ").into(),
+        job.backs_up().collect::<Vec<_>>().join(" ").into(),
     ]
 }

@@ -3,6 +3,7 @@
 mod auto;
 mod change;
 mod child;
+mod create_flags;
 mod due;
 mod flags;
 mod hook;

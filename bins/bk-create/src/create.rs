@@ -30,6 +30,7 @@ use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
 use crate::sources::lossy;
+use crate::unmatched::InAll;
 use crate::watch::Watch;
 use crate::writing;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             },
         },
         records: None,
-        unmatched: None,
+        unmatched: InAll::default(),
         has_warned_of_hidden: false,
     };
     let requests = requests(arguments, now)?;
@@ -104,7 +105,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             break;
         }
     }
-    creation.warn_of_unmatched();
+    // Where nobody looks on, the record alone has them.
+    creation.unmatched.warn();
     if !told.rows.is_empty() {
         listing::print_made(told.output, told.rows)?;
     }
@@ -154,8 +156,8 @@ struct Creation<'a> {
     rows: Rows,
     /// Read once, however many requests there are.
     records: Option<Records>,
-    /// The globs that matched nothing in any of the requests that people made by hand.
-    unmatched: Option<Vec<String>>,
+    /// What matched nothing in any of the requests that people made by hand.
+    unmatched: InAll,
     has_warned_of_hidden: bool,
 }
 
@@ -175,23 +177,9 @@ impl<'a> Creation<'a> {
         self.records = Some(records);
         let plan = plan?;
         if request.stream.is_none() && request.backup_type != BackupType::Automatic {
-            let all = self.unmatched.take();
-            let mut all = all.unwrap_or_else(|| plan.unmatched.clone());
-            all.retain(|glob| plan.unmatched.contains(glob));
-            self.unmatched = Some(all);
+            self.unmatched.add(&request.excludes, &plan.unmatched);
         }
         Ok(plan)
-    }
-
-    /// A glob that matches nothing is often one that was meant otherwise. Where nobody looks on,
-    /// the record alone has it.
-    fn warn_of_unmatched(&self) {
-        let unmatched = self.unmatched.iter().flatten();
-        let unmatched: Vec<_> = unmatched.map(|glob| format!("'{glob}'")).collect();
-        if !unmatched.is_empty() {
-            let unmatched = unmatched.join(", ");
-            PROGRAM.warn(&format!("warning: --exclude {unmatched} matched nothing"));
-        }
     }
 
     fn estimate(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {

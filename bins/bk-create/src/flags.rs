@@ -5,14 +5,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bk_archive::format::codec::{Codec, Compression};
 use bk_archive::threads;
-use bk_archive::write::walk::Filter;
 use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
-use bk_schema::globs::Globs;
 use bk_schema::invalid::{invalid, parse_choice};
 use bk_schema::record::{Backup, Latest};
 
@@ -37,9 +35,16 @@ bk_cli::flags! {
         option("expires", "TIME", "when it may be removed: 30d from now, or a time").short('e');
     PROTECT = switch("protect", "refuse its removal");
     DIRECTORY = option("directory", "DIR", "take relative paths from DIR").short('C');
+    FILES_FROM = option("files-from", "FILE", "back up the paths in FILE, one a line, too");
+    NULL = switch("null", "the paths in FILE end with NUL, not with lines").short('0');
     EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
     EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
+    IGNORE_CASE_EXCLUDES =
+        switch("ignore-case-excludes", "let these globs match upper and lower case alike");
     EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
+    EXCLUDE_IF_PRESENT =
+        option("exclude-if-present", "FILE", "leave out what is beside an entry of this name");
+    EXCLUDE_LARGER = option("exclude-larger", "SIZE", "leave out files larger than SIZE");
     ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
@@ -73,10 +78,6 @@ pub(crate) const PROGRAM: Program = Program {
 /// What the flags say for every request.
 pub(crate) struct Settings {
     pub(crate) base: Option<PathBuf>,
-    /// The globs of what is left out, as they were given.
-    pub(crate) excludes: Vec<String>,
-    exclude_caches: bool,
-    one_file_system: bool,
     /// Unless a request names another codec.
     compression: Compression,
     pub(crate) jobs: usize,
@@ -127,11 +128,8 @@ impl Settings {
     /// [`bk_cli::UsageError`], which names the flag.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let path = |flag| arguments.value(flag).map(PathBuf::from);
-        let settings = Self {
+        Ok(Self {
             base: path(&DIRECTORY),
-            excludes: excludes(arguments)?,
-            exclude_caches: arguments.has(&EXCLUDE_CACHES),
-            one_file_system: arguments.has(&ONE_FILE_SYSTEM),
             compression: compression(arguments)?,
             jobs: arguments
                 .parsed(&JOBS, |text| units::parse_number(text, 1..=512))?
@@ -148,28 +146,13 @@ impl Settings {
             low_space_timeout: arguments
                 .parsed(&LOW_SPACE_TIMEOUT, units::parse_duration)?
                 .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
-        };
-        settings.filter().map_err(|e| usage(&e, "--exclude"))?;
-        Ok(settings)
+        })
     }
 
     /// How a backup is compressed whose request names a codec, or none.
     pub(crate) fn compression_of(&self, codec: Option<Codec>) -> Compression {
         let other = codec.filter(|codec| *codec != self.compression.codec);
         other.map_or(self.compression, Compression::of)
-    }
-
-    /// What is left out by flags, of which nothing has matched yet.
-    ///
-    /// # Errors
-    /// A malformed glob.
-    pub(crate) fn filter(&self) -> Result<Filter> {
-        Ok(Filter {
-            excludes: Globs::new(self.excludes.iter().map(String::as_str))?,
-            caches: self.exclude_caches,
-            one_file_system: self.one_file_system,
-            ..Filter::default()
-        })
     }
 }
 
@@ -217,19 +200,4 @@ fn parent(arguments: &Arguments) -> Result<Choice> {
 fn parse_on_low_space(text: &str) -> Result<OnLowSpace> {
     let all = [("pause", OnLowSpace::Pause), ("fail", OnLowSpace::Fail)];
     parse_choice(&all, text, "value")
-}
-
-/// The globs of `--exclude`, then those in the files, without blank lines and comments.
-fn excludes(arguments: &Arguments) -> Result<Vec<String>> {
-    let mut globs: Vec<String> = Vec::new();
-    globs.extend(arguments.texts(&EXCLUDE)?.into_iter().map(str::to_owned));
-    for file in arguments.values(&EXCLUDE_FROM) {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read '{}'", file.display()))
-            .map_err(|e| usage(&e, "--exclude-from"))?;
-        let lines = text.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        globs.extend(lines.map(str::to_owned));
-    }
-    Ok(globs)
 }

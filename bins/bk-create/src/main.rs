@@ -3,6 +3,8 @@
 mod command;
 mod create;
 mod estimate;
+mod excludes;
+mod files_from;
 mod flags;
 mod names;
 mod parent;
@@ -12,6 +14,7 @@ mod request;
 mod row;
 mod sources;
 mod totals;
+mod unmatched;
 mod watch;
 mod writing;
 

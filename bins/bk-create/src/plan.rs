@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bk_archive::format::codec::Compression;
-use bk_archive::write::walk::Filter;
+use bk_archive::write::filter::Filter;
 use bk_schema::record::Backup;
 use bk_store::archives::share;
 use bk_store::archives::space::Space;
@@ -21,6 +21,7 @@ use crate::records::Records;
 use crate::request::Request;
 use crate::sources::Sources;
 use crate::totals::{Earlier, Totals, Wanted};
+use crate::unmatched::Unmatched;
 
 /// The number of the capability (capabilities(7)).
 const CAP_SYS_ADMIN: u32 = 21;
@@ -32,8 +33,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) compression: Compression,
     pub(crate) sources: Sources,
     pub(crate) filter: Filter,
-    /// Globs that match nothing.
-    pub(crate) unmatched: Vec<String>,
+    /// What of the excludes matches nothing.
+    pub(crate) unmatched: Unmatched,
     pub(crate) totals: Totals,
     /// The storage directory, absolute.
     pub(crate) storage: String,
@@ -67,7 +68,7 @@ impl<'a> Plan<'a> {
         is_estimate: bool,
     ) -> Result<Self> {
         let storage = storage_dir(settings, records)?;
-        let mut filter = settings.filter()?;
+        let mut filter = Filter::new(&request.excludes)?;
         filter.own = own::dirs(home, Path::new(&storage));
         filter.own_files = own::archive_names(&records.backups);
         let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
@@ -81,8 +82,8 @@ impl<'a> Plan<'a> {
         let default_reserve = || space.map_or(0, Space::default_reserve);
         let reserve_bytes = settings.reserve_bytes.unwrap_or_else(default_reserve);
         let room_bytes = space.map(|it| it.available_bytes.saturating_sub(reserve_bytes));
-        // Only a walk tells which globs match nothing.
-        let needs_count = is_estimate || !filter.excludes.is_empty();
+        // Only a walk tells which excludes match nothing.
+        let needs_count = is_estimate || Unmatched::can_be(&request.excludes);
         let compression = settings.compression_of(request.codec);
         let shares_blocks = || share::block_bytes(Path::new(&storage)).is_some();
         let since = records
@@ -101,12 +102,11 @@ impl<'a> Plan<'a> {
             }
         };
         let archive_bytes = totals.archive_bytes(earlier);
-        let unmatched = filter.excludes.unmatched().map(str::to_owned).collect();
         Ok(Self {
             request,
             settings,
             compression,
-            unmatched,
+            unmatched: Unmatched::of(&filter),
             filter,
             sources,
             storage_archives: records.archives_in(Path::new(&storage)),

@@ -1,6 +1,7 @@
 //! A request: what is to be backed up, and what its record is to say.
 //!
-//! Read from the flags, or from a line on stdin, which overrides the flags. Touches no file.
+//! Read from the flags, or from a line on stdin, which overrides the flags. Touches no file but those
+//! that list paths or globs.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -12,6 +13,7 @@ use bk_archive::restore::names::normalize;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
+use bk_schema::excludes::Excludes;
 use bk_schema::invalid::invalid;
 use bk_schema::lines::{self, string};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
@@ -19,10 +21,11 @@ use bk_schema::record::{Backup, BackupType, check_new_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::excludes;
+use crate::files_from::Listed;
 use crate::flags::{
-    DESCRIPTION, DIRECTORY, ESTIMATE, EXCLUDE, EXCLUDE_CACHES, EXCLUDE_FROM, EXPIRES, METADATA,
-    NAME, ONE_FILE_SYSTEM, PROGRAM, PROTECT, SOURCE_VERSION, STDIN_FILENAME, STDIN_FROM_COMMAND,
-    TYPE,
+    DESCRIPTION, DIRECTORY, ESTIMATE, EXPIRES, FILES_FROM, METADATA, NAME, NULL, PROGRAM, PROTECT,
+    SOURCE_VERSION, STDIN_FILENAME, STDIN_FROM_COMMAND, TYPE,
 };
 
 /// Keys of a record that a request cannot set: bk-create does.
@@ -36,14 +39,8 @@ const RESULTS: [&str; 7] = [
     "created_at",
 ];
 
-/// Flags that need a PATH.
-const FLAGS_OF_PATHS: [Flag; 5] = [
-    DIRECTORY,
-    EXCLUDE,
-    EXCLUDE_FROM,
-    EXCLUDE_CACHES,
-    ONE_FILE_SYSTEM,
-];
+/// Flags that need a PATH, beside those of excludes.
+const FLAGS_OF_PATHS: [Flag; 3] = [DIRECTORY, FILES_FROM, NULL];
 
 /// A file whose content comes from a pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +57,10 @@ const FILENAME: &str = "stdin";
 /// What is to be backed up, and what its record is to say.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    pub(crate) sources: Vec<PathBuf>,
+    sources: Vec<PathBuf>,
+    /// More sources.
+    listed: Listed,
+    pub(crate) excludes: Excludes,
     /// Instead of sources.
     pub(crate) stream: Option<Stream>,
     pub(crate) name: Option<String>,
@@ -97,6 +97,8 @@ impl Request {
         let sources = sources.map(PathBuf::from).collect();
         Ok(Self {
             sources,
+            listed: Listed::of_flags(arguments)?,
+            excludes: excludes::of_flags(arguments)?,
             stream,
             name: text(&NAME)?,
             backup_type: arguments
@@ -122,19 +124,25 @@ impl Request {
         };
         let mut request = self.clone();
         request.set_stream(&mut object)?;
+        request.listed.set(&mut object)?;
         for (key, value) in object {
             request
                 .set(&key, value, now)
                 .with_context(|| format!("its {}", key.escape_debug()))?;
         }
         ensure!(
-            request.sources.is_empty() == request.stream.is_some(),
+            request.paths().next().is_none() == request.stream.is_some(),
             match request.stream {
                 None => "it has no sources",
                 Some(_) => "it has sources beside its command",
             }
         );
         Ok(request)
+    }
+
+    /// What is to be backed up, unless it is a stream.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sources.iter().chain(&self.listed.paths)
     }
 
     /// Takes the keys of a stream out of the line.
@@ -154,6 +162,8 @@ impl Request {
             filename: filename.unwrap_or_else(|| FILENAME.to_owned()),
             command: Some(command),
         });
+        // What the flags say of sources is for the other lines.
+        self.listed = Listed::default();
         Ok(())
     }
 
@@ -162,8 +172,8 @@ impl Request {
             !RESULTS.contains(&key),
             "cannot be requested: bk-create sets it"
         );
-        let is_own = key == "sources" || Backup::KEYS.contains(&key);
-        if value.is_null() && is_own {
+        let is_of_sources = key == "sources" || Excludes::KEYS.contains(&key);
+        if value.is_null() && (is_of_sources || Backup::KEYS.contains(&key)) {
             return Ok(());
         }
         match key {
@@ -189,6 +199,13 @@ impl Request {
             }
             "protected" => self.protected = value.as_bool().context("is neither true nor false")?,
             "expires_at" => self.expires_at = Some(parse_expiry(&string(value)?, now)?),
+            _ if Excludes::KEYS.contains(&key) => {
+                ensure!(
+                    self.stream.is_none(),
+                    "is for sources, and it has a command"
+                );
+                excludes::set(&mut self.excludes, key, value)?;
+            }
             _ => {
                 self.passed.insert(key.to_owned(), value);
             }
@@ -205,7 +222,7 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     if filename.is_none() && !is_command {
         return Ok(None);
     }
-    for flag in FLAGS_OF_PATHS {
+    for flag in FLAGS_OF_PATHS.into_iter().chain(excludes::FLAGS) {
         if arguments.has(&flag) {
             return wrong(format!("--{} is for a PATH, and there is none", flag.long));
         }
@@ -298,10 +315,18 @@ fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp> {
 /// The operands as one request, or one a line on stdin; all are checked before the first is begun.
 pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Request>> {
     let request = Request::from_flags(arguments, now)?;
+    let reads_lines = arguments.operands == ["-"];
+    if arguments.has(&NULL) && !arguments.has(&FILES_FROM) && !reads_lines {
+        return Err(UsageError("--null goes with --files-from".into()).into());
+    }
     if request.stream.is_some() {
         return Ok(vec![request]);
     }
     match arguments.operands.as_slice() {
+        [] if !request.listed.paths.is_empty() => Ok(vec![request]),
+        [] if arguments.has(&FILES_FROM) => {
+            Err(UsageError("nothing is given to back up: --files-from lists nothing".into()).into())
+        }
         [] => Err(UsageError(format!(
             "nothing is given to back up; try '{} --help'",
             PROGRAM.name

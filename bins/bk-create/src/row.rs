@@ -32,6 +32,10 @@ use crate::request::Request;
 use crate::sources::lossy;
 use crate::watch::Problems;
 
+/// So many sources are told of a refusal: a list of them may be long, and each run that fails adds to
+/// the ledger.
+const SOURCES_TOLD: usize = 100;
+
 /// A backup whose row is `creating`. The lock on its partial shows recovery that this process is
 /// at work on it.
 pub(crate) struct Begun {
@@ -126,7 +130,7 @@ impl Rows {
         let backup = self.creating(plan, name, session.host()?.name);
         ensure!(
             Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
-            "cannot create '{}': its description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
+            "cannot create '{}': its sources, description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
             backup.backup_name
         );
         storage.iter().try_for_each(|it| session.keep_storage(it))?;
@@ -239,7 +243,7 @@ impl Rows {
         }
         let details = json!({
             "reason": one_line(&format!("{error:#}")),
-            "sources": lossy(&request.sources),
+            "sources": lossy(request.paths().take(SOURCES_TOLD)),
         });
         // Where even that fails, the refusal itself is what people need to read.
         let _ = catalog::write(&self.home, |session| {
@@ -270,19 +274,12 @@ fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
         metadata.insert("source_entries".into(), names.into());
     }
     metadata.insert(host::KEY.into(), host.into());
-    let excludes = &plan.settings.excludes;
-    if request.stream.is_none() && !excludes.is_empty() {
-        metadata.insert("excludes".into(), excludes.clone().into());
-        if !plan.unmatched.is_empty() {
-            metadata.insert("unmatched_excludes".into(), plan.unmatched.clone().into());
+    if request.stream.is_none() {
+        request.excludes.put(&mut metadata);
+        let unmatched = plan.unmatched.all();
+        if !unmatched.is_empty() {
+            metadata.insert("unmatched_excludes".into(), unmatched.into());
         }
-    }
-    let skips = [
-        ("exclude_caches", plan.filter.caches),
-        ("one_file_system", plan.filter.one_file_system),
-    ];
-    for (key, _) in skips.into_iter().filter(|(_, is_set)| *is_set) {
-        metadata.insert(key.into(), true.into());
     }
     if plan.hides_attributes {
         metadata.insert("unseen_attributes".into(), json!(["trusted"]));

@@ -43,7 +43,7 @@ impl Sources {
     ) -> Result<Self> {
         let mut all: Vec<Located> = Vec::new();
         let mut seen = HashSet::new();
-        for path in &request.sources {
+        for path in request.paths() {
             let found_at = base.map_or_else(|| path.clone(), |base| base.join(path));
             let located = locate(path, &found_at, own)
                 .with_context(|| format!("cannot back up '{}'", found_at.display()))?;

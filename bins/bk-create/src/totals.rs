@@ -12,8 +12,9 @@ use std::thread::{Builder, ScopedJoinHandle};
 use anyhow::Result;
 use bk_archive::format::codec::{Compression, Compressor};
 use bk_archive::format::entry::FileTime;
+use bk_archive::write::filter::Filter;
 use bk_archive::write::place::Place;
-use bk_archive::write::walk::{Filter, Found, Source, walk_part};
+use bk_archive::write::walk::{Found, Source, walk_part};
 use bk_schema::record::Backup;
 use rustix::fs::FileType;
 

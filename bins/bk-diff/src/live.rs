@@ -8,11 +8,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bk_archive::write::filter::Filter;
 use bk_archive::write::live;
 use bk_archive::write::problem::{Problem, ProblemKind};
-use bk_archive::write::walk::{Filter, Source};
+use bk_archive::write::walk::Source;
 use bk_cli::output::from_base64;
-use bk_schema::globs::Globs;
+use bk_schema::excludes::Excludes;
 use bk_schema::manifest::EntryType;
 use bk_schema::record::Backup;
 use bk_store::archives::durable::dir_of;
@@ -63,16 +64,11 @@ impl Live {
                 path,
             })
             .collect();
-        let is_set = |key: &str| metadata.get(key) == Some(&Value::Bool(true));
-        let filter = Filter {
-            excludes: Globs::new(texts("excludes"))
-                .context("its record has a glob that cannot be used")?,
-            caches: is_set("exclude_caches"),
-            one_file_system: is_set("one_file_system"),
-            own: own::dirs(home, dir_of(Path::new(&backup.backup_path))),
-            own_files: own::archive_names(all),
-            other_sources: sources.iter().map(|it| it.name.clone()).collect(),
-        };
+        let filter = Filter::new(&Excludes::of(metadata));
+        let mut filter = filter.context("its record has a glob that cannot be used")?;
+        filter.own = own::dirs(home, dir_of(Path::new(&backup.backup_path)));
+        filter.own_files = own::archive_names(all);
+        filter.other_sources = sources.iter().map(|it| it.name.clone()).collect();
         Ok(Self {
             sources,
             filter,

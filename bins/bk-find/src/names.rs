@@ -12,7 +12,6 @@ use bk_store::manifest::search::{Hint, check_regex};
 pub(crate) struct Names {
     /// None where the names are looked for by regular expressions, which the search itself does.
     globs: Globs,
-    ignores_case: bool,
     hint: Hint,
 }
 
@@ -39,31 +38,25 @@ impl Names {
             hint.regexes = patterns.iter().map(ToString::to_string).collect();
             return Ok(Self {
                 globs: Globs::default(),
-                ignores_case,
                 hint,
             });
         }
         let lower: Vec<_> = patterns.iter().map(|it| fold(it, ignores_case)).collect();
-        let globs = Globs::new(lower.iter().map(String::as_str));
+        let globs = match ignores_case {
+            true => Globs::ignoring_case(patterns.iter().copied()),
+            false => Globs::new(patterns.iter().copied()),
+        };
         let parts: Option<Vec<_>> = lower.iter().map(|it| literal(it)).collect();
         hint.name_parts = parts.unwrap_or_default();
         Ok(Self {
             globs: globs.map_err(|error| UsageError(format!("{error:#}")))?,
-            ignores_case,
             hint,
         })
     }
 
     /// Whether they match a name that the search has found.
     pub(crate) fn match_it(&self, name: &[u8], is_dir: bool) -> bool {
-        if self.globs.is_empty() {
-            return true;
-        }
-        if !self.ignores_case {
-            return self.globs.matches(name, is_dir);
-        }
-        let lower = fold(&String::from_utf8_lossy(name), true);
-        self.globs.matches(lower.as_bytes(), is_dir)
+        self.globs.is_empty() || self.globs.matches(name, is_dir)
     }
 
     /// What each name that they match has.

@@ -4,22 +4,19 @@
 //! Changes nothing. Knows no archive.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use bk_archive::restore::names::{Selection, normalize};
-use bk_archive::restore::remove::names_in;
+use bk_archive::write::filter::Filter;
+use bk_archive::write::walk::{Source, walk};
+use bk_schema::excludes::Excludes;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
-use serde_json::Value;
-
-use crate::rename::open_dir;
 
 /// So many paths are named in a message.
 const NAMED: usize = 5;
-/// No honest tree is deeper.
-const DEPTH_MAX: usize = 1000;
 
 /// bk's own directories.
 pub(crate) struct Own {
@@ -61,25 +58,34 @@ pub(crate) fn check(path: &Path, own: &Own, way: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names the files below a directory that `--exclude` left out of the backup; `None` where there are
-/// none. `entry` is the directory's name in the archive.
+/// Names the files below a directory that were left out of the backup; `None` where there are none. `entry`
+/// is the directory's name in the archive.
 pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<String> {
-    let Some(Value::Array(globs)) = backup.backup_metadata.get("excludes") else {
-        return None;
-    };
-    let globs: Vec<_> = globs.iter().filter_map(Value::as_str).collect();
-    if globs.is_empty() {
+    let excludes = Excludes::of(&backup.backup_metadata);
+    if excludes == Excludes::default() {
         return None;
     }
     // A glob that this version does not accept matches nothing.
-    let selection = Selection::new(&[], &globs).ok()?;
-    let mut found = Vec::new();
-    let entry = normalize(entry).ok()?;
-    if !entry.is_empty() && selection.takes(&entry, |_| {}) {
-        // A glob that matches the source itself, which was backed up all the same.
-        return None;
+    let filter = Filter::new(&excludes).ok()?;
+    let source = Source {
+        path: path.to_owned(),
+        name: OsStr::from_bytes(entry).into(),
+    };
+    // Both come in one order, so what is left out is what the second lacks.
+    let everything = Filter::default();
+    let mut kept = walk(&source, &filter).flatten().peekable();
+    let mut found: Vec<PathBuf> = Vec::new();
+    for there in walk(&source, &everything).flatten() {
+        let path = there.place.path;
+        while kept.next_if(|it| it.place.path < path).is_some() {}
+        if kept.next_if(|it| it.place.path == path).is_some() {
+            continue;
+        }
+        // With a directory goes what is in it.
+        if !found.last().is_some_and(|last| path.starts_with(last)) {
+            found.push(path);
+        }
     }
-    collect(path, &entry, &selection, 0, &mut found);
     let shown = found.iter().map(|path| path.display().to_string());
     (!found.is_empty()).then(|| {
         named(
@@ -88,24 +94,6 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
             "were excluded from the backup and",
         )
     })
-}
-
-fn collect(dir: &Path, name: &[u8], excludes: &Selection, depth: usize, found: &mut Vec<PathBuf>) {
-    let Ok(names) = open_dir(dir).and_then(names_in) else {
-        return;
-    };
-    for last in names {
-        let path = dir.join(std::ffi::OsStr::from_bytes(&last));
-        let name = match name {
-            [] => last,
-            name => [name, b"/", &last].concat(),
-        };
-        if excludes.takes(&name, |_| {}) {
-            found.push(path);
-        } else if depth < DEPTH_MAX && path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
-            collect(&path, &name, excludes, depth + 1, found);
-        }
-    }
 }
 
 /// `'A', 'B' and 3 more VERB`.

@@ -7,7 +7,7 @@
 //! `codec` both ways to compress, `damage` what can be wrong with an archive, `notes` oddities
 //! that are tolerated.
 //!
-//! `write`: `walk` walks the source tree in archive order, `place` is one path of it, `source` turns
+//! `write`: `walk` walks the source tree in archive order, without what the `filter` leaves out, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
 //! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer`
 //! looks on, `stream` archives standard input, `members` cuts the tar stream into members, `writer`

@@ -3,6 +3,7 @@
 //! Knows no catalog.
 
 pub(crate) mod content;
+pub mod filter;
 pub mod live;
 pub(crate) mod members;
 pub mod observer;

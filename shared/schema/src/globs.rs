@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pattern::{Part, is_path, literal_prefix, patterns};
+use crate::pattern::{Part, fold, is_path, literal_prefix, patterns};
 
 /// Globs, and which of them have matched something.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub struct Globs {
     /// Globs that are one literal name at any depth, by that name: there may be thousands.
     by_name: HashMap<Vec<u8>, Vec<usize>>,
     others: Vec<usize>,
+    ignores_case: bool,
 }
 
 /// One glob. Without a slash, but at its end, it matches the last part of a name at any depth, else
@@ -37,10 +38,26 @@ impl Globs {
     /// # Errors
     /// The first glob that is malformed or empty, or begins with `!`.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let mut globs = Self::default();
+        Self::parse(texts, false)
+    }
+
+    /// Parses globs that match without regard to upper and lower case: character by character, so that
+    /// `?` is still one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn ignoring_case<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        Self::parse(texts, true)
+    }
+
+    fn parse<'a>(texts: impl IntoIterator<Item = &'a str>, ignores_case: bool) -> Result<Self> {
+        let mut globs = Self {
+            ignores_case,
+            ..Self::default()
+        };
         for text in texts {
             let no_glob = || format!("invalid glob '{}'", text.escape_debug());
-            let glob = Glob::new(text).with_context(no_glob)?;
+            let glob = Glob::new(text, ignores_case).with_context(no_glob)?;
             let number = globs.all.len();
             match glob.name() {
                 Some(name) => globs.by_name.entry(name).or_default().push(number),
@@ -67,6 +84,8 @@ impl Globs {
         while let Some(rest) = name.strip_prefix(b"./").or(name.strip_prefix(b"/")) {
             name = rest;
         }
+        let folded = self.ignores_case.then(|| fold(name));
+        let name = folded.as_deref().unwrap_or(name);
         let last = last_part(name);
         let by_name = self.by_name.get(last).into_iter().flatten();
         let mut is_matched = false;
@@ -95,12 +114,16 @@ impl Globs {
     /// For each glob the literal prefix of all names that it can match, and whether it consists of
     /// whole parts; empty if any name can match.
     pub fn prefixes(&self) -> impl Iterator<Item = (Vec<u8>, bool)> {
-        self.all.iter().map(Glob::prefix)
+        let prefix = |glob: &Glob| match self.ignores_case {
+            true => Default::default(),
+            false => glob.prefix(),
+        };
+        self.all.iter().map(prefix)
     }
 }
 
 impl Glob {
-    fn new(text: &str) -> Result<Self> {
+    fn new(text: &str, ignores_case: bool) -> Result<Self> {
         ensure!(
             !text.starts_with('!'),
             "negation is not supported: use '\\!' for a name that begins with '!'"
@@ -115,7 +138,7 @@ impl Glob {
             text: text.to_owned(),
             is_anywhere: !whole.contains('/'),
             is_for_dirs,
-            patterns: patterns(rest)?,
+            patterns: patterns(rest, ignores_case)?,
             has_matched: AtomicBool::new(false),
         })
     }
@@ -218,6 +241,33 @@ mod tests {
         let bytes = Globs::new(["a?b", "[!a]"]).unwrap();
         assert!(bytes.matches(b"a\xffb", false) && bytes.matches(b"\xff", false));
         assert!(!bytes.matches(b"a\xff\xffb", false));
+    }
+
+    #[test]
+    fn case_is_ignored_character_by_character() {
+        let is_matched = |glob: &str, name: &[u8]| {
+            let globs = Globs::ignoring_case([glob]).unwrap();
+            assert!(globs.prefixes().all(|(name, _)| name.is_empty()));
+            globs.matches(name, false)
+        };
+        for (glob, name) in [
+            ("Thumbs.db", &b"a/THUMBS.DB"[..]),
+            ("*.LOG", b"x.log"),
+            ("/A/*/c", b"a/b/C"),
+            ("\u{c9}t\u{c9}", "\u{e9}T\u{e9}".as_bytes()),
+            ("[A-C]x", b"bX"),
+            ("[a-c]x", b"BX"),
+            ("[Z-a]", b"_"),
+            // Lower case has two characters here.
+            ("?", "\u{130}".as_bytes()),
+            ("\u{130}", "\u{130}".as_bytes()),
+            ("A?", b"a\xff"),
+            ("{X,\\Y}", b"y"),
+        ] {
+            assert!(is_matched(glob, name), "{glob} {name:?}");
+        }
+        assert!(!is_matched("[!a]", b"A") && !is_matched("[!A]", b"a"));
+        assert!(!is_matched("a", b"b") && !is_matched("a?", b"a\xff\xff"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - `lines`: records, identities and events as JSON lines
 //! - `birth`: the part of a record that its archive carries
 //! - `metadata`: the keys that bk reserves, and `KEY=VALUE` pairs
+//! - `excludes`: what a backup leaves out of its sources
 //! - `verified`, `losses`, `moving`, `host`: typed access to single keys of the metadata
 //! - `clock`: which times are plausible
 //! - `globs`: patterns for names of entries and of backups; `pattern` is one of them
@@ -27,6 +28,7 @@
 pub mod birth;
 pub mod clock;
 pub mod event;
+pub mod excludes;
 pub mod globs;
 pub mod host;
 pub mod invalid;

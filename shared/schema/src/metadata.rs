@@ -54,7 +54,15 @@ pub const KEYS: &[Key] = &[
     key("sources_base64", "bk-create", AtBirth, are_texts),
     key("source_entries", "bk-create", AtBirth, are_texts),
     key("excludes", "bk-create", AtBirth, are_texts),
+    key(
+        "ignore_case_excludes",
+        "bk-create",
+        AtBirth,
+        Value::is_boolean,
+    ),
     key("exclude_caches", "bk-create", AtBirth, Value::is_boolean),
+    key("exclude_if_present", "bk-create", AtBirth, are_texts),
+    key("exclude_larger", "bk-create", AtBirth, Value::is_u64),
     key("one_file_system", "bk-create", AtBirth, Value::is_boolean),
     key("unmatched_excludes", "bk-create", AtBirth, are_texts),
     key("unseen_attributes", "bk-create", AtBirth, are_texts),
@@ -208,7 +216,8 @@ mod tests {
         assert_eq!(told(good.clone()), good);
         let mut bad = serde_json::json!({
             "sources": ["etc"], "source_entries": [1], "excludes": "*", "host": ["h"], "job": null,
-            "sources_base64": {}, "exclude_caches": 1, "one_file_system": "yes", "unmatched_excludes": [1], "unseen_attributes": 1,
+            "sources_base64": {}, "ignore_case_excludes": [], "exclude_caches": 1, "exclude_if_present": ".x",
+            "exclude_larger": "1G", "one_file_system": "yes", "unmatched_excludes": [1], "unseen_attributes": 1,
             "stdin_filename": [], "command": ["rm"],
         });
         let is_later = |key: &&Key| key.written == Written::Later;

@@ -30,9 +30,16 @@ pub(crate) enum Token {
     One,
     /// `*`
     Star,
-    /// `[a-z]`, or with true `[!a-z]`.
-    Set(bool, Vec<(char, char)>),
+    Set(Set),
     Slash,
+}
+
+/// `[a-z]` or `[!a-z]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    is_negated: bool,
+    ignores_case: bool,
+    ranges: Vec<(char, char)>,
 }
 
 impl Token {
@@ -44,13 +51,57 @@ impl Token {
     }
 }
 
-/// Expands a glob to patterns, each a list of parts.
+impl Set {
+    fn has(&self, character: u32) -> bool {
+        let is_within = |character: u32| {
+            let within = |(from, to): &(char, char)| {
+                (u32::from(*from)..=u32::from(*to)).contains(&character)
+            };
+            self.ranges.iter().any(within)
+        };
+        // The name is in lower case, the ranges are as they were given.
+        let other_case = || {
+            let upper = char::from_u32(character).and_then(|c| only(c.to_uppercase()));
+            upper.is_some_and(|upper| is_within(upper.into()))
+        };
+        (is_within(character) || self.ignores_case && other_case()) != self.is_negated
+    }
+}
+
+/// Expands a glob to patterns, each a list of parts. Those that ignore case match names that are folded.
 ///
 /// # Errors
 /// A malformed glob.
-pub(crate) fn patterns(glob: &str) -> Result<Vec<Vec<Part>>> {
-    let all = parse(&mut glob.chars().peekable(), false)?;
+pub(crate) fn patterns(glob: &str, ignores_case: bool) -> Result<Vec<Vec<Part>>> {
+    let mut all = parse(&mut glob.chars().peekable(), false)?;
+    for token in all.iter_mut().flatten().filter(|_| ignores_case) {
+        match token {
+            Token::Char(c) => *c = lower(*c),
+            Token::Set(set) => set.ignores_case = true,
+            Token::One | Token::Star | Token::Slash => {}
+        }
+    }
     Ok(all.iter().map(|tokens| parts(tokens)).collect())
+}
+
+/// A name in lower case, with as many characters.
+pub(crate) fn fold(name: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        let lower: String = chunk.valid().chars().map(lower).collect();
+        folded.extend_from_slice(lower.as_bytes());
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
+}
+
+/// One that has several characters in lower case stays as it is.
+fn lower(c: char) -> char {
+    only(c.to_lowercase()).unwrap_or(c)
+}
+
+fn only(mut chars: impl Iterator<Item = char>) -> Option<char> {
+    chars.next().filter(|_| chars.next().is_none())
 }
 
 /// The literal prefix of all names that a pattern can match, and whether that is all of the pattern.
@@ -125,7 +176,13 @@ fn set(chars: &mut Peekable<Chars<'_>>) -> Result<Token> {
     let mut ranges = Vec::new();
     loop {
         let from = match chars.next().context(unclosed)? {
-            ']' if !ranges.is_empty() => return Ok(Token::Set(is_negated, ranges)),
+            ']' if !ranges.is_empty() => {
+                return Ok(Token::Set(Set {
+                    is_negated,
+                    ignores_case: false,
+                    ranges,
+                }));
+            }
             from => from,
         };
         let mut ahead = chars.clone();
@@ -194,12 +251,7 @@ fn is_name(tokens: &[Token], name: &[u8]) -> bool {
         let is_taken = match token {
             Token::Char(c) => u32::from(*c) == character,
             Token::One => true,
-            Token::Set(is_negated, ranges) => {
-                let is_within = |(from, to): &(char, char)| {
-                    (u32::from(*from)..=u32::from(*to)).contains(&character)
-                };
-                ranges.iter().any(is_within) != *is_negated
-            }
+            Token::Set(set) => set.has(character),
             Token::Star | Token::Slash => false,
         };
         is_taken.then_some(at + bytes)

@@ -5,9 +5,10 @@
 use bk_schema::manifest::Entry;
 use rustix::fs::FileType;
 
+use crate::write::filter::Filter;
 use crate::write::problem::Problem;
 use crate::write::source::Opener;
-use crate::write::walk::{Filter, Source, walk};
+use crate::write::walk::{Source, walk};
 
 /// What a backup of the sources would hold, in the order of its archive. What a file would tell only
 /// when it is opened is not told: holes, and sizes that are not what they seem.

@@ -256,6 +256,21 @@ impl Listing {
         });
     }
 
+    /// Whether a name is among those that come.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let of = |it: &Name| &self.bytes[it.begin..it.end];
+        let coming = &self.names[self.next..];
+        coming
+            .binary_search_by(|it| of(it).cmp(name.as_bytes()))
+            .is_ok()
+    }
+
+    /// Keeps some names.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.names.retain(|it| is_kept(&bytes[it.begin..it.end]));
+    }
+
     fn push(&mut self, name: &[u8]) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(name);

@@ -11,13 +11,14 @@ use rustix::fs::FileType;
 
 use crate::format::entry::Kind;
 use crate::write::content::Content;
+use crate::write::filter::Filter;
 use crate::write::members::{Earlier, Members, Read};
 use crate::write::observer::{Observer, check_stop};
 use crate::write::parent::{Merge, Met};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
-use crate::write::walk::{Filter, Found, Source, walk};
+use crate::write::walk::{Found, Source, walk};
 
 /// What was read of the sources.
 #[derive(Default)]

@@ -1,26 +1,22 @@
 //! Walks the source tree in the fixed order of an archive: by name, parents first.
 //!
-//! Applies the filter. Reads the content of no file but CACHEDIR.TAG.
+//! Applies the filter. Reads the content of no file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
 use rustix::io::Errno;
 
 use crate::format::decode::NAME_MAX_BYTES;
 use crate::restore::names::DEPTH_MAX;
 use crate::write::content::extents;
-use crate::write::place::{Listing, Lstat, Place, above, below, has_file, names_in};
+use crate::write::filter::Filter;
+use crate::write::place::{Listing, Lstat, Place, above, below, names_in};
 use crate::write::problem::{Problem, ProblemKind};
-use bk_schema::globs::Globs;
-
-/// The signature in CACHEDIR.TAG (<https://bford.info/cachedir/>).
-const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// The limit of open directories; parents beyond it are reopened on the way back up.
 const OPEN_MAX: usize = 64;
@@ -34,23 +30,6 @@ pub struct Source {
     pub path: PathBuf,
     /// The relative name in the archive; `.` for the directory that names are relative to.
     pub name: PathBuf,
-}
-
-/// What to leave out.
-#[derive(Debug, Default)]
-pub struct Filter {
-    /// Globs of names.
-    pub excludes: Globs,
-    /// Skip the content of directories with a CACHEDIR.TAG.
-    pub caches: bool,
-    /// Do not enter other file systems.
-    pub one_file_system: bool,
-    /// Directories of bk itself, by device and inode.
-    pub own: HashSet<(u64, u64)>,
-    /// Archives of bk in other directories, by device and inode of the directory.
-    pub own_files: HashMap<(u64, u64), HashSet<OsString>>,
-    /// Names of all sources: a source inside another one is skipped there, as it is walked by itself.
-    pub other_sources: HashSet<PathBuf>,
 }
 
 /// A path that the walk found.
@@ -130,18 +109,6 @@ impl Found {
     }
 }
 
-impl Filter {
-    /// Whether to leave out a path below a source. A source itself was asked for.
-    fn leaves_out(&self, name: &[u8], is_dir: bool) -> bool {
-        // A single one is not within another.
-        let is_source = self.other_sources.len() > 1
-            && self.other_sources.contains(Path::new(OsStr::from_bytes(
-                name.strip_prefix(b"./").unwrap_or(name),
-            )));
-        is_source || self.excludes.matches(name, is_dir)
-    }
-}
-
 /// Walks one source. Problems with single paths are items and do not end the walk.
 pub fn walk<'a>(
     source: &'a Source,
@@ -197,6 +164,8 @@ struct Level<'a> {
     id: (u64, u64),
     /// The remaining names.
     names: Listing,
+    /// They are what marks it: nothing else in it is stored, nor is what is in them.
+    is_marked: bool,
     /// The archives of bk in it.
     own_files: Option<&'a HashSet<OsString>>,
     path_bytes: usize,
@@ -264,11 +233,12 @@ impl Walk<'_> {
                 Err(error) => return Some(Err(Problem::of(&place.path, &error))),
             };
             let is_dir = status.is_dir();
-            let is_left_out = is_below && self.filter.leaves_out(&self.name, is_dir);
+            let is_left_out = is_below && self.filter.leaves_out(&self.name, &status);
             if is_left_out || is_dir && self.filter.own.contains(&status.id()) {
                 return None;
             }
-            if !is_dir || self.is_other_fs(&status) {
+            let is_marker = self.levels.last().is_some_and(|level| level.is_marked);
+            if !is_dir || is_marker || self.is_other_fs(&status) {
                 break (status, None);
             }
             match place.open_dir().and_then(|dir| Ok((Lstat::of(&dir)?, dir))) {
@@ -306,11 +276,8 @@ impl Walk<'_> {
     }
 
     fn go_into(&mut self, dir: &Arc<File>, status: &Lstat) {
-        // A cache directory is stored empty, as in tar.
-        if self.filter.caches && has_file(dir, "CACHEDIR.TAG", CACHE_SIGNATURE) {
-            return;
-        }
         let (mut names, error) = names_in(dir);
+        let is_marked = self.filter.keep_markers(dir, &mut names);
         if self.levels.is_empty() {
             names.keep_part(self.part, self.parts);
         }
@@ -319,6 +286,7 @@ impl Walk<'_> {
             dir: Some(dir.clone()),
             id: status.id(),
             names,
+            is_marked,
             own_files: self.filter.own_files.get(&status.id()),
             path_bytes: self.path.len(),
             name_bytes: self.name.len(),
@@ -377,6 +345,8 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
+    use bk_schema::excludes::Excludes;
+
     use super::*;
 
     fn names(dir: &Path, filter: &Filter) -> Vec<String> {
@@ -390,10 +360,11 @@ mod tests {
     }
 
     fn excluding(globs: &[&str]) -> Filter {
-        Filter {
-            excludes: Globs::new(globs.iter().copied()).unwrap(),
-            ..Filter::default()
-        }
+        let excludes = Excludes {
+            globs: globs.iter().map(ToString::to_string).collect(),
+            ..Excludes::default()
+        };
+        Filter::new(&excludes).unwrap()
     }
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -443,28 +414,47 @@ mod tests {
     #[test]
     fn a_source_within_another_is_walked_by_itself() {
         let dir = tree(&["in/x", "y"]);
-        let filter = Filter {
-            other_sources: ["s".into(), "s/in".into()].into(),
-            ..Filter::default()
-        };
+        let mut filter = Filter::default();
+        filter.other_sources = ["s".into(), "s/in".into()].into();
         assert_eq!(names(dir.path(), &filter), ["s", "s/y"]);
     }
 
     #[test]
-    fn caches_stay_as_empty_directories_and_own_directories_do_not_stay() {
-        let dir = tree(&["cache/x", "own/y", "z"]);
-        std::fs::write(
-            dir.path().join("cache/CACHEDIR.TAG"),
-            [CACHE_SIGNATURE, b"\n"].concat(),
-        )
-        .unwrap();
+    fn of_marked_directories_the_marks_stay_and_own_directories_do_not() {
+        let dir = tree(&[
+            "cache/x",
+            "cache/.no",
+            "no-cache/CACHEDIR.TAG",
+            "own/y",
+            "m/.no/in/z",
+            "m/a",
+            "z",
+        ]);
+        let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";
+        std::fs::write(dir.path().join("cache/CACHEDIR.TAG"), tag).unwrap();
         let own = std::fs::metadata(dir.path().join("own")).unwrap();
-        let filter = Filter {
+        let excludes = Excludes {
             caches: true,
-            own: [(own.dev(), own.ino())].into(),
-            ..Filter::default()
+            if_present: vec![".no".into(), "none".into()],
+            ..Excludes::default()
         };
-        assert_eq!(names(dir.path(), &filter), ["s", "s/cache", "s/z"]);
+        let mut filter = Filter::new(&excludes).unwrap();
+        filter.own = [(own.dev(), own.ino())].into();
+        assert_eq!(
+            names(dir.path(), &filter),
+            [
+                "s",
+                "s/cache",
+                "s/cache/.no",
+                "s/cache/CACHEDIR.TAG",
+                "s/m",
+                "s/m/.no",
+                "s/no-cache",
+                "s/no-cache/CACHEDIR.TAG",
+                "s/z"
+            ]
+        );
+        assert!(filter.unmatched_markers().eq(["none"]));
     }
 
     #[test]

@@ -13,12 +13,13 @@ use bk_schema::manifest::{Member, Segment};
 use crate::format::codec::{Compression, Compressor};
 use crate::pool::pool;
 use crate::threads::{begin_some, needed};
+use crate::write::filter::Filter;
 use crate::write::members::{Job, Members, Out, Part, Written};
 use crate::write::observer::Observer;
 use crate::write::output::{Output, Sharing};
 use crate::write::parent::{Merge, Parent};
 use crate::write::tree::read;
-use crate::write::walk::{Filter, Source};
+use crate::write::walk::Source;
 
 /// How an archive is to be made.
 #[derive(Debug, Clone, Copy)]
