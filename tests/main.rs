@@ -33,6 +33,7 @@ mod program {
     mod parent_edges;
     mod pick;
     mod pick_ends;
+    mod pick_inside;
     mod pipelines;
     mod prune;
     mod prune_restic;

@@ -58,7 +58,7 @@ fn the_list_is_shown_newest_first_and_fits_80_by_24() {
     ];
     expected.resize(22, "");
     expected.push(r"YYYY-MM-DD HH:MM nightly: every\nnight\u{1b}[2J");
-    expected.push("3 of 3 | Enter: choose, Space: mark, Tab: record, Esc: leave");
+    expected.push("3 of 3 | Enter: choose, Space: mark, Tab: look, Esc: leave, ?: keys");
     assert_eq!(screen, expected);
     tmux.press(&["Enter"]);
     tmux.wait("ended 0");
@@ -101,6 +101,8 @@ fn typing_narrows_and_keys_move() {
         ("nte", "0 of 3", ""),
         ("ngt", "1 of 3", "nightly"),
         ("upg,231", "1 of 3", "before"),
+        // A source.
+        ("/app", "3 of 3", "nightly"),
         ("EVERY", "0 of 3", ""),
     ] {
         tmux.type_text(typed);
@@ -162,15 +164,18 @@ fn a_record_and_what_is_inside_are_shown_on_demand() {
     for line in in_full.lines().take(20).filter(|line| line.len() < 80) {
         assert!(screen.iter().any(|it| it == line), "{line}: {screen:#?}");
     }
-    tmux.press(&["f"]);
-    let screen = tmux.wait("3001 lines");
+    tmux.press(&["Tab"]);
+    let screen = tmux.wait("3001 of 3001 | ");
     assert!(
-        screen[1].ends_with(" many") && screen[2].ends_with(" many/file-0001"),
+        screen[3].ends_with(" many/") && screen[4].ends_with(" many/file-0001"),
         "{screen:#?}"
     );
     tmux.press(&["End"]);
     let screen = tmux.wait("file-3000");
-    assert!(screen[22].ends_with("many/file-3000"), "{screen:#?}");
+    assert!(
+        screen[21].ends_with(" many/file-3000") && screen[22] == "many/file-3000",
+        "{screen:#?}"
+    );
     tmux.press(&["Escape"]);
     tmux.wait("Record of many");
     tmux.press(&["Escape"]);
@@ -178,7 +183,7 @@ fn a_record_and_what_is_inside_are_shown_on_demand() {
     std::fs::remove_file(sandbox.archive("nightly")).unwrap();
     tmux.press(&["Down", "Tab", "Right"]);
     tmux.wait("bk-ls: cannot list the files of 'nightly': its archive '/");
-    tmux.press(&["Tab", "Tab", "Escape"]);
+    tmux.press(&["Tab", "Escape"]);
     tmux.wait("ended 130");
     assert_eq!(sandbox.ok("cat out").stdout, "");
 }
@@ -191,20 +196,25 @@ fn what_is_inside_is_read_without_holding_up_the_keys() {
     };
     // A bk-ls that never ends, beside a bk-pick of its own.
     let programs = crate::support::programs();
+    let line = r#"{"path":"one name","type":"file","size":1,"mtime":null}"#;
+    sandbox.write(
+        "slow/bk-ls",
+        &format!("#!/bin/sh\necho '{line}'\nexec sleep 1000\n"),
+    );
     sandbox.ok(&format!(
-        "mkdir slow; cp {0}/bk-pick slow; ln -s {0}/../libduckdb .
-         printf '#!/bin/sh\\necho one line\\nexec sleep 1000\\n' >slow/bk-ls; chmod +x slow/bk-ls",
+        "cp {0}/bk-pick slow; ln -s {0}/../libduckdb .
+         chmod +x slow/bk-ls",
         programs.display()
     ));
     tmux.run("slow/bk-pick >out; echo ended $?");
     tmux.wait("3 of 3");
-    tmux.press(&["Tab", "f"]);
-    tmux.wait("one line");
-    tmux.wait("1 so far ...");
+    tmux.press(&["Tab", "Tab"]);
+    tmux.wait("one name");
+    tmux.wait("1 of 1 so far ...");
     tmux.press(&["Escape"]);
     tmux.wait("Record of nightly");
-    tmux.press(&["f"]);
-    tmux.wait("1 so far ...");
+    tmux.press(&["Right"]);
+    tmux.wait("1 of 1 so far ...");
     tmux.press(&["C-c"]);
     tmux.wait("ended 130");
     // Neither run is left.
@@ -226,7 +236,7 @@ fn the_chosen_one_is_restored() {
     tmux.run(&format!(
         "bk-pick --one | bk-restore -C trial >restored{status}"
     ));
-    tmux.wait("3 of 3 | Enter: choose, Tab: record");
+    tmux.wait("3 of 3 | Enter: choose, Tab: look");
     tmux.press(&["Down", "Space", "Enter"]);
     tmux.wait("ended 0 0");
     sandbox.ok("diff -r app trial/app");

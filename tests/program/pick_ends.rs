@@ -39,18 +39,18 @@ fn however_it_ends_the_terminal_is_as_it_was() {
             tmux.wait("2 of 2");
             match view {
                 "Record" => tmux.press(&["Tab"]),
-                "Inside" => tmux.press(&["Tab", "f"]),
+                "Inside" => tmux.press(&["Tab", "Tab"]),
                 _ => {}
             }
             tmux.wait(match view {
                 "Record" => "Record of two",
-                "Inside" => "10 lines",
+                "Inside" => "10 of 10 | ",
                 _ => "Find:",
             });
             match (key, kill) {
                 // It goes back from there.
-                ("Escape", _) if view == "Record" => tmux.press(&["Tab", key]),
-                ("Escape", _) if view == "Inside" => tmux.press(&["Tab", "Tab", key]),
+                ("Escape", _) if view == "Record" => tmux.press(&["Left", key]),
+                ("Escape", _) if view == "Inside" => tmux.press(&["Tab", key]),
                 (key, "") => tmux.press(&[key]),
                 _ => drop(sandbox.ok(&format!("kill -{kill} $(cat pid)"))),
             }
@@ -95,13 +95,12 @@ fn any_size_and_any_change_of_it_is_taken() {
             std::thread::sleep(Duration::from_millis(30));
             tmux.press(&["Down", "Up"]);
         }
-        match view {
-            0 => tmux.press(&["Tab"]),
-            _ => tmux.press(&["f"]),
-        }
+        tmux.press(&[if view < 2 { "Tab" } else { "?" }]);
     }
-    tmux.wait("10 lines");
-    tmux.press(&["Tab", "Tab"]);
+    tmux.wait("Esc: back");
+    tmux.press(&["Escape"]);
+    tmux.wait("10 of 10 | ");
+    tmux.press(&["Tab"]);
     tmux.wait("2 of 2");
     tmux.resize(40, 10);
     let screen = tmux.wait_until("a small list", |screen| {
@@ -267,19 +266,11 @@ fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
 }
 
 #[test]
-fn where_there_is_nothing_to_choose_it_says_so() {
+fn where_there_is_nothing_to_choose_it_says_so_and_what_to_do() {
     let sandbox = two();
     let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
         return;
     };
-    for line in ["bk-ls --expired | bk-pick >out", "bk-pick </dev/null >out"] {
-        tmux.run(&format!("clear; {line}; echo ended $?"));
-        let screen = tmux.wait("ended 1");
-        assert!(
-            screen.contains(&"bk-pick: no backups to choose from".into()),
-            "{screen:#?}"
-        );
-    }
     // What is not known is told, and the others are shown.
     tmux.run("clear; bk-pick one nope >out; echo ended $?");
     tmux.wait("1 of 1");
@@ -292,4 +283,59 @@ fn where_there_is_nothing_to_choose_it_says_so() {
     if has("jq") {
         assert_eq!(sandbox.ok("jq -r .backup_name out").stdout, "one\n");
     }
+    sandbox.ok("rm home/archives/*.tar.gz; bk-create --home empty app | bk-rm --home empty");
+    for (round, (line, why)) in (1..).zip([
+        ("bk-ls --expired | bk-pick >out", ": the input names none"),
+        ("bk-pick nope >out", ""),
+        (
+            "bk-pick >out",
+            ": no archive is available; bk-ls shows the state of each",
+        ),
+        (
+            "bk-pick --home empty >out",
+            ": 'bk-create DIR' makes the first one",
+        ),
+    ]) {
+        tmux.run(&format!("clear; {line}; echo ended-{round} $?"));
+        let screen = tmux.wait(&format!("ended-{round} 1"));
+        let message = format!("bk-pick: no backups to choose from{why}");
+        // It is as long as the screen is wide.
+        assert!(screen.concat().contains(&message), "{screen:#?}");
+    }
+}
+
+#[test]
+fn the_mouse_is_its_own_only_while_the_list_is_shown() {
+    let sandbox = two();
+    let Some(tmux) = Tmux::new(&sandbox, 80, 24) else {
+        return;
+    };
+    let is_captured = |expected: &str| {
+        let flags = "tmux -S tmux display-message -p '#{mouse_any_flag}#{mouse_sgr_flag}'";
+        assert_eq!(sandbox.ok(flags).stdout.trim(), expected);
+    };
+    tmux.run("clear; bash -c 'echo $$ >pid; exec bk-pick >out'; echo ended $?");
+    tmux.wait("2 of 2");
+    is_captured("11");
+    // A click on the second row, then the wheel in a record of more lines than there are rows.
+    tmux.type_text("\u{1b}[<0;9;4M\u{1b}[<0;9;4m");
+    tmux.wait_until("the second", |screen| screen[3].starts_with("> "));
+    tmux.press(&["Tab"]);
+    tmux.resize(80, 10);
+    tmux.wait_until("a small screen", |it| {
+        it.len() == 10 && it[1].starts_with("id  ")
+    });
+    tmux.type_text("\u{1b}[<65;9;4M");
+    tmux.wait_until("scrolled", |screen| screen[1].starts_with("status  "));
+    tmux.type_text("\u{1b}[<64;9;4M");
+    tmux.wait_until("scrolled back", |screen| screen[1].starts_with("id  "));
+    tmux.press(&["C-z"]);
+    tmux.wait("Stopped");
+    is_captured("00");
+    tmux.run("fg");
+    tmux.wait("Record of");
+    is_captured("11");
+    sandbox.ok("kill $(cat pid)");
+    tmux.wait_until("the shell", |screen| screen.iter().any(|line| line == "%"));
+    is_captured("00");
 }

@@ -9,12 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::listing::Listed;
 use bk_store::{Home, Signals};
 use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::flag;
 
+use crate::chosen::Chosen;
 use crate::events::{self, Event, Inside};
 use crate::inside::Listing;
 use crate::screen;
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 256;
 /// How the event loop ended.
 pub(crate) enum End {
     /// With this choice.
-    Chosen(Vec<Listed>),
+    Chosen(Vec<Chosen>),
     /// By Esc or Ctrl-C.
     Left,
     /// By a signal.
@@ -143,6 +143,14 @@ impl Dialogue {
                 self.state.paste(&text);
                 Step::Stay
             }
+            Event::Wheel(turn) => {
+                self.state.turn_wheel(turn);
+                Step::Stay
+            }
+            Event::Click(row) => {
+                self.state.click(row.into());
+                Step::Stay
+            }
             Event::Resized => Step::Redraw,
             Event::Inside(run, part) => {
                 if run == self.runs {
@@ -176,9 +184,8 @@ impl Dialogue {
         match Listing::start(&self.home, id, self.runs, self.sender.clone()) {
             Ok(listing) => self.listing = Some(listing),
             Err(error) => {
-                let line = format!("cannot run bk-ls: {error}");
-                self.state.add_inside(Inside::Lines(vec![line]));
-                self.state.add_inside(Inside::End);
+                let problem = format!("cannot run bk-ls: {error}");
+                self.state.add_inside(Inside::End(vec![problem]));
             }
         }
     }

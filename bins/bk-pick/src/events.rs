@@ -1,4 +1,4 @@
-//! Events while the list is shown: keys, and lines of a listing, through one channel.
+//! Events while the list is shown: keys, the mouse, and parts of a listing, through one channel.
 //!
 //! A thread of its own reads the keys, so that a terminal that sends half a sequence cannot block
 //! the program.
@@ -6,7 +6,12 @@
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use crossterm::event::{self as terminal_event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    self as terminal_event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton,
+    MouseEventKind,
+};
+
+use crate::files::Entry;
 
 /// The capacity of the channel; senders wait while it is full.
 pub(crate) const QUEUE: usize = 64;
@@ -20,6 +25,10 @@ pub(crate) enum Event {
     Key(KeyEvent),
     /// Text that was pasted as a whole.
     Paste(String),
+    /// The mouse wheel was turned, up or down.
+    Wheel(Turn),
+    /// A row of the screen was clicked.
+    Click(u16),
     Resized,
     /// A part of the listing with this number.
     Inside(u64, Inside),
@@ -27,13 +36,21 @@ pub(crate) enum Event {
     KeysEnded(std::io::Error),
 }
 
+/// The direction of the mouse wheel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Up,
+    Down,
+}
+
 /// A part of the listing of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inside {
-    Lines(Vec<String>),
-    /// There are more lines than are kept.
+    Entries(Vec<Entry>),
+    /// There are more entries than are kept.
     Cut,
-    End,
+    /// The end, with what bk-ls reported.
+    End(Vec<String>),
 }
 
 /// Reads keys until the receiver is gone.
@@ -57,9 +74,18 @@ pub(crate) fn read_keys(sender: &SyncSender<Event>) {
 fn pass_on(event: terminal_event::Event, sender: &SyncSender<Event>) -> Option<()> {
     match event {
         terminal_event::Event::Key(key) if key.kind != KeyEventKind::Release => {
-            for key in joined(key, next_key) {
+            for key in joined(key, || next_key(sender)) {
                 sender.send(Event::Key(key)).ok()?;
             }
+        }
+        terminal_event::Event::Mouse(mouse) => {
+            let event = match mouse.kind {
+                MouseEventKind::ScrollUp => Event::Wheel(Turn::Up),
+                MouseEventKind::ScrollDown => Event::Wheel(Turn::Down),
+                MouseEventKind::Down(MouseButton::Left) => Event::Click(mouse.row),
+                _ => return Some(()),
+            };
+            sender.send(event).ok()?;
         }
         terminal_event::Event::Paste(text) => sender.send(Event::Paste(text)).ok()?,
         terminal_event::Event::Resize(..) => sender.send(Event::Resized).ok()?,
@@ -69,11 +95,15 @@ fn pass_on(event: terminal_event::Event, sender: &SyncSender<Event>) -> Option<(
 }
 
 /// The next key, if it follows immediately.
-fn next_key() -> Option<KeyEvent> {
+fn next_key(sender: &SyncSender<Event>) -> Option<KeyEvent> {
     let follows = terminal_event::poll(TORN).unwrap_or(false);
     match follows.then(terminal_event::read)? {
         Ok(terminal_event::Event::Key(key)) => Some(key),
-        _ => None,
+        Ok(other) => {
+            pass_on(other, sender)?;
+            None
+        }
+        Err(_) => None,
     }
 }
 
@@ -92,7 +122,8 @@ fn joined(first: KeyEvent, mut next: impl FnMut() -> Option<KeyEvent>) -> Vec<Ke
     let mut parameters = String::new();
     while let Some(key) = next() {
         let code = match key.code {
-            KeyCode::Char(c @ ('0'..='9' | ';')) => {
+            // The last is of the mouse, whose events are ignored if torn.
+            KeyCode::Char(c @ ('0'..='9' | ';' | '<')) => {
                 parameters.push(c);
                 continue;
             }
@@ -144,6 +175,7 @@ mod tests {
             ),
             (&[KeyCode::Esc, c('['), c('2'), c('~')], &[]),
             (&[KeyCode::Esc, c('[')], &[]),
+            (&[KeyCode::Esc, c('['), c('<'), c('6'), c(';'), c('M')], &[]),
         ] {
             assert_eq!(joined_codes(typed), meant, "{typed:?}");
         }

@@ -3,7 +3,7 @@
 use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    ONE = switch("one", "only one can be chosen");
+    ONE = switch("one", "only one backup, or one file in it, can be chosen");
     HEADER = option("header", "TEXT", "show a line above the list");
 }
 

@@ -1,53 +1,76 @@
-//! Lists what is inside a backup: runs bk-ls and sends its lines as they come.
+//! Lists what is inside a backup: runs bk-ls and sends the entries that it prints as they come.
 //!
 //! Knows no archive, and never waits for bk-ls.
 
-use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::SyncSender;
+use std::thread;
 
 use bk_store::Home;
+use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::events::{Event, Inside};
+use crate::files::{Entry, Kind, Name};
 
-/// The limits of the whole listing and of one line; the rest is dropped.
+/// The limit of the whole listing; the rest is dropped.
 const ALL_MAX_BYTES: usize = 32 << 20;
-const LINE_MAX_BYTES: u64 = 4096;
-/// The memory that a line takes beside its text.
-const LINE_COST_BYTES: usize = 32;
-/// The largest number of lines in one event.
+/// The limit of one line: longer than any name that a file system takes, in any encoding.
+const LINE_MAX_BYTES: u64 = 64 << 10;
+/// The largest number of entries in one event.
 const PART: usize = 500;
+/// The limits of what bk-ls reports.
+const PROBLEMS_MAX: usize = 100;
+const PROBLEM_MAX_BYTES: u64 = 4096;
 
 /// A running bk-ls. Dropping this kills it.
 pub(crate) struct Listing {
     child: Child,
 }
 
+/// The keys of a line that are used; bk-record(5) describes them.
+#[derive(Deserialize)]
+struct Line {
+    path: Box<str>,
+    path_base64: Option<Box<str>>,
+    r#type: String,
+    size: u64,
+    mtime: Option<Timestamp>,
+    link: Option<Box<str>>,
+}
+
 impl Listing {
-    /// Starts bk-ls for a backup; its lines are sent with the number `run`.
+    /// Starts bk-ls for a backup; its entries are sent with the number `run`.
     pub(crate) fn start(
         home: &Home,
         id: i64,
         run: u64,
         sender: SyncSender<Event>,
     ) -> io::Result<Self> {
-        // One pipe for both, so that errors appear after the lines before them.
-        let (reader, writer) = io::pipe()?;
         let mut command = bk_cli::program("bk-ls");
         command
-            .args(["--files", "--table", "--home"])
+            .args(["--files", "--json", "--home"])
             .arg(&home.dir)
             .arg("--lock-timeout")
             .arg(format!("{}s", home.lock_timeout.as_secs()))
             .args(["--", &id.to_string()])
             .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
-        let listing = Self {
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut listing = Self {
             child: command.spawn()?,
         };
-        std::thread::Builder::new().spawn(move || {
-            read(reader, |part| sender.send(Event::Inside(run, part)).is_ok());
+        let (stdout, stderr) = (listing.child.stdout.take(), listing.child.stderr.take());
+        let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        // A thread for each, as bk-ls waits while either pipe is full.
+        let reported = thread::Builder::new().spawn(move || problems(stderr))?;
+        thread::Builder::new().spawn(move || {
+            let send = |part| sender.send(Event::Inside(run, part)).is_ok();
+            let reported = || reported.join().unwrap_or_default();
+            read(stdout, reported, send);
         })?;
         Ok(listing)
     }
@@ -61,35 +84,79 @@ impl Drop for Listing {
     }
 }
 
-/// Sends lines until the end, the limit, or a failed send.
-fn read(reader: PipeReader, mut send: impl FnMut(Inside) -> bool) {
-    let mut reader = BufReader::with_capacity(1 << 16, reader);
-    let mut part = Vec::new();
-    let mut kept_bytes = 0;
-    while let Ok(Some(line)) = read_line(&mut reader) {
-        kept_bytes += line.len() + LINE_COST_BYTES;
-        part.push(line);
-        let is_all_for_now = reader.buffer().is_empty();
-        if (is_all_for_now || part.len() >= PART) && !send(Inside::Lines(std::mem::take(&mut part)))
+/// Sends entries until the end, the limit, or a failed send; at the end what was reported.
+fn read(
+    input: impl Read,
+    reported: impl FnOnce() -> Vec<String>,
+    mut send: impl FnMut(Inside) -> bool,
+) {
+    let mut reader = BufReader::with_capacity(1 << 16, input);
+    let (mut part, mut kept_bytes, mut left_out) = (Vec::new(), 0, 0_u64);
+    while let Ok(Some(line)) = read_line(&mut reader, LINE_MAX_BYTES) {
+        match entry(&line) {
+            Some(entry) => {
+                kept_bytes += entry.cost_bytes();
+                part.push(entry);
+            }
+            None => left_out += 1,
+        }
+        let is_all_for_now = reader.buffer().is_empty() && !part.is_empty();
+        if (is_all_for_now || part.len() >= PART)
+            && !send(Inside::Entries(std::mem::take(&mut part)))
         {
             return;
         }
         if kept_bytes > ALL_MAX_BYTES {
-            send(Inside::Lines(part));
+            send(Inside::Entries(part));
             send(Inside::Cut);
             return;
         }
     }
-    send(Inside::Lines(part));
-    send(Inside::End);
+    send(Inside::Entries(part));
+    let mut problems = reported();
+    if left_out > 0 {
+        problems.push(format!("left out, as the name is too long: {left_out}"));
+    }
+    send(Inside::End(problems));
+}
+
+fn entry(line: &[u8]) -> Option<Entry> {
+    let line: Line = serde_json::from_slice(line).ok()?;
+    let kind = match line.r#type.as_str() {
+        "file" => Kind::File,
+        "directory" => Kind::Directory,
+        _ => Kind::Other,
+    };
+    Some(Entry {
+        name: Name {
+            path: line.path,
+            base64: line.path_base64,
+        },
+        kind,
+        size: line.size,
+        mtime: line.mtime,
+        link: line.link,
+    })
+}
+
+/// What bk-ls reports, as far as it is kept.
+fn problems(input: impl Read) -> Vec<String> {
+    let mut reader = BufReader::new(input);
+    let mut problems = Vec::new();
+    while let Ok(Some(line)) = read_line(&mut reader, PROBLEM_MAX_BYTES) {
+        if problems.len() < PROBLEMS_MAX {
+            problems.push(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+    problems
 }
 
 /// The next line without its newline, cut at the limit.
-fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+fn read_line(reader: &mut impl BufRead, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let read = reader
         .by_ref()
-        .take(LINE_MAX_BYTES)
+        .take(max_bytes)
         .read_until(b'\n', &mut bytes)?;
     if read == 0 {
         return Ok(None);
@@ -99,7 +166,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     } else {
         reader.skip_until(b'\n')?;
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -108,39 +175,48 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn lines_of(write: impl FnOnce(&mut io::PipeWriter) + Send + 'static) -> (Vec<String>, Inside) {
+    fn entries_of(
+        write: impl FnOnce(&mut io::PipeWriter) + Send + 'static,
+    ) -> (Vec<Entry>, Inside) {
         let (reader, mut writer) = io::pipe().unwrap();
-        std::thread::spawn(move || write(&mut writer));
-        let (mut lines, mut last) = (Vec::new(), Inside::End);
-        read(reader, |part| {
+        thread::spawn(move || write(&mut writer));
+        let (mut entries, mut last) = (Vec::new(), Inside::Cut);
+        let reported = || vec!["bk-ls: note".to_owned()];
+        read(reader, reported, |part| {
             match part {
-                Inside::Lines(part) => lines.extend(part),
+                Inside::Entries(part) => entries.extend(part),
                 end => last = end,
             }
             true
         });
-        (lines, last)
+        (entries, last)
+    }
+
+    fn line(path: &str) -> String {
+        format!(r#"{{"id":1,"path":"{path}","type":"file","size":5,"mtime":null,"mode":"0644"}}"#)
     }
 
     #[test]
-    fn a_line_without_end_is_cut_and_the_next_is_whole() {
-        let (lines, last) = lines_of(|writer| {
+    fn a_line_that_is_too_long_or_torn_is_left_out_and_told() {
+        let (entries, last) = entries_of(|writer| {
             let long = "x".repeat(100_000);
-            writeln!(writer, "a\n{long}\nb").unwrap();
-            write!(writer, "torn").unwrap();
+            writeln!(writer, "{}\n{}\n{}", line("a"), line(&long), line("b")).unwrap();
+            write!(writer, "{{\"path\":\"to").unwrap();
         });
-        let starts: Vec<_> = lines.iter().map(|line| &line[..1]).collect();
-        assert_eq!(starts, ["a", "x", "b", "t"]);
-        assert_eq!(lines[1].len() as u64, LINE_MAX_BYTES);
-        assert_eq!(last, Inside::End);
+        let paths: Vec<_> = entries.iter().map(|it| &*it.name.path).collect();
+        assert_eq!(paths, ["a", "b"]);
+        let problems = ["bk-ls: note", "left out, as the name is too long: 2"];
+        assert_eq!(last, Inside::End(problems.map(str::to_owned).into()));
     }
 
     #[test]
     fn what_never_ends_fills_no_memory() {
-        let (lines, last) =
-            lines_of(|writer| while writeln!(writer, "{}", "y".repeat(3000)).is_ok() {});
-        let bytes: usize = lines.iter().map(String::len).sum();
+        let (entries, last) =
+            entries_of(|writer| while writeln!(writer, "{}", line(&"y".repeat(3000))).is_ok() {});
+        let bytes: usize = entries.iter().map(Entry::cost_bytes).sum();
         assert!(bytes < ALL_MAX_BYTES + 10_000, "{bytes}");
         assert_eq!(last, Inside::Cut);
+        let endless = io::repeat(b'z').take(PROBLEM_MAX_BYTES * 3);
+        assert_eq!(problems(endless)[0].len() as u64, PROBLEM_MAX_BYTES);
     }
 }

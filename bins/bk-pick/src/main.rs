@@ -1,14 +1,22 @@
 //! bk-pick: a full-screen list to choose backups from.
 
 mod cells;
+mod chosen;
 mod columns;
 mod dialogue;
 mod events;
+mod files;
 mod filter;
 mod flags;
 mod inside;
+mod keys;
+mod lines;
+mod list;
+mod marks;
+mod page;
 mod pick;
 mod screen;
+mod searched;
 mod state;
 mod terminal;
 

@@ -3,103 +3,216 @@
 //! Knows no terminal, and keys only by their names.
 
 use bk_cli::Tone;
+use bk_cli::text::{fit_middle, part, tail, width_of};
+use bk_cli::units::human_size;
 use bk_schema::visible::visible;
+use jiff::tz::TimeZone;
 use ratatui::Frame;
-use ratatui::buffer::Buffer;
 use ratatui::layout::Position;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::Color;
 
 use crate::cells::{Candidate, Field};
 use crate::columns::{FittedColumn, MARKS_WIDTH, fitting};
-use crate::state::{Page, Progress, State, View};
-use bk_cli::text::{fit, part, tail, width_of};
+use crate::files::{Entry, Files, Kind, Progress};
+use crate::keys::{Place, hints};
+use crate::lines::{BOLD, Lines, PLAIN, PlacedCell, Row};
+use crate::list::List;
+use crate::marks::Mark;
+use crate::page::Page;
+use crate::state::{State, View};
 
-const PROMPT: &str = "Find: ";
+const NOTHING_FOUND: &str =
+    "Nothing matches what is typed. Backspace erases its last letter, Ctrl-U all of it.";
+
+/// The columns of a listing before the name.
+const SIZE_WIDTH: usize = 8;
+const TIME_WIDTH: usize = 16;
+const DATE_WIDTH: usize = 10;
+/// A column is shown where the name keeps so much room beside it.
+const NAME_BESIDE_TIME: usize = 30;
+const NAME_BESIDE_SIZE: usize = 16;
 
 /// Draws the whole screen.
 pub(crate) fn draw(frame: &mut Frame<'_>, state: &State) {
-    let mut lines = Lines {
-        width: usize::from(frame.area().width),
-        height: usize::from(frame.area().height),
-        buffer: frame.buffer_mut(),
-        next: 0,
-        is_colour: state.is_colour,
-    };
+    let mut lines = Lines::new(frame, state.is_colour);
     if let Some(header) = &state.header {
         lines.add(&visible(header), BOLD);
     }
-    match &state.view {
-        View::List => {
-            let end = list(&mut lines, state);
-            frame.set_cursor_position(end);
+    let cursor = match (&state.keys, &state.view) {
+        (Some(page), _) => {
+            lines.add("Keys", BOLD);
+            lines.page(page, state.rows());
+            None
         }
-        View::Record(page) => {
+        (None, View::List) => Some(list(&mut lines, state)),
+        (None, View::Record(page)) => {
             lines.add(&title(state, "Record of"), BOLD);
             lines.page(page, state.rows());
-            lines.footer(&format!("{}, f: what is inside, Tab: back", choose(state)));
+            None
         }
-        View::Inside(page, progress) => {
+        (None, View::Inside(files)) => {
             lines.add(&title(state, "Inside"), BOLD);
-            lines.page(page, state.rows());
-            lines.footer(&inside_footer(state, page, *progress));
+            Some(inside(&mut lines, state, files))
         }
+    };
+    lines.footer(&footer(state, lines.width));
+    if let Some(cursor) = cursor {
+        frame.set_cursor_position(cursor);
     }
 }
-
-const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
-const PLAIN: Style = Style::new();
 
 /// Draws the list and returns the position of the text cursor.
 fn list(lines: &mut Lines<'_>, state: &State) -> Position {
-    let room = lines.width.saturating_sub(PROMPT.len() + 1);
-    let typed = tail(&visible(&state.typed), room);
-    let row = lines.next;
-    lines.add(&format!("{PROMPT}{typed}"), PLAIN);
-    let column = (PROMPT.len() + width_of(&typed)).min(lines.width.saturating_sub(1));
-
+    let cursor = lines.prompt(&state.list.typed);
     let columns = fitting(lines.width, &state.widths);
-    let heads = columns.iter().map(|it| (it.column.title.to_owned(), BOLD));
-    lines.row("  ", &columns, heads, PLAIN);
+    let placed = |column: &FittedColumn, text: String, tint: Option<Color>| PlacedCell {
+        text: column.column.cut_to(&text, column.width),
+        tint,
+        width: column.width,
+        is_right: column.column.is_right,
+    };
+    let heads = columns
+        .iter()
+        .map(|it| placed(it, it.column.title.to_owned(), None));
+    lines.heads(heads.collect());
     let last = lines.next + state.rows();
-    let on_screen = state.shown.iter().enumerate().skip(state.top);
-    for (at, place) in on_screen.take(state.rows()) {
-        let Some(item) = state.items.get(*place) else {
+    for (is_cursor, at) in state.list.on_screen(state.rows()) {
+        let Some(item) = state.items.get(at) else {
             continue;
         };
-        let is_cursor = at == state.cursor;
-        let mark = match (is_cursor, state.marked.contains(place)) {
-            (true, true) => ">*",
-            (true, false) => "> ",
-            (false, true) => " *",
-            (false, false) => "  ",
-        };
-        let style = match is_cursor {
-            true => PLAIN.add_modifier(Modifier::REVERSED),
-            false => PLAIN,
-        };
-        let is_colour = lines.is_colour && !is_cursor;
-        let cells = columns
-            .iter()
-            .map(|it| cell(item, it.field, state, is_colour));
-        lines.row(mark, &columns, cells, style);
+        let cells = columns.iter().map(|it| {
+            let (text, tint) = cell(item, it.field, state);
+            placed(it, text, tint)
+        });
+        lines.row(&Row {
+            mark: mark(state.marks.of(at)),
+            cells: cells.collect(),
+            is_cursor,
+            typed: &state.list.typed,
+        });
+    }
+    if state.list.shown().is_empty() {
+        lines.message(NOTHING_FOUND, last);
     }
     lines.next = last;
     lines.add(&state.current().map(full).unwrap_or_default(), PLAIN);
-    lines.footer(&list_footer(state));
-    Position::new(
-        to_u16(column),
-        to_u16(row.min(lines.height.saturating_sub(1))),
-    )
+    cursor
 }
 
-fn cell(item: &Candidate, field: Field, state: &State, is_colour: bool) -> (String, Style) {
-    let cell = item.cell(field, state.now);
-    let style = match cell.tone {
-        Tone::Bad if is_colour => PLAIN.fg(Color::Red),
-        Tone::Warn if is_colour => PLAIN.fg(Color::Yellow),
-        _ => PLAIN,
+/// Draws a listing and returns the position of the text cursor.
+fn inside(lines: &mut Lines<'_>, state: &State, files: &Files) -> Position {
+    let cursor = lines.prompt(&files.list.typed);
+    let widths = entry_widths(lines.width);
+    lines.heads(placed(
+        ["SIZE", "CHANGED", "NAME"].map(str::to_owned),
+        widths,
+    ));
+    let last = lines.next + state.rows();
+    for (is_cursor, at) in files.list.on_screen(state.rows()) {
+        let Some(entry) = files.entries.get(at) else {
+            continue;
+        };
+        let own = match state.marks.has_file(files.of, at) {
+            true => Mark::Whole,
+            false => Mark::Nothing,
+        };
+        let name = entry.shown();
+        let name = match files.left {
+            0 => fit_middle(&name, widths[2]),
+            left => part(&name, left, width_of(&name)),
+        };
+        let [size, time] = size_and_time(entry, widths[1], &state.zone);
+        lines.row(&Row {
+            mark: mark(own),
+            cells: placed([size, time, name], widths),
+            is_cursor,
+            typed: &files.list.typed,
+        });
+    }
+    let notice = files.notice(lines.width);
+    if files.list.shown().is_empty() {
+        let text = match (files.entries.is_empty(), files.progress) {
+            (false, _) => NOTHING_FOUND,
+            (true, Progress::UnderWay) => "Reading what is inside ...",
+            (true, _) if notice.is_empty() => "There is nothing inside.",
+            (true, _) => "",
+        };
+        lines.message(text, last);
+    }
+    lines.next = last;
+    for line in notice {
+        lines.add(&line, lines.tinted(Color::Red));
+    }
+    let name = files.current().map(|(_, entry)| entry.shown());
+    lines.add(&end_of(&name.unwrap_or_default(), lines.width), PLAIN);
+    cursor
+}
+
+/// The widths of size, time and name; 0 where there is no room.
+fn entry_widths(width: usize) -> [usize; 3] {
+    let room = width.saturating_sub(MARKS_WIDTH);
+    let beside_size = room.saturating_sub(SIZE_WIDTH + 1);
+    let beside = |time: usize| beside_size.saturating_sub(time + 1);
+    if beside(TIME_WIDTH) >= NAME_BESIDE_TIME {
+        [SIZE_WIDTH, TIME_WIDTH, beside(TIME_WIDTH)]
+    } else if beside(DATE_WIDTH) >= NAME_BESIDE_SIZE {
+        [SIZE_WIDTH, DATE_WIDTH, beside(DATE_WIDTH)]
+    } else if beside_size >= NAME_BESIDE_SIZE {
+        [SIZE_WIDTH, 0, beside_size]
+    } else {
+        [0, 0, room]
+    }
+}
+
+fn size_and_time(entry: &Entry, time_width: usize, zone: &TimeZone) -> [String; 2] {
+    let size = match entry.kind {
+        Kind::File => human_size(entry.size),
+        _ => "-".to_owned(),
     };
-    (cell.text, style)
+    let time = entry.mtime.map_or("-".to_owned(), |time| {
+        let local = time.to_zoned(zone.clone());
+        let text = local.strftime("%Y-%m-%d %H:%M").to_string();
+        text.chars().take(time_width).collect()
+    });
+    [size, time]
+}
+
+/// The cells for which there is room; only the size is aligned to the right.
+fn placed(texts: [String; 3], widths: [usize; 3]) -> Vec<PlacedCell> {
+    let cells = texts.into_iter().zip(widths).zip([true, false, false]);
+    let cells = cells.map(|((text, width), is_right)| PlacedCell {
+        text,
+        tint: None,
+        width,
+        is_right,
+    });
+    cells.filter(|cell| cell.width > 0).collect()
+}
+
+fn mark(mark: Mark) -> char {
+    match mark {
+        Mark::Nothing => ' ',
+        Mark::Whole => '*',
+        Mark::Files => '+',
+    }
+}
+
+/// The text, or its end: what matters most of a path.
+fn end_of(text: &str, width: usize) -> String {
+    match width_of(text) <= width {
+        true => text.to_owned(),
+        false => format!("…{}", tail(text, width.saturating_sub(1))),
+    }
+}
+
+fn cell(item: &Candidate, field: Field, state: &State) -> (String, Option<Color>) {
+    let cell = item.cell(field, state.now);
+    let tint = match cell.tone {
+        Tone::Bad => Some(Color::Red),
+        Tone::Warn => Some(Color::Yellow),
+        _ => None,
+    };
+    (cell.text, tint)
 }
 
 /// The details that the columns may have no room for.
@@ -117,119 +230,71 @@ fn title(state: &State, what: &str) -> String {
     format!("{what} {}", name.map(String::as_str).unwrap_or_default())
 }
 
-/// The number of backups, and the keys, the most important first.
-fn list_footer(state: &State) -> String {
-    let seen = || {
-        state
-            .shown
-            .iter()
-            .filter(|at| state.marked.contains(at))
-            .count()
+/// The number of items and of marks, and the keys that matter most.
+fn footer(state: &State, width: usize) -> String {
+    let place = state.place();
+    let count = match (place, &state.view) {
+        (Place::List, _) => list_count(state),
+        (Place::Inside, View::Inside(files)) => inside_count(state, files),
+        (Place::Record, View::Record(page)) => page_count(page, state.rows()),
+        _ => state
+            .keys
+            .as_ref()
+            .map_or(String::new(), |page| page_count(page, state.rows())),
     };
-    let count = format!("{} of {}", state.shown.len(), state.items.len());
-    let marked = match (state.marked.len(), state.typed.is_empty()) {
-        (0, _) => String::new(),
-        (marked, true) => format!(", {marked} marked"),
-        (marked, false) => match marked - seen() {
-            0 => format!(", {marked} marked"),
-            hidden => format!(", {marked} marked ({hidden} hidden)"),
-        },
-    };
-    format!(
-        "{count}{marked} | {}, Tab: record, Esc: leave",
-        choose(state)
-    )
+    let room = width.saturating_sub(width_of(&count));
+    let chosen = state.chosen_count();
+    format!("{count}{}", hints(place, chosen, !state.only_one, room))
 }
 
-fn choose(state: &State) -> String {
-    let enter = match state.marked.len() {
-        0 => "Enter: choose".to_owned(),
-        marked => format!("Enter: choose {marked}"),
-    };
-    match state.only_one {
-        true => enter,
-        false => format!("{enter}, Space: mark"),
+/// Which lines of a page are on the screen, unless all are.
+fn page_count(page: &Page, rows: usize) -> String {
+    let (first, count) = (page.top + 1, page.lines.len());
+    match page.top + rows {
+        last if rows == 0 || (first == 1 && last >= count) => String::new(),
+        last => format!("{first}-{} of {count} lines | ", last.min(count)),
     }
 }
 
-fn inside_footer(state: &State, page: &Page, progress: Progress) -> String {
-    let count = page.lines.len();
-    let lines = match progress {
-        Progress::UnderWay => format!("{count} so far ..."),
-        Progress::Done => format!("{count} lines"),
+fn list_count(state: &State) -> String {
+    let shown = state.list.shown();
+    let mut count = format!("{} of {}", shown.len(), state.items.len());
+    match state.marks.backup_count() {
+        0 => {}
+        marked => count.push_str(&format!(", {marked} marked")),
+    }
+    match state.marks.file_count() {
+        0 => {}
+        1 => count.push_str(", 1 file marked"),
+        files => count.push_str(&format!(", {files} files marked")),
+    }
+    let marked = state.marks.backups();
+    count + &hidden(&state.list, marked.into_iter()) + " | "
+}
+
+fn inside_count(state: &State, files: &Files) -> String {
+    let (shown, all) = (files.list.shown().len(), files.entries.len());
+    let mut count = match files.progress {
+        Progress::UnderWay => format!("{shown} of {all} so far ..."),
+        Progress::Done => format!("{shown} of {all}"),
         Progress::Cut => {
             let id = state.current().map_or(0, |item| item.listed.backup.id);
-            format!("the first {count}; use bk-ls --files {id} for all")
+            format!("{shown} of the first {all}; bk-ls --files {id} has all")
         }
     };
-    format!("{lines} | Left, Right: scroll sideways, Tab: back")
+    let marked = state.marks.files_of(files.of);
+    let marked: Vec<_> = marked.map(|(at, _)| at).collect();
+    if !marked.is_empty() {
+        count.push_str(&format!(", {} marked", marked.len()));
+    }
+    count + &hidden(&files.list, marked.into_iter()) + " | "
 }
 
-/// Draws lines from the top of the screen down.
-struct Lines<'a> {
-    buffer: &'a mut Buffer,
-    width: usize,
-    height: usize,
-    next: usize,
-    is_colour: bool,
-}
-
-impl Lines<'_> {
-    fn add(&mut self, text: &str, style: Style) {
-        let text = fit(text, self.width);
-        self.put(0, self.next, &text, self.width, style);
-        self.next += 1;
+/// How many of the marked ones the typed text hides.
+fn hidden(list: &List, marked: impl Iterator<Item = usize>) -> String {
+    let is_narrowed = !list.typed.is_empty();
+    match marked.filter(|at| is_narrowed && !list.shows(*at)).count() {
+        0 => String::new(),
+        hidden => format!(" ({hidden} hidden)"),
     }
-
-    fn row(
-        &mut self,
-        mark: &str,
-        columns: &[FittedColumn],
-        cells: impl Iterator<Item = (String, Style)>,
-        style: Style,
-    ) {
-        self.put(0, self.next, &" ".repeat(self.width), self.width, style);
-        self.put(0, self.next, mark, MARKS_WIDTH, style);
-        let mut x = MARKS_WIDTH;
-        for (column, (text, own)) in columns.iter().zip(cells) {
-            let text = column.column.cut_to(&text, column.width);
-            let space = match column.column.is_right {
-                true => column.width - width_of(&text),
-                false => 0,
-            };
-            self.put(x + space, self.next, &text, column.width, style.patch(own));
-            x += column.width + 1;
-        }
-        self.next += 1;
-    }
-
-    fn page(&mut self, page: &Page, rows: usize) {
-        let last = self.next + rows;
-        for line in page.lines.iter().skip(page.top).take(rows) {
-            let text = part(line, page.left, self.width);
-            self.add(&text, PLAIN);
-        }
-        self.next = last;
-    }
-
-    /// Draws the last line of the screen.
-    fn footer(&mut self, text: &str) {
-        if self.height > 1 {
-            self.next = self.height - 1;
-            self.put(0, self.next, &" ".repeat(self.width), self.width, PLAIN);
-            self.add(text, BOLD);
-        }
-    }
-
-    fn put(&mut self, x: usize, y: usize, text: &str, width: usize, style: Style) {
-        if x < self.width && y < self.height {
-            let width = width.min(self.width - x);
-            self.buffer
-                .set_stringn(to_u16(x), to_u16(y), text, width, style);
-        }
-    }
-}
-
-fn to_u16(number: usize) -> u16 {
-    u16::try_from(number).unwrap_or(u16::MAX)
 }

@@ -1,24 +1,21 @@
-//! The state of the list, and how each key changes it. Pure functions.
+//! The state of the screen, and how each key and the mouse change it. Pure functions.
 //!
 //! Knows no terminal, no catalog and no child process; requests what needs them by a [`Step`].
 
-use std::collections::BTreeSet;
-
-use bk_cli::detail::{NAME_WIDTH, fields};
-use bk_cli::listing::Listed;
-use bk_schema::visible::visible;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::cells::Candidate;
+use crate::chosen::{Chosen, File};
 use crate::columns::Widths;
-use crate::events::Inside;
+use crate::events::{Inside, Turn};
+use crate::files::{Files, Progress};
 use crate::filter::Filter;
-use bk_cli::text::wrap;
-
-/// The columns of one step sideways, and their limit.
-const SIDESTEP: usize = 16;
-const SIDE_MAX: usize = 4096;
+use crate::keys::Place;
+use crate::list::{List, Typing, WHEEL_ROWS};
+use crate::marks::Marks;
+use crate::page::Page;
 
 /// What to do after a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,53 +37,30 @@ pub(crate) enum Step {
 }
 
 /// What is on the screen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) enum View {
     #[default]
     List,
     /// The record under the cursor.
     Record(Page),
     /// What is inside it.
-    Inside(Page, Progress),
+    Inside(Files),
 }
 
-/// Whether the listing is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    UnderWay,
-    Cut,
-    Done,
-}
-
-/// Lines to scroll through.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Page {
-    pub(crate) lines: Vec<String>,
-    /// The first line on the screen.
-    pub(crate) top: usize,
-    /// The first column on the screen.
-    pub(crate) left: usize,
-}
-
-/// The list.
-#[derive(Default)]
+/// The state.
 pub(crate) struct State {
     pub(crate) items: Vec<Candidate>,
     pub(crate) widths: Widths,
-    /// The backups that match the typed text, as indices into `items`.
-    pub(crate) shown: Vec<usize>,
-    pub(crate) typed: String,
-    /// An index into `shown`.
-    pub(crate) cursor: usize,
-    /// The first of `shown` on the screen.
-    pub(crate) top: usize,
-    /// Indices into `items`.
-    pub(crate) marked: BTreeSet<usize>,
+    pub(crate) list: List,
+    pub(crate) marks: Marks,
     pub(crate) view: View,
+    /// The page of keys, over the view.
+    pub(crate) keys: Option<Page>,
     pub(crate) header: Option<String>,
     pub(crate) only_one: bool,
     pub(crate) is_colour: bool,
     pub(crate) now: Timestamp,
+    pub(crate) zone: TimeZone,
     width: usize,
     height: usize,
     filter: Filter,
@@ -97,75 +71,151 @@ impl State {
     pub(crate) fn new(items: Vec<Candidate>, now: Timestamp) -> Self {
         Self {
             widths: Widths::of(&items, now),
-            shown: (0..items.len()).collect(),
+            list: List::of(items.len()),
             items,
+            marks: Marks::default(),
+            view: View::List,
+            keys: None,
+            header: None,
+            only_one: false,
+            is_colour: false,
             now,
-            ..Self::default()
+            zone: TimeZone::UTC,
+            width: 0,
+            height: 0,
+            filter: Filter::default(),
         }
     }
 
-    /// The backup under the cursor.
+    /// The backup under the cursor of the list.
     pub(crate) fn current(&self) -> Option<&Candidate> {
-        self.items.get(*self.shown.get(self.cursor)?)
+        self.items.get(self.list.current()?)
     }
 
-    /// How many backups Enter chooses.
+    /// What is on the screen.
+    pub(crate) fn place(&self) -> Place {
+        match (&self.keys, &self.view) {
+            (Some(_), _) => Place::Keys,
+            (None, View::List) => Place::List,
+            (None, View::Record(_)) => Place::Record,
+            (None, View::Inside(_)) => Place::Inside,
+        }
+    }
+
+    /// How many lines Enter chooses.
     pub(crate) fn chosen_count(&self) -> usize {
-        match self.marked.len() {
-            0 => usize::from(self.current().is_some()),
+        let is_there = match &self.view {
+            View::Inside(files) => files.current().is_some(),
+            _ => self.current().is_some(),
+        };
+        match self.marks.backup_count() + self.marks.file_count() {
+            0 => usize::from(is_there),
             count => count,
         }
     }
 
-    /// The marked backups, else the one under the cursor; newest first.
-    pub(crate) fn into_chosen(self) -> Vec<Listed> {
-        let mut chosen = self.marked;
-        if chosen.is_empty() {
-            chosen.extend(self.shown.get(self.cursor));
+    /// What is marked, else what is under the cursor; of the newest backup first.
+    pub(crate) fn into_chosen(self) -> Vec<Chosen> {
+        let mut marks = self.marks;
+        if marks == Marks::default() {
+            match (&self.view, self.list.current()) {
+                (View::Inside(files), _) => {
+                    if let Some((at, entry)) = files.current() {
+                        marks.toggle_file(files.of, at, &entry.name);
+                    }
+                }
+                (_, Some(at)) => marks.toggle(at),
+                (_, None) => {}
+            }
         }
-        let all = self.items.into_iter().enumerate();
-        let chosen = all.filter(|(at, _)| chosen.contains(at));
-        chosen.map(|(_, item)| item.listed).collect()
+        let backups = marks.backups();
+        let items = self.items.into_iter().enumerate();
+        let chosen = items.filter(|(at, _)| backups.contains(at));
+        let lines = chosen.flat_map(|(at, item)| {
+            let files = marks.files_of(at);
+            let files: Vec<_> = files
+                .map(|(_, name)| Chosen::File(File::new(&item.listed, name)))
+                .collect();
+            match files.is_empty() {
+                true => vec![Chosen::Backup(Box::new(item.listed))],
+                false => files,
+            }
+        });
+        lines.collect()
     }
 
     /// The lines of the screen for the list or a page: all but headers and footers.
     pub(crate) fn rows(&self) -> usize {
-        let header = usize::from(self.header.is_some());
-        let around = match self.view {
-            View::List => 4,
+        let around = match (self.place(), &self.view) {
+            (Place::List, _) => 4,
+            (Place::Inside, View::Inside(files)) => 5 + files.notice(self.width).len(),
             _ => 2,
         };
+        let header = usize::from(self.header.is_some());
         self.height.saturating_sub(header + around)
     }
 
     /// Sets the size of the screen.
     pub(crate) fn resize(&mut self, width: usize, height: usize) {
         (self.width, self.height) = (width, height);
-        if let View::Record(page) = &self.view {
-            let top = page.top;
-            self.show_record(top);
+        if let View::Record(Page { top, .. }) = self.view {
+            self.show_record();
+            if let View::Record(page) = &mut self.view {
+                page.top = top;
+            }
+        }
+        if let Some(Page { top, .. }) = self.keys {
+            let page = Page::of_keys(width);
+            self.keys = Some(Page { top, ..page });
         }
         self.settle();
     }
 
     /// Adds a part of the listing.
     pub(crate) fn add_inside(&mut self, part: Inside) {
-        if let View::Inside(page, progress) = &mut self.view {
+        if let View::Inside(files) = &mut self.view {
             match part {
-                Inside::Lines(lines) => page.lines.extend(lines.iter().map(|line| visible(line))),
-                Inside::Cut => *progress = Progress::Cut,
-                Inside::End => *progress = Progress::Done,
+                Inside::Entries(entries) => files.add(entries, &mut self.filter),
+                Inside::Cut => files.progress = Progress::Cut,
+                Inside::End(problems) => files.end(problems),
             }
         }
+        self.settle();
     }
 
     /// Adds pasted text to the typed text, without control characters.
     pub(crate) fn paste(&mut self, text: &str) {
-        if self.view == View::List {
-            let typed = text.chars().filter(|c| !c.is_control());
-            let typed: String = typed.collect();
-            self.type_more(&typed);
+        if self.keys.is_none() {
+            let typed: String = text.chars().filter(|c| !c.is_control()).collect();
+            self.search(&Typing::More(&typed));
             self.settle();
+        }
+    }
+
+    /// Scrolls what is on the screen.
+    pub(crate) fn turn_wheel(&mut self, turn: Turn) {
+        let by = match turn {
+            Turn::Up => -WHEEL_ROWS,
+            Turn::Down => WHEEL_ROWS,
+        };
+        let rows = self.rows();
+        match (&mut self.keys, &mut self.view) {
+            (None, View::List) => self.list.scroll(by, rows),
+            (None, View::Inside(files)) => files.list.scroll(by, rows),
+            _ => self.step(by),
+        }
+        self.settle();
+    }
+
+    /// Moves the cursor to a row of the screen.
+    pub(crate) fn click(&mut self, row: usize) {
+        let header = usize::from(self.header.is_some());
+        let rows = self.rows();
+        let at = |first: usize| row.checked_sub(header + first).filter(|it| *it < rows);
+        match (&self.keys, &mut self.view) {
+            (None, View::List) => at(2).into_iter().for_each(|it| self.list.point(it)),
+            (None, View::Inside(files)) => at(3).into_iter().for_each(|it| files.list.point(it)),
+            _ => {}
         }
     }
 
@@ -176,9 +226,11 @@ impl State {
         } else if key.modifiers.contains(KeyModifiers::ALT) {
             Step::Stay
         } else {
-            match self.view {
-                View::List => self.press_in_list(key.code),
-                _ => self.press_in_page(key.code),
+            match self.place() {
+                Place::Keys => self.press_in_keys(key.code),
+                Place::List => self.press_in_list(key.code),
+                Place::Record => self.press_in_record(key.code),
+                Place::Inside => self.press_inside(key.code),
             }
         };
         self.settle();
@@ -186,16 +238,23 @@ impl State {
     }
 
     fn press_control(&mut self, code: KeyCode) -> Step {
-        let is_list = self.view == View::List;
         match code {
             KeyCode::Char('c') => return Step::Leave,
             KeyCode::Char('z') => return Step::Suspend,
             KeyCode::Char('l') => return Step::Redraw,
             KeyCode::Char('p') => self.step(-1),
             KeyCode::Char('n') => self.step(1),
-            KeyCode::Char('u') if is_list => self.set_typed(String::new()),
-            KeyCode::Char('h') if is_list => self.erase_last(),
+            KeyCode::Char('u') if self.keys.is_none() => self.search(&Typing::EraseAll),
+            KeyCode::Char('h') if self.keys.is_none() => self.search(&Typing::EraseLast),
             _ => {}
+        }
+        Step::Stay
+    }
+
+    /// What moves scrolls; any other key goes back, as nothing is seen of what it would do.
+    fn press_in_keys(&mut self, code: KeyCode) -> Step {
+        if !self.go(code) {
+            self.keys = None;
         }
         Step::Stay
     }
@@ -203,139 +262,135 @@ impl State {
     fn press_in_list(&mut self, code: KeyCode) -> Step {
         match code {
             KeyCode::Esc => return Step::Leave,
-            KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
-            KeyCode::Tab => self.show_record(0),
-            KeyCode::Char(' ') if self.only_one => {}
-            KeyCode::Char(' ') => {
-                self.toggle_mark();
-                self.step(1);
-            }
-            KeyCode::Char(c) => self.type_more(c.encode_utf8(&mut [0; 4])),
-            KeyCode::Backspace => self.erase_last(),
-            other => self.go(other),
+            KeyCode::Tab => self.show_record(),
+            other => return self.press_anywhere(other),
         }
         Step::Stay
     }
 
-    fn press_in_page(&mut self, code: KeyCode) -> Step {
-        let is_record = matches!(self.view, View::Record(_));
+    fn press_in_record(&mut self, code: KeyCode) -> Step {
         match code {
-            KeyCode::Esc | KeyCode::Tab if is_record => self.view = View::List,
-            KeyCode::Esc | KeyCode::Tab => {
-                self.show_record(0);
-                return Step::StopInside;
-            }
-            KeyCode::Char('f') | KeyCode::Right if is_record => {
-                self.view = View::Inside(Page::default(), Progress::UnderWay);
+            KeyCode::Esc | KeyCode::Left => self.view = View::List,
+            KeyCode::Tab | KeyCode::Right => {
+                if let Some(at) = self.list.current() {
+                    self.view = View::Inside(Files::new(at));
+                }
                 let id = self.current().map(|item| item.listed.backup.id);
                 return id.map_or(Step::Stay, Step::ListInside);
             }
-            KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
-            KeyCode::Char(' ') => self.toggle_mark(),
-            KeyCode::Left => self.sidestep(|left| left.saturating_sub(SIDESTEP)),
-            KeyCode::Right => self.sidestep(|left| (left + SIDESTEP).min(SIDE_MAX)),
-            other => self.go(other),
+            other => return self.press_anywhere(other),
         }
         Step::Stay
     }
 
-    fn go(&mut self, code: KeyCode) {
-        let page = isize::try_from(self.rows().saturating_sub(1).max(1)).unwrap_or(1);
+    fn press_inside(&mut self, code: KeyCode) -> Step {
         match code {
-            KeyCode::Up => self.step(-1),
-            KeyCode::Down => self.step(1),
-            KeyCode::PageUp => self.step(-page),
-            KeyCode::PageDown => self.step(page),
-            KeyCode::Home => self.step(isize::MIN),
-            KeyCode::End => self.step(isize::MAX),
-            _ => {}
+            KeyCode::Esc => {
+                self.show_record();
+                return Step::StopInside;
+            }
+            KeyCode::Tab => {
+                self.view = View::List;
+                return Step::StopInside;
+            }
+            KeyCode::Left | KeyCode::Right => {
+                if let View::Inside(files) = &mut self.view {
+                    match code {
+                        KeyCode::Left => files.scroll_left(),
+                        _ => files.scroll_right(),
+                    }
+                }
+            }
+            other => return self.press_anywhere(other),
         }
+        Step::Stay
+    }
+
+    /// What a key does in the list, a record, and what is inside.
+    fn press_anywhere(&mut self, code: KeyCode) -> Step {
+        match code {
+            KeyCode::Enter if self.chosen_count() > 0 => return Step::Choose,
+            // It need not be typed: a search finds what has further letters between the typed ones.
+            KeyCode::Char('?') => self.keys = Some(Page::of_keys(self.width)),
+            KeyCode::Char(' ') => self.toggle_mark(),
+            KeyCode::Char(c) => self.search(&Typing::More(c.encode_utf8(&mut [0; 4]))),
+            KeyCode::Backspace => self.search(&Typing::EraseLast),
+            other => {
+                self.go(other);
+            }
+        }
+        Step::Stay
+    }
+
+    /// Moves, if it is a key that does.
+    fn go(&mut self, code: KeyCode) -> bool {
+        let page = isize::try_from(self.rows().saturating_sub(1).max(1)).unwrap_or(1);
+        self.step(match code {
+            KeyCode::Up => -1,
+            KeyCode::Down => 1,
+            KeyCode::PageUp => -page,
+            KeyCode::PageDown => page,
+            KeyCode::Home => isize::MIN,
+            KeyCode::End => isize::MAX,
+            _ => return false,
+        });
+        true
     }
 
     /// Moves the cursor or the page; [`State::settle`] corrects the bounds.
     fn step(&mut self, by: isize) {
-        let at = match &mut self.view {
-            View::List => &mut self.cursor,
-            View::Record(page) | View::Inside(page, _) => &mut page.top,
-        };
-        *at = at.saturating_add_signed(by);
-    }
-
-    fn sidestep(&mut self, to: impl FnOnce(usize) -> usize) {
-        if let View::Inside(page, _) = &mut self.view {
-            page.left = to(page.left);
+        match (&mut self.keys, &mut self.view) {
+            (Some(page), _) | (None, View::Record(page)) => {
+                page.top = page.top.saturating_add_signed(by);
+            }
+            (None, View::List) => self.list.step(by),
+            (None, View::Inside(files)) => files.list.step(by),
         }
     }
 
+    /// Marks what is under the cursor, and moves on in a list.
     fn toggle_mark(&mut self) {
         if self.only_one {
             return;
         }
-        if let Some(at) = self.shown.get(self.cursor)
-            && !self.marked.remove(at)
-        {
-            self.marked.insert(*at);
+        match &self.view {
+            View::Inside(files) => {
+                if let Some((at, entry)) = files.current() {
+                    self.marks.toggle_file(files.of, at, &entry.name);
+                }
+            }
+            _ => {
+                if let Some(at) = self.list.current() {
+                    self.marks.toggle(at);
+                }
+            }
+        }
+        if !matches!(self.view, View::Record(_)) {
+            self.step(1);
         }
     }
 
-    fn type_more(&mut self, more: &str) {
-        self.typed.push_str(more);
-        // More letters never match more.
-        let among = std::mem::take(&mut self.shown);
-        self.shown = self
-            .filter
-            .narrow(&self.typed, &self.items, among.into_iter());
-        (self.cursor, self.top) = (0, 0);
-    }
-
-    fn erase_last(&mut self) {
-        let mut typed = self.typed.clone();
-        if typed.pop().is_some() {
-            self.set_typed(typed);
-        }
-    }
-
-    fn set_typed(&mut self, typed: String) {
-        self.typed = typed;
-        let among = 0..self.items.len();
-        self.shown = self.filter.narrow(&self.typed, &self.items, among);
-        (self.cursor, self.top) = (0, 0);
-    }
-
-    fn show_record(&mut self, top: usize) {
-        let Some(item) = self.current() else {
-            return;
-        };
-        let room = self.width.saturating_sub(NAME_WIDTH + 2);
-        let line = |(name, value): (String, String)| {
-            let pieces = wrap(&visible(&value), room);
-            let names = std::iter::once(name).chain(std::iter::repeat(String::new()));
-            let lines = names.zip(pieces);
-            lines.map(|(name, piece)| format!("{name:<NAME_WIDTH$}  {piece}"))
-        };
-        let fields = fields(&item.listed);
-        let lines = fields.into_iter().flat_map(line).collect();
-        self.view = View::Record(Page {
-            lines,
-            top,
-            left: 0,
-        });
-    }
-
-    /// Keeps the cursor inside the list and the screen, and the page inside its lines.
-    fn settle(&mut self) {
-        let rows = self.rows().max(1);
+    fn search(&mut self, typing: &Typing<'_>) {
         match &mut self.view {
-            View::List => {
-                self.cursor = self.cursor.min(self.shown.len().saturating_sub(1));
-                let lowest = (self.cursor + 1).saturating_sub(rows);
-                // Do not leave rows empty while there are more backups.
-                let highest = self.cursor.min(self.shown.len().saturating_sub(rows));
-                self.top = self.top.min(highest).max(lowest);
-            }
-            View::Record(page) | View::Inside(page, _) => {
-                page.top = page.top.min(page.lines.len().saturating_sub(rows));
-            }
+            View::List => self.list.search(typing, &mut self.filter, &self.items),
+            View::Inside(files) => files.list.search(typing, &mut self.filter, &files.entries),
+            View::Record(_) => {}
+        }
+    }
+
+    fn show_record(&mut self) {
+        if let Some(item) = self.current() {
+            self.view = View::Record(Page::of_record(&item.listed, self.width));
+        }
+    }
+
+    /// Keeps the cursor inside the list and the screen, and a page inside its lines.
+    fn settle(&mut self) {
+        let rows = self.rows();
+        match (&mut self.keys, &mut self.view) {
+            (Some(page), _) | (None, View::Record(page)) => page.settle(rows),
+            (None, View::List) => self.list.settle(rows),
+            (None, View::Inside(files)) => files.list.settle(rows),
         }
     }
 }

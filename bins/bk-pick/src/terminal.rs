@@ -12,6 +12,7 @@ use bk_cli::UsageError;
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
+use crossterm::style::Print;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
@@ -19,6 +20,10 @@ use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 const TTY: &str = "/dev/tty";
+
+/// Mouse buttons and wheel, but no motion, with positions as numbers (xterm, control sequences).
+const MOUSE_ON: Print<&str> = Print("\x1b[?1000h\x1b[?1006h");
+const MOUSE_OFF: Print<&str> = Print("\x1b[?1006l\x1b[?1000l");
 
 /// For a terminal that does not report its size, such as a serial line.
 const USUAL_COLUMNS: u16 = 80;
@@ -62,7 +67,12 @@ impl Mode {
         let mut raw = self.before.clone();
         raw.make_raw();
         tcsetattr(&self.tty, OptionalActions::Now, &raw)?;
-        execute!(&self.tty, EnterAlternateScreen, EnableBracketedPaste)
+        execute!(
+            &self.tty,
+            EnterAlternateScreen,
+            EnableBracketedPaste,
+            MOUSE_ON
+        )
     }
 
     /// Does nothing the second time.
@@ -70,7 +80,13 @@ impl Mode {
         if !self.is_screen.swap(false, Ordering::SeqCst) {
             return Ok(());
         }
-        let written = execute!(&self.tty, DisableBracketedPaste, LeaveAlternateScreen, Show);
+        let written = execute!(
+            &self.tty,
+            MOUSE_OFF,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
         tcsetattr(&self.tty, OptionalActions::Now, &self.before)?;
         written
     }
@@ -199,11 +215,16 @@ mod tests {
         restore_at_panic(mode.clone());
         let ended = std::thread::spawn(|| panic!("on purpose")).join();
         assert!(ended.is_err() && !is_raw());
-        let mut written = [0; 256];
-        let count = outer.read(&mut written).unwrap();
-        let written = String::from_utf8_lossy(&written[..count]);
+        let mut written = String::new();
+        while !written.contains("\u{1b}[?1049l") {
+            let mut more = [0; 256];
+            let count = outer.read(&mut more).unwrap();
+            written.push_str(str::from_utf8(&more[..count]).unwrap());
+        }
         assert!(written.starts_with("\u{1b}[?1049h"), "{written:?}");
-        assert!(written.contains("\u{1b}[?1049l"), "{written:?}");
+        for off in ["?1000l", "?1006l", "?2004l"] {
+            assert!(written.contains(&format!("\u{1b}[{off}")), "{written:?}");
+        }
         mode.leave().unwrap();
     }
 

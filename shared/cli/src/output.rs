@@ -21,8 +21,7 @@ use crate::table::{Cell, Table, Tone, paint, render, render_groups};
 pub struct Output {
     stdout: BufWriter<Stdout>,
     is_table: bool,
-    /// For a table.
-    room: Room,
+    is_wide: bool,
     is_colour: bool,
     is_closed: bool,
 }
@@ -39,15 +38,10 @@ impl Output {
         let table = if is_wide { WIDE } else { TABLE };
         let forced = arguments.one_of(&[(JSON, false), (table, true)])?;
         let is_table = forced.unwrap_or(is_terminal);
-        let room = match terminal_width(&stdout) {
-            _ if is_wide => Room::Wide,
-            Some(width) => Room::Terminal(width),
-            None => Room::Enough,
-        };
         Ok(Self {
-            room,
             stdout: BufWriter::with_capacity(1 << 16, stdout),
             is_table,
+            is_wide,
             is_colour: is_terminal && is_colour_wanted(),
             is_closed: false,
         })
@@ -56,6 +50,15 @@ impl Output {
     /// Whether it prints a table.
     pub fn is_table(&self) -> bool {
         self.is_table
+    }
+
+    /// The room for a table, as it is now: the terminal may have changed its size since the beginning.
+    fn room(&self) -> Room {
+        match terminal_width(self.stdout.get_ref()) {
+            _ if self.is_wide => Room::Wide,
+            Some(width) => Room::Terminal(width),
+            None => Room::Enough,
+        }
     }
 
     /// Whether the pipe is closed, so that nothing more need be printed.
@@ -82,7 +85,7 @@ impl Output {
 
     /// Prints further rows of a table, the header before the first ones.
     pub fn rows(&mut self, table: &mut Table, rows: &[Vec<Cell>]) -> Result<()> {
-        self.text(&render(table, rows, self.room, self.is_colour))
+        self.text(&render(table, rows, self.room(), self.is_colour))
     }
 
     /// Prints an aligned table whose rows stand beneath the name of their group.
@@ -91,7 +94,7 @@ impl Output {
         columns: &[Column],
         groups: &[(String, Vec<Vec<Cell>>)],
     ) -> Result<()> {
-        self.text(&render_groups(columns, groups, self.room, self.is_colour))
+        self.text(&render_groups(columns, groups, self.room(), self.is_colour))
     }
 
     /// Waits for that long, or until the pipe is closed.
