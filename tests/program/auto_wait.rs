@@ -91,7 +91,7 @@ fn a_signal_comes_to_bk_create_and_after_runs() {
         let ledger = sandbox.ledger();
         let last = ledger.last().unwrap();
         assert!(
-            last.starts_with("auto failed cannot create 'default_"),
+            last.starts_with("auto failed cannot create 'a_"),
             "{ledger:#?}"
         );
         assert!(last.ends_with("interrupted by signal 15"), "{ledger:#?}");

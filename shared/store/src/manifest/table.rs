@@ -48,7 +48,7 @@ pub(super) const VERSION: &str = "3";
 pub const FROM_ARCHIVE: &str = "read from the archive";
 
 /// So many rows are compressed together, and read together.
-pub(super) const ROW_GROUP_ROWS: usize = 32_768;
+pub(super) const ROW_GROUP_ROWS: usize = 8_192;
 
 /// Where manifests are.
 pub(super) fn dir(home: &Home) -> PathBuf {
