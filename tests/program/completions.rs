@@ -64,6 +64,12 @@ const TYPED: [(&str, &[&str]); 34] = [
     ("--home=o\\ t els", &["--home=o t", "else where"]),
 ];
 
+/// A name of a job, as a flag takes it.
+const OF_JOB: [(&str, &[&str]); 2] = [
+    ("--job jo", &["--job", "job"]),
+    ("--job=jo", &["--job=job"]),
+];
+
 /// Two homes with such names; `bk-rm` notes what it is given, and removes nothing.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with_app();
@@ -136,8 +142,8 @@ fn bash_completes_paths_and_jobs_as_words() {
     let Some(tmux) = Tmux::new(&sandbox, 120, 50) else {
         return;
     };
-    sandbox.ok("cp bin/bk-rm bin/bk-mv; cp bin/bk-rm bin/bk-create");
-    for program in ["bk-mv", "bk-create", "bk-auto"] {
+    sandbox.ok("for it in mv create find; do cp bin/bk-rm bin/bk-$it; done");
+    for program in ["bk-mv", "bk-create", "bk-auto", "bk-find"] {
         sandbox.ok(&format!("{program} --completions bash >script.{program}"));
     }
     sandbox.ok("bk-auto --set 'j$(touch PWNED)' -s @daily -- app");
@@ -168,6 +174,9 @@ fn bash_completes_paths_and_jobs_as_words() {
         &[
             ("fil", &["file $(touch PWNED)"]),
             ("-C di", &["-C", "dir $(touch PWNED)/"]),
+            ("--parent two", &["--parent", "two words"]),
+            ("--parent=two", &["--parent=two words"]),
+            ("--type=pre", &["--type=pre-upgrade"]),
         ],
     );
     // The names of jobs come from bk-auto itself.
@@ -185,6 +194,9 @@ fn bash_completes_paths_and_jobs_as_words() {
             ),
         ],
     );
+    let job: &[&str] = &["--job", "j$(touch PWNED)"];
+    let of_job = [("--job j", job), ("--job=j", &["--job=j$(touch PWNED)"])];
+    type_all(&sandbox, &tmux, "bk-find", &of_job);
 }
 
 #[test]
@@ -196,11 +208,12 @@ fn zsh_is_given_words() {
     let Some(tmux) = Tmux::new(&sandbox, 120, 50) else {
         return;
     };
-    sandbox.ok("mkdir functions; bk-rm --completions zsh >functions/_bk-rm; bk-auto --completions zsh >functions/_bk-auto");
+    sandbox.ok("mkdir functions; cp bin/bk-rm bin/bk-find; bk-auto --set job -s @daily -- app; for it in rm auto find; do bk-$it --completions zsh >functions/_bk-$it; done");
     tmux.run("PATH=$PWD/bin:$PATH; exec zsh -f");
     tmux.run("PS1='% '; fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -u -D; clear; echo rea''dy");
     tmux.wait("ready");
     type_all(&sandbox, &tmux, "bk-rm", &TYPED);
+    type_all(&sandbox, &tmux, "bk-find", &OF_JOB);
 }
 
 #[test]
@@ -212,11 +225,12 @@ fn fish_is_given_words() {
     let Some(tmux) = Tmux::new(&sandbox, 120, 50) else {
         return;
     };
-    sandbox.ok("bk-rm --completions fish >script");
+    sandbox.ok("cp bin/bk-rm bin/bk-find; bk-auto --set job -s @daily -- app; for it in rm find; do bk-$it --completions fish; done >script");
     tmux.run("PATH=$PWD/bin:$PATH; exec fish --no-config");
     tmux.run("function fish_prompt; echo '% '; end; source ./script; clear; echo rea''dy");
     tmux.wait("ready");
     type_all(&sandbox, &tmux, "bk-rm", &TYPED);
+    type_all(&sandbox, &tmux, "bk-find", &OF_JOB);
 }
 
 #[test]

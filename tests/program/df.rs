@@ -127,11 +127,11 @@ fn a_mistake_is_told_before_the_catalog_is_opened() {
         ),
         (
             "--prometheus --json",
-            "--prometheus excludes --json and --table".into(),
+            "--prometheus excludes --json, --table and --wide".into(),
         ),
         (
             "--prometheus --table",
-            "--prometheus excludes --json and --table".into(),
+            "--prometheus excludes --json, --table and --wide".into(),
         ),
         ("7", "unexpected argument \"7\"; try 'bk-df --help'".into()),
         (

@@ -245,7 +245,7 @@ fn a_backup_that_is_removed_meanwhile_is_told() {
     let ran = sandbox.run(
         "manifest=home/manifests/$(bk-ls two | jq -r .backup_hash).parquet
          strace -f -o trace -P $PWD/$manifest -e trace=openat -e inject=openat:delay_enter=1000000:when=2+ bk-find nginx.conf & finding=$!
-         until grep -qs openat trace; do sleep 0.01; done
+         until grep -qs openat trace || ! kill -0 $finding; do sleep 0.01; done
          bk-rm two >/dev/null; wait $finding",
     );
     assert_eq!(found(&ran), ["one src/etc/nginx.conf"], "{ran:#?}");

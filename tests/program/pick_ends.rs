@@ -249,7 +249,7 @@ fn without_a_terminal_it_is_a_usage_error_before_the_catalog_is_opened() {
         (
             "xterm",
             "bk-pick -",
-            "bk-pick: nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in: bk-ls | bk-pick",
+            "bk-pick: nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in, one per line",
         ),
         (
             "xterm",

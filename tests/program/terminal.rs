@@ -37,13 +37,29 @@ fn a_table_fits_the_terminal() {
     sandbox.ok(&format!(
         "mkdir -p '{long}'; touch '{long}/f'
          bk-create app; bk-create -t pre-upgrade --source-version 2.3.1 app app/data; bk-create '{long}' -d 'a few words on it'
-         bk-auto --set nightly -s @daily --enable -- app; bk-auto --now nightly; bk-create gone; bk-verify --all; true"
+         bk-auto --set nightly -s @daily --enable -- app; bk-auto --now nightly; bk-create gone; bk-verify --all; tar czf foreign.tar.gz app; true"
     ));
-    let all = "bk-ls; bk-log; bk-log --stats; bk-df; bk-auto --list; bk-find config.toml; bk-find --versions config.toml;
-         bk-diff 1 4; bk-diff --stat 1 4; bk-verify --quick 1 2 3; bk-rm -n 1 2 3; bk-prune --explain --keep-last 1; bk-mv -n 3 new;
-         bk-create -n app; bk-restore -n -C out 3; bk-adopt -n -r";
+    let tables = [
+        ("bk-ls", "SOURCE"),
+        ("bk-log", "DETAILS"),
+        ("bk-log --stats", "FAILED"),
+        ("bk-df", "MOUNT"),
+        ("bk-auto --list", "NEXT DUE"),
+        ("bk-find config.toml", "CHANGED"),
+        ("bk-find --versions config.toml", "LAST"),
+        ("bk-diff 1 3", "CHANGE"),
+        ("bk-diff --stat 1 3", "COUNT"),
+        ("bk-verify --quick 1 2 3", "RESULT"),
+        ("bk-rm -n 1 2 3", "FREED"),
+        ("bk-prune --explain --keep-last 1", "DECISION"),
+        ("bk-mv -n 3 new", "FROM"),
+        ("bk-create -n app", "SIZE"),
+        ("bk-restore -n -C out 3", "TARGET"),
+        ("bk-adopt -n foreign.tar.gz", "ARCHIVE"),
+    ];
+    let lines = tables.map(|(line, _)| format!("echo =; {line} 2>/dev/null;"));
     for columns in [60, 80, 120] {
-        let line = format!("stty cols {columns}; export NO_COLOR=1; {{ {all}\n}} 2>/dev/null");
+        let line = format!("stty cols {columns}; export NO_COLOR=1; {}", lines.concat());
         let Some(ran) = on_terminal(&sandbox, &line) else {
             return;
         };
@@ -51,12 +67,20 @@ fn a_table_fits_the_terminal() {
         let widest = sandbox.ok("LC_ALL=C.UTF-8 wc -L <screen").stdout;
         let widest: usize = widest.trim().parse().unwrap();
         assert!(widest <= columns, "{columns}: {widest}: {}", ran.stdout);
-        let list: Vec<_> = ran.stdout.lines().take(5).collect();
-        for (row, shown) in list
-            .iter()
+        let shown: Vec<_> = ran.stdout.split("=\n").skip(1).collect();
+        assert_eq!(shown.len(), tables.len(), "{}", ran.stdout);
+        for (shown, (line, title)) in shown.iter().zip(tables) {
+            let head = shown.lines().next().unwrap_or_default();
+            assert!(
+                head.contains(title) && shown.lines().count() > 1,
+                "{line}: {shown}"
+            );
+        }
+        for (row, source) in shown[0]
+            .lines()
             .zip(["SOURCE", "/app", "/data", "/down", "nightly"])
         {
-            assert!(row.contains(shown), "{columns}: {row}");
+            assert!(row.contains(source), "{columns}: {row}");
         }
     }
     // In a pipe nothing is cut, and --wide has all.
@@ -163,7 +187,7 @@ fn a_program_that_would_wait_for_typed_lines_says_so() {
     for (line, what) in [
         (
             "bk-ls -",
-            "bk-ls: nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in: bk-ls | bk-ls\n",
+            "bk-ls: nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in, one per line\n",
         ),
         (
             "bk-create -",

@@ -3,6 +3,7 @@
 //! The catalog is open twice and briefly for each backup, and never while a source, the archive
 //! or a pipe is touched.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -65,6 +66,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         records: None,
         unmatched: InAll::default(),
         has_warned_of_hidden: false,
+        previewed: HashSet::new(),
     };
     let requests = requests(arguments, now)?;
     let mut notices = Notices::new(&PROGRAM, arguments);
@@ -125,12 +127,15 @@ impl Told<'_> {
             self.rows.push(listed);
             return Ok(());
         }
-        let mut line = serde_json::to_value(&listed)?;
-        if listed.backup.id == 0 {
+        match listed.backup.id {
             // It is not made.
-            line["id"] = Value::Null;
+            0 => {
+                let mut line = serde_json::to_value(&listed)?;
+                line["id"] = Value::Null;
+                self.output.line(&line)?;
+            }
+            _ => self.output.line(&listed)?,
         }
-        self.output.line(&line)?;
         self.output.flush()
     }
 }
@@ -159,6 +164,8 @@ struct Creation<'a> {
     /// What matched nothing in any of the requests that people made by hand.
     unmatched: InAll,
     has_warned_of_hidden: bool,
+    /// Names and paths of backups that a dry run would have made.
+    previewed: HashSet<String>,
 }
 
 impl<'a> Creation<'a> {
@@ -201,13 +208,18 @@ impl<'a> Creation<'a> {
     fn preview(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {
         let (plan, name) = self.check(request)?;
         estimate::check_fits(&plan)?;
+        let watch = Watch::new(self.rows.signals.clone());
+        let parent = self.parent(&plan, &plan.archive_format(), &watch)?;
         let host = self.records.as_ref().map(|it| it.host.clone());
-        let host = host.unwrap_or_default();
-        let mut backup = self.rows.creating(&plan, name, host);
+        let mut backup = self.rows.creating(&plan, name, host.unwrap_or_default())?;
         if request.stream.is_none() {
             backup.backup_size = Some(plan.archive_bytes);
             backup.file_count = Some(plan.totals.file_count);
         }
+        let parent = parent.map(|it| ("parent".to_owned(), it.name.into()));
+        backup.backup_metadata.extend(parent);
+        let names = [backup.backup_name.clone(), backup.backup_path.clone()];
+        self.previewed.extend(names);
         let listed = Listed::new(backup, FileStatus::Missing);
         told.tell(listed.pass_through(request.passed.clone()))?;
         Ok(bk_cli::SUCCESS)
@@ -222,7 +234,9 @@ impl<'a> Creation<'a> {
             storages.check_before(storage, plan.storage_archives())?;
         }
         let taken = self.records.as_ref().map(Records::taken_for_good);
-        let names = Names::new(&plan, self.rows.home.now, taken.unwrap_or_default());
+        let mut taken = taken.unwrap_or_default();
+        taken.extend(self.previewed.iter().cloned());
+        let names = Names::new(&plan, self.rows.home.now, taken);
         let name = names.expected()?;
         Ok((plan, name))
     }

@@ -1,7 +1,7 @@
 //! The name of a new backup: free on disk, which is checked before the catalog is open, and free
 //! in the catalog.
 //!
-//! Knows no source and no archive's content.
+//! Reads no source, and knows no archive's content.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -150,7 +150,10 @@ fn label<'a>(plan: &'a Plan<'_>) -> Option<&'a str> {
         Some([only]) => only.as_str(),
         _ => None,
     };
-    let last = |path: &'a str| path.rsplit(['/', ':']).next();
+    let last = |path: &'a str| match &plan.request.stream {
+        Some(stream) => Some(stream.filename.as_str()),
+        None => path.rsplit('/').next(),
+    };
     job.or_else(|| only.and_then(last))
 }
 

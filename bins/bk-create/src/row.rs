@@ -127,20 +127,18 @@ impl Rows {
         let Some(name) = choose(session)? else {
             return Ok(Added::NoName);
         };
-        let backup = self.creating(plan, name, session.host()?.name);
-        ensure!(
-            Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
-            "cannot create '{}': its sources, description and metadata are longer than {COMMENT_MAX_BYTES} bytes",
-            backup.backup_name
-        );
+        let backup = self.creating(plan, name, session.host()?.name)?;
         storage.iter().try_for_each(|it| session.keep_storage(it))?;
         session.insert(&backup).map(|it| Added::Row(Box::new(it)))
     }
 
     /// The record of a backup that is begun.
-    pub(crate) fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Backup {
+    ///
+    /// # Errors
+    /// More facts than an archive can carry.
+    pub(crate) fn creating(&self, plan: &Plan<'_>, name: String, host: String) -> Result<Backup> {
         let request = plan.request;
-        Backup {
+        let backup = Backup {
             backup_path: format!("{}/{name}{}", plan.storage, plan.compression.codec.ending()),
             backup_name: name,
             backup_type: request.backup_type,
@@ -152,7 +150,13 @@ impl Rows {
             created_at: self.home.now,
             expires_at: request.expires_at,
             ..Backup::default()
-        }
+        };
+        ensure!(
+            Birth::of(&backup, PROGRAM.name).to_comment()?.len() <= COMMENT_MAX_BYTES,
+            "cannot create '{}': its sources, description and metadata are longer than {COMMENT_MAX_BYTES} bytes; back up a directory, with excludes, instead of many paths",
+            backup.backup_name
+        );
+        Ok(backup)
     }
 
     /// Makes the row `completed`. The partial stays locked until then.

@@ -29,8 +29,9 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     let thresholds = Threshold::from_flags(arguments, now)?;
     let reserve_bytes = arguments.parsed(&RESERVE, units::parse_size)?;
     let is_prometheus = arguments.has(&PROMETHEUS);
-    if is_prometheus && (arguments.has(&bk_cli::JSON) || arguments.has(&bk_cli::TABLE)) {
-        let text = "--prometheus excludes --json and --table";
+    let others = [bk_cli::JSON, bk_cli::TABLE, bk_cli::WIDE];
+    if is_prometheus && others.iter().any(|flag| arguments.has(flag)) {
+        let text = "--prometheus excludes --json, --table and --wide";
         return Err(UsageError(text.into()).into());
     }
     unread::check_no_record("bk-df always reports all backups; use </dev/null to ignore them")?;

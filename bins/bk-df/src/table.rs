@@ -3,6 +3,7 @@
 //! Of the terminal it knows the width alone.
 
 use anyhow::Result;
+use bk_cli::columns::Room;
 use bk_cli::text::fit;
 use bk_cli::units::human_size;
 use bk_cli::{Cell, Column, Cut, Output, Tone};
@@ -43,7 +44,10 @@ const FILE_SYSTEMS: [Column; 10] = [
 pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
-    let terminal = bk_cli::output::terminal_width(&std::io::stdout());
+    let terminal = match output.room() {
+        Room::Terminal(width) => Some(width),
+        Room::Enough | Room::Wide => None,
+    };
     for summary in summaries.iter().filter(|it| !it.total) {
         let text = picture(output, summary, terminal);
         output.text(&text)?;

@@ -168,6 +168,7 @@ fn print(output: &mut Output, sides: &Sides, changes: &[Change], is_stat: bool) 
     match (is_stat, output.is_table()) {
         (true, true) => output.table(&totals::COLUMNS, &totals.rows())?,
         (true, false) => output.line(&totals)?,
+        (false, true) if changes.is_empty() => {}
         (false, true) => {
             let zone = zone::local();
             let rows: Vec<_> = changes.iter().map(|it| line::row(it, &zone)).collect();

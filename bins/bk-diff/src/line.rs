@@ -16,9 +16,9 @@ use crate::change::{Change, Kind};
 
 pub(crate) const COLUMNS: [Column; 4] = [
     Column::left("CHANGE"),
-    Column::left("PATH").cut(Cut::Middle, 24),
-    Column::left("OLD").cut(Cut::End, 16),
-    Column::left("NEW").cut(Cut::End, 16),
+    Column::left("PATH").cut(Cut::Middle, 20),
+    Column::left("OLD").cut(Cut::End, 12),
+    Column::left("NEW").cut(Cut::End, 12),
 ];
 
 /// What is told of an entry, with its name.

@@ -51,9 +51,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             "use 'bk-find - PATTERN' to read them, or </dev/null to ignore them",
         )?;
     }
-    let given = is_stdin
-        .then(|| operands::from_stdin(arguments))
-        .transpose()?;
+    let given = is_stdin.then(operands::from_stdin).transpose()?;
     let mut status = bk_cli::SUCCESS;
     let chosen = choose(arguments, &home, selection, given, &mut status)?;
     let survey = (!arguments.has(&NO_INDEX)).then_some(index::read as Survey);

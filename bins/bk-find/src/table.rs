@@ -17,7 +17,7 @@ const CHANGED: Column = Column::left("CHANGED").cut(Cut::Plain, 16);
 
 const COLUMNS: [Column; 6] = [
     Column::right("  ID"),
-    Column::left("BACKUP").cut(Cut::Plain, 16),
+    Column::left("CREATED").cut(Cut::Plain, 16),
     SIZE,
     CHANGED,
     SOURCE,

@@ -23,7 +23,7 @@ const COLUMNS: [Column; 8] = [
     Column::left("GROUP").leaves(2),
     Column::right("SIZE").leaves(1),
     Column::left("DECISION"),
-    Column::left("REASONS").cut(Cut::End, 20),
+    Column::left("REASONS").cut(Cut::End, 12),
     listing::SOURCE,
     listing::NAME,
 ];

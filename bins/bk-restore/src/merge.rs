@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::attributes::Attributes;
 use bk_archive::restore::beneath::{Beneath, split_last};
 use bk_archive::restore::extract::Observer;
@@ -212,7 +212,6 @@ fn join(
     let link = path.join(OsStr::from_bytes(name));
     match (new_kind, old_kind) {
         (FileType::Directory, FileType::Directory) => Ok(Join::Descend),
-        (_, FileType::Directory) => bail!("'{shown}' is there already, as a directory"),
         (FileType::Directory, FileType::Symlink) if link.is_dir() => {
             let is_whole = names_in(open_own(new, last)?)?.is_empty();
             if !is_whole || follow(&link, rules.began).is_none() {
@@ -222,9 +221,23 @@ fn join(
             }
             Ok(Join::Stays)
         }
-        _ if !rules.overwrite => {
-            bail!("'{shown}' is there already: --overwrite replaces it")
+        _ => {
+            check_replaced(old_kind, rules.overwrite, &shown.to_string())?;
+            Ok(Join::Move { replaces: true })
         }
-        _ => Ok(Join::Move { replaces: true }),
     }
+}
+
+/// # Errors
+/// What may not be replaced.
+pub(crate) fn check_replaced(old: FileType, overwrite: bool, shown: &str) -> Result<()> {
+    ensure!(
+        old != FileType::Directory,
+        "'{shown}' is there already, as a directory"
+    );
+    ensure!(
+        overwrite,
+        "'{shown}' is there already: --overwrite replaces it"
+    );
+    Ok(())
 }

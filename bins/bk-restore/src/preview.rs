@@ -3,40 +3,46 @@
 //! Reads the archive and changes no target. What comes up only as a file is written, it does not know.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use bk_archive::format::entry::{Entry, Kind};
 use bk_archive::read::entries::Entries;
-use bk_archive::restore::extract::Observer;
+use bk_archive::restore::extract::{ENTRY_BYTES, Observer};
 use bk_archive::restore::names::normalize;
+use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use crate::flags::{Existing, To};
+use crate::merge::check_replaced;
+use crate::opened::Opened;
 use crate::outcome::Outcome;
 use crate::target::Target;
 use crate::work::{Work, is_in_order, place_of, sources};
 
+/// The path of an entry below the target; `None` where it is not wanted.
+type Place<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
+
 /// # Errors
-/// A target that cannot be restored to, an archive that cannot be read, and a path that it does not hold.
+/// A target that cannot be restored to or has no room, an archive that cannot be read or holds more than
+/// is allowed, and a path that it does not hold.
 pub(crate) fn preview(work: &Work<'_>) -> Result<Outcome> {
-    let sources = match work.settings.to {
-        To::Source => sources(work.backup)?,
-        _ => Vec::new(),
+    let To::Directory(dir, existing) = &work.settings.to else {
+        let sources = sources(work.backup)?;
+        let targets = work.source_targets(&sources)?;
+        let place = |name: &[u8]| {
+            let mut numbers = 0..sources.len();
+            numbers.find_map(|number| place_of(&sources, number, name))
+        };
+        return count(work, &targets, None, &place);
     };
-    let targets = match &work.settings.to {
-        To::Directory(dir, existing) => vec![work.directory(dir, *existing)?],
-        _ => work.source_targets(&sources)?,
-    };
+    let targets = [work.directory(dir, *existing)?];
     let met = RefCell::new(vec![false; work.wanted.paths.len()]);
-    let place = |name: &[u8]| match work.settings.to {
-        To::Source => (0..sources.len()).find_map(|number| place_of(&sources, number, name)),
-        _ => work.place(name, &mut met.borrow_mut()),
-    };
-    let mut outcome = count(work, &targets, &place)?;
-    if !matches!(work.settings.to, To::Source) {
-        work.check_selection(&met.into_inner(), outcome.entries)?;
-    }
-    let placed = targets.into_iter().map(|it| (it.path, it.kept));
-    outcome.placed = placed.collect();
+    work.wanted.selection.reset();
+    let place = |name: &[u8]| work.place(name, &mut met.borrow_mut());
+    let outcome = count(work, &targets, Some(*existing), &place)?;
+    work.check_selection(&met.into_inner(), outcome.entries)?;
     Ok(outcome)
 }
 
@@ -44,33 +50,57 @@ pub(crate) fn preview(work: &Work<'_>) -> Result<Outcome> {
 fn count(
     work: &Work<'_>,
     targets: &[Target],
-    place: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+    existing: Option<Existing>,
+    place: Place<'_>,
 ) -> Result<Outcome> {
     let opened = work.open()?;
-    let ranges = work.wanted.selection.ranges();
-    let ranges = ranges.filter(|_| is_in_order(work.backup));
-    let is_stopped = || work.watch.is_stopped();
-    let (jobs, salvages) = (work.settings.jobs, work.salvages());
-    let mut entries = Entries::read(&opened.file, ranges, jobs, salvages, &is_stopped)?;
-    let mut outcome = Outcome::default();
+    if let Some(target) = targets.first() {
+        work.check_space(&opened, &target.stage_dir)?;
+    }
+    let (limit, too_much) = work.limit(&opened);
+    let mut written = 0u64;
+    let mut outcome = Outcome {
+        placed: targets
+            .iter()
+            .map(|it| (it.path.clone(), it.kept.clone()))
+            .collect(),
+        ..Outcome::default()
+    };
+    let mut entries = read(work, &opened)?;
     while let Some(entry) = entries.next_entry()? {
-        if is_stopped() {
-            bail!("interrupted");
-        }
+        ensure!(!work.watch.is_stopped(), "interrupted");
         let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
         let name = normalize(&entry.path).with_context(shown)?;
+        work.watch.restored_bytes(entry.data_bytes());
         let Some(to) = place(&name) else { continue };
+        written = written.saturating_add(entry.data_bytes().saturating_add(ENTRY_BYTES));
+        ensure!(written <= limit, "{}: {too_much}", shown());
         if is_device(&entry) && !work.settings.rights.devices {
             let what = "a device: this needs root and --devices";
             work.watch.skipped(&entry.path, what);
             continue;
         }
-        check_free(work, targets, &entry, &to)?;
+        if let (Some(Existing::Into { overwrite }), [target]) = (existing, targets) {
+            check_free(&target.path, &to, &entry, overwrite)?;
+        }
         outcome.entries += 1;
         outcome.bytes += entry.data_bytes();
     }
     outcome.is_damaged = entries.is_damaged();
+    for note in entries.notes() {
+        work.watch.noted(&note);
+    }
     Ok(outcome)
+}
+
+fn read(work: &Work<'_>, opened: &Opened) -> Result<Entries> {
+    work.watch
+        .begin(work.content_bytes().unwrap_or(opened.bytes), "read");
+    let ranges = work.wanted.selection.ranges();
+    let ranges = ranges.filter(|_| is_in_order(work.backup));
+    let is_stopped = || work.watch.is_stopped();
+    let (jobs, salvages) = (work.settings.jobs, work.salvages());
+    Entries::read(&opened.file, ranges, jobs, salvages, &is_stopped)
 }
 
 fn is_device(entry: &Entry) -> bool {
@@ -78,19 +108,15 @@ fn is_device(entry: &Entry) -> bool {
 }
 
 /// # Errors
-/// What would be in the way in a directory that stays.
-fn check_free(work: &Work<'_>, targets: &[Target], entry: &Entry, to: &[u8]) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let stays = Existing::Into { overwrite: false };
-    let (To::Directory(_, existing), [target]) = (&work.settings.to, targets) else {
+/// What is in the way in a directory that stays.
+fn check_free(target: &Path, to: &[u8], entry: &Entry, overwrite: bool) -> Result<()> {
+    let path = target.join(OsStr::from_bytes(to));
+    let Ok(stat) = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) else {
         return Ok(());
     };
-    let path = target.path.join(std::ffi::OsStr::from_bytes(to));
-    if *existing == stays && entry.kind != Kind::Directory && path.symlink_metadata().is_ok() {
-        bail!(
-            "'{}' is there already: --overwrite replaces it",
-            path.display()
-        );
+    match (FileType::from_raw_mode(stat.st_mode), &entry.kind) {
+        // A directory stays, and so does a link to one, if its owner is trusted.
+        (FileType::Directory | FileType::Symlink, Kind::Directory) if path.is_dir() => Ok(()),
+        (old, _) => check_replaced(old, overwrite, &to.escape_ascii().to_string()),
     }
-    Ok(())
 }

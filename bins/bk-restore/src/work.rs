@@ -87,7 +87,7 @@ impl Work<'_> {
             };
             // How much goes to other file systems is not known yet.
             if number == 0 && !has_mounts {
-                self.check_space(opened, &stage)?;
+                self.check_space(opened, &target.stage_dir)?;
             }
             let done = self.extract(opened, &self.plan(opened, &stage, &place), &stage)?;
             stage.make_tree()?;
@@ -151,7 +151,7 @@ impl Work<'_> {
     pub(crate) fn extract_selected(&self, opened: &Opened, stage: &Stage) -> Result<Extracted> {
         let met = RefCell::new(vec![false; self.wanted.paths.len()]);
         let place = |name: &[u8]| Some(in_tree(&self.place(name, &mut met.borrow_mut())?));
-        self.check_space(opened, stage)?;
+        self.check_space(opened, stage.path.parent().unwrap_or(&stage.path))?;
         self.wanted.selection.reset();
         let done = self.extract(opened, &self.plan(opened, stage, &place), stage)?;
         self.check_selection(&met.into_inner(), done.entries)?;
@@ -208,7 +208,7 @@ impl Work<'_> {
         for (number, target) in targets.into_iter().enumerate() {
             let stage = target.stage(self.backup.id)?;
             if number == 0 {
-                self.check_space(&opened, &stage)?;
+                self.check_space(&opened, &target.stage_dir)?;
             }
             let place = |name: &[u8]| place_of(&sources, number, name);
             let plan = Plan {
@@ -289,15 +289,15 @@ impl Work<'_> {
         Ok(done)
     }
 
-    fn content_bytes(&self) -> Option<u64> {
+    pub(crate) fn content_bytes(&self) -> Option<u64> {
         self.backup.backup_metadata.get("content_bytes")?.as_u64()
     }
 
     /// Of a part of a backup the size is not known.
-    fn check_space(&self, opened: &Opened, stage: &Stage) -> Result<()> {
+    pub(crate) fn check_space(&self, opened: &Opened, dir: &Path) -> Result<()> {
         let is_known = self.wanted.selection.is_all() && opened.is_verified();
         let bytes = self.content_bytes().filter(|_| is_known);
-        let (Some(bytes), Some(space)) = (bytes, Space::of(stage.dir.root())?) else {
+        let (Some(bytes), Some(space)) = (bytes, Space::at(dir)?) else {
             return Ok(());
         };
         let free = space.available_bytes;
@@ -305,7 +305,7 @@ impl Work<'_> {
             bytes <= free,
             "it takes {} and '{}' has {} free",
             human_size(bytes),
-            stage.path.parent().unwrap_or(&stage.path).display(),
+            dir.display(),
             human_size(free)
         );
         Ok(())
@@ -313,7 +313,7 @@ impl Work<'_> {
 
     /// The limit of the content, and the error where there is more. The record counts where the
     /// archive is verified to be its own.
-    fn limit(&self, opened: &Opened) -> (u64, String) {
+    pub(crate) fn limit(&self, opened: &Opened) -> (u64, String) {
         let ratio = self.settings.max_ratio;
         let by_ratio = ratio.saturating_mul(opened.bytes).max(HARMLESS_BYTES);
         let recorded = self.content_bytes().filter(|_| opened.is_verified());

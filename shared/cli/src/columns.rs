@@ -196,12 +196,15 @@ pub fn fitting(columns: &[Column], contents: &[Content], room: Room, gap: usize)
     for it in &mut shown {
         *it = least(it.at);
     }
-    while taken(&shown, gap) > width && leave(&mut shown, &|_| true) {}
+    let mut is_all = true;
+    while taken(&shown, gap) > width && leave(&mut shown, &|_| true) {
+        is_all = false;
+    }
     grow(&mut shown, columns, contents, width, gap);
     for at in all.filter(is_extra) {
         let is_whole = shown.iter().all(|it| it.width == contents[it.at].width);
         let needed = taken(&shown, gap) + gap + least(at).width;
-        if is_whole && !contents[at].is_blank && needed <= width {
+        if is_all && is_whole && !contents[at].is_blank && needed <= width {
             shown.push(least(at));
             grow(&mut shown, columns, contents, width, gap);
         }

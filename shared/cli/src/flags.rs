@@ -138,8 +138,6 @@ pub const COMMON: &[Flag] = &[
 /// The parsed command line: known flags with their values, and operands.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Arguments {
-    /// The name of the program.
-    pub program: &'static str,
     flags: Vec<(&'static str, Option<OsString>)>,
     /// Everything that is not a flag, in order.
     pub operands: Vec<OsString>,
@@ -236,10 +234,7 @@ impl Program {
         let usage =
             |error: lexopt::Error| UsageError(format!("{error}; try '{} --help'", self.name));
         let mut parser = lexopt::Parser::from_args(typed);
-        let mut arguments = Arguments {
-            program: self.name,
-            ..Arguments::default()
-        };
+        let mut arguments = Arguments::default();
         loop {
             let is_dashes = |raw: lexopt::RawArgs<'_>| raw.peek().is_some_and(|it| it == "--");
             if arguments.before_dashes.is_none() && parser.try_raw_args().is_some_and(is_dashes) {

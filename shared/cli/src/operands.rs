@@ -17,7 +17,7 @@ use crate::message::{UsageError, usage};
 /// # Errors
 /// [`UsageError`]: a malformed operand or line, `-` beside other operands, stdin is a terminal.
 pub fn read(arguments: &Arguments) -> Result<Vec<Line>> {
-    resolve(arguments, &arguments.operands)
+    resolve(&arguments.operands)
 }
 
 /// As [`read`], but without operands `None`, for the whole catalog.
@@ -39,7 +39,7 @@ pub fn read_before_last(arguments: &Arguments) -> Result<(Vec<Line>, &OsString)>
             "no directory given: it is the last operand".into()
         ));
     };
-    Ok((resolve(arguments, operands)?, last))
+    Ok((resolve(operands)?, last))
 }
 
 /// Operands alone, of which none is `-`.
@@ -50,9 +50,9 @@ pub fn parse_all(operands: &[OsString]) -> Result<Vec<Line>> {
     operands.iter().map(parse).collect()
 }
 
-fn resolve(arguments: &Arguments, operands: &[OsString]) -> Result<Vec<Line>> {
+fn resolve(operands: &[OsString]) -> Result<Vec<Line>> {
     if operands.is_empty() || operands == ["-"] {
-        return from_stdin(arguments);
+        return from_stdin();
     }
     parse_all(operands)
 }
@@ -76,14 +76,10 @@ fn parse(operand: &OsString) -> Result<Line> {
 ///
 /// # Errors
 /// [`UsageError`]: a malformed line, stdin is a terminal.
-pub fn from_stdin(arguments: &Arguments) -> Result<Vec<Line>> {
-    let wrong = || {
-        UsageError(format!(
-            "nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in: bk-ls | {}",
-            arguments.program
-        ))
-    };
-    ensure!(!io::stdin().is_terminal(), wrong());
+pub fn from_stdin() -> Result<Vec<Line>> {
+    let text =
+        "nothing to do: give ids or names, which 'bk-ls' lists, or pipe records in, one per line";
+    ensure!(!io::stdin().is_terminal(), UsageError(text.into()));
     lines::read_identities(io::stdin().lock()).map_err(|e| usage(&e, "bad input"))
 }
 

@@ -53,7 +53,8 @@ impl Output {
     }
 
     /// The room for a table, as it is now: the terminal may have changed its size since the beginning.
-    fn room(&self) -> Room {
+    #[must_use]
+    pub fn room(&self) -> Room {
         match terminal_width(self.stdout.get_ref()) {
             _ if self.is_wide => Room::Wide,
             Some(width) => Room::Terminal(width),

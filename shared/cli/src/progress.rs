@@ -83,8 +83,11 @@ impl Progress {
 
     /// As [`Progress::begin`], with a number of things to do too: `3/7 files`.
     pub fn begin_counting(&self, total_bytes: u64, total_count: u64, what: &'static str) {
+        self.done_count.store(0, Ordering::Relaxed);
         let done = self.done_count.clone();
-        let text = move || format!("{}/{total_count} {what}", done.load(Ordering::Relaxed));
+        // An earlier backup may have told how many there are.
+        let done = move || done.load(Ordering::Relaxed).min(total_count);
+        let text = move || format!("{}/{total_count} {what}", done());
         self.show(total_bytes, text);
     }
 

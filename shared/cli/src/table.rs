@@ -11,7 +11,8 @@ use crate::text::width_of;
 const GAP: usize = 2;
 const NARROW_GAP: usize = 1;
 
-/// A table that may be printed in parts: later ones have the columns of the first, as wide or wider.
+/// A table that may be printed in parts: later ones have the columns of the first, as wide, or wider where
+/// that is not in a terminal.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<Column>,
@@ -41,23 +42,17 @@ impl Table {
         }
     }
 
-    /// Decides which columns are shown, unless that is decided, and how wide.
+    /// Decides which columns are shown and how wide. Rows beneath a header that stands already keep to it
+    /// in a terminal.
     fn fit(&mut self, room: Room) {
         let is_begun = !self.fitted.is_empty();
-        let shown: Vec<_> = match is_begun {
-            false => (0..self.columns.len()).collect(),
-            true => self.fitted.iter().map(|it| it.at).collect(),
-        };
-        let columns: Vec<_> = shown.iter().map(|at| self.columns[*at]).collect();
-        let contents: Vec<_> = shown.iter().map(|at| self.contents[*at]).collect();
-        if !is_begun && !fit_whole(&columns, &contents, room, GAP) {
+        if is_begun && matches!(room, Room::Terminal(_)) {
+            return;
+        }
+        if !is_begun && !fit_whole(&self.columns, &self.contents, room, GAP) {
             self.gap = NARROW_GAP;
         }
-        let mut fitted = fitting(&columns, &contents, room, self.gap);
-        for it in &mut fitted {
-            it.at = shown[it.at];
-        }
-        self.fitted = fitted;
+        self.fitted = fitting(&self.columns, &self.contents, room, self.gap);
     }
 
     fn head(&self) -> Vec<Cell> {
@@ -256,6 +251,21 @@ mod tests {
             "12 manual /srv/shop/app",
             "dashes leave first"
         );
+    }
+
+    #[test]
+    fn later_rows_keep_to_the_header() {
+        let mut table = Table::new(&COLUMNS);
+        let room = Room::Terminal(36);
+        let first = cells(["1", "manual", "2.0", "/srv", "a"]);
+        let head = render(&mut table, &[first], room, false);
+        assert_eq!(
+            head.lines().next(),
+            Some("ID  TYPE    VERSION  SOURCE  NAME")
+        );
+        let later = cells(["12345", "pre-upgrade", "2.0", "/srv/shop", "b"]);
+        let row = render(&mut table, &[later], room, false);
+        assert_eq!(row, "1…  pre-u…  2.0      /sr…op  b\n");
     }
 
     proptest! {

@@ -108,7 +108,7 @@ pub fn read_values(mut input: impl BufRead) -> Result<Vec<(usize, Value)>> {
             continue;
         }
         let value: Value = serde_json::from_str(text.trim_end()).map_err(|e| {
-            let is_word = !text.starts_with(['{', '[', '"', '-']) && e.column() <= 2;
+            let is_word = !text.trim_start().starts_with(['{', '[', '"']);
             let hint = if is_word {
                 ": a name alone stands in double quotes"
             } else {

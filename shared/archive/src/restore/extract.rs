@@ -28,7 +28,7 @@ use crate::restore::room::Room;
 /// The size of the copy buffer.
 const BUFFER_BYTES: usize = 256 << 10;
 /// What an entry counts besides its content: the size of its header.
-const ENTRY_BYTES: u64 = 512;
+pub const ENTRY_BYTES: u64 = 512;
 
 /// What to restore, and how.
 pub struct Plan<'a> {

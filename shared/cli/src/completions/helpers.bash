@@ -76,7 +76,7 @@ _bk_offer() {
 _bk_offer_lines() {
     local lines
     mapfile -t lines
-    _bk_offer "${lines[@]}"
+    _bk_offer "${lines[@]/#/$bk_flag}"
 }
 
 # readline completes the path, and quotes it.
