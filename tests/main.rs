@@ -20,6 +20,7 @@ mod program {
     mod df;
     mod df_alerts;
     mod diff;
+    mod dry_runs;
     mod excludes;
     mod find;
     mod hosts;

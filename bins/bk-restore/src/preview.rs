@@ -3,6 +3,7 @@
 //! Reads the archive and changes no target. What comes up only as a file is written, it does not know.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use bk_archive::format::entry::{Entry, Kind};
 use bk_archive::read::entries::Entries;
 use bk_archive::restore::extract::{ENTRY_BYTES, Observer};
-use bk_archive::restore::names::normalize;
+use bk_archive::restore::names::{NameRange, normalize};
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use crate::flags::{Existing, To};
@@ -66,7 +67,10 @@ fn count(
             .collect(),
         ..Outcome::default()
     };
-    let mut entries = read(work, &opened)?;
+    let mut apart = HashSet::new();
+    let ranges = work.wanted.selection.ranges();
+    let ranges = ranges.filter(|_| is_in_order(work.backup));
+    let mut entries = read(work, &opened, ranges)?;
     while let Some(entry) = entries.next_entry()? {
         ensure!(!work.watch.is_stopped(), "interrupted");
         let shown = || format!("cannot restore '{}'", entry.path.escape_ascii());
@@ -83,9 +87,14 @@ fn count(
         if let (Some(Existing::Into { overwrite }), [target]) = (existing, targets) {
             check_free(&target.path, &to, &entry, overwrite)?;
         }
+        if let Kind::HardLink(first) = &entry.kind {
+            let first = normalize(first).with_context(shown)?;
+            apart.extend(place(&first).is_none().then_some(first));
+        }
         outcome.entries += 1;
         outcome.bytes += entry.data_bytes();
     }
+    outcome.bytes += apart_bytes(work, &opened, &apart)?;
     outcome.is_damaged = entries.is_damaged();
     for note in entries.notes() {
         work.watch.noted(&note);
@@ -93,11 +102,25 @@ fn count(
     Ok(outcome)
 }
 
-fn read(work: &Work<'_>, opened: &Opened) -> Result<Entries> {
+/// The content of files that are not wanted, but a hard link to each is.
+fn apart_bytes(work: &Work<'_>, opened: &Opened, apart: &HashSet<Vec<u8>>) -> Result<u64> {
+    let mut bytes = 0;
+    if apart.is_empty() {
+        return Ok(bytes);
+    }
+    let ranges: Vec<_> = apart.iter().cloned().map(NameRange::path).collect();
+    let ranges = is_in_order(work.backup).then_some(&ranges[..]);
+    let mut entries = read(work, opened, ranges)?;
+    while let Some(entry) = entries.next_entry()? {
+        let is_one = normalize(&entry.path).is_ok_and(|name| apart.contains(&name));
+        bytes += if is_one { entry.data_bytes() } else { 0 };
+    }
+    Ok(bytes)
+}
+
+fn read(work: &Work<'_>, opened: &Opened, ranges: Option<&[NameRange]>) -> Result<Entries> {
     work.watch
         .begin(work.content_bytes().unwrap_or(opened.bytes), "read");
-    let ranges = work.wanted.selection.ranges();
-    let ranges = ranges.filter(|_| is_in_order(work.backup));
     let is_stopped = || work.watch.is_stopped();
     let (jobs, salvages) = (work.settings.jobs, work.salvages());
     Entries::read(&opened.file, ranges, jobs, salvages, &is_stopped)
