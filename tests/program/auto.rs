@@ -105,7 +105,7 @@ fn the_lines_of_a_list_make_the_same_jobs_elsewhere() {
     let before = settings(&sandbox);
     sandbox
         .run(r#"printf '%s\n' '{"job":"a","schedule":"@daily"}' '{"job":"new"}' | bk-auto --set -"#)
-        .fails(2, "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after --\n");
+        .fails(2, "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from\n");
     sandbox
         .run(r#"printf '%s\n' '{"job":"a","schedule":"@daily"}' '{"job":"a","retention_days":0}' | bk-auto --set -"#)
         .fails(2, "bk-auto: bad input: line 2: its retention_days: is neither a number of days from 1 on nor null\n");
@@ -143,8 +143,17 @@ fn a_job_leaves_out_what_its_flags_say() {
         (&json!([]), &flags)
     );
     sandbox
-        .run(r#"echo '{"job":"a","sources":[],"schedule":"@daily"}' | bk-auto --set -"#)
-        .fails(2, "bk-auto: bad input: line 1: its sources: are none\n");
+        .run(r#"echo '{"job":"new","sources":[],"schedule":"@daily"}' | bk-auto --set -"#)
+        .fails(
+            2,
+            "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from\n",
+        );
+    sandbox
+        .run(r#"echo '{"job":"a","sources":[],"create_flags":[]}' | bk-auto --set -"#)
+        .fails(
+            2,
+            "bk-auto: the job 'a' would back up nothing: name a path after --, or a list with --files-from\n",
+        );
 }
 
 #[test]
@@ -350,7 +359,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set -s @daily",
-            "there is no job 'default' yet: a new one needs a --schedule, and what it backs up after --",
+            "there is no job 'default' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from",
         ),
         (
             "bk-auto --set app/data -s @daily",

@@ -188,7 +188,9 @@ fn changes(
 fn check_create_flags(changes: &[JobChange]) -> Result<()> {
     for change in changes {
         let given = change.given.iter().flat_map(|it| &it.flags);
-        let flags: Vec<_> = change.create_flags.iter().flatten().chain(given).collect();
+        let flags = change.create_flags.iter().flatten().chain(given);
+        // A list is read as it is at the time of the run.
+        let flags: Vec<_> = flags.filter(|flag| !create_flags::is_list(flag)).collect();
         if flags.is_empty() {
             continue;
         }

@@ -83,10 +83,6 @@ impl JobChange {
                 .set(&key, value)
                 .with_context(|| format!("its {}", key.escape_debug()))?;
         }
-        let is_empty = change.sources.as_ref().is_some_and(Vec::is_empty);
-        let flags = change.create_flags.as_deref().unwrap_or_default();
-        let has_list = create_flags::lists(flags).next().is_some();
-        ensure!(!is_empty || has_list, "its sources: are none");
         Ok(change)
     }
 
@@ -174,7 +170,14 @@ impl JobChange {
             job.request.shift_remove("sources");
         }
         if job.backs_up().next().is_none() {
-            return Err(self.incomplete());
+            return Err(match is_new {
+                true => self.incomplete(),
+                false => UsageError(format!(
+                    "the job '{}' would back up nothing: name a path after --, or a list with --files-from",
+                    self.name.escape_debug()
+                ))
+                .into(),
+            });
         }
         // Times that passed while it was disabled, or under another schedule, do not count.
         if is_new || job.schedule != was.1 || (job.is_enabled && !was.0) {
@@ -186,7 +189,7 @@ impl JobChange {
     fn incomplete(&self) -> anyhow::Error {
         let name = self.name.escape_debug();
         UsageError(format!(
-            "there is no job '{name}' yet: a new one needs a --schedule, and what it backs up after --"
+            "there is no job '{name}' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from"
         ))
         .into()
     }

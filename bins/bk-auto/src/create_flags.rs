@@ -39,7 +39,7 @@ const OTHERS: [&str; 6] = [
 /// Those whose value is a path.
 const OF_PATHS: [&str; 3] = [EXCLUDE_FROM.long, FILES_FROM.long, "storage"];
 
-/// One of its own flags as it was given: what takes the place of all of that name.
+/// One of its own flags, as often as it was given: they replace those of that name that the job has.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Given {
     name: &'static str,
@@ -100,7 +100,12 @@ pub(crate) fn values<'a>(
     flags.iter().filter_map(of_name)
 }
 
-/// Whether they name files that list what is backed up.
+/// Whether a flag is about lists of what is backed up.
+pub(crate) fn is_list(flag: &str) -> bool {
+    [FILES_FROM.long, NULL.long].contains(&name_of(flag))
+}
+
+/// The files that list what is backed up.
 pub(crate) fn lists(flags: &[String]) -> impl Iterator<Item = &str> {
     values(flags, FILES_FROM.long)
 }

@@ -3,7 +3,7 @@
 //!
 //! Changes nothing. Knows no archive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use bk_archive::write::walk::{Source, walk};
 use bk_schema::excludes::Excludes;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
+use serde_json::Value;
 
 /// So many paths are named in a message.
 const NAMED: usize = 5;
@@ -66,13 +67,20 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
         return None;
     }
     // A glob that this version does not accept matches nothing.
-    let filter = Filter::new(&excludes).ok()?;
+    let without_globs = Excludes {
+        globs: Vec::new(),
+        ..excludes.clone()
+    };
+    let filter = Filter::new(&excludes).or_else(|_| Filter::new(&without_globs));
+    let mut filter = filter.ok()?;
+    filter.other_sources = source_entries(backup);
     let source = Source {
         path: path.to_owned(),
         name: OsStr::from_bytes(entry).into(),
     };
     // Both come in one order, so what is left out is what the second lacks.
-    let everything = Filter::default();
+    let mut everything = Filter::default();
+    everything.other_sources.clone_from(&filter.other_sources);
     let mut kept = walk(&source, &filter).flatten().peekable();
     let mut found: Vec<PathBuf> = Vec::new();
     for there in walk(&source, &everything).flatten() {
@@ -94,6 +102,14 @@ pub(crate) fn excluded(backup: &Backup, path: &Path, entry: &[u8]) -> Option<Str
             "were excluded from the backup and",
         )
     })
+}
+
+/// The names in the archive of all its sources: one that lies in another is in the backup, whatever matches.
+fn source_entries(backup: &Backup) -> HashSet<PathBuf> {
+    let names = backup.backup_metadata.get("source_entries");
+    let names = names.and_then(Value::as_array).into_iter().flatten();
+    let names = names.filter_map(Value::as_str);
+    names.map(PathBuf::from).collect()
 }
 
 /// `'A', 'B' and 3 more VERB`.
