@@ -123,7 +123,7 @@ fn a_line_tells_what_differs_and_where_it_is() {
 fn the_content_tells_where_time_and_inode_are_in_doubt() {
     let sandbox = Sandbox::new();
     sandbox.ok("mkdir s; cd s; for f in touched twin sly holes real; do echo 12345678 >$f; done
-         truncate -s 1M holes; head -c 300000 /dev/urandom >big; cd ..; sleep 2.1; bk-create --name one s
+         truncate -s 1M holes; head -c 300000 /dev/urandom >big; touch -d @1700000000 *; cd ..; sleep 2.1; bk-create --name one s
          cd s; touch touched; cp -p twin t; mv t twin; printf 87654321 | dd of=sly conv=notrunc status=none
          touch -r real sly; cp --sparse=never -p holes h; mv h holes; echo 87654321 >real
          cp -p big b; mv b big; cd ..; sleep 2.1; bk-create --name two s");

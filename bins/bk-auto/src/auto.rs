@@ -118,7 +118,7 @@ fn operands(arguments: &Arguments) -> (&[OsString], Vec<PathBuf>) {
 }
 
 fn of_set() -> impl Iterator<Item = Flag> {
-    OF_SET.into_iter().chain(create_flags::OWN)
+    OF_SET.into_iter().chain(create_flags::own())
 }
 
 fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {

@@ -6,27 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::codec::Compression;
-use bk_cli::{Arguments, Flag, usage};
+use bk_cli::{Arguments, Flag, content, usage};
 use bk_schema::invalid::invalid;
 
-use crate::flags::{
-    COMPRESSION, EXCLUDE, EXCLUDE_CACHES, EXCLUDE_FROM, EXCLUDE_IF_PRESENT, EXCLUDE_LARGER,
-    FILES_FROM, IGNORE_CASE_EXCLUDES, NULL, ONE_FILE_SYSTEM,
-};
+use crate::flags::{COMPRESSION, EXCLUDE_FROM, FILES_FROM, NULL};
 
-/// Those that bk-auto has too.
-pub(crate) const OWN: [Flag; 10] = [
-    EXCLUDE,
-    EXCLUDE_FROM,
-    IGNORE_CASE_EXCLUDES,
-    EXCLUDE_CACHES,
-    EXCLUDE_IF_PRESENT,
-    EXCLUDE_LARGER,
-    ONE_FILE_SYSTEM,
-    FILES_FROM,
-    NULL,
-    COMPRESSION,
-];
 /// Those that only `--create-flag` gives. All take a value.
 const OTHERS: [&str; 6] = [
     "level",
@@ -38,6 +22,13 @@ const OTHERS: [&str; 6] = [
 ];
 /// Those whose value is a path.
 const OF_PATHS: [&str; 3] = [EXCLUDE_FROM.long, FILES_FROM.long, "storage"];
+
+/// Those that bk-auto has too.
+pub(crate) fn own() -> impl Iterator<Item = Flag> {
+    content::EXCLUDES
+        .into_iter()
+        .chain([FILES_FROM, NULL, COMPRESSION])
+}
 
 /// One of its own flags, as often as it was given: they replace those of that name that the job has.
 #[derive(Debug, PartialEq)]
@@ -68,7 +59,7 @@ pub(crate) fn given(arguments: &Arguments) -> Result<Vec<Given>> {
         let name = flag.long;
         Ok(Given { name, flags })
     };
-    OWN.into_iter().filter(is_given).map(given).collect()
+    own().filter(is_given).map(given).collect()
 }
 
 fn with_values(flag: &Flag, values: &[&str]) -> Result<Vec<String>> {
@@ -118,9 +109,8 @@ fn name_of(flag: &str) -> &str {
 /// # Errors
 /// What is no flag that a job can have, and a path that is relative.
 pub(crate) fn check(flags: &[String]) -> Result<()> {
-    let own = OWN.map(|flag| (flag.long, flag.value.is_some()));
+    let own = own().map(|flag| (flag.long, flag.value.is_some()));
     let all: Vec<_> = own
-        .into_iter()
         .chain(OTHERS.map(|name| (name, true)))
         .collect();
     for flag in flags {

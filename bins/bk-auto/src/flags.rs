@@ -1,5 +1,6 @@
 //! The flags of bk-auto.
 
+use bk_cli::content;
 use bk_cli::notices;
 use bk_cli::{Operands, Program, option, switch};
 
@@ -25,17 +26,15 @@ bk_cli::flags! {
         "FLAG",
         "a flag for bk-create: --storage=/mnt/disk, --jobs=1 ...",
     );
-    FILES_FROM = option("files-from", "FILE", "also back up the paths in FILE as it is then");
-    NULL = switch("null", "the paths in FILE end with NUL, not with lines").short('0');
-    EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
-    IGNORE_CASE_EXCLUDES =
-        switch("ignore-case-excludes", "let these globs match upper and lower case alike");
-    EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
-    EXCLUDE_IF_PRESENT =
-        option("exclude-if-present", "FILE", "leave out what is beside an entry of this name");
-    EXCLUDE_LARGER = option("exclude-larger", "SIZE", "leave out files larger than SIZE");
-    ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
+    FILES_FROM = content::FILES_FROM;
+    NULL = content::NULL;
+    EXCLUDE = content::EXCLUDE;
+    EXCLUDE_FROM = content::EXCLUDE_FROM;
+    IGNORE_CASE_EXCLUDES = content::IGNORE_CASE_EXCLUDES;
+    EXCLUDE_CACHES = content::EXCLUDE_CACHES;
+    EXCLUDE_IF_PRESENT = content::EXCLUDE_IF_PRESENT;
+    EXCLUDE_LARGER = content::EXCLUDE_LARGER;
+    ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
     COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how its backups are compressed");
     BEFORE = option("before", "COMMAND", "run before the backup; if it fails, there is none");
     AFTER = option("after", "COMMAND", "run after the backup, whether it failed or not");

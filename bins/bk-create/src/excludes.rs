@@ -4,8 +4,8 @@
 
 use anyhow::{Context, Result, bail};
 use bk_archive::write::filter::Filter;
-use bk_cli::{Arguments, Flag, units, usage};
-use bk_schema::excludes::Excludes;
+use bk_cli::{Arguments, units, usage};
+use bk_schema::excludes::{self, Excludes};
 use bk_schema::invalid::invalid;
 use bk_schema::lines::string;
 use serde_json::Value;
@@ -14,17 +14,6 @@ use crate::flags::{
     EXCLUDE, EXCLUDE_CACHES, EXCLUDE_FROM, EXCLUDE_IF_PRESENT, EXCLUDE_LARGER,
     IGNORE_CASE_EXCLUDES, ONE_FILE_SYSTEM,
 };
-
-/// The flags that say it.
-pub(crate) const FLAGS: [Flag; 7] = [
-    EXCLUDE,
-    EXCLUDE_FROM,
-    IGNORE_CASE_EXCLUDES,
-    EXCLUDE_CACHES,
-    EXCLUDE_IF_PRESENT,
-    EXCLUDE_LARGER,
-    ONE_FILE_SYSTEM,
-];
 
 /// # Errors
 /// [`bk_cli::UsageError`], which names the flag.
@@ -45,28 +34,28 @@ pub(crate) fn of_flags(arguments: &Arguments) -> Result<Excludes> {
 ///
 /// # Errors
 /// A value that cannot be used.
-pub(crate) fn set(excludes: &mut Excludes, key: &str, value: Value) -> Result<()> {
+pub(crate) fn set(taken: &mut Excludes, key: &str, value: Value) -> Result<()> {
     match key {
-        "excludes" => {
-            excludes.globs = texts(value)?;
-            Filter::new(excludes)?;
+        excludes::GLOBS => {
+            taken.globs = texts(value)?;
+            Filter::new(taken)?;
         }
-        "ignore_case_excludes" => excludes.ignores_case = is_set(&value)?,
-        "exclude_caches" => excludes.caches = is_set(&value)?,
-        "exclude_if_present" => {
+        excludes::IGNORES_CASE => taken.ignores_case = is_set(&value)?,
+        excludes::CACHES => taken.caches = is_set(&value)?,
+        excludes::IF_PRESENT => {
             let names = texts(value)?;
             let names = names.iter().map(|name| marker(name));
-            excludes.if_present = names.collect::<Result<_>>()?;
+            taken.if_present = names.collect::<Result<_>>()?;
         }
-        "exclude_larger" => {
+        excludes::LARGER => {
             let other = "is neither a number of bytes nor a size such as \"500M\"";
-            excludes.larger = Some(match value {
+            taken.larger = Some(match value {
                 Value::String(text) => units::parse_size(&text)?,
                 number => number.as_u64().context(other)?,
             });
         }
-        "one_file_system" => excludes.one_file_system = is_set(&value)?,
-        _ => {}
+        excludes::ONE_FILE_SYSTEM => taken.one_file_system = is_set(&value)?,
+        _ => bail!("is no key of what is left out"),
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bk_archive::format::codec::{Codec, Compression};
 use bk_archive::threads;
+use bk_cli::content;
 use bk_cli::notices;
 use bk_cli::units;
 use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
@@ -35,17 +36,15 @@ bk_cli::flags! {
         option("expires", "TIME", "when it may be removed: 30d from now, or a time").short('e');
     PROTECT = switch("protect", "refuse its removal");
     DIRECTORY = option("directory", "DIR", "take relative paths from DIR").short('C');
-    FILES_FROM = option("files-from", "FILE", "back up the paths in FILE, one a line, too");
-    NULL = switch("null", "the paths in FILE end with NUL, not with lines").short('0');
-    EXCLUDE = option("exclude", "GLOB", "leave out a name, or with a slash a path");
-    EXCLUDE_FROM = option("exclude-from", "FILE", "leave out what the lines of FILE match");
-    IGNORE_CASE_EXCLUDES =
-        switch("ignore-case-excludes", "let these globs match upper and lower case alike");
-    EXCLUDE_CACHES = switch("exclude-caches", "leave out what a CACHEDIR.TAG marks");
-    EXCLUDE_IF_PRESENT =
-        option("exclude-if-present", "FILE", "leave out what is beside an entry of this name");
-    EXCLUDE_LARGER = option("exclude-larger", "SIZE", "leave out files larger than SIZE");
-    ONE_FILE_SYSTEM = switch("one-file-system", "stay on the file system of each PATH");
+    FILES_FROM = content::FILES_FROM;
+    NULL = content::NULL;
+    EXCLUDE = content::EXCLUDE;
+    EXCLUDE_FROM = content::EXCLUDE_FROM;
+    IGNORE_CASE_EXCLUDES = content::IGNORE_CASE_EXCLUDES;
+    EXCLUDE_CACHES = content::EXCLUDE_CACHES;
+    EXCLUDE_IF_PRESENT = content::EXCLUDE_IF_PRESENT;
+    EXCLUDE_LARGER = content::EXCLUDE_LARGER;
+    ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");

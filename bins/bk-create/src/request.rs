@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::codec::Codec;
 use bk_archive::restore::names::normalize;
+use bk_cli::content;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
@@ -222,7 +223,7 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     if filename.is_none() && !is_command {
         return Ok(None);
     }
-    for flag in FLAGS_OF_PATHS.into_iter().chain(excludes::FLAGS) {
+    for flag in FLAGS_OF_PATHS.into_iter().chain(content::EXCLUDES) {
         if arguments.has(&flag) {
             return wrong(format!("--{} is for a PATH, and there is none", flag.long));
         }

@@ -2,6 +2,7 @@
 //!
 //! - `flags`: a program's flags as one const table, and the parsed command line; from that table
 //!   also `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
+//! - `content`: flags that two programs have, of what goes into an archive
 //! - `run`: a program from its command line to its exit status, its help, and the home that it
 //!   works on; `message`: messages on stderr
 //! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `unread`: input that is piped in but not read
@@ -36,6 +37,7 @@
 
 pub mod columns;
 mod completions;
+pub mod content;
 pub mod detail;
 mod flags;
 pub mod index;

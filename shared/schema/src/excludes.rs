@@ -21,12 +21,18 @@ pub struct Excludes {
     pub one_file_system: bool,
 }
 
-const GLOBS: &str = "excludes";
-const IGNORES_CASE: &str = "ignore_case_excludes";
-const CACHES: &str = "exclude_caches";
-const IF_PRESENT: &str = "exclude_if_present";
-const LARGER: &str = "exclude_larger";
-const ONE_FILE_SYSTEM: &str = "one_file_system";
+/// The key of the globs.
+pub const GLOBS: &str = "excludes";
+/// The key of whether they ignore case.
+pub const IGNORES_CASE: &str = "ignore_case_excludes";
+/// The key of whether caches are left out.
+pub const CACHES: &str = "exclude_caches";
+/// The key of the names that mark a directory.
+pub const IF_PRESENT: &str = "exclude_if_present";
+/// The key of the size.
+pub const LARGER: &str = "exclude_larger";
+/// The key of whether other file systems are left out.
+pub const ONE_FILE_SYSTEM: &str = "one_file_system";
 
 impl Excludes {
     /// Its keys, in the metadata of a record and in a request.
