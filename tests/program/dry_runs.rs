@@ -75,6 +75,9 @@ fn a_restoration_that_would_fail_is_refused() {
         );
         assert_eq!(would.stderr, done.stderr, "{flags}");
     }
+    let nothing = sandbox.ok("bk-restore -n --strip-components 9 -C out a");
+    let warning = "bk-restore: warning: --strip-components 9 leaves nothing of any name\n";
+    assert_eq!(nothing.stderr, warning);
     sandbox.run("bk-restore -n --test a").fails(
         2,
         "bk-restore: --dry-run is for -C DIR and --to-source: --test and --stdout change no target\n",
@@ -90,6 +93,7 @@ fn a_backup_is_told_as_it_then_is() {
         (&first["id"], &first["status"]),
         (&Value::Null, &"creating".into())
     );
+    assert_eq!(first["dry_run"], true);
     sandbox.ok("! ls home");
     sandbox.ok("bk-create --name a app");
     let before = state(&sandbox);
@@ -104,7 +108,12 @@ fn a_backup_is_told_as_it_then_is() {
         )
     };
     assert_eq!(ran.stderr, taken("x") + &taken("a"));
-    for flags in ["--parent nosuch app", "--reserve 1000P app", "nowhere"] {
+    for flags in [
+        "--parent nosuch app",
+        "--reserve 1000P app",
+        "nowhere",
+        "--storage app/config.toml/x app",
+    ] {
         let would = sandbox.run(&format!("bk-create -n {flags}"));
         assert_eq!(
             (would.status, &*would.stdout),

@@ -326,6 +326,16 @@ fn what_was_found_is_restored_and_no_more() {
     );
 }
 
+/// Lines may name one backup in several ways.
+#[test]
+fn lines_of_one_backup_are_one_restoration_however_they_name_it() {
+    let sandbox = two();
+    sandbox.ok(
+        r#"printf '%s\n' '{"id":1,"path":"src/etc/nginx.conf"}' '{"backup_name":"one","path":"src/link"}' | bk-restore -C both | wc -l | grep -qx 1
+           cd both; ls src/etc/nginx.conf; test -L src/link"#,
+    );
+}
+
 #[test]
 fn a_wrong_regular_expression_is_a_usage_error() {
     let sandbox = Sandbox::with_app();

@@ -110,9 +110,7 @@ fn name_of(flag: &str) -> &str {
 /// What is no flag that a job can have, and a path that is relative.
 pub(crate) fn check(flags: &[String]) -> Result<()> {
     let own = own().map(|flag| (flag.long, flag.value.is_some()));
-    let all: Vec<_> = own
-        .chain(OTHERS.map(|name| (name, true)))
-        .collect();
+    let all: Vec<_> = own.chain(OTHERS.map(|name| (name, true))).collect();
     for flag in flags {
         let shown = flag.escape_debug();
         ensure!(

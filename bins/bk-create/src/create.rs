@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
 use bk_cli::notices::{Notices, Priority};
@@ -20,6 +20,7 @@ use bk_store::manifest::writer::Writer;
 use bk_store::own;
 use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde_json::Value;
 
 use crate::estimate;
@@ -132,12 +133,23 @@ impl Told<'_> {
             0 => {
                 let mut line = serde_json::to_value(&listed)?;
                 line["id"] = Value::Null;
+                line["dry_run"] = true.into();
                 self.output.line(&line)?;
             }
             _ => self.output.line(&listed)?,
         }
         self.output.flush()
     }
+}
+
+/// # Errors
+/// A storage directory in which nothing can be made, or which cannot be made itself.
+fn check_makeable(storage: &Path) -> Result<()> {
+    let there = storage.ancestors().find(|it| it.exists());
+    let there = there.unwrap_or(Path::new("/"));
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, there, wanted, AtFlags::EACCESS)
+        .with_context(|| format!("cannot write to '{}'", there.display()))
 }
 
 fn notice(backup: &Backup, is_loss: bool) -> String {
@@ -208,6 +220,7 @@ impl<'a> Creation<'a> {
     fn preview(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {
         let (plan, name) = self.check(request)?;
         estimate::check_fits(&plan)?;
+        check_makeable(Path::new(&plan.storage))?;
         let watch = Watch::new(self.rows.signals.clone());
         let parent = self.parent(&plan, &plan.archive_format(), &watch)?;
         let host = self.records.as_ref().map(|it| it.host.clone());

@@ -27,7 +27,7 @@ use crate::outcome::Outcome;
 use crate::preview;
 use crate::print;
 use crate::trial;
-use crate::wanted::{Wanted, by_backup};
+use crate::wanted::{Wanted, by_backup, by_identity};
 use crate::watch::{Skipped, Watch};
 use crate::work::{Work, is_in_order};
 
@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
     let wanted = Wanted::new(arguments, &paths)?;
     Settings::new(arguments, !wanted.selection.is_all())?;
     let signals = Signals::watch()?;
-    let all = by_backup(operands::read(&ids)?)?;
-    let has_paths = all.iter().any(|(_, wanted)| wanted.is_some());
+    let all = by_identity(operands::read(&ids)?)?;
+    let has_paths = all.iter().any(|(_, told)| !told.is_empty());
     if has_paths && !wanted.selection.is_all() {
         let text = "the lines tell which paths to restore: give no others";
         return Err(UsageError(text.into()).into());
@@ -63,19 +63,26 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         // What it is written to would be taken for the file.
         return Err(UsageError("no backup given for --stdout".into()).into());
     }
-    if all.len() > 1 && takes_one(&settings.to) {
+    let check_count = |count: usize| {
         let text = "several backups cannot be restored to one place: give one, or --into-existing; paths inside a backup stand after '--'";
-        return Err(UsageError(text.into()).into());
+        let is_wrong = count > 1 && takes_one(&settings.to);
+        anyhow::ensure!(!is_wrong, UsageError(text.into()));
+        Ok(())
+    };
+    if !has_paths {
+        check_count(all.len())?;
     }
+    let (lines, told): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let found = catalog::resolve(&home, Some(lines))?;
+    let all = by_backup(found.into_iter().zip(told))?;
+    check_count(all.len())?;
     let mut restoration = Restoration {
         settings,
         signals,
         home,
     };
     let mut status = bk_cli::SUCCESS;
-    let (lines, by_line): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-    let found = catalog::resolve(&restoration.home, Some(lines))?;
-    for (found, by_line) in found.into_iter().zip(&by_line) {
+    for (found, by_line) in all {
         let wanted = by_line.as_ref().unwrap_or(&wanted);
         let done = found.and_then(|(backup, object)| {
             restoration.signals.hold();

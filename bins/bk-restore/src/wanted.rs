@@ -10,6 +10,8 @@ use bk_archive::restore::names::Selection;
 use bk_cli::output::from_base64;
 use bk_cli::{Arguments, UsageError, usage};
 use bk_schema::lines::{Identity, Line};
+use bk_schema::record::Backup;
+use serde_json::{Map, Value};
 
 use crate::flags::PATH;
 
@@ -50,17 +52,17 @@ impl Wanted {
 }
 
 /// An entry that a line tells.
-struct Told {
+pub(crate) struct Told {
     path: OsString,
     /// What is in it, if it is a directory, has lines of its own.
     is_alone: bool,
 }
 
-/// The backups of some lines, each once if its lines have paths; with what is wanted of it if they do.
+/// The backups of some lines, each once if its lines have paths; with the entries that they tell.
 ///
 /// # Errors
 /// [`UsageError`] for a path that is none.
-pub(crate) fn by_backup(lines: Vec<Line>) -> Result<Vec<(Line, Option<Wanted>)>> {
+pub(crate) fn by_identity(lines: Vec<Line>) -> Result<Vec<(Line, Vec<Told>)>> {
     let mut all: Vec<(Line, Vec<Told>)> = Vec::new();
     for line in lines {
         let Some(told) = told(&line)? else {
@@ -75,10 +77,36 @@ pub(crate) fn by_backup(lines: Vec<Line>) -> Result<Vec<(Line, Option<Wanted>)>>
             None => all.push((line, vec![told])),
         }
     }
-    let with_wanted = |(line, entries): (Line, Vec<Told>)| {
-        let has_entries = !entries.is_empty();
-        let wanted = has_entries.then(|| Wanted::by_line(entries));
-        Ok((line, wanted.transpose()?))
+    Ok(all)
+}
+
+/// A backup that was found, with what is passed through of its line; or why it was not.
+type Found = Result<(Backup, Map<String, Value>)>;
+
+/// What was found for such lines, each backup of which entries are wanted once: a line may name it by its id,
+/// and another one by its name. `None` is wanted where no entry is told.
+///
+/// # Errors
+/// [`UsageError`] for a path that leads out.
+pub(crate) fn by_backup(
+    found: impl IntoIterator<Item = (Found, Vec<Told>)>,
+) -> Result<Vec<(Found, Option<Wanted>)>> {
+    let mut all: Vec<(Found, Vec<Told>)> = Vec::new();
+    for (found, told) in found {
+        let id = found.as_ref().ok().map(|(backup, _)| backup.id);
+        let is_same = |it: &&mut (Found, Vec<Told>)| {
+            let other = it.0.as_ref().ok().map(|(backup, _)| backup.id);
+            !it.1.is_empty() && id.is_some() && other == id
+        };
+        match all.iter_mut().find(is_same) {
+            Some((_, entries)) if !told.is_empty() => entries.extend(told),
+            _ => all.push((found, told)),
+        }
+    }
+    let with_wanted = |(found, told): (Found, Vec<Told>)| {
+        let has_entries = !told.is_empty();
+        let wanted = has_entries.then(|| Wanted::by_line(told));
+        Ok((found, wanted.transpose()?))
     };
     all.into_iter().map(with_wanted).collect()
 }

@@ -177,6 +177,11 @@ impl Work<'_> {
             self.wanted.selection.is_all() || entries > 0,
             "the backup holds nothing that is selected: 'bk-ls --files' lists what it holds"
         );
+        let strip = self.settings.strip;
+        if entries == 0 && strip > 0 {
+            let text = format!("warning: --strip-components {strip} leaves nothing of any name");
+            self.watch.warn(&text);
+        }
         for glob in self.wanted.selection.unmatched() {
             let glob = glob.escape_debug();
             self.watch

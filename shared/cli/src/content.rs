@@ -9,7 +9,11 @@ pub const FILES_FROM: Flag = option("files-from", "FILE", "also back up the path
 /// How the list is read.
 pub const NULL: Flag = switch("null", "the paths in FILE end with NUL, not with lines").short('0');
 /// What is left out.
-pub const EXCLUDE: Flag = option("exclude", "GLOB", "leave out a name, or with a slash a path");
+pub const EXCLUDE: Flag = option(
+    "exclude",
+    "GLOB",
+    "leave out a name, or with a slash a path",
+);
 /// A list of what is left out.
 pub const EXCLUDE_FROM: Flag = option(
     "exclude-from",
@@ -33,8 +37,7 @@ pub const EXCLUDE_IF_PRESENT: Flag = option(
 pub const EXCLUDE_LARGER: Flag =
     option("exclude-larger", "SIZE", "leave out files larger than SIZE");
 /// Other file systems.
-pub const ONE_FILE_SYSTEM: Flag =
-    switch("one-file-system", "stay on the file system of each PATH");
+pub const ONE_FILE_SYSTEM: Flag = switch("one-file-system", "stay on the file system of each PATH");
 
 /// Those of what is left out.
 pub const EXCLUDES: [Flag; 7] = [

@@ -63,7 +63,10 @@ pub(crate) fn values(flag: &Flag) -> Values<'_> {
         Some("JOB") => Values::Known(JOBS),
         Some("BACKUP") => Values::Known(BACKUPS),
         Some(listed) if listed.contains('|') => {
-            Values::Of(listed.trim_matches(['[', ']']).split('|').collect())
+            let all = listed.trim_matches(['[', ']']).split('|');
+            // Without what may follow: `zstd[:LEVEL]`.
+            let all = all.map(|value| value.split('[').next().unwrap_or(value));
+            Values::Of(all.collect())
         }
         Some(_) => Values::Any,
     }
