@@ -241,4 +241,9 @@ fn an_empty_list_says_so_to_people() {
         (0, "bk-ls: no matching backups\n")
     );
     assert_eq!(sandbox.ok("bk-ls --expired").stderr, "");
+    let emptied = on_terminal(&sandbox, "bk-rm --json a >removed; bk-ls").unwrap();
+    assert_eq!(
+        emptied.stdout,
+        "bk-ls: no backups yet: 'bk-create DIRECTORY' makes the first\n"
+    );
 }
