@@ -7,20 +7,20 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::output::Output;
 use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
+use bk_store::archives::durable::check_makeable;
 use bk_store::home::Home;
 use bk_store::lock::Timeout;
 use bk_store::manifest::writer::Writer;
 use bk_store::own;
 use bk_store::signals::{Signals, ended_by};
 use bk_store::storage::Storage;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde_json::Value;
 
 use crate::estimate;
@@ -108,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             break;
         }
     }
-    // Where nobody looks on, the record alone has them.
+    // Not of automatic backups: nobody looks on, and the record tells.
     creation.unmatched.warn();
     if !told.rows.is_empty() {
         listing::print_made(told.output, told.rows)?;
@@ -140,16 +140,6 @@ impl Told<'_> {
         }
         self.output.flush()
     }
-}
-
-/// # Errors
-/// A storage directory in which nothing can be made, or which cannot be made itself.
-fn check_makeable(storage: &Path) -> Result<()> {
-    let there = storage.ancestors().find(|it| it.exists());
-    let there = there.unwrap_or(Path::new("/"));
-    let wanted = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(CWD, there, wanted, AtFlags::EACCESS)
-        .with_context(|| format!("cannot write to '{}'", there.display()))
 }
 
 fn notice(backup: &Backup, is_loss: bool) -> String {

@@ -13,13 +13,13 @@ use bk_archive::format::entry::{Entry, Kind};
 use bk_archive::read::entries::Entries;
 use bk_archive::restore::extract::{ENTRY_BYTES, Observer};
 use bk_archive::restore::names::{NameRange, normalize};
+use bk_store::archives::durable::check_makeable;
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use crate::flags::{Existing, To};
 use crate::merge::check_replaced;
 use crate::opened::Opened;
 use crate::outcome::Outcome;
-use crate::place::is_writable;
 use crate::target::Target;
 use crate::work::{Work, is_in_order, place_of, sources};
 
@@ -128,23 +128,6 @@ fn read(work: &Work<'_>, opened: &Opened, ranges: Option<&[NameRange]>) -> Resul
     let is_stopped = || work.watch.is_stopped();
     let (jobs, salvages) = (work.settings.jobs, work.salvages());
     Entries::read(&opened.file, ranges, jobs, salvages, &is_stopped)
-}
-
-/// # Errors
-/// A directory in which nothing can be made, or which cannot be made itself.
-fn check_makeable(dir: &Path) -> Result<()> {
-    let there = dir.ancestors().find(|it| it.symlink_metadata().is_ok());
-    let there = there.unwrap_or(Path::new("/"));
-    let shown = there.display();
-    ensure!(
-        there.is_dir(),
-        "cannot make a directory in '{shown}': Not a directory"
-    );
-    ensure!(
-        is_writable(there),
-        "cannot make a directory in '{shown}': it is not writable for this user, or its file system is read-only"
-    );
-    Ok(())
 }
 
 fn is_device(entry: &Entry) -> bool {

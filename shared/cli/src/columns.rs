@@ -11,7 +11,7 @@ pub struct Column {
     pub title: &'static str,
     /// Whether its text is aligned to the right, as numbers are.
     pub is_right: bool,
-    /// How early it leaves: the highest first. None leaves with 0.
+    /// How early it leaves: the highest first. With 0 it stays.
     leaves: u8,
     /// How its text is cut, and to what width before other columns leave.
     cut: Option<(Cut, usize)>,
@@ -19,7 +19,7 @@ pub struct Column {
 }
 
 /// Where a text is cut that is too long. Where there is room again, the first of these gets it first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// In its middle, with a mark: names and paths.
     Middle,
@@ -51,8 +51,8 @@ impl Column {
         }
     }
 
-    /// Leaves where there is no room, after those with a higher rank. One in which each cell is `-`
-    /// leaves before all others.
+    /// Leaves where there is no room, after those with a higher rank. If each of its cells is `-`, it leaves
+    /// before all that say something.
     #[must_use]
     pub const fn leaves(self, rank: u8) -> Self {
         Self {

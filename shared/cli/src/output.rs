@@ -4,6 +4,7 @@
 //! that changes something goes on. Knows no record.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -136,9 +137,9 @@ impl Output {
     }
 }
 
-/// The columns of the terminal that stdout is; `None` if it is none, or does not tell.
-pub fn terminal_width(stdout: &Stdout) -> Option<usize> {
-    let size = tcgetwinsize(stdout).ok()?;
+/// The columns of the terminal that a stream is; `None` if it is none, or does not tell.
+pub(crate) fn terminal_width(stream: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(stream).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 

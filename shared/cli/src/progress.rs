@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use rustix::termios::tcgetwinsize;
 
 use crate::flags::Program;
+use crate::output::terminal_width;
 use crate::text::{fit, width_of};
 use crate::units::human_size;
 
@@ -105,8 +105,7 @@ impl Progress {
                 bytes_per_sec: state.per_sec(),
                 left: state.eta(),
             };
-            let size = tcgetwinsize(std::io::stderr()).map_or(0, |it| usize::from(it.ws_col));
-            let width = if size == 0 { COLUMNS } else { size };
+            let width = terminal_width(std::io::stderr()).unwrap_or(COLUMNS);
             // Failing to draw the bar is no reason to stop.
             let _ = out.write_str(&line(&figures, width));
         };

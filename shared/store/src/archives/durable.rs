@@ -9,7 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{Access, CWD, Mode, RenameFlags, access, renameat_with, syncfs};
+use rustix::fs::{
+    Access, AtFlags, CWD, Mode, RenameFlags, access, accessat, renameat_with, syncfs,
+};
 use rustix::io::Errno;
 use rustix::process::umask;
 
@@ -67,6 +69,24 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
         made => made?,
     }
     sync(parent)
+}
+
+/// Whether something could be made in a directory, or the directory itself where it is missing, as far as its
+/// rights tell. Changes nothing.
+///
+/// # Errors
+/// What is in the way.
+pub fn check_makeable(dir: &Path) -> Result<()> {
+    let there = dir.ancestors().find(|it| it.symlink_metadata().is_ok());
+    let there = there.unwrap_or(Path::new("/"));
+    let checked = match there.is_dir() {
+        true => {
+            let wanted = Access::WRITE_OK | Access::EXEC_OK;
+            accessat(CWD, there, wanted, AtFlags::EACCESS)
+        }
+        false => Err(Errno::NOTDIR),
+    };
+    checked.with_context(|| format!("cannot make a directory in '{}'", there.display()))
 }
 
 /// Makes a directory for archives where it is missing.
