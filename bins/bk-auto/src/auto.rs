@@ -301,8 +301,8 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
         let ran = runner.run(name, false);
         status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
     }
-    let enabled = jobs.iter().filter(|it| it.job.is_enabled);
-    let next = enabled.filter_map(|it| it.job.schedule.next(now, &zone));
+    let enabled = jobs.iter().filter(|it| it.job.timing.is_enabled);
+    let next = enabled.filter_map(|it| it.job.timing.schedule.next(now, &zone));
     Ok((next.min(), status))
 }
 

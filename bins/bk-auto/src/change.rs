@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_cli::{Arguments, UsageError, usage};
+use bk_jobs::schedule::Schedule;
+use bk_jobs::settings::DEFAULT;
+use bk_jobs::timing::Timing;
 use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
@@ -16,8 +19,7 @@ use crate::create_flags::{self, Given, absolute};
 use crate::flags::{
     AFTER, BEFORE, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
 };
-use crate::job::{DEFAULT, Job, check_days, check_request, parse_days};
-use crate::schedule::Schedule;
+use crate::job::{Job, check_days, check_request, parse_days};
 
 /// A change to a job. A field that is `None` stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default, PartialEq)]
@@ -138,19 +140,21 @@ impl JobChange {
             Some(job) => job,
             None => Job {
                 name: self.name.clone(),
-                is_enabled: false,
-                schedule: self.schedule.clone().ok_or_else(|| self.incomplete())?,
+                timing: Timing {
+                    is_enabled: false,
+                    schedule: self.schedule.clone().ok_or_else(|| self.incomplete())?,
+                    since: None,
+                },
                 retention_days: None,
                 request: Map::new(),
                 create_flags: Vec::new(),
                 before: None,
                 after: None,
-                since: None,
             },
         };
-        let was = (job.is_enabled, job.schedule.clone());
-        set(&mut job.is_enabled, &self.is_enabled);
-        set(&mut job.schedule, &self.schedule);
+        let was = job.timing.clone();
+        set(&mut job.timing.is_enabled, &self.is_enabled);
+        set(&mut job.timing.schedule, &self.schedule);
         set(&mut job.retention_days, &self.retention_days);
         set(&mut job.create_flags, &self.create_flags);
         for given in &self.given {
@@ -180,8 +184,10 @@ impl JobChange {
             });
         }
         // Times that passed while it was disabled, or under another schedule, do not count.
-        if is_new || job.schedule != was.1 || (job.is_enabled && !was.0) {
-            job.since = Some(now);
+        let timing = &mut job.timing;
+        let is_enabled_anew = timing.is_enabled && !was.is_enabled;
+        if is_new || timing.schedule != was.schedule || is_enabled_anew {
+            timing.since = Some(now);
         }
         Ok(job)
     }

@@ -1,31 +1,23 @@
 //! A job: what is backed up, when, and for how long it is kept, and how the table `settings`
 //! stores it.
 //!
-//! The settings of the job `default` have plain names; those of another job end in a dot and its
-//! name. Knows no catalog.
-
-use std::collections::BTreeMap;
+//! Knows no catalog.
 
 use anyhow::{Context, Result, bail, ensure};
+use bk_jobs::settings::{PREFIX, Settings, full_name};
+use bk_jobs::timing::Timing;
 use bk_schema::invalid::invalid;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::create_flags;
-use crate::schedule::Schedule;
-
-/// The prefix of the settings of all jobs.
-pub(crate) const PREFIX: &str = "auto_backup_";
-/// The job that is meant where none is named.
-pub(crate) const DEFAULT: &str = "default";
 
 /// One job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Job {
     pub(crate) name: String,
-    pub(crate) is_enabled: bool,
-    pub(crate) schedule: Schedule,
+    pub(crate) timing: Timing,
     /// `None` keeps all backups.
     pub(crate) retention_days: Option<u32>,
     /// The request to bk-create, with the sources.
@@ -33,20 +25,6 @@ pub(crate) struct Job {
     pub(crate) create_flags: Vec<String>,
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
-    /// Times of the schedule before this do not count.
-    pub(crate) since: Option<Timestamp>,
-}
-
-/// The settings of one job, by their names without prefix and job.
-pub(crate) type Settings = BTreeMap<String, String>;
-
-/// The job of a setting, and the name without prefix and job.
-pub(crate) fn split_name(setting: &str) -> Option<(&str, &str)> {
-    let rest = setting.strip_prefix(PREFIX)?;
-    Some(match rest.split_once('.') {
-        Some((key, job)) => (job, key),
-        None => (DEFAULT, rest),
-    })
 }
 
 impl Job {
@@ -56,7 +34,7 @@ impl Job {
         check_name(name)?;
         let wrong = |key: &str| format!("its setting {PREFIX}{key}");
         let get = |key: &str| settings.get(key).map(String::as_str);
-        let schedule = get("schedule").with_context(|| format!("it has no {PREFIX}schedule"))?;
+        let timing = Timing::of(settings)?;
         let request = get("request").with_context(|| format!("it has no {PREFIX}request"))?;
         let request = serde_json::from_str(request)
             .ok()
@@ -66,19 +44,9 @@ impl Job {
             .ok();
         let create_flags = create_flags
             .with_context(|| format!("{} is not an array of strings", wrong("create_flags")))?;
-        let since = get("since").map(|text| text.parse::<Timestamp>());
         Ok(Self {
             name: name.to_owned(),
-            is_enabled: match get("enabled") {
-                Some("true" | "1") => true,
-                Some("false" | "0") | None => false,
-                Some(other) => bail!(
-                    "{} is '{}', neither true nor false",
-                    wrong("enabled"),
-                    other.escape_debug()
-                ),
-            },
-            schedule: Schedule::parse(schedule).with_context(|| wrong("schedule"))?,
+            timing,
             retention_days: get("retention_days")
                 .map_or(Ok(None), parse_days)
                 .with_context(|| wrong("retention_days"))?,
@@ -86,7 +54,6 @@ impl Job {
             create_flags,
             before: get("before").map(str::to_owned),
             after: get("after").map(str::to_owned),
-            since: since.transpose().with_context(|| wrong("since"))?,
         })
     }
 
@@ -96,8 +63,6 @@ impl Job {
         let flags = (!self.create_flags.is_empty())
             .then(|| Value::from(self.create_flags.clone()).to_string());
         let all = [
-            ("enabled", Some(self.is_enabled.to_string())),
-            ("schedule", Some(self.schedule.text.clone())),
             (
                 "retention_days",
                 self.retention_days.map(|days| days.to_string()),
@@ -106,18 +71,10 @@ impl Job {
             ("create_flags", flags),
             ("before", self.before.clone()),
             ("after", self.after.clone()),
-            ("since", self.since.map(|time| time.to_string())),
         ];
-        let named = |(key, value): (&str, Option<String>)| (self.setting_name(key), value);
-        all.map(named).into()
-    }
-
-    fn setting_name(&self, key: &str) -> String {
-        if self.name == DEFAULT {
-            format!("{PREFIX}{key}")
-        } else {
-            format!("{PREFIX}{key}.{}", self.name)
-        }
+        let all = self.timing.to_settings().into_iter().chain(all);
+        all.map(|(key, value)| (full_name(key, &self.name), value))
+            .collect()
     }
 
     /// What is backed up.

@@ -4,19 +4,21 @@
 
 use anyhow::Result;
 use bk_cli::{Cell, Column, Cut, Output, Tone};
+use bk_jobs::run::Run;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::store::JobState;
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column::left("JOB").cut(Cut::Middle, 8),
     Column::left("ENABLED").leaves(1),
     Column::left("SCHEDULE").cut(Cut::End, 9).leaves(2),
     Column::right("DAYS").leaves(3),
     Column::left("LAST RUN"),
     Column::left("OUTCOME"),
+    Column::left("REASON").cut(Cut::End, 12),
     Column::left("NEXT DUE"),
     Column::left("SOURCES").cut(Cut::Middle, 8).leaves(4),
 ];
@@ -40,45 +42,47 @@ pub(crate) fn print(
 
 /// The keys up to `after` are those that `--set -` reads.
 fn line(state: &JobState, now: Timestamp, zone: &TimeZone) -> Value {
-    let JobState { job, last } = state;
+    let (job, run) = (&state.job, state.run());
     let mut request = job.request.clone();
     request.shift_remove("sources");
-    let reason = last.as_ref().and_then(|last| last.details.get("reason"));
     json!({
         "job": job.name,
-        "enabled": job.is_enabled,
-        "schedule": job.schedule.text,
+        "enabled": job.timing.is_enabled,
+        "schedule": job.timing.schedule.text,
         "retention_days": job.retention_days,
         "sources": job.sources(),
         "request": request,
         "create_flags": job.create_flags,
         "before": job.before,
         "after": job.after,
-        "last_run": state.last_run(),
-        "last_outcome": last.as_ref().map(|last| &last.outcome),
-        "last_reason": reason.and_then(Value::as_str),
+        "last_run": run.map(Run::began),
+        "last_outcome": run.map(Run::outcome),
+        "last_reason": run.and_then(Run::reason),
         "next_due": state.next(now, zone),
     })
 }
 
 fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
-    let JobState { job, last } = state;
+    let (job, run) = (&state.job, state.run());
     let time = |time: Option<Timestamp>| {
         let shown = time.map(|time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M"));
         shown.map_or("-".to_owned(), |time| time.to_string())
     };
-    let outcome = last.as_ref().map_or("-", |last| last.outcome.as_str());
+    let outcome = run.map_or("-", Run::outcome);
+    // Why it failed, else what was wrong with it all the same.
+    let reason = run.and_then(|run| run.reason().or(run.warning()));
     let tone = |is_wrong, tone| if is_wrong { tone } else { Tone::Plain };
-    let enabled = if job.is_enabled { "yes" } else { "no" };
+    let enabled = if job.timing.is_enabled { "yes" } else { "no" };
     vec![
         job.name.clone().into(),
-        Cell::new(enabled, tone(!job.is_enabled, Tone::Warn)),
-        job.schedule.text.clone().into(),
+        Cell::new(enabled, tone(!job.timing.is_enabled, Tone::Warn)),
+        job.timing.schedule.text.clone().into(),
         job.retention_days
             .map_or("all".into(), |days| days.to_string())
             .into(),
-        time(state.last_run()).into(),
+        time(run.map(Run::began)).into(),
         Cell::new(outcome, tone(outcome == "failed", Tone::Bad)),
+        Cell::or_dash(reason.map(str::to_owned)),
         Cell::new(
             time(state.next(now, zone)),
             tone(state.due(now, zone).is_some(), Tone::Warn),

@@ -4,14 +4,12 @@ mod auto;
 mod change;
 mod child;
 mod create_flags;
-mod due;
 mod flags;
 mod hook;
 mod job;
 mod list;
 mod retention;
 mod run;
-mod schedule;
 mod store;
 
 fn main() -> std::process::ExitCode {

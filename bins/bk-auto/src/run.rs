@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use bk_cli::notices::{Notices, Priority};
 use bk_cli::{Arguments, Output, one_line};
+use bk_jobs::run::EVENT;
 use bk_schema::clock::Jump;
 use bk_schema::event::Event;
 use bk_schema::losses;
@@ -27,7 +28,7 @@ use crate::flags::{PROGRAM, SYSLOG};
 use crate::hook::{self, When};
 use crate::job::Job;
 use crate::retention::{self, Pruned};
-use crate::store::{self, EVENT};
+use crate::store;
 
 /// Exit status of bk-create: the backup was made, but something of the source was not read.
 const SOME_UNREAD: i32 = 3;

@@ -5,18 +5,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use bk_jobs::run::{EVENT, Run};
+use bk_jobs::settings::{PREFIX, Settings, by_job, split_name};
 use bk_schema::event::LedgerRow;
 use bk_store::{Home, Session, catalog};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use crate::change::JobChange;
-use crate::due::CountFrom;
-use crate::job::{Job, PREFIX, Settings, split_name};
-
-/// The event of a run in the ledger; its first detail is `job`.
-pub(crate) const EVENT: &str = "auto";
+use crate::job::Job;
 
 /// A job with its last run.
 #[derive(Debug, Clone)]
@@ -28,27 +25,21 @@ pub(crate) struct JobState {
 impl JobState {
     /// The time of the schedule for which it is to run now.
     pub(crate) fn due(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let from = CountFrom {
-            since: self.job.since,
-            last_run: self.last_run(),
-        };
-        let is_enabled = self.job.is_enabled;
-        is_enabled.then(|| self.job.schedule.due(from, now, zone))?
-    }
-
-    /// When the last run began: times of the schedule that came during that run count.
-    pub(crate) fn last_run(&self) -> Option<Timestamp> {
-        let last = self.last.as_ref()?;
-        let began = last.details.get("began").and_then(Value::as_str);
-        let began = began.and_then(|text| text.parse().ok());
-        Some(began.unwrap_or(last.happened_at))
+        self.job.timing.due(self.done_until(), now, zone)
     }
 
     /// The time of the schedule for which it is to run next, past or future.
     pub(crate) fn next(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let is_enabled = self.job.is_enabled;
-        let coming = || is_enabled.then(|| self.job.schedule.next(now, zone))?;
-        self.due(now, zone).or_else(coming)
+        self.job.timing.next(self.done_until(), now, zone)
+    }
+
+    /// How it last ran.
+    pub(crate) fn run(&self) -> Option<Run<'_>> {
+        self.last.as_ref().and_then(Run::of)
+    }
+
+    fn done_until(&self) -> Option<Timestamp> {
+        self.run().and_then(Run::done_until)
     }
 }
 
@@ -71,8 +62,8 @@ pub(crate) fn read_one(home: &Home, name: &str) -> Result<JobState> {
 fn all(session: &Session<'_>) -> Result<All> {
     let mut runs: BTreeMap<String, LedgerRow> = BTreeMap::new();
     for entry in session.last_events(EVENT)? {
-        if let Some(Value::String(name)) = entry.details.get("job") {
-            runs.insert(name.clone(), entry);
+        if let Some(run) = Run::of(&entry) {
+            runs.insert(run.job().to_owned(), entry);
         }
     }
     let state = |(name, settings): (String, Settings)| {
@@ -85,14 +76,7 @@ fn all(session: &Session<'_>) -> Result<All> {
 }
 
 fn settings(session: &Session<'_>) -> Result<BTreeMap<String, Settings>> {
-    let mut jobs: BTreeMap<String, Settings> = BTreeMap::new();
-    for (name, value) in session.settings(PREFIX)? {
-        if let Some((job, key)) = split_name(&name) {
-            let job = jobs.entry(job.to_owned()).or_default();
-            job.insert(key.to_owned(), value);
-        }
-    }
-    Ok(jobs)
+    Ok(by_job(session.settings(PREFIX)?))
 }
 
 fn unknown(name: &str) -> anyhow::Error {

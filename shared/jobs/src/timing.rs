@@ -2,21 +2,23 @@
 //!
 //! Knows no cron and no catalog, and reads no clock.
 
+use anyhow::{Context, Result, bail};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::schedule::Schedule;
+use crate::settings::{PREFIX, Settings};
 
 /// A time further ahead than this was recorded by a clock that was wrong.
 const FUTURE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Times of a job's schedule count from the later of these.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct CountFrom {
+struct CountFrom {
     /// When it was made, enabled or got its schedule.
-    pub(crate) since: Option<Timestamp>,
+    since: Option<Timestamp>,
     /// When it last ran.
-    pub(crate) last_run: Option<Timestamp>,
+    last_run: Option<Timestamp>,
 }
 
 impl CountFrom {
@@ -27,15 +29,102 @@ impl CountFrom {
     }
 }
 
-impl Schedule {
-    /// The last time of the schedule, if a job is due for one that came after `from`: however many
-    /// were missed, it runs once.
-    pub(crate) fn due(
+/// Whether and when a job runs by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// Whether it runs when it is due.
+    pub is_enabled: bool,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Times of the schedule before this do not count.
+    pub since: Option<Timestamp>,
+}
+
+impl Timing {
+    /// From the settings of a job.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or wrong.
+    pub fn of(settings: &Settings) -> Result<Self> {
+        let wrong = |key: &str| format!("its setting {PREFIX}{key}");
+        let get = |key: &str| settings.get(key).map(String::as_str);
+        let schedule = get("schedule").with_context(|| format!("it has no {PREFIX}schedule"))?;
+        let since = get("since").map(|text| text.parse::<Timestamp>());
+        Ok(Self {
+            is_enabled: match get("enabled") {
+                Some("true" | "1") => true,
+                Some("false" | "0") | None => false,
+                Some(other) => bail!(
+                    "{} is '{}', neither true nor false",
+                    wrong("enabled"),
+                    other.escape_debug()
+                ),
+            },
+            schedule: Schedule::parse(schedule).with_context(|| wrong("schedule"))?,
+            since: since.transpose().with_context(|| wrong("since"))?,
+        })
+    }
+
+    /// These settings again.
+    pub fn to_settings(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("enabled", Some(self.is_enabled.to_string())),
+            ("schedule", Some(self.schedule.text.clone())),
+            ("since", self.since.map(|time| time.to_string())),
+        ]
+    }
+
+    /// The time of the schedule for which it is to run now. `done_until` is what
+    /// [`Run::done_until`](crate::run::Run::done_until) says of its last run.
+    pub fn due(
         &self,
-        from: CountFrom,
+        done_until: Option<Timestamp>,
         now: Timestamp,
         zone: &TimeZone,
     ) -> Option<Timestamp> {
+        let from = CountFrom {
+            since: self.since,
+            last_run: done_until,
+        };
+        self.is_enabled
+            .then(|| self.schedule.due(from, now, zone))?
+    }
+
+    /// The first time of the schedule for which it is to run and has not: earlier than
+    /// [`Timing::due`], where several were missed.
+    pub fn due_since(
+        &self,
+        done_until: Option<Timestamp>,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Option<Timestamp> {
+        let last = self.due(done_until, now, zone)?;
+        let from = CountFrom {
+            since: self.since,
+            last_run: done_until,
+        };
+        let first = from
+            .latest(now)
+            .map(|after| self.schedule.next(after, zone));
+        Some(first.flatten().map_or(last, |first| first.min(last)))
+    }
+
+    /// The time of the schedule for which it is to run next, past or future.
+    pub fn next(
+        &self,
+        done_until: Option<Timestamp>,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Option<Timestamp> {
+        let coming = || self.is_enabled.then(|| self.schedule.next(now, zone))?;
+        self.due(done_until, now, zone).or_else(coming)
+    }
+}
+
+impl Schedule {
+    /// The last time of the schedule, if a job is due for one that came after `from`: however many
+    /// were missed, it runs once.
+    fn due(&self, from: CountFrom, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let last = self.previous(now, zone)?;
         let Some(after) = from.latest(now) else {
             return Some(last);

@@ -35,9 +35,9 @@ const FIELDS: [(&str, &[&str]); 5] = [
 
 /// A cron expression with five fields, or a nickname such as `@daily`.
 #[derive(Debug, Clone)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     /// As it was typed.
-    pub(crate) text: String,
+    pub text: String,
     cron: Cron,
     /// Its minute or hour is a star: it follows the wall clock, however that is set.
     is_wild: bool,
@@ -61,9 +61,11 @@ impl PartialEq for Schedule {
 }
 
 impl Schedule {
+    /// Parses an expression.
+    ///
     /// # Errors
     /// A malformed expression; one that never comes.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let shown = text.escape_debug();
         // The library accepts them, and searches for a time for minutes.
         let is_gap = |field: &str| field.split(',').any(str::is_empty);
@@ -112,7 +114,7 @@ impl Schedule {
     }
 
     /// The first time after `after`.
-    pub(crate) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut stretch = self.stretch(after, zone);
         let shown = stretch.offset.to_datetime(after);
         let (mut from, mut is_from) = (shown.max(stretch.first), shown < stretch.first);
@@ -131,7 +133,7 @@ impl Schedule {
     }
 
     /// The last time up to `until`.
-    pub(crate) fn previous(&self, until: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    pub fn previous(&self, until: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut stretch = self.stretch(until, zone);
         let (mut to, mut is_to) = (stretch.offset.to_datetime(until), true);
         loop {
