@@ -8,8 +8,12 @@ mod program {
     mod adopt;
     mod archive;
     mod auto;
+    mod auto_crowd;
     mod auto_hooks;
+    mod auto_interrupted;
     mod auto_notices;
+    mod auto_notify;
+    mod auto_rounds;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
@@ -62,6 +66,7 @@ mod crash {
     mod adopt_crash;
     mod adopt_faults;
     mod adopt_signals;
+    mod auto_faults;
     mod creation;
     mod faults;
     mod later_sessions;

@@ -39,6 +39,13 @@ pub const EXCLUDE_LARGER: Flag =
 /// Other file systems.
 pub const ONE_FILE_SYSTEM: Flag = switch("one-file-system", "stay on the file system of each PATH");
 
+/// When a backup is so small that somebody should look at it.
+pub const SHRINK_WARN: Flag = option(
+    "shrink-warn",
+    "PERCENT",
+    "warn of a backup that shrank by more (50%; 0: never)",
+);
+
 /// Those of what is left out.
 pub const EXCLUDES: [Flag; 7] = [
     EXCLUDE,
