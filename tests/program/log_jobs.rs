@@ -20,17 +20,30 @@ fn a_job_has_its_runs_and_what_befell_its_backups() {
         ("--job b c", &[]),
         ("--job nobody", &[]),
     ] {
-        assert_eq!(told(&sandbox.ok(&format!("bk-log {flags}"))), rows, "{flags}");
+        assert_eq!(
+            told(&sandbox.ok(&format!("bk-log {flags}"))),
+            rows,
+            "{flags}"
+        );
     }
     let table = sandbox.ok("bk-log --table").stdout;
     let reason = "the command before failed, so there is no backup: it ended with exit status 7";
     let name = sandbox.ok("bk-ls --job b | jq -r .backup_name").stdout;
     let name = name.trim();
     let lines: Vec<_> = table.lines().collect();
-    assert!(lines[0].ends_with("OUTCOME  BACKUP                 JOB  DETAILS"), "{table}");
+    assert!(
+        lines[0].ends_with("OUTCOME  BACKUP                 JOB  DETAILS"),
+        "{table}"
+    );
     let blank = " ".repeat(name.len() - 1);
-    assert!(lines[2].ends_with(&format!("auto    failed   -{blank}  a    {reason}")), "{table}");
-    assert!(lines[4].contains(&format!("auto    ok       {name}  b    ")), "{table}");
+    assert!(
+        lines[2].ends_with(&format!("auto    failed   -{blank}  a    {reason}")),
+        "{table}"
+    );
+    assert!(
+        lines[4].contains(&format!("auto    ok       {name}  b    ")),
+        "{table}"
+    );
 
     // What was wrong with a run that succeeded; and a backup that is gone is still the job's.
     sandbox.sql(
@@ -38,7 +51,9 @@ fn a_job_has_its_runs_and_what_befell_its_backups() {
          UPDATE backup_events SET details = 'no' WHERE event = 'verify'",
     );
     sandbox.ok("bk-ls --job b | bk-rm 2>/dev/null >/dev/null");
-    let table = sandbox.ok("bk-log --table --job b --event auto,remove").stdout;
+    let table = sandbox
+        .ok("bk-log --table --job b --event auto,remove")
+        .stdout;
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[1].contains("  b    1 place, "), "{table}");
     assert!(lines[2].contains("remove  ok "), "{table}");

@@ -205,13 +205,16 @@ fn crossed(limit: &Limit, summary: &Summary) -> Option<String> {
 
 /// Which enabled jobs failed, if they are more than that.
 fn failed(jobs: &[JobLine], most: u64) -> Option<String> {
+    let text = |job: &JobLine| {
+        let reason = job.failure()?;
+        Some(format!(
+            "the job '{}' failed: {reason}",
+            job.job.escape_debug()
+        ))
+    };
     let enabled = jobs.iter().filter(|it| it.enabled);
-    let failed: Vec<_> = enabled
-        .filter_map(|it| Some((it.job.escape_debug(), it.failure()?)))
-        .collect();
-    let text = |(name, reason): &(_, &str)| format!("the job '{name}' failed: {reason}");
-    let all: Vec<_> = failed.iter().map(text).collect();
-    (failed.len() as u64 > most).then(|| all.join("; "))
+    let failed: Vec<_> = enabled.filter_map(text).collect();
+    (failed.len() as u64 > most).then(|| failed.join("; "))
 }
 
 /// How a job crosses a limit; `None` if it does not.
@@ -305,10 +308,13 @@ mod tests {
 
     #[test]
     fn a_limit_is_of_each_enabled_job_or_of_the_named_one() {
-        let age = |name: Option<&str>| {
-            Limit::Job(JobLimit::Age(name.map(str::to_owned), hours_ago(26)))
-        };
-        let mut jobs = [job("a", 30, [1, 1]), job("b", 3, [1, 1]), job("c", 99, [1, 1])];
+        let age =
+            |name: Option<&str>| Limit::Job(JobLimit::Age(name.map(str::to_owned), hours_ago(26)));
+        let mut jobs = [
+            job("a", 30, [1, 1]),
+            job("b", 3, [1, 1]),
+            job("c", 99, [1, 1]),
+        ];
         let old = |name: &str, hours| {
             let at = hours_ago(hours);
             format!("the job '{name}' made its newest backup '{name}-1' at {at}")
@@ -326,7 +332,11 @@ mod tests {
 
     #[test]
     fn jobs_that_failed_are_counted_and_each_is_named() {
-        let mut jobs = [job("a", 1, [1, 1]), job("b", 1, [1, 1]), job("c", 1, [1, 1])];
+        let mut jobs = [
+            job("a", 1, [1, 1]),
+            job("b", 1, [1, 1]),
+            job("c", 1, [1, 1]),
+        ];
         for job in &mut jobs {
             job.last_outcome = Some("failed".into());
             job.last_reason = Some("no space".into());

@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         table::print(&mut output, &all, &jobs)?;
     } else {
         // The total stays the last line.
-        let (total, each) = all.split_at(all.len() - 1);
+        let (each, total) = all.split_at(all.len() - 1);
         each.iter().try_for_each(|it| output.line(it))?;
         jobs.iter().try_for_each(|it| output.line(it))?;
         total.iter().try_for_each(|it| output.line(it))?;

@@ -83,7 +83,7 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<JobLine> {
         }
         .with_run(runs.get(name).copied())
         .with_timing(settings, runs.get(name).copied(), facts)
-        .with_backups(backups.get(name).map_or(&[], Vec::as_slice))
+        .with_backups(&backups.remove(name).unwrap_or_default())
     };
     facts.settings.iter().map(line).collect()
 }
@@ -166,7 +166,10 @@ impl JobLine {
     /// Why it does not do its work; `None` if it does, or has not had to yet.
     pub(crate) fn failure(&self) -> Option<&str> {
         let is_failed = self.last_outcome.as_deref() == Some("failed");
-        let reason = self.last_reason.as_deref().unwrap_or("the ledger has no reason");
+        let reason = self
+            .last_reason
+            .as_deref()
+            .unwrap_or("the ledger has no reason");
         self.settings_error
             .as_deref()
             .or(is_failed.then_some(reason))
@@ -295,7 +298,10 @@ mod tests {
         // Two nights were missed.
         let late = [vec![row("ok", 50, json!({}))], vec![]];
         let line = told(&NIGHTLY, late, &[]).unwrap();
-        assert_eq!((line.failure(), line.due_since), (None, Some(hours_ago(33))));
+        assert_eq!(
+            (line.failure(), line.due_since),
+            (None, Some(hours_ago(33)))
+        );
         assert_eq!(line.overdue_seconds, Some(33 * 3600));
         assert_eq!(line.next_due, Some(hours_ago(9)));
 
@@ -343,18 +349,27 @@ mod tests {
         all[1].is_there = false;
         let line = of_backups(&all);
         assert_eq!(line.newest.unwrap().backup_name, "db-10");
-        assert_eq!((line.content_bytes, line.content_median_bytes), (None, Some(20)));
+        assert_eq!(
+            (line.content_bytes, line.content_median_bytes),
+            (None, Some(20))
+        );
         all[2].is_there = false;
         let line = of_backups(&all);
         assert_eq!(line.newest.unwrap().backup_name, "db-30");
-        assert_eq!((line.content_bytes, line.content_median_bytes), (Some(10), None));
+        assert_eq!(
+            (line.content_bytes, line.content_median_bytes),
+            (Some(10), None)
+        );
     }
 
     #[test]
     fn a_size_is_held_against_the_median_of_the_ten_before() {
         let of = |sizes: &[Option<u64>]| {
             let hours = (1..).take(sizes.len()).map(|at| 100 - at);
-            let all: Vec<_> = hours.zip(sizes).map(|(at, size)| stored(at, *size)).collect();
+            let all: Vec<_> = hours
+                .zip(sizes)
+                .map(|(at, size)| stored(at, *size))
+                .collect();
             let line = of_backups(&all);
             (line.content_median_bytes, line.content_change_percent)
         };
@@ -362,7 +377,10 @@ mod tests {
         assert_eq!(of(&[Some(0), Some(7)]), (Some(0), None));
         assert_eq!(of(&[Some(7), None]), (Some(7), None));
         assert_eq!(of(&[Some(4000), Some(5)]), (Some(4000), Some(-99.9)));
-        assert_eq!(of(&[Some(3), None, Some(6), Some(9)]), (Some(4), Some(125.0)));
+        assert_eq!(
+            of(&[Some(3), None, Some(6), Some(9)]),
+            (Some(4), Some(125.0))
+        );
         // The first two are of long ago.
         let mut sizes = vec![Some(1); 2];
         sizes.extend([Some(8); 5]);

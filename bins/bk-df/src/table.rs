@@ -55,11 +55,7 @@ const JOBS: [Column; 9] = [
 ];
 
 /// Prints all summaries and jobs.
-pub(crate) fn print(
-    output: &mut Output,
-    summaries: &[Summary],
-    jobs: &[JobLine],
-) -> Result<()> {
+pub(crate) fn print(output: &mut Output, summaries: &[Summary], jobs: &[JobLine]) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
     if !jobs.is_empty() {

@@ -211,7 +211,9 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
 /// record knows its job before the run is over.
 fn of_job() -> String {
     let has_job = |column| {
-        format!("CASE WHEN json_valid({column}) THEN json_extract_string({column}, '$.job') END = ?")
+        format!(
+            "CASE WHEN json_valid({column}) THEN json_extract_string({column}, '$.job') END = ?"
+        )
     };
     let (in_row, in_record) = (has_job("details"), has_job("backup_metadata"));
     format!(
