@@ -23,6 +23,7 @@ mod program {
     mod completions;
     mod df;
     mod df_alerts;
+    mod df_jobs;
     mod diff;
     mod dry_runs;
     mod excludes;
@@ -30,6 +31,7 @@ mod program {
     mod hosts;
     mod log;
     mod log_follow;
+    mod log_jobs;
     mod losses;
     mod migrations;
     mod mv;
