@@ -21,6 +21,7 @@ mod program {
     mod df_alerts;
     mod diff;
     mod dry_runs;
+    mod dumps;
     mod excludes;
     mod find;
     mod hosts;
@@ -46,6 +47,7 @@ mod program {
     mod selection;
     mod set;
     mod sharing;
+    mod shrinking;
     mod sources;
     mod storages;
     mod streams;

@@ -15,6 +15,8 @@ use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 use bk_schema::invalid::{invalid, parse_choice};
 use bk_schema::record::{Backup, Latest};
 
+use crate::shrunk::{DEFAULT_PERCENT, parse_percent};
+
 /// The compression where no flag tells it.
 const VARIABLE: &str = "BK_COMPRESSION";
 /// How long bk-create waits for free space by default.
@@ -48,6 +50,7 @@ bk_cli::flags! {
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
+    COMMAND = content::COMMAND;
     COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how to compress (gzip)");
     LEVEL = option("level", "0-12", "compression level of gzip (6)");
     JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');
@@ -63,6 +66,11 @@ bk_cli::flags! {
     ON_LOW_SPACE =
         option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
     LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
+    SHRINK_WARN = option(
+        "shrink-warn",
+        "PERCENT",
+        "warn where the content shrank by more (50%; 0: never)",
+    );
     SYSLOG = notices::SYSLOG;
 }
 
@@ -88,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
+    /// By how many hundredths the content may shrink; 0 is by all.
+    pub(crate) shrink_percent: u8,
 }
 
 /// Which backup may be the parent.
@@ -145,6 +155,9 @@ impl Settings {
             low_space_timeout: arguments
                 .parsed(&LOW_SPACE_TIMEOUT, units::parse_duration)?
                 .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
+            shrink_percent: arguments
+                .parsed(&SHRINK_WARN, parse_percent)?
+                .unwrap_or(DEFAULT_PERCENT),
         })
     }
 

@@ -39,6 +39,13 @@ pub const EXCLUDE_LARGER: Flag =
 /// Other file systems.
 pub const ONE_FILE_SYSTEM: Flag = switch("one-file-system", "stay on the file system of each PATH");
 
+/// Files that come from commands.
+pub const COMMAND: Flag = option(
+    "command",
+    "NAME=CMD",
+    "also back up what sh -c CMD prints, as the file NAME",
+);
+
 /// Those of what is left out.
 pub const EXCLUDES: [Flag; 7] = [
     EXCLUDE,
