@@ -201,8 +201,8 @@ fn a_mistake_opens_no_catalog() {
             "--keep-free: invalid size '1X': use a number with K, M, G, T or P, such as 500M",
         ),
         (
-            "--expired --group-by job",
-            "--group-by: invalid key 'job': use sources, type, version or host",
+            "--expired --group-by jobs",
+            "--group-by: invalid key 'jobs': use job, host, sources, type or version",
         ),
         (
             "--expired --group-by type,none",

@@ -1,6 +1,6 @@
 //! The flags of bk-prune.
 
-use bk_cli::{Flag, Operands, Program, notices, option, switch};
+use bk_cli::{Operands, Program, notices, option, retention, switch};
 
 bk_cli::flags! {
     DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
@@ -8,32 +8,27 @@ bk_cli::flags! {
     ALL = switch("all", "all backups are candidates, whatever standard input is");
     FORCE_CLOCK = switch("force-clock", "go on though the clock seems to have jumped");
     EXPIRED = switch("expired", "go by the expiry that backups have, without any rule");
-    KEEP_LAST = count("keep-last", "keep the N newest");
-    KEEP_HOURLY = count("keep-hourly", "keep the newest of each hour, for N hours that have one");
-    KEEP_DAILY = count("keep-daily", "keep the newest of each day, for N days that have one");
-    KEEP_WEEKLY = count("keep-weekly", "keep the newest of each week, for N weeks that have one");
-    KEEP_MONTHLY = count("keep-monthly", "keep the newest of each month, for N months that have one");
-    KEEP_QUARTERLY = count("keep-quarterly", "keep the newest of each quarter, for N quarters that have one");
-    KEEP_YEARLY = count("keep-yearly", "keep the newest of each year, for N years that have one");
-    KEEP_WITHIN = span("keep-within", "keep what was made within SPAN before the newest");
-    KEEP_WITHIN_HOURLY = span("keep-within-hourly", "of that, keep the newest of each hour");
-    KEEP_WITHIN_DAILY = span("keep-within-daily", "of that, keep the newest of each day");
-    KEEP_WITHIN_WEEKLY = span("keep-within-weekly", "of that, keep the newest of each week");
-    KEEP_WITHIN_MONTHLY = span("keep-within-monthly", "of that, keep the newest of each month");
-    KEEP_WITHIN_QUARTERLY = span("keep-within-quarterly", "of that, keep the newest of each quarter");
-    KEEP_WITHIN_YEARLY = span("keep-within-yearly", "of that, keep the newest of each year");
-    OLDER_THAN = span("older-than", "remove what is older than SPAN and no other rule keeps");
-    MAX_COUNT = option("max-count", "N", "then remove the oldest until N are left");
-    MAX_TOTAL_SIZE =
-        option("max-total-size", "SIZE", "then remove the oldest until they take SIZE");
-    KEEP_FREE = option("keep-free", "SIZE", "then remove the oldest until SIZE is free");
-    GROUP_BY = option(
-        "group-by",
-        "KEYS",
-        "rules count for each: sources,type,host (so by default), version, none",
-    );
+    KEEP_LAST = retention::KEEP_LAST;
+    KEEP_HOURLY = retention::KEEP_HOURLY;
+    KEEP_DAILY = retention::KEEP_DAILY;
+    KEEP_WEEKLY = retention::KEEP_WEEKLY;
+    KEEP_MONTHLY = retention::KEEP_MONTHLY;
+    KEEP_QUARTERLY = retention::KEEP_QUARTERLY;
+    KEEP_YEARLY = retention::KEEP_YEARLY;
+    KEEP_WITHIN = retention::KEEP_WITHIN;
+    KEEP_WITHIN_HOURLY = retention::KEEP_WITHIN_HOURLY;
+    KEEP_WITHIN_DAILY = retention::KEEP_WITHIN_DAILY;
+    KEEP_WITHIN_WEEKLY = retention::KEEP_WITHIN_WEEKLY;
+    KEEP_WITHIN_MONTHLY = retention::KEEP_WITHIN_MONTHLY;
+    KEEP_WITHIN_QUARTERLY = retention::KEEP_WITHIN_QUARTERLY;
+    KEEP_WITHIN_YEARLY = retention::KEEP_WITHIN_YEARLY;
+    OLDER_THAN = retention::OLDER_THAN;
+    MAX_COUNT = retention::MAX_COUNT;
+    MAX_TOTAL_SIZE = retention::MAX_TOTAL_SIZE;
+    KEEP_FREE = retention::KEEP_FREE;
+    GROUP_BY = retention::GROUP_BY;
     ALLOW_EMPTY = switch("allow-empty", "remove the newest of a group too");
-    FAILED_AFTER = span("failed-after", "remove failed ones that are older (7d)");
+    FAILED_AFTER = retention::FAILED_AFTER;
     TIME_ZONE =
         option("time-zone", "ZONE", "the zone of hours, days and so on (the local one)");
     SYSLOG = notices::SYSLOG;
@@ -46,13 +41,3 @@ pub(crate) const PROGRAM: Program = Program {
     operands: Operands::Backups,
     flags: FLAGS,
 };
-
-/// A rule with a limit of backups or periods.
-const fn count(long: &'static str, help: &'static str) -> Flag {
-    option(long, "N|all", help)
-}
-
-/// A rule with a span of time.
-const fn span(long: &'static str, help: &'static str) -> Flag {
-    option(long, "SPAN", help)
-}

@@ -11,17 +11,19 @@ use serde_json::Value;
 /// What backups of one group share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
+    Job,
+    Host,
     Sources,
     Type,
     Version,
-    Host,
 }
 
-const KEYS: [(&str, Key); 4] = [
+const KEYS: [(&str, Key); 5] = [
+    ("job", Key::Job),
+    ("host", Key::Host),
     ("sources", Key::Sources),
     ("type", Key::Type),
     ("version", Key::Version),
-    ("host", Key::Host),
 ];
 
 /// Where a source is not UTF-8, `sources` alone may be the same for several.
@@ -40,6 +42,8 @@ impl Key {
         ensure!(!words.contains(&"none"), "'none' stands alone");
         words
             .into_iter()
+            // As the flag of bk-ls is called.
+            .map(|word| if word == "source" { "sources" } else { word })
             .map(|word| parse_choice(&KEYS, word, "key"))
             .collect()
     }
@@ -51,6 +55,7 @@ impl Key {
             Self::Type => vec![backup.backup_type.name().into()],
             Self::Version => vec![backup.source_version.clone().into()],
             Self::Host => vec![here.of(backup).into()],
+            Self::Job => vec![backup.job().into()],
         }
     }
 
@@ -70,6 +75,7 @@ impl Key {
             Self::Type => backup.backup_type.name().to_owned(),
             Self::Version => backup.source_version.clone().unwrap_or_else(unknown),
             Self::Host => here.of(backup).map_or_else(unknown, str::to_owned),
+            Self::Job => backup.job().map_or_else(unknown, str::to_owned),
         }
     }
 }

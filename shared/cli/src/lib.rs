@@ -2,7 +2,7 @@
 //!
 //! - `flags`: a program's flags as one const table, and the parsed command line; from that table
 //!   also `completions` (`bash`, `zsh`, `fish` and the `words` that they share)
-//! - `content`: flags that two programs have, of what goes into an archive
+//! - flags that two programs have: `content`, of what goes into an archive; `retention`, of what is kept
 //! - `run`: a program from its command line to its exit status, its help, and the home that it
 //!   works on; `message`: messages on stderr
 //! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `unread`: input that is piped in but not read
@@ -49,6 +49,7 @@ pub mod output;
 pub mod period;
 pub mod progress;
 pub mod report;
+pub mod retention;
 mod run;
 pub mod selection;
 pub mod table;
