@@ -20,19 +20,25 @@ fn what_is_not_there_any_more_is_told_until_it_is_accepted() {
     for name in ["b", "c"] {
         let ran = create(name);
         let told = format!(
-            "bk-create: warning: '{name}' holds 0 B where 'a' held 226 KB: \
+            "bk-create: warning: '{name}' holds 0 B where 'a' held 200 KiB: \
              if nothing is missing, accept it with 'bk-set --accept {name}'\n"
         );
         ran.fails(0, &told);
         assert_eq!(*shrunk(&ran.record()), held);
     }
-    let event = "bk-log --event create --json | jq -c 'select(.backup_name == \"b\").details.shrunk'";
+    let event =
+        "bk-log --event create --json | jq -c 'select(.backup_name == \"b\").details.shrunk'";
     assert_eq!(sandbox.ok(event).stdout, format!("{held}\n"));
-    let accepted = sandbox.ok("bk-set --accept c; bk-set --accept a c").records();
+    let accepted = sandbox
+        .ok("bk-set --accept c; bk-set --accept a c")
+        .records();
     assert!(accepted.iter().all(|it| shrunk(it).is_null()));
     let sets = "bk-log --event set --json | jq -c '[.backup_name, .details]'";
     let details = json!({ "old": { "backup_metadata": { "shrunk": held } }, "new": { "backup_metadata": {} } });
-    assert_eq!(sandbox.ok(sets).stdout, format!("{}\n", json!(["c", details])));
+    assert_eq!(
+        sandbox.ok(sets).stdout,
+        format!("{}\n", json!(["c", details]))
+    );
     // What was accepted is the measure; what did not shrink needs nothing.
     create("d").fails(0, "");
     sandbox.ok("rmdir app; mv real app");
@@ -56,7 +62,7 @@ fn a_dump_that_came_to_an_early_end_is_told() {
     // The shell tells how cat ended.
     let ran = sandbox.run("bk-create --name b --command x.sql='seq 9 | false | cat'");
     let told = "bk-create: warning: 'x.sql': the input was empty: it is an empty file in the archive\n\
-                bk-create: warning: 'b' holds 0 B where 'a' held 575 KB: \
+                bk-create: warning: 'b' holds 0 B where 'a' held 575 KiB: \
                 if nothing is missing, accept it with 'bk-set --accept b'\n";
     ran.fails(0, told);
     assert_eq!(shrunk(&ran.record())["backup_name"], "a");

@@ -18,7 +18,9 @@ pub struct Postgres {
 impl Postgres {
     /// `None` where it is not installed.
     pub fn start() -> Option<Self> {
-        let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        let installed = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten();
         let programs = installed.map(|it| it.unwrap().path().join("bin"));
         let Some(programs) = programs.filter(|it| it.join("initdb").exists()).max() else {
             lacks("postgresql is not installed");
@@ -28,7 +30,11 @@ impl Postgres {
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         if rustix::process::geteuid().is_root() {
             let id = |flag| {
-                let told = Command::new("id").args([flag, USER]).output().unwrap().stdout;
+                let told = Command::new("id")
+                    .args([flag, USER])
+                    .output()
+                    .unwrap()
+                    .stdout;
                 String::from_utf8(told).unwrap().trim().parse().unwrap()
             };
             chown(dir.path(), Some(id("-u")), Some(id("-g"))).unwrap();

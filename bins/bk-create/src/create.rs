@@ -336,7 +336,9 @@ impl<'a> Creation<'a> {
                 metadata.extend(hash.map(|hash| ("manifest_hash".into(), hash.into())));
                 let shrank = self.note_shrinking(plan, &mut begun.backup, &summary);
                 let backup = self.rows.complete(begun, &summary, &problems, seconds)?;
-                shrank.iter().for_each(|text| PROGRAM.warn(&format!("warning: {text}")));
+                shrank
+                    .iter()
+                    .for_each(|text| PROGRAM.warn(&format!("warning: {text}")));
                 let named = manifest.map(|it| it.commit(&self.rows.home, &summary.hash));
                 usable(named.transpose(), &backup);
                 Ok((backup, problems.loss_count > 0))
@@ -383,7 +385,9 @@ fn warn_not_run(request: &Request) {
         let names = request.streams.iter();
         let names: Vec<_> = names.map(|it| format!("'{}'", it.filename)).collect();
         let names = names.join(", ");
-        PROGRAM.warn(&format!("the commands of {names} are not run: what is told is of the paths alone"));
+        PROGRAM.warn(&format!(
+            "the commands of {names} are not run: what is told is of the paths alone"
+        ));
     }
 }
 

@@ -133,8 +133,9 @@ impl Request {
         let mut request = self.clone();
         request.set_streams(&mut object)?;
         request.listed.set(&mut object)?;
-        let is_of_paths =
-            |(key, value): &(&String, &Value)| Excludes::KEYS.contains(&key.as_str()) && !value.is_null();
+        let is_of_paths = |(key, value): &(&String, &Value)| {
+            Excludes::KEYS.contains(&key.as_str()) && !value.is_null()
+        };
         let of_paths = object.iter().find(is_of_paths).map(|(key, _)| key.clone());
         for (key, value) in object {
             request
@@ -254,8 +255,11 @@ fn streams_of_flags(arguments: &Arguments) -> Result<Vec<Stream>> {
         let (name, line) = pair.context("invalid command: use NAME=CMD")?;
         anyhow::Ok((name.to_owned(), line.to_owned()))
     };
-    let pairs = arguments.texts(&COMMAND)?.into_iter().map(parse).collect();
-    let streams = pairs.and_then(streams).map_err(|e| usage(&e, "--command"))?;
+    let pairs = arguments.texts(&COMMAND)?.into_iter().map(parse);
+    let pairs: Result<_> = pairs.collect();
+    let streams = pairs
+        .and_then(streams)
+        .map_err(|e| usage(&e, "--command"))?;
     match stream_alone(arguments)? {
         None => Ok(streams),
         Some(_) if !streams.is_empty() => {

@@ -119,7 +119,11 @@ mod tests {
             backup("shrunk", 1, shrunk),
             backup("adopted", 1, json!({ "host": "h" })),
             backup("other", 1, json!({ "content_bytes": 1, "host": "i" })),
-            backup("job", 1, json!({ "content_bytes": 1, "host": "h", "job": "j" })),
+            backup(
+                "job",
+                1,
+                json!({ "content_bytes": 1, "host": "h", "job": "j" }),
+            ),
             backup("it", 1, json!({ "content_bytes": 1, "host": "h" })),
         ];
         let new = backup("new", 0, json!({ "host": "h" }));

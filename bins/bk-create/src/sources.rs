@@ -238,7 +238,7 @@ fn is_in_the_way(source: &Source, name: &Path) -> bool {
     };
     let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|it| it.is_dir());
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    let mut parents = below.ancestors().skip(1);
+    let parents = below.ancestors().skip(1);
     is_there(&source.path.join(below))
         || parents
             .map(|parent| match parent.as_os_str().is_empty() {

@@ -75,7 +75,9 @@ fn compare(arguments: &Arguments, home: &Home, mut output: Output) -> Result<u8>
     }
     if let New::Live(live) = &sides.new {
         if let Some(streams) = live.streams() {
-            PROGRAM.warn(&format!("{streams}: not compared, as it came from a command"));
+            PROGRAM.warn(&format!(
+                "{streams}: not compared, as it came from a command"
+            ));
         }
         leave_out_problems(live, &mut changes, &mut status);
     }

@@ -20,8 +20,8 @@ use crate::flags::{Existing, To};
 use crate::merge::check_replaced;
 use crate::opened::Opened;
 use crate::outcome::Outcome;
-use crate::target::Target;
 use crate::sources::{Sources, is_in_order};
+use crate::target::Target;
 use crate::work::Work;
 
 /// The path of an entry below the target; `None` where it is not wanted.

@@ -89,8 +89,7 @@ pub(crate) fn is_in_order(backup: &Backup) -> bool {
 }
 
 /// A list of texts in the metadata; `None` where there is none.
-fn texts<'b>(backup: &'b Backup, key: &str) -> Option<Vec<&'b str>> {
+pub(crate) fn texts<'b>(backup: &'b Backup, key: &str) -> Option<Vec<&'b str>> {
     let values = backup.backup_metadata.get(key)?.as_array()?;
     values.iter().map(Value::as_str).collect()
 }
-

@@ -5,11 +5,11 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
-use bk_archive::restore::names::strip;
+use bk_archive::restore::names::{normalize, strip};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
@@ -22,7 +22,7 @@ use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
 use crate::outcome::Outcome;
 use crate::routes::Routes;
-use crate::sources::{Sources, is_in_order};
+use crate::sources::{Sources, is_in_order, texts};
 use crate::stage::{Stage, TREE, in_tree};
 use crate::target::{Placed, Target};
 use crate::wanted::Wanted;

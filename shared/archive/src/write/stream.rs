@@ -224,7 +224,9 @@ mod tests {
     fn what_is_put_in_changes_the_pieces_around_it_alone() {
         let mut state = 7_u64;
         let mut byte = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 56) as u8
         };
         let mut content: Vec<u8> = (0..24 << 20).map(|_| byte()).collect();
@@ -242,7 +244,13 @@ mod tests {
 
     #[test]
     fn content_without_a_cut_ends_where_it_must() {
-        for bytes in [0, 1, PIECE_MAX_BYTES, PIECE_MAX_BYTES + 1, 2 * PIECE_MAX_BYTES] {
+        for bytes in [
+            0,
+            1,
+            PIECE_MAX_BYTES,
+            PIECE_MAX_BYTES + 1,
+            2 * PIECE_MAX_BYTES,
+        ] {
             let pieces = pieces(&vec![0; bytes]);
             assert_eq!(pieces.len(), bytes.div_ceil(PIECE_MAX_BYTES).max(1));
             assert_eq!(pieces.concat().len(), bytes);

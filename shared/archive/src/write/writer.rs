@@ -85,7 +85,7 @@ pub fn write(
     let codec = options.compression.codec;
     let mut output = Output::new(codec, options.archive, options.block_bytes, sink);
     let mut segments = Segments::default();
-    let items = tree.items();
+    let items = items(tree.sources, tree.streams);
     let names = items.iter().map(Item::name);
     let merge = tree.parent.map(|parent| Merge::new(parent, names));
     let archive = merge.as_ref().map(|merge| merge.archive().clone());
@@ -117,16 +117,12 @@ pub fn write(
     })
 }
 
-impl Tree<'_> {
-    /// All of it, in the order of the archive.
-    fn items(&self) -> Vec<Item<'_>> {
-        let sources = self.sources.iter().map(Item::Tree);
-        let mut items: Vec<_> = sources
-            .chain(self.streams.iter().map(Item::Stream))
-            .collect();
-        items.sort_by(|one, other| one.name().cmp(other.name()));
-        items
-    }
+/// All of it, in the order of the archive.
+fn items<'a>(sources: &'a [Source], streams: &'a [Stream<'a>]) -> Vec<Item<'a>> {
+    let sources = sources.iter().map(Item::Tree);
+    let mut items: Vec<_> = sources.chain(streams.iter().map(Item::Stream)).collect();
+    items.sort_by(|one, other| one.name().cmp(other.name()));
+    items
 }
 
 /// Rewrites headers of streams; the SHA-256 of the archive, which is read once more: the hash is that of
