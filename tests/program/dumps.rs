@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::changes::noise;
+use crate::support::mounts::image;
 use crate::support::postgres::Postgres;
 use crate::support::{Sandbox, compared};
 use serde_json::{Value, json};
@@ -270,8 +271,14 @@ fn a_dump_costs_what_changed_and_is_the_one_that_is_made_without_a_parent() {
         sandbox.ok(&line).record()
     };
     let new_of = |record: &Value| record["backup_metadata"]["new_bytes"].as_u64().unwrap();
-    for (number, flags) in ["", "--compression zstd"].into_iter().enumerate() {
-        let ending = if number == 0 { "gz" } else { "zst" };
+    let disk = image(&sandbox, "mkfs.xfs -q -m reflink=1", "400M", "disk");
+    let kinds = [
+        ("", "home/archives", "gz"),
+        ("--compression zstd", "home/archives", "zst"),
+        ("--storage disk/store", "disk/store", "gz"),
+    ];
+    let kinds = kinds.into_iter().take(2 + usize::from(disk.is_some()));
+    for (number, (flags, storage, ending)) in kinds.enumerate() {
         write(&dump);
         let first = create(&format!("p{number}"), flags);
         let mut changed = dump.clone();
@@ -286,7 +293,7 @@ fn a_dump_costs_what_changed_and_is_the_one_that_is_made_without_a_parent() {
         let without = create(&format!("without{number}"), &format!("{flags} --no-parent"));
         assert!(new_of(&without) > size / 2);
         let rest_of = |name: &str| {
-            let archive = format!("home/archives/{name}{number}.tar.{ending}");
+            let archive = format!("{storage}/{name}{number}.tar.{ending}");
             compared::rest_of(&sandbox.path(&archive)).split_off(HEADERS_BYTES)
         };
         assert!(rest_of("with") == rest_of("without"));
@@ -320,7 +327,7 @@ END");
         bk-restore --stdout db/roles.sql a | grep -q 'CREATE ROLE bk'",
     );
     // It has dumped one database, and waits for another one.
-    let _holder = sandbox.start(&format!(
+    let holder = sandbox.start(&format!(
         "{client} exec psql -qX zoo -c 'begin; lock locked; select pg_sleep(60)'"
     ));
     let waiting = "psql -qAtX postgres -c 'select count(*) from pg_locks where not granted'";
@@ -338,6 +345,8 @@ END");
     let child = sandbox.start(&line);
     until(waiting);
     server.stop();
+    // It loses its connection.
+    holder.wait_with_output().unwrap();
     let ran = crate::support::Ran::new(&line, child.wait_with_output().unwrap());
     assert_eq!(ran.status, 1, "{ran:#?}");
     let record = sandbox.records().pop().unwrap();

@@ -184,7 +184,7 @@ pub(crate) fn run(
         let ended = reaping.join();
         let stderr_end = passing.join().unwrap_or_default();
         done?;
-        let ended = ended.unwrap_or_else(|_| Err(Errno::CHILD));
+        let ended = ended.unwrap_or(Err(Errno::CHILD));
         let reason = match ended {
             Ok(None) => return Ok(()),
             Ok(Some(how)) if stderr_end.is_empty() => format!("{name} {how}"),

@@ -47,10 +47,10 @@ bk_cli::flags! {
     EXCLUDE_IF_PRESENT = content::EXCLUDE_IF_PRESENT;
     EXCLUDE_LARGER = content::EXCLUDE_LARGER;
     ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
+    COMMAND = content::COMMAND;
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
-    COMMAND = content::COMMAND;
     COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how to compress (gzip)");
     LEVEL = option("level", "0-12", "compression level of gzip (6)");
     JOBS = option("jobs", "N", "compressing threads (one a core)").short('j');

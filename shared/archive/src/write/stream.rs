@@ -31,6 +31,9 @@ const CUT_MASK: u64 = !0 << (64 - 19);
 /// Takes the content, as it comes.
 pub type Taker<'t> = dyn FnMut(&mut dyn Read) -> Result<()> + 't;
 
+/// Gives content to the taker; what it fails with is why there is no archive.
+pub type Feed<'a> = Box<dyn Fn(&mut Taker<'_>) -> Result<()> + Sync + 'a>;
+
 /// What to archive.
 pub struct Stream<'a> {
     /// Normalized name in the archive.
@@ -39,8 +42,8 @@ pub struct Stream<'a> {
     pub mtime: FileTime,
     /// User and group.
     pub owner: (u32, u32),
-    /// Gives the content to the taker; what it fails with is why there is no archive.
-    pub feed: Box<dyn Fn(&mut Taker<'_>) -> Result<()> + Sync + 'a>,
+    /// The content.
+    pub feed: Feed<'a>,
 }
 
 /// Adds the stream; returns its length. `pieces` are what the parent has of an earlier one of that name.
