@@ -26,6 +26,7 @@ mod program {
     mod df_jobs;
     mod diff;
     mod dry_runs;
+    mod dumps;
     mod excludes;
     mod find;
     mod hosts;
@@ -52,6 +53,7 @@ mod program {
     mod selection;
     mod set;
     mod sharing;
+    mod shrinking;
     mod sources;
     mod storages;
     mod streams;

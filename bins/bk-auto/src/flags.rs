@@ -58,11 +58,7 @@ bk_cli::flags! {
     ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
     COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how its backups are compressed");
     SHRINK_WARN = content::SHRINK_WARN;
-    COMMAND = option(
-        "command",
-        "NAME=COMMAND",
-        "also back up what COMMAND prints, as the file NAME",
-    );
+    COMMAND = content::COMMAND;
     STDIN_FILENAME = option("stdin-filename", "NAME", "the name for the one --command COMMAND");
     VERIFY = option(
         "verify",

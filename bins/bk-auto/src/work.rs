@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_schema::losses;
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::{Home, catalog};
 use serde::Deserialize;
@@ -22,8 +23,6 @@ use crate::rounds;
 
 /// Exit status of bk-create: the backup was made, but something of the source was not read.
 const SOME_UNREAD: i32 = 3;
-/// The metadata of a backup that is so small that somebody should look at it.
-const SHRUNK: &str = "shrunk";
 
 /// What every part of a run shares.
 pub(crate) struct Work<'a> {
