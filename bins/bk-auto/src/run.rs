@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::notices::{Notices, Priority};
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_cli::{Arguments, Output, one_line};
 use bk_jobs::run::EVENT;
 use bk_schema::clock::Jump;
@@ -220,9 +220,15 @@ impl Runner {
         if !outcome.reasons.is_empty() {
             PROGRAM.warn(&format!("the job '{name}' failed: {}", outcome.reason()));
         }
-        self.notices
-            .log(outcome.priority(), &outcome.notice(&job.name));
         let made = outcome.made.as_ref();
+        let reason = Some(outcome.reason()).filter(|it| !it.is_empty());
+        let fields = Fields {
+            job: Some(&job.name),
+            backup: made.map(|it| it.backup.backup_name.as_str()),
+            reason: reason.as_deref(),
+        };
+        self.notices
+            .log(outcome.priority(), &outcome.notice(&job.name), &fields);
         if let Some(made) = made {
             if self.output.is_table() {
                 self.made.push(made.backup.clone());

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::notices::{Notices, Priority};
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_cli::output::Output;
 use bk_schema::host;
 use bk_schema::record::{Backup, BackupType};
@@ -81,13 +81,22 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             Mode::Estimate => creation.estimate(request, &mut told),
             Mode::DryRun => creation.preview(request, &mut told),
             Mode::Make => {
-                let created = notices.log_error(creation.create(request));
+                let job = request.metadata.get("job").and_then(Value::as_str);
+                let fields = Fields {
+                    job,
+                    ..Fields::default()
+                };
+                let created = notices.log_error(creation.create(request), &fields);
                 created.and_then(|(listed, is_loss)| {
                     let (status, priority) = match is_loss {
                         true => (SOME_UNREAD, Priority::Warning),
                         false => (bk_cli::SUCCESS, Priority::Ok),
                     };
-                    notices.log(priority, &notice(&listed.backup, is_loss));
+                    let fields = Fields {
+                        backup: Some(&listed.backup.backup_name),
+                        ..fields
+                    };
+                    notices.log(priority, &notice(&listed.backup, is_loss), &fields);
                     told.tell(listed)?;
                     Ok(status)
                 })
