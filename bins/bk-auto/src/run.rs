@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bk_cli::notices::Notices;
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_cli::{Arguments, Output};
 use bk_jobs::run::{EVENT, Run};
 use bk_schema::clock::Jump;
@@ -294,9 +294,16 @@ impl Runner {
             let (name, reason) = (job.name.escape_debug(), outcome.reason());
             PROGRAM.warn(&format!("the job '{name}' failed: {reason}"));
         }
+        let made = outcome.made.as_ref();
+        let reason = outcome.reason();
+        let fields = Fields {
+            job: Some(&job.name),
+            backup: made.map(|it| it.backup.backup_name.as_str()),
+            reason: Some(reason.as_str()).filter(|it| !it.is_empty()),
+        };
         self.notices
-            .log(outcome.priority(), &outcome.notice(&job.name));
-        let Some(made) = &outcome.made else {
+            .log(outcome.priority(), &outcome.notice(&job.name), &fields);
+        let Some(made) = made else {
             return Ok(());
         };
         if self.output.is_table() {
@@ -349,7 +356,12 @@ impl Runner {
             lost.reason
         );
         PROGRAM.warn(&text);
-        self.notices.log(bk_cli::notices::Priority::Failed, &text);
+        let fields = Fields {
+            job: Some(&lost.job),
+            backup: None,
+            reason: Some(&lost.reason),
+        };
+        self.notices.log(Priority::Failed, &text, &fields);
         let row = event::Event {
             backup: None,
             event: "notify",
