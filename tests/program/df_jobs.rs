@@ -122,7 +122,7 @@ fn a_job_has_a_line_between_the_file_systems_and_the_total() {
         .collect();
     assert_eq!(
         words[0].join(" "),
-        "JOB ENABLED LAST SUCCESS OUTCOME REASON NEWEST SIZE CHANGE DUE"
+        "JOB ENABLED SUCCESS OUTCOME REASON NEWEST SIZE CHANGE DUE"
     );
     assert_eq!(words[1][..5], ["a", "yes", "-", "failed", "the"]);
     assert!(jobs.contains(&format!("failed   {REASON}  -")), "{table}");

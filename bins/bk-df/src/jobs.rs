@@ -61,6 +61,9 @@ pub(crate) struct JobLine {
     /// Whether it is one that makes backups.
     #[serde(skip)]
     pub(crate) makes_backups: bool,
+    /// Whether it has some and no archive of them is there.
+    #[serde(skip)]
+    pub(crate) is_lost: bool,
 }
 
 /// A line for each job, by name.
@@ -145,7 +148,10 @@ impl JobLine {
     fn with_backups(self, all: &[&Stored]) -> Self {
         let is_whole = |it: &&Stored| it.is_there || it.backup.status == Status::Moving;
         let Some(at) = all.iter().rposition(is_whole) else {
-            return self;
+            return Self {
+                is_lost: !all.is_empty(),
+                ..self
+            };
         };
         let newest = &all[at].backup;
         let before = all[..at].iter().rev();
@@ -334,6 +340,9 @@ mod tests {
             of_backups(&all).newest.unwrap().backup_name
         };
         assert_eq!(newest(|_| {}), "db-10");
+        let mut lost = stored(10, None);
+        lost.is_there = false;
+        assert!(of_backups(&[lost]).is_lost && !of_backups(&[]).is_lost);
         assert_eq!(newest(|it| it.status = Status::Moving), "db-10");
         assert_eq!(newest(|it| it.status = Status::Failed), "db-20");
         assert_eq!(newest(|it| it.backup_type = BackupType::Manual), "db-20");
