@@ -8,8 +8,12 @@ mod program {
     mod adopt;
     mod archive;
     mod auto;
+    mod auto_crowd;
     mod auto_hooks;
+    mod auto_interrupted;
     mod auto_notices;
+    mod auto_notify;
+    mod auto_rounds;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
@@ -22,6 +26,7 @@ mod program {
     mod df_jobs;
     mod diff;
     mod dry_runs;
+    mod dumps;
     mod excludes;
     mod find;
     mod hosts;
@@ -48,6 +53,7 @@ mod program {
     mod selection;
     mod set;
     mod sharing;
+    mod shrinking;
     mod sources;
     mod storages;
     mod streams;
@@ -64,6 +70,7 @@ mod crash {
     mod adopt_crash;
     mod adopt_faults;
     mod adopt_signals;
+    mod auto_faults;
     mod creation;
     mod faults;
     mod later_sessions;

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod life;
 pub mod mounts;
 pub mod oracle;
+pub mod postgres;
 pub mod rich;
 pub mod store;
 pub mod tarball;

@@ -24,7 +24,7 @@ pub(crate) const PROGRAM: Program = Program {
 
 /// A test compares it with `bk_schema::event::EVENTS`.
 const EVENTS: &str =
-    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade";
+    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade|notify";
 
 #[cfg(test)]
 mod tests {
