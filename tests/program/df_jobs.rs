@@ -165,6 +165,8 @@ fn what_is_wrong_with_a_job_is_told_of_it() {
         assert!(ran.stderr.contains(&text), "{text}{}", ran.stderr);
     }
     assert_eq!(ran.stderr.lines().count(), 4, "{}", ran.stderr);
+    sandbox.ok(&format!("bk-set --accept {newest} 2>/dev/null"));
+    assert_eq!(said(&sandbox, "-f 'shrunk>50%'"), (0, "".into()));
 }
 
 /// The file that stands in the page.
