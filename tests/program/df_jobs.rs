@@ -50,14 +50,14 @@ fn no_job_hides_behind_another() {
     }
     let quiet = "-f 'age:b>26h' -f 'job-failed>1' -f 'overdue>1h' -f 'shrunk>0%' -f 'grown>0%'";
     assert_eq!(said(&sandbox, quiet), (0, "".into()));
-    // Who disables a job asks for no alerts.
-    sandbox.ok("bk-auto --disable a");
+    // Who disables a job asks for no alerts, and one that proves makes no backups.
+    sandbox.ok("bk-auto --disable a; bk-auto --set proof -s @yearly --enable --verify deep");
     let flags = "-f 'age:*>26h' -f 'job-failed>0'";
     assert_eq!(said(&sandbox, flags), (0, "".into()));
     // The ledger still has the runs of one that is gone.
     sandbox.ok("bk-auto --remove a");
     let names = sandbox.ok("bk-df | jq -r '.job // empty'").stdout;
-    assert_eq!(names, "b\n");
+    assert_eq!(names, "b\nproof\n");
 }
 
 #[test]
