@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use bk_archive::write::writer::Summary;
 use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::notices::{Notices, Priority};
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_cli::output::Output;
 use bk_schema::host;
 use bk_schema::metadata::SHRUNK;
@@ -84,7 +84,12 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             Mode::Estimate => creation.estimate(request, &mut told),
             Mode::DryRun => creation.preview(request, &mut told),
             Mode::Make => {
-                let created = notices.log_error(creation.create(request));
+                let job = request.metadata.get("job").and_then(Value::as_str);
+                let fields = Fields {
+                    job,
+                    ..Fields::default()
+                };
+                let created = notices.log_error(creation.create(request), &fields);
                 created.and_then(|(listed, is_loss)| {
                     let is_shrunk = listed.backup.backup_metadata.contains_key(SHRUNK);
                     let (status, priority) = match is_loss {
@@ -92,7 +97,11 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
                         false if is_shrunk => (bk_cli::SUCCESS, Priority::Warning),
                         false => (bk_cli::SUCCESS, Priority::Ok),
                     };
-                    notices.log(priority, &notice(&listed.backup, is_loss));
+                    let fields = Fields {
+                        backup: Some(&listed.backup.backup_name),
+                        ..fields
+                    };
+                    notices.log(priority, &notice(&listed.backup, is_loss), &fields);
                     told.tell(listed)?;
                     Ok(status)
                 })

@@ -66,11 +66,7 @@ bk_cli::flags! {
     ON_LOW_SPACE =
         option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
     LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
-    SHRINK_WARN = option(
-        "shrink-warn",
-        "PERCENT",
-        "warn where the content shrank by more (50%; 0: never)",
-    );
+    SHRINK_WARN = content::SHRINK_WARN;
     SYSLOG = notices::SYSLOG;
 }
 
