@@ -170,25 +170,32 @@ fn requests_have_commands_beside_sources_or_instead_of_them() {
 #[test]
 fn mistakes_are_told_and_nothing_is_made() {
     let sandbox = Sandbox::with_app();
-    let (two, alone) = (
-        "--command goes with neither --stdin-filename nor --stdin-from-command",
-        "use a path that does not end with a slash",
-    );
+    let two = "--command goes with neither --stdin-filename nor --stdin-from-command";
     for (line, status, reason) in [
         (
             "--command x app",
             2,
-            "--command: invalid command: use NAME=CMD",
+            "--command: invalid command: use NAME=CMD, where NAME is the file in the archive",
         ),
         (
             "--command =x app",
             2,
-            &*format!("--command: invalid file name '': {alone}"),
+            "--command: the file name '' is empty: use one such as dump.sql",
         ),
         (
             "--command a/=x app",
             2,
-            &*format!("--command: invalid file name 'a/': {alone}"),
+            "--command: the file name 'a/' ends with a slash, as those of directories do",
+        ),
+        (
+            "--command 'PGPASSWORD=secret pg_dump shop' app",
+            2,
+            "--command: 'PGPASSWORD' looks like a variable that is set for a command: use NAME=CMD, where NAME is the file in the archive, or ./PGPASSWORD=CMD for a file of that name",
+        ),
+        (
+            "--command 'pg_dump --dbname=shop' app",
+            2,
+            "--command: 'pg_dump --dbname' looks like a command without a name before it: use NAME=CMD, where NAME is the file in the archive and has no blank",
         ),
         (
             "--command ../a=x app",
@@ -198,7 +205,7 @@ fn mistakes_are_told_and_nothing_is_made() {
         (
             "--command 'a= ' app",
             2,
-            "--command: the command of 'a' is empty, or cannot be an argument",
+            "--command: the command of 'a' is empty",
         ),
         (
             "--command /a=x --command a=y",

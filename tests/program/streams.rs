@@ -214,15 +214,15 @@ fn mistakes_are_told_and_nothing_is_made() {
         ),
         (
             "--stdin-filename x -",
-            "--stdin-filename backs up standard input alone, and no PATH",
+            "--stdin-filename: standard input carries the requests: give each its stdin_filename, beside its command",
         ),
         (
             "--stdin-filename ''",
-            "--stdin-filename: invalid file name '': use a path that does not end with a slash",
+            "--stdin-filename: the file name '' is empty: use one such as dump.sql",
         ),
         (
             "--stdin-filename a/",
-            "--stdin-filename: invalid file name 'a/': use a path that does not end with a slash",
+            "--stdin-filename: the file name 'a/' ends with a slash, as those of directories do",
         ),
         (
             "--stdin-filename ../a",
@@ -280,7 +280,7 @@ fn mistakes_are_told_and_nothing_is_made() {
         ),
         (
             r#"{"command":["true"],"stdin_filename":"/"}"#,
-            "its stdin_filename: invalid file name '/': use a path that does not end with a slash",
+            "its stdin_filename: the file name '/' is empty: use one such as dump.sql",
         ),
     ] {
         let ran = sandbox.run(&format!("echo '{request}' | bk-create -"));

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::codec::Codec;
-use bk_archive::restore::names::normalize;
 use bk_cli::content;
 use bk_cli::operands::check_no_terminal;
 use bk_cli::units;
 use bk_cli::{Arguments, Flag, UsageError, usage};
+use bk_schema::dump;
 use bk_schema::excludes::Excludes;
-use bk_schema::invalid::invalid;
 use bk_schema::lines::{self, string};
 use bk_schema::metadata::{check_key, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, check_new_name};
@@ -183,7 +182,7 @@ impl Request {
         let mut take = |key| object.shift_remove(key).filter(|value| !value.is_null());
         let commands = take("commands").map(commands).transpose();
         let commands = commands.context("its commands")?;
-        let filename = take("stdin_filename").map(|value| check_filename(&string(value)?));
+        let filename = take("stdin_filename").map(|value| dump::file_name(&string(value)?));
         let filename = filename.transpose().context("its stdin_filename")?;
         let command = take("command").map(words).transpose();
         let Some(command) = command.context("its command")? else {
@@ -251,8 +250,7 @@ impl Request {
 /// The streams that the flags ask for.
 fn streams_of_flags(arguments: &Arguments) -> Result<Vec<Stream>> {
     let parse = |pair: &str| {
-        let pair = pair.split_once('=');
-        let (name, line) = pair.context("invalid command: use NAME=CMD")?;
+        let (name, line) = dump::split(pair)?;
         anyhow::Ok((name.to_owned(), line.to_owned()))
     };
     let pairs = arguments.texts(&COMMAND)?.into_iter().map(parse);
@@ -272,23 +270,15 @@ fn streams_of_flags(arguments: &Arguments) -> Result<Vec<Stream>> {
 
 /// Shell commands with the names of their files.
 fn streams(pairs: Vec<(String, String)>) -> Result<Vec<Stream>> {
-    let mut all = Vec::new();
-    for (name, line) in pairs {
-        let filename = check_filename(&name)?;
-        ensure!(
-            !line.trim().is_empty() && !line.contains('\0'),
-            "the command of '{filename}' is empty, or cannot be an argument"
-        );
-        ensure!(
-            all.iter().all(|it: &Stream| it.filename != filename),
-            "'{filename}' is the name of two commands"
-        );
-        all.push(Stream {
-            filename,
-            command: Some(Run::Shell(line)),
-            is_alone: false,
-        });
-    }
+    let given = pairs.iter().map(|(name, line)| (&**name, &**line));
+    let names = dump::check_all(given)?;
+    let lines = pairs.into_iter().map(|(_, line)| line);
+    let stream = |(filename, line)| Stream {
+        filename,
+        command: Some(Run::Shell(line)),
+        is_alone: false,
+    };
+    let mut all: Vec<_> = names.into_iter().zip(lines).map(stream).collect();
     all.sort_by(|one, other| Path::new(&one.filename).cmp(Path::new(&other.filename)));
     Ok(all)
 }
@@ -315,7 +305,7 @@ fn check_no_paths(arguments: &Arguments) -> Result<()> {
 /// The stream that is all that the flags ask for; all operands are its command.
 fn stream_alone(arguments: &Arguments) -> Result<Option<Stream>> {
     let wrong = |text: String| Err(UsageError(text).into());
-    let filename = arguments.parsed(&STDIN_FILENAME, check_filename)?;
+    let filename = arguments.parsed(&STDIN_FILENAME, dump::file_name)?;
     let is_command = arguments.has(&STDIN_FROM_COMMAND);
     if filename.is_none() && !is_command {
         return Ok(None);
@@ -332,6 +322,9 @@ fn stream_alone(arguments: &Arguments) -> Result<Option<Stream>> {
             return wrong("--stdin-from-command runs the command that stands after '--'".into());
         }
         true => Some(Run::Words(operands.clone())),
+        false if operands == &["-"] => {
+            return wrong("--stdin-filename: standard input carries the requests: give each its stdin_filename, beside its command".into());
+        }
         false if !operands.is_empty() => {
             return wrong("--stdin-filename backs up standard input alone, and no PATH".into());
         }
@@ -348,19 +341,6 @@ fn stream_alone(arguments: &Arguments) -> Result<Option<Stream>> {
         command,
         is_alone: true,
     }))
-}
-
-/// The name as it is stored: like a PATH, without a leading slash.
-fn check_filename(name: &str) -> Result<String> {
-    let wrong = || invalid("file name", name, "a path that does not end with a slash");
-    if name.ends_with('/') || name.contains('\0') {
-        return Err(wrong());
-    }
-    let plain = String::from_utf8(normalize(name.as_bytes())?)?;
-    if plain.is_empty() {
-        return Err(wrong());
-    }
-    Ok(plain)
 }
 
 fn words(value: Value) -> Result<Vec<OsString>> {

@@ -5,6 +5,7 @@
 //! - `lines`: records, identities and events as JSON lines
 //! - `birth`: the part of a record that its archive carries
 //! - `metadata`: the keys that bk reserves, and `KEY=VALUE` pairs
+//! - `dump`: files that come from commands; `entry_name`: names of entries, made plain
 //! - `excludes`: what a backup leaves out of its sources
 //! - `verified`, `losses`, `moving`, `host`: typed access to single keys of the metadata
 //! - `clock`: which times are plausible
@@ -27,6 +28,8 @@
 
 pub mod birth;
 pub mod clock;
+pub mod dump;
+pub mod entry_name;
 pub mod event;
 pub mod excludes;
 pub mod globs;
