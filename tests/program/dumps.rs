@@ -118,6 +118,21 @@ fn a_command_that_fails_fails_all_of_the_backup() {
             "",
             "the command of 'b' ended with exit status 127",
         ),
+        (
+            "--command b='exit 1'",
+            "",
+            "the command of 'b' ended with exit status 1",
+        ),
+        (
+            "--command b='sleep 60 & seq 9'",
+            "",
+            "the command of 'b' left a process running that holds its output",
+        ),
+        (
+            "--command b='(while sleep 0.1; do seq 9; done) & seq 9'",
+            "",
+            "the command of 'b' left a process running that holds its output",
+        ),
     ] {
         let ran = sandbox.run(&format!("bk-create --name a {flags} app"));
         let told = format!("{passed}bk-create: cannot create 'a': {reason}\n");

@@ -68,6 +68,51 @@ fn a_dump_that_came_to_an_early_end_is_told() {
     assert_eq!(shrunk(&ran.record())["backup_name"], "a");
 }
 
+/// One of several, beside a directory that is larger by far.
+#[test]
+fn each_dump_is_compared_with_the_same_one_also_where_other_sources_come_to_it() {
+    let sandbox = Sandbox::with_app();
+    let create = |name: &str, what: &str| {
+        let line = format!("bk-create -m job=j --name {name} {what}");
+        sandbox.run(&line)
+    };
+    let first = create("a", "--command x.sql='seq 9' --command y='seq 9' app");
+    first.fails(0, "");
+    let printed = json!({ "x.sql": 18, "y": 18 });
+    assert_eq!(first.record()["backup_metadata"]["command_bytes"], printed);
+    let held = json!({ "backup_name": "a", "content_bytes": 18, "name": "x.sql" });
+    let accept = "if nothing is missing, accept it with 'bk-set --accept";
+    for (name, what, told) in [
+        (
+            "b",
+            "--command x.sql='seq 4' --command y='seq 9' app",
+            "8 B of 'x.sql'",
+        ),
+        (
+            "c",
+            "--command x.sql='seq 4' app/config.toml",
+            "8 B of 'x.sql'",
+        ),
+        (
+            "d",
+            "--command x.sql='seq 4' app/config.toml",
+            "8 B of 'x.sql'",
+        ),
+        ("e", "--command z='seq 1' app/config.toml", ""),
+    ] {
+        let ran = create(name, what);
+        let told = match told {
+            "" => String::new(),
+            told => format!(
+                "bk-create: warning: '{name}' holds {told} where 'a' held 18 B: {accept} {name}'\n"
+            ),
+        };
+        ran.fails(0, &told);
+        let expected = if told.is_empty() { &Value::Null } else { &held };
+        assert_eq!(shrunk(&ran.record()), expected, "{name}");
+    }
+}
+
 /// The retention of a job waits, and bk-prune keeps the last one that did not shrink.
 #[test]
 fn nothing_is_removed_for_a_backup_that_shrank() {

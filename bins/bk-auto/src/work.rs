@@ -49,7 +49,7 @@ impl Work<'_> {
         match ended.status.code() {
             Some(0 | SOME_UNREAD) => {}
             _ if ended.last_line.is_empty() => bail!("bk-create {}", ending(ended.status)),
-            _ => bail!("{}", ended.last_line),
+            _ => bail!("{}", cause(&ended.last_line)),
         }
         let line = serde_json::from_str(&ended.stdout);
         let line: Value = line.context("bk-create printed no record")?;
@@ -167,6 +167,14 @@ impl Work<'_> {
         );
         Ok(())
     }
+}
+
+/// The line without what it begins with: the name of a backup that there is not, which would be all
+/// that a narrow table shows.
+fn cause(line: &str) -> &str {
+    let named = line.strip_prefix("cannot create '");
+    let cause = named.and_then(|it| it.split_once("': "));
+    cause.map_or(line, |(_, cause)| cause)
 }
 
 fn count(lines: &str, is_counted: impl Fn(&Value) -> bool) -> u64 {

@@ -31,6 +31,10 @@ const SIGNALS_EVERY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
+/// So long others may hold its output after a command has ended, such as what it has printed through.
+const LINGER: Duration = Duration::from_secs(2);
+/// What a pipe holds at most.
+const PIPE_BYTES: usize = 1 << 20;
 /// How often the status of the command is polled.
 const REAP_EVERY: Duration = Duration::from_millis(10);
 /// Between SIGTERM and SIGKILL.
@@ -64,6 +68,50 @@ impl Read for Input<'_> {
                 Ok(false) | Err(Errno::INTR) => {}
                 Ok(true) => return self.file.read(buffer),
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The output of a command: it ends with the last process that holds it, which has to be soon after the
+/// command itself.
+struct Printed<'a> {
+    input: Input<'a>,
+    has_ended: &'a AtomicBool,
+    /// When it was first seen that the command has ended, and what was read since.
+    ended: Option<(Instant, usize)>,
+    /// Whether another process holds it.
+    is_held: bool,
+}
+
+impl Read for Printed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if (self.input.is_stopped)() {
+                return Err(io::Error::other("interrupted"));
+            }
+            if self.ended.is_none() && self.has_ended.load(Ordering::Relaxed) {
+                self.ended = Some((Instant::now(), 0));
+            }
+            let late = self.ended.filter(|(at, _)| at.elapsed() >= LINGER);
+            let wait = late.map_or(SIGNALS_EVERY, |_| Timespec::default());
+            // What it has printed itself may still be in the pipe.
+            let is_more = late.is_some_and(|(_, bytes)| bytes > PIPE_BYTES);
+            match has_more(&self.input.file, wait) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(true) if !is_more => {
+                    let count = self.input.file.read(buffer)?;
+                    if let Some((_, bytes)) = &mut self.ended {
+                        *bytes += count;
+                    }
+                    return Ok(count);
+                }
+                Ok(_) if late.is_some() => {
+                    self.is_held = true;
+                    return Err(io::Error::other("another process holds it"));
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -176,16 +224,25 @@ pub(crate) fn run(
         }
         let (passing, reaping) = needed(threads).map_err(cannot)?;
         let is_stopped = || watch.is_stopped();
-        let mut input = Input::new(stdout.into(), &is_stopped);
-        let done = read(&mut input);
+        let mut printed = Printed {
+            input: Input::new(stdout.into(), &is_stopped),
+            has_ended: &has_ended,
+            ended: None,
+            is_held: false,
+        };
+        let done = read(&mut printed);
+        let is_held = printed.is_held;
         // A command that goes on printing gets SIGPIPE.
-        drop(input);
+        drop(printed);
         is_unwanted.store(done.is_err(), Ordering::Relaxed);
         let ended = reaping.join();
         let stderr_end = passing.join().unwrap_or_default();
-        done?;
+        if !is_held {
+            done?;
+        }
         let ended = ended.unwrap_or(Err(Errno::CHILD));
         let reason = match ended {
+            Ok(None) if is_held => format!("{name} left a process running that holds its output"),
             Ok(None) => return Ok(()),
             Ok(Some(how)) if stderr_end.is_empty() => format!("{name} {how}"),
             Ok(Some(how)) => format!("{name} {how}: {stderr_end}"),

@@ -365,8 +365,13 @@ impl<'a> Creation<'a> {
         backup: &mut Backup,
         summary: &Summary,
     ) -> Option<String> {
-        let earlier = self.records.as_ref()?.of_sources(&plan.sources.recorded);
-        let reference = shrunk::reference(earlier, backup)?;
+        let records = self.records.as_ref()?;
+        let earlier = records.of_sources(&plan.sources.recorded);
+        let reference = shrunk::reference(earlier, backup).or_else(|| {
+            // The retention of a job goes on where its sources change.
+            backup.job()?;
+            shrunk::reference(records.completed(), backup)
+        })?;
         shrunk::note(backup, summary, reference, self.settings.shrink_percent)
     }
 

@@ -70,7 +70,8 @@ impl Records {
         paths.filter(is_in).cloned().collect()
     }
 
-    fn completed(&self) -> impl Iterator<Item = &Backup> {
+    /// All of them, newest first.
+    pub(crate) fn completed(&self) -> impl Iterator<Item = &Backup> {
         let newest_first = self.backups.iter().rev();
         newest_first.filter(|it| it.status == Status::Completed)
     }

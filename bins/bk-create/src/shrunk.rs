@@ -5,10 +5,12 @@
 
 use anyhow::Result;
 use bk_archive::write::writer::Summary;
+use bk_cli::one_line;
 use bk_cli::units::{human_size, parse_number};
 use bk_schema::host;
-use bk_schema::metadata::{SHRUNK, held_against};
+use bk_schema::metadata::{COMMAND_BYTES, SHRUNK, held_against};
 use bk_schema::record::Backup;
+use serde_json::{Map, Value};
 
 /// By how many hundredths the content may shrink, where no flag tells it.
 pub(crate) const DEFAULT_PERCENT: u8 = 50;
@@ -18,8 +20,8 @@ pub(crate) fn parse_percent(text: &str) -> Result<u8> {
     parse_number(text.strip_suffix('%').unwrap_or(text), 0..=100)
 }
 
-/// The backup that this one is held against: the newest of `earlier` ones, which are of the same
-/// sources, that is of the same host and job and has not shrunk itself.
+/// The backup that this one is held against: the newest of `earlier` ones that is of the same host and
+/// job and has not shrunk itself.
 pub(crate) fn reference<'b>(
     mut earlier: impl Iterator<Item = &'b Backup>,
     backup: &Backup,
@@ -36,32 +38,93 @@ pub(crate) fn reference<'b>(
     })
 }
 
-/// Notes in the record of a backup that it holds so much less than another one; returns what people are
-/// to read of it.
+/// How much there is of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    bytes: u64,
+    files: u64,
+}
+
+impl Size {
+    fn is_less(self, before: Self, percent: u8) -> bool {
+        let limit = u128::from(before.bytes) * u128::from(100 - percent.min(100));
+        let has_nothing = self.bytes == 0 && before.bytes > 0;
+        let has_no_file = self.files == 0 && before.files > 0;
+        has_nothing || has_no_file || u128::from(self.bytes) * 100 < limit
+    }
+}
+
+/// A part of a backup that is compared with the same one of another backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part<'b> {
+    /// All of it, by its sources.
+    All(Option<&'b Value>),
+    /// What a command printed, by the name of its file.
+    Dump(&'b str),
+    /// What is of paths.
+    Paths(Vec<&'b Value>),
+}
+
+/// What a backup holds, in parts. The first one is all of it.
+fn parts(metadata: &Map<String, Value>, total: Size) -> Vec<(Part<'_>, Size)> {
+    let sources = metadata.get("sources");
+    let mut parts = vec![(Part::All(sources), total)];
+    // What one command alone printed is all of it.
+    let printed = metadata.get(COMMAND_BYTES).and_then(Value::as_object);
+    let mut rest = total;
+    for (name, bytes) in printed.into_iter().flatten() {
+        let bytes = bytes.as_u64().unwrap_or_default();
+        parts.push((Part::Dump(name), Size { bytes, files: 1 }));
+        rest.bytes = rest.bytes.saturating_sub(bytes);
+        rest.files = rest.files.saturating_sub(1);
+    }
+    let sources = sources.and_then(Value::as_array);
+    let is_path = |it: &&Value| it.as_str().is_some_and(|it| !it.starts_with("stdin:"));
+    let paths: Vec<_> = sources.into_iter().flatten().filter(is_path).collect();
+    if !paths.is_empty() {
+        parts.push((Part::Paths(paths), rest));
+    }
+    parts
+}
+
+/// Notes in the record of a backup that it holds so much less than another one, of all or of a part
+/// that both have; returns what people are to read of it.
 pub(crate) fn note(
     backup: &mut Backup,
     summary: &Summary,
     reference: &Backup,
     percent: u8,
 ) -> Option<String> {
-    let held_bytes = reference.backup_metadata.get("content_bytes")?.as_u64()?;
-    let held_files = reference.file_count.unwrap_or_default();
-    let limit = u128::from(held_bytes) * u128::from(100 - percent.min(100));
-    let has_nothing = summary.content_bytes == 0 && held_bytes > 0;
-    let has_no_file = summary.file_count == 0 && held_files > 0;
-    let is_less = u128::from(summary.content_bytes) * 100 < limit;
-    if percent == 0 || !(is_less || has_nothing || has_no_file) {
-        return None;
-    }
-    let (now, before) = match held_bytes {
-        0 => ("no file".to_owned(), held_files.to_string()),
-        _ => (human_size(summary.content_bytes), human_size(held_bytes)),
+    let total = Size {
+        bytes: summary.content_bytes,
+        files: summary.file_count,
+    };
+    let held = Size {
+        bytes: reference.backup_metadata.get("content_bytes")?.as_u64()?,
+        files: reference.file_count.unwrap_or_default(),
+    };
+    let before = parts(&reference.backup_metadata, held);
+    let parts = parts(&backup.backup_metadata, total);
+    let pairs = parts.into_iter().filter_map(|(part, now)| {
+        let same = before.iter().find(|(other, _)| *other == part)?;
+        Some((part, now, same.1))
+    });
+    let mut shrunk = pairs.filter(|(_, now, before)| now.is_less(*before, percent));
+    let (part, now, before) = shrunk.next().filter(|_| percent > 0)?;
+    let (file, of) = match part {
+        Part::All(_) => (None, String::new()),
+        Part::Dump(file) => (Some(file), format!(" of '{}'", one_line(file))),
+        Part::Paths(_) => (None, " of its paths".to_owned()),
+    };
+    let (size, held) = match before.bytes {
+        0 => ("no file".to_owned(), before.files.to_string()),
+        _ => (human_size(now.bytes), human_size(before.bytes)),
     };
     let (name, other) = (&backup.backup_name, &reference.backup_name);
     let text = format!(
-        "'{name}' holds {now} where '{other}' held {before}: if nothing is missing, accept it with 'bk-set --accept {name}'"
+        "'{name}' holds {size}{of} where '{other}' held {held}: if nothing is missing, accept it with 'bk-set --accept {name}'"
     );
-    let held = held_against(other, held_bytes);
+    let held = held_against(other, before.bytes, file);
     backup.backup_metadata.insert(SHRUNK.into(), held);
     Some(text)
 }
@@ -109,6 +172,92 @@ mod tests {
             let noted = new.backup_metadata.get("shrunk").cloned();
             let expected = json!({ "backup_name": "a", "content_bytes": held.0 });
             assert_eq!(noted, is_shrunk.then_some(expected));
+        }
+    }
+
+    /// Each is `[sources, command_bytes, content_bytes]`.
+    #[test]
+    fn what_both_have_is_compared_each_for_itself() {
+        let two = json!([["/p", "stdin:a", "stdin:b"], {"a": 10, "b": 1000}, 5010]);
+        for (held, now, shrunk) in [
+            (
+                &two,
+                json!([["/p", "stdin:a", "stdin:b"], {"a": 10, "b": 1000}, 5010]),
+                None,
+            ),
+            (
+                &two,
+                json!([["/p", "stdin:a", "stdin:b"], {"a": 4, "b": 1000}, 5004]),
+                Some(json!(["a", 10])),
+            ),
+            (
+                &two,
+                json!([["/p", "stdin:a", "stdin:b"], {"a": 10, "b": 0}, 4010]),
+                Some(json!(["b", 1000])),
+            ),
+            (
+                &two,
+                json!([["/p", "stdin:a", "stdin:b"], {"a": 10, "b": 9000}, 9010]),
+                Some(json!([null, 4000])),
+            ),
+            (
+                &two,
+                json!([["/p", "stdin:a", "stdin:b"], {"a": 1, "b": 1}, 2]),
+                Some(json!([null, 5010])),
+            ),
+            // Other sources: what is common.
+            (&two, json!([["/p", "stdin:a"], {"a": 10}, 4010]), None),
+            (
+                &two,
+                json!([["/p", "stdin:a"], {"a": 4}, 4004]),
+                Some(json!(["a", 10])),
+            ),
+            (&two, json!([["/p"], null, 1000]), Some(json!([null, 4000]))),
+            (&two, json!([["/q", "stdin:c"], {"c": 0}, 0]), None),
+            (
+                &two,
+                json!([["/q", "stdin:b"], {"b": 0}, 0]),
+                Some(json!(["b", 1000])),
+            ),
+            (
+                &json!([["/p"], null, 9]),
+                json!([["/p", "/q"], null, 0]),
+                None,
+            ),
+            // Of one dump alone nothing names it.
+            (
+                &json!([["stdin:a"], {"a": 9}, 9]),
+                json!([["stdin:a"], {"a": 0}, 0]),
+                Some(json!([null, 9])),
+            ),
+            // A record that lacks what each printed.
+            (
+                &json!([["/p", "stdin:a"], null, 9]),
+                json!([["/p", "stdin:a"], {"a": 0}, 8]),
+                None,
+            ),
+        ] {
+            let files = |of: &Value| of[0].as_array().unwrap().len() as u64;
+            let metadata = |of: &Value| {
+                let mut all = json!({ "sources": of[0], "content_bytes": of[2] });
+                if !of[1].is_null() {
+                    all["command_bytes"] = of[1].clone();
+                }
+                all
+            };
+            let reference = backup("r", files(held), metadata(held));
+            let mut new = backup("n", 0, metadata(&now));
+            let summary = Summary {
+                archive_bytes: 0,
+                hash: String::new(),
+                file_count: files(&now),
+                content_bytes: now[2].as_u64().unwrap(),
+                new_bytes: 0,
+            };
+            note(&mut new, &summary, &reference, 50);
+            let noted = new.backup_metadata.get("shrunk");
+            let noted = noted.map(|it| json!([it["name"], it["content_bytes"]]));
+            assert_eq!(noted, shrunk, "{held} {now}");
         }
     }
 

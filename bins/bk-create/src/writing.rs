@@ -4,9 +4,10 @@
 //! Knows no catalog.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,10 +18,12 @@ use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
 use bk_schema::birth::Birth;
 use bk_schema::manifest::Segment;
+use bk_schema::metadata::COMMAND_BYTES;
 use bk_store::archives::early_sync::EarlySync;
 use bk_store::archives::share;
 use bk_store::archives::space::Space;
 use jiff::Timestamp;
+use serde_json::Map;
 
 use crate::command::{self, Input};
 use crate::flags::{OnLowSpace, PROGRAM};
@@ -60,8 +63,12 @@ pub(crate) fn write(
         watch,
     };
     let now = begun.backup.created_at;
-    let streams = plan.request.streams.iter();
-    let streams: Vec<_> = streams.map(|it| stream(it, now, watch)).collect();
+    let asked = &plan.request.streams;
+    let printed: Vec<_> = asked.iter().map(|_| AtomicU64::new(0)).collect();
+    let streams = asked.iter().zip(&printed);
+    let streams: Vec<_> = streams
+        .map(|(it, bytes)| stream(it, now, bytes, watch))
+        .collect();
     let tree = Tree {
         sources: &plan.sources.stored,
         streams: &streams,
@@ -75,11 +82,26 @@ pub(crate) fn write(
     })?;
     guard.early_sync.finish().with_context(cannot)?;
     begun.partial.commit()?;
+    let beside = asked.iter().zip(&printed).filter(|(it, _)| !it.is_alone);
+    let bytes_of = |(it, bytes): (&Stream, &AtomicU64)| {
+        (it.filename.clone(), bytes.load(Ordering::Relaxed).into())
+    };
+    let command_bytes: Map<_, _> = beside.map(bytes_of).collect();
+    if !command_bytes.is_empty() {
+        let metadata = &mut begun.backup.backup_metadata;
+        metadata.insert(COMMAND_BYTES.into(), command_bytes.into());
+    }
     Ok(summary)
 }
 
 /// A file that comes through a pipe; a command is run when its content is wanted.
-fn stream<'a>(stream: &'a Stream, now: Timestamp, watch: &'a Watch) -> stream::Stream<'a> {
+/// `bytes` counts it.
+fn stream<'a>(
+    stream: &'a Stream,
+    now: Timestamp,
+    bytes: &'a AtomicU64,
+    watch: &'a Watch,
+) -> stream::Stream<'a> {
     stream::Stream {
         name: PathBuf::from(&stream.filename),
         mtime: FileTime {
@@ -91,12 +113,28 @@ fn stream<'a>(stream: &'a Stream, now: Timestamp, watch: &'a Watch) -> stream::S
             rustix::process::getgid().as_raw(),
         ),
         feed: Box::new(move |take| match &stream.command {
-            Some(run) => command::run(run, &stream.filename, watch, take),
+            Some(run) => command::run(run, &stream.filename, watch, |input| {
+                take(&mut Counted { input, bytes })
+            }),
             None => {
                 let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
                 take(&mut Input::new(stdin, &|| watch.is_stopped()))
             }
         }),
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a> {
+    input: &'a mut dyn Read,
+    bytes: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 

@@ -72,6 +72,7 @@ pub const KEYS: &[Key] = &[
     key("host", "bk-create", AtBirth, Value::is_string),
     key("job", "bk-auto", InRequest, Value::is_string),
     key("content_bytes", "bk-create", Later, Value::is_u64),
+    key(COMMAND_BYTES, "bk-create", Later, Value::is_object),
     key("new_bytes", "bk-create", Later, Value::is_u64),
     key("parent", "bk-create", Later, Value::is_string),
     key(SHRUNK, "bk-create", Later, Value::is_object),
@@ -89,14 +90,22 @@ pub const KEYS: &[Key] = &[
     key("last_restored_test", "bk-restore", Later, Value::is_object),
 ];
 
+/// How much each of its commands printed, by the names of their files.
+pub const COMMAND_BYTES: &str = "command_bytes";
+
 /// Of a backup that holds much less than another one of its sources: what it was [held
 /// against](held_against). Not of one that was accepted.
 pub const SHRUNK: &str = "shrunk";
 
-/// What a backup that shrank was held against.
+/// What a backup that shrank was held against; the bytes are those of the file of a command where that
+/// alone shrank.
 #[must_use]
-pub fn held_against(backup_name: &str, content_bytes: u64) -> Value {
-    json!({ "backup_name": backup_name, "content_bytes": content_bytes })
+pub fn held_against(backup_name: &str, content_bytes: u64, file: Option<&str>) -> Value {
+    let mut held = json!({ "backup_name": backup_name, "content_bytes": content_bytes });
+    if let Some(file) = file {
+        held["name"] = file.into();
+    }
+    held
 }
 
 fn are_named_texts(value: &Value) -> bool {

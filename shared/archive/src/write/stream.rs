@@ -58,7 +58,13 @@ pub(crate) fn add(
         bytes = Some(store(stream, &pieces, input, members, observer)?);
         Ok(())
     })?;
-    bytes.context("nothing was read")
+    let bytes = bytes.context("nothing was read")?;
+    // Of a feed that fails there is no archive to tell of.
+    if bytes == 0 {
+        let nothing = "the input was empty: it is an empty file in the archive";
+        observer.problem(Problem::new(&stream.name, ProblemKind::Empty, nothing));
+    }
+    Ok(bytes)
 }
 
 fn store(
@@ -90,8 +96,6 @@ fn store(
     }
     let begin = header(codec, &entry)?;
     if piece.is_empty() {
-        let nothing = "the input was empty: it is an empty file in the archive";
-        observer.problem(Problem::new(&stream.name, ProblemKind::Empty, nothing));
         observer.read_file();
         let entries = vec![entry.to_manifest(None, None)];
         out.member(Written::new(begin, None, Part::Last(entries, true)))?;
