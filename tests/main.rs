@@ -10,6 +10,7 @@ mod program {
     mod auto;
     mod auto_hooks;
     mod auto_notices;
+    mod auto_systemd;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
