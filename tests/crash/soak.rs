@@ -11,7 +11,7 @@ fn jobs_run_alone_for_days() {
     let sandbox = Sandbox::new();
     let (soak, programs) = (checkout().join("tests/soak.py"), programs());
     let ran = sandbox.run(&format!(
-        "python3 {} --days 6 {}",
+        "python3 {} --days 4 {}",
         soak.display(),
         programs.display()
     ));
