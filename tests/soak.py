@@ -340,10 +340,9 @@ def simulate(machine, days, rng):
         if kill or is_full:
             is_after_fault = True
             continue
-        # A run that was killed is told by the next round, as a failure.
-        is_told = is_after_fault and "while it ran" in machine.error
+        # A run that was killed, or that could not be recorded, is a failure of the round that records it.
+        check(status == 0 or is_after_fault, f"at {machine.now}: bk-auto exits with {status}: {machine.error}")
         is_after_fault = False
-        check(status == 0 or is_told, f"at {machine.now}: bk-auto exits with {status}: {machine.error}")
         if local.hour == 12:
             check_rules(before, completed(machine, "noon"))
         if local.hour in (3, 13):

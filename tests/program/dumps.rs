@@ -261,7 +261,7 @@ fn are_same(one: &[u8], other: &[u8]) -> bool {
     let differ = one.iter().zip(other).enumerate();
     let mut differ = differ.filter(|(_, (one, other))| one != other);
     let first = differ.next().map_or(0, |(at, _)| at);
-    let last = differ.last().map_or(first, |(at, _)| at);
+    let last = differ.next_back().map_or(first, |(at, _)| at);
     one.len() == other.len() && last - first < HEADERS_BYTES
 }
 
