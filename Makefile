@@ -45,7 +45,7 @@ UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 # Tests wait for disks and locks more than for cores.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: all build libduckdb tools test test-long check bench install uninstall package clean demo help
+.PHONY: all build libduckdb tools test test-long check bench soak install uninstall package clean demo help
 all: build
 
 help: ## list the targets
@@ -92,6 +92,9 @@ test-long: check build ## all tests, and each case of them
 
 bench: build ## measure against tar, restic and borg
 	python3 tests/bench.py $(OUT)
+
+soak: build ## let jobs run alone for a simulated year (takes root and libfaketime)
+	python3 tests/soak.py $(OUT)
 
 demo: build ## back this source tree up, list it, unpack it with plain tar
 	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)

@@ -15,6 +15,7 @@ mod program {
     mod auto_notices;
     mod auto_notify;
     mod auto_rounds;
+    mod auto_systemd;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
@@ -87,6 +88,7 @@ mod crash {
     mod restore_faults;
     mod rm_faults;
     mod set_faults;
+    mod soak;
     mod verify_races;
 }
 
