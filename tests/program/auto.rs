@@ -429,7 +429,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --command pg_dump -s @daily",
-            "--command is NAME=COMMAND, where NAME is the file in the archive; or give the name with --stdin-filename",
+            "--command: invalid command: use NAME=CMD, where NAME is the file in the archive",
         ),
         (
             "bk-auto --set --stdin-filename x -s @daily",
@@ -473,7 +473,15 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set -s @daily --command 'x='",
-            "its request: has a wrong commands: {\"x\":\"\"}",
+            "its request: the command of 'x' is empty",
+        ),
+        (
+            "bk-auto --set -s @daily --command 'PGPASSWORD=x pg_dump shop'",
+            "--command: 'PGPASSWORD' looks like a variable that is set for a command: use NAME=CMD, where NAME is the file in the archive, or ./PGPASSWORD=CMD for a file of that name",
+        ),
+        (
+            "bk-auto --set -s @daily --stdin-filename a/ --command true",
+            "its request: the file name 'a/' ends with a slash, as those of directories do",
         ),
         (
             "bk-auto --set -s @daily --notify-always -- app",

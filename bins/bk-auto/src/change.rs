@@ -10,6 +10,7 @@ use bk_cli::{Arguments, UsageError, units, usage};
 use bk_jobs::schedule::Schedule;
 use bk_jobs::settings::DEFAULT;
 use bk_jobs::timing::Timing;
+use bk_schema::dump;
 use bk_schema::lines::string;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
@@ -311,11 +312,7 @@ fn commands(arguments: &Arguments) -> Result<Option<Map<String, Value>>> {
     }
     let mut all = Map::new();
     for text in given.iter().filter(|text| !text.is_empty()) {
-        let Some((name, command)) = text.split_once('=') else {
-            return wrong(
-                "--command is NAME=COMMAND, where NAME is the file in the archive; or give the name with --stdin-filename",
-            );
-        };
+        let (name, command) = dump::split(text).map_err(|e| usage(&e, "--command"))?;
         if all.insert(name.into(), command.into()).is_some() {
             return wrong(&format!("--command: two commands would make '{name}'"));
         }

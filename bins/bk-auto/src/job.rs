@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bk_cli::units;
 use bk_jobs::settings::{PREFIX, Settings, full_name};
 use bk_jobs::timing::Timing;
+use bk_schema::dump;
 use bk_schema::invalid::invalid;
 use bk_schema::record::check_name;
 use jiff::Timestamp;
@@ -264,7 +265,7 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
     request.retain(|_, value| !value.is_null());
     for (key, value) in &request {
         let is_right = match key.as_str() {
-            "commands" => are_commands(value),
+            "commands" => check_commands(value).map(|()| true)?,
             "sources" => match value {
                 Value::Array(all) => !all.is_empty() && all.iter().all(is_source),
                 one => is_source(one),
@@ -291,15 +292,17 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
 }
 
 /// An object from names in the archive to commands.
-fn are_commands(value: &Value) -> bool {
-    let all = value.as_object();
-    all.is_some_and(|all| {
-        !all.is_empty()
-            && all.iter().all(|(name, command)| {
-                let command = command.as_str().unwrap_or_default();
-                !command.trim().is_empty() && is_source(&Value::from(name.as_str()))
-            })
-    })
+fn check_commands(value: &Value) -> Result<()> {
+    let form = "has no object from names to commands as its commands";
+    let all = value.as_object().context(form)?;
+    let pair = |(name, command): (&'_ String, &'_ Value)| {
+        let command = command.as_str().map(str::to_owned);
+        command.map(|command| (name.clone(), command)).context(form)
+    };
+    let pairs: Vec<_> = all.iter().map(pair).collect::<Result<_>>()?;
+    let pairs = pairs.iter();
+    dump::check_all(pairs.map(|(name, command)| (name.as_str(), command.as_str())))?;
+    Ok(())
 }
 
 fn is_source(value: &Value) -> bool {
