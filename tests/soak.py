@@ -64,6 +64,7 @@ class Soak:
         shown = subprocess.run([machine.programs / "bk-set", "--help"], capture_output=True, text=True, check=True)
         self.knows_shrunk = "--accept" in shown.stdout
         self.log = open(machine.base / "soak.log", "w")
+        machine.set_clock(self.now)
         jobs = self.make_jobs()
         self.jobs, self.book = jobs, Book(machine, jobs)
         self.figures = self.book.figures
@@ -83,10 +84,10 @@ class Soak:
             job.times = due_times(job.schedule, self.begin, self.end + 100 * DAY, self.zone)
             kept = [f"--retention-days={count}" if rule == "days" else f"--keep-{rule}={count}" for rule, count in job.policy.items()]
             content = [f"--create-flag=--storage={self.machine.store}", "--create-flag=--low-space-timeout=1s"]
-            self.machine.run(self.now, "bk-auto", "--json", "--set", job.name, "--schedule", job.schedule, "--enable", *kept,
+            self.machine.run("bk-auto", "--json", "--set", job.name, "--schedule", job.schedule, "--enable", *kept,
                              *job.flags, *([*content, "--", job.tree.root] if job.tree else []))
-            job.done_until = self.now + 1
-        self.machine.run(self.now, "bk-auto", "--notify", f'echo "$BK_JOB $BK_OUTCOME" >>{base}/notices')
+            job.done_until = self.machine.clock()
+        self.machine.run("bk-auto", "--notify", f'echo "$BK_JOB $BK_OUTCOME" >>{base}/notices')
         return {job.name: job for job in jobs}
 
     def run(self):
@@ -102,7 +103,7 @@ class Soak:
             self.now = ending + 30.0
             self.take(Step(self.number, random.Random(f"{self.options.seed}/{ending}"), self.now, None))
         self.book.check_places()
-        self.book.check_all(self.now + 60)
+        self.book.check_all()
 
     def move_clock(self, rng):
         """To the next start, mostly that of the next job that is due. Returns whether nothing is to disturb it."""
@@ -209,6 +210,7 @@ class Soak:
         if step.fault == "refused":
             refuse.touch()
         notices.write_text("")
+        self.machine.set_clock(step.now)
         began = time.monotonic()
         ended = [self.machine.finish(process) for process in self.disturb(step)]
         self.machine.reap()
@@ -220,7 +222,7 @@ class Soak:
         # A line that a kill cut off acknowledges nothing.
         lines = [line for _, stdout, _ in ended for line in stdout.splitlines(keepends=True) if line.endswith("\n")]
         step.printed = [json.loads(line) for line in lines]
-        step.end = step.now + took + 2
+        step.end = self.machine.clock()
         if step.is_due and not step.fault:
             self.usual_seconds = 0.9 * self.usual_seconds + 0.1 * took
         self.figures[f"starts: {step.fault}" if step.fault else "starts that nothing disturbed"] += 1
@@ -234,12 +236,12 @@ class Soak:
         with contextlib.ExitStack() as stack:
             if fault.startswith("full"):
                 stack.enter_context(machine.full(disk, rng))
-            processes = [machine.start(step.now, *words) for _ in range(2 if fault == "twins" else 1)]
+            processes = [machine.start(*words) for _ in range(2 if fault == "twins" else 1)]
             if fault in KILLS:
                 time.sleep(moment)
                 strike(processes[0].pid, fault)
                 if fault == "kill, then another":
-                    processes.append(machine.start(step.now, *words))
+                    processes.append(machine.start(*words))
             elif fault.endswith("fills") or fault == "locked":
                 time.sleep(moment)
                 stack.enter_context(machine.held(rng) if fault == "locked" else machine.full(disk, rng))
@@ -251,28 +253,28 @@ class Soak:
 
     def by_hand(self, step):
         """What an administrator does in between."""
-        now, rng, machine, book = step.end + 5, step.rng, self.machine, self.book
+        now, rng, machine, book = self.machine.clock(), step.rng, self.machine, self.book
         hand = [it for it in book.backups.values() if it.name.startswith("hand-")]
         what, expected, may = rng.choice("protect expiry release expired accept".split()), set(), set()
         if what in ("protect", "expiry"):
             flag = "--protect" if what == "protect" else f"--expires={rng.randrange(1, 20)}d"
             tree = self.jobs["app"].tree
-            made = machine.run(now, "bk-create", "--json", "--storage", machine.store, "--name", f"hand-{step.number}", flag, tree.root)
+            made = machine.run("bk-create", "--json", "--storage", machine.store, "--name", f"hand-{step.number}", flag, tree.root)
             book.trees[made[0]["id"]] = (tree.root, tree.snapshot(), None)
         elif what == "release" and (protected := [it.id for it in hand if it.protected]):
             chosen = rng.choice(protected)
-            machine.run(now, "bk-rm", chosen, status=1)
-            machine.run(now, "bk-set", "--json", "--unprotect", chosen)
-            machine.run(now, "bk-rm", "--json", chosen)
+            machine.run("bk-rm", chosen, status=1)
+            machine.run("bk-set", "--json", "--unprotect", chosen)
+            machine.run("bk-rm", "--json", chosen)
             expected = {chosen}
         elif what == "expired" and step.now - book.jumped_at > 2 * DAY:
-            for line in machine.run(now, "bk-ls", "--json", "--expired"):
-                machine.run(now, "bk-rm", "--json", line["id"])
+            for line in machine.run("bk-ls", "--json", "--expired"):
+                machine.run("bk-rm", "--json", line["id"])
             expected = {it.id for it in hand if it.expires and it.expires <= now}
             may = {it.id for it in hand if it.expires and it.expires <= now + 10}
         elif what == "accept" and self.shrunk_until:
-            machine.run(now, "bk-set", "--json", "--accept", "latest:app")
-        book.list(now + 5)
+            machine.run("bk-set", "--json", "--accept", "latest:app")
+        book.list()
         gone = book.before.keys() - book.backups.keys()
         must(expected <= gone <= expected | may, f"by hand, {what}: {gone} went, and {expected} had to go")
         self.figures["deeds by hand"] += 1

@@ -33,7 +33,7 @@ class Machine:
     """A place for trees, two small disks, and the programs."""
 
     def __init__(self, programs, base):
-        self.base, self.programs = base, programs
+        self.base, self.programs, self.ahead_seconds = base, programs, 0
         self.home, self.store = base / "home-disk/home", base / "store-disk/store"
         for disk, size in ((base, TREES_BYTES), (self.home.parent, HOME_BYTES), (self.store.parent, STORE_BYTES)):
             disk.mkdir(exist_ok=True)
@@ -42,16 +42,23 @@ class Machine:
         # Orphans of what was killed become children of this process.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def environment(self, now):
-        """The clock goes on from `now`, for children of children too. The kernel's clock stays as it is."""
+    def set_clock(self, now):
+        """From `now` on it goes on as any clock does."""
+        self.ahead_seconds = int(now - time.time()) + 1
+
+    def clock(self):
+        return time.time() + self.ahead_seconds
+
+    def environment(self):
+        """The clock is that of children too; the kernel's stays as it is."""
         return {"PATH": f"{self.programs}:{os.environ['PATH']}", "TZ": ZONE, "BK_HOME": str(self.home), "BK_HOST": "soak",
-                "LD_PRELOAD": library(), "FAKETIME": f"+{int(now - time.time()) + 1}", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "LD_PRELOAD": library(), "FAKETIME": f"+{self.ahead_seconds}", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "FAKETIME_DISABLE_SHM": "1", "NO_FAKE_STAT": "1", "LC_ALL": "C"}
 
-    def start(self, now, *words):
+    def start(self, *words):
         """Starts a program in a process group of its own; its output goes to files, which no orphan keeps open."""
         stdout, stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
-        process = subprocess.Popen([str(word) for word in words], env=self.environment(now), stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([str(word) for word in words], env=self.environment(), stdin=subprocess.DEVNULL,
                                    stdout=stdout, stderr=stderr, start_new_session=True, cwd=self.base)
         process.files = (stdout, stderr)
         return process
@@ -71,9 +78,9 @@ class Machine:
             while True:
                 os.waitpid(-1, 0)
 
-    def run(self, now, *words, status=0):
+    def run(self, *words, status=0):
         """Runs a program that is to end so; the lines that it prints."""
-        ended, stdout, stderr = self.finish(self.start(now, *words))
+        ended, stdout, stderr = self.finish(self.start(*words))
         if ended != status:
             raise Broken(f"{' '.join(map(str, words))} ended with {ended}: {stderr}")
         return [json.loads(line) for line in stdout.splitlines()]
