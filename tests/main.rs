@@ -8,8 +8,12 @@ mod program {
     mod adopt;
     mod archive;
     mod auto;
+    mod auto_crowd;
     mod auto_hooks;
+    mod auto_interrupted;
     mod auto_notices;
+    mod auto_notify;
+    mod auto_rounds;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;
@@ -19,13 +23,16 @@ mod program {
     mod completions;
     mod df;
     mod df_alerts;
+    mod df_jobs;
     mod diff;
     mod dry_runs;
+    mod dumps;
     mod excludes;
     mod find;
     mod hosts;
     mod log;
     mod log_follow;
+    mod log_jobs;
     mod losses;
     mod migrations;
     mod mv;
@@ -46,6 +53,7 @@ mod program {
     mod selection;
     mod set;
     mod sharing;
+    mod shrinking;
     mod sources;
     mod storages;
     mod streams;
@@ -62,6 +70,7 @@ mod crash {
     mod adopt_crash;
     mod adopt_faults;
     mod adopt_signals;
+    mod auto_faults;
     mod creation;
     mod faults;
     mod later_sessions;

@@ -105,7 +105,7 @@ fn the_lines_of_a_list_make_the_same_jobs_elsewhere() {
     let before = settings(&sandbox);
     sandbox
         .run(r#"printf '%s\n' '{"job":"a","schedule":"@daily"}' '{"job":"new"}' | bk-auto --set -"#)
-        .fails(2, "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from\n");
+        .fails(2, "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after --, or with --files-from or --command\n");
     sandbox
         .run(r#"printf '%s\n' '{"job":"a","schedule":"@daily"}' '{"job":"a","retention_days":0}' | bk-auto --set -"#)
         .fails(2, "bk-auto: bad input: line 2: its retention_days: is neither a number of days from 1 on nor null\n");
@@ -146,13 +146,13 @@ fn a_job_leaves_out_what_its_flags_say() {
         .run(r#"echo '{"job":"new","sources":[],"schedule":"@daily"}' | bk-auto --set -"#)
         .fails(
             2,
-            "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from\n",
+            "bk-auto: there is no job 'new' yet: a new one needs a --schedule, and what it backs up after --, or with --files-from or --command\n",
         );
     sandbox
         .run(r#"echo '{"job":"a","sources":[],"create_flags":[]}' | bk-auto --set -"#)
         .fails(
             2,
-            "bk-auto: the job 'a' would back up nothing: name a path after --, or a list with --files-from\n",
+            "bk-auto: the job 'a' would do nothing: name a path after --, a list with --files-from, a --command, or --verify, --test-restore or --prune\n",
         );
 }
 
@@ -359,7 +359,7 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set -s @daily",
-            "there is no job 'default' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from",
+            "there is no job 'default' yet: a new one needs a --schedule, and what it backs up after --, or with --files-from or --command",
         ),
         (
             "bk-auto --set app/data -s @daily",
@@ -375,11 +375,11 @@ fn mistakes_are_usage_errors() {
         ),
         (
             "bk-auto --set --request '{\"backup_name\":\"x\"}'",
-            "--request: cannot have the key 'backup_name': it has sources, description, source_version, backup_metadata, protected, expires_at",
+            "--request: cannot have the key 'backup_name': it has sources, commands, description, source_version, backup_metadata, protected, expires_at",
         ),
         (
             "bk-auto --set --create-flag --type=manual",
-            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --ignore-case-excludes, --exclude-caches, --exclude-if-present, --exclude-larger, --one-file-system, --files-from, --null, --compression, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
+            "--create-flag: '--type=manual' is not one of --exclude, --exclude-from, --ignore-case-excludes, --exclude-caches, --exclude-if-present, --exclude-larger, --one-file-system, --files-from, --null, --compression, --shrink-warn, --level, --jobs, --storage, --reserve, --on-low-space, --low-space-timeout",
         ),
         (
             "bk-auto --set --create-flag --storage=here",
@@ -414,6 +414,50 @@ fn mistakes_are_usage_errors() {
         (
             "bk-auto a",
             "'a' is not expected; --now runs a job by its name",
+        ),
+        (
+            "bk-auto --set --keep-daily x -s @daily -- app",
+            "a flag for bk-prune: --keep-daily: invalid number 'x': use a number from 1 on, or all",
+        ),
+        (
+            "bk-auto --list --keep-daily 7",
+            "--keep-daily goes with --set",
+        ),
+        (
+            "bk-auto --notify-always",
+            "--notify-always goes with --notify",
+        ),
+        (
+            "bk-auto --set --command pg_dump -s @daily",
+            "--command is NAME=COMMAND, where NAME is the file in the archive; or give the name with --stdin-filename",
+        ),
+        (
+            "bk-auto --set --stdin-filename x -s @daily",
+            "--stdin-filename names the output of one --command COMMAND",
+        ),
+        (
+            "bk-auto --set --verify quick -s @daily",
+            "--verify: 'quick' proves nothing of what is in an archive: use sha256 or deep, and older-than=SPAN, limit=N",
+        ),
+        (
+            "bk-auto --set --verify 'deep limit=20 x' -s @daily",
+            "--verify: invalid verification 'deep limit=20 x': use sha256 or deep, and older-than=SPAN, limit=N",
+        ),
+        (
+            "bk-auto --set --test-restore --swap -s @daily",
+            "--test-restore: invalid test of a restoration '--swap': use names of backups, such as latest or latest:JOB",
+        ),
+        (
+            "bk-auto --set --verify deep -s @daily -- app",
+            "the job 'default' cannot back up and also verify, test or prune all backups: make a job of its own for that",
+        ),
+        (
+            "bk-auto --set --prune -s @daily",
+            "the job 'default': --prune goes with what is to be kept, such as --keep-daily 7",
+        ),
+        (
+            "bk-auto --set --hook-timeout 0s -s @daily -- app",
+            "--hook-timeout: no command ends at once: use a number with a unit, such as 90s, 10m or 1h",
         ),
         (
             "bk-auto --set - -r 7 </dev/null",

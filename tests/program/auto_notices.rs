@@ -1,14 +1,21 @@
-//! `--syslog`: one line an event at a real `/dev/log`, whatever the names hold; without one, a
-//! warning.
+//! `--syslog`: one message an event in the journal, with fields, or at a real `/dev/log`, whatever the
+//! names hold; without either, a warning.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::support::{Ran, Sandbox, has};
 
-/// Runs a command line where `/dev/log` is a socket of this test, in a mount namespace of its
-/// own; `None` where that is not possible.
-fn with_log(sandbox: &Sandbox, line: &str) -> Option<(Ran, Vec<String>)> {
+/// Where `/dev/log` is a socket of this test, and there is no journal.
+const SYSLOG: &str = "ln -s \"$PWD/log\" new/log";
+/// Where the journal's is one, and there is no `/dev/log`.
+const JOURNAL: &str =
+    "mkdir -p /run/systemd/journal && ln -s \"$PWD/log\" /run/systemd/journal/socket";
+
+/// Runs a command line where there is such a socket, in a mount namespace of its own; returns the
+/// datagrams that came; `None` where that is not possible.
+fn with_log(sandbox: &Sandbox, socket: &str, line: &str) -> Option<(Ran, Vec<String>)> {
     if !has("unshare") {
         return None;
     }
@@ -23,10 +30,12 @@ fn with_log(sandbox: &Sandbox, line: &str) -> Option<(Ran, Vec<String>)> {
     sandbox.write("typed", line);
     sandbox.write(
         "inside",
-        "mkdir -p old new && mount --rbind /dev old && mount -t tmpfs none new || exit 99\n\
-         for it in null zero urandom random tty; do ln -s \"$PWD/old/$it\" new/; done\n\
-         ln -s \"$PWD/log\" new/log && mount --bind new /dev || exit 99\n\
-         exec bash typed\n",
+        &format!(
+            "mkdir -p old new && mount --rbind /dev old && mount -t tmpfs none new || exit 99\n\
+             for it in null zero urandom random tty; do ln -s \"$PWD/old/$it\" new/; done\n\
+             mount -t tmpfs none /run && {socket} && mount --bind new /dev || exit 99\n\
+             exec bash typed\n"
+        ),
     );
     let path = sandbox.path("log");
     let _ = std::fs::remove_file(&path);
@@ -75,6 +84,7 @@ fn each_event_is_a_line_with_its_priority() {
     sandbox.sql("UPDATE backup_records SET created_at = TIMESTAMP '2024-01-01 00:00:00'");
     let Some((ran, lines)) = with_log(
         &sandbox,
+        SYSLOG,
         "bk-auto --syslog --now a; bk-auto --syslog --now gone",
     ) else {
         return;
@@ -124,6 +134,61 @@ fn each_event_is_a_line_with_its_priority() {
     assert_eq!(told.len(), 6, "{told:?}");
 }
 
+/// The fields of each entry that are not of the program itself, by systemd's native protocol.
+fn entries(datagrams: &[String]) -> Vec<BTreeMap<&str, &str>> {
+    let field = |line| str::split_once(line, '=').unwrap();
+    let fields = datagrams.iter().map(|entry| entry.lines().map(field));
+    fields.map(Iterator::collect).collect()
+}
+
+#[test]
+fn the_journal_gets_fields_to_look_for() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-auto --set a -s @daily -r 1 -- app; bk-auto --set gone -s @daily -- gone");
+    sandbox.ok("bk-auto --now a");
+    sandbox.sql("UPDATE backup_records SET created_at = TIMESTAMP '2024-01-01 00:00:00', backup_name = 'old'");
+    let Some((ran, datagrams)) = with_log(
+        &sandbox,
+        JOURNAL,
+        "bk-auto --syslog --now a; bk-auto --syslog --now gone",
+    ) else {
+        return;
+    };
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let name = ran.record()["backup_name"].as_str().unwrap().to_owned();
+    let reason = format!(
+        "cannot back up '{}': No such file or directory",
+        sandbox.path("gone").display()
+    );
+    let told = entries(&datagrams);
+    let expected = [
+        ("bk-create", "6", "ok", "a", Some(&*name), None),
+        (
+            "bk-prune",
+            "6",
+            "ok",
+            "a",
+            Some("old"),
+            Some("older than 1d"),
+        ),
+        ("bk-auto", "6", "ok", "a", Some(&*name), None),
+        ("bk-create", "3", "failed", "gone", None, Some(&*reason)),
+        ("bk-auto", "3", "failed", "gone", None, Some(&*reason)),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, (program, priority, outcome, job, backup, reason)) in told.iter().zip(expected) {
+        let one_of = |key| told.get(key).copied();
+        assert_eq!(one_of("SYSLOG_FACILITY"), Some("3"));
+        assert_eq!(one_of("SYSLOG_IDENTIFIER"), Some(program));
+        assert_eq!(one_of("PRIORITY"), Some(priority), "{told:#?}");
+        assert_eq!(one_of("BK_OUTCOME"), Some(outcome), "{told:#?}");
+        assert_eq!(one_of("BK_JOB"), Some(job), "{told:#?}");
+        assert_eq!(one_of("BK_BACKUP"), backup, "{told:#?}");
+        assert_eq!(one_of("BK_REASON"), reason, "{told:#?}");
+    }
+    assert_eq!(told[4]["MESSAGE"], format!("job 'gone' failed; {reason}"));
+}
+
 #[test]
 fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
     let sandbox = Sandbox::with_app();
@@ -134,7 +199,7 @@ fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
     sandbox.ok("chmod 755 .; chmod 600 app/log/app.log; mkdir -m 777 nobody");
     let line = "bk-create --syslog --name a $'gone\\n<11>evil\\e[2J\\u0085\\u2028x'; chmod 777 log
         setpriv --reuid 65534 --regid 65534 --clear-groups bk-create --syslog --home nobody --name m app";
-    let Some((ran, lines)) = with_log(&sandbox, line) else {
+    let Some((ran, lines)) = with_log(&sandbox, SYSLOG, line) else {
         return;
     };
     let told: Vec<_> = lines.iter().map(|line| parts(line)).collect();
@@ -161,9 +226,11 @@ fn some_unread_is_a_warning_and_control_characters_do_not_break_a_line() {
 #[test]
 fn without_a_log_there_is_one_warning_and_the_backup() {
     let sandbox = Sandbox::with_app();
-    if std::path::Path::new("/dev/log").exists() {
-        println!("skipped: there is a /dev/log here");
-        return;
+    for path in ["/dev/log", "/run/systemd/journal/socket"] {
+        if std::path::Path::new(path).exists() {
+            println!("skipped: there is a {path} here");
+            return;
+        }
     }
     let warning =
         |program| format!("{program}: warning: cannot log to syslog: there is no /dev/log\n");

@@ -245,7 +245,7 @@ fn mistakes_are_told_and_are_trouble() {
         ("a none", "there is no backup 'none'"),
         (
             "--live c",
-            "cannot compare 'c' with its sources: it is of what came on standard input, which is gone",
+            "cannot compare 'c' with its sources: it is of what came through a pipe, which is gone",
         ),
     ] {
         let ran = sandbox.run(&format!("bk-diff {typed}"));

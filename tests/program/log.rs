@@ -66,16 +66,17 @@ fn a_line_has_the_columns_of_the_ledger_and_a_table_tells_people() {
     let table = sandbox.ok("bk-log --table").stdout;
     let lines: Vec<_> = table.lines().collect();
     assert!(
-        lines[0].starts_with("TIME                 PROGRAM    EVENT   OUTCOME  BACKUP  DETAILS"),
+        lines[0]
+            .starts_with("TIME                 PROGRAM    EVENT   OUTCOME  BACKUP  JOB  DETAILS"),
         "{table}"
     );
     for (line, end) in [
         (1, " s"),
-        (5, "set     ok       a       backup_name"),
+        (5, "set     ok       a       -    backup_name"),
         (6, "KiB freed"),
         (
             7,
-            "failed   -       cannot back up 'nowhere': No such file or directory",
+            "failed   -       -    cannot back up 'nowhere': No such file or directory",
         ),
     ] {
         assert!(lines[line].ends_with(end), "{table}");

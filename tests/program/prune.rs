@@ -5,7 +5,7 @@ use crate::support::{Ran, Sandbox, checkout, stride};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `ID: REASONS` of each line.
 fn reasons(ran: &Ran) -> Vec<String> {
@@ -53,6 +53,22 @@ fn what_a_dry_run_prints_is_what_a_run_removes() {
     let events = sandbox.ledger();
     let pruned: Vec<_> = events.iter().filter(|it| it.contains(" prune ")).collect();
     assert_eq!(pruned, ["b1 prune ok", "b2 prune ok", "b3 prune ok"]);
+    // In a year the ledger still tells why, rule by rule.
+    let rules = [
+        "keep-last 1: number 5 of 6",
+        "keep-daily 2: 2024-02-27 is before the last 2",
+        "keep-monthly 2: not the newest of 2024-02",
+    ];
+    assert_eq!(run.records()[1]["decision"]["rules"], json!(rules));
+    for (was, told) in run
+        .records()
+        .iter()
+        .zip(sandbox.ok("bk-log -e prune").records())
+    {
+        for key in ["reasons", "rules", "group"] {
+            assert_eq!(told["details"][key], was["decision"][key], "{told}");
+        }
+    }
 
     let again = sandbox.ok("bk-prune --keep-last 1 --keep-daily 2 --keep-monthly 2");
     assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", ""));
@@ -118,6 +134,41 @@ fn an_explanation_has_every_candidate_and_removes_nothing() {
         told.stdout
     );
     assert_eq!(left(&sandbox).len(), 6);
+}
+
+#[test]
+fn backups_are_grouped_by_any_of_what_they_share() {
+    let sandbox = six();
+    sandbox.ok("bk-set -m job=a 1 3 >/dev/null; bk-set -m job=b 2 4 >/dev/null");
+    sandbox.sql("UPDATE backup_records SET backup_type = 'automatic' WHERE id = 1");
+    for (keys, kept) in [
+        ("sources,host", &[6][..]),
+        ("none", &[6]),
+        // What was made for no job is a group too.
+        ("job", &[3, 4, 6]),
+        ("job,source", &[3, 4, 6]),
+        ("type,job,host", &[1, 3, 4, 6]),
+        ("source,type", &[1, 6]),
+    ] {
+        let dry = sandbox.ok(&format!("bk-prune -n --keep-last 1 --group-by {keys}"));
+        let goes = ids(&dry.records());
+        let kept_now: Vec<_> = (1..=6).filter(|id| !goes.contains(id)).collect();
+        assert_eq!(kept_now, kept, "{keys}");
+    }
+    let table = sandbox.ok("bk-prune --explain --keep-last 1 --group-by job --wide");
+    assert!(
+        table.stdout.contains("  -  ") && table.stdout.contains("  keep-last 1: number 2 of 2  "),
+        "{}",
+        table.stdout
+    );
+    sandbox.ok("bk-prune --keep-last 1 --group-by job");
+    let told = sandbox.ok("bk-log -e prune").records();
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| (&it["details"]["job"], &it["details"]["group"]))
+        .collect();
+    let (a, b, none, null) = (json!("a"), json!("b"), json!("-"), Value::Null);
+    assert_eq!(told, [(&a, &a), (&b, &b), (&null, &none)]);
 }
 
 #[test]

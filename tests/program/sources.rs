@@ -213,7 +213,7 @@ fn tampered(sandbox: &Sandbox, path: &str, calls: &str, how: &str, change: &str)
     };
     let line = format!(
         "exec {} -o trace {paths} -e trace={calls} -e inject={calls}:{how} \
-         bash -c 'exec bk-create --name a --jobs 1 src 2>&3' 3>&2 2>/dev/null",
+         bash -c 'exec bk-create --shrink-warn 0 --name a --jobs 1 src 2>&3' 3>&2 2>/dev/null",
         strace(how)
     );
     let _ = fs::remove_file(sandbox.path("trace"));

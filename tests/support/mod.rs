@@ -11,6 +11,7 @@ pub mod disk;
 pub mod life;
 pub mod mounts;
 pub mod oracle;
+pub mod postgres;
 pub mod rich;
 pub mod store;
 pub mod tarball;
@@ -355,8 +356,15 @@ impl Ran {
         let mut all = self.records();
         let total = all.pop().unwrap();
         assert_eq!(total["total"], true, "{self:#?}");
+        all.retain(|it| it.get("job").is_none());
         assert!(all.iter().all(|it| it["total"] == false), "{self:#?}");
         (total, all)
+    }
+
+    /// What bk-df tells of a job.
+    pub fn job(&self, name: &str) -> Value {
+        let found = self.records().into_iter().find(|it| it["job"] == name);
+        found.unwrap_or_else(|| panic!("no job {name}: {self:#?}"))
     }
 
     /// The one line of stdout.

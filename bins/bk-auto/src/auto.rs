@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bk_cli::listing::{self, Listed};
 use bk_cli::operands::check_no_terminal;
+use bk_cli::retention::OF_JOBS;
 use bk_cli::{Arguments, Flag, Output, UsageError, units, unread, usage};
 use bk_schema::clock::{self, Jump, Rounds};
 use bk_schema::lines;
@@ -16,14 +17,16 @@ use bk_store::trust::GAP;
 use bk_store::{Home, Signals, catalog, storage};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::change::{JobChange, job_name};
-use crate::child::{self, Watch};
+use crate::change::{self, JobChange, job_name};
+use crate::child::Watch;
 use crate::create_flags;
 use crate::flags::{
-    AFTER, BEFORE, CLOCK_GAP, CREATE_FLAG, DISABLE, ENABLE, LIST, NOW, PROGRAM, REMOVE, REQUEST,
-    RETENTION_DAYS, SCHEDULE, SET, WAIT,
+    AFTER, BEFORE, CLOCK_GAP, COMMAND, CREATE_FLAG, DISABLE, ENABLE, HOOK_TIMEOUT, LIST, NOTIFY,
+    NOTIFY_ALWAYS, NOW, PROGRAM, PRUNE, REMOVE, REQUEST, RETENTION_DAYS, SCHEDULE, SET,
+    STDIN_FILENAME, TEST_RESTORE, VERIFY, WAIT,
 };
 use crate::list;
+use crate::lock::JobLock;
 use crate::run::Runner;
 use crate::store::{self, JobState};
 
@@ -41,9 +44,10 @@ enum Action {
     Enable,
     Disable,
     ClockGap,
+    Notify,
 }
 
-const ACTIONS: [(Flag, Action); 8] = [
+const ACTIONS: [(Flag, Action); 9] = [
     (SET, Action::Set),
     (LIST, Action::List),
     (REMOVE, Action::Remove),
@@ -52,9 +56,16 @@ const ACTIONS: [(Flag, Action); 8] = [
     (ENABLE, Action::Enable),
     (DISABLE, Action::Disable),
     (CLOCK_GAP, Action::ClockGap),
+    (NOTIFY, Action::Notify),
 ];
 /// Flags that only `--set` takes, beside those of bk-create.
-const OF_SET: [Flag; 6] = [
+const OF_SET: [Flag; 12] = [
+    COMMAND,
+    STDIN_FILENAME,
+    VERIFY,
+    TEST_RESTORE,
+    PRUNE,
+    HOOK_TIMEOUT,
     SCHEDULE,
     RETENTION_DAYS,
     REQUEST,
@@ -72,7 +83,9 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         check_alone(arguments, &sources)?;
     }
     match action {
-        None | Some(Action::List | Action::Wait | Action::ClockGap) => check_none(names)?,
+        None | Some(Action::List | Action::Wait | Action::ClockGap | Action::Notify) => {
+            check_none(names)?;
+        }
         _ if names.is_empty() => {
             unread::check_no_record("name the jobs; 'bk-auto --set -' reads jobs from there")?;
         }
@@ -88,9 +101,14 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             days.map_or(Ok(()), |days| set_gap(&home, days))?;
             return Ok(status);
         }
+        Some(Action::Notify) => {
+            let notify = change::notify(arguments)?.flatten();
+            store::set_notify(&home, notify.as_ref())?;
+            return Ok(status);
+        }
         Some(Action::Set) => {
             let changes = changes(arguments, names, &sources)?;
-            check_create_flags(&changes)?;
+            changes.iter().try_for_each(check_flags)?;
             store::apply(&home, &changes)?
         }
         Some(Action::List) => usable(&home, &mut status)?,
@@ -102,11 +120,11 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
     Ok(status)
 }
 
-/// The one action that is asked for. `--enable` and `--disable` go with `--set` too.
+/// The one action that is asked for. `--enable`, `--disable` and `--notify` go with `--set` too.
 fn action(arguments: &Arguments) -> Result<Option<Action>> {
     let is_set = arguments.has(&SET);
     let mut actions = ACTIONS.to_vec();
-    actions.retain(|(flag, _)| !(is_set && [ENABLE, DISABLE].contains(flag)));
+    actions.retain(|(flag, _)| !(is_set && [ENABLE, DISABLE, NOTIFY].contains(flag)));
     arguments.one_of(&actions)
 }
 
@@ -118,12 +136,16 @@ fn operands(arguments: &Arguments) -> (&[OsString], Vec<PathBuf>) {
 }
 
 fn of_set() -> impl Iterator<Item = Flag> {
-    OF_SET.into_iter().chain(create_flags::own())
+    let words = create_flags::own().chain(OF_JOBS);
+    OF_SET.into_iter().chain(words)
 }
 
 fn check_alone(arguments: &Arguments, sources: &[PathBuf]) -> Result<()> {
     if let Some(flag) = of_set().find(|flag| arguments.has(flag)) {
         return Err(UsageError(format!("--{} goes with --set", flag.long)).into());
+    }
+    if arguments.has(&NOTIFY_ALWAYS) && !arguments.has(&NOTIFY) {
+        return Err(UsageError("--notify-always goes with --notify".into()).into());
     }
     if let Some(source) = sources.first() {
         let source = source.display();
@@ -158,7 +180,7 @@ fn changes(
 ) -> Result<Vec<JobChange>> {
     match names {
         [one] if one == "-" => {
-            let mut other = of_set().chain([ENABLE, DISABLE]);
+            let mut other = of_set().chain([ENABLE, DISABLE, NOTIFY, NOTIFY_ALWAYS]);
             if let Some(flag) = other.find(|flag| arguments.has(flag)) {
                 let text = format!("--{} does not go with '-': the lines say all", flag.long);
                 return Err(UsageError(text).into());
@@ -184,25 +206,32 @@ fn changes(
     }
 }
 
-/// Has bk-create check its flags, with no request: it alone knows what is wrong with a value.
-fn check_create_flags(changes: &[JobChange]) -> Result<()> {
-    for change in changes {
-        let given = change.given.iter().flat_map(|it| &it.flags);
-        let flags = change.create_flags.iter().flatten().chain(given);
-        // A list is read as it is at the time of the run.
-        let flags: Vec<_> = flags.filter(|flag| !create_flags::is_list(flag)).collect();
-        if flags.is_empty() {
-            continue;
-        }
-        let mut create = bk_cli::program("bk-create");
-        create.args(flags).args(["--estimate", "-"]);
-        create.stdin(std::process::Stdio::null());
-        let output = create.output().context("cannot run bk-create")?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let reason = text.trim_start_matches("bk-create: ").trim_end();
-            return Err(UsageError(format!("a flag for bk-create: {reason}")).into());
-        }
+/// Has bk-create and bk-prune check their flags, with nothing to do: they alone know what is wrong with
+/// a value.
+fn check_flags(change: &JobChange) -> Result<()> {
+    let given = change.given.iter().flat_map(|it| &it.words);
+    let flags = change.create_flags.iter().flatten().chain(given);
+    // A list is read as it is at the time of the run.
+    let flags: Vec<_> = flags.filter(|flag| !create_flags::is_list(flag)).collect();
+    check_flags_of("bk-create", &flags, &["--estimate", "-"])?;
+    let given = change.prune_given.iter().flat_map(|it| &it.words);
+    let flags: Vec<_> = change.prune_flags.iter().flatten().chain(given).collect();
+    check_flags_of("bk-prune", &flags, &["--expired", "-n", "-"])
+}
+
+fn check_flags_of(program: &str, flags: &[&String], more: &[&str]) -> Result<()> {
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let mut command = bk_cli::program(program);
+    command.args(flags).args(more);
+    command.stdin(std::process::Stdio::null());
+    let output = command.output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let reason = text.trim_start_matches(&format!("{program}: ")).trim_end();
+        return Err(UsageError(format!("a flag for {program}: {reason}")).into());
     }
     Ok(())
 }
@@ -225,12 +254,7 @@ fn runner(home: Home, arguments: &Arguments, output: Output) -> Result<Runner> {
     }
     let signals = Signals::watch()?;
     signals.hold();
-    let wakeups = signals.wakeups()?;
-    let watch = Watch {
-        signals,
-        wakeups,
-        is_attended: !arguments.has(&WAIT),
-    };
+    let watch = Watch::new(signals, !arguments.has(&WAIT))?;
     Runner::new(home, watch, arguments, output)
 }
 
@@ -287,7 +311,14 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     bk_cli::zone::check()?;
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
-    let jobs = usable(&runner.home, &mut status)?;
+    let mut jobs = usable(&runner.home, &mut status)?;
+    if jobs
+        .iter()
+        .any(|it| JobLock::has_left(&runner.home.dir, &it.job.name))
+    {
+        status = status.max(runner.recover_all(jobs.iter().map(|it| it.job.name.as_str())));
+        jobs = usable(&runner.home, &mut status)?;
+    }
     runner.jump = count_round(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
@@ -322,20 +353,20 @@ fn wait(home: Home, arguments: &Arguments, output: Output) -> Result<u8> {
         let now = clock::now();
         let until = next.map_or(ROUND_EVERY, |next| next.duration_since(now));
         let until = until.clamp(SignedDuration::ZERO, ROUND_EVERY);
-        pause(&runner, Duration::try_from(until)?)?;
+        pause(&mut runner, Duration::try_from(until)?)?;
         runner.home.now = clock::now();
     }
     end(runner, bk_cli::SUCCESS)
 }
 
-fn pause(runner: &Runner, duration: Duration) -> Result<()> {
+fn pause(runner: &mut Runner, duration: Duration) -> Result<()> {
     let began = std::time::Instant::now();
     while runner.watch.signals.caught().is_none() {
         let Some(left) = duration.checked_sub(began.elapsed()) else {
             break;
         };
-        runner.watch.wakeups.wait(left)?;
-        child::reap(None)?;
+        runner.watch.pause(left)?;
+        runner.settle()?;
     }
     Ok(())
 }
@@ -352,5 +383,6 @@ fn print_made(runner: &mut Runner) -> Result<()> {
 
 fn end(mut runner: Runner, status: u8) -> Result<u8> {
     print_made(&mut runner)?;
+    let status = status.max(runner.settle_all()?);
     Ok(runner.watch.signals.exit_status(status))
 }

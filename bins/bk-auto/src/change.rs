@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, UsageError, units, usage};
 use bk_jobs::schedule::Schedule;
 use bk_jobs::settings::DEFAULT;
 use bk_jobs::timing::Timing;
@@ -15,11 +15,14 @@ use bk_schema::record::check_name;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::create_flags::{self, Given, absolute};
 use crate::flags::{
-    AFTER, BEFORE, CREATE_FLAG, DISABLE, ENABLE, REQUEST, RETENTION_DAYS, SCHEDULE,
+    AFTER, BEFORE, COMMAND, CREATE_FLAG, DISABLE, ENABLE, HOOK_TIMEOUT, NOTIFY, NOTIFY_ALWAYS,
+    PRUNE, REQUEST, RETENTION_DAYS, SCHEDULE, STDIN_FILENAME, TEST_RESTORE, VERIFY,
 };
-use crate::job::{Job, check_days, check_request, parse_days};
+use crate::job::{Job, Notify, check_days, check_request, parse_days};
+use crate::rounds::{self, Rounds};
+use crate::words::{Given, absolute};
+use crate::{create_flags, prune_flags};
 
 /// A change to a job. A field that is `None` stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default, PartialEq)]
@@ -33,6 +36,14 @@ pub(crate) struct JobChange {
     pub(crate) create_flags: Option<Vec<String>>,
     /// Take the place of what the flags say.
     pub(crate) given: Vec<Given>,
+    pub(crate) prune_flags: Option<Vec<String>>,
+    pub(crate) prune_given: Vec<Given>,
+    pub(crate) commands: Option<Map<String, Value>>,
+    pub(crate) verify: Option<Option<String>>,
+    pub(crate) test_restore: Option<Option<String>>,
+    pub(crate) prune: Option<bool>,
+    pub(crate) hook_timeout: Option<Option<String>>,
+    pub(crate) notify: Option<Option<Notify>>,
     pub(crate) before: Option<Option<String>>,
     pub(crate) after: Option<Option<String>>,
 }
@@ -65,6 +76,14 @@ impl JobChange {
             request: arguments.parsed(&REQUEST, request)?,
             create_flags: (!flags.is_empty()).then_some(flags),
             given: create_flags::given(arguments)?,
+            prune_flags: None,
+            prune_given: prune_flags::given(arguments)?,
+            commands: commands(arguments)?,
+            verify: arguments.parsed(&VERIFY, verification)?,
+            test_restore: arguments.parsed(&TEST_RESTORE, restoration)?,
+            prune: arguments.has(&PRUNE).then_some(true),
+            hook_timeout: arguments.parsed(&HOOK_TIMEOUT, limit)?,
+            notify: notify(arguments)?,
             before: arguments.parsed(&BEFORE, command)?,
             after: arguments.parsed(&AFTER, command)?,
         })
@@ -122,11 +141,39 @@ impl JobChange {
                 create_flags::check(&flags)?;
                 self.create_flags = Some(flags);
             }
+            "prune_flags" => {
+                let flags = texts(value)?;
+                prune_flags::check(&flags)?;
+                self.prune_flags = Some(flags);
+            }
+            "verify" => self.verify = Some(verification(&text_or_empty(value)?)?),
+            "test_restore" => self.test_restore = Some(restoration(&text_or_empty(value)?)?),
+            "prune" => self.prune = Some(value.as_bool().context("is neither true nor false")?),
+            "hook_timeout" => self.hook_timeout = Some(limit(&text_or_empty(value)?)?),
+            "notify" => self.set_notify(|it| {
+                it.command = text_or_empty(value)?;
+                Ok(())
+            })?,
+            "notify_always" => self.set_notify(|it| {
+                it.is_always = value.as_bool().context("is neither true nor false")?;
+                Ok(())
+            })?,
             "before" => self.before = Some(string_or_null(value)?),
             "after" => self.after = Some(string_or_null(value)?),
             // What --list prints beside the job, now or in a later version.
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Two keys of a line make one value.
+    fn set_notify(&mut self, set: impl FnOnce(&mut Notify) -> Result<()>) -> Result<()> {
+        let mut notify = self.notify.take().flatten().unwrap_or(Notify {
+            command: String::new(),
+            is_always: false,
+        });
+        set(&mut notify)?;
+        self.notify = Some(Some(notify));
         Ok(())
     }
 
@@ -148,8 +195,12 @@ impl JobChange {
                 retention_days: None,
                 request: Map::new(),
                 create_flags: Vec::new(),
+                prune_flags: Vec::new(),
+                rounds: Rounds::default(),
                 before: None,
                 after: None,
+                hook_timeout: None,
+                notify: None,
             },
         };
         let was = job.timing.clone();
@@ -160,29 +211,23 @@ impl JobChange {
         for given in &self.given {
             given.apply(&mut job.create_flags);
         }
+        set(&mut job.prune_flags, &self.prune_flags);
+        for given in &self.prune_given {
+            given.apply(&mut job.prune_flags);
+        }
+        set(&mut job.rounds.verify, &self.verify);
+        set(&mut job.rounds.test_restore, &self.test_restore);
+        set(&mut job.rounds.prune, &self.prune);
+        set(&mut job.hook_timeout, &self.hook_timeout);
+        set(&mut job.notify, &self.notify);
+        job.notify = job.notify.filter(|it| !it.command.trim().is_empty());
         set(&mut job.before, &self.before);
         set(&mut job.after, &self.after);
-        let sources = job.request.get("sources").cloned();
-        set(&mut job.request, &self.request);
-        let sources = self.sources.clone().map(Value::from).or(sources);
-        if let Some(sources) = sources
-            && (self.sources.is_some() || !job.request.contains_key("sources"))
-        {
-            job.request.insert("sources".into(), sources);
+        self.change_request(&mut job.request);
+        if is_new && job.backs_up().is_empty() && job.rounds.is_none() {
+            return Err(self.incomplete());
         }
-        if job.sources().is_empty() {
-            job.request.shift_remove("sources");
-        }
-        if job.backs_up().next().is_none() {
-            return Err(match is_new {
-                true => self.incomplete(),
-                false => UsageError(format!(
-                    "the job '{}' would back up nothing: name a path after --, or a list with --files-from",
-                    self.name.escape_debug()
-                ))
-                .into(),
-            });
-        }
+        job.check().map_err(|error| UsageError(error.to_string()))?;
         // Times that passed while it was disabled, or under another schedule, do not count.
         let timing = &mut job.timing;
         let is_enabled_anew = timing.is_enabled && !was.is_enabled;
@@ -192,10 +237,33 @@ impl JobChange {
         Ok(job)
     }
 
+    /// A new request leaves what is backed up as it is, unless it names that too.
+    fn change_request(&self, request: &mut Map<String, Value>) {
+        let old = request.clone();
+        set(request, &self.request);
+        let sources = self.sources.clone().map(Value::from);
+        let commands = self.commands.clone().map(Value::from);
+        for (key, given) in [("sources", sources), ("commands", commands)] {
+            if let Some(value) = given {
+                request.insert(key.into(), value);
+            } else if let Some(value) = old.get(key).filter(|_| !request.contains_key(key)) {
+                request.insert(key.into(), value.clone());
+            }
+            let is_empty = |value: &Value| match value {
+                Value::Array(all) => all.is_empty(),
+                Value::Object(all) => all.is_empty(),
+                _ => false,
+            };
+            if request.get(key).is_some_and(is_empty) {
+                request.shift_remove(key);
+            }
+        }
+    }
+
     fn incomplete(&self) -> anyhow::Error {
         let name = self.name.escape_debug();
         UsageError(format!(
-            "there is no job '{name}' yet: a new one needs a --schedule, and what it backs up after -- or with --files-from"
+            "there is no job '{name}' yet: a new one needs a --schedule, and what it backs up after --, or with --files-from or --command"
         ))
         .into()
     }
@@ -210,6 +278,77 @@ fn set<T: Clone>(field: &mut T, wanted: &Option<T>) {
 fn command(text: &str) -> Result<Option<String>> {
     ensure!(!text.contains('\0'), "a command cannot hold a NUL");
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
+}
+
+/// The commands of the flags: `NAME=COMMAND` each, or one with its name apart. An empty one takes all
+/// away.
+fn commands(arguments: &Arguments) -> Result<Option<Map<String, Value>>> {
+    let (given, filename) = (arguments.texts(&COMMAND)?, arguments.text(&STDIN_FILENAME)?);
+    let wrong = |text: &str| Err(UsageError(text.into()).into());
+    if let Some(filename) = filename {
+        let [command] = given.as_slice() else {
+            return wrong("--stdin-filename names the output of one --command COMMAND");
+        };
+        return Ok(Some(Map::from_iter([(filename.into(), (*command).into())])));
+    }
+    let mut all = Map::new();
+    for text in given.iter().filter(|text| !text.is_empty()) {
+        let Some((name, command)) = text.split_once('=') else {
+            return wrong(
+                "--command is NAME=COMMAND, where NAME is the file in the archive; or give the name with --stdin-filename",
+            );
+        };
+        if all.insert(name.into(), command.into()).is_some() {
+            return wrong(&format!("--command: two commands would make '{name}'"));
+        }
+    }
+    Ok((!given.is_empty()).then_some(all))
+}
+
+fn verification(text: &str) -> Result<Option<String>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    rounds::verify_flags(text).map(|_| Some(text.to_owned()))
+}
+
+fn restoration(text: &str) -> Result<Option<String>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    rounds::tested(text).map(|_| Some(text.to_owned()))
+}
+
+fn limit(text: &str) -> Result<Option<String>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    ensure!(
+        !units::parse_duration(text)?.is_zero(),
+        "no command ends at once: use a number with a unit, such as 90s, 10m or 1h"
+    );
+    Ok(Some(text.to_owned()))
+}
+
+/// What the flags say of who is told.
+pub(crate) fn notify(arguments: &Arguments) -> Result<Option<Option<Notify>>> {
+    let is_always = arguments.has(&NOTIFY_ALWAYS);
+    let Some(command) = arguments.parsed(&NOTIFY, command)? else {
+        if is_always {
+            return Err(UsageError("--notify-always goes with --notify".into()).into());
+        }
+        return Ok(None);
+    };
+    Ok(Some(command.map(|command| Notify { command, is_always })))
+}
+
+fn text_or_empty(value: Value) -> Result<String> {
+    match value {
+        Value::Null => Ok(String::new()),
+        other => string(other),
+    }
 }
 
 fn string_or_null(value: Value) -> Result<Option<String>> {

@@ -2,6 +2,7 @@
 
 use bk_cli::content;
 use bk_cli::notices;
+use bk_cli::retention;
 use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
@@ -20,6 +21,26 @@ bk_cli::flags! {
         "after each backup remove older ones of the job (all: keep all)",
     )
     .short('r');
+    KEEP_LAST = retention::KEEP_LAST;
+    KEEP_HOURLY = retention::KEEP_HOURLY;
+    KEEP_DAILY = retention::KEEP_DAILY;
+    KEEP_WEEKLY = retention::KEEP_WEEKLY;
+    KEEP_MONTHLY = retention::KEEP_MONTHLY;
+    KEEP_QUARTERLY = retention::KEEP_QUARTERLY;
+    KEEP_YEARLY = retention::KEEP_YEARLY;
+    KEEP_WITHIN = retention::KEEP_WITHIN;
+    KEEP_WITHIN_HOURLY = retention::KEEP_WITHIN_HOURLY;
+    KEEP_WITHIN_DAILY = retention::KEEP_WITHIN_DAILY;
+    KEEP_WITHIN_WEEKLY = retention::KEEP_WITHIN_WEEKLY;
+    KEEP_WITHIN_MONTHLY = retention::KEEP_WITHIN_MONTHLY;
+    KEEP_WITHIN_QUARTERLY = retention::KEEP_WITHIN_QUARTERLY;
+    KEEP_WITHIN_YEARLY = retention::KEEP_WITHIN_YEARLY;
+    OLDER_THAN = retention::OLDER_THAN;
+    MAX_COUNT = retention::MAX_COUNT;
+    MAX_TOTAL_SIZE = retention::MAX_TOTAL_SIZE;
+    KEEP_FREE = retention::KEEP_FREE;
+    GROUP_BY = retention::GROUP_BY;
+    FAILED_AFTER = retention::FAILED_AFTER;
     REQUEST = option("request", "JSON", "more keys of the request to bk-create: description ...");
     CREATE_FLAG = option(
         "create-flag",
@@ -36,8 +57,21 @@ bk_cli::flags! {
     EXCLUDE_LARGER = content::EXCLUDE_LARGER;
     ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
     COMPRESSION = option("compression", "gzip|zstd[:LEVEL]", "how its backups are compressed");
+    SHRINK_WARN = content::SHRINK_WARN;
+    COMMAND = content::COMMAND;
+    STDIN_FILENAME = option("stdin-filename", "NAME", "the name for the one --command COMMAND");
+    VERIFY = option(
+        "verify",
+        "WORDS",
+        "verify backups: sha256 or deep, older-than=SPAN, limit=N",
+    );
+    TEST_RESTORE = option("test-restore", "BACKUPS", "restore these for a test: latest, latest:JOB");
+    PRUNE = switch("prune", "remove backups of all jobs that its --keep-... do not keep");
     BEFORE = option("before", "COMMAND", "run before the backup; if it fails, there is none");
     AFTER = option("after", "COMMAND", "run after the backup, whether it failed or not");
+    HOOK_TIMEOUT = option("hook-timeout", "SPAN", "end a command that takes longer (1h)");
+    NOTIFY = option("notify", "COMMAND", "run when a job fails, recovers, or its backup shrank");
+    NOTIFY_ALWAYS = switch("notify-always", "with --notify: after each other run too");
     CLOCK_GAP = option("clock-gap", "DAYS", "doubt the clock after DAYS without a round (30)");
     SYSLOG = notices::SYSLOG;
 }

@@ -1,38 +1,28 @@
-//! Runs the commands before and after a backup.
+//! Runs the commands of a job: before and after a backup, and those that tell how it went.
 //!
-//! Where bk-auto runs in the foreground of a terminal, a command may ask the user: it shares
-//! bk-auto's process group, and gets Ctrl-C as well. Elsewhere (cron, systemd, `--wait`, a
+//! Where bk-auto runs in the foreground of a terminal, a command before or after may ask the user:
+//! it shares bk-auto's process group, and gets Ctrl-C as well. Elsewhere (cron, systemd, `--wait`, a
 //! background job) it has a session of its own, without a terminal: a command that asks there
 //! fails at once instead of being stopped for ever. Knows no job.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
-use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bk_cli::one_line;
-use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgrp};
 use rustix::termios::tcgetpgrp;
 
-use crate::child::{self, Watch, ending};
+use crate::child::{Ended, Watch, ending, signal_all};
 use crate::flags::PROGRAM;
+use crate::tail::Tail;
 
-/// How much of the end of a hook's output is kept.
-const TAIL_BYTES: usize = 4096;
-/// How much of the last line is reported.
-const LINE_MAX_CHARS: usize = 500;
-/// How long to wait for the end of the output, which a process that the hook left behind may hold.
-const REST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Begins a session of its own. Without setsid(1) it shares bk-auto's; cron has no terminal.
 const DETACH: &str = "command -v setsid >/dev/null && exec setsid sh -c \"$1\"; ";
 
-/// Which hook it is.
+/// Which command it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
     /// Signals are forwarded to it.
@@ -44,12 +34,14 @@ pub(crate) enum When {
 /// Runs a hook; its output goes to stderr, as stdout is for records.
 ///
 /// # Errors
-/// A hook that cannot be started or fails, with the last line of its output.
+/// A hook that cannot be started, fails, or takes longer than `limit`, with the last line of its
+/// output.
 pub(crate) fn run(
     text: &str,
     variables: &[(&str, &OsStr)],
     watch: &Watch,
     when: When,
+    limit: Duration,
 ) -> Result<()> {
     let may_ask = watch.is_attended && is_in_foreground();
     let mut command = shell(text, when, may_ask);
@@ -64,16 +56,55 @@ pub(crate) fn run(
     let child = command.spawn().context("cannot run sh")?;
     // Closes this process's ends of the pipe.
     drop(command);
-    let pid = child::pid(&child)?;
+    let pid = watch.begin(&child, Some(limit))?;
     let on_signal = |signal, earlier| forward(pid, signal, earlier, when, may_ask);
-    let status = child::wait(pid, watch, on_signal).context("cannot run sh")?;
+    let ended = watch.wait(pid, on_signal).context("cannot run sh")?;
+    check(ended, tail, limit)
+}
+
+/// Begins a command that nobody waits for, in a session of its own, with this input.
+///
+/// # Errors
+/// A command that cannot be started.
+pub(crate) fn begin(
+    text: &str,
+    variables: &[(&str, &OsStr)],
+    input: File,
+    watch: &Watch,
+    limit: Duration,
+) -> Result<(Pid, Tail)> {
+    let mut command = shell(text, When::Before, false);
+    command.envs(variables.iter().copied()).stdin(input);
+    let tail = Tail::of(&mut command)?;
+    let child = command.spawn().context("cannot run sh")?;
+    Ok((watch.begin(&child, Some(limit))?, tail))
+}
+
+/// # Errors
+/// A command that failed, with the last line of its output.
+pub(crate) fn check(ended: Ended, tail: Option<Tail>, limit: Duration) -> Result<()> {
     let last_line = tail.map(Tail::last_line);
-    if status.success() {
+    if ended.status.success() && !ended.is_late {
         return Ok(());
     }
+    let how = match ended.is_late {
+        true => format!("took longer than {} and was ended", shown(limit)),
+        false => ending(ended.status),
+    };
     match last_line.filter(|it| !it.is_empty()) {
-        Some(line) => bail!("it {}: {line}", ending(status)),
-        None => bail!("it {}", ending(status)),
+        Some(line) => bail!("it {how}: {line}"),
+        None => bail!("it {how}"),
+    }
+}
+
+/// `1h`, `90s`.
+fn shown(limit: Duration) -> String {
+    let secs = limit.as_secs();
+    match secs {
+        0 => format!("{} ms", limit.as_millis()),
+        _ if secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
+        _ if secs.is_multiple_of(60) => format!("{}m", secs / 60),
+        _ => format!("{secs}s"),
     }
 }
 
@@ -111,56 +142,5 @@ fn forward(pid: Pid, signal: Signal, earlier: usize, when: When, may_ask: bool) 
         (When::After, 1) => Signal::TERM,
         _ => Signal::KILL,
     };
-    // To its session, where it has one. An error means that it has ended already.
-    if kill_process_group(pid, signal).is_err() {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Passes the output of a hook through, and keeps its end.
-struct Tail {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    ended: Receiver<()>,
-}
-
-impl Tail {
-    fn of(command: &mut Command) -> Result<Self> {
-        let (reader, writer) = std::io::pipe().context("cannot run sh")?;
-        let other = writer.try_clone().context("cannot run sh")?;
-        command.stdout(other).stderr(writer);
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let (is_over, ended) = channel();
-        let kept = bytes.clone();
-        // The thread may outlive the hook, and this run: a daemon may hold the pipe for ever.
-        let passing = Builder::new().spawn(move || {
-            pass_through(reader, &kept);
-            // An error means that nobody waits any more.
-            let _ = is_over.send(());
-        });
-        passing.context("cannot run sh: no more threads")?;
-        Ok(Self { bytes, ended })
-    }
-
-    /// The last line, once all is passed through.
-    fn last_line(self) -> String {
-        // A process that the hook left behind is not waited for.
-        let _ = self.ended.recv_timeout(REST_TIMEOUT);
-        let bytes = self.bytes.lock().map(|bytes| bytes.clone());
-        let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        let line = one_line(last.unwrap_or_default().trim());
-        line.chars().take(LINE_MAX_CHARS).collect()
-    }
-}
-
-fn pass_through(mut reader: PipeReader, tail: &Mutex<Vec<u8>>) {
-    let mut bytes = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = reader.read(&mut bytes) {
-        // Without stderr there is nowhere to report an error.
-        let _ = std::io::stderr().write_all(&bytes[..length]);
-        let Ok(mut tail) = tail.lock() else { return };
-        tail.extend_from_slice(&bytes[length.saturating_sub(TAIL_BYTES)..length]);
-        let surplus = tail.len().saturating_sub(TAIL_BYTES);
-        tail.drain(..surplus);
-    }
+    signal_all(pid, signal);
 }

@@ -1,9 +1,12 @@
-//! A job: what is backed up, when, and for how long it is kept, and how the table `settings`
-//! stores it.
+//! A job: what it backs up or proves, when, for how long its backups are kept, who is told, and how the
+//! table `settings` stores it.
 //!
 //! Knows no catalog.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
+use bk_cli::units;
 use bk_jobs::settings::{PREFIX, Settings, full_name};
 use bk_jobs::timing::Timing;
 use bk_schema::invalid::invalid;
@@ -12,6 +15,19 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::create_flags;
+use crate::rounds::Rounds;
+use crate::words;
+
+/// How long a command of a job may take unless `--hook-timeout` says otherwise.
+const HOOK_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Who is told how a job ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notify {
+    pub(crate) command: String,
+    /// Also of a run after which there is nothing to do.
+    pub(crate) is_always: bool,
+}
 
 /// One job.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +39,16 @@ pub(crate) struct Job {
     /// The request to bk-create, with the sources.
     pub(crate) request: Map<String, Value>,
     pub(crate) create_flags: Vec<String>,
+    /// What it keeps, beside `retention_days`.
+    pub(crate) prune_flags: Vec<String>,
+    /// What it does instead of a backup.
+    pub(crate) rounds: Rounds,
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
+    /// As it was typed.
+    pub(crate) hook_timeout: Option<String>,
+    /// `None` where it is as for all jobs.
+    pub(crate) notify: Option<Notify>,
 }
 
 impl Job {
@@ -39,11 +63,12 @@ impl Job {
         let request = serde_json::from_str(request)
             .ok()
             .with_context(|| format!("{} is not a JSON object", wrong("request")))?;
-        let create_flags = get("create_flags")
-            .map_or(Ok(Vec::new()), serde_json::from_str)
-            .ok();
-        let create_flags = create_flags
-            .with_context(|| format!("{} is not an array of strings", wrong("create_flags")))?;
+        let words = |key: &str| {
+            let parsed = get(key).map_or(Ok(Vec::new()), serde_json::from_str);
+            let parsed: Option<Vec<String>> = parsed.ok();
+            parsed.with_context(|| format!("{} is not an array of strings", wrong(key)))
+        };
+        let text = |key: &str| get(key).map(str::to_owned);
         Ok(Self {
             name: name.to_owned(),
             timing,
@@ -51,26 +76,47 @@ impl Job {
                 .map_or(Ok(None), parse_days)
                 .with_context(|| wrong("retention_days"))?,
             request: check_request(request).with_context(|| wrong("request"))?,
-            create_flags,
-            before: get("before").map(str::to_owned),
-            after: get("after").map(str::to_owned),
+            create_flags: words("create_flags")?,
+            prune_flags: words("prune_flags")?,
+            rounds: Rounds {
+                verify: text("verify"),
+                test_restore: text("test_restore"),
+                prune: get("prune") == Some("true"),
+            },
+            before: text("before"),
+            after: text("after"),
+            hook_timeout: text("hook_timeout"),
+            notify: text("notify").map(|command| Notify {
+                command,
+                is_always: get("notify_always") == Some("true"),
+            }),
         })
     }
 
     /// All its settings by their full names; `None` is to be removed.
     pub(crate) fn to_settings(&self) -> Vec<(String, Option<String>)> {
         let request = Value::Object(self.request.clone()).to_string();
-        let flags = (!self.create_flags.is_empty())
-            .then(|| Value::from(self.create_flags.clone()).to_string());
+        let words = |words: &Vec<String>| {
+            (!words.is_empty()).then(|| Value::from(words.clone()).to_string())
+        };
+        let set = |is_set: bool| is_set.then(|| true.to_string());
+        let notify = self.notify.as_ref();
         let all = [
             (
                 "retention_days",
                 self.retention_days.map(|days| days.to_string()),
             ),
             ("request", Some(request)),
-            ("create_flags", flags),
+            ("create_flags", words(&self.create_flags)),
+            ("prune_flags", words(&self.prune_flags)),
+            ("verify", self.rounds.verify.clone()),
+            ("test_restore", self.rounds.test_restore.clone()),
+            ("prune", set(self.rounds.prune)),
             ("before", self.before.clone()),
             ("after", self.after.clone()),
+            ("hook_timeout", self.hook_timeout.clone()),
+            ("notify", notify.map(|it| it.command.clone())),
+            ("notify_always", set(notify.is_some_and(|it| it.is_always))),
         ];
         let all = self.timing.to_settings().into_iter().chain(all);
         all.map(|(key, value)| (full_name(key, &self.name), value))
@@ -86,15 +132,64 @@ impl Job {
         }
     }
 
-    /// The same, and the files that list more.
-    pub(crate) fn backs_up(&self) -> impl Iterator<Item = &str> {
+    /// The names under which it backs up what commands print.
+    pub(crate) fn dumps(&self) -> impl Iterator<Item = &str> {
+        let commands = self.request.get("commands").and_then(Value::as_object);
+        commands
+            .into_iter()
+            .flat_map(|all| all.keys().map(String::as_str))
+    }
+
+    /// All that it backs up: paths, files that list more, and what commands print.
+    pub(crate) fn backs_up(&self) -> Vec<String> {
         let lists = create_flags::lists(&self.create_flags);
-        self.sources().into_iter().chain(lists)
+        let paths = self.sources().into_iter().chain(lists).map(str::to_owned);
+        let dumps = self.dumps().map(|name| format!("stdin:{name}"));
+        paths.chain(dumps).collect()
+    }
+
+    /// # Errors
+    /// A job that does nothing, and one that does two things of which one may fail without the other.
+    pub(crate) fn check(&self) -> Result<()> {
+        let name = self.name.escape_debug();
+        let backs_up = !self.backs_up().is_empty();
+        ensure!(
+            backs_up || !self.rounds.is_none(),
+            "the job '{name}' would do nothing: name a path after --, a list with --files-from, a --command, or --verify, --test-restore or --prune"
+        );
+        ensure!(
+            !backs_up || self.rounds.is_none(),
+            "the job '{name}' cannot back up and also verify, test or prune all backups: make a job of its own for that"
+        );
+        let is_kept = self.retention_days.is_some() || !self.prune_flags.is_empty();
+        ensure!(
+            self.rounds.prune == is_kept || self.rounds.is_none(),
+            "the job '{name}': --prune goes with what is to be kept, such as --keep-daily 7"
+        );
+        Ok(())
+    }
+
+    /// How long one of its commands may take.
+    pub(crate) fn hook_limit(&self) -> Duration {
+        let given = self.hook_timeout.as_deref();
+        let given = given.and_then(|text| units::parse_duration(text).ok());
+        given.unwrap_or(HOOK_LIMIT)
+    }
+
+    /// The flags of bk-prune for what it keeps; none where it keeps all.
+    pub(crate) fn retention_flags(&self) -> Vec<String> {
+        let older = self
+            .retention_days
+            .map(|days| format!("--older-than={days}d"));
+        older
+            .into_iter()
+            .chain(self.prune_flags.iter().cloned())
+            .collect()
     }
 
     /// The storage directory that its flags name; the last one counts.
     pub(crate) fn storage(&self) -> Option<&str> {
-        create_flags::values(&self.create_flags, "storage").next_back()
+        words::values(&self.create_flags, "storage").next_back()
     }
 
     /// The line for bk-create: the request, with the name of the job.
@@ -137,6 +232,7 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
     request.retain(|_, value| !value.is_null());
     for (key, value) in &request {
         let is_right = match key.as_str() {
+            "commands" => are_commands(value),
             "sources" => match value {
                 Value::Array(all) => !all.is_empty() && all.iter().all(is_source),
                 one => is_source(one),
@@ -145,7 +241,7 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
             "protected" => value.is_boolean(),
             "backup_metadata" => value.is_object(),
             _ => bail!(
-                "cannot have the key '{}': it has sources, description, source_version, backup_metadata, protected, expires_at",
+                "cannot have the key '{}': it has sources, commands, description, source_version, backup_metadata, protected, expires_at",
                 key.escape_debug()
             ),
         };
@@ -153,13 +249,25 @@ pub(crate) fn check_request(mut request: Map<String, Value>) -> Result<Map<Strin
     }
     if let Some(text) = request.get("expires_at").and_then(Value::as_str) {
         // Only whether it is a time at all: each backup has its own now.
-        bk_cli::units::parse_future(text, Timestamp::UNIX_EPOCH)?;
+        units::parse_future(text, Timestamp::UNIX_EPOCH)?;
     }
     if let Some(Value::Object(metadata)) = request.get("backup_metadata") {
         let mut keys = metadata.keys();
         keys.try_for_each(|key| bk_schema::metadata::check_key(key))?;
     }
     Ok(request)
+}
+
+/// An object from names in the archive to commands.
+fn are_commands(value: &Value) -> bool {
+    let all = value.as_object();
+    all.is_some_and(|all| {
+        !all.is_empty()
+            && all.iter().all(|(name, command)| {
+                let command = command.as_str().unwrap_or_default();
+                !command.trim().is_empty() && is_source(&Value::from(name.as_str()))
+            })
+    })
 }
 
 fn is_source(value: &Value) -> bool {

@@ -9,18 +9,19 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::job::Job;
 use crate::store::JobState;
 
 const COLUMNS: [Column; 9] = [
     Column::left("JOB").cut(Cut::Middle, 8),
     Column::left("ENABLED").leaves(1),
     Column::left("SCHEDULE").cut(Cut::End, 9).leaves(2),
-    Column::right("DAYS").leaves(3),
+    Column::left("KEEPS").cut(Cut::End, 8).leaves(3),
     Column::left("LAST RUN"),
     Column::left("OUTCOME"),
     Column::left("REASON").cut(Cut::End, 12),
     Column::left("NEXT DUE"),
-    Column::left("SOURCES").cut(Cut::Middle, 8).leaves(4),
+    Column::left("DOES").cut(Cut::Middle, 8).leaves(4),
 ];
 
 pub(crate) fn print(
@@ -40,7 +41,7 @@ pub(crate) fn print(
     output.flush()
 }
 
-/// The keys up to `after` are those that `--set -` reads.
+/// The keys up to `notify_always` are those that `--set -` reads.
 fn line(state: &JobState, now: Timestamp, zone: &TimeZone) -> Value {
     let (job, run) = (&state.job, state.run());
     let mut request = job.request.clone();
@@ -53,8 +54,16 @@ fn line(state: &JobState, now: Timestamp, zone: &TimeZone) -> Value {
         "sources": job.sources(),
         "request": request,
         "create_flags": job.create_flags,
+        "prune_flags": job.prune_flags,
+        "verify": job.rounds.verify,
+        "test_restore": job.rounds.test_restore,
+        "prune": job.rounds.prune,
         "before": job.before,
         "after": job.after,
+        "hook_timeout": job.hook_timeout,
+        "notify": job.notify.as_ref().map(|it| &it.command),
+        "notify_always": job.notify.as_ref().is_some_and(|it| it.is_always),
+        "notifies": state.notify.as_ref().map(|it| &it.command),
         "last_run": run.map(Run::began),
         "last_outcome": run.map(Run::outcome),
         "last_reason": run.and_then(Run::reason),
@@ -77,9 +86,7 @@ fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
         job.name.clone().into(),
         Cell::new(enabled, tone(!job.timing.is_enabled, Tone::Warn)),
         job.timing.schedule.text.clone().into(),
-        job.retention_days
-            .map_or("all".into(), |days| days.to_string())
-            .into(),
+        keeps(job).into(),
         time(run.map(Run::began)).into(),
         Cell::new(outcome, tone(outcome == "failed", Tone::Bad)),
         Cell::or_dash(reason.map(str::to_owned)),
@@ -87,6 +94,33 @@ fn row(state: &JobState, now: Timestamp, zone: &TimeZone) -> Vec<Cell> {
             time(state.next(now, zone)),
             tone(state.due(now, zone).is_some(), Tone::Warn),
         ),
-        job.backs_up().collect::<Vec<_>>().join(" ").into(),
+        does(job).into(),
     ]
+}
+
+/// `30d`, `daily=7 weekly=4`, `all`.
+fn keeps(job: &Job) -> String {
+    let days = job.retention_days.map(|days| format!("{days}d"));
+    let short = |flag: &String| {
+        flag.trim_start_matches("--")
+            .trim_start_matches("keep-")
+            .to_owned()
+    };
+    let all: Vec<_> = days
+        .into_iter()
+        .chain(job.prune_flags.iter().map(short))
+        .collect();
+    match all.is_empty() {
+        true if job.rounds.is_none() => "all".to_owned(),
+        true => "-".to_owned(),
+        false => all.join(" "),
+    }
+}
+
+/// What it backs up, or does instead.
+fn does(job: &Job) -> String {
+    match job.rounds.is_none() {
+        true => job.backs_up().join(" "),
+        false => job.rounds.shown(),
+    }
 }

@@ -8,9 +8,17 @@ mod flags;
 mod hook;
 mod job;
 mod list;
-mod retention;
+mod lock;
+mod notify;
+mod outcome;
+mod program;
+mod prune_flags;
+mod rounds;
 mod run;
 mod store;
+mod tail;
+mod words;
+mod work;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(auto::run)

@@ -1,37 +1,32 @@
-//! One run of a job: hook, bk-create, hook, bk-prune, and the outcome in the ledger.
+//! One run of a job: hook, work, hook, retention, and the outcome in the ledger.
 //!
 //! The catalog is never held while a child runs.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bk_cli::notices::{Notices, Priority};
-use bk_cli::{Arguments, Output, one_line};
-use bk_jobs::run::EVENT;
+use bk_cli::notices::{Fields, Notices, Priority};
+use bk_cli::{Arguments, Output};
+use bk_jobs::run::{EVENT, Run};
 use bk_schema::clock::Jump;
-use bk_schema::event::Event;
-use bk_schema::losses;
+use bk_schema::event;
 use bk_schema::record::Backup;
-use bk_store::{Home, catalog, flock, storage};
-use jiff::Timestamp;
-use rustix::fs::OFlags;
-use serde::Deserialize;
+use bk_store::{Home, catalog, storage};
 use serde_json::{Value, json};
 
-use crate::child::{self, Watch};
+use crate::child::Watch;
 use crate::flags::{PROGRAM, SYSLOG};
 use crate::hook::{self, When};
 use crate::job::Job;
-use crate::retention::{self, Pruned};
-use crate::store;
+use crate::lock::{Event, JobLock, Unrecorded};
+use crate::notify::{self, Lost, Notifications};
+use crate::outcome::{News, Outcome};
+use crate::store::{self, JobState};
+use crate::work::Work;
 
-/// Exit status of bk-create: the backup was made, but something of the source was not read.
-const SOME_UNREAD: i32 = 3;
+/// How long bk-auto waits at a time for notices before it looks at them.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What every run of this process shares.
 pub(crate) struct Runner {
@@ -43,27 +38,12 @@ pub(crate) struct Runner {
     pub(crate) made: Vec<Backup>,
     /// The jump of the clock because of which no retention is to run.
     pub(crate) jump: Option<Jump>,
-    /// Flags that every child gets.
+    notifications: Notifications,
+    /// Whether a notice came to nothing.
+    has_lost: bool,
+    /// Flags that every program gets.
     common: Vec<OsString>,
-}
-
-/// A backup that was made.
-#[derive(Debug)]
-struct Made {
-    backup: Backup,
-    /// As bk-create printed it.
-    line: Value,
-}
-
-/// How a run went.
-#[derive(Debug, Default)]
-struct Outcome {
-    /// Why it failed; empty where it did not.
-    reasons: Vec<String>,
-    warnings: Vec<String>,
-    made: Option<Made>,
-    pruned: Pruned,
-    seconds: f64,
+    is_logged: bool,
 }
 
 impl Runner {
@@ -77,9 +57,6 @@ impl Runner {
         if let Some(span) = arguments.text(&bk_cli::LOCK_TIMEOUT)? {
             common.extend(["--lock-timeout".into(), span.into()]);
         }
-        if arguments.has(&SYSLOG) {
-            common.push("--syslog".into());
-        }
         Ok(Self {
             notices: Notices::new(&PROGRAM, arguments),
             home,
@@ -87,7 +64,10 @@ impl Runner {
             output,
             made: Vec::new(),
             jump: None,
+            notifications: Notifications::default(),
+            has_lost: false,
             common,
+            is_logged: arguments.has(&SYSLOG),
         })
     }
 
@@ -97,49 +77,170 @@ impl Runner {
     /// # Errors
     /// An unknown job; with `at_once`, a job that another process runs.
     pub(crate) fn run(&mut self, name: &str, at_once: bool) -> Result<u8> {
-        let Some(_lock) = lock(&self.home.dir, name)? else {
+        let Some(lock) = JobLock::take(&self.home.dir, name)? else {
             if at_once {
                 let name = name.escape_debug();
                 bail!("cannot run the job '{name}': another bk-auto runs it");
             }
             return Ok(bk_cli::SUCCESS);
         };
+        let status = self.recover(name, &lock)?;
         // Read again: another process may just have run it.
         let state = store::read_one(&self.home, name)?;
         let due = state.due(self.home.now, &bk_cli::zone::local());
         if due.is_none() && !at_once {
-            return Ok(bk_cli::SUCCESS);
+            return Ok(status);
         }
-        let began = Instant::now();
-        let mut outcome = self.perform(&state.job);
-        outcome.seconds = began.elapsed().as_secs_f64();
-        self.record(&state.job, due.filter(|_| !at_once), outcome)
+        let mut run = Unrecorded {
+            began: self.home.now,
+            scheduled: due.filter(|_| !at_once),
+            ended: None,
+        };
+        keep(&lock, &run);
+        let clock = Instant::now();
+        let mut outcome = self.perform(&state.job, &lock);
+        outcome.seconds = clock.elapsed().as_secs_f64();
+        self.report(&state.job, &outcome)?;
+        let mut event = outcome.event(name, run.began, run.scheduled);
+        if self.watch.signals.caught().is_some() && !outcome.is_ok() {
+            interrupt(&mut event, &state);
+        }
+        run.ended = Some(event.clone());
+        keep(&lock, &run);
+        self.record(name, &event, &lock)?;
+        let news = outcome.news(state.run().is_some_and(|last| !last.is_ok()));
+        let record = outcome.made.as_ref().map(|it| &it.line);
+        self.tell(&state, &event, news, record);
+        self.settle()?;
+        let ran = if event.ok {
+            bk_cli::SUCCESS
+        } else {
+            bk_cli::SOME_FAILED
+        };
+        Ok(status.max(ran))
     }
 
-    fn perform(&self, job: &Job) -> Outcome {
+    /// Records what runs of these jobs left that were killed, or could not be recorded.
+    pub(crate) fn recover_all<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> u8 {
+        let mut status = bk_cli::SUCCESS;
+        for name in names {
+            if !JobLock::has_left(&self.home.dir, name) {
+                continue;
+            }
+            let lock = JobLock::take(&self.home.dir, name);
+            let recovered = lock.and_then(|lock| match lock {
+                Some(lock) => self.recover(name, &lock),
+                None => Ok(bk_cli::SUCCESS),
+            });
+            status = status.max(recovered.unwrap_or_else(|error| PROGRAM.report(&error)));
+        }
+        status
+    }
+
+    /// Records the run that the file of the lock keeps, if there is one.
+    fn recover(&mut self, name: &str, lock: &JobLock) -> Result<u8> {
+        let Some(left) = lock.left() else {
+            return Ok(bk_cli::SUCCESS);
+        };
+        let state = store::read_one(&self.home, name)?;
+        // It was recorded, and only its end was not kept.
+        if state.run().is_some_and(|last| last.began() == left.began) {
+            lock.clear()?;
+            return Ok(bk_cli::SUCCESS);
+        }
+        let event = match left.ended {
+            Some(event) => event,
+            None => {
+                let mut outcome = Outcome::default();
+                let killed = "bk-auto was killed, or the machine went down, while it ran";
+                outcome.reasons.push(killed.into());
+                let shown = name.escape_debug();
+                PROGRAM.warn(&format!("the job '{shown}' failed: {killed}"));
+                let mut event = outcome.event(name, left.began, left.scheduled);
+                interrupt(&mut event, &state);
+                event
+            }
+        };
+        self.record(name, &event, lock)?;
+        if event.ok {
+            return Ok(bk_cli::SUCCESS);
+        }
+        self.tell(&state, &event, News::Failed, None);
+        Ok(bk_cli::SOME_FAILED)
+    }
+
+    fn perform(&self, job: &Job, lock: &JobLock) -> Outcome {
         let mut outcome = Outcome::default();
-        let made = self
-            .check_storage(job)
-            .and_then(|()| self.before(job))
-            .and_then(|()| self.create(job, &mut outcome));
-        outcome.add_error(made);
+        let work = Work {
+            home: &self.home,
+            job,
+            watch: &self.watch,
+            lock,
+            common: &self.common,
+            is_logged: self.is_logged,
+        };
+        let done = self.before(job).and_then(|()| match job.rounds.is_none() {
+            true => self
+                .check_storage(job)
+                .and_then(|()| work.create(&mut outcome)),
+            false => Ok(()),
+        });
+        outcome.add_error(done);
+        if outcome.is_ok() {
+            self.rounds(&work, &mut outcome);
+        }
         let after = self.after(job, &outcome);
         outcome.add_error(after);
-        let is_due = outcome.made.is_some() && self.watch.signals.caught().is_none();
-        if let Some(days) = job.retention_days.filter(|_| is_due) {
-            if let Some(jump) = self.jump {
-                let text =
-                    format!("no retention: {jump}: if it is right, the retention goes on in a day");
-                let name = job.name.escape_debug();
-                PROGRAM.warn(&format!("warning: the job '{name}': {text}"));
-                outcome.warnings.push(text);
-                return outcome;
-            }
-            let (prune, pruned) = (self.program("bk-prune"), &mut outcome.pruned);
-            let applied = retention::apply(&self.home, &job.name, days, prune, &self.watch, pruned);
-            outcome.add_error(applied);
+        if outcome.made.is_some() && !job.retention_flags().is_empty() {
+            self.retention(&work, &mut outcome);
         }
         outcome
+    }
+
+    /// The rounds, each whatever became of the others.
+    fn rounds(&self, work: &Work<'_>, outcome: &mut Outcome) {
+        let rounds = &work.job.rounds;
+        if let Some(words) = &rounds.verify {
+            let verified = work.verify(words, outcome);
+            outcome.add_error(verified);
+        }
+        if let Some(names) = rounds.test_restore.as_ref().filter(|_| self.goes_on()) {
+            let tested = work.test_restore(names, outcome);
+            outcome.add_error(tested);
+        }
+        if rounds.prune {
+            self.retention(work, outcome);
+        }
+    }
+
+    /// Removes what is not to be kept, unless something makes that dangerous.
+    fn retention(&self, work: &Work<'_>, outcome: &mut Outcome) {
+        if !self.goes_on() {
+            return;
+        }
+        let made = outcome.made.as_ref().map(|it| &it.backup.backup_name);
+        let obstacle = match self.jump {
+            Some(jump) => Some(format!(
+                "{jump}: if it is right, the retention goes on in a day"
+            )),
+            None if outcome.is_shrunk => Some(format!(
+                "'{}' is far smaller than the backup before it: if that is right, accept it with bk-set --accept",
+                made.map_or("", String::as_str)
+            )),
+            None => None,
+        };
+        let Some(obstacle) = obstacle else {
+            let pruned = work.prune(outcome);
+            return outcome.add_error(pruned);
+        };
+        let text = format!("no retention: {obstacle}");
+        let name = work.job.name.escape_debug();
+        PROGRAM.warn(&format!("warning: the job '{name}': {text}"));
+        outcome.warnings.push(text);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.watch.signals.caught().is_none()
     }
 
     /// Refuses a storage directory that others may write to: retention relies on what is in it.
@@ -160,7 +261,8 @@ impl Runner {
                 ("BK_JOB", OsStr::new(&job.name)),
                 ("BK_HOME", self.home.dir.as_os_str()),
             ];
-            let ran = hook::run(text, &variables, &self.watch, When::Before);
+            let limit = job.hook_limit();
+            let ran = hook::run(text, &variables, &self.watch, When::Before, limit);
             ran.context("the command before failed, so there is no backup")?;
         }
         match self.watch.signals.caught() {
@@ -181,146 +283,138 @@ impl Runner {
             ("BK_OUTCOME", OsStr::new(outcome.word())),
             ("BK_BACKUP", OsStr::new(name)),
         ];
-        let ran = hook::run(text, &variables, &self.watch, When::After);
+        let limit = job.hook_limit();
+        let ran = hook::run(text, &variables, &self.watch, When::After, limit);
         ran.context("the command after failed")
     }
 
-    fn program(&self, name: &str) -> Command {
-        let mut command = bk_cli::program(name);
-        command.args(&self.common);
-        command
+    /// Reports the outcome on stdout, on stderr and in the journal.
+    fn report(&mut self, job: &Job, outcome: &Outcome) -> Result<()> {
+        if !outcome.is_ok() {
+            let (name, reason) = (job.name.escape_debug(), outcome.reason());
+            PROGRAM.warn(&format!("the job '{name}' failed: {reason}"));
+        }
+        let made = outcome.made.as_ref();
+        let reason = outcome.reason();
+        let fields = Fields {
+            job: Some(&job.name),
+            backup: made.map(|it| it.backup.backup_name.as_str()),
+            reason: Some(reason.as_str()).filter(|it| !it.is_empty()),
+        };
+        self.notices
+            .log(outcome.priority(), &outcome.notice(&job.name), &fields);
+        let Some(made) = made else {
+            return Ok(());
+        };
+        if self.output.is_table() {
+            self.made.push(made.backup.clone());
+            return Ok(());
+        }
+        self.output.line(&made.line)?;
+        self.output.flush()
     }
 
-    fn create(&self, job: &Job, outcome: &mut Outcome) -> Result<()> {
-        let mut create = self.program("bk-create");
-        create.args(&job.create_flags).args(["--json", "-"]);
-        let request = Value::Object(job.to_request()).to_string() + "\n";
-        let ended = child::run(create, &request, &self.watch, |_| true)?;
-        match ended.status.code() {
-            Some(0 | SOME_UNREAD) => {}
-            _ if ended.last_line.is_empty() => bail!("bk-create {}", child::ending(ended.status)),
-            _ => bail!("{}", ended.last_line),
+    /// Adds a run to the ledger; the file of the lock needs it no longer then.
+    fn record(&self, job: &str, event: &Event, lock: &JobLock) -> Result<()> {
+        let backup = event.backup.as_ref();
+        let row = event::Event {
+            backup: backup.map(|(id, name)| (*id, name.as_str())),
+            event: EVENT,
+            ok: event.ok,
+            details: event.details.clone(),
+        };
+        catalog::write(&self.home, |session| session.log(&row)).with_context(|| {
+            format!(
+                "cannot record the run of the job '{}': '{}' keeps it for the next bk-auto",
+                job.escape_debug(),
+                lock.path.display()
+            )
+        })?;
+        lock.clear()
+    }
+
+    fn tell(&mut self, state: &JobState, event: &Event, news: News, record: Option<&Value>) {
+        let Some(notify) = &state.notify else {
+            return;
+        };
+        let line = notify::line(event, news, record);
+        let (job, limit) = (&state.job, state.job.hook_limit());
+        let begun = self
+            .notifications
+            .begin(notify, &job.name, news, &line, limit, &self.watch);
+        if let Some(lost) = begun {
+            self.tell_lost(&lost);
         }
-        let line = serde_json::from_str(&ended.stdout);
-        let line: Value = line.context("bk-create printed no record")?;
-        let backup = Backup::deserialize(&line).context("bk-create printed no record")?;
-        if ended.status.code() == Some(SOME_UNREAD) {
-            outcome.warnings.push(match losses::count(&backup) {
-                1 => "1 place of the sources could not be read".into(),
-                count => format!("{count} places of the sources could not be read"),
-            });
+    }
+
+    /// A notice that came to nothing is told itself, on stderr and in the ledger.
+    fn tell_lost(&mut self, lost: &Lost) {
+        self.has_lost = true;
+        let text = format!(
+            "the notice of the job '{}' failed: {}",
+            lost.job.escape_debug(),
+            lost.reason
+        );
+        PROGRAM.warn(&text);
+        let fields = Fields {
+            job: Some(&lost.job),
+            backup: None,
+            reason: Some(&lost.reason),
+        };
+        self.notices.log(Priority::Failed, &text, &fields);
+        let row = event::Event {
+            backup: None,
+            event: "notify",
+            ok: false,
+            details: json!({"job": lost.job, "reason": lost.reason}),
+        };
+        let written = catalog::write(&self.home, |session| session.log(&row));
+        if let Err(error) = written {
+            PROGRAM.warn(&format!("cannot record it: {error:#}"));
         }
-        outcome.made = Some(Made { backup, line });
+    }
+
+    /// Tells which notices came to nothing, as far as they have ended.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        let lost = self.notifications.lost(&self.watch)?;
+        for lost in lost {
+            self.tell_lost(&lost);
+        }
         Ok(())
     }
 
-    /// Reports the outcome on stdout, in the journal and in the ledger.
-    fn record(&mut self, job: &Job, scheduled: Option<Timestamp>, outcome: Outcome) -> Result<u8> {
-        let name = job.name.escape_debug();
-        if !outcome.reasons.is_empty() {
-            PROGRAM.warn(&format!("the job '{name}' failed: {}", outcome.reason()));
-        }
-        self.notices
-            .log(outcome.priority(), &outcome.notice(&job.name));
-        let made = outcome.made.as_ref();
-        if let Some(made) = made {
-            if self.output.is_table() {
-                self.made.push(made.backup.clone());
-            } else {
-                self.output.line(&made.line)?;
-                self.output.flush()?;
+    /// Waits for the notices that are at work, and returns the exit status that they mean. A signal
+    /// that comes now ends them.
+    pub(crate) fn settle_all(&mut self) -> Result<u8> {
+        // An earlier one was for the jobs.
+        self.watch.next_signal();
+        loop {
+            self.settle()?;
+            if self.notifications.is_empty() {
+                break;
             }
+            if self.watch.next_signal().is_some() {
+                self.notifications.end();
+            }
+            self.watch.pause(SETTLE_EVERY)?;
         }
-        let ok = outcome.reasons.is_empty();
-        let event = Event {
-            backup: made.map(|it| (it.backup.id, it.backup.backup_name.as_str())),
-            event: EVENT,
-            ok,
-            details: outcome.details(&job.name, self.home.now, scheduled),
-        };
-        catalog::write(&self.home, |session| session.log(&event))
-            .with_context(|| format!("cannot record the run of the job '{name}'"))?;
-        Ok(if ok {
-            bk_cli::SUCCESS
-        } else {
-            bk_cli::SOME_FAILED
+        Ok(match self.has_lost {
+            true => bk_cli::SOME_FAILED,
+            false => bk_cli::SUCCESS,
         })
     }
 }
 
-/// Locks a job until the file is dropped, so that no two processes run it at once; `None` where
-/// another process runs it. The file is never removed: two processes could lock different files then.
-fn lock(home: &Path, job: &str) -> Result<Option<File>> {
-    let path = home.join(format!("auto.{job}.lock"));
-    let cannot = || format!("cannot lock '{}'", path.display());
-    // Rust opens with O_CLOEXEC: no child inherits it.
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-        .open(&path)
-        .with_context(cannot)?;
-    let is_locked = flock::exclusive(&file).with_context(cannot)?;
-    Ok(is_locked.then_some(file))
+/// Keeps a run beside the ledger; a disk that is full only makes that it may run again.
+fn keep(lock: &JobLock, run: &Unrecorded) {
+    if let Err(error) = lock.keep(run) {
+        PROGRAM.warn(&format!("warning: {error:#}"));
+    }
 }
 
-impl Outcome {
-    fn word(&self) -> &'static str {
-        if self.reasons.is_empty() {
-            "ok"
-        } else {
-            "failed"
-        }
-    }
-
-    fn add_error(&mut self, result: Result<()>) {
-        let error = result.err();
-        let reason = error.map(|error| one_line(&format!("{error:#}")));
-        self.reasons.extend(reason);
-    }
-
-    fn reason(&self) -> String {
-        self.reasons.join("; ")
-    }
-
-    fn priority(&self) -> Priority {
-        match (self.reasons.is_empty(), self.warnings.is_empty()) {
-            (false, _) => Priority::Failed,
-            (true, false) => Priority::Warning,
-            (true, true) => Priority::Ok,
-        }
-    }
-
-    fn notice(&self, job: &str) -> String {
-        let mut parts = vec![format!("job '{job}' {}", self.word())];
-        let made = self.made.as_ref().map(|it| &it.backup.backup_name);
-        parts.extend(made.map(|name| format!("backup '{name}'")));
-        parts.extend(self.warnings.iter().cloned());
-        if self.pruned.count > 0 {
-            parts.push(format!("pruned {}", self.pruned.count));
-        }
-        parts.extend(self.reasons.iter().cloned());
-        parts.join("; ")
-    }
-
-    /// `job` comes first: the last run of a job is found by it.
-    fn details(&self, job: &str, began: Timestamp, scheduled: Option<Timestamp>) -> Value {
-        let mut details = json!({
-            "job": job,
-            "began": began,
-            "scheduled": scheduled,
-            "seconds": self.seconds,
-            "pruned": self.pruned.count,
-            "freed": self.pruned.freed_bytes,
-        });
-        if !self.warnings.is_empty() {
-            details["warning"] = self.warnings.join("; ").into();
-        }
-        if !self.reasons.is_empty() {
-            details["reason"] = self.reason().into();
-        }
-        details
-    }
+/// A run that was stopped is to be made up for: see [`Run::done_until`].
+fn interrupt(event: &mut Event, state: &JobState) {
+    let earlier = state.run().map_or(0, Run::interrupted_count);
+    event.details["interrupted"] = (earlier + 1).into();
+    event.details["done_until"] = json!(state.done_until());
 }

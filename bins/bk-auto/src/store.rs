@@ -13,13 +13,19 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::change::JobChange;
-use crate::job::Job;
+use crate::job::{Job, Notify};
+
+/// The setting of who is told of all jobs, and that of whether also of a run that went well.
+const NOTIFY: &str = "auto_notify";
+const NOTIFY_ALWAYS: &str = "auto_notify_always";
 
 /// A job with its last run.
 #[derive(Debug, Clone)]
 pub(crate) struct JobState {
     pub(crate) job: Job,
     pub(crate) last: Option<LedgerRow>,
+    /// Who is told, by the job's own setting or that of all jobs.
+    pub(crate) notify: Option<Notify>,
 }
 
 impl JobState {
@@ -38,7 +44,7 @@ impl JobState {
         self.last.as_ref().and_then(Run::of)
     }
 
-    fn done_until(&self) -> Option<Timestamp> {
+    pub(crate) fn done_until(&self) -> Option<Timestamp> {
         self.run().and_then(Run::done_until)
     }
 }
@@ -66,17 +72,44 @@ fn all(session: &Session<'_>) -> Result<All> {
             runs.insert(run.job().to_owned(), entry);
         }
     }
+    let general = notify(session)?;
     let state = |(name, settings): (String, Settings)| {
         let job = Job::from_settings(&name, &settings)
             .with_context(|| format!("cannot use the job '{}'", name.escape_debug()));
         let last = runs.remove(&name);
-        (name, job.map(|job| JobState { job, last }))
+        let state = job.map(|job| JobState {
+            notify: job.notify.clone().or_else(|| general.clone()),
+            job,
+            last,
+        });
+        (name, state)
     };
     Ok(settings(session)?.into_iter().map(state).collect())
 }
 
 fn settings(session: &Session<'_>) -> Result<BTreeMap<String, Settings>> {
     Ok(by_job(session.settings(PREFIX)?))
+}
+
+fn notify(session: &Session<'_>) -> Result<Option<Notify>> {
+    let command = session.setting(NOTIFY)?;
+    let is_always = session.setting(NOTIFY_ALWAYS)?.is_some();
+    Ok(command.map(|command| Notify { command, is_always }))
+}
+
+/// Sets who is told of all jobs that do not say so themselves.
+pub(crate) fn set_notify(home: &Home, notify: Option<&Notify>) -> Result<()> {
+    catalog::check_there(home)?;
+    catalog::write(home, |session| {
+        session.remove_setting(NOTIFY)?;
+        session.remove_setting(NOTIFY_ALWAYS)?;
+        let Some(notify) = notify else { return Ok(()) };
+        session.set_setting(NOTIFY, &notify.command)?;
+        match notify.is_always {
+            true => session.set_setting(NOTIFY_ALWAYS, "true"),
+            false => Ok(()),
+        }
+    })
 }
 
 fn unknown(name: &str) -> anyhow::Error {

@@ -3,7 +3,9 @@
 //! The command has a process group of its own, which is ended where the backup fails or a signal
 //! comes; its stderr is passed through. Knows no archive.
 
-use std::ffi::OsString;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bk_archive::threads::needed;
 use bk_archive::write::observer::Observer;
 use bk_cli::one_line;
@@ -23,6 +25,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, 
 
 use crate::watch::Watch;
 
+const SHELL: &str = "sh";
 /// How often a wait for input is interrupted to check for signals.
 const SIGNALS_EVERY: Timespec = Timespec {
     tv_sec: 0,
@@ -72,30 +75,88 @@ fn has_more(pipe: &impl AsFd, wait: Timespec) -> rustix::io::Result<bool> {
     Ok(poll(&mut watched, Some(&wait))? > 0)
 }
 
-/// Runs the command, and `read` on its output.
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// A program with its arguments.
+    Words(Vec<OsString>),
+    /// A line of a shell.
+    Shell(String),
+}
+
+impl Run {
+    /// Its first word, where that can be told apart from others, which may hold passwords.
+    pub(crate) fn first_word(&self) -> String {
+        match self {
+            Self::Words(words) => words.first().map_or_else(String::new, |first| {
+                let first = first.to_string_lossy();
+                first.into_owned()
+            }),
+            Self::Shell(line) => {
+                let first = line.split_whitespace().next().unwrap_or_default();
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./+".contains(c);
+                // Such as a variable that is set for the command.
+                let is_unsure = first.is_empty() || !first.chars().all(is_plain);
+                if is_unsure { SHELL } else { first }.to_owned()
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Words(words) => {
+                let mut words = words.iter();
+                let mut command = Command::new(words.next().map_or(OsStr::new(""), |it| it));
+                command.args(words);
+                command
+            }
+            Self::Shell(line) => {
+                let mut command = Command::new(SHELL);
+                command.args(["-c", line]);
+                command
+            }
+        }
+    }
+}
+
+/// Why a command could not be run, or how it failed.
+#[derive(Debug)]
+pub(crate) struct Failed(String);
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Failed {}
+
+/// Runs what is to print the file of that name, and `read` on its output.
 ///
 /// # Errors
-/// A command that cannot be run or fails, with the end of its stderr.
-pub(crate) fn run<T>(
-    words: &[OsString],
+/// [`Failed`] with the end of its stderr, and those of `read`.
+pub(crate) fn run(
+    what: &Run,
+    filename: &str,
     watch: &Watch,
-    read: impl FnOnce(&mut (dyn Read + Send)) -> Result<T>,
-) -> Result<T> {
-    let (name, arguments) = words.split_first().context("there is no command")?;
-    let name = one_line(&name.to_string_lossy());
-    let cannot = || format!("cannot run '{name}'");
-    let mut child = Command::new(&words[0])
-        .args(arguments)
+    read: impl FnOnce(&mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let name = match what {
+        Run::Words(_) => format!("'{}'", one_line(&what.first_word())),
+        Run::Shell(_) => format!("the command of '{}'", one_line(filename)),
+    };
+    let cannot = |error: io::Error| Failed(format!("cannot run {name}: {error}"));
+    let mut child = what
+        .command()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .with_context(cannot)?;
+        .map_err(cannot)?;
     let group = Pid::from_child(&child);
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        bail!("{}", cannot());
-    };
+    let pipes = child.stdout.take().zip(child.stderr.take());
+    let (stdout, stderr) = pipes.context("a command has no pipes")?;
     let (is_unwanted, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let pass = || pass_on(stderr.into(), &has_ended, watch);
@@ -113,7 +174,7 @@ pub(crate) fn run<T>(
             // The error to report is that there are no threads.
             let _ = wait();
         }
-        let (passing, reaping) = needed(threads).with_context(cannot)?;
+        let (passing, reaping) = needed(threads).map_err(cannot)?;
         let is_stopped = || watch.is_stopped();
         let mut input = Input::new(stdout.into(), &is_stopped);
         let done = read(&mut input);
@@ -122,21 +183,21 @@ pub(crate) fn run<T>(
         is_unwanted.store(done.is_err(), Ordering::Relaxed);
         let ended = reaping.join();
         let stderr_end = passing.join().unwrap_or_default();
-        let done = done?;
-        let Ok(ended) = ended else {
-            bail!("cannot wait for '{name}'");
+        done?;
+        let ended = ended.unwrap_or(Err(Errno::CHILD));
+        let reason = match ended {
+            Ok(None) => return Ok(()),
+            Ok(Some(how)) if stderr_end.is_empty() => format!("{name} {how}"),
+            Ok(Some(how)) => format!("{name} {how}: {stderr_end}"),
+            Err(error) => format!("cannot wait for {name}: {error}"),
         };
-        match ended.with_context(|| format!("cannot wait for '{name}'"))? {
-            None => Ok(done),
-            Some(how) if stderr_end.is_empty() => bail!("'{name}' {how}"),
-            Some(how) => bail!("'{name}' {how}: {stderr_end}"),
-        }
+        Err(Failed(reason).into())
     })
 }
 
 /// Waits for the end of the command; ends its whole group where it is unwanted, or asks for
 /// something on the terminal. Returns how it failed, if it did: `ended with exit status 1`.
-fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<Option<String>> {
+fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> rustix::io::Result<Option<String>> {
     let mut asked = None;
     let mut is_asking = false;
     loop {
@@ -162,7 +223,7 @@ fn reap(group: Pid, is_unwanted: &dyn Fn() -> bool) -> Result<Option<String>> {
                 });
             }
             Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         match asked {
             None if is_unwanted() => {

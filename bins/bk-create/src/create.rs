@@ -8,11 +8,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use bk_archive::write::writer::Summary;
 use bk_cli::Arguments;
 use bk_cli::listing::{self, FileStatus, Listed};
-use bk_cli::notices::{Notices, Priority};
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_cli::output::Output;
 use bk_schema::host;
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, BackupType};
 use bk_store::archives::durable::check_makeable;
 use bk_store::home::Home;
@@ -31,6 +33,7 @@ use crate::plan::Plan;
 use crate::records::Records;
 use crate::request::{Request, requests};
 use crate::row::{Begun, Rows};
+use crate::shrunk;
 use crate::sources::lossy;
 use crate::unmatched::InAll;
 use crate::watch::Watch;
@@ -81,13 +84,24 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             Mode::Estimate => creation.estimate(request, &mut told),
             Mode::DryRun => creation.preview(request, &mut told),
             Mode::Make => {
-                let created = notices.log_error(creation.create(request));
+                let job = request.metadata.get("job").and_then(Value::as_str);
+                let fields = Fields {
+                    job,
+                    ..Fields::default()
+                };
+                let created = notices.log_error(creation.create(request), &fields);
                 created.and_then(|(listed, is_loss)| {
+                    let is_shrunk = listed.backup.backup_metadata.contains_key(SHRUNK);
                     let (status, priority) = match is_loss {
                         true => (SOME_UNREAD, Priority::Warning),
+                        false if is_shrunk => (bk_cli::SUCCESS, Priority::Warning),
                         false => (bk_cli::SUCCESS, Priority::Ok),
                     };
-                    notices.log(priority, &notice(&listed.backup, is_loss));
+                    let fields = Fields {
+                        backup: Some(&listed.backup.backup_name),
+                        ..fields
+                    };
+                    notices.log(priority, &notice(&listed.backup, is_loss), &fields);
                     told.tell(listed)?;
                     Ok(status)
                 })
@@ -148,8 +162,12 @@ fn notice(backup: &Backup, is_loss: bool) -> String {
     } else {
         ""
     };
+    let shrunk = match backup.backup_metadata.get(SHRUNK) {
+        Some(held) => format!("; it holds much less than {}", held["backup_name"]),
+        None => String::new(),
+    };
     format!(
-        "created '{}' (id {}), {} bytes, {} files{unread}",
+        "created '{}' (id {}), {} bytes, {} files{unread}{shrunk}",
         backup.backup_name,
         backup.id,
         backup.backup_size.unwrap_or_default(),
@@ -185,7 +203,7 @@ impl<'a> Creation<'a> {
         );
         self.records = Some(records);
         let plan = plan?;
-        if request.stream.is_none() && request.backup_type != BackupType::Automatic {
+        if request.has_paths() && request.backup_type != BackupType::Automatic {
             self.unmatched.add(&request.excludes, &plan.unmatched);
         }
         Ok(plan)
@@ -193,10 +211,11 @@ impl<'a> Creation<'a> {
 
     fn estimate(&mut self, request: &'a Request, told: &mut Told<'_>) -> Result<u8> {
         ensure!(
-            request.stream.is_none(),
+            request.has_paths(),
             "cannot estimate what a command prints: its size is not known before"
         );
         let (plan, _) = self.check(request)?;
+        warn_not_run(request);
         if told.output.is_table() {
             told.output.text(&estimate::text(&plan))?;
         } else {
@@ -215,9 +234,10 @@ impl<'a> Creation<'a> {
         let parent = self.parent(&plan, &plan.archive_format(), &watch)?;
         let host = self.records.as_ref().map(|it| it.host.clone());
         let mut backup = self.rows.creating(&plan, name, host.unwrap_or_default())?;
-        if request.stream.is_none() {
+        if request.has_paths() {
             backup.backup_size = Some(plan.archive_bytes);
             backup.file_count = Some(plan.totals.file_count);
+            warn_not_run(request);
         }
         let parent = parent.map(|it| ("parent".to_owned(), it.name.into()));
         backup.backup_metadata.extend(parent);
@@ -296,9 +316,9 @@ impl<'a> Creation<'a> {
     fn write(&mut self, plan: &Plan<'_>, mut begun: Begun) -> Result<(Backup, bool)> {
         let began = Instant::now();
         let watch = Watch::new(self.rows.signals.clone());
-        match &plan.request.stream {
-            Some(_) => watch.progress.begin_unsized(),
-            None => watch.begin(plan.totals.content_bytes, plan.totals.file_count),
+        match plan.request.streams.is_empty() {
+            true => watch.begin(plan.totals.content_bytes, plan.totals.file_count),
+            false => watch.progress.begin_unsized(),
         }
         if plan.hides_attributes && !plan.is_hiding_recorded && !self.has_warned_of_hidden {
             self.has_warned_of_hidden = true;
@@ -323,7 +343,11 @@ impl<'a> Creation<'a> {
                 metadata.extend(parent.map(|name| ("parent".into(), name.into())));
                 let hash = manifest.as_ref().map(|it| it.hash.clone());
                 metadata.extend(hash.map(|hash| ("manifest_hash".into(), hash.into())));
+                let shrank = self.note_shrinking(plan, &mut begun.backup, &summary);
                 let backup = self.rows.complete(begun, &summary, &problems, seconds)?;
+                shrank
+                    .iter()
+                    .for_each(|text| PROGRAM.warn(&format!("warning: {text}")));
                 let named = manifest.map(|it| it.commit(&self.rows.home, &summary.hash));
                 usable(named.transpose(), &backup);
                 Ok((backup, problems.loss_count > 0))
@@ -334,15 +358,24 @@ impl<'a> Creation<'a> {
         }
     }
 
+    /// What people are to read where it holds much less than the one before it.
+    fn note_shrinking(
+        &self,
+        plan: &Plan<'_>,
+        backup: &mut Backup,
+        summary: &Summary,
+    ) -> Option<String> {
+        let earlier = self.records.as_ref()?.of_sources(&plan.sources.recorded);
+        let reference = shrunk::reference(earlier, backup)?;
+        shrunk::note(backup, summary, reference, self.settings.shrink_percent)
+    }
+
     /// The backup of which is taken over what is unchanged.
     fn parent(&self, plan: &Plan<'_>, format: &str, watch: &Watch) -> Result<Option<Parent>> {
-        if plan.request.stream.is_some() {
-            return Ok(None);
-        }
         let records = self.records.iter();
         let candidates = records.flat_map(|it| it.of_sources(&plan.sources.recorded));
         // Under other names nothing of it could be taken over.
-        let names = lossy(plan.sources.stored.iter().map(|it| &it.name)).into();
+        let names = lossy(&plan.sources.names).into();
         let key = "source_entries";
         let candidates = candidates.filter(|it| it.backup_metadata.get(key) == Some(&names));
         let warn = |text: &str| watch.warn(text);
@@ -352,6 +385,18 @@ impl<'a> Creation<'a> {
             watch.set_parent(&parent.name);
         }
         Ok(parent)
+    }
+}
+
+/// What is not run is not counted.
+fn warn_not_run(request: &Request) {
+    if !request.streams.is_empty() {
+        let names = request.streams.iter();
+        let names: Vec<_> = names.map(|it| format!("'{}'", it.filename)).collect();
+        let names = names.join(", ");
+        PROGRAM.warn(&format!(
+            "the commands of {names} are not run: what is told is of the paths alone"
+        ));
     }
 }
 

@@ -15,6 +15,8 @@ use bk_cli::{Arguments, Operands, Program, UsageError, option, switch, usage};
 use bk_schema::invalid::{invalid, parse_choice};
 use bk_schema::record::{Backup, Latest};
 
+use crate::shrunk::{DEFAULT_PERCENT, parse_percent};
+
 /// The compression where no flag tells it.
 const VARIABLE: &str = "BK_COMPRESSION";
 /// How long bk-create waits for free space by default.
@@ -45,6 +47,7 @@ bk_cli::flags! {
     EXCLUDE_IF_PRESENT = content::EXCLUDE_IF_PRESENT;
     EXCLUDE_LARGER = content::EXCLUDE_LARGER;
     ONE_FILE_SYSTEM = content::ONE_FILE_SYSTEM;
+    COMMAND = content::COMMAND;
     STDIN_FILENAME =
         option("stdin-filename", "NAME", "back up standard input as one file of this name");
     STDIN_FROM_COMMAND = switch("stdin-from-command", "back up what a command prints: -- CMD...");
@@ -63,6 +66,7 @@ bk_cli::flags! {
     ON_LOW_SPACE =
         option("on-low-space", "pause|fail", "what to do when less than that is left (pause)");
     LOW_SPACE_TIMEOUT = option("low-space-timeout", "SPAN", "longest pause (10m)");
+    SHRINK_WARN = content::SHRINK_WARN;
     SYSLOG = notices::SYSLOG;
 }
 
@@ -88,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) reserve_bytes: Option<u64>,
     pub(crate) on_low_space: OnLowSpace,
     pub(crate) low_space_timeout: Duration,
+    /// By how many hundredths the content may shrink; 0 is by all.
+    pub(crate) shrink_percent: u8,
 }
 
 /// Which backup may be the parent.
@@ -145,6 +151,9 @@ impl Settings {
             low_space_timeout: arguments
                 .parsed(&LOW_SPACE_TIMEOUT, units::parse_duration)?
                 .unwrap_or(DEFAULT_LOW_SPACE_TIMEOUT),
+            shrink_percent: arguments
+                .parsed(&SHRINK_WARN, parse_percent)?
+                .unwrap_or(DEFAULT_PERCENT),
         })
     }
 

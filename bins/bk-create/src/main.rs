@@ -12,6 +12,7 @@ mod plan;
 mod records;
 mod request;
 mod row;
+mod shrunk;
 mod sources;
 mod totals;
 mod unmatched;

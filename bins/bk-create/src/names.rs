@@ -150,7 +150,7 @@ fn label<'a>(plan: &'a Plan<'_>) -> Option<&'a str> {
         Some([only]) => only.as_str(),
         _ => None,
     };
-    let last = |path: &'a str| match &plan.request.stream {
+    let last = |path: &'a str| match plan.request.streams.first() {
         Some(stream) => Some(stream.filename.as_str()),
         None => path.rsplit('/').next(),
     };

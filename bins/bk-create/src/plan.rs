@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
         filter.own_files = own::archive_names(&records.backups);
         let sources = Sources::resolve(request, settings.base.as_deref(), &filter.own)?;
         sources.warn_of_links();
-        filter.other_sources = sources.stored.iter().map(|it| it.name.clone()).collect();
+        filter.other_sources = sources.names.iter().cloned().collect();
         let newest = records.of_sources(&sources.recorded).next();
         let is_hiding_recorded =
             newest.is_some_and(|it| it.backup_metadata.contains_key("unseen_attributes"));
@@ -117,7 +117,7 @@ impl<'a> Plan<'a> {
             new_bytes: since.map(|_| totals.new_bytes(archive_bytes)),
             has_earlier: earlier.is_some(),
             totals,
-            hides_attributes: request.stream.is_none() && is_root_of_all() && !sees_trusted(),
+            hides_attributes: request.has_paths() && is_root_of_all() && !sees_trusted(),
             is_hiding_recorded,
         })
     }

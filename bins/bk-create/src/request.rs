@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::codec::Codec;
@@ -22,11 +22,12 @@ use bk_schema::record::{Backup, BackupType, check_new_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::command::Run;
 use crate::excludes;
 use crate::files_from::Listed;
 use crate::flags::{
-    DESCRIPTION, DIRECTORY, ESTIMATE, EXPIRES, FILES_FROM, METADATA, NAME, NULL, PROGRAM, PROTECT,
-    SOURCE_VERSION, STDIN_FILENAME, STDIN_FROM_COMMAND, TYPE,
+    COMMAND, DESCRIPTION, DIRECTORY, ESTIMATE, EXPIRES, FILES_FROM, METADATA, NAME, NULL, PROGRAM,
+    PROTECT, SOURCE_VERSION, STDIN_FILENAME, STDIN_FROM_COMMAND, TYPE,
 };
 
 /// Keys of a record that a request cannot set: bk-create does.
@@ -43,13 +44,18 @@ const RESULTS: [&str; 7] = [
 /// Flags that need a PATH, beside those of excludes.
 const FLAGS_OF_PATHS: [Flag; 3] = [DIRECTORY, FILES_FROM, NULL];
 
+/// What is left of a backup without them.
+const NO_PATH: &str = "is for a PATH, and there is none";
+
 /// A file whose content comes from a pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// Its name in the archive.
     pub(crate) filename: String,
     /// What prints the content; `None` for standard input.
-    pub(crate) command: Option<Vec<OsString>>,
+    pub(crate) command: Option<Run>,
+    /// Whether it is all that is backed up.
+    pub(crate) is_alone: bool,
 }
 
 /// The default name of what a command prints, as in restic.
@@ -62,8 +68,8 @@ pub(crate) struct Request {
     /// More sources.
     listed: Listed,
     pub(crate) excludes: Excludes,
-    /// Instead of sources.
-    pub(crate) stream: Option<Stream>,
+    /// Beside sources, or without any. Sorted by name.
+    pub(crate) streams: Vec<Stream>,
     pub(crate) name: Option<String>,
     pub(crate) backup_type: BackupType,
     pub(crate) source_version: Option<String>,
@@ -92,15 +98,16 @@ impl Request {
         if let Some(name) = arguments.text(&NAME)? {
             check_new_name(name).map_err(|e| usage(&e, "--name"))?;
         }
-        let stream = stream_of_flags(arguments)?;
-        let is_source = |operand: &&OsString| stream.is_none() && *operand != "-";
+        let streams = streams_of_flags(arguments)?;
+        let is_alone = streams.iter().any(|it| it.is_alone);
+        let is_source = |operand: &&OsString| !is_alone && *operand != "-";
         let sources = arguments.operands.iter().filter(is_source);
         let sources = sources.map(PathBuf::from).collect();
         Ok(Self {
             sources,
             listed: Listed::of_flags(arguments)?,
             excludes: excludes::of_flags(arguments)?,
-            stream,
+            streams,
             name: text(&NAME)?,
             backup_type: arguments
                 .parsed(&TYPE, BackupType::parse)?
@@ -124,31 +131,58 @@ impl Request {
             bail!("it is not an object with the key sources");
         };
         let mut request = self.clone();
-        request.set_stream(&mut object)?;
+        request.set_streams(&mut object)?;
         request.listed.set(&mut object)?;
+        let is_of_paths = |(key, value): &(&String, &Value)| {
+            Excludes::KEYS.contains(&key.as_str()) && !value.is_null()
+        };
+        let of_paths = object.iter().find(is_of_paths).map(|(key, _)| key.clone());
         for (key, value) in object {
             request
                 .set(&key, value, now)
                 .with_context(|| format!("its {}", key.escape_debug()))?;
         }
+        let has_paths = request.has_paths();
         ensure!(
-            request.paths().next().is_none() == request.stream.is_some(),
-            match request.stream {
-                None => "it has no sources",
-                Some(_) => "it has sources beside its command",
-            }
+            has_paths || !request.streams.is_empty(),
+            "it has no sources"
         );
+        ensure!(
+            !has_paths || !request.is_alone(),
+            "it has sources beside its command"
+        );
+        if let Some(key) = of_paths.filter(|_| !has_paths) {
+            bail!("its {key}: is for sources, and it has a command");
+        }
         Ok(request)
     }
 
-    /// What is to be backed up, unless it is a stream.
+    /// Whether a single stream is all that is backed up, and no path can be.
+    fn is_alone(&self) -> bool {
+        self.streams.iter().any(|it| it.is_alone)
+    }
+
+    pub(crate) fn has_paths(&self) -> bool {
+        self.paths().next().is_some()
+    }
+
+    /// Both, as they are told where there is no record.
+    pub(crate) fn told(&self) -> impl Iterator<Item = String> {
+        let paths = self.paths().map(|it| it.to_string_lossy().into_owned());
+        let streams = self.streams.iter();
+        paths.chain(streams.map(|it| format!("stdin:{}", it.filename)))
+    }
+
+    /// What is to be backed up, beside streams.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.sources.iter().chain(&self.listed.paths)
     }
 
-    /// Takes the keys of a stream out of the line.
-    fn set_stream(&mut self, object: &mut Map<String, Value>) -> Result<()> {
+    /// Takes the keys of streams out of the line.
+    fn set_streams(&mut self, object: &mut Map<String, Value>) -> Result<()> {
         let mut take = |key| object.shift_remove(key).filter(|value| !value.is_null());
+        let commands = take("commands").map(commands).transpose();
+        let commands = commands.context("its commands")?;
         let filename = take("stdin_filename").map(|value| check_filename(&string(value)?));
         let filename = filename.transpose().context("its stdin_filename")?;
         let command = take("command").map(words).transpose();
@@ -157,12 +191,15 @@ impl Request {
                 filename.is_none(),
                 "its stdin_filename needs a command: standard input carries the requests"
             );
+            self.streams = commands.unwrap_or(std::mem::take(&mut self.streams));
             return Ok(());
         };
-        self.stream = Some(Stream {
+        ensure!(commands.is_none(), "it has commands beside its command");
+        self.streams = vec![Stream {
             filename: filename.unwrap_or_else(|| FILENAME.to_owned()),
-            command: Some(command),
-        });
+            command: Some(Run::Words(command)),
+            is_alone: true,
+        }];
         // What the flags say of sources is for the other lines.
         self.listed = Listed::default();
         Ok(())
@@ -201,10 +238,6 @@ impl Request {
             "protected" => self.protected = value.as_bool().context("is neither true nor false")?,
             "expires_at" => self.expires_at = Some(parse_expiry(&string(value)?, now)?),
             _ if Excludes::KEYS.contains(&key) => {
-                ensure!(
-                    self.stream.is_none(),
-                    "is for sources, and it has a command"
-                );
                 excludes::set(&mut self.excludes, key, value)?;
             }
             _ => {
@@ -215,19 +248,79 @@ impl Request {
     }
 }
 
-/// The stream that the flags ask for; all operands are its command.
-fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
+/// The streams that the flags ask for.
+fn streams_of_flags(arguments: &Arguments) -> Result<Vec<Stream>> {
+    let parse = |pair: &str| {
+        let pair = pair.split_once('=');
+        let (name, line) = pair.context("invalid command: use NAME=CMD")?;
+        anyhow::Ok((name.to_owned(), line.to_owned()))
+    };
+    let pairs = arguments.texts(&COMMAND)?.into_iter().map(parse);
+    let pairs: Result<_> = pairs.collect();
+    let streams = pairs
+        .and_then(streams)
+        .map_err(|e| usage(&e, "--command"))?;
+    match stream_alone(arguments)? {
+        None => Ok(streams),
+        Some(_) if !streams.is_empty() => {
+            let text = "--command goes with neither --stdin-filename nor --stdin-from-command";
+            Err(UsageError(text.into()).into())
+        }
+        Some(alone) => Ok(vec![alone]),
+    }
+}
+
+/// Shell commands with the names of their files.
+fn streams(pairs: Vec<(String, String)>) -> Result<Vec<Stream>> {
+    let mut all = Vec::new();
+    for (name, line) in pairs {
+        let filename = check_filename(&name)?;
+        ensure!(
+            !line.trim().is_empty() && !line.contains('\0'),
+            "the command of '{filename}' is empty, or cannot be an argument"
+        );
+        ensure!(
+            all.iter().all(|it: &Stream| it.filename != filename),
+            "'{filename}' is the name of two commands"
+        );
+        all.push(Stream {
+            filename,
+            command: Some(Run::Shell(line)),
+            is_alone: false,
+        });
+    }
+    all.sort_by(|one, other| Path::new(&one.filename).cmp(Path::new(&other.filename)));
+    Ok(all)
+}
+
+fn commands(value: Value) -> Result<Vec<Stream>> {
+    let Value::Object(commands) = value else {
+        bail!("are no object with a command for each name");
+    };
+    let pairs = commands.into_iter();
+    let pairs = pairs.map(|(name, line)| Ok((name, string(line)?)));
+    streams(pairs.collect::<Result<_>>()?)
+}
+
+/// # Errors
+/// A flag that needs a PATH.
+fn check_no_paths(arguments: &Arguments) -> Result<()> {
+    let mut flags = FLAGS_OF_PATHS.into_iter().chain(content::EXCLUDES);
+    match flags.find(|flag| arguments.has(flag)) {
+        Some(flag) => Err(UsageError(format!("--{} {NO_PATH}", flag.long)).into()),
+        None => Ok(()),
+    }
+}
+
+/// The stream that is all that the flags ask for; all operands are its command.
+fn stream_alone(arguments: &Arguments) -> Result<Option<Stream>> {
     let wrong = |text: String| Err(UsageError(text).into());
     let filename = arguments.parsed(&STDIN_FILENAME, check_filename)?;
     let is_command = arguments.has(&STDIN_FROM_COMMAND);
     if filename.is_none() && !is_command {
         return Ok(None);
     }
-    for flag in FLAGS_OF_PATHS.into_iter().chain(content::EXCLUDES) {
-        if arguments.has(&flag) {
-            return wrong(format!("--{} is for a PATH, and there is none", flag.long));
-        }
-    }
+    check_no_paths(arguments)?;
     if arguments.has(&ESTIMATE) {
         return wrong(
             "--estimate: the size of what comes through a pipe is not known before".into(),
@@ -238,7 +331,7 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
         true if operands.is_empty() || arguments.before_dashes != Some(0) => {
             return wrong("--stdin-from-command runs the command that stands after '--'".into());
         }
-        true => Some(operands.clone()),
+        true => Some(Run::Words(operands.clone())),
         false if !operands.is_empty() => {
             return wrong("--stdin-filename backs up standard input alone, and no PATH".into());
         }
@@ -253,6 +346,7 @@ fn stream_of_flags(arguments: &Arguments) -> Result<Option<Stream>> {
     Ok(Some(Stream {
         filename: filename.unwrap_or_else(|| FILENAME.to_owned()),
         command,
+        is_alone: true,
     }))
 }
 
@@ -320,13 +414,19 @@ pub(crate) fn requests(arguments: &Arguments, now: Timestamp) -> Result<Vec<Requ
     if arguments.has(&NULL) && !arguments.has(&FILES_FROM) && !reads_lines {
         return Err(UsageError("--null goes with --files-from".into()).into());
     }
-    if request.stream.is_some() {
+    if request.is_alone() {
         return Ok(vec![request]);
     }
     match arguments.operands.as_slice() {
         [] if !request.listed.paths.is_empty() => Ok(vec![request]),
         [] if arguments.has(&FILES_FROM) => {
             Err(UsageError("nothing is given to back up: --files-from lists nothing".into()).into())
+        }
+        [] if !request.streams.is_empty() => {
+            check_no_paths(arguments)?;
+            let text = "--estimate: the size of what commands print is not known before";
+            ensure!(!arguments.has(&ESTIMATE), UsageError(text.into()));
+            Ok(vec![request])
         }
         [] => Err(UsageError(format!(
             "nothing is given to back up; try '{} --help'",

@@ -15,6 +15,7 @@ use bk_cli::output::base64;
 use bk_schema::birth::Birth;
 use bk_schema::event::Event;
 use bk_schema::host;
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives::partial::Partial;
 use bk_store::catalog;
@@ -25,10 +26,11 @@ use bk_store::signals::Signals;
 use bk_store::storage::Storage;
 use serde_json::{Map, Value, json};
 
+use crate::command::Run;
 use crate::flags::PROGRAM;
 use crate::names::Names;
 use crate::plan::Plan;
-use crate::request::Request;
+use crate::request::{Request, Stream};
 use crate::sources::lossy;
 use crate::watch::Problems;
 
@@ -187,6 +189,9 @@ impl Rows {
             "file_count": summary.file_count,
         });
         problems.log(&mut details);
+        if let Some(held_against) = metadata.get(SHRUNK) {
+            details[SHRUNK] = held_against.clone();
+        }
         let written = catalog::write(&self.home, |session| {
             session.update(&backup)?;
             session.log(&event(Some(&backup), true, details))
@@ -247,7 +252,7 @@ impl Rows {
         }
         let details = json!({
             "reason": one_line(&format!("{error:#}")),
-            "sources": lossy(request.paths().take(SOURCES_TOLD)),
+            "sources": request.told().take(SOURCES_TOLD).collect::<Vec<_>>(),
         });
         // Where even that fails, the refusal itself is what people need to read.
         let _ = catalog::write(&self.home, |session| {
@@ -261,24 +266,15 @@ fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
     let (request, sources) = (plan.request, &plan.sources);
     let mut metadata = request.metadata.clone();
     metadata.insert("sources".into(), sources.recorded.clone());
-    let paths = &sources.absolute;
+    let paths = &sources.origins;
     if paths.iter().any(|path| path.to_str().is_none()) {
         let encoded = paths.iter().map(|path| base64(path.as_os_str().as_bytes()));
         metadata.insert("sources_base64".into(), encoded.collect());
     }
-    if let Some(stream) = &request.stream {
-        metadata.insert("source_entries".into(), json!([stream.filename]));
-        metadata.insert("stdin_filename".into(), stream.filename.clone().into());
-        if let Some(first) = stream.command.iter().flatten().next() {
-            // The first word alone: the others may hold passwords.
-            metadata.insert("command".into(), first.to_string_lossy().into());
-        }
-    } else {
-        let names = lossy(sources.stored.iter().map(|it| &it.name));
-        metadata.insert("source_entries".into(), names.into());
-    }
+    metadata.insert("source_entries".into(), lossy(&sources.names).into());
+    put_streams(&request.streams, &mut metadata);
     metadata.insert(host::KEY.into(), host.into());
-    if request.stream.is_none() {
+    if request.has_paths() {
         request.excludes.put(&mut metadata);
         let unmatched = plan.unmatched.all();
         if !unmatched.is_empty() {
@@ -289,6 +285,23 @@ fn metadata(plan: &Plan<'_>, host: String) -> Map<String, Value> {
         metadata.insert("unseen_attributes".into(), json!(["trusted"]));
     }
     metadata
+}
+
+/// Of commands the first word alone: the others may hold passwords.
+fn put_streams(streams: &[Stream], metadata: &mut Map<String, Value>) {
+    let mut commands = Map::new();
+    for stream in streams {
+        let first = stream.command.as_ref().map(Run::first_word);
+        if stream.is_alone {
+            metadata.insert("stdin_filename".into(), stream.filename.clone().into());
+            metadata.extend(first.map(|first| ("command".to_owned(), first.into())));
+        } else if let Some(first) = first {
+            commands.insert(stream.filename.clone(), first.into());
+        }
+    }
+    if !commands.is_empty() {
+        metadata.insert("commands".into(), commands.into());
+    }
 }
 
 fn event(backup: Option<&Backup>, ok: bool, details: Value) -> Event<'_> {

@@ -8,22 +8,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bk_archive::write::place::Place;
 use bk_archive::write::walk::Source;
 use bk_store::own::{Inode, inode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::flags::PROGRAM;
-use crate::request::Request;
+use crate::request::{Request, Stream};
 
 /// What one backup is of.
 pub(crate) struct Sources {
-    /// In the order of the archive.
+    /// The paths, in the order of the archive.
     pub(crate) stored: Vec<Source>,
-    /// The absolute path of each.
-    pub(crate) absolute: Vec<PathBuf>,
-    /// As the record has them, by which backups of the same sources are found.
+    /// The names of all, streams among them, in the order of the archive.
+    pub(crate) names: Vec<PathBuf>,
+    /// Where each comes from: its absolute path, or `stdin:NAME`.
+    pub(crate) origins: Vec<PathBuf>,
+    /// The same, as the record has them, by which backups of the same sources are found.
     pub(crate) recorded: Value,
 }
 
@@ -54,15 +56,21 @@ impl Sources {
         // The order of the archive, parents first, whatever the order of the operands.
         all.sort_by(|a, b| a.0.name.cmp(&b.0.name));
         check_clashes(&all)?;
-        let (stored, absolute): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-        let recorded = match &request.stream {
-            Some(stream) => json!([format!("stdin:{}", stream.filename)]),
-            None => lossy(&absolute).into(),
+        check_streams(&request.streams, &all)?;
+        let of_path = |(source, path): &Located| (source.name.clone(), path.clone());
+        let of_stream = |it: &Stream| {
+            let origin = format!("stdin:{}", it.filename);
+            (PathBuf::from(&it.filename), PathBuf::from(origin))
         };
+        let streams = request.streams.iter().map(of_stream);
+        let mut both: Vec<_> = all.iter().map(of_path).chain(streams).collect();
+        both.sort_by(|one, other| one.0.cmp(&other.0));
+        let (names, origins): (Vec<_>, Vec<_>) = both.into_iter().unzip();
         Ok(Self {
-            stored,
-            absolute,
-            recorded,
+            stored: all.into_iter().map(|it| it.0).collect(),
+            names,
+            recorded: lossy(&origins).into(),
+            origins,
         })
     }
 
@@ -188,6 +196,57 @@ fn check_clash((inner, inner_path): &Located, (outer, outer_path): &Located) -> 
         );
     }
     Ok(())
+}
+
+/// What comes from a command has a name of its own, and no path has anything there.
+fn check_streams(streams: &[Stream], all: &[Located]) -> Result<()> {
+    for (number, stream) in streams.iter().enumerate() {
+        let name = Path::new(&stream.filename);
+        for other in &streams[number + 1..] {
+            ensure!(
+                !Path::new(&other.filename).starts_with(name),
+                "cannot back up '{}' and '{}' together: one is stored as a file, the other below it",
+                stream.filename,
+                other.filename
+            );
+        }
+        for (source, path) in all {
+            ensure!(
+                !is_in_the_way(source, name),
+                "cannot back up '{}' and the command of '{}' together: both hold what is stored as '{}'",
+                path.display(),
+                stream.filename,
+                stream.filename
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether a source has something of that name, or has to have a directory where it has something
+/// else.
+fn is_in_the_way(source: &Source, name: &Path) -> bool {
+    if source.name.starts_with(name) {
+        return true;
+    }
+    let below = match source.name.to_str() {
+        Some(".") => name,
+        _ => match name.strip_prefix(&source.name) {
+            Ok(below) => below,
+            Err(_) => return false,
+        },
+    };
+    let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|it| it.is_dir());
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let parents = below.ancestors().skip(1);
+    is_there(&source.path.join(below))
+        || parents
+            .map(|parent| match parent.as_os_str().is_empty() {
+                // To join nothing would add a slash, which follows links.
+                true => source.path.clone(),
+                false => source.path.join(parent),
+            })
+            .any(|parent| is_there(&parent) && !is_dir(&parent))
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! The archive of one backup: from its sources or its stream into the partial, which then gets
+//! The archive of one backup: from its sources into the partial, which then gets
 //! its name. The reserve stays free: the writing waits for space, or fails.
 //!
 //! Knows no catalog.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bk_archive::format::entry::FileTime;
 use bk_archive::write::observer::Observer;
-use bk_archive::write::output::Sharing;
 use bk_archive::write::stream;
 use bk_archive::write::writer::{self, Options, Summary, Tree};
 use bk_cli::units::human_size;
@@ -21,6 +20,7 @@ use bk_schema::manifest::Segment;
 use bk_store::archives::early_sync::EarlySync;
 use bk_store::archives::share;
 use bk_store::archives::space::Space;
+use jiff::Timestamp;
 
 use crate::command::{self, Input};
 use crate::flags::{OnLowSpace, PROGRAM};
@@ -44,52 +44,44 @@ pub(crate) fn write(
     manifest: &mut dyn FnMut(Segment),
     watch: &Watch,
 ) -> Result<Summary> {
-    let block_bytes = match &plan.request.stream {
-        Some(_) => None,
-        None => share::block_bytes(Path::new(&plan.storage)),
-    };
+    let file = &begun.partial.file;
     let options = Options {
         comment: &Birth::of(&begun.backup, PROGRAM.name).to_comment()?,
         compression: plan.compression,
         jobs: plan.settings.jobs,
-        sharing: block_bytes.map(|block_bytes| Sharing {
-            file: &begun.partial.file,
-            block_bytes,
-        }),
+        archive: file,
+        block_bytes: share::block_bytes(Path::new(&plan.storage)),
     };
     let cannot = || format!("cannot write '{}'", begun.backup.backup_path);
     let mut guard = Guard {
-        file: &begun.partial.file,
-        early_sync: EarlySync::of(&begun.partial.file),
+        file,
+        early_sync: EarlySync::of(file),
         plan,
         watch,
     };
-    let summary = match &plan.request.stream {
-        Some(stream) => write_stream(stream, begun, options, &mut guard, manifest)?,
-        None => {
-            let tree = Tree {
-                sources: &plan.sources.stored,
-                filter: &plan.filter,
-                parent: parent.map(Parent::into_source),
-            };
-            writer::write(tree, options, &mut guard, manifest, watch).with_context(cannot)?
-        }
+    let now = begun.backup.created_at;
+    let streams = plan.request.streams.iter();
+    let streams: Vec<_> = streams.map(|it| stream(it, now, watch)).collect();
+    let tree = Tree {
+        sources: &plan.sources.stored,
+        streams: &streams,
+        filter: &plan.filter,
+        parent: parent.map(Parent::into_source),
     };
+    let written = writer::write(tree, options, &mut guard, manifest, watch);
+    let summary = written.map_err(|error| match error.is::<command::Failed>() {
+        true => error,
+        false => error.context(cannot()),
+    })?;
     guard.early_sync.finish().with_context(cannot)?;
     begun.partial.commit()?;
     Ok(summary)
 }
 
-fn write_stream(
-    stream: &Stream,
-    begun: &Begun,
-    options: Options<'_>,
-    guard: &mut Guard<'_>,
-    manifest: &mut dyn FnMut(Segment),
-) -> Result<Summary> {
-    let now = begun.backup.created_at;
-    let file = stream::Stream {
-        name: stream.filename.as_bytes(),
+/// A file that comes through a pipe; a command is run when its content is wanted.
+fn stream<'a>(stream: &'a Stream, now: Timestamp, watch: &'a Watch) -> stream::Stream<'a> {
+    stream::Stream {
+        name: PathBuf::from(&stream.filename),
         mtime: FileTime {
             secs: now.as_second(),
             nanos: now.subsec_nanosecond().unsigned_abs(),
@@ -98,18 +90,14 @@ fn write_stream(
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw(),
         ),
-    };
-    let (archive, watch) = (guard.file, guard.watch);
-    let mut write = |input: &mut (dyn Read + Send)| {
-        stream::write(&file, input, options, guard, archive, manifest, watch)
-            .with_context(|| format!("cannot write '{}'", begun.backup.backup_path))
-    };
-    let Some(words) = &stream.command else {
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-        let is_stopped = || watch.is_stopped();
-        return write(&mut Input::new(stdin?, &is_stopped));
-    };
-    command::run(words, watch, write)
+        feed: Box::new(move |take| match &stream.command {
+            Some(run) => command::run(run, &stream.filename, watch, take),
+            None => {
+                let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
+                take(&mut Input::new(stdin, &|| watch.is_stopped()))
+            }
+        }),
+    }
 }
 
 /// Writes to a file as long as the reserve stays free; else it pauses, or fails.

@@ -1,61 +1,112 @@
 //! Checks the thresholds: pure functions.
 //!
-//! Free space and days are checked for each file system. Everything else is checked for all backups
-//! together: a disk that is full may rightly have no new ones.
+//! Free space and days are checked for each file system, and what is said of a job for each job.
+//! Everything else is checked for all backups together: a disk that is full may rightly have no new ones.
 
 use bk_cli::units::human_size;
 
+use crate::jobs::JobLine;
 use crate::summary::Summary;
-use crate::threshold::{Alert, Level, Limit, Threshold};
+use crate::threshold::{Alert, JobLimit, Level, Limit, Threshold};
 
 /// The exit status if a `--fail` threshold is crossed.
 const FAILURE: u8 = 4;
 
-/// A threshold checked against one file system, or against all backups.
+/// A threshold checked against one file system, one job, or against all backups.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Checked<'a> {
     pub(crate) threshold: &'a Threshold,
-    /// The index of the summary.
-    pub(crate) at: usize,
+    pub(crate) about: About,
     /// How it is crossed; `None` if it is not.
     pub(crate) crossed: Option<String>,
 }
 
-/// Checks every threshold against all summaries that it applies to.
-pub(crate) fn check<'a>(thresholds: &'a [Threshold], summaries: &[Summary]) -> Vec<Checked<'a>> {
+/// What a threshold was checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The index of the summary.
+    Summary(usize),
+    /// The name of the job, be there one or not.
+    Job(String),
+}
+
+/// Checks every threshold against all summaries or jobs that it applies to.
+pub(crate) fn check<'a>(
+    thresholds: &'a [Threshold],
+    summaries: &[Summary],
+    jobs: &[JobLine],
+) -> Vec<Checked<'a>> {
     let mut all = Vec::new();
     for threshold in thresholds {
-        let limit = threshold.limit;
-        let is_of_each = matches!(
-            limit,
-            Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
-        );
-        for (at, summary) in summaries.iter().enumerate() {
-            if summary.total != is_of_each {
-                all.push(Checked {
-                    threshold,
-                    at,
-                    crossed: crossed(limit, summary),
-                });
-            }
-        }
+        let results = match &threshold.limit {
+            Limit::Job(limit) => check_jobs(limit, jobs),
+            limit => check_summaries(limit, summaries, jobs),
+        };
+        all.extend(results.into_iter().map(|(about, crossed)| Checked {
+            threshold,
+            about,
+            crossed,
+        }));
     }
     all
 }
 
-/// Adds the crossed thresholds as alerts: each to its own summary, and all to the total.
-pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary]) {
+type Checks = Vec<(About, Option<String>)>;
+
+fn check_summaries(limit: &Limit, summaries: &[Summary], jobs: &[JobLine]) -> Checks {
+    let is_of_each = matches!(
+        limit,
+        Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
+    );
+    let all = summaries.iter().enumerate();
+    let meant = all.filter(|(_, summary)| summary.total != is_of_each);
+    let check = |(at, summary): (usize, &Summary)| {
+        let crossed = match limit {
+            Limit::JobsFailed(most) => failed(jobs, *most),
+            limit => crossed(limit, summary),
+        };
+        (About::Summary(at), crossed)
+    };
+    meant.map(check).collect()
+}
+
+fn check_jobs(limit: &JobLimit, jobs: &[JobLine]) -> Checks {
+    let check = |job: &JobLine| (About::Job(job.job.clone()), crossed_by(limit, job));
+    let Some(name) = limit.job() else {
+        let is_meant = |job: &&JobLine| match limit {
+            JobLimit::Age(..) => job.enabled && job.makes_backups,
+            _ => job.enabled,
+        };
+        return jobs.iter().filter(is_meant).map(check).collect();
+    };
+    let found = jobs.iter().find(|it| it.job == name).map(check);
+    // Who mistypes a name, or removes the job, is not to believe that all is well.
+    let unknown = || {
+        let text = format!("there is no job '{}'", name.escape_debug());
+        (About::Job(name.to_owned()), Some(text))
+    };
+    vec![found.unwrap_or_else(unknown)]
+}
+
+/// Adds the crossed thresholds as alerts: each to its own summary or job, and all to the total.
+pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary], jobs: &mut [JobLine]) {
     for checked in checked {
         let Some(text) = &checked.crossed else {
             continue;
         };
-        for (place, summary) in summaries.iter_mut().enumerate() {
-            if place == checked.at || summary.total {
-                summary.alerts.push(Alert {
-                    level: checked.threshold.level,
-                    spec: checked.threshold.spec.clone(),
-                    text: text.clone(),
-                });
+        let alert = || Alert {
+            level: checked.threshold.level,
+            spec: checked.threshold.spec.clone(),
+            text: text.clone(),
+        };
+        for (at, summary) in summaries.iter_mut().enumerate() {
+            if checked.about == About::Summary(at) || summary.total {
+                summary.alerts.push(alert());
+            }
+        }
+        for job in jobs.iter_mut() {
+            if matches!(&checked.about, About::Job(name) if *name == job.job) {
+                job.alerts.push(alert());
             }
         }
     }
@@ -72,9 +123,9 @@ pub(crate) fn status(checked: &[Checked<'_>], status: u8) -> u8 {
 }
 
 /// How a limit is crossed; `None` if it is not.
-fn crossed(limit: Limit, summary: &Summary) -> Option<String> {
+fn crossed(limit: &Limit, summary: &Summary) -> Option<String> {
     let name = summary.label().escape_debug().to_string();
-    let text = match limit {
+    let text = match *limit {
         Limit::FreeBytes(_) | Limit::FreePercent(_) | Limit::Days(_)
             if summary.free_bytes.is_none() =>
         {
@@ -146,6 +197,174 @@ fn crossed(limit: Limit, summary: &Summary) -> Option<String> {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;
             format!("incomplete source paths in the newest backups: {count}")
         }
+        // Those of jobs know no summary.
+        Limit::JobsFailed(_) | Limit::Job(_) => return None,
     };
     Some(text)
+}
+
+/// Which enabled jobs failed, if they are more than that.
+fn failed(jobs: &[JobLine], most: u64) -> Option<String> {
+    let text = |job: &JobLine| {
+        let reason = job.failure()?;
+        Some(format!(
+            "the job '{}' failed: {reason}",
+            job.job.escape_debug()
+        ))
+    };
+    let enabled = jobs.iter().filter(|it| it.enabled);
+    let failed: Vec<_> = enabled.filter_map(text).collect();
+    (failed.len() as u64 > most).then(|| failed.join("; "))
+}
+
+/// How a job crosses a limit; `None` if it does not.
+fn crossed_by(limit: &JobLimit, job: &JobLine) -> Option<String> {
+    let name = job.job.escape_debug();
+    Some(match *limit {
+        JobLimit::Age(_, since) => match &job.newest {
+            None => format!("the job '{name}' has no backup"),
+            Some(newest) if newest.created_at < since => {
+                let (backup, at) = (newest.backup_name.escape_debug(), newest.created_at);
+                format!("the job '{name}' made its newest backup '{backup}' at {at}")
+            }
+            Some(_) => return None,
+        },
+        JobLimit::Overdue(since) => match (&job.settings_error, job.due_since) {
+            (Some(error), _) => format!("the job '{name}' cannot run: {error}"),
+            (None, Some(due)) if due < since => {
+                format!("the job '{name}' is due since {due} and has not run")
+            }
+            (None, _) => return None,
+        },
+        JobLimit::Shrunk(most) => {
+            return unusual(job, most, |content, usual| usual.saturating_sub(content));
+        }
+        JobLimit::Grown(most) => {
+            return unusual(job, most, |content, usual| content.saturating_sub(usual));
+        }
+    })
+}
+
+/// How the newest backup differs by more than that many percent from the usual size.
+fn unusual(job: &JobLine, most: u64, difference: fn(u64, u64) -> u64) -> Option<String> {
+    let (content, usual) = job.content_bytes.zip(job.content_median_bytes)?;
+    let difference = u128::from(difference(content, usual));
+    if difference * 100 <= u128::from(usual) * u128::from(most) {
+        return None;
+    }
+    let (name, newest) = (job.job.escape_debug(), job.newest.as_ref()?);
+    Some(format!(
+        "the job '{name}': the content of its newest backup '{}' is {}, the median of those before it {}",
+        newest.backup_name.escape_debug(),
+        human_size(content),
+        human_size(usual)
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::summary::Brief;
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::prelude::*;
+
+    fn hours_ago(hours: i64) -> Timestamp {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        now - SignedDuration::from_hours(hours)
+    }
+
+    fn job(name: &str, hours: i64, sizes: [u64; 2]) -> JobLine {
+        JobLine {
+            job: name.into(),
+            enabled: true,
+            makes_backups: true,
+            newest: Some(Brief {
+                id: 1,
+                backup_name: format!("{name}-1"),
+                backup_size: 1,
+                created_at: hours_ago(hours),
+            }),
+            content_bytes: Some(sizes[0]),
+            content_median_bytes: Some(sizes[1]),
+            ..JobLine::default()
+        }
+    }
+
+    fn crossed(limit: Limit, jobs: &[JobLine]) -> Vec<String> {
+        let threshold = Threshold {
+            level: Level::Failure,
+            spec: "it".into(),
+            limit,
+        };
+        let total = Summary {
+            total: true,
+            ..Summary::default()
+        };
+        let thresholds = [threshold];
+        let checked = check(&thresholds, &[total], jobs);
+        checked.into_iter().filter_map(|it| it.crossed).collect()
+    }
+
+    #[test]
+    fn a_limit_is_of_each_enabled_job_or_of_the_named_one() {
+        let age =
+            |name: Option<&str>| Limit::Job(JobLimit::Age(name.map(str::to_owned), hours_ago(26)));
+        let mut jobs = [
+            job("a", 30, [1, 1]),
+            job("b", 3, [1, 1]),
+            job("c", 99, [1, 1]),
+        ];
+        let old = |name: &str, hours| {
+            let at = hours_ago(hours);
+            format!("the job '{name}' made its newest backup '{name}-1' at {at}")
+        };
+        assert_eq!(crossed(age(None), &jobs), [old("a", 30), old("c", 99)]);
+        jobs[2].enabled = false;
+        jobs[0].makes_backups = false;
+        assert!(crossed(age(None), &jobs).is_empty());
+        assert_eq!(crossed(age(Some("c")), &jobs), [old("c", 99)]);
+        assert!(crossed(age(Some("b")), &jobs).is_empty());
+        assert_eq!(crossed(age(Some("d'")), &jobs), ["there is no job 'd\\''"]);
+        jobs[1].newest = None;
+        assert_eq!(crossed(age(None), &jobs), ["the job 'b' has no backup"]);
+    }
+
+    #[test]
+    fn jobs_that_failed_are_counted_and_each_is_named() {
+        let mut jobs = [
+            job("a", 1, [1, 1]),
+            job("b", 1, [1, 1]),
+            job("c", 1, [1, 1]),
+        ];
+        for job in &mut jobs {
+            job.last_outcome = Some("failed".into());
+            job.last_reason = Some("no space".into());
+        }
+        jobs[1].settings_error = Some("it has no schedule".into());
+        jobs[2].enabled = false;
+        let text = "the job 'a' failed: no space; the job 'b' failed: it has no schedule";
+        assert_eq!(crossed(Limit::JobsFailed(1), &jobs), [text]);
+        assert!(crossed(Limit::JobsFailed(2), &jobs).is_empty());
+        let overdue = Limit::Job(JobLimit::Overdue(hours_ago(1)));
+        let cannot = "the job 'b' cannot run: it has no schedule";
+        assert_eq!(crossed(overdue.clone(), &jobs), [cannot]);
+        jobs[0].due_since = Some(hours_ago(1));
+        assert_eq!(crossed(overdue.clone(), &jobs[..1]), [""; 0]);
+        jobs[0].due_since = Some(hours_ago(2));
+        let due = "the job 'a' is due since 2026-11-24T10:00:00Z and has not run";
+        assert_eq!(crossed(overdue, &jobs[..1]), [due]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_crosses_a_limit_exactly(content in 0..2000u64, usual in 0..1000u64, most in 0..300u64) {
+            let jobs = [job("a", 1, [content, usual])];
+            let difference = content.abs_diff(usual) * 100;
+            let is_beyond = difference > usual * most;
+            let is = |limit| crossed(Limit::Job(limit), &jobs).len() == 1;
+            prop_assert_eq!(is(JobLimit::Shrunk(most)), is_beyond && content < usual);
+            prop_assert_eq!(is(JobLimit::Grown(most)), is_beyond && content > usual);
+        }
+    }
 }

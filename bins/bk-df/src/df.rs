@@ -2,11 +2,14 @@
 //!
 //! The catalog is closed before the first directory is inspected and the first line printed.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bk_cli::{Arguments, Output, UsageError, units, unread};
+use bk_jobs::run::EVENT;
+use bk_jobs::settings::{PREFIX, Settings, by_job};
 use bk_schema::clock;
 use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
@@ -21,7 +24,7 @@ use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
 use crate::growth::{self, SizeChange};
 use crate::summary::{Facts, Flow, summaries};
 use crate::threshold::Threshold;
-use crate::{alerts, prometheus, table};
+use crate::{alerts, jobs, prometheus, table};
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
@@ -56,8 +59,17 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         here: &data.here,
         now,
     });
-    let checked = alerts::check(&thresholds, &all);
-    alerts::add(&checked, &mut all);
+    let mut jobs = jobs::lines(&jobs::Facts {
+        settings: &data.jobs,
+        last_runs: &data.last_runs,
+        last_successes: &data.last_successes,
+        stored: &stored,
+        here: &data.here,
+        now,
+        zone: &bk_cli::zone::local(),
+    });
+    let checked = alerts::check(&thresholds, &all, &jobs);
+    alerts::add(&checked, &mut all, &mut jobs);
     for it in &checked {
         if let Some(text) = &it.crossed {
             let (level, spec) = (it.threshold.level.name(), &it.threshold.spec);
@@ -65,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         }
     }
     if is_prometheus {
-        let text = prometheus::text(&all, &checked);
+        let text = prometheus::text(&all, &jobs, &checked);
         // The format does not escape control characters, which a terminal would obey.
         if std::io::stdout().is_terminal() {
             let lines: Vec<_> = text.lines().map(visible).collect();
@@ -75,9 +87,13 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         }
         output.flush()?;
     } else if output.is_table() {
-        table::print(&mut output, &all)?;
+        table::print(&mut output, &all, &jobs)?;
     } else {
-        all.iter().try_for_each(|summary| output.line(summary))?;
+        // The total stays the last line.
+        let (each, total) = all.split_at(all.len() - 1);
+        each.iter().try_for_each(|it| output.line(it))?;
+        jobs.iter().try_for_each(|it| output.line(it))?;
+        total.iter().try_for_each(|it| output.line(it))?;
         output.flush()?;
     }
     Ok(alerts::status(&checked, data.status))
@@ -90,6 +106,10 @@ struct CatalogData {
     backups: Vec<Backup>,
     events: Vec<LedgerRow>,
     ledger_since: Option<Timestamp>,
+    jobs: BTreeMap<String, Settings>,
+    /// The last run of each job, and the last one that succeeded.
+    last_runs: Vec<LedgerRow>,
+    last_successes: Vec<LedgerRow>,
     here: Host,
     /// The exit status: whether all records could be read.
     status: u8,
@@ -110,6 +130,9 @@ impl CatalogData {
                 // A damaged row does not count; bk-log reports it.
                 events: session.events(&wanted)?.into_iter().flatten().collect(),
                 ledger_since: session.ledger_since()?,
+                jobs: by_job(session.settings(PREFIX)?),
+                last_runs: session.last_events(EVENT)?,
+                last_successes: session.last_successes(EVENT)?,
                 here: session.host()?,
                 status: bk_cli::SUCCESS,
             };

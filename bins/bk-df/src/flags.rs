@@ -12,7 +12,7 @@ bk_cli::flags! {
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-df",
-    summary: "show disk usage, growth and problems of backups",
+    summary: "show disk usage, growth and problems of backups, and how the jobs ran",
     usage: "[flags]",
     operands: Operands::None,
     flags: FLAGS,

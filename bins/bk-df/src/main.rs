@@ -5,6 +5,7 @@ mod df;
 mod disks;
 mod flags;
 mod growth;
+mod jobs;
 mod prometheus;
 mod summary;
 mod table;

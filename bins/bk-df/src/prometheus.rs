@@ -1,17 +1,18 @@
-//! The summaries as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
+//! The summaries and jobs as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
 //! exporter's textfile collector reads it. A pure function.
 //!
 //! Only base units, bytes and seconds. There is no total: `sum()` in a query computes it.
 
 use jiff::Timestamp;
 
-use crate::alerts::Checked;
+use crate::alerts::{About, Checked};
+use crate::jobs::JobLine;
 use crate::summary::{Brief, Summary};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// All gauges as text.
-pub(crate) fn text(summaries: &[Summary], checked: &[Checked<'_>]) -> String {
+pub(crate) fn text(summaries: &[Summary], jobs: &[JobLine], checked: &[Checked<'_>]) -> String {
     let mut page = Page(String::new());
     let each: Vec<_> = summaries.iter().filter(|it| !it.total).collect();
     for (name, help, is_bytes) in [
@@ -33,15 +34,23 @@ pub(crate) fn text(summaries: &[Summary], checked: &[Checked<'_>]) -> String {
         "Growth of the backups over a window.",
         each.iter().flat_map(|it| growth(it)),
     );
+    for (name, help, value) in JOB_GAUGES {
+        let sample = |it: &JobLine| Some((vec![("job", it.job.clone())], value(it)?));
+        page.gauge(name, help, jobs.iter().filter_map(sample));
+    }
     let alert = |checked: &Checked<'_>| {
         let mut labels = vec![
             ("spec", checked.threshold.spec.clone()),
             ("level", checked.threshold.level.name().to_owned()),
         ];
-        let summary = summaries.get(checked.at).filter(|it| !it.total);
-        labels.extend(summary.map(mountpoint));
-        let value = if checked.crossed.is_some() { 1.0 } else { 0.0 };
-        (labels, value)
+        match &checked.about {
+            About::Job(name) => labels.push(("job", name.clone())),
+            About::Summary(at) => {
+                let summary = summaries.get(*at).filter(|it| !it.total);
+                labels.extend(summary.map(mountpoint));
+            }
+        }
+        (labels, flag(checked.crossed.is_some()))
     };
     let help = "Whether a threshold of bk-df is crossed.";
     page.gauge("bk_alert", help, checked.iter().map(alert));
@@ -52,6 +61,56 @@ pub(crate) fn text(summaries: &[Summary], checked: &[Checked<'_>]) -> String {
 type Sample = (Vec<(&'static str, String)>, f64);
 /// Name, help and value of a metric with one sample for each file system.
 type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
+/// The same for each job.
+type JobGauge = (&'static str, &'static str, fn(&JobLine) -> Option<f64>);
+
+const JOB_GAUGES: [JobGauge; 9] = [
+    (
+        "bk_job_enabled",
+        "Whether the job runs when it is due.",
+        |it| Some(flag(it.enabled)),
+    ),
+    (
+        "bk_job_failed",
+        "Whether the last run of the job failed.",
+        |it| Some(flag(it.failure().is_some())),
+    ),
+    (
+        "bk_job_last_run_timestamp_seconds",
+        "Begin of the last run of the job.",
+        |it| it.last_run.map(seconds),
+    ),
+    (
+        "bk_job_last_success_timestamp_seconds",
+        "Begin of the last run of the job that succeeded.",
+        |it| it.last_success.map(seconds),
+    ),
+    (
+        "bk_job_newest_backup_timestamp_seconds",
+        "Creation of the newest backup of the job.",
+        |it| created(it.newest.as_ref()),
+    ),
+    (
+        "bk_job_content_bytes",
+        "Content of the newest backup of the job.",
+        |it| float(it.content_bytes),
+    ),
+    (
+        "bk_job_content_median_bytes",
+        "Median content of the last ten backups of the job before the newest.",
+        |it| float(it.content_median_bytes),
+    ),
+    (
+        "bk_job_next_due_timestamp_seconds",
+        "When the job is to run next.",
+        |it| it.next_due.map(seconds),
+    ),
+    (
+        "bk_job_overdue_seconds",
+        "Time since the job is due and has not run.",
+        |it| it.overdue_seconds.map(|seconds| seconds as f64),
+    ),
+];
 
 const GAUGES: [Gauge; 17] = [
     (
@@ -132,7 +191,7 @@ const GAUGES: [Gauge; 17] = [
     (
         "bk_filesystem_reachable",
         "Whether the file system can be accessed.",
-        |it| Some(if it.mountpoint.is_some() { 1.0 } else { 0.0 }),
+        |it| Some(flag(it.mountpoint.is_some())),
     ),
     (
         "bk_alerts",
@@ -140,6 +199,10 @@ const GAUGES: [Gauge; 17] = [
         |it| Some(it.alerts.len() as f64),
     ),
 ];
+
+fn flag(is_it: bool) -> f64 {
+    if is_it { 1.0 } else { 0.0 }
+}
 
 fn float(bytes: Option<u64>) -> Option<f64> {
     bytes.map(|bytes| bytes as f64)

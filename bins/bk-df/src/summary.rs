@@ -258,13 +258,18 @@ fn size(backup: &Backup) -> u64 {
 }
 
 fn brief(stored: Option<&&Stored>) -> Option<Brief> {
-    let backup = &stored?.backup;
-    Some(Brief {
-        id: backup.id,
-        backup_name: backup.backup_name.clone(),
-        backup_size: size(backup),
-        created_at: backup.created_at,
-    })
+    Some(Brief::of(&stored?.backup))
+}
+
+impl Brief {
+    pub(crate) fn of(backup: &Backup) -> Self {
+        Self {
+            id: backup.id,
+            backup_name: backup.backup_name.clone(),
+            backup_size: size(backup),
+            created_at: backup.created_at,
+        }
+    }
 }
 
 /// When it was last verified, else made; `None` if that is not known.

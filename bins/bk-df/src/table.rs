@@ -1,4 +1,4 @@
-//! The summaries for people: a table, then a bar for each file system.
+//! The summaries for people: a table, one of the jobs, then a bar for each file system.
 //!
 //! Of the terminal it knows the width alone.
 
@@ -8,7 +8,9 @@ use bk_cli::text::fit;
 use bk_cli::units::human_size;
 use bk_cli::{Cell, Column, Cut, Output, Tone};
 use bk_schema::visible::visible;
+use jiff::Timestamp;
 
+use crate::jobs::JobLine;
 use crate::summary::{Brief, Summary};
 
 /// The width without a terminal.
@@ -40,10 +42,27 @@ const FILE_SYSTEMS: [Column; 10] = [
     Column::right("DAYS").leaves(3),
 ];
 
-/// Prints all summaries.
-pub(crate) fn print(output: &mut Output, summaries: &[Summary]) -> Result<()> {
+const JOBS: [Column; 9] = [
+    Column::left("JOB").cut(Cut::Middle, 8),
+    Column::left("ENABLED").leaves(3),
+    Column::left("LAST SUCCESS").cut(Cut::Plain, 10),
+    Column::left("OUTCOME"),
+    Column::left("REASON").cut(Cut::End, 12).leaves(1),
+    Column::left("NEWEST").cut(Cut::Middle, 10),
+    Column::right("SIZE"),
+    Column::right("CHANGE"),
+    Column::left("DUE").leaves(2),
+];
+
+/// Prints all summaries and jobs.
+pub(crate) fn print(output: &mut Output, summaries: &[Summary], jobs: &[JobLine]) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
+    if !jobs.is_empty() {
+        let rows: Vec<_> = jobs.iter().map(job_row).collect();
+        output.text("\n")?;
+        output.table(&JOBS, &rows)?;
+    }
     let terminal = match output.room() {
         Room::Terminal(width) => Some(width),
         Room::Enough | Room::Wide => None,
@@ -76,6 +95,39 @@ fn row(summary: &Summary) -> Vec<Cell> {
         Cell::or_dash(growth.map(signed_size)),
         Cell::or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
     ]
+}
+
+fn job_row(job: &JobLine) -> Vec<Cell> {
+    let tone = |is_wrong, tone| if is_wrong { tone } else { Tone::Plain };
+    let time = |time: Option<Timestamp>| time.map(|time| local(time, "%Y-%m-%d %H:%M"));
+    let enabled = if job.enabled { "yes" } else { "no" };
+    let outcome = match &job.settings_error {
+        Some(_) => "cannot run",
+        None => job.last_outcome.as_deref().unwrap_or("-"),
+    };
+    // Why it failed, else what was wrong with it all the same.
+    let reason = job.failure().or(job.last_warning.as_deref());
+    let is_due = job.due_since.is_some();
+    let change = job.content_change_percent;
+    vec![
+        job.job.clone().into(),
+        Cell::new(enabled, tone(!job.enabled, Tone::Warn)),
+        Cell::or_dash(time(job.last_success)),
+        Cell::new(outcome, tone(job.failure().is_some(), Tone::Bad)),
+        Cell::or_dash(reason.map(str::to_owned)),
+        Cell::or_dash(job.newest.as_ref().map(|it| it.backup_name.clone())),
+        Cell::or_dash(job.content_bytes.map(human_size)),
+        Cell::or_dash(change.map(|percent| format!("{percent:+.0} %"))),
+        Cell {
+            tone: tone(is_due, Tone::Warn),
+            ..Cell::or_dash(time(job.due_since.or(job.next_due)))
+        },
+    ]
+}
+
+fn local(time: Timestamp, format: &str) -> String {
+    let local = time.to_zoned(bk_cli::zone::local());
+    local.strftime(format).to_string()
 }
 
 fn signed_size(bytes: i64) -> String {
@@ -130,8 +182,7 @@ fn picture(output: &Output, summary: &Summary, terminal: Option<usize>) -> Strin
 }
 
 fn of_time(brief: &Brief) -> String {
-    let local = brief.created_at.to_zoned(bk_cli::zone::local());
-    let time = local.strftime("%Y-%m-%d %H:%M:%S");
+    let time = local(brief.created_at, "%Y-%m-%d %H:%M:%S");
     format!("{time}  {}", visible(&brief.backup_name))
 }
 

@@ -1,6 +1,6 @@
-//! Parses thresholds: `free<20G`, `age>26h`.
+//! Parses thresholds: `free<20G`, `age>26h`, `age:JOB>26h`.
 //!
-//! Knows no backup and no file system.
+//! Knows no backup, no job and no file system.
 
 use anyhow::Result;
 use bk_cli::Arguments;
@@ -12,7 +12,12 @@ use serde::Serialize;
 use crate::flags::{FAIL, WARN};
 
 /// All forms.
-const FORMS: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N";
+const FORMS: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N, \
+    age:JOB>SPAN, age:*>SPAN, job-failed>N, shrunk>N%, grown>N%, overdue>SPAN";
+/// What comes before the name of a job.
+const AGE_OF_JOB: &str = "age:";
+/// Stands for each job.
+const EACH_JOB: &str = "*";
 
 /// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -32,7 +37,7 @@ impl Level {
 }
 
 /// A quantity and its limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Limit {
     FreeBytes(u64),
     FreePercent(u64),
@@ -47,6 +52,32 @@ pub(crate) enum Limit {
     Offline(u64),
     /// Source paths that are missing or wrong in the newest backups.
     Problems(u64),
+    /// Enabled jobs whose last run failed.
+    JobsFailed(u64),
+    Job(JobLimit),
+}
+
+/// A quantity of one job and its limit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum JobLimit {
+    /// The newest backup of this job, or of each, was made before this time.
+    Age(Option<String>, Timestamp),
+    /// The newest backup holds so many percent less than the usual one.
+    Shrunk(u64),
+    /// So many percent more.
+    Grown(u64),
+    /// It was to run before this time, and has not.
+    Overdue(Timestamp),
+}
+
+impl JobLimit {
+    /// The only job that it is checked for; `None` for each enabled one.
+    pub(crate) fn job(&self) -> Option<&str> {
+        match self {
+            Self::Age(job, _) => job.as_deref(),
+            Self::Shrunk(_) | Self::Grown(_) | Self::Overdue(_) => None,
+        }
+    }
 }
 
 /// One of `--warn` or `--fail`.
@@ -84,37 +115,26 @@ impl Threshold {
 
 fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
     let wrong = || invalid("threshold", spec, FORMS);
-    let at = spec
-        .find(['<', '>'])
-        .filter(|_| !spec.contains(char::is_whitespace));
-    let at = at.ok_or_else(wrong)?;
-    let (what, rest) = spec.split_at(at);
-    let (operator, value) = rest.split_at(1);
-    if matches!(what, "age" | "unverified") {
+    let (what, operator, value) = parts(spec).ok_or_else(wrong)?;
+    if what.starts_with("age") || matches!(what, "unverified" | "overdue") {
         check_no_bare_m(value)?;
     }
-    // Digits only: parse() would take a sign.
-    let number = |text: &str| {
-        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u64>().ok().filter(|_| is_plain)
-    };
     let span = || {
         // parse_past() would take a date too.
         let _: Span = value.parse().ok()?;
         let past = parse_past(value, now).ok()?;
         (past < now).then_some(past)
     };
+    let percent = || value.strip_suffix('%').and_then(number);
     let limit = match (what, operator) {
-        ("free", "<") => match value.strip_suffix('%') {
-            Some(percent) => number(percent)
-                .filter(|it| (1..=100).contains(it))
-                .map(Limit::FreePercent),
-            None => {
-                let size = value.starts_with(|c: char| c.is_ascii_digit());
-                let size = size.then(|| parse_size(value).ok()).flatten();
-                size.filter(|it| *it > 0).map(Limit::FreeBytes)
-            }
-        },
+        ("free", "<") if value.ends_with('%') => percent()
+            .filter(|it| (1..=100).contains(it))
+            .map(Limit::FreePercent),
+        ("free", "<") => {
+            let size = value.starts_with(|c: char| c.is_ascii_digit());
+            let size = size.then(|| parse_size(value).ok()).flatten();
+            size.filter(|it| *it > 0).map(Limit::FreeBytes)
+        }
         ("days", "<") => number(value).filter(|it| *it > 0).map(Limit::Days),
         ("age", ">") => span().map(Limit::Age),
         ("unverified", ">") => span().map(Limit::Unverified),
@@ -122,9 +142,41 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         ("missing", ">") => number(value).map(Limit::Missing),
         ("offline", ">") => number(value).map(Limit::Offline),
         ("problems", ">") => number(value).map(Limit::Problems),
+        ("job-failed", ">") => number(value).map(Limit::JobsFailed),
+        // Nothing shrinks by more than all of it.
+        ("shrunk", ">") => percent()
+            .filter(|it| *it < 100)
+            .map(|it| Limit::Job(JobLimit::Shrunk(it))),
+        ("grown", ">") => percent().map(|it| Limit::Job(JobLimit::Grown(it))),
+        ("overdue", ">") => span().map(|it| Limit::Job(JobLimit::Overdue(it))),
+        (what, ">") => what.strip_prefix(AGE_OF_JOB).and_then(|job| {
+            let named = (job != EACH_JOB).then(|| job.to_owned());
+            span().map(|since| Limit::Job(JobLimit::Age(named, since)))
+        }),
         _ => None,
     };
     limit.ok_or_else(wrong)
+}
+
+/// What, the operator, and the value. A job may have signs and blanks in its name, a span has none:
+/// behind the last sign is what it is held against.
+fn parts(spec: &str) -> Option<(&str, &str, &str)> {
+    let job = spec.strip_prefix(AGE_OF_JOB);
+    let at = match job {
+        Some(_) => spec.rfind('>')?,
+        None => spec.find(['<', '>'])?,
+    };
+    let (what, rest) = spec.split_at(at);
+    let (operator, value) = rest.split_at(1);
+    let plain = if job.is_some() { value } else { spec };
+    let is_right = what != AGE_OF_JOB && !plain.contains(char::is_whitespace);
+    is_right.then_some((what, operator, value))
+}
+
+/// Of digits only: parse() would take a sign.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// A crossed threshold.
@@ -149,6 +201,9 @@ mod tests {
     #[test]
     fn every_threshold_of_the_page_is_read() {
         let hours = |hours| now() - jiff::SignedDuration::from_hours(hours);
+        let age = |job: Option<&str>, span| {
+            Limit::Job(JobLimit::Age(job.map(str::to_owned), hours(span)))
+        };
         for (spec, limit) in [
             ("free<20G", Limit::FreeBytes(20 << 30)),
             ("free<1", Limit::FreeBytes(1)),
@@ -162,6 +217,17 @@ mod tests {
             ("missing>12", Limit::Missing(12)),
             ("offline>0", Limit::Offline(0)),
             ("problems>0", Limit::Problems(0)),
+            ("age:db>26h", age(Some("db"), 26)),
+            ("age:*>26h", age(None, 26)),
+            // Every name that a job can have.
+            ("age:a b>26h", age(Some("a b"), 26)),
+            ("age:a>1h>26h", age(Some("a>1h"), 26)),
+            ("age:<:*\">26h", age(Some("<:*\""), 26)),
+            ("job-failed>0", Limit::JobsFailed(0)),
+            ("shrunk>0%", Limit::Job(JobLimit::Shrunk(0))),
+            ("shrunk>99%", Limit::Job(JobLimit::Shrunk(99))),
+            ("grown>200%", Limit::Job(JobLimit::Grown(200))),
+            ("overdue>1h", Limit::Job(JobLimit::Overdue(hours(1)))),
         ] {
             assert_eq!(parse(spec, now()).unwrap(), limit, "{spec}");
         }
@@ -216,6 +282,24 @@ mod tests {
             "problems<1",
             "problems>-1",
             "size>1G",
+            "age:>26h",
+            "age:db",
+            "age:db<26h",
+            "age:db>26",
+            "age:db>26h ",
+            "age:db> 26h",
+            "age:db>1h>",
+            "age:db>2026-11-24",
+            "job-failed<1",
+            "job-failed>0%",
+            "shrunk>50",
+            "shrunk>100%",
+            "shrunk>-1%",
+            "shrunk<50%",
+            "grown>1.5%",
+            "grown>%",
+            "overdue>1",
+            "overdue<1h",
             "free<20G\n",
             "failed>99999999999999999999",
         ] {
@@ -227,7 +311,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(spec in "(free|days|age|unverified|failed|missing|offline|problems)?[<>=]?.{0,8}") {
+        fn no_text_panics(spec in "(free|days|age|age:|unverified|failed|missing|offline|problems|job-failed|shrunk|grown|overdue)?[<>=]?.{0,8}") {
             let _ = parse(&spec, now());
         }
     }

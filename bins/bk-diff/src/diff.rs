@@ -74,6 +74,11 @@ fn compare(arguments: &Arguments, home: &Home, mut output: Output) -> Result<u8>
         ));
     }
     if let New::Live(live) = &sides.new {
+        if let Some(streams) = live.streams() {
+            PROGRAM.warn(&format!(
+                "{streams}: not compared, as it came from a command"
+            ));
+        }
         leave_out_problems(live, &mut changes, &mut status);
     }
     if arguments.has(&CONTENT) {
@@ -101,7 +106,11 @@ fn changes(home: &Home, sides: &Sides, globs: &Globs, is_exact: bool) -> Result<
             .as_ref()
             .or(new.as_ref())
             .is_some_and(|it| is_wanted(globs, it));
-        if is_wanted {
+        let is_stream = |it: &Entry| match &sides.new {
+            New::Backup(_) => false,
+            New::Live(live) => live.is_stream(&it.path),
+        };
+        if is_wanted && !old.as_ref().is_some_and(is_stream) {
             changes.extend(Change::of(old, new, is_exact));
         }
         Ok(())

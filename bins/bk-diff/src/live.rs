@@ -23,9 +23,14 @@ use serde_json::Value;
 
 use crate::join::Entries;
 
+/// How the record tells that something came through a pipe.
+const STREAM: &[u8] = b"stdin:";
+
 /// The sources of one backup.
 pub(crate) struct Live {
     sources: Vec<Source>,
+    /// Names of what came from commands.
+    streams: Vec<PathBuf>,
     filter: Filter,
     problems: RefCell<Vec<Problem>>,
 }
@@ -34,12 +39,9 @@ impl Live {
     /// `all` are the backups whose archives are bk's own.
     ///
     /// # Errors
-    /// A backup whose sources are not known, or were a stream.
+    /// A backup whose sources are not known, or were streams alone.
     pub(crate) fn new(home: &Home, backup: &Backup, all: &[Backup]) -> Result<Self> {
         let metadata = &backup.backup_metadata;
-        if metadata.contains_key("stdin_filename") {
-            bail!("it is of what came on standard input, which is gone");
-        }
         let texts = |key: &str| {
             let all = metadata.get(key).and_then(Value::as_array);
             let texts = all.into_iter().flatten().filter_map(Value::as_str);
@@ -56,9 +58,13 @@ impl Live {
         if paths.is_empty() || paths.len() != names.len() {
             bail!("its record does not tell its sources");
         }
+        let is_stream = |it: &(PathBuf, &str)| it.0.as_os_str().as_bytes().starts_with(STREAM);
+        let (streams, paths): (Vec<_>, Vec<_>) = paths.into_iter().zip(names).partition(is_stream);
+        if paths.is_empty() {
+            bail!("it is of what came through a pipe, which is gone");
+        }
         let sources: Vec<_> = paths
             .into_iter()
-            .zip(names)
             .map(|(path, text)| Source {
                 name: name(text, &path),
                 path,
@@ -71,6 +77,7 @@ impl Live {
         filter.other_sources = sources.iter().map(|it| it.name.clone()).collect();
         Ok(Self {
             sources,
+            streams: streams.into_iter().map(|it| it.1.into()).collect(),
             filter,
             problems: RefCell::default(),
         })
@@ -123,6 +130,19 @@ impl Live {
             .filter(|it| it.kind != ProblemKind::Vanished);
         let named = known.map(|it| (self.name_of(&it.path).unwrap_or_default(), it.clone()));
         named.collect()
+    }
+
+    /// What came from commands, as people read it; `None` where nothing did.
+    pub(crate) fn streams(&self) -> Option<String> {
+        let names = self.streams.iter().map(|it| format!("'{}'", it.display()));
+        let names: Vec<_> = names.collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// Whether an entry came from a command, of which there is nothing to look at.
+    pub(crate) fn is_stream(&self, name: &[u8]) -> bool {
+        let name = Path::new(OsStr::from_bytes(name));
+        self.streams.iter().any(|stream| stream == name)
     }
 
     /// Where an entry is.

@@ -8,6 +8,7 @@ bk_cli::flags! {
     EVENT =
         option("event", EVENTS, "of this kind, or one of these kinds, joined by commas").short('e');
     OUTCOME = option("outcome", "ok|failed", "with this outcome").short('o');
+    JOB = option("job", "JOB", "runs of this job of bk-auto, and all of its backups");
     LIMIT = option("limit", "N", "at most the newest N");
     FOLLOW = switch("follow", "keep printing new rows until interrupted").short('f');
     STATS = option("stats", "[day|week|month]", "print statistics by period (day) and event");
@@ -23,7 +24,7 @@ pub(crate) const PROGRAM: Program = Program {
 
 /// A test compares it with `bk_schema::event::EVENTS`.
 const EVENTS: &str =
-    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade";
+    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade|notify";
 
 #[cfg(test)]
 mod tests {

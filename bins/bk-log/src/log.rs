@@ -12,7 +12,7 @@ use bk_store::Home;
 use bk_store::history::Wanted;
 use jiff::Timestamp;
 
-use crate::flags::{EVENT, FOLLOW, LIMIT, OUTCOME, PROGRAM, SINCE, STATS, UNTIL};
+use crate::flags::{EVENT, FOLLOW, JOB, LIMIT, OUTCOME, PROGRAM, SINCE, STATS, UNTIL};
 use crate::follow::{self, Stamp};
 use crate::ledger::{self, Ledger, Page};
 use crate::report::{self, Report};
@@ -120,6 +120,7 @@ fn wanted(arguments: &Arguments, now: Timestamp) -> Result<Wanted> {
         until: arguments.parsed(&UNTIL, |text| units::parse_past(text, now))?,
         events: events.into_iter().map(str::to_owned).collect(),
         is_ok: is_ok.filter(|first| outcomes.iter().all(|it| it == first)),
+        job: arguments.text(&JOB)?.map(str::to_owned),
         limit: arguments.parsed(&LIMIT, units::parse_count)?,
         ..Wanted::default()
     })

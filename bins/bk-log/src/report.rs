@@ -14,12 +14,13 @@ use crate::flags::PROGRAM;
 use crate::ledger::Page;
 use crate::statistics::Row;
 
-const EVENT_COLUMNS: [Column; 6] = [
+const EVENT_COLUMNS: [Column; 7] = [
     Column::left("TIME"),
     Column::left("PROGRAM").leaves(1),
     Column::left("EVENT"),
     Column::left("OUTCOME"),
     Column::left("BACKUP").cut(Cut::Middle, 12),
+    Column::left("JOB").cut(Cut::Middle, 8).leaves(2),
     Column::left("DETAILS").cut(Cut::End, 12),
 ];
 
@@ -97,14 +98,20 @@ impl<'a> Report<'a> {
             entry.event.clone().into(),
             Cell::new(&entry.outcome, tone),
             Cell::or_dash(entry.backup_name.clone().or(id)),
+            Cell::or_dash(text(&entry.details, "job").map(str::to_owned)),
             summary(&entry.details).into(),
         ]
     }
 }
 
-/// The details in a few words: the reason of a failure, else what, where, how much and how long.
+fn text<'a>(details: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    details.get(key).and_then(Value::as_str)
+}
+
+/// The details in a few words: the reason of a failure, else what was wrong, what, where, how much and
+/// how long.
 fn summary(details: &Map<String, Value>) -> String {
-    let text = |key| details.get(key).and_then(Value::as_str);
+    let text = |key| text(details, key);
     let problem = details.get("problems").and_then(|it| it.get(0));
     let reason = text("reason").or(problem.and_then(|it| it.get("reason")?.as_str()));
     if let Some(reason) = reason {
@@ -118,7 +125,7 @@ fn summary(details: &Map<String, Value>) -> String {
     });
     let seconds = details.get("seconds").and_then(Value::as_f64);
     let parts = [
-        text("job").map(str::to_owned),
+        text("warning").map(str::to_owned),
         text("action").or(text("level")).map(str::to_owned),
         changed,
         place("to", "to")

@@ -9,7 +9,14 @@ use crate::cells::Candidate;
 use crate::filter::Searched;
 
 /// The metadata that tells what a backup is of, and for whom it was made.
-const METADATA: [&str; 5] = ["job", host::KEY, "sources", "command", "stdin_filename"];
+const METADATA: [&str; 6] = [
+    "job",
+    host::KEY,
+    "sources",
+    "command",
+    "commands",
+    "stdin_filename",
+];
 
 impl Searched for Candidate {
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -25,8 +32,9 @@ impl Searched for Candidate {
             .iter()
             .filter_map(|key| backup.backup_metadata.get(*key));
         let metadata = values.flat_map(|value| match value {
-            Value::Array(all) => all.as_slice(),
-            one => std::slice::from_ref(one),
+            Value::Array(all) => all.iter().collect(),
+            Value::Object(all) => all.values().collect(),
+            one => vec![one],
         });
         let metadata = metadata.filter_map(Value::as_str);
         texts.into_iter().flatten().chain(metadata)

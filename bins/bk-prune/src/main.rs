@@ -18,6 +18,7 @@ fn main() -> std::process::ExitCode {
 #[allow(clippy::unwrap_used)]
 mod tests {
     mod calendar;
+    mod chain;
     mod precedence;
     mod properties;
     mod store;

@@ -70,6 +70,22 @@ pub(crate) struct Age {
     span: Span,
 }
 
+impl Rule {
+    /// As it is typed, without the dashes.
+    pub(crate) fn text(&self) -> String {
+        let of = |period: &Option<Period>| match period {
+            None => String::new(),
+            Some(period) => format!("-{}", period.name()),
+        };
+        match self {
+            Self::Count(None, limit) => format!("keep-last {}", limit_text(*limit)),
+            Self::Count(period, limit) => format!("keep{} {}", of(period), limit_text(*limit)),
+            Self::Within(period, age) => format!("keep-within{} {}", of(period), age.text),
+            Self::NotOlder(age) => format!("older-than {}", age.text),
+        }
+    }
+}
+
 impl Age {
     /// # Errors
     /// What is no span; minutes that look like months.
@@ -94,6 +110,12 @@ impl Age {
 }
 
 impl Policy {
+    /// A time as reasons tell it.
+    pub(crate) fn shown(&self, time: Timestamp) -> String {
+        let time = time.to_zoned(self.zone.clone());
+        time.strftime("%Y-%m-%d %H:%M").to_string()
+    }
+
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let caps = Caps {
             count: arguments.parsed(&MAX_COUNT, parse_count)?,
@@ -168,6 +190,10 @@ fn zone(arguments: &Arguments) -> Result<TimeZone> {
     };
     let zone = arguments.parsed(&TIME_ZONE, parse)?;
     Ok(zone.unwrap_or_else(bk_cli::zone::local))
+}
+
+fn limit_text(limit: Option<usize>) -> String {
+    limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string())
 }
 
 /// A number of backups, or no limit.

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use bk_cli::notices::Notices;
+use bk_cli::notices::{Fields, Notices};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Output, UsageError, operands, unread};
 use bk_schema::clock::{self, Jump};
@@ -36,7 +36,7 @@ const BLOCK_BYTES: u64 = 512;
 pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let mut notices = Notices::new(&PROGRAM, arguments);
     let pruned = prune(arguments, home, output, &mut notices);
-    notices.log_error(pruned)
+    notices.log_error(pruned, &Fields::default())
 }
 
 fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notices) -> Result<u8> {

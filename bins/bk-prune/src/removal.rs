@@ -6,17 +6,17 @@
 use std::collections::HashMap;
 
 use anyhow::{Error, Result};
-use bk_cli::notices::{Notices, Priority};
+use bk_cli::notices::{Fields, Notices, Priority};
 use bk_schema::record::Backup;
 use bk_store::Session;
 use bk_store::removal::{self, Removal, Remover};
 use bk_store::storage::{self, Unreachable};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::caps::FreeBytes;
 use crate::flags::PROGRAM;
 use crate::policy::Policy;
-use crate::report::Decisions;
+use crate::report::{self, Decisions};
 use crate::retention::{self, Action, Archive, Candidate, Decision};
 
 /// A backup that may be removed, with the line that it came by.
@@ -125,7 +125,11 @@ impl Plan<'_> {
         let (name, id) = (&candidate.backup.backup_name, candidate.backup.id);
         let reasons = decision.reasons.join(", ");
         let text = format!("removed '{name}' (id {id}), {freed_bytes} bytes: {reasons}");
-        self.notices.log(Priority::Ok, &text);
+        let fields = Fields {
+            reason: Some(&reasons),
+            ..fields(&candidate.backup)
+        };
+        self.notices.log(Priority::Ok, &text, &fields);
         self.report
             .add(candidate.backup, line, &decision, Some(freed_bytes))
     }
@@ -137,9 +141,14 @@ impl Plan<'_> {
             return;
         }
         let name = candidate.backup.backup_name.escape_debug();
-        let text = format!("cannot remove '{name}': {error:#}");
+        let reason = format!("{error:#}");
+        let text = format!("cannot remove '{name}': {reason}");
         PROGRAM.warn(&text);
-        self.notices.log(Priority::Failed, &text);
+        let fields = Fields {
+            reason: Some(&reason),
+            ..fields(&candidate.backup)
+        };
+        self.notices.log(Priority::Failed, &text, &fields);
     }
 }
 
@@ -156,7 +165,7 @@ impl Remover for Plan<'_> {
         let verdict = retention::decide(&all, self.policy, &self.free, self.removal.home.now);
         let goes = self.all.iter_mut().zip(verdict.decisions);
         let goes = goes.filter(|(it, decision)| it.is_open() && decision.action == Action::Remove);
-        let chosen = goes.map(|(it, decision)| choose(it, decision));
+        let chosen = goes.map(|(it, decision)| choose(it, decision, self.policy));
         Ok(chosen.take(at_most).collect())
     }
 
@@ -171,13 +180,24 @@ impl Remover for Plan<'_> {
     }
 }
 
-fn choose(given: &mut Given, decision: Decision) -> Chosen {
+fn fields(backup: &Backup) -> Fields<'_> {
+    Fields {
+        job: backup.job(),
+        backup: Some(&backup.backup_name),
+        ..Fields::default()
+    }
+}
+
+fn choose(given: &mut Given, decision: Decision, policy: &Policy) -> Chosen {
     given.is_chosen = true;
-    let reasons = json!(decision.reasons);
+    let mut details = report::why(&given.backup, &decision, policy);
+    if let Some(job) = given.backup.job() {
+        details.insert("job".into(), job.into());
+    }
     let is_missing = given.candidate().is_missing();
     removal::Candidate {
         backup: given.backup.clone(),
-        details: Map::from_iter([("reasons".to_owned(), reasons)]),
+        details,
         with: Why {
             line: std::mem::take(&mut given.line),
             decision,

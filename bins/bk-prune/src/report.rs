@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use bk_cli::listing::{self, Listed};
 use bk_cli::{Cell, Column, Cut, Output, Tone};
-use bk_schema::record::Backup;
+use bk_schema::record::{Backup, Status};
 use bk_store::Home;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use crate::group;
 use crate::policy::Policy;
 use crate::retention::{Action, Decision};
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     listing::ID,
     Column::left("CREATED").cut(Cut::Plain, 20),
     Column::left("GROUP").leaves(2),
     Column::right("SIZE").leaves(1),
     Column::left("DECISION"),
     Column::left("REASONS").cut(Cut::End, 12),
+    Column::left("RULES").extra(),
     listing::SOURCE,
     listing::NAME,
 ];
@@ -65,7 +65,7 @@ impl<'a> Decisions<'a> {
     ) -> Result<()> {
         if self.output.is_table() {
             let group = group::label_of(&backup, &self.policy.group_by, &self.policy.here);
-            let row = row(&backup, &group, decision, &self.policy.zone);
+            let row = row(&backup, &group, decision, self.policy);
             self.rows.insert((group, backup.created_at, backup.id), row);
             return Ok(());
         }
@@ -73,8 +73,9 @@ impl<'a> Decisions<'a> {
             return Ok(());
         }
         let freed = freed_bytes.map(|bytes| ("freed", bytes.into()));
-        let decision = ("decision", serde_json::to_value(decision)?);
-        let own = std::iter::once(decision).chain(freed);
+        let mut told = Map::from_iter([("action".into(), serde_json::to_value(decision.action)?)]);
+        told.extend(why(&backup, decision, self.policy));
+        let own = std::iter::once(("decision", told.into())).chain(freed);
         let listed = Listed::stat(self.home, backup).with(own, line);
         self.output.line(&listed)?;
         self.output.flush()
@@ -89,8 +90,22 @@ impl<'a> Decisions<'a> {
     }
 }
 
-fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Vec<Cell> {
-    let created = backup.created_at.to_zoned(zone.clone());
+/// Why it was decided so, as lines and the ledger tell it.
+pub(crate) fn why(backup: &Backup, decision: &Decision, policy: &Policy) -> Map<String, Value> {
+    let mut told = Map::from_iter([("reasons".into(), decision.reasons.clone().into())]);
+    let rules = decision.rules(policy);
+    if !rules.is_empty() {
+        told.insert("rules".into(), rules.into());
+    }
+    if backup.status == Status::Completed {
+        let group = group::label_of(backup, &policy.group_by, &policy.here);
+        told.insert("group".into(), group.into());
+    }
+    told
+}
+
+fn row(backup: &Backup, group: &str, decision: &Decision, policy: &Policy) -> Vec<Cell> {
+    let created = backup.created_at.to_zoned(policy.zone.clone());
     let (word, tone) = match decision.action {
         Action::Keep => ("keep", Tone::Plain),
         Action::Remove => ("remove", Tone::Warn),
@@ -102,6 +117,7 @@ fn row(backup: &Backup, group: &str, decision: &Decision, zone: &TimeZone) -> Ve
         listing::size(backup).into(),
         Cell::new(word, tone),
         decision.reasons.join(", ").into(),
+        decision.rules(policy).join("; ").into(),
         listing::source_cell(backup),
         backup.backup_name.as_str().into(),
     ]

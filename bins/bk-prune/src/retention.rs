@@ -8,6 +8,7 @@
 //! files.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::caps::{self, FreeBytes, Weight};
 use crate::group;
 use crate::policy::{Caps, Policy};
-use crate::rules::{self, Clock};
+use crate::rules::{self, Clock, Rank};
 
 /// A backup on which the policy is to decide.
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +46,31 @@ pub(crate) struct Archive {
 }
 
 /// What becomes of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) action: Action,
     /// Every one there is for it.
     pub(crate) reasons: Vec<String>,
+    /// Why rules would keep what a limit removes.
+    overruled: Vec<String>,
+    /// Told rule by rule only of what is told at all: the most is decided on more than once.
+    rank: Option<Rank>,
+}
+
+impl Decision {
+    /// What each rule has to do with it that a backup is removed; nothing where the rules were not
+    /// asked.
+    pub(crate) fn rules(&self, policy: &Policy) -> Vec<String> {
+        let is_asked = self.action == Action::Remove && !policy.rules.is_empty();
+        match self.rank.as_ref().filter(|_| is_asked) {
+            None => Vec::new(),
+            Some(rank) if self.overruled.is_empty() => rank.losses(policy),
+            Some(_) => {
+                let overruled = self.overruled.iter();
+                overruled.map(|it| format!("would keep {it}")).collect()
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -107,6 +128,9 @@ struct Undecided<'a> {
     keep: Vec<String>,
     /// Counts where there is no reason to keep it.
     remove: Vec<String>,
+    overruled: Vec<String>,
+    /// Where the rules were asked.
+    rank: Option<Rank>,
     /// Whether a limit may remove it though a rule keeps it.
     may_go: bool,
 }
@@ -118,7 +142,12 @@ impl From<Undecided<'_>> for Decision {
         } else {
             (Action::Keep, undecided.keep)
         };
-        Self { action, reasons }
+        Self {
+            action,
+            reasons,
+            overruled: undecided.overruled,
+            rank: undecided.rank,
+        }
     }
 }
 
@@ -136,6 +165,8 @@ impl<'a> Decider<'a> {
             it: *it,
             keep: Vec::new(),
             remove: Vec::new(),
+            overruled: Vec::new(),
+            rank: None,
             may_go: false,
         };
         let mut all: Vec<_> = all.iter().enumerate().map(undecided).collect();
@@ -198,9 +229,15 @@ impl<'a> Decider<'a> {
             now: self.now,
             newest: members.first().map_or(self.now, created),
         };
-        let times: Vec<_> = ruled.iter().map(created).collect();
-        for (at, reasons) in ruled.iter().zip(rules::reasons(self.policy, clock, &times)) {
+        let times: Rc<[_]> = ruled.iter().map(created).collect();
+        let reasons = rules::reasons(self.policy, clock, &times);
+        for (rank, (at, reasons)) in ruled.iter().zip(reasons).enumerate() {
             self.all[*at].keep.extend(reasons);
+            self.all[*at].rank = Some(Rank {
+                clock,
+                times: times.clone(),
+                at: rank,
+            });
         }
         let newest = members.first().or(all.first());
         let Some(newest) = newest.filter(|_| !self.policy.allow_empty) else {
@@ -230,8 +267,7 @@ impl<'a> Decider<'a> {
     }
 
     fn decide_before_rules(&mut self, at: usize) {
-        let zone = &self.policy.zone;
-        let shown = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M");
+        let shown = |time| self.policy.shown(time);
         let one = &mut self.all[at];
         let backup = one.it.backup;
         match backup.expires_at {
@@ -266,8 +302,9 @@ impl<'a> Decider<'a> {
         let (gone, unmet) = caps::apply(caps, &weights, free);
         for (at, name) in gone {
             let at = completed[at];
-            self.all[at].keep.clear();
-            self.all[at].remove = vec![name];
+            let one = &mut self.all[at];
+            one.remove = vec![name];
+            one.overruled = std::mem::take(&mut one.keep);
         }
         unmet
     }

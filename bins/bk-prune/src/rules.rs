@@ -4,6 +4,7 @@
 //! protection and no limit over several groups.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use bk_cli::period::Period;
 use jiff::Timestamp;
@@ -12,12 +13,65 @@ use jiff::civil::DateTime;
 use crate::policy::{Policy, Rule};
 
 /// The times against which the rules measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clock {
     pub(crate) now: Timestamp,
     /// The newest backup of the group: a group whose backups stopped is not emptied by the time
     /// that goes by.
     pub(crate) newest: Timestamp,
+}
+
+/// Where a backup stands among those of its group that the rules count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rank {
+    pub(crate) clock: Clock,
+    /// Of all of them, newest first.
+    pub(crate) times: Rc<[Timestamp]>,
+    pub(crate) at: usize,
+}
+
+impl Rank {
+    /// Why each rule does not keep it, where none does.
+    pub(crate) fn losses(&self, policy: &Policy) -> Vec<String> {
+        let loss = |rule: &Rule| format!("{}: {}", rule.text(), self.loss(policy, rule));
+        policy.rules.iter().map(loss).collect()
+    }
+
+    fn loss(&self, policy: &Policy, rule: &Rule) -> String {
+        let time = self.times[self.at];
+        match rule {
+            Rule::Count(None, _) => format!("number {} of {}", self.at + 1, self.times.len()),
+            Rule::Count(Some(period), limit) => {
+                let (label, is_newest) = self.label(policy, *period);
+                match limit {
+                    Some(limit) if is_newest => format!("{label} is before the last {limit}"),
+                    _ => format!("not the newest of {label}"),
+                }
+            }
+            Rule::Within(period, age) => {
+                let begin = age.before(self.clock.newest, &policy.zone);
+                match period {
+                    Some(period) if time > begin => {
+                        format!("not the newest of {}", self.label(policy, *period).0)
+                    }
+                    _ => format!("not after {}", policy.shown(begin)),
+                }
+            }
+            Rule::NotOlder(age) => {
+                let begin = age.before(self.clock.now, &policy.zone);
+                format!("before {}", policy.shown(begin))
+            }
+        }
+    }
+
+    /// Its period, and whether it is the newest there.
+    fn label(&self, policy: &Policy, period: Period) -> (String, bool) {
+        let label = |time: &Timestamp| period.label(policy.zone.to_datetime(*time));
+        let own = label(&self.times[self.at]);
+        let newer = self.at.checked_sub(1).map(|at| label(&self.times[at]));
+        let is_newest = newer.as_ref() != Some(&own);
+        (own, is_newest)
+    }
 }
 
 /// The reasons to keep each of the times, which come newest first; none where no rule keeps it.

@@ -12,6 +12,7 @@ mod print;
 mod rename;
 mod restore;
 mod routes;
+mod sources;
 mod stage;
 mod target;
 mod trial;

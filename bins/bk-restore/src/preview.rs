@@ -20,8 +20,9 @@ use crate::flags::{Existing, To};
 use crate::merge::check_replaced;
 use crate::opened::Opened;
 use crate::outcome::Outcome;
+use crate::sources::{Sources, is_in_order};
 use crate::target::Target;
-use crate::work::{Work, is_in_order, place_of, sources};
+use crate::work::Work;
 
 /// The path of an entry below the target; `None` where it is not wanted.
 type Place<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
@@ -31,13 +32,15 @@ type Place<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 /// is allowed, and a path that it does not hold.
 pub(crate) fn preview(work: &Work<'_>) -> Result<Outcome> {
     let To::Directory(dir, existing) = &work.settings.to else {
-        let sources = sources(work.backup)?;
+        let sources = Sources::of(work.backup)?;
         let targets = work.source_targets(&sources)?;
         let place = |name: &[u8]| {
-            let mut numbers = 0..sources.len();
-            numbers.find_map(|number| place_of(&sources, number, name))
+            let mut numbers = 0..sources.paths.len();
+            numbers.find_map(|number| sources.place_of(number, name))
         };
-        return count(work, &targets, None, &place);
+        let outcome = count(work, &targets, None, &place)?;
+        work.warn_of_streams(&sources);
+        return Ok(outcome);
     };
     let targets = [work.directory(dir, *existing)?];
     let met = RefCell::new(vec![false; work.wanted.paths.len()]);

@@ -26,10 +26,11 @@ use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::outcome::Outcome;
 use crate::preview;
 use crate::print;
+use crate::sources::is_in_order;
 use crate::trial;
 use crate::wanted::{Wanted, by_backup, by_identity};
 use crate::watch::{Skipped, Watch};
-use crate::work::{Work, is_in_order};
+use crate::work::Work;
 
 const COLUMNS: [Column; 6] = [
     Column::right("ID"),

@@ -5,24 +5,24 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
-use bk_archive::restore::names::{below, normalize, strip};
+use bk_archive::restore::names::{normalize, strip};
 use bk_cli::units::human_size;
 use bk_schema::record::Backup;
 use bk_store::archives::mounts::Mounts;
 use bk_store::archives::space::Space;
 use bk_store::catalog;
 use bk_store::home::Home;
-use serde_json::Value;
 
 use crate::below::{self, Own};
 use crate::flags::{Existing, Settings};
 use crate::opened::Opened;
 use crate::outcome::Outcome;
 use crate::routes::Routes;
+use crate::sources::{Sources, is_in_order, texts};
 use crate::stage::{Stage, TREE, in_tree};
 use crate::target::{Placed, Target};
 use crate::wanted::Wanted;
@@ -206,7 +206,7 @@ impl Work<'_> {
 
     /// Restores to where the backup was taken from.
     pub(crate) fn to_source(&self) -> Result<Outcome> {
-        let sources = sources(self.backup)?;
+        let sources = Sources::of(self.backup)?;
         let targets = self.source_targets(&sources)?;
         let opened = self.open()?;
         let mut staged = Vec::new();
@@ -215,23 +215,36 @@ impl Work<'_> {
             if number == 0 {
                 self.check_space(&opened, &target.stage_dir)?;
             }
-            let place = |name: &[u8]| place_of(&sources, number, name);
+            let place = |name: &[u8]| sources.place_of(number, name);
             let plan = Plan {
                 ranges: None,
                 ..self.plan(&opened, &stage, &place)
             };
             let done = self.extract(&opened, &plan, &stage)?;
-            let source = sources[number].0.display();
+            let source = sources.paths[number].0.display();
             ensure!(done.entries > 0, "the backup holds nothing of '{source}'");
             staged.push((target, stage, done));
         }
-        self.place_all(&staged)
+        let outcome = self.place_all(&staged)?;
+        self.warn_of_streams(&sources);
+        Ok(outcome)
+    }
+
+    /// Tells what is restored to no place.
+    pub(crate) fn warn_of_streams(&self, sources: &Sources) {
+        let name = &self.backup.backup_name;
+        for stream in &sources.streams {
+            let stream = String::from_utf8_lossy(stream);
+            self.watch.warn(&format!(
+                "warning: '{stream}' came from a command, from no place, and is not restored: 'bk-restore --stdout {stream} {name}' prints it"
+            ));
+        }
     }
 
     /// The sources, of which it is checked that they can be restored to.
-    pub(crate) fn source_targets(&self, sources: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Target>> {
+    pub(crate) fn source_targets(&self, sources: &Sources) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
-        for (source, entry) in sources {
+        for (source, entry) in &sources.paths {
             let target = Target::source(source, self.backup.id)?;
             self.guard(&target, entry, &way_into(&target.path, entry))?;
             targets.push(target);
@@ -403,69 +416,4 @@ fn way_into(path: &Path, entry: &[u8]) -> String {
         None => "DIR".to_owned(),
     };
     format!("'-C {dir} --into-existing --overwrite'")
-}
-
-/// A list of texts in the metadata; `None` where there is none.
-fn texts<'b>(backup: &'b Backup, key: &str) -> Option<Vec<&'b str>> {
-    let values = backup.backup_metadata.get(key)?.as_array()?;
-    values.iter().map(Value::as_str).collect()
-}
-
-/// The sources of a backup with their plain names in the archive, without those that lie in
-/// another one.
-pub(crate) fn sources(backup: &Backup) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    if backup.backup_metadata.contains_key("stdin_filename") {
-        bail!(
-            "it came through a pipe, from no place: name a directory with -C, or print it with --stdout"
-        );
-    }
-    let unknown = "its record does not say where it was taken from: name a directory with -C";
-    if backup.backup_metadata.contains_key("sources_base64") {
-        bail!("a source has a name that is not UTF-8: name a directory with -C");
-    }
-    let (sources, entries) = (texts(backup, "sources"), texts(backup, "source_entries"));
-    let (sources, entries) = sources.zip(entries).context(unknown)?;
-    ensure!(
-        sources.len() == entries.len() && !sources.is_empty(),
-        "{unknown}"
-    );
-    let mut all = Vec::new();
-    for (source, entry) in sources.iter().zip(entries) {
-        ensure!(source.starts_with('/'), "{unknown}");
-        all.push((PathBuf::from(source), normalize(entry.as_bytes())?));
-    }
-    let is_within = |one: &(PathBuf, Vec<u8>), outer: &(PathBuf, Vec<u8>)| {
-        let rest = below(&one.1, &outer.1).and_then(|rest| str::from_utf8(rest).ok());
-        rest.is_some_and(|rest| !rest.is_empty() && outer.0.join(rest) == one.0)
-    };
-    let apart = all
-        .iter()
-        .filter(|one| !all.iter().any(|outer| is_within(one, outer)));
-    Ok(apart.cloned().collect())
-}
-
-/// Whether all entries of a backup of bk's are in order of their names: a source that lies in
-/// another comes after all of that one, but what is below the source `.` comes first.
-pub(crate) fn is_in_order(backup: &Backup) -> bool {
-    // In the archive, the first source that lies in another follows that one.
-    texts(backup, "source_entries").is_some_and(|names| {
-        names
-            .windows(2)
-            .all(|pair| pair[0] == "." || below(pair[1].as_bytes(), pair[0].as_bytes()).is_none())
-    })
-}
-
-/// The path of an entry in the stage of a source; `None` where it belongs to another source, whose
-/// name is a longer prefix.
-pub(crate) fn place_of(
-    sources: &[(PathBuf, Vec<u8>)],
-    number: usize,
-    name: &[u8],
-) -> Option<Vec<u8>> {
-    let own = &sources[number].1;
-    let rest = below(name, own)?;
-    let is_others = sources
-        .iter()
-        .any(|(_, other)| other.len() > own.len() && below(name, other).is_some());
-    (!is_others).then(|| in_tree(rest))
 }

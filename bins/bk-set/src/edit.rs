@@ -5,13 +5,13 @@
 use anyhow::{Result, bail, ensure};
 use bk_cli::{Arguments, UsageError, units, usage};
 use bk_schema::lines::LINE_MAX_BYTES;
-use bk_schema::metadata::{parse_value, split_pair};
+use bk_schema::metadata::{SHRUNK, parse_value, split_pair};
 use bk_schema::record::{Backup, BackupType, Status, check_new_name};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::flags::{
-    DESCRIPTION, EXPIRES, METADATA, NAME, PROGRAM, PROTECT, SOURCE_VERSION, TYPE, UNPROTECT,
+    ACCEPT, DESCRIPTION, EXPIRES, METADATA, NAME, PROGRAM, PROTECT, SOURCE_VERSION, TYPE, UNPROTECT,
 };
 
 /// Half the limit of a line: programs add keys to a record.
@@ -27,6 +27,7 @@ pub(crate) struct Edit {
     metadata: Vec<(String, Option<Value>)>,
     protected: Option<bool>,
     expires_at: Option<Option<Timestamp>>,
+    accept: bool,
 }
 
 impl Edit {
@@ -39,6 +40,7 @@ impl Edit {
             metadata: metadata(arguments)?,
             protected: arguments.one_of(&[(PROTECT, true), (UNPROTECT, false)])?,
             expires_at: arguments.parsed(&EXPIRES, |text| parse_expiry(text, now))?,
+            accept: arguments.has(&ACCEPT),
         };
         if edit == Self::default() {
             let text = "nothing to change";
@@ -79,6 +81,9 @@ impl Edit {
                 Some(value) => new.backup_metadata.insert(key.clone(), value.clone()),
                 None => new.backup_metadata.shift_remove(key),
             };
+        }
+        if self.accept {
+            new.backup_metadata.shift_remove(SHRUNK);
         }
         ensure!(
             new == *old || serde_json::to_vec(&new)?.len() <= RECORD_MAX_BYTES,

@@ -25,6 +25,7 @@ bk_cli::flags! {
         "a value to store, as JSON if possible; KEY= removes it",
     )
     .short('m');
+    ACCEPT = switch("accept", "take as right that it holds much less than the one before");
     NAME = option("name", "NAME", "rename one backup; its archive file keeps its name");
 }
 

@@ -10,7 +10,7 @@
 //! `write`: `walk` walks the source tree in archive order, without what the `filter` leaves out, `place` is one path of it, `source` turns
 //! that into an entry, `content` reads a file, `problem` is what went wrong with a path, `tree`
 //! reads all of them, `parent` has what is taken over, `piece` is one of a large file, `observer`
-//! looks on, `stream` archives standard input, `members` cuts the tar stream into members, `writer`
+//! looks on, `stream` is a file that comes through a pipe, `members` cuts the tar stream into members, `writer`
 //! compresses them in parallel, `output` appends them to the file and shares blocks; `live` tells what a
 //! backup would hold.
 //!

@@ -7,7 +7,7 @@ pub mod filter;
 pub mod live;
 pub(crate) mod members;
 pub mod observer;
-pub mod output;
+pub(crate) mod output;
 pub mod parent;
 pub(crate) mod piece;
 pub mod place;

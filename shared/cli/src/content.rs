@@ -38,6 +38,18 @@ pub const EXCLUDE_LARGER: Flag =
     option("exclude-larger", "SIZE", "leave out files larger than SIZE");
 /// Other file systems.
 pub const ONE_FILE_SYSTEM: Flag = switch("one-file-system", "stay on the file system of each PATH");
+/// When a backup is so small that somebody should look at it.
+pub const SHRINK_WARN: Flag = option(
+    "shrink-warn",
+    "PERCENT",
+    "warn where the content shrank by more (50%; 0: never)",
+);
+/// Files that come from commands.
+pub const COMMAND: Flag = option(
+    "command",
+    "NAME=CMD",
+    "also back up what sh -c CMD prints, as the file NAME",
+);
 
 /// Those of what is left out.
 pub const EXCLUDES: [Flag; 7] = [

@@ -9,7 +9,7 @@
 //! - `output`: JSON lines for programs, a `table` for people, whose `columns` fit the terminal and whose
 //!   `text` is cut to them; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
-//! - `index`: manifests that are missing; `progress`: the progress bar; `notices`: messages for syslog
+//! - `index`: manifests that are missing; `progress`: the progress bar; `notices`: messages for the journal or syslog
 //! - `units`: sizes, numbers and times as people write them; `period`: days, weeks, months and so
 //!   on; `zone`: the local time zone
 //!

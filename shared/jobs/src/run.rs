@@ -9,8 +9,8 @@ use serde_json::Value;
 /// The event of a run in the ledger; its first detail is `job`.
 pub const EVENT: &str = "auto";
 
-/// So often in a row a job whose run was killed runs again before its schedule says so.
-pub const KILLED_MAX: u64 = 2;
+/// So many runs in a row that were interrupted count as one that was made.
+pub const INTERRUPTED_MAX: u64 = 2;
 
 /// A run of a job.
 #[derive(Debug, Clone, Copy)]
@@ -60,17 +60,17 @@ impl<'a> Run<'a> {
         self.text("warning")
     }
 
-    /// How many runs in a row, with this one, were killed before they could be recorded.
-    pub fn killed_count(self) -> u64 {
-        let count = self.row.details.get("killed");
+    /// How many runs in a row, with this one, a signal ended, or bk-auto was killed.
+    pub fn interrupted_count(self) -> u64 {
+        let count = self.row.details.get("interrupted");
         count.and_then(Value::as_u64).unwrap_or_default()
     }
 
     /// The time up to which the schedule's times are done. Those that came during a run are; those for
-    /// which a run was killed are not, so that it runs again, but not for ever.
+    /// which a run was interrupted are not, so that it runs again, but not for ever.
     pub fn done_until(self) -> Option<Timestamp> {
-        match self.killed_count() {
-            1..KILLED_MAX => self.time("done_until"),
+        match self.interrupted_count() {
+            1..INTERRUPTED_MAX => self.time("done_until"),
             _ => Some(self.began()),
         }
     }
@@ -109,13 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn a_job_whose_run_was_killed_runs_again_once() {
+    fn a_job_whose_run_was_interrupted_runs_again_once() {
         let (last, began) = ("2026-11-23T03:00:00Z", "2026-11-24T03:00:00Z");
-        let killed =
-            |count: u64| json!({"job": "db", "began": began, "done_until": last, "killed": count});
-        assert_eq!(done_until(killed(1)).as_deref(), Some(last));
-        assert_eq!(done_until(killed(2)).as_deref(), Some(began));
-        assert_eq!(done_until(json!({"job": "db", "killed": 1})), None);
+        let interrupted = |count: u64| json!({"job": "db", "began": began, "done_until": last, "interrupted": count});
+        assert_eq!(done_until(interrupted(1)).as_deref(), Some(last));
+        assert_eq!(done_until(interrupted(2)).as_deref(), Some(began));
+        assert_eq!(done_until(json!({"job": "db", "interrupted": 1})), None);
         let plain = json!({"job": "db", "began": began, "done_until": last});
         assert_eq!(done_until(plain).as_deref(), Some(began));
         // Rows of long ago have no time of their own.

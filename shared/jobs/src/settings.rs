@@ -31,6 +31,12 @@ pub fn full_name(key: &str, job: &str) -> String {
     }
 }
 
+/// Whether a job makes backups: one that verifies, tests or prunes does that instead.
+pub fn makes_backups(settings: &Settings) -> bool {
+    let rounds = ["verify", "test_restore", "prune"];
+    !rounds.iter().any(|key| settings.contains_key(*key))
+}
+
 /// The settings of each job, from pairs of a full name and a value.
 pub fn by_job(settings: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, Settings> {
     let mut jobs: BTreeMap<String, Settings> = BTreeMap::new();

@@ -9,9 +9,9 @@ use serde_json::{Map, Value as Json};
 use crate::record::Backup;
 
 /// Every event that programs log.
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 13] = [
     "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
-    "storage", "upgrade",
+    "storage", "upgrade", "notify",
 ];
 
 /// A row to be added to the ledger.

@@ -5,7 +5,7 @@
 //! Knows no record and no archive.
 
 use anyhow::{Result, ensure};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::invalid::invalid;
 use Written::{AtBirth, InRequest, Later};
@@ -68,11 +68,13 @@ pub const KEYS: &[Key] = &[
     key("unseen_attributes", "bk-create", AtBirth, are_texts),
     key("stdin_filename", "bk-create", AtBirth, Value::is_string),
     key("command", "bk-create", AtBirth, Value::is_string),
+    key("commands", "bk-create", AtBirth, are_named_texts),
     key("host", "bk-create", AtBirth, Value::is_string),
     key("job", "bk-auto", InRequest, Value::is_string),
     key("content_bytes", "bk-create", Later, Value::is_u64),
     key("new_bytes", "bk-create", Later, Value::is_u64),
     key("parent", "bk-create", Later, Value::is_string),
+    key(SHRUNK, "bk-create", Later, Value::is_object),
     key("compression_level", "bk-create", Later, Value::is_i64),
     key("manifest_hash", "bk-create", Later, Value::is_string),
     key("problems", "bk-create", Later, Value::is_array),
@@ -86,6 +88,21 @@ pub const KEYS: &[Key] = &[
     key("last_checks", "bk-verify", Later, Value::is_object),
     key("last_restored_test", "bk-restore", Later, Value::is_object),
 ];
+
+/// Of a backup that holds much less than another one of its sources: what it was [held
+/// against](held_against). Not of one that was accepted.
+pub const SHRUNK: &str = "shrunk";
+
+/// What a backup that shrank was held against.
+#[must_use]
+pub fn held_against(backup_name: &str, content_bytes: u64) -> Value {
+    json!({ "backup_name": backup_name, "content_bytes": content_bytes })
+}
+
+fn are_named_texts(value: &Value) -> bool {
+    let all = value.as_object();
+    all.is_some_and(|all| all.values().all(Value::is_string))
+}
 
 fn are_texts(value: &Value) -> bool {
     let all = value.as_array();
@@ -218,7 +235,7 @@ mod tests {
             "sources": ["etc"], "source_entries": [1], "excludes": "*", "host": ["h"], "job": null,
             "sources_base64": {}, "ignore_case_excludes": [], "exclude_caches": 1, "exclude_if_present": ".x",
             "exclude_larger": "1G", "one_file_system": "yes", "unmatched_excludes": [1], "unseen_attributes": 1,
-            "stdin_filename": [], "command": ["rm"],
+            "stdin_filename": [], "command": ["rm"], "commands": {"a": 1},
         });
         let is_later = |key: &&Key| key.written == Written::Later;
         for key in KEYS.iter().filter(is_later) {

@@ -25,6 +25,8 @@ pub struct Wanted {
     pub events: Vec<String>,
     /// How it went.
     pub is_ok: Option<bool>,
+    /// Runs of this job, and what was done with a backup that it made.
+    pub job: Option<String>,
     /// Of one of these backups, by the id, else by the name that it had; of all where it is empty.
     pub backups: Vec<Identity>,
     /// Written after this row.
@@ -72,11 +74,24 @@ impl Session<'_> {
     /// # Errors
     /// As [`Session::events`].
     pub fn last_events(&self, event: &str) -> Result<Vec<LedgerRow>> {
+        self.last_of_each(event, "true")
+    }
+
+    /// The same, of the rows that tell a success.
+    ///
+    /// # Errors
+    /// As [`Session::events`].
+    pub fn last_successes(&self, event: &str) -> Result<Vec<LedgerRow>> {
+        self.last_of_each(event, "outcome = 'ok'")
+    }
+
+    fn last_of_each(&self, event: &str, condition: &str) -> Result<Vec<LedgerRow>> {
         // The beginning of an object whose first value is a string, which is JSON's own.
         let about = r#"regexp_extract(details, '^\{"[a-z]+":"(?:[^"\\]|\\.)*"')"#;
         let from = format!(
             "(SELECT * FROM backup_events WHERE id IN \
-             (SELECT max(id) FROM backup_events WHERE event = ? GROUP BY {about})) ORDER BY id"
+             (SELECT max(id) FROM backup_events WHERE event = ? AND {condition} GROUP BY {about})) \
+             ORDER BY id"
         );
         let entries = self.entries(&from, vec![Value::Text(event.to_owned())])?;
         Ok(entries.into_iter().flatten().collect())
@@ -192,6 +207,21 @@ fn entry_from(row: &duckdb::Row<'_>) -> Result<LedgerRow> {
     })
 }
 
+/// Which rows are of a job. The row of a run names its backup, also where that has been removed; the
+/// record knows its job before the run is over.
+fn of_job() -> String {
+    let has_job = |column| {
+        format!(
+            "CASE WHEN json_valid({column}) THEN json_extract_string({column}, '$.job') END = ?"
+        )
+    };
+    let (in_row, in_record) = (has_job("details"), has_job("backup_metadata"));
+    format!(
+        "({in_row} OR backup_id IN (SELECT backup_id FROM backup_events WHERE {in_row}) \
+         OR backup_id IN (SELECT id FROM backup_records WHERE {in_record}))"
+    )
+}
+
 impl Wanted {
     fn condition(&self) -> (String, Vec<Value>) {
         let mut terms = vec!["true".to_owned()];
@@ -212,6 +242,9 @@ impl Wanted {
         }
         if let Some(is_ok) = self.is_ok {
             add(format!("(outcome = 'ok') = {is_ok}"), Vec::new());
+        }
+        if let Some(job) = &self.job {
+            add(of_job(), vec![Value::Text(job.clone()); 3]);
         }
         if !self.events.is_empty() {
             let events = vec![Value::Text(self.events.join("\n"))];

@@ -84,6 +84,7 @@ static HONEST: LazyLock<Honest> = LazyLock::new(|| {
 fn write(sources: &[Source], parent: Option<Parent<'_>>) -> (Vec<u8>, Vec<Segment>) {
     let tree = Tree {
         sources,
+        streams: &[],
         filter: &Filter::default(),
         parent,
     };
@@ -94,7 +95,8 @@ fn write(sources: &[Source], parent: Option<Parent<'_>>) -> (Vec<u8>, Vec<Segmen
             level: 1,
         },
         jobs: 2,
-        sharing: None,
+        archive: &bk_fuzz::file(&[]),
+        block_bytes: None,
     };
     let (mut archive, mut segments) = (Vec::new(), Vec::new());
     let add = &mut |segment| segments.push(segment);

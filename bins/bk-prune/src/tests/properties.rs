@@ -312,5 +312,15 @@ proptest! {
         let decisions = decide_on(&all, &policy, &free, now()).decisions;
         prop_assert_eq!(decisions.len(), all.len());
         prop_assert!(decisions.iter().all(|it| !it.reasons.is_empty()));
+        for (it, decision) in all.iter().zip(&decisions) {
+            let told = decision.rules(&policy);
+            let is_asked = it.backup.status == Status::Completed && it.backup.expires_at.is_none();
+            if decision.action == Action::Keep || !is_asked || policy.rules.is_empty() {
+                prop_assert!(told.is_empty());
+            } else {
+                let is_limited = told.iter().all(|it| it.starts_with("would keep "));
+                prop_assert!(!told.is_empty() && (is_limited || told.len() == policy.rules.len()));
+            }
+        }
     }
 }

@@ -53,7 +53,7 @@ pub fn push_global(stream: &mut Vec<u8>, comment: &str) {
 /// [`Entry::data_bytes`] bytes of content and pads them.
 pub fn push_entry(stream: &mut Vec<u8>, entry: &Entry) {
     let begin = begin_extended(stream);
-    push_after(stream, begin, entry);
+    push_after(stream, begin, entry, None);
 }
 
 /// The same, with a length that does not depend on the size: for headers that are rewritten in place
@@ -63,12 +63,16 @@ pub(crate) fn push_fixed_length(stream: &mut Vec<u8>, entry: &Entry) {
     // The largest size has twenty digits.
     let mut size = Decimal::new();
     size.prepend(entry.size, 20);
-    pax::push(stream, "size", size.text());
-    push_after(stream, begin, entry);
+    push_after(stream, begin, entry, Some(size));
 }
 
-/// `records`, the stream, ends in the extended header that was begun at `begin`.
-fn push_after(records: &mut Vec<u8>, begin: usize, entry: &Entry) {
+/// `records`, the stream, ends in the extended header that was begun at `begin`. `size` is written
+/// whether the header can hold it or not.
+fn push_after(records: &mut Vec<u8>, begin: usize, entry: &Entry, size: Option<Decimal>) {
+    let has_size = size.is_some();
+    if let Some(size) = size {
+        pax::push(records, "size", size.text());
+    }
     let mut header = tar::Header::new_ustar();
     let (path, map) = match &entry.kind {
         Kind::File { extents: Some(all) } => {
@@ -83,7 +87,8 @@ fn push_after(records: &mut Vec<u8>, begin: usize, entry: &Entry) {
         push_sparse_records(records, entry);
     }
     set_kind(&mut header, records, &entry.kind);
-    set_numbers(&mut header, records, entry, map.len() as u64);
+    let size = entry.data_bytes() + map.len() as u64;
+    set_numbers(&mut header, records, entry, (size, has_size));
     let ustar = header.as_ustar_mut();
     if let Some(ustar) = ustar {
         set_owner(&mut ustar.uname, records, "uname", &entry.uname);
@@ -193,15 +198,23 @@ fn set_kind(header: &mut tar::Header, records: &mut Vec<u8>, kind: &Kind) {
     }
 }
 
-fn set_numbers(header: &mut tar::Header, records: &mut Vec<u8>, entry: &Entry, map_bytes: u64) {
-    let size = entry.data_bytes() + map_bytes;
+/// The size comes with whether a record has it already.
+fn set_numbers(
+    header: &mut tar::Header,
+    records: &mut Vec<u8>,
+    entry: &Entry,
+    (size, has_size): (u64, bool),
+) {
     let secs = entry.mtime.secs.clamp(0, TIME_MAX);
     let old = header.as_old_mut();
     set_octal(&mut old.mode, u64::from(entry.mode & 0o7777));
     set_octal(&mut old.mtime, secs.unsigned_abs());
     set_number(&mut old.uid, ID_MAX, records, "uid", entry.uid.into());
     set_number(&mut old.gid, ID_MAX, records, "gid", entry.gid.into());
-    set_number(&mut old.size, SIZE_MAX, records, "size", size);
+    set_octal(&mut old.size, size.min(SIZE_MAX));
+    if size > SIZE_MAX && !has_size {
+        push_number(records, "size", size);
+    }
     if entry.mtime.nanos != 0 || secs != entry.mtime.secs {
         pax::push(records, "mtime", pax_time(entry.mtime).text());
     }

@@ -46,6 +46,8 @@ pub(crate) enum Part {
     Piece,
     /// The last or only member of a segment: its entries, and whether they end it, whatever comes next.
     Last(Vec<manifest::Entry>, bool),
+    /// The last member of a stream: its entry, and the first member as it is to be by now.
+    LastOfStream(Box<manifest::Entry>, Vec<u8>),
 }
 
 impl Part {
@@ -53,7 +55,7 @@ impl Part {
     /// alone.
     pub(crate) fn ends_group(&self, group_bytes: u64, member_bytes: u64) -> bool {
         match self {
-            Self::Begin | Self::Piece => true,
+            Self::Begin | Self::Piece | Self::LastOfStream(..) => true,
             Self::End => false,
             Self::Last(_, false) => true,
             Self::Last(entries, true) => entries.last().is_none_or(|last| {
@@ -134,16 +136,6 @@ impl Out {
         Ok(())
     }
 
-    /// The content of one.
-    pub(crate) fn content(&self, content: Vec<u8>, part: Part) -> Result<()> {
-        self.job(Job {
-            content,
-            part,
-            is_large: false,
-            pieces: None,
-        })
-    }
-
     /// One as it is to be written.
     pub(crate) fn member(&self, member: Result<Written>) -> Result<()> {
         ensure!(self.0.result(member), STOPPED);
@@ -166,8 +158,7 @@ type Taking = Box<dyn FnMut() -> Option<Taken>>;
 pub(crate) struct Members {
     content: Vec<u8>,
     entries: Vec<manifest::Entry>,
-    /// The average content of a member of small files.
-    average_bytes: u64,
+    codec: Codec,
     out: Out,
     /// The large file that is being added.
     is_large: bool,
@@ -182,13 +173,23 @@ impl Members {
         Self {
             content: Vec::new(),
             entries: Vec::new(),
-            average_bytes: codec.average_bytes(),
+            codec,
             out,
             is_large: false,
             pieces: None,
             taking: None,
             taken: None,
         }
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Ends the segment: what is given to the result has members of its own.
+    pub(crate) fn apart(&mut self) -> Result<&Out> {
+        self.end_segment(false)?;
+        Ok(&self.out)
     }
 
     /// Whether a segment begins here.
@@ -311,7 +312,7 @@ impl Members {
             self.content.clear();
             return self.out.member(Ok(Written::taken(taken, part)));
         }
-        let next = Vec::with_capacity(2 * self.average_bytes as usize);
+        let next = Vec::with_capacity(2 * self.codec.average_bytes() as usize);
         self.out.job(Job {
             content: std::mem::replace(&mut self.content, next),
             part,
@@ -321,11 +322,11 @@ impl Members {
     }
 
     /// Whether an entry ends its member, by the hash of its name. The probability is proportional to its
-    /// size, so that members have `average_bytes` on average.
+    /// size, so that members have the average length of the codec.
     fn is_last(&self, path: &[u8], entry_bytes: usize) -> bool {
         let digest = Sha256::digest(path);
         let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-        u64::from(first) < (entry_bytes as u64) * (1 << 32) / self.average_bytes
+        u64::from(first) < (entry_bytes as u64) * (1 << 32) / self.codec.average_bytes()
     }
 }
 

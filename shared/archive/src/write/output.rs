@@ -17,19 +17,11 @@ use crate::write::members::{Origin, Written};
 use crate::write::parent::Archive;
 use crate::write::piece::PIECE_BYTES;
 
-/// An archive on storage that shares blocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Sharing<'a> {
-    /// The archive. What is written to the sink is appended to it.
-    pub file: &'a File,
-    /// The size of a block.
-    pub block_bytes: u32,
-}
-
 /// Appends to an archive.
 pub(crate) struct Output<'a> {
     sink: &'a mut dyn Write,
-    sharing: Option<Sharing<'a>>,
+    archive: &'a File,
+    block_bytes: Option<u32>,
     codec: Codec,
     hash: Sha256,
     tail: Tail,
@@ -47,10 +39,16 @@ struct Waiting {
 }
 
 impl<'a> Output<'a> {
-    pub(crate) fn new(codec: Codec, sharing: Option<Sharing<'a>>, sink: &'a mut dyn Write) -> Self {
+    pub(crate) fn new(
+        codec: Codec,
+        archive: &'a File,
+        block_bytes: Option<u32>,
+        sink: &'a mut dyn Write,
+    ) -> Self {
         Self {
             sink,
-            sharing,
+            archive,
+            block_bytes,
             codec,
             hash: Sha256::new(),
             tail: Tail::new(codec),
@@ -66,11 +64,11 @@ impl<'a> Output<'a> {
         self.tail.add(&written.bytes);
         self.append(&written.bytes, origin)?;
         written.member.padding_bytes = 0;
-        let sharing = self.sharing.filter(|_| {
+        let block_bytes = self.block_bytes.filter(|_| {
             let part = &written.part;
             part.ends_group(PIECE_BYTES, self.codec.average_bytes())
         });
-        let padding = sharing.and_then(|it| self.codec.padding(self.bytes, it.block_bytes));
+        let padding = block_bytes.and_then(|it| self.codec.padding(self.bytes, it));
         let Some(padding) = padding else {
             return Ok(());
         };
@@ -108,11 +106,11 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         self.settle()?;
-        let can_share = |it: Sharing<'_>| {
-            let block_bytes = u64::from(it.block_bytes);
+        let can_share = |block_bytes: u32| {
+            let block_bytes = u64::from(block_bytes);
             origin.offset % block_bytes == at % block_bytes
         };
-        if !self.sharing.is_some_and(can_share) {
+        if !self.block_bytes.is_some_and(can_share) {
             return self.sink.write_all(bytes);
         }
         self.waiting = Some(Waiting {
@@ -125,10 +123,10 @@ impl<'a> Output<'a> {
 
     /// Writes what waits: shares whole blocks, and copies the rest.
     fn settle(&mut self) -> io::Result<()> {
-        let (Some(waiting), Some(sharing)) = (self.waiting.take(), self.sharing) else {
+        let (Some(waiting), Some(block_bytes)) = (self.waiting.take(), self.block_bytes) else {
             return Ok(());
         };
-        let block_bytes = u64::from(sharing.block_bytes);
+        let block_bytes = u64::from(block_bytes);
         let Waiting {
             archive,
             begin,
@@ -144,7 +142,7 @@ impl<'a> Output<'a> {
             match rustix::fs::copy_file_range(
                 archive.file(),
                 Some(&mut at),
-                sharing.file,
+                self.archive,
                 None,
                 length,
             ) {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, ensure};
@@ -17,7 +18,7 @@ use rustix::fs::FileType;
 
 use crate::write::piece::PIECE_BYTES;
 use crate::write::source::Opener;
-use crate::write::walk::{Found, Source};
+use crate::write::walk::Found;
 
 /// So many directories are open at most for files that are held: a process may have few files open.
 const DIRS_MAX: usize = 16;
@@ -107,8 +108,9 @@ struct Loaded {
 }
 
 impl<'a> Merge<'a> {
-    pub(crate) fn new(parent: Parent<'a>, sources: &[Source]) -> Self {
-        let names = sources.iter().map(|it| it.name.as_os_str().as_bytes());
+    /// `names` are those of the sources, in the order of the archive.
+    pub(crate) fn new<'n>(parent: Parent<'a>, names: impl Iterator<Item = &'n Path>) -> Self {
+        let names = names.map(|name| name.as_os_str().as_bytes());
         Self {
             next: parent.segments,
             rules: parent.rules,
@@ -171,11 +173,7 @@ impl<'a> Merge<'a> {
         }
         let is_same = self.is_unchanged(entry, found, opener);
         if entry.entry_type == EntryType::File && entry.data_bytes >= PIECE_BYTES {
-            let archived = Archived {
-                archive: self.archive.clone(),
-                offset: loaded.segment.offset,
-                members: loaded.segment.members.clone(),
-            };
+            let archived = loaded.archived(&self.archive);
             // One with holes may have its data elsewhere by now.
             return Ok(match is_same && entry.data_bytes == entry.size {
                 true => Met::SameLarge(archived),
@@ -187,6 +185,19 @@ impl<'a> Merge<'a> {
             true => Met::Same,
             false => Met::Nothing,
         })
+    }
+
+    /// What the parent has of a stream. Nothing is held then.
+    ///
+    /// # Errors
+    /// A manifest that cannot be read.
+    pub(crate) fn stream(&mut self, source: usize, path: &[u8]) -> Result<Option<Archived>> {
+        self.seek(source, path)?;
+        let is_it = |loaded: &&Loaded| {
+            loaded.sources[0] == source && loaded.segment.entries[0].path == path
+        };
+        let loaded = self.current.as_ref().filter(is_it);
+        Ok(loaded.map(|it| it.archived(&self.archive)))
     }
 
     /// Holds a path that is the same.
@@ -270,6 +281,14 @@ impl<'a> Merge<'a> {
 }
 
 impl Loaded {
+    fn archived(&self, archive: &Arc<Archive>) -> Archived {
+        Archived {
+            archive: archive.clone(),
+            offset: self.segment.offset,
+            members: self.segment.members.clone(),
+        }
+    }
+
     /// Whether the walk is past all of it.
     fn ends_before(&self, source: usize, path: &[u8]) -> bool {
         let last = self.segment.entries.len() - 1;

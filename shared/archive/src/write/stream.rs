@@ -1,120 +1,136 @@
-//! Archives standard input as one file, whose size is only known at its end.
+//! A file that comes through a pipe, whose size is only known at its end.
 //!
 //! The header precedes the content but has its size. So it gets a member of its own with a fixed
-//! length, which is rewritten in place when everything is read. Nothing is buffered elsewhere. Knows
-//! no process.
+//! length; where the content has several pieces, it is rewritten in place once all is read. Nothing is
+//! buffered elsewhere. The content is cut where itself says so: what is put into it moves what comes
+//! after, and the parent has that all the same. Knows no process.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use bk_schema::manifest::Segment;
+use anyhow::{Context, Result, anyhow};
 
 use crate::accounts::Names;
-use crate::format::codec::{Codec, Tail};
+use crate::format::codec::Codec;
 use crate::format::entry::{Entry, FileTime, Kind};
-use crate::format::header::{BLOCK_BYTES, pad, push_fixed_length, push_global};
-use crate::hashed::whole;
-use crate::write::members::{Out, Part, Written};
+use crate::format::header::{pad, push_fixed_length};
+use crate::write::members::{Job, Members, Part, Written};
 use crate::write::observer::{Observer, check_stop};
-use crate::write::piece::PIECE_BYTES;
+use crate::write::parent::Pieces;
 use crate::write::problem::{Problem, ProblemKind};
-use crate::write::writer::{Options, Summary, run};
+
+/// A piece is no shorter, unless it is the last one.
+const PIECE_MIN_BYTES: usize = 512 << 10;
+const PIECE_MAX_BYTES: usize = 3 << 20;
+/// A piece ends where so many bits are zeros, which is so every 512 KiB on average.
+const CUT_MASK: u64 = !0 << (64 - 19);
+
+/// Takes the content, as it comes.
+pub type Taker<'t> = dyn FnMut(&mut dyn Read) -> Result<()> + 't;
+
+/// Gives content to the taker; what it fails with is why there is no archive.
+pub type Feed<'a> = Box<dyn Fn(&mut Taker<'_>) -> Result<()> + Sync + 'a>;
 
 /// What to archive.
-#[derive(Debug)]
 pub struct Stream<'a> {
     /// Normalized name in the archive.
-    pub name: &'a [u8],
+    pub name: PathBuf,
     /// Modification time.
     pub mtime: FileTime,
     /// User and group.
     pub owner: (u32, u32),
+    /// The content.
+    pub feed: Feed<'a>,
 }
 
-/// Writes an archive of `input` to `sink`, which appends to `archive`. `manifest` gets what is in it.
-///
-/// # Errors
-/// Failed reads and writes, an level out of range, and being interrupted.
-pub fn write(
+/// Adds the stream; returns its length. `pieces` are what the parent has of an earlier one of that name.
+pub(crate) fn add(
     stream: &Stream<'_>,
-    input: &mut (dyn Read + Send),
-    options: Options<'_>,
-    sink: &mut dyn Write,
-    archive: &File,
-    manifest: &mut dyn FnMut(Segment),
+    pieces: Option<Arc<Pieces>>,
+    members: &mut Members,
     observer: &dyn Observer,
-) -> Result<Summary> {
-    let mut entry = entry(stream);
-    let global = global(options)?;
-    let place = global.len() as u64;
-    let codec = options.compression.codec;
-    let reserved = header(codec, &entry)?;
-    let length = reserved.len();
-    let read_all = |out: Out| {
-        out.member(Written::new(global, None, Part::Begin))?;
-        out.member(Written::new(reserved, None, Part::Piece))?;
-        let bytes = read(input, &out, observer)?;
-        if bytes == 0 {
-            let name = OsStr::from_bytes(stream.name);
-            let nothing = "the input was empty: it is an empty file in the archive";
-            observer.problem(Problem::new(name.as_ref(), ProblemKind::Empty, nothing));
-        }
-        out.content(vec![0; 2 * BLOCK_BYTES], Part::End)?;
-        Ok(bytes)
-    };
-    let (mut archive_bytes, mut members) = (0, Vec::new());
-    let mut tail = Tail::new(codec);
-    let content_bytes = run(options, read_all, &mut |written| {
-        archive_bytes += written.bytes.len() as u64;
-        tail.add(&written.bytes);
-        if matches!(written.part, Part::Piece) {
-            members.push(written.member);
-        }
-        sink.write_all(&written.bytes)
+) -> Result<u64> {
+    let mut bytes = None;
+    (stream.feed)(&mut |input| {
+        bytes = Some(store(stream, &pieces, input, members, observer)?);
+        Ok(())
     })?;
-    let tail = tail.finish()?;
-    sink.write_all(&tail)?;
-    archive_bytes += tail.len() as u64;
-    entry.size = content_bytes;
-    let header = Written::new(header(codec, &entry)?, None, Part::Piece)?;
-    ensure!(
-        header.bytes.len() == length,
-        "the header does not fit its place"
-    );
-    archive.write_all_at(&header.bytes, place)?;
-    members[0] = header.member;
-    manifest(Segment {
-        offset: place,
-        members,
-        entries: vec![entry.to_manifest(None, None)],
-        ends_itself: true,
-    });
-    // The hash is that of the file in its order, which begins with what was written last. Just
-    // written, it is read from memory as far as that goes.
-    let hashed = whole(archive, &mut |_| !observer.is_stopped())?;
-    let hashed = hashed.context("interrupted")?;
-    ensure!(
-        hashed.bytes == archive_bytes,
-        "it was changed while it was written"
-    );
-    Ok(Summary {
-        archive_bytes,
-        hash: hashed.hash,
-        file_count: 1,
-        content_bytes,
-        new_bytes: archive_bytes,
-    })
+    bytes.context("nothing was read")
+}
+
+fn store(
+    stream: &Stream<'_>,
+    pieces: &Option<Arc<Pieces>>,
+    input: &mut dyn Read,
+    members: &mut Members,
+    observer: &dyn Observer,
+) -> Result<u64> {
+    let codec = members.codec();
+    let out = members.apart()?;
+    let mut entry = entry(stream);
+    let mut content = Cut {
+        input,
+        ahead: Vec::new(),
+    };
+    let mut next = || {
+        let next = content.next();
+        check_stop(observer)?;
+        next.map_err(|error| {
+            let name = stream.name.display();
+            anyhow!("cannot read what is to be backed up as '{name}': {error}")
+        })
+    };
+    let (mut piece, mut is_last) = next()?;
+    let is_known = is_last;
+    if is_known {
+        entry.size = piece.len() as u64;
+    }
+    let begin = header(codec, &entry)?;
+    if piece.is_empty() {
+        let nothing = "the input was empty: it is an empty file in the archive";
+        observer.problem(Problem::new(&stream.name, ProblemKind::Empty, nothing));
+        observer.read_file();
+        let entries = vec![entry.to_manifest(None, None)];
+        out.member(Written::new(begin, None, Part::Last(entries, true)))?;
+        return Ok(0);
+    }
+    out.member(Written::new(begin, None, Part::Piece))?;
+    entry.size = 0;
+    loop {
+        let bytes = piece.len() as u64;
+        entry.size += bytes;
+        let mut part = Part::Piece;
+        if is_last {
+            pad(&mut piece);
+            let row = entry.to_manifest(None, None);
+            part = match is_known {
+                true => Part::Last(vec![row], true),
+                false => Part::LastOfStream(Box::new(row), header(codec, &entry)?),
+            };
+        }
+        out.job(Job {
+            content: piece,
+            part,
+            is_large: true,
+            pieces: pieces.clone(),
+        })?;
+        observer.read_bytes(bytes);
+        if is_last {
+            observer.read_file();
+            return Ok(entry.size);
+        }
+        (piece, is_last) = next()?;
+    }
 }
 
 fn entry(stream: &Stream<'_>) -> Entry {
     let (uid, gid) = stream.owner;
     let (uname, gname) = Names::of_this_machine().of(stream.owner);
     Entry {
-        path: stream.name.to_owned(),
+        path: OsStr::as_bytes(stream.name.as_os_str()).to_owned(),
         kind: Kind::File { extents: None },
         size: 0,
         mode: 0o600,
@@ -128,12 +144,6 @@ fn entry(stream: &Stream<'_>) -> Entry {
     }
 }
 
-fn global(options: Options<'_>) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    push_global(&mut content, options.comment);
-    options.compression.compressor()?.member(&content)
-}
-
 /// Stored without compression, so that its length does not depend on its content.
 fn header(codec: Codec, entry: &Entry) -> Result<Vec<u8>> {
     let mut content = Vec::new();
@@ -141,26 +151,112 @@ fn header(codec: Codec, entry: &Entry) -> Result<Vec<u8>> {
     codec.stored(&content)
 }
 
-/// Passes on the content in pieces, the last one padded; returns its length.
-fn read(input: &mut (dyn Read + Send), out: &Out, observer: &dyn Observer) -> Result<u64> {
-    let mut content_bytes = 0;
-    loop {
-        let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
-        let read = input.take(PIECE_BYTES).read_to_end(&mut piece);
-        check_stop(observer)?;
-        read.map_err(|error: io::Error| {
-            anyhow::anyhow!("cannot read what is to be backed up: {error}")
-        })?;
-        let bytes = piece.len() as u64;
-        content_bytes += bytes;
-        if bytes > 0 {
-            pad(&mut piece);
-            out.content(piece, Part::Piece)?;
-            observer.read_bytes(bytes);
+/// Cuts what is read into pieces.
+struct Cut<'a> {
+    input: &'a mut dyn Read,
+    /// What was read already.
+    ahead: Vec<u8>,
+}
+
+impl Cut<'_> {
+    /// The next piece, and whether it is the last one. Only the first one can be empty.
+    fn next(&mut self) -> io::Result<(Vec<u8>, bool)> {
+        let mut piece = std::mem::take(&mut self.ahead);
+        // One byte more tells that there is another piece.
+        let missing = (PIECE_MAX_BYTES + 1).saturating_sub(piece.len());
+        piece.reserve_exact(missing);
+        let mut input = (&mut self.input).take(missing as u64);
+        let read = input.read_to_end(&mut piece)?;
+        let at = cut(&piece);
+        self.ahead = piece.split_off(at);
+        Ok((piece, read < missing && self.ahead.is_empty()))
+    }
+}
+
+/// Where the piece ends that these bytes begin with. Only what is directly before the end decides on
+/// that.
+fn cut(bytes: &[u8]) -> usize {
+    let window = PIECE_MIN_BYTES - u64::BITS as usize;
+    let mut hash = 0_u64;
+    for (at, byte) in bytes.iter().enumerate().take(PIECE_MAX_BYTES).skip(window) {
+        hash = (hash << 1).wrapping_add(RANDOM[usize::from(*byte)]);
+        if hash & CUT_MASK == 0 && at >= PIECE_MIN_BYTES {
+            return at;
         }
-        if bytes < PIECE_BYTES {
-            observer.read_file();
-            return Ok(content_bytes);
+    }
+    bytes.len().min(PIECE_MAX_BYTES)
+}
+
+/// A number for each byte, by splitmix64.
+const RANDOM: [u64; 256] = {
+    let mut all = [0; 256];
+    let mut at = 0;
+    let mut state = 0_u64;
+    while at < all.len() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        all[at] = mixed ^ (mixed >> 31);
+        at += 1;
+    }
+    all
+};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn pieces(mut content: &[u8]) -> Vec<Vec<u8>> {
+        let mut cut = Cut {
+            input: &mut content,
+            ahead: Vec::new(),
+        };
+        let mut all = Vec::new();
+        loop {
+            let (piece, is_last) = cut.next().unwrap();
+            all.push(piece);
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_put_in_changes_the_pieces_around_it_alone() {
+        let mut state = 7_u64;
+        let mut byte = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let mut content: Vec<u8> = (0..24 << 20).map(|_| byte()).collect();
+        let before = pieces(&content);
+        assert_eq!(before.concat(), content);
+        let is_between = |it: &Vec<u8>| (PIECE_MIN_BYTES..=PIECE_MAX_BYTES).contains(&it.len());
+        assert!(before[..before.len() - 1].iter().all(is_between));
+        assert!((12..48).contains(&before.len()), "{}", before.len());
+        content.splice(9_000_000..9_000_000, *b"a few bytes");
+        let after = pieces(&content);
+        assert_eq!(after.concat(), content);
+        let new = after.iter().filter(|it| !before.contains(it)).count();
+        assert!((1..=3).contains(&new), "{new}");
+    }
+
+    #[test]
+    fn content_without_a_cut_ends_where_it_must() {
+        for bytes in [
+            0,
+            1,
+            PIECE_MAX_BYTES,
+            PIECE_MAX_BYTES + 1,
+            2 * PIECE_MAX_BYTES,
+        ] {
+            let pieces = pieces(&vec![0; bytes]);
+            assert_eq!(pieces.len(), bytes.div_ceil(PIECE_MAX_BYTES).max(1));
+            assert_eq!(pieces.concat().len(), bytes);
         }
     }
 }

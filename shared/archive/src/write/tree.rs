@@ -1,11 +1,14 @@
-//! Reads the sources into members: what the parent has unchanged is taken over from there.
+//! Reads the sources into members, trees and streams: what the parent has unchanged is taken over from
+//! there.
 //!
 //! Knows no thread and nothing of compression.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use bk_schema::manifest::{EntryType, Segment};
 use rustix::fs::FileType;
 
@@ -18,6 +21,7 @@ use crate::write::parent::{Merge, Met};
 use crate::write::place::Lstat;
 use crate::write::problem::{Problem, ProblemKind};
 use crate::write::source::{Opened, Opener};
+use crate::write::stream::{self, Stream};
 use crate::write::walk::{Found, Source, walk};
 
 /// What was read of the sources.
@@ -55,9 +59,24 @@ impl Tally {
     }
 }
 
-/// Reads all sources.
+/// What has entries in the archive.
+pub(crate) enum Item<'a> {
+    Tree(&'a Source),
+    Stream(&'a Stream<'a>),
+}
+
+impl Item<'_> {
+    pub(crate) fn name(&self) -> &Path {
+        match self {
+            Self::Tree(source) => &source.name,
+            Self::Stream(stream) => &stream.name,
+        }
+    }
+}
+
+/// Reads all of them, which are in the order of the archive.
 pub(crate) fn read(
-    sources: &[Source],
+    items: &[Item<'_>],
     filter: &Filter,
     merge: Option<Merge<'_>>,
     members: &mut Members,
@@ -71,7 +90,14 @@ pub(crate) fn read(
         told_last: None,
         observer,
     };
-    for (number, source) in sources.iter().enumerate() {
+    for (number, item) in items.iter().enumerate() {
+        let source = match item {
+            Item::Tree(source) => source,
+            Item::Stream(stream) => {
+                reading.stream(number, stream)?;
+                continue;
+            }
+        };
         for found in walk(source, filter) {
             check_stop(observer)?;
             match found {
@@ -101,6 +127,30 @@ impl Reading<'_> {
             self.tally.lose(&problem);
             self.observer.problem(problem);
         }
+    }
+
+    fn stream(&mut self, number: usize, stream: &Stream<'_>) -> Result<()> {
+        self.settle(None)?;
+        let name = stream.name.as_os_str().as_bytes();
+        let met = self.merge.as_mut().map(|it| it.stream(number, name));
+        let archived = match met.transpose() {
+            Ok(met) => met.flatten(),
+            Err(error) => {
+                self.lose_parent(&error);
+                None
+            }
+        };
+        let pieces = archived.map(|it| Arc::new(it.pieces()));
+        let bytes = stream::add(stream, pieces, self.members, self.observer)?;
+        self.tally.file_count += 1;
+        self.tally.kept_count += 1;
+        self.tally.content_bytes += bytes;
+        Ok(())
+    }
+
+    fn lose_parent(&mut self, error: &Error) {
+        self.observer.parent_lost(&format!("{error:#}"));
+        self.merge = None;
     }
 
     fn found(&mut self, source: usize, found: Found) -> Result<()> {
@@ -141,9 +191,8 @@ impl Reading<'_> {
                 }
                 Ok(met) => return Ok(met),
                 Err(error) => {
-                    self.observer.parent_lost(&format!("{error:#}"));
                     self.read_held()?;
-                    self.merge = None;
+                    self.lose_parent(&error);
                 }
             }
         }

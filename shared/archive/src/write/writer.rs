@@ -4,21 +4,25 @@
 //! Bounded queues between them bound the memory, however large the source. Knows no catalog,
 //! and of the disk only what it is given to write to.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::thread::Builder;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use bk_schema::manifest::{Member, Segment};
 
 use crate::format::codec::{Compression, Compressor};
+use crate::hashed::whole;
 use crate::pool::pool;
 use crate::threads::{begin_some, needed};
 use crate::write::filter::Filter;
 use crate::write::members::{Job, Members, Out, Part, Written};
 use crate::write::observer::Observer;
-use crate::write::output::{Output, Sharing};
+use crate::write::output::Output;
 use crate::write::parent::{Merge, Parent};
-use crate::write::tree::read;
+use crate::write::stream::Stream;
+use crate::write::tree::{Item, read};
 use crate::write::walk::Source;
 
 /// How an archive is to be made.
@@ -30,9 +34,11 @@ pub struct Options<'a> {
     pub compression: Compression,
     /// Compressing threads.
     pub jobs: usize,
-    /// Where the storage shares blocks: the members are padded, so that the next archive can share
-    /// those that it takes over.
-    pub sharing: Option<Sharing<'a>>,
+    /// The archive. What is written to the sink is appended to it.
+    pub archive: &'a File,
+    /// The size of a block, where the storage shares blocks: the members are padded, so that the next
+    /// archive can share those that it takes over.
+    pub block_bytes: Option<u32>,
 }
 
 /// What the archive came to.
@@ -52,8 +58,10 @@ pub struct Summary {
 
 /// What to archive.
 pub struct Tree<'a> {
-    /// In the order of the archive.
+    /// Sorted by name.
     pub sources: &'a [Source],
+    /// Sorted by name. No name is that of a source, nor leads through one that is no directory.
+    pub streams: &'a [Stream<'a>],
     /// What to leave out.
     pub filter: &'a Filter,
     /// What may be taken over.
@@ -64,8 +72,8 @@ pub struct Tree<'a> {
 /// segment holds, once it is written.
 ///
 /// # Errors
-/// Those of the sink, a level out of range, having been stopped, and sources of which nothing
-/// could be read. Single places that cannot be read are no errors: they are told to the
+/// Those of the sink and of streams, a level out of range, having been stopped, and sources of which
+/// nothing could be read. Single places that cannot be read are no errors: they are told to the
 /// observer.
 pub fn write(
     tree: Tree<'_>,
@@ -74,14 +82,17 @@ pub fn write(
     manifest: &mut dyn FnMut(Segment),
     observer: &dyn Observer,
 ) -> Result<Summary> {
-    let mut output = Output::new(options.compression.codec, options.sharing, sink);
+    let codec = options.compression.codec;
+    let mut output = Output::new(codec, options.archive, options.block_bytes, sink);
     let mut segments = Segments::default();
-    let merge = tree.parent.map(|parent| Merge::new(parent, tree.sources));
+    let items = items(tree.sources, tree.streams);
+    let names = items.iter().map(Item::name);
+    let merge = tree.parent.map(|parent| Merge::new(parent, names));
     let archive = merge.as_ref().map(|merge| merge.archive().clone());
     let read_all = |out| {
-        let mut members = Members::new(options.compression.codec, out);
+        let mut members = Members::new(codec, out);
         members.global(options.comment)?;
-        let tally = read(tree.sources, tree.filter, merge, &mut members, observer)?;
+        let tally = read(&items, tree.filter, merge, &mut members, observer)?;
         members.finish().map(|()| tally)
     };
     let tally = run(options, read_all, &mut |mut written| {
@@ -93,7 +104,10 @@ pub fn write(
     if let Some(damage) = archive.as_ref().and_then(|it| it.damage()) {
         observer.parent_lost(damage);
     }
-    let (archive_bytes, new_bytes, hash) = output.finish()?;
+    let (archive_bytes, new_bytes, mut hash) = output.finish()?;
+    if !segments.headers.is_empty() {
+        hash = rewrite(options.archive, &segments.headers, archive_bytes, observer)?;
+    }
     Ok(Summary {
         archive_bytes,
         new_bytes,
@@ -103,9 +117,39 @@ pub fn write(
     })
 }
 
+/// All of it, in the order of the archive.
+fn items<'a>(sources: &'a [Source], streams: &'a [Stream<'a>]) -> Vec<Item<'a>> {
+    let sources = sources.iter().map(Item::Tree);
+    let mut items: Vec<_> = sources.chain(streams.iter().map(Item::Stream)).collect();
+    items.sort_by(|one, other| one.name().cmp(other.name()));
+    items
+}
+
+/// Rewrites headers of streams; the SHA-256 of the archive, which is read once more: the hash is that of
+/// the file in its order. Just written, it comes from memory as far as that goes.
+fn rewrite(
+    archive: &File,
+    headers: &[(u64, Vec<u8>)],
+    archive_bytes: u64,
+    observer: &dyn Observer,
+) -> Result<String> {
+    for (offset, header) in headers {
+        archive.write_all_at(header, *offset)?;
+    }
+    let hashed = whole(archive, &mut |_| !observer.is_stopped())?;
+    let hashed = hashed.context("interrupted")?;
+    ensure!(
+        hashed.bytes == archive_bytes,
+        "it was changed while it was written"
+    );
+    Ok(hashed.hash)
+}
+
 /// Joins members into segments.
 #[derive(Default)]
 struct Segments {
+    /// Members that are to be written again, and where.
+    headers: Vec<(u64, Vec<u8>)>,
     /// The end of what was added.
     end: u64,
     /// The members of the one that has no last member yet.
@@ -120,8 +164,10 @@ impl Segments {
             return None;
         }
         self.members.push(written.member);
-        let Part::Last(entries, ends_itself) = written.part else {
-            return None;
+        let (entries, ends_itself, header) = match written.part {
+            Part::Last(entries, ends_itself) => (entries, ends_itself, None),
+            Part::LastOfStream(entry, header) => (vec![*entry], true, Some(header)),
+            Part::Begin | Part::Piece | Part::End => return None,
         };
         let mut segment = Segment {
             offset: 0,
@@ -130,6 +176,10 @@ impl Segments {
             ends_itself,
         };
         segment.offset = self.end - segment.bytes();
+        if let Some(header) = header {
+            segment.members[0].hash = blake3::hash(&header).into();
+            self.headers.push((segment.offset, header));
+        }
         Some(segment)
     }
 }

@@ -1,0 +1,69 @@
+//! Backups that hold much less than the one before: told, recorded, and accepted.
+
+use crate::support::Sandbox;
+use serde_json::{Value, json};
+
+fn shrunk(record: &Value) -> &Value {
+    &record["backup_metadata"]["shrunk"]
+}
+
+#[test]
+fn what_is_not_there_any_more_is_told_until_it_is_accepted() {
+    let sandbox = Sandbox::with_app();
+    let create = |name: &str| sandbox.run(&format!("bk-create --name {name} app"));
+    let first = create("a");
+    first.fails(0, "");
+    let bytes = &first.record()["backup_metadata"]["content_bytes"];
+    let held = json!({ "backup_name": "a", "content_bytes": bytes });
+    // As if it was not mounted.
+    sandbox.ok("mv app real; mkdir app");
+    for name in ["b", "c"] {
+        let ran = create(name);
+        let told = format!(
+            "bk-create: warning: '{name}' holds 0 B where 'a' held 200 KiB: \
+             if nothing is missing, accept it with 'bk-set --accept {name}'\n"
+        );
+        ran.fails(0, &told);
+        assert_eq!(*shrunk(&ran.record()), held);
+    }
+    let event =
+        "bk-log --event create --json | jq -c 'select(.backup_name == \"b\").details.shrunk'";
+    assert_eq!(sandbox.ok(event).stdout, format!("{held}\n"));
+    let accepted = sandbox
+        .ok("bk-set --accept c; bk-set --accept a c")
+        .records();
+    assert!(accepted.iter().all(|it| shrunk(it).is_null()));
+    let sets = "bk-log --event set --json | jq -c '[.backup_name, .details]'";
+    let details = json!({ "old": { "backup_metadata": { "shrunk": held } }, "new": { "backup_metadata": {} } });
+    assert_eq!(
+        sandbox.ok(sets).stdout,
+        format!("{}\n", json!(["c", details]))
+    );
+    // What was accepted is the measure; what did not shrink needs nothing.
+    create("d").fails(0, "");
+    sandbox.ok("rmdir app; mv real app");
+    create("e").fails(0, "");
+    // One that holds less of another job is no measure.
+    let job = "bk-create -m job=other --exclude orders.db --name f app";
+    sandbox.run(job).fails(0, "");
+    sandbox.ok("rm app/data/orders.db");
+    let ran = sandbox.run("bk-create --name g --shrink-warn 0 app");
+    ran.fails(0, "");
+    assert!(shrunk(&ran.record()).is_null());
+    let ran = sandbox.run("bk-create --name h --shrink-warn 101% app");
+    let told = "bk-create: --shrink-warn: invalid number '101': use a number from 0 to 100\n";
+    ran.fails(2, told);
+}
+
+#[test]
+fn a_dump_that_came_to_an_early_end_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("bk-create --name a --command x.sql='seq 100000'");
+    // The shell tells how cat ended.
+    let ran = sandbox.run("bk-create --name b --command x.sql='seq 9 | false | cat'");
+    let told = "bk-create: warning: 'x.sql': the input was empty: it is an empty file in the archive\n\
+                bk-create: warning: 'b' holds 0 B where 'a' held 575 KiB: \
+                if nothing is missing, accept it with 'bk-set --accept b'\n";
+    ran.fails(0, told);
+    assert_eq!(shrunk(&ran.record())["backup_name"], "a");
+}
