@@ -86,6 +86,7 @@ mod crash {
     mod restore_faults;
     mod rm_faults;
     mod set_faults;
+    mod soak;
     mod verify_races;
 }
 

@@ -61,8 +61,6 @@ class Soak:
         self.now, self.last_start = float(self.begin), self.begin
         self.said = collections.Counter()
         self.usual_seconds, self.unread_until, self.shrunk_until = 0.2, 0, 0
-        shown = subprocess.run([machine.programs / "bk-set", "--help"], capture_output=True, text=True, check=True)
-        self.knows_shrunk = "--accept" in shown.stdout
         self.log = open(machine.base / "soak.log", "w")
         machine.set_clock(self.now)
         jobs = self.make_jobs()
@@ -199,7 +197,7 @@ class Soak:
         if self.shrunk_until and step.now > self.shrunk_until:
             tree.write_large(step.rng)
             self.shrunk_until = 0
-        elif not self.shrunk_until and self.knows_shrunk and step.rng.random() < 0.003:
+        elif not self.shrunk_until and step.rng.random() < 0.003:
             tree.remove("large")
             self.shrunk_until = step.now + step.rng.uniform(HOUR, 3 * DAY)
             self.figures["a tree shrank for a time"] += 1
