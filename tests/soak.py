@@ -7,8 +7,8 @@ would start it: when a job is due, now and then when none is, late where the mac
 minutes after a start that was disturbed. Between two starts files change at random, and backups are made,
 protected, released and removed by hand. Disturbed are starts by kills at random moments (of bk-auto, of its
 child, of both, and with another bk-auto right behind), by signals, disks that are full or fill up, and a
-catalog that another holds; beside that hooks and dumps fail, files cannot be read, trees shrink, and two bk-auto
-start at once.
+catalog that another holds; beside that hooks and dumps fail, files cannot be read, trees shrink, the clock is
+wrong for a start, the machine sleeps or is off for over a month, and two bk-auto start at once.
 
 After each start the catalog and the ledger are held against soak_model.py, which knows the man pages and no
 code: each job ran when it was due and only then, once; what was acknowledged is there with its content;
@@ -45,7 +45,7 @@ DAY = 24 * HOUR
 CLOCK_GAP_DAYS = 30
 # Of a thousand starts, how many are disturbed so.
 FAULTS = {"kill": 25, "kill, then another": 15, "kill child": 15, "kill all": 15, "signal": 10, "full storage": 15, "full home": 10,
-          "storage fills": 10, "home fills": 10, "locked": 15, "refused": 20, "twins": 10}
+          "storage fills": 10, "home fills": 10, "locked": 15, "refused": 20, "twins": 10, "wrong clock": 2}
 KILLS = ("kill", "kill, then another", "kill child", "kill all", "signal")
 DUMP = "dump.sql"
 
@@ -58,6 +58,8 @@ class Soak:
         begin = datetime.datetime.fromisoformat(options.start).replace(hour=12, tzinfo=self.zone)
         self.begin, self.number = int(begin.timestamp()), 0
         self.end = self.begin + options.days * DAY
+        # Where a clock that is wrong is: further than this year gets.
+        self.ahead = (options.days + 100) * DAY
         self.now, self.last_start = float(self.begin), self.begin
         self.said = collections.Counter()
         self.usual_seconds, self.unread_until, self.shrunk_until = 0.2, 0, 0
@@ -79,12 +81,12 @@ class Soak:
                 Job("week", "0 4 * * 1-5", {"last": 3, "weekly": 5, "yearly": 2}, notes, calls),
                 Job("proof", "@weekly", {}, None, ["--verify", "deep older-than=30d limit=5", "--test-restore", "latest"])]
         for job in jobs:
-            job.times = due_times(job.schedule, self.begin, self.end + 100 * DAY, self.zone)
+            job.times = due_times(job.schedule, self.begin, self.end + self.ahead + 10 * DAY, self.zone)
             kept = [f"--retention-days={count}" if rule == "days" else f"--keep-{rule}={count}" for rule, count in job.policy.items()]
             content = [f"--create-flag=--storage={self.machine.store}", "--create-flag=--low-space-timeout=1s"]
             self.machine.run("bk-auto", "--json", "--set", job.name, "--schedule", job.schedule, "--enable", *kept,
                              *job.flags, *([*content, "--", job.tree.root] if job.tree else []))
-            job.done_until = self.machine.clock()
+            job.since = job.done_until = self.machine.clock()
         self.machine.run("bk-auto", "--notify", f'echo "$BK_JOB $BK_OUTCOME" >>{base}/notices')
         return {job.name: job for job in jobs}
 
@@ -93,7 +95,8 @@ class Soak:
         while True:
             self.number += 1
             rng = random.Random(f"{self.options.seed}/{self.number}")
-            is_sure = self.move_clock(rng)
+            # There is a backup before anything goes wrong.
+            is_sure = self.move_clock(rng) or self.number == 1
             if self.now >= self.end:
                 break
             self.take(Step(self.number, rng, self.now, None if is_sure else self.choose_fault(rng)))
@@ -133,16 +136,20 @@ class Soak:
 
     def take(self, step):
         """Changes, a start of bk-auto, and what is to be true after it."""
-        trees = self.change_files(step)
+        trees, is_wrong, jumped_at = self.change_files(step), step.fault == "wrong clock", self.book.jumped_at
+        step.now += self.ahead if is_wrong else 0
         if step.now - self.last_start > CLOCK_GAP_DAYS * DAY:
             self.book.jumped_at = step.now
-        self.last_start = step.now
         step.is_due = any(job.due(step.now) for job in self.jobs.values())
         self.start(step)
         try:
             self.book.check(step, trees)
         finally:
             self.note(step)
+        if is_wrong:
+            self.book.jumped_at, self.book.doubted_until = jumped_at, self.now + 25 * HOUR
+            return
+        self.last_start = step.now
         if step.number % 25 == 0 and step.is_due and not step.is_disturbed:
             self.book.check_places()
         if step.number % 20 == 0:

@@ -16,7 +16,7 @@ from soak_model import HOUR, Backup, removable, seconds
 # For so long the clock has to be steady before it is believed again, give or take.
 STEADY_SECONDS, SLACK_SECONDS = 23 * HOUR, 2 * HOUR
 # A job whose hook fails ends as it should; two at once do nothing twice.
-HARMLESS = (None, "refused", "twins")
+HARMLESS = (None, "refused", "twins", "wrong clock")
 
 
 class Step:
@@ -45,7 +45,7 @@ class Book:
     def __init__(self, machine, jobs):
         self.machine, self.jobs, self.zone = machine, jobs, zoneinfo.ZoneInfo(ZONE)
         self.backups, self.before, self.trees, self.events, self.seen = {}, {}, {}, {}, {}
-        self.outcomes, self.was_disturbed, self.jumped_at = {}, False, 0.0
+        self.outcomes, self.was_disturbed, self.jumped_at, self.doubted_until = {}, False, 0.0, 0.0
         self.figures = collections.Counter()
 
     def list(self):
@@ -196,7 +196,8 @@ class Book:
         if not made or "shrunk" in made[-1].metadata or since_jump < STEADY_SECONDS - SLACK_SECONDS:
             may = set()
         must(went <= may, f"{job.name}: {sorted(went - may)} went and had to stay, of {sorted(it.id for it in group)}")
-        if may and not step.is_disturbed and since_jump > STEADY_SECONDS + SLACK_SECONDS:
+        is_sure = since_jump > STEADY_SECONDS + SLACK_SECONDS and step.now > self.doubted_until
+        if may and is_sure and not step.is_disturbed:
             had_to = removable(group, job.policy, step.now, self.zone)
             must(had_to <= went, f"{job.name}: {sorted(had_to - went)} had to go and is there")
         self.figures["backups removed by retention"] += len(went)
@@ -236,6 +237,8 @@ class Book:
         made = collections.Counter(row["backup_id"] for row in ledger.values() if row["event"] == "create" and row["outcome"] == "ok")
         wrong = [it.name for id, it in self.seen.items() if made[id] != 1]
         must(not wrong, f"not once in the ledger: {wrong[:5]}")
+        runs = collections.Counter((row["details"]["job"], row["details"]["began"]) for row in ledger.values() if row["event"] == "auto")
+        must(set(runs.values()) <= {1}, f"more than once in the ledger: {runs.most_common(3)}")
         other = self.machine.home.parent / "other"
         adopted = self.machine.run("bk-adopt", "--json", "-r", "--home", other, self.machine.store)
         hashes = {it["backup_name"]: it["backup_hash"] for it in adopted}

@@ -46,9 +46,9 @@ def due_times(schedule, begin, end, zone):
     minutes, hours, _, _, weekdays = nicknames.get(schedule, schedule).split()
     days = {day % 7 for day in fields(weekdays, 0, 7)}
     if hours == "*":
-        wanted = fields(minutes, 0, 59)
-        local = ((at, datetime.datetime.fromtimestamp(at, zone)) for at in range(begin - begin % 60, end, 60))
-        return [at for at, moment in local if at > begin and moment.minute in wanted and moment.isoweekday() % 7 in days]
+        # The zone is whole hours from UTC.
+        times = (at + 60 * minute for at in range(begin - begin % HOUR, end, HOUR) for minute in sorted(fields(minutes, 0, 59)))
+        return [at for at in times if begin < at < end and datetime.datetime.fromtimestamp(at, zone).isoweekday() % 7 in days]
     times, date = set(), datetime.datetime.fromtimestamp(begin - DAY, zone).date()
     while date <= datetime.datetime.fromtimestamp(end + DAY, zone).date():
         if date.isoweekday() % 7 in days:
@@ -65,11 +65,13 @@ class Job:
 
     def __init__(self, name, schedule, policy, tree, flags):
         self.name, self.schedule, self.policy, self.tree, self.flags = name, schedule, policy, tree, flags
-        self.times, self.done_until = [], 0.0
+        self.times, self.since, self.done_until = [], 0.0, 0.0
 
     def due(self, now):
-        """The time for which it is to run: the last of those that were missed."""
-        missed = [at for at in self.times[bisect.bisect(self.times, self.done_until):bisect.bisect(self.times, now)]]
+        """The time for which it is to run: the last of those that were missed. A run that was made while the
+        clock was wrong does not count."""
+        after = self.done_until if self.done_until < now + HOUR else self.since
+        missed = self.times[bisect.bisect(self.times, after):bisect.bisect(self.times, now)]
         return missed[-1] if missed else None
 
     def next(self, now):
