@@ -67,3 +67,43 @@ fn a_dump_that_came_to_an_early_end_is_told() {
     ran.fails(0, told);
     assert_eq!(shrunk(&ran.record())["backup_name"], "a");
 }
+
+/// The retention of a job waits, and bk-prune keeps the last one that did not shrink.
+#[test]
+fn nothing_is_removed_for_a_backup_that_shrank() {
+    let sandbox = Sandbox::with_app();
+    let told = sandbox.path("told").display().to_string();
+    sandbox.ok(&format!(
+        "bk-auto --set a -s @daily --keep-last 1 --notify 'echo $BK_OUTCOME $BK_REASON >>{told}' -- app; \
+         bk-auto --now a; mv app real; mkdir app"
+    ));
+    let ids = || {
+        let records = sandbox.records();
+        let ids = records.iter().map(|it| it["id"].as_i64().unwrap());
+        ids.collect::<Vec<_>>()
+    };
+    for count in 2..4 {
+        let ran = sandbox.run("bk-auto --now a");
+        let warning = ran.errors()[1].to_owned();
+        let begin = "bk-auto: warning: the job 'a': no retention: 'a_";
+        let end = "' is far smaller than the backup before it: if that is right, accept it with bk-set --accept";
+        assert!(
+            warning.starts_with(begin) && warning.ends_with(end),
+            "{warning}"
+        );
+        assert_eq!((ran.status, ids().len()), (0, count));
+    }
+    let told = std::fs::read_to_string(told).unwrap();
+    let is_notice = |line: &str| line.starts_with("shrunk no retention: 'a_");
+    assert!(
+        told.lines().count() == 2 && told.lines().all(is_notice),
+        "{told}"
+    );
+    assert_eq!(
+        sandbox.ok("bk-prune -n --keep-last 1").records()[0]["id"],
+        2
+    );
+    // Once it is accepted, the retention goes on, and leaves the last one that has files.
+    sandbox.ok("bk-set --accept latest:a; bk-auto --now a");
+    assert_eq!(ids(), [1, 4]);
+}

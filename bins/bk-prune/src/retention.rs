@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
 use bk_schema::{clock, losses};
@@ -249,6 +250,7 @@ impl<'a> Decider<'a> {
             let backup = self.backup(**at);
             !LastVerified::is_bad(backup)
                 && losses::count(backup) == 0
+                && !backup.backup_metadata.contains_key(SHRUNK)
                 && backup.file_count.is_some_and(|count| count > 0)
         };
         if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {

@@ -199,10 +199,12 @@ pub(super) fn format_of(connection: &Connection, place: &Path) -> Result<Option<
 pub(super) fn select(place: &Path) -> String {
     let columns = COLUMNS.iter().map(|(name, kind)| format!("{name}::{kind}"));
     let columns: Vec<_> = columns.collect();
+    format!("SELECT {} FROM {}", columns.join(", "), file(place))
+}
+
+/// A manifest, as a table.
+pub(super) fn file(place: &Path) -> String {
     let place = quoted(&place.display().to_string());
     // A directory above it that is named KEY=VALUE is no column.
-    format!(
-        "SELECT {} FROM read_parquet({place}, hive_partitioning = false)",
-        columns.join(", ")
-    )
+    format!("read_parquet({place}, hive_partitioning = false)")
 }

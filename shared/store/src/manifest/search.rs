@@ -11,7 +11,7 @@ use bk_schema::manifest::Entry;
 use crate::engine::connect;
 use crate::home::Home;
 use crate::manifest::columns::Rows;
-use crate::manifest::reader::{format_of, select};
+use crate::manifest::reader::{file, format_of, select};
 use crate::manifest::table::{self, FROM_ARCHIVE, is_possible, path, quoted, sha256};
 
 /// What a wanted entry has at least.
@@ -97,8 +97,15 @@ pub fn search(
     found: &mut dyn FnMut(Entry) -> Result<bool>,
 ) -> Result<bool> {
     let connection = connect(&home.dir)?;
-    let sql = sql(&path(home, archive_hash), hint);
-    let mut statement = connection.prepare(&sql)?;
+    let place = path(home, archive_hash);
+    // Nearly always all names are text. A condition on one column is looked at before the others are
+    // read, which takes half of the time.
+    let other = format!(
+        "SELECT count(*) FROM {} WHERE path_bytes IS NOT NULL",
+        file(&place)
+    );
+    let are_texts = connection.query_row(&other, [], |row| row.get::<_, u64>(0))? == 0;
+    let mut statement = connection.prepare(&sql(&place, hint, are_texts))?;
     // Its iterator would panic where something cannot be read.
     drop(statement.stream_arrow([])?);
     while let Some(columns) = statement.step()? {
@@ -111,22 +118,23 @@ pub fn search(
     Ok(true)
 }
 
-fn sql(place: &Path, hint: &Hint) -> String {
-    let size_max_bytes = hint.size_max_bytes.unwrap_or(u64::MAX);
-    format!(
-        "{} WHERE size BETWEEN {} AND {size_max_bytes} AND ({})",
-        select(place),
-        hint.size_min_bytes,
-        names(hint)
-    )
+fn sql(place: &Path, hint: &Hint, are_texts: bool) -> String {
+    let mut conditions = vec![names(hint, are_texts)];
+    if hint.size_min_bytes > 0 {
+        conditions.push(format!("size >= {}", hint.size_min_bytes));
+    }
+    let size_max_bytes = hint.size_max_bytes.iter();
+    conditions.extend(size_max_bytes.map(|bytes| format!("size <= {bytes}")));
+    format!("{} WHERE {}", select(place), conditions.join(" AND "))
 }
 
 /// The condition on names, which are compared by their bytes where they are no text.
-fn names(hint: &Hint) -> String {
+fn names(hint: &Hint, are_texts: bool) -> String {
     let (name, other) = match hint.ignores_case {
         // Beyond ASCII, lower case is not the same everywhere.
-        true => ("lower(path)", "strlen(path) <> length(path)"),
-        false => ("path", "path_bytes IS NOT NULL"),
+        true => ("lower(path)", "strlen(path) <> length(path) OR "),
+        false if are_texts => ("path", ""),
+        false => ("path", "path_bytes IS NOT NULL OR "),
     };
     let parts = hint.name_parts.iter();
     let parts = parts.map(|part| format!("contains({name}, {})", quoted(part)));
@@ -137,7 +145,7 @@ fn names(hint: &Hint) -> String {
     let regexes: Vec<_> = regexes.collect();
     match (&parts[..], &regexes[..]) {
         ([], []) => "true".to_owned(),
-        ([], _) => regexes.join(" OR "),
-        _ => format!("{other} OR {}", parts.join(" OR ")),
+        ([], _) => format!("({})", regexes.join(" OR ")),
+        _ => format!("({other}{})", parts.join(" OR ")),
     }
 }
