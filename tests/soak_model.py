@@ -111,7 +111,7 @@ class Backup:
     def of(cls, record):
         metadata = record["backup_metadata"]
         is_bad = "damaged" in metadata or metadata.get("last_verified", {}).get("ok") is False
-        is_whole = record["file_count"] and not metadata.get("loss_count") and not is_bad
+        is_whole = record["file_count"] and not metadata.get("loss_count") and "shrunk" not in metadata and not is_bad
         return cls(record["id"], record["backup_name"], record["status"], seconds(record["created_at"]),
                    record["protected"], record["expires_at"] and seconds(record["expires_at"]), bool(is_whole), record)
 

@@ -1,4 +1,4 @@
-//! Two days of the simulated year of `make soak`, with four times its faults. What it does, and what it holds
+//! Two days of the simulated year of `make soak`, with three times its faults. What it does, and what it holds
 //! that against, stands in tests/soak.py.
 
 use std::process::Command;
@@ -15,7 +15,7 @@ fn jobs_that_are_killed_and_lack_space_lose_nothing_for_two_days() {
     let ran = Command::new("python3")
         .arg(checkout().join("tests/soak.py"))
         .arg(programs())
-        .args(["--days", "2", "--faults", "4", "--seed", "6"])
+        .args(["--days", "2", "--faults", "3", "--seed", "6"])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);
