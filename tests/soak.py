@@ -36,6 +36,9 @@ import time
 import zoneinfo
 from pathlib import Path
 
+# Nothing is left in the source tree.
+sys.dont_write_bytecode = True
+
 from soak_checks import Book, Step, must
 from soak_files import Tree
 from soak_machine import ZONE, Machine, obstacle, strike

@@ -45,7 +45,7 @@ class Book:
     def __init__(self, machine, jobs):
         self.machine, self.jobs, self.zone = machine, jobs, zoneinfo.ZoneInfo(ZONE)
         self.backups, self.before, self.trees, self.events, self.seen = {}, {}, {}, {}, {}
-        self.outcomes, self.was_disturbed, self.jumped_at, self.doubted_until = {}, False, 0.0, 0.0
+        self.unrecorded, self.outcomes, self.was_disturbed, self.jumped_at, self.doubted_until = set(), {}, False, 0.0, 0.0
         self.figures = collections.Counter()
 
     def list(self):
@@ -97,6 +97,11 @@ class Book:
         due = job.due(step.now)
         must(not due or step.is_disturbed, f"{job.name} was due for {due} and did not run")
         self.figures["runs that the next start recorded"] += len(late)
+        must(late or step.is_disturbed or job.name not in self.unrecorded, f"{job.name}: a run made a backup and is not in the ledger")
+        if late or not step.is_disturbed:
+            self.unrecorded.discard(job.name)
+        if len([it for it in step.new if it.job == job.name]) > len(own):
+            self.unrecorded.add(job.name)
         self.check_notices(step, job, late, own)
         for row in rows:
             self.outcomes[job.name] = row["outcome"]
