@@ -82,7 +82,8 @@ class Soak:
                 Job("shop", "30 2 * * *", {"days": 30}, shop, dump),
                 Job("notes", "15,45 1-3 * * *", {"days": 1}, notes, [*calls, "--compression=zstd", "--create-flag=--reserve=0"]),
                 Job("week", "0 4 * * 1-5", {"last": 3, "weekly": 5, "yearly": 2}, notes, calls),
-                Job("proof", "@weekly", {}, None, ["--verify", "deep older-than=30d limit=5", "--test-restore", "latest"])]
+                Job("proof", "@weekly", {}, None, ["--verify", "deep older-than=30d limit=5", "--test-restore", "latest"]),
+                Job("tidy", "@weekly", {"days": 60}, None, ["--prune", "--group-by=job"])]
         for job in jobs:
             job.times = due_times(job.schedule, self.begin, self.end + self.ahead + 10 * DAY, self.zone)
             kept = [f"--retention-days={count}" if rule == "days" else f"--keep-{rule}={count}" for rule, count in job.policy.items()]

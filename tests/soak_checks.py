@@ -25,7 +25,7 @@ class Step:
     def __init__(self, number, rng, now, fault):
         self.number, self.rng, self.now, self.fault = number, rng, now, fault
         self.end, self.status, self.printed, self.stderr = now, None, [], ""
-        self.events, self.new, self.gone, self.notices, self.is_due = [], [], [], [], False
+        self.events, self.new, self.gone, self.notices, self.is_due, self.began = [], [], [], [], False, set()
 
     @property
     def is_disturbed(self):
@@ -70,9 +70,11 @@ class Book:
     def check(self, step, trees):
         """All, after a start; `trees` is what there was to back up, by job."""
         self.find(step)
+        step.began = {job.name for job in self.jobs.values() if job.due(step.now)}
         for job in self.jobs.values():
             self.check_runs(step, job)
-            self.check_retention(step, job)
+        for name in (*self.jobs, None):
+            self.check_retention(step, name)
         self.check_status(step)
         self.check_acknowledged(step)
         self.check_new(step, trees)
@@ -195,27 +197,29 @@ class Book:
         is_less = last and backup.metadata["content_bytes"] < last.metadata["content_bytes"] / 2
         must(bool(is_less) == ("shrunk" in backup.metadata), f"{backup.name}: shrunk is {backup.metadata.get('shrunk')}")
 
-    def check_retention(self, step, job):
-        """What went was to go; what was to go after a run that nothing disturbed went."""
-        group = [it for it in [*self.before.values(), *step.new] if it.job == job.name]
+    def check_retention(self, step, name):
+        """What went was to go; what was to go after a run that nothing disturbed went. `name` is that of a job,
+        or None for what was made by hand."""
+        group = [it for it in [*self.before.values(), *step.new] if it.job == name]
         was_going = {it.id for it in self.before.values() if it.status == "deleting"}
         goes = [*step.gone, *(it for it in self.backups.values() if it.status == "deleting")]
-        went = {it.id for it in goes if it.job == job.name} - was_going
-        since_jump, made = step.now - self.jumped_at, step.made(job.name)
-        may = removable(group, job.policy, step.end, self.zone)
-        if not made or "shrunk" in made[-1].metadata or since_jump < STEADY_SECONDS - SLACK_SECONDS:
-            may = set()
-        must(went <= may, f"{job.name}: {sorted(went - may)} went and had to stay, of {sorted(it.id for it in group)}")
-        is_sure = since_jump > STEADY_SECONDS + SLACK_SECONDS and step.now > self.doubted_until
-        if may and is_sure and not step.is_disturbed:
-            had_to = removable(group, job.policy, step.now, self.zone)
-            must(had_to <= went, f"{job.name}: {sorted(had_to - went)} had to go and is there")
+        went = {it.id for it in goes if it.job == name} - was_going
+        made, policies = step.made(name), []
+        if name and made and "shrunk" not in made[-1].metadata:
+            policies.append(self.jobs[name].policy)
+        policies += [job.policy for job in self.jobs.values() if not job.tree and job.policy and job.name in step.began]
+        since_jump = step.now - self.jumped_at
+        if since_jump < STEADY_SECONDS - SLACK_SECONDS:
+            policies = []
+        may = set().union(*(removable(group, policy, step.end, self.zone) for policy in policies))
+        must(went <= may, f"{name}: {sorted(went - may)} went and had to stay, of {sorted(it.id for it in group)}")
+        if not step.is_disturbed and since_jump > STEADY_SECONDS + SLACK_SECONDS and step.now > self.doubted_until:
+            had_to = set().union(*(removable(group, policy, step.now, self.zone) for policy in policies))
+            must(had_to <= went, f"{name}: {sorted(had_to - went)} had to go and is there")
         self.figures["backups removed by retention"] += len(went)
 
     def check_gone(self, step):
         """The ledger tells of each that went, and its archive is gone."""
-        hand = [it.name for it in step.gone if not it.job]
-        must(not hand, f"no job's, and gone: {hand}")
         for backup in step.gone:
             told = [row for row in step.events if row["backup_id"] == backup.id and row["event"] in ("prune", "remove", "recover")]
             must(told, f"the ledger does not tell that {backup.name} went")
