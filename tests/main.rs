@@ -8,6 +8,7 @@ mod program {
     mod adopt;
     mod archive;
     mod auto;
+    mod auto_clock;
     mod auto_crowd;
     mod auto_hooks;
     mod auto_interrupted;

@@ -92,7 +92,7 @@ fn both(sandbox: &Sandbox, name: &str, parent: Option<&str>, line: &str) -> Valu
     // Nobody is warned of globs that match nothing.
     let make = |name: &str, parent: &str| {
         sandbox.ok(&format!(
-            "bk-create -t automatic --name {name} {parent} {line}"
+            "bk-create --shrink-warn 0 -t automatic --name {name} {parent} {line}"
         ))
     };
     let (with, without) = (make(name, &parent), make("all", "--no-parent"));

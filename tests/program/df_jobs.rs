@@ -50,14 +50,14 @@ fn no_job_hides_behind_another() {
     }
     let quiet = "-f 'age:b>26h' -f 'job-failed>1' -f 'overdue>1h' -f 'shrunk>0%' -f 'grown>0%'";
     assert_eq!(said(&sandbox, quiet), (0, "".into()));
-    // Who disables a job asks for no alerts.
-    sandbox.ok("bk-auto --disable a");
+    // Who disables a job asks for no alerts, and one that proves makes no backups.
+    sandbox.ok("bk-auto --disable a; bk-auto --set proof -s @yearly --enable --verify deep");
     let flags = "-f 'age:*>26h' -f 'job-failed>0'";
     assert_eq!(said(&sandbox, flags), (0, "".into()));
     // The ledger still has the runs of one that is gone.
     sandbox.ok("bk-auto --remove a");
     let names = sandbox.ok("bk-df | jq -r '.job // empty'").stdout;
-    assert_eq!(names, "b\n");
+    assert_eq!(names, "b\nproof\n");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_job_has_a_line_between_the_file_systems_and_the_total() {
         .collect();
     assert_eq!(
         words[0].join(" "),
-        "JOB ENABLED LAST SUCCESS OUTCOME REASON NEWEST SIZE CHANGE DUE"
+        "JOB ENABLED SUCCESS OUTCOME REASON NEWEST SIZE CHANGE DUE"
     );
     assert_eq!(words[1][..5], ["a", "yes", "-", "failed", "the"]);
     assert!(jobs.contains(&format!("failed   {REASON}  -")), "{table}");
@@ -165,6 +165,8 @@ fn what_is_wrong_with_a_job_is_told_of_it() {
         assert!(ran.stderr.contains(&text), "{text}{}", ran.stderr);
     }
     assert_eq!(ran.stderr.lines().count(), 4, "{}", ran.stderr);
+    sandbox.ok(&format!("bk-set --accept {newest} 2>/dev/null"));
+    assert_eq!(said(&sandbox, "-f 'shrunk>50%'"), (0, "".into()));
 }
 
 /// The file that stands in the page.

@@ -211,7 +211,7 @@ fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
 #[test]
 fn a_mistake_prints_nothing() {
     let sandbox = lived();
-    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage or upgrade";
+    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage, upgrade or notify";
     for (flags, reason) in [
         (
             "--event create,nope",

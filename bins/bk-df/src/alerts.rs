@@ -222,6 +222,7 @@ fn crossed_by(limit: &JobLimit, job: &JobLine) -> Option<String> {
     let name = job.job.escape_debug();
     Some(match *limit {
         JobLimit::Age(_, since) => match &job.newest {
+            None if job.is_lost => format!("no archive of the job '{name}' is there"),
             None => format!("the job '{name}' has no backup"),
             Some(newest) if newest.created_at < since => {
                 let (backup, at) = (newest.backup_name.escape_debug(), newest.created_at);
@@ -328,6 +329,9 @@ mod tests {
         assert_eq!(crossed(age(Some("d'")), &jobs), ["there is no job 'd\\''"]);
         jobs[1].newest = None;
         assert_eq!(crossed(age(None), &jobs), ["the job 'b' has no backup"]);
+        jobs[1].is_lost = true;
+        let lost = "no archive of the job 'b' is there";
+        assert_eq!(crossed(age(None), &jobs), [lost]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The catalog is closed before the first directory is inspected and the first line printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         last_runs: &data.last_runs,
         last_successes: &data.last_successes,
         stored: &stored,
+        accepted: &data.accepted,
         here: &data.here,
         now,
         zone: &bk_cli::zone::local(),
@@ -110,6 +111,8 @@ struct CatalogData {
     /// The last run of each job, and the last one that succeeded.
     last_runs: Vec<LedgerRow>,
     last_successes: Vec<LedgerRow>,
+    /// The ids of backups whose small size was taken as right.
+    accepted: BTreeSet<i64>,
     here: Host,
     /// The exit status: whether all records could be read.
     status: u8,
@@ -133,6 +136,7 @@ impl CatalogData {
                 jobs: by_job(session.settings(PREFIX)?),
                 last_runs: session.last_events(EVENT)?,
                 last_successes: session.last_successes(EVENT)?,
+                accepted: session.accepted()?,
                 here: session.host()?,
                 status: bk_cli::SUCCESS,
             };

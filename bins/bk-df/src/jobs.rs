@@ -3,7 +3,7 @@
 //!
 //! Knows no SQL, no clock and no files. The keys are a contract: they only grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bk_jobs::run::Run;
 use bk_jobs::settings::{Settings, makes_backups};
@@ -33,6 +33,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) last_successes: &'a [LedgerRow],
     /// Oldest first.
     pub(crate) stored: &'a [Stored],
+    /// The ids of those whose small size was taken as right.
+    pub(crate) accepted: &'a BTreeSet<i64>,
     /// The host of this home.
     pub(crate) here: &'a Host,
     pub(crate) now: Timestamp,
@@ -61,6 +63,9 @@ pub(crate) struct JobLine {
     /// Whether it is one that makes backups.
     #[serde(skip)]
     pub(crate) makes_backups: bool,
+    /// Whether it has some and no archive of them is there.
+    #[serde(skip)]
+    pub(crate) is_lost: bool,
 }
 
 /// A line for each job, by name.
@@ -83,7 +88,7 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<JobLine> {
         }
         .with_run(runs.get(name).copied())
         .with_timing(settings, runs.get(name).copied(), facts)
-        .with_backups(&backups.remove(name).unwrap_or_default())
+        .with_backups(&backups.remove(name).unwrap_or_default(), facts.accepted)
     };
     facts.settings.iter().map(line).collect()
 }
@@ -141,14 +146,19 @@ impl JobLine {
     }
 
     /// Of complete backups, oldest first. The newest is one that can be restored; for the usual size
-    /// it does not matter where the archives are.
-    fn with_backups(self, all: &[&Stored]) -> Self {
+    /// it does not matter where the archives are, but an accepted one begins a new one.
+    fn with_backups(self, all: &[&Stored], accepted: &BTreeSet<i64>) -> Self {
         let is_whole = |it: &&Stored| it.is_there || it.backup.status == Status::Moving;
         let Some(at) = all.iter().rposition(is_whole) else {
-            return self;
+            return Self {
+                is_lost: !all.is_empty(),
+                ..self
+            };
         };
         let newest = &all[at].backup;
-        let before = all[..at].iter().rev();
+        let is_accepted = |it: &&Stored| accepted.contains(&it.backup.id);
+        let from = all[..=at].iter().rposition(is_accepted).unwrap_or(0);
+        let before = all[from..at].iter().rev();
         let sizes = before.filter_map(|it| content(&it.backup)).take(USUAL_LEN);
         let median = median(sizes.collect());
         let content = content(newest);
@@ -251,6 +261,7 @@ mod tests {
         settings: &[(&str, &str)],
         runs: [Vec<LedgerRow>; 2],
         stored: &[Stored],
+        accepted: &[i64],
     ) -> Option<JobLine> {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let settings: Settings = settings.iter().map(text).collect();
@@ -265,6 +276,7 @@ mod tests {
             last_runs: &last_runs,
             last_successes: &last_successes,
             stored,
+            accepted: &accepted.iter().copied().collect(),
             here: &here,
             now: now(),
             zone: &TimeZone::UTC,
@@ -279,7 +291,7 @@ mod tests {
     ];
 
     fn of_backups(stored: &[Stored]) -> JobLine {
-        told(&NIGHTLY, [vec![], vec![]], stored).unwrap()
+        told(&NIGHTLY, [vec![], vec![]], stored, &[]).unwrap()
     }
 
     #[test]
@@ -288,7 +300,7 @@ mod tests {
             vec![row("failed", 9, json!({"reason": "no space"}))],
             vec![row("ok", 33, json!({"warning": "odd"}))],
         ];
-        let line = told(&NIGHTLY, runs.clone(), &[]).unwrap();
+        let line = told(&NIGHTLY, runs.clone(), &[], &[]).unwrap();
         assert_eq!(line.last_run, Some(hours_ago(9)));
         assert_eq!(line.last_success, Some(hours_ago(33)));
         assert_eq!(line.failure(), Some("no space"));
@@ -297,7 +309,7 @@ mod tests {
 
         // Two nights were missed.
         let late = [vec![row("ok", 50, json!({}))], vec![]];
-        let line = told(&NIGHTLY, late, &[]).unwrap();
+        let line = told(&NIGHTLY, late, &[], &[]).unwrap();
         assert_eq!(
             (line.failure(), line.due_since),
             (None, Some(hours_ago(33)))
@@ -306,7 +318,7 @@ mod tests {
         assert_eq!(line.next_due, Some(hours_ago(9)));
 
         let off = [("schedule", "0 3 * * *"), ("enabled", "false")];
-        let line = told(&off, runs, &[]).unwrap();
+        let line = told(&off, runs, &[], &[]).unwrap();
         assert_eq!((line.enabled, line.next_due), (false, None));
     }
 
@@ -318,7 +330,7 @@ mod tests {
             (&[("enabled", "false"), ("schedule", "never")], false),
             (&[("schedule", "never")], false),
         ] {
-            let line = told(settings, [vec![], vec![]], &[stored(3, None)]).unwrap();
+            let line = told(settings, [vec![], vec![]], &[stored(3, None)], &[]).unwrap();
             assert_eq!(line.enabled, enabled, "{settings:?}");
             assert_eq!(line.failure(), line.settings_error.as_deref());
             assert!(line.settings_error.is_some() && line.newest.is_some());
@@ -334,6 +346,9 @@ mod tests {
             of_backups(&all).newest.unwrap().backup_name
         };
         assert_eq!(newest(|_| {}), "db-10");
+        let mut lost = stored(10, None);
+        lost.is_there = false;
+        assert!(of_backups(&[lost]).is_lost && !of_backups(&[]).is_lost);
         assert_eq!(newest(|it| it.status = Status::Moving), "db-10");
         assert_eq!(newest(|it| it.status = Status::Failed), "db-20");
         assert_eq!(newest(|it| it.backup_type = BackupType::Manual), "db-20");
@@ -386,6 +401,22 @@ mod tests {
         sizes.extend([Some(8); 5]);
         sizes.extend([Some(10); 6]);
         assert_eq!(of(&sizes), (Some(9), Some(11.1)));
+    }
+
+    #[test]
+    fn a_size_that_was_accepted_is_the_usual_one_from_then_on() {
+        let sizes = [(90, 4000), (80, 5000), (70, 9), (60, 11), (50, 10)];
+        let all: Vec<_> = sizes.map(|(hours, size)| stored(hours, Some(size))).into();
+        let median = |count: usize, accepted: &[i64]| {
+            let line = told(&NIGHTLY, [vec![], vec![]], &all[..count], accepted);
+            line.unwrap().content_median_bytes
+        };
+        // The id is a thousand less the hours.
+        assert_eq!([median(3, &[]), median(3, &[930])], [Some(4500), None]);
+        assert_eq!(
+            [median(5, &[]), median(5, &[920, 930])],
+            [Some(2005), Some(10)]
+        );
     }
 
     proptest! {

@@ -44,14 +44,14 @@ const FILE_SYSTEMS: [Column; 10] = [
 
 const JOBS: [Column; 9] = [
     Column::left("JOB").cut(Cut::Middle, 8),
-    Column::left("ENABLED").leaves(3),
-    Column::left("LAST SUCCESS").cut(Cut::Plain, 10),
+    Column::left("ENABLED").leaves(4),
+    Column::left("SUCCESS").cut(Cut::Plain, 10),
     Column::left("OUTCOME"),
-    Column::left("REASON").cut(Cut::End, 12).leaves(1),
-    Column::left("NEWEST").cut(Cut::Middle, 10),
+    Column::left("REASON").cut(Cut::End, 20).leaves(1),
+    Column::left("NEWEST").cut(Cut::Middle, 10).leaves(2),
     Column::right("SIZE"),
     Column::right("CHANGE"),
-    Column::left("DUE").leaves(2),
+    Column::left("DUE").cut(Cut::Plain, 10).leaves(3),
 ];
 
 /// Prints all summaries and jobs.

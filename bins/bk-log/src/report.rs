@@ -16,12 +16,12 @@ use crate::statistics::Row;
 
 const EVENT_COLUMNS: [Column; 7] = [
     Column::left("TIME"),
-    Column::left("PROGRAM").leaves(1),
+    Column::left("PROGRAM").leaves(2),
     Column::left("EVENT"),
     Column::left("OUTCOME"),
     Column::left("BACKUP").cut(Cut::Middle, 12),
-    Column::left("JOB").cut(Cut::Middle, 8).leaves(2),
-    Column::left("DETAILS").cut(Cut::End, 12),
+    Column::left("JOB").cut(Cut::Middle, 8).leaves(1),
+    Column::left("DETAILS").cut(Cut::End, 20),
 ];
 
 const COUNT_COLUMNS: [Column; 9] = [

@@ -2,11 +2,12 @@
 //!
 //! Only reads; what adds to it is in the ledger module. Knows no record.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 use bk_schema::event::LedgerRow;
 use bk_schema::lines::Identity;
+use bk_schema::metadata::SHRUNK;
 use duckdb::types::Value;
 use jiff::Timestamp;
 use thiserror::Error;
@@ -95,6 +96,16 @@ impl Session<'_> {
         );
         let entries = self.entries(&from, vec![Value::Text(event.to_owned())])?;
         Ok(entries.into_iter().flatten().collect())
+    }
+
+    /// The ids of the backups that held much less than the one before, which somebody took as right.
+    pub fn accepted(&self) -> Result<BTreeSet<i64>> {
+        // Nothing but that takes the key away, and only bk-create writes it.
+        let was_shrunk = format!("$.old.backup_metadata.{SHRUNK}");
+        let sql = "SELECT DISTINCT backup_id FROM backup_events \
+             WHERE event = 'set' AND outcome = 'ok' AND backup_id IS NOT NULL \
+             AND CASE WHEN json_valid(details) THEN json_exists(details, ?) ELSE false END";
+        self.rows(sql, [was_shrunk], |row| row.get(0))
     }
 
     fn entries(
