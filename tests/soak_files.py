@@ -5,6 +5,9 @@ import os
 import shutil
 import stat
 
+# A tree that has more entries gets smaller.
+MANY = 80
+
 
 class Tree:
     """A directory that is changed at random and knows what is in it: for each name its kind, and its mode
@@ -42,6 +45,8 @@ class Tree:
 
     def edit(self, rng, how=None):
         """One random change. A file keeps its name for a while, so that it is found in several backups."""
+        if len(self.entries) > MANY:
+            how = "remove"
         how = how or rng.choice("write write write patch patch chmod remove link".split())
         files = [name for name in self.names("file") if name != "large"]
         name = f"{rng.choice(self.names('directory'))}/{rng.choice('abc')}{rng.randrange(30)}"

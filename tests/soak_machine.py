@@ -22,7 +22,7 @@ LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfake
 PR_SET_CHILD_SUBREAPER = 36
 # Nothing that was started takes longer, but for a hang.
 PATIENCE_SECONDS = 120
-TREES_BYTES, HOME_BYTES, STORE_BYTES = 256 << 20, 96 << 20, 48 << 20
+TREES_BYTES, HOME_BYTES, STORE_BYTES = 256 << 20, 96 << 20, 64 << 20
 
 
 class Broken(Exception):
