@@ -150,3 +150,18 @@ fn a_job_is_not_begun_again_while_its_program_is_at_work() {
     until("the end", || !is_writing());
     assert_eq!(sandbox.records().len(), 1);
 }
+
+/// What cannot be printed is made and recorded all the same, and not made again.
+#[test]
+fn a_reader_that_is_gone_is_no_reason_to_run_again() {
+    let sandbox = due();
+    sandbox.ok("rm slow");
+    let ran = sandbox.run("bk-auto >/dev/full");
+    ran.fails(
+        1,
+        "bk-auto: cannot write to standard output: No space left on device\n",
+    );
+    assert_eq!(sandbox.ok("bk-auto").stdout, "");
+    assert_eq!((sandbox.records().len(), begun(&sandbox)), (1, 1));
+    assert!(sandbox.ledger().last().unwrap().ends_with(" auto ok"));
+}

@@ -21,7 +21,7 @@ use crate::hook::{self, When};
 use crate::job::Job;
 use crate::lock::{Event, JobLock, Unrecorded};
 use crate::notify::{self, Lost, Notifications};
-use crate::outcome::{News, Outcome};
+use crate::outcome::{Made, News, Outcome};
 use crate::store::{self, JobState};
 use crate::work::Work;
 
@@ -100,7 +100,7 @@ impl Runner {
         let clock = Instant::now();
         let mut outcome = self.perform(&state.job, &lock);
         outcome.seconds = clock.elapsed().as_secs_f64();
-        self.report(&state.job, &outcome)?;
+        self.report(&state.job, &outcome);
         let mut event = outcome.event(name, run.began, run.scheduled);
         if self.watch.signals.caught().is_some() && !outcome.is_ok() {
             interrupt(&mut event, &state);
@@ -111,6 +111,10 @@ impl Runner {
         let news = outcome.news(state.run().is_some_and(|last| !last.is_ok()));
         let record = outcome.made.as_ref().map(|it| &it.line);
         self.tell(&state, &event, news, record);
+        // Last, as a reader that is gone is no reason to make it again.
+        if let Some(made) = outcome.made {
+            self.print(made)?;
+        }
         self.settle()?;
         let ran = if event.ok {
             bk_cli::SUCCESS
@@ -288,8 +292,8 @@ impl Runner {
         ran.context("the command after failed")
     }
 
-    /// Reports the outcome on stdout, on stderr and in the journal.
-    fn report(&mut self, job: &Job, outcome: &Outcome) -> Result<()> {
+    /// Reports the outcome on stderr and in the journal.
+    fn report(&mut self, job: &Job, outcome: &Outcome) {
         if !outcome.is_ok() {
             let (name, reason) = (job.name.escape_debug(), outcome.reason());
             PROGRAM.warn(&format!("the job '{name}' failed: {reason}"));
@@ -303,11 +307,12 @@ impl Runner {
         };
         self.notices
             .log(outcome.priority(), &outcome.notice(&job.name), &fields);
-        let Some(made) = made else {
-            return Ok(());
-        };
+    }
+
+    /// Prints the new record; in a table at the end.
+    fn print(&mut self, made: Made) -> Result<()> {
         if self.output.is_table() {
-            self.made.push(made.backup.clone());
+            self.made.push(made.backup);
             return Ok(());
         }
         self.output.line(&made.line)?;

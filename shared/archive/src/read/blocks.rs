@@ -96,15 +96,16 @@ impl<R: Read> Blocks<R> {
         Ok((count == BLOCK_BYTES).then_some(block))
     }
 
-    /// Whether only zeros follow, to the end of the file.
-    pub(crate) fn is_zeros_to_end(&mut self) -> Result<bool> {
+    /// How many zeros follow, to the end of the file; `None` where something else does.
+    pub(crate) fn zeros_to_end(&mut self) -> Result<Option<u64>> {
         let mut rest = [0; 16 * BLOCK_BYTES];
+        let mut zeros = 0;
         loop {
             // Read no further than the current piece, so that the offset of the rest is known.
             match self.read(&mut rest)? {
-                0 => return Ok(true),
-                count if rest[..count].iter().all(|byte| *byte == 0) => {}
-                _ => return Ok(false),
+                0 => return Ok(Some(zeros)),
+                count if rest[..count].iter().all(|byte| *byte == 0) => zeros += count as u64,
+                _ => return Ok(None),
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::format::decode::{
     is_old_dir, is_remark, is_ustar, kind_of, name_of, size_of, trimmed, until_nul,
 };
 use crate::format::entry::{Entry, Extent, Kind};
-use crate::format::header::Block;
+use crate::format::header::{BLOCK_BYTES, Block};
 use crate::format::notes::{Notes, Oddity};
 use crate::format::pax::{Global, HEADER_MAX_BYTES, Records};
 use crate::read::blocks::{Blocks, Content, cut_short};
@@ -290,14 +290,22 @@ impl<R: Read> Reader<R> {
         Ok(Some(content))
     }
 
-    /// Reads to the end of the file. After the first block of zeros there must only be zeros.
+    /// Reads to the end of the file. After the first block of zeros there must only be zeros; in an
+    /// archive of bk's, whole blocks of them.
     fn end(&mut self) -> Result<()> {
         self.is_over = true;
-        if !self.blocks.is_zeros_to_end()? {
-            ensure!(!self.is_own, "something follows the end of the archive");
-            let text = || "what follows the end of the archive is not read".into();
-            self.notes.add(Oddity::AfterEnd, text);
-            self.blocks.drain()?;
+        match self.blocks.zeros_to_end()? {
+            Some(zeros) if self.is_own && self.blocks.trailing.is_none() => ensure!(
+                zeros % BLOCK_BYTES as u64 == 0,
+                "what the archive holds does not end on the border of a block"
+            ),
+            Some(_) => {}
+            None => {
+                ensure!(!self.is_own, "something follows the end of the archive");
+                let text = || "what follows the end of the archive is not read".into();
+                self.notes.add(Oddity::AfterEnd, text);
+                self.blocks.drain()?;
+            }
         }
         self.note_trailing()
     }

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, anyhow};
 use crate::accounts::Names;
 use crate::format::codec::Codec;
 use crate::format::entry::{Entry, FileTime, Kind};
-use crate::format::header::{pad, push_fixed_length};
-use crate::write::members::{Job, Members, Part, Written};
+use crate::format::header::{BLOCK_BYTES, push_fixed_length};
+use crate::write::members::{Job, Members, Out, Part, Written};
 use crate::write::observer::{Observer, check_stop};
 use crate::write::parent::Pieces;
 use crate::write::problem::{Problem, ProblemKind};
@@ -102,28 +102,46 @@ fn store(
     loop {
         let bytes = piece.len() as u64;
         entry.size += bytes;
-        let mut part = Part::Piece;
-        if is_last {
-            pad(&mut piece);
-            let row = entry.to_manifest(None, None);
-            part = match is_known {
-                true => Part::Last(vec![row], true),
-                false => Part::LastOfStream(Box::new(row), header(codec, &entry)?),
-            };
-        }
-        out.job(Job {
+        let job = Job {
             content: piece,
-            part,
+            part: Part::Piece,
             is_large: true,
             pieces: pieces.clone(),
-        })?;
+        };
         observer.read_bytes(bytes);
         if is_last {
             observer.read_file();
+            let row = entry.to_manifest(None, None);
+            let last = match is_known {
+                true => Part::Last(vec![row], true),
+                false => Part::LastOfStream(Box::new(row), header(codec, &entry)?),
+            };
+            end(out, job, entry.size, last)?;
             return Ok(entry.size);
         }
+        out.job(job)?;
         (piece, is_last) = next()?;
     }
+}
+
+/// Adds the last piece, and fills the last block: pieces end anywhere, and it is the whole that has to
+/// be of blocks. What fills it stands apart where there are several pieces, as the parent may have the
+/// same last piece of a stream of another length.
+fn end(out: &Out, mut piece: Job, bytes: u64, last: Part) -> Result<()> {
+    let missing = bytes.next_multiple_of(BLOCK_BYTES as u64) - bytes;
+    let mut padding = vec![0; missing as usize];
+    if matches!(last, Part::Last(..)) || padding.is_empty() {
+        piece.content.append(&mut padding);
+        piece.part = last;
+        return out.job(piece);
+    }
+    out.job(piece)?;
+    out.job(Job {
+        content: padding,
+        part: last,
+        is_large: false,
+        pieces: None,
+    })
 }
 
 fn entry(stream: &Stream<'_>) -> Entry {
