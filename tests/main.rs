@@ -15,6 +15,7 @@ mod program {
     mod auto_notices;
     mod auto_notify;
     mod auto_rounds;
+    mod auto_systemd;
     mod auto_terminal;
     mod auto_wait;
     mod catalog;

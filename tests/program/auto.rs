@@ -456,6 +456,30 @@ fn mistakes_are_usage_errors() {
             "the job 'default': --prune goes with what is to be kept, such as --keep-daily 7",
         ),
         (
+            "bk-auto --set --verify deep -s @daily --keep-daily 7",
+            "the job 'default' backs up nothing: what is to be kept of all backups goes with --prune",
+        ),
+        (
+            "bk-auto --set --verify deep -s @daily --exclude x",
+            "the job 'default' backs up nothing, and has flags for what it backs up",
+        ),
+        (
+            "bk-auto --set --group-by type -s @daily -- app",
+            "the job 'default': nothing says what is to be kept: give a rule, such as --keep-daily 7",
+        ),
+        (
+            "bk-auto --set -r 30 --older-than 60d -s @daily -- app",
+            "the job 'default': --retention-days and --older-than say the same: give one of them",
+        ),
+        (
+            "bk-auto --set -s @daily --command 'x='",
+            "its request: has a wrong commands: {\"x\":\"\"}",
+        ),
+        (
+            "bk-auto --set -s @daily --notify-always -- app",
+            "--notify-always goes with --notify",
+        ),
+        (
             "bk-auto --set --hook-timeout 0s -s @daily -- app",
             "--hook-timeout: no command ends at once: use a number with a unit, such as 90s, 10m or 1h",
         ),

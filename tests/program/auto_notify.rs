@@ -59,6 +59,23 @@ fn failures_are_told_each_time_and_a_recovery_once() {
         (&listed["notify"], &listed["notify_always"]),
         (&listed["notifies"], &json!(true))
     );
+    // Each of the two stays as it is where the other is changed, also by lines.
+    for (change, is_always) in [
+        ("bk-auto --set a --notify true", true),
+        (
+            "echo '{\"job\":\"a\",\"notify_always\":false}' | bk-auto --set -",
+            false,
+        ),
+        ("bk-auto --set a --notify-always", true),
+        (
+            "echo '{\"job\":\"a\",\"notify\":\"true\"}' | bk-auto --set -",
+            true,
+        ),
+    ] {
+        let job = sandbox.ok(change).record();
+        let both = (&job["notify"], &job["notify_always"]);
+        assert_eq!(both, (&json!("true"), &json!(is_always)), "{change}");
+    }
     // Taken away, first its own, then that of all.
     sandbox.ok("bk-auto --set a --notify ''; touch broken");
     assert_eq!(sandbox.run("bk-auto --now a").status, 1);
@@ -135,7 +152,7 @@ fn a_hook_that_takes_too_long_is_ended_with_what_it_began() {
         (1, &&*format!("bk-auto: the job 'a' failed: {reason}"))
     );
     assert_eq!(sandbox.ledger(), [format!("auto failed {reason}")]);
-    // SIGTERM was ignored by all of them.
+    // SIGTERM was ignored by all of them; in the next one by a child alone.
     let left = sandbox.run(&format!(
         "pgrep -f 'sleep {mark}' | xargs -r ps -o args= -p | grep -v pgrep"
     ));

@@ -54,6 +54,10 @@ fn no_job_hides_behind_another() {
     sandbox.ok("bk-auto --disable a; bk-auto --set proof -s @yearly --enable --verify deep");
     let flags = "-f 'age:*>26h' -f 'job-failed>0'";
     assert_eq!(said(&sandbox, flags), (0, "".into()));
+    let never = "bk-df: failure: age:proof>8d: the job 'proof' has never succeeded\n";
+    assert_eq!(said(&sandbox, "-f 'age:proof>8d'"), (4, never.into()));
+    sandbox.ok("bk-auto --now proof");
+    assert_eq!(said(&sandbox, "-f 'age:proof>8d'"), (0, "".into()));
     // The ledger still has the runs of one that is gone.
     sandbox.ok("bk-auto --remove a");
     let names = sandbox.ok("bk-df | jq -r '.job // empty'").stdout;
@@ -102,6 +106,7 @@ fn a_job_has_a_line_between_the_file_systems_and_the_total() {
         "last_run",
         "last_outcome",
         "last_reason",
+        "last_warning",
         "next_due",
     ] {
         assert_eq!(b[key], listed[key], "{key}");
@@ -203,6 +208,7 @@ fn metrics_and_rules_of_jobs_are_as_promtool_wants_them() {
         r#"bk_job_failed{job="a"} 1"#,
         r#"bk_job_failed{job="b"} 0"#,
         r#"bk_job_enabled{job="o\"d\\d"} 1"#,
+        r#"bk_job_makes_backups{job="b"} 1"#,
         r#"bk_job_overdue_seconds{job="a"} 0"#,
         r#"bk_alert{spec="age:*>26h",level="failure",job="a"} 1"#,
         r#"bk_alert{spec="age:*>26h",level="failure",job="b"} 0"#,
@@ -241,6 +247,20 @@ fn metrics_and_rules_of_jobs_are_as_promtool_wants_them() {
     values: '0x40'
   - series: 'bk_job_enabled{job="node",instance="h",exported_job="old"}'
     values: '1x40'
+  - series: 'bk_job_makes_backups{job="node",instance="h",exported_job="old"}'
+    values: '1x40'
+  - series: 'bk_job_last_success_timestamp_seconds{job="node",instance="h",exported_job="proof"}'
+    values: '-700000x40'
+  - series: 'bk_job_enabled{job="node",instance="h",exported_job="proof"}'
+    values: '1x40'
+  - series: 'bk_job_makes_backups{job="node",instance="h",exported_job="proof"}'
+    values: '0x40'
+  - series: 'bk_job_last_success_timestamp_seconds{job="node",instance="h",exported_job="weekly"}'
+    values: '-400000x40'
+  - series: 'bk_job_enabled{job="node",instance="h",exported_job="weekly"}'
+    values: '1x40'
+  - series: 'bk_job_makes_backups{job="node",instance="h",exported_job="weekly"}'
+    values: '0x40'
   - series: 'bk_job_content_bytes{job="node",instance="h",exported_job="less"}'
     values: '590x40'
   - series: 'bk_job_content_median_bytes{job="node",instance="h",exported_job="less"}'
@@ -258,6 +278,7 @@ fn metrics_and_rules_of_jobs_are_as_promtool_wants_them() {
         alert("BackupJobFailed", &of("a"), "a failed on h"),
         alert("BackupJobOverdue", &of("late"), "late does not run"),
         alert("BackupJobWithoutSuccess", &of("old"), "old: 1d 6h 0m 0s"),
+        alert("BackupProofOld", &of("proof"), "proof: 9d 8h 26m 40s"),
         alert("BackupShrunk", &of("less"), "less has 590B"),
         alert(
             "BackupMetricsOld",

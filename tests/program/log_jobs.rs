@@ -40,6 +40,13 @@ fn a_job_has_its_runs_and_what_befell_its_backups() {
         lines[2].ends_with(&format!("auto    failed   -{blank}  a    {reason}")),
         "{table}"
     );
+    for (line, job) in [(1, "-"), (3, "b")] {
+        let job = format!("  {job}  ");
+        assert!(
+            lines[line].contains("create  ok ") && lines[line].contains(&job),
+            "{table}"
+        );
+    }
     assert!(
         lines[4].contains(&format!("auto    ok       {name}  b    ")),
         "{table}"
@@ -50,6 +57,15 @@ fn a_job_has_its_runs_and_what_befell_its_backups() {
         "UPDATE backup_events SET details = replace(details, '}', ',\"warning\":\"1 place\"}') WHERE backup_name IS NOT NULL AND event = 'auto';
          UPDATE backup_events SET details = 'no' WHERE event = 'verify'",
     );
+    // One that fails is of its job too, with a record and without.
+    sandbox.ok("! bk-create -m job=f --name r nothing 2>/dev/null; ! bk-create -m job=f --command x=false 2>/dev/null");
+    let failed = sandbox.ok("bk-log --job f --event create --outcome failed");
+    let of: Vec<_> = failed
+        .records()
+        .into_iter()
+        .map(|it| it["details"]["job"].clone())
+        .collect();
+    assert_eq!(of, ["f", "f"]);
     sandbox.ok("bk-ls --job b | bk-rm 2>/dev/null >/dev/null");
     let table = sandbox
         .ok("bk-log --table --job b --event auto,remove")

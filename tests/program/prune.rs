@@ -162,6 +162,9 @@ fn backups_are_grouped_by_any_of_what_they_share() {
         table.stdout
     );
     sandbox.ok("bk-prune --keep-last 1 --group-by job");
+    let table = sandbox.ok("bk-log -e prune --table").stdout;
+    let why = "  kept by no rule, keep-last 1: number 2 of 2, ";
+    assert_eq!(table.matches(why).count(), 3, "{table}");
     let told = sandbox.ok("bk-log -e prune").records();
     let told: Vec<_> = told
         .iter()

@@ -43,7 +43,8 @@ pub(crate) struct JobChange {
     pub(crate) test_restore: Option<Option<String>>,
     pub(crate) prune: Option<bool>,
     pub(crate) hook_timeout: Option<Option<String>>,
-    pub(crate) notify: Option<Option<Notify>>,
+    pub(crate) notify: Option<Option<String>>,
+    pub(crate) notify_always: Option<bool>,
     pub(crate) before: Option<Option<String>>,
     pub(crate) after: Option<Option<String>>,
 }
@@ -83,7 +84,8 @@ impl JobChange {
             test_restore: arguments.parsed(&TEST_RESTORE, restoration)?,
             prune: arguments.has(&PRUNE).then_some(true),
             hook_timeout: arguments.parsed(&HOOK_TIMEOUT, limit)?,
-            notify: notify(arguments)?,
+            notify: arguments.parsed(&NOTIFY, command)?,
+            notify_always: arguments.has(&NOTIFY_ALWAYS).then_some(true),
             before: arguments.parsed(&BEFORE, command)?,
             after: arguments.parsed(&AFTER, command)?,
         })
@@ -114,7 +116,7 @@ impl JobChange {
                 check_name(&self.name)?;
             }
             "enabled" => {
-                self.is_enabled = Some(value.as_bool().context("is neither true nor false")?);
+                self.is_enabled = Some(is_set(&value)?);
             }
             "schedule" => self.schedule = Some(Schedule::parse(&string(value)?)?),
             "retention_days" => {
@@ -148,16 +150,16 @@ impl JobChange {
             }
             "verify" => self.verify = Some(verification(&text_or_empty(value)?)?),
             "test_restore" => self.test_restore = Some(restoration(&text_or_empty(value)?)?),
-            "prune" => self.prune = Some(value.as_bool().context("is neither true nor false")?),
+            "prune" => self.prune = Some(is_set(&value)?),
             "hook_timeout" => self.hook_timeout = Some(limit(&text_or_empty(value)?)?),
-            "notify" => self.set_notify(|it| {
-                it.command = text_or_empty(value)?;
-                Ok(())
-            })?,
-            "notify_always" => self.set_notify(|it| {
-                it.is_always = value.as_bool().context("is neither true nor false")?;
-                Ok(())
-            })?,
+            "notify" => self.notify = Some(string_or_null(value)?),
+            "notify_always" => self.notify_always = Some(is_set(&value)?),
+            "commands" => {
+                let Value::Object(commands) = value else {
+                    bail!("are not an object from names to commands");
+                };
+                self.commands = Some(commands);
+            }
             "before" => self.before = Some(string_or_null(value)?),
             "after" => self.after = Some(string_or_null(value)?),
             // What --list prints beside the job, now or in a later version.
@@ -166,15 +168,15 @@ impl JobChange {
         Ok(())
     }
 
-    /// Two keys of a line make one value.
-    fn set_notify(&mut self, set: impl FnOnce(&mut Notify) -> Result<()>) -> Result<()> {
-        let mut notify = self.notify.take().flatten().unwrap_or(Notify {
-            command: String::new(),
-            is_always: false,
-        });
-        set(&mut notify)?;
-        self.notify = Some(Some(notify));
-        Ok(())
+    /// Whether it says all that a job needs, whatever was there before.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_round = |it: &Option<Option<String>>| it.as_ref().is_some_and(Option::is_some);
+        let does = self.sources.is_some()
+            || self.commands.is_some()
+            || is_round(&self.verify)
+            || is_round(&self.test_restore)
+            || self.prune == Some(true);
+        self.schedule.is_some() && does
     }
 
     /// The job with the change applied.
@@ -219,15 +221,15 @@ impl JobChange {
         set(&mut job.rounds.test_restore, &self.test_restore);
         set(&mut job.rounds.prune, &self.prune);
         set(&mut job.hook_timeout, &self.hook_timeout);
-        set(&mut job.notify, &self.notify);
-        job.notify = job.notify.filter(|it| !it.command.trim().is_empty());
+        self.change_notify(&mut job)?;
         set(&mut job.before, &self.before);
         set(&mut job.after, &self.after);
         self.change_request(&mut job.request);
         if is_new && job.backs_up().is_empty() && job.rounds.is_none() {
             return Err(self.incomplete());
         }
-        job.check().map_err(|error| UsageError(error.to_string()))?;
+        job.check()
+            .map_err(|error| UsageError(format!("{error:#}")))?;
         // Times that passed while it was disabled, or under another schedule, do not count.
         let timing = &mut job.timing;
         let is_enabled_anew = timing.is_enabled && !was.is_enabled;
@@ -235,6 +237,22 @@ impl JobChange {
             timing.since = Some(now);
         }
         Ok(job)
+    }
+
+    fn change_notify(&self, job: &mut Job) -> Result<()> {
+        let old = job.notify.take();
+        let is_always = old.as_ref().is_some_and(|it| it.is_always);
+        let mut command = old.map(|it| it.command);
+        set(&mut command, &self.notify);
+        ensure!(
+            command.is_some() || self.notify_always != Some(true),
+            UsageError("--notify-always goes with --notify".into())
+        );
+        job.notify = command.map(|command| Notify {
+            command,
+            is_always: self.notify_always.unwrap_or(is_always),
+        });
+        Ok(())
     }
 
     /// A new request leaves what is backed up as it is, unless it names that too.
@@ -342,6 +360,14 @@ pub(crate) fn notify(arguments: &Arguments) -> Result<Option<Option<Notify>>> {
         return Ok(None);
     };
     Ok(Some(command.map(|command| Notify { command, is_always })))
+}
+
+/// No value is no.
+fn is_set(value: &Value) -> Result<bool> {
+    match value {
+        Value::Null => Ok(false),
+        other => other.as_bool().context("is neither true nor false"),
+    }
 }
 
 fn text_or_empty(value: Value) -> Result<String> {

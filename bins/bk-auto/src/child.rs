@@ -116,6 +116,11 @@ impl Watch {
         while let Some((pid, status)) = reap()? {
             if let Some(child) = children.iter_mut().find(|it| it.pid == pid) {
                 child.status = Some(status);
+                if child.is_late {
+                    // What it began need not have heeded the first signal either. An error means that
+                    // there is nothing, or that it had no session of its own.
+                    let _ = kill_process_group(pid, Signal::KILL);
+                }
             }
         }
         let now = Instant::now();

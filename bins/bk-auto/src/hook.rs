@@ -101,7 +101,7 @@ pub(crate) fn check(ended: Ended, tail: Option<Tail>, limit: Duration) -> Result
 fn shown(limit: Duration) -> String {
     let secs = limit.as_secs();
     match secs {
-        0 => format!("{} ms", limit.as_millis()),
+        0 => format!("{limit:?}"),
         _ if secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
         _ if secs.is_multiple_of(60) => format!("{}m", secs / 60),
         _ => format!("{secs}s"),

@@ -15,11 +15,16 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::create_flags;
+use crate::flags::{FAILED_AFTER, GROUP_BY, OLDER_THAN};
 use crate::rounds::Rounds;
 use crate::words;
 
-/// How long a command of a job may take unless `--hook-timeout` says otherwise.
-const HOOK_LIMIT: Duration = Duration::from_secs(3600);
+/// How long a command before or after may take unless `--hook-timeout` says otherwise.
+pub(crate) const HOOK_LIMIT: Duration = Duration::from_secs(3600);
+/// How long a notice may take unless `--hook-timeout` says otherwise.
+pub(crate) const NOTICE_LIMIT: Duration = Duration::from_secs(60);
+/// Of the flags of what is kept, those that say nothing alone.
+const NO_RULES: [&str; 2] = [GROUP_BY.long, FAILED_AFTER.long];
 
 /// Who is told how a job ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,19 +166,46 @@ impl Job {
             !backs_up || self.rounds.is_none(),
             "the job '{name}' cannot back up and also verify, test or prune all backups: make a job of its own for that"
         );
-        let is_kept = self.retention_days.is_some() || !self.prune_flags.is_empty();
         ensure!(
-            self.rounds.prune == is_kept || self.rounds.is_none(),
+            backs_up || self.create_flags.is_empty(),
+            "the job '{name}' backs up nothing, and has flags for what it backs up"
+        );
+        self.check_retention()?;
+        check_request(self.request.clone()).context("its request")?;
+        Ok(())
+    }
+
+    fn check_retention(&self) -> Result<()> {
+        let name = self.name.escape_debug();
+        let flags = self.retention_flags();
+        let is_rule = |flag: &String| !NO_RULES.contains(&words::name_of(flag));
+        ensure!(
+            flags.is_empty() || flags.iter().any(is_rule),
+            "the job '{name}': nothing says what is to be kept: give a rule, such as --keep-daily 7"
+        );
+        ensure!(
+            self.retention_days.is_none()
+                || words::values(&self.prune_flags, OLDER_THAN.long)
+                    .next()
+                    .is_none(),
+            "the job '{name}': --retention-days and --older-than say the same: give one of them"
+        );
+        ensure!(
+            !self.rounds.prune || !flags.is_empty(),
             "the job '{name}': --prune goes with what is to be kept, such as --keep-daily 7"
+        );
+        ensure!(
+            self.rounds.prune || self.rounds.is_none() || flags.is_empty(),
+            "the job '{name}' backs up nothing: what is to be kept of all backups goes with --prune"
         );
         Ok(())
     }
 
-    /// How long one of its commands may take.
-    pub(crate) fn hook_limit(&self) -> Duration {
+    /// How long one of its commands may take, where nothing else is said.
+    pub(crate) fn limit(&self, default: Duration) -> Duration {
         let given = self.hook_timeout.as_deref();
         let given = given.and_then(|text| units::parse_duration(text).ok());
-        given.unwrap_or(HOOK_LIMIT)
+        given.unwrap_or(default)
     }
 
     /// The flags of bk-prune for what it keeps; none where it keeps all.

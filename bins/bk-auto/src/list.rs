@@ -67,6 +67,7 @@ fn line(state: &JobState, now: Timestamp, zone: &TimeZone) -> Value {
         "last_run": run.map(Run::began),
         "last_outcome": run.map(Run::outcome),
         "last_reason": run.and_then(Run::reason),
+        "last_warning": run.and_then(Run::warning),
         "next_due": state.next(now, zone),
     })
 }

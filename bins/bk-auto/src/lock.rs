@@ -4,7 +4,6 @@
 //! Knows no catalog.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,11 +17,15 @@ use serde_json::Value;
 
 /// More than a run leaves.
 const LEFT_MAX_BYTES: u64 = 1 << 20;
+/// The file has this size once a run was kept, so that the next one has room on a full disk.
+const ROOM_BYTES: usize = 4096;
 
 /// A run that the ledger does not have yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Unrecorded {
     pub(crate) began: Timestamp,
+    /// The last row of the ledger for the job before it: where there is another, that is this run.
+    pub(crate) after: Option<i64>,
     /// The time of the schedule that it is for.
     pub(crate) scheduled: Option<Timestamp>,
     /// `None` while it goes on, and where it was killed.
@@ -35,6 +38,15 @@ pub(crate) struct Event {
     pub(crate) ok: bool,
     pub(crate) backup: Option<(i64, String)>,
     pub(crate) details: Value,
+}
+
+/// What the file of a lock holds.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Left {
+    Nothing,
+    Run(Unrecorded),
+    /// It cannot be read: the machine went down while it was written.
+    Torn,
 }
 
 /// The lock of a job, which is held as long as this lives, or a program that shares it.
@@ -67,19 +79,16 @@ impl JobLock {
         Ok(is_locked.then_some(Self { file, path }))
     }
 
-    /// Whether the file of a job may hold a run that is not recorded.
+    /// Whether the file of a job holds a run that is not recorded. The job may be running.
     pub(crate) fn has_left(home: &Path, job: &str) -> bool {
-        let metadata = path(home, job).symlink_metadata();
-        metadata.is_ok_and(|it| it.is_file() && it.len() > 0)
+        let path = path(home, job);
+        let is_file = path.symlink_metadata().is_ok_and(|it| it.is_file());
+        is_file && File::open(path).is_ok_and(|file| read(&file) != Left::Nothing)
     }
 
-    /// The run that was left. A line that is torn tells of none: it was being written before the run
-    /// began.
-    pub(crate) fn left(&self) -> Option<Unrecorded> {
-        let mut text = Vec::new();
-        let mut file = (&self.file).take(LEFT_MAX_BYTES);
-        file.read_to_end(&mut text).ok()?;
-        serde_json::from_slice(&text).ok()
+    /// The run that was left.
+    pub(crate) fn left(&self) -> Left {
+        read(&self.file)
     }
 
     /// Keeps a run, in place of what was kept before.
@@ -87,21 +96,26 @@ impl JobLock {
     /// # Errors
     /// A disk that is full.
     pub(crate) fn keep(&self, run: &Unrecorded) -> Result<()> {
-        let line = serde_json::to_string(run)? + "\n";
-        // What was kept before takes the space that this needs on a full disk.
-        let written = self.file.write_all_at(line.as_bytes(), 0);
-        let written = written.and_then(|()| self.file.set_len(line.len() as u64));
-        let written = written.and_then(|()| self.file.sync_data());
-        written.with_context(|| format!("cannot write '{}'", self.path.display()))
+        self.write(&serde_json::to_string(run)?)
     }
 
     /// Keeps none: the ledger has it.
     ///
     /// # Errors
-    /// Those of ftruncate(2).
+    /// Those of the file system.
     pub(crate) fn clear(&self) -> Result<()> {
-        let cleared = self.file.set_len(0);
-        cleared.with_context(|| format!("cannot write '{}'", self.path.display()))
+        self.write("")
+    }
+
+    /// Writes a line over what is there, with blanks for the rest.
+    fn write(&self, line: &str) -> Result<()> {
+        let cannot = || format!("cannot write '{}'", self.path.display());
+        let there = self.file.metadata().with_context(cannot)?.len();
+        let length = ROOM_BYTES.max(line.len() + 1).max(usize::try_from(there)?);
+        let bytes = format!("{line:<width$}\n", width = length - 1);
+        let written = self.file.write_all_at(bytes.as_bytes(), 0);
+        let written = written.and_then(|()| self.file.sync_data());
+        written.with_context(cannot)
     }
 
     /// Begins a program that holds the lock too, until it has ended.
@@ -110,6 +124,23 @@ impl JobLock {
         let begun = begin();
         fcntl_setfd(&self.file, FdFlags::CLOEXEC)?;
         Ok(begun?)
+    }
+}
+
+fn read(file: &File) -> Left {
+    let mut text = String::new();
+    let mut place = 0;
+    let mut bytes = vec![0; ROOM_BYTES];
+    while let Ok(count @ 1..) = file.read_at(&mut bytes, place) {
+        place += count as u64;
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        if place >= LEFT_MAX_BYTES {
+            break;
+        }
+    }
+    match text.trim() {
+        "" => Left::Nothing,
+        line => serde_json::from_str(line).map_or(Left::Torn, Left::Run),
     }
 }
 

@@ -20,8 +20,6 @@ use crate::lock::Event;
 use crate::outcome::News;
 use crate::tail::Tail;
 
-/// A notice gets no more time.
-const LIMIT: Duration = Duration::from_secs(60);
 /// A longer value does not fit into the environment of a process (execve(2)); standard input takes it.
 const VALUE_MAX_BYTES: usize = 100_000;
 
@@ -54,13 +52,12 @@ impl Notifications {
         job: &str,
         news: News,
         line: &Value,
-        hook_limit: Duration,
+        limit: Duration,
         watch: &Watch,
     ) -> Option<Lost> {
         if news == News::Ok && !notify.is_always {
             return None;
         }
-        let limit = hook_limit.min(LIMIT);
         let begun = begin(&notify.command, job, news, line, limit, watch);
         match begun {
             Ok((pid, tail)) => {

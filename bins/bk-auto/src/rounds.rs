@@ -61,7 +61,7 @@ pub(crate) fn verify_flags(text: &str) -> Result<Vec<String>> {
                 older_than = Some(span);
             }
             Some(("limit", count)) if limit.is_none() => {
-                units::parse_count(count)?;
+                units::parse_number(count, 1..=u32::MAX)?;
                 limit = Some(count);
             }
             _ => return Err(wrong()),
@@ -117,6 +117,7 @@ mod tests {
             "deep older-than=6m",
             "deep older-than=x",
             "deep limit=x",
+            "deep limit=0",
             "deep limit",
             "all",
         ] {

@@ -18,13 +18,17 @@ use serde_json::{Value, json};
 use crate::child::Watch;
 use crate::flags::{PROGRAM, SYSLOG};
 use crate::hook::{self, When};
-use crate::job::Job;
-use crate::lock::{Event, JobLock, Unrecorded};
+use crate::job::{HOOK_LIMIT, Job, NOTICE_LIMIT};
+use crate::lock::{Event, JobLock, Left, Unrecorded};
 use crate::notify::{self, Lost, Notifications};
 use crate::outcome::{Made, News, Outcome};
 use crate::store::{self, JobState};
 use crate::work::Work;
 
+/// Why a run failed of which nothing more is known.
+const KILLED: &str = "bk-auto was killed, or the machine went down, while it ran";
+/// Notices that are at work when bk-auto is to end get no more time.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long bk-auto waits at a time for notices before it looks at them.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -93,6 +97,7 @@ impl Runner {
         }
         let mut run = Unrecorded {
             began: self.home.now,
+            after: state.last_id(),
             scheduled: due.filter(|_| !at_once),
             ended: None,
         };
@@ -106,11 +111,12 @@ impl Runner {
             interrupt(&mut event, &state);
         }
         run.ended = Some(event.clone());
-        keep(&lock, &run);
-        self.record(name, &event, &lock)?;
+        let is_kept = keep(&lock, &run);
+        // Before it is recorded, as that may fail.
         let news = outcome.news(state.run().is_some_and(|last| !last.is_ok()));
         let record = outcome.made.as_ref().map(|it| &it.line);
         self.tell(&state, &event, news, record);
+        self.record(name, &event, &lock, is_kept)?;
         // Last, as a reader that is gone is no reason to make it again.
         if let Some(made) = outcome.made {
             self.print(made)?;
@@ -143,33 +149,41 @@ impl Runner {
 
     /// Records the run that the file of the lock keeps, if there is one.
     fn recover(&mut self, name: &str, lock: &JobLock) -> Result<u8> {
-        let Some(left) = lock.left() else {
-            return Ok(bk_cli::SUCCESS);
+        let (began, scheduled, after, ended) = match lock.left() {
+            Left::Nothing => return Ok(bk_cli::SUCCESS),
+            Left::Run(run) => (run.began, run.scheduled, Some(run.after), run.ended),
+            Left::Torn => (self.home.now, None, None, None),
         };
         let state = store::read_one(&self.home, name)?;
         // It was recorded, and only its end was not kept.
-        if state.run().is_some_and(|last| last.began() == left.began) {
+        if after.is_some_and(|after| state.last_id() != after) {
             lock.clear()?;
             return Ok(bk_cli::SUCCESS);
         }
-        let event = match left.ended {
-            Some(event) => event,
-            None => {
-                let mut outcome = Outcome::default();
-                let killed = "bk-auto was killed, or the machine went down, while it ran";
-                outcome.reasons.push(killed.into());
-                let shown = name.escape_debug();
-                PROGRAM.warn(&format!("the job '{shown}' failed: {killed}"));
-                let mut event = outcome.event(name, left.began, left.scheduled);
-                interrupt(&mut event, &state);
-                event
-            }
-        };
-        self.record(name, &event, lock)?;
+        let was_told = ended.is_some();
+        let event = ended.unwrap_or_else(|| {
+            let mut outcome = Outcome::default();
+            outcome.reasons.push(KILLED.into());
+            let mut event = outcome.event(name, began, scheduled);
+            interrupt(&mut event, &state);
+            event
+        });
+        self.record(name, &event, lock, true)?;
         if event.ok {
             return Ok(bk_cli::SUCCESS);
         }
-        self.tell(&state, &event, News::Failed, None);
+        let reason = event.details["reason"].as_str().unwrap_or_default();
+        let text = format!("the job '{}' failed: {reason}", name.escape_debug());
+        PROGRAM.warn(&text);
+        if !was_told {
+            let fields = Fields {
+                job: Some(name),
+                backup: None,
+                reason: Some(reason),
+            };
+            self.notices.log(Priority::Failed, &text, &fields);
+            self.tell(&state, &event, News::Failed, None);
+        }
         Ok(bk_cli::SOME_FAILED)
     }
 
@@ -222,15 +236,12 @@ impl Runner {
         if !self.goes_on() {
             return;
         }
-        let made = outcome.made.as_ref().map(|it| &it.backup.backup_name);
         let obstacle = match self.jump {
             Some(jump) => Some(format!(
                 "{jump}: if it is right, the retention goes on in a day"
             )),
-            None if outcome.is_shrunk => Some(format!(
-                "'{}' is far smaller than the backup before it: if that is right, accept it with bk-set --accept",
-                made.map_or("", String::as_str)
-            )),
+            // What shrank was told already.
+            None if outcome.is_shrunk => Some("the backup shrank".to_owned()),
             None => None,
         };
         let Some(obstacle) = obstacle else {
@@ -265,7 +276,7 @@ impl Runner {
                 ("BK_JOB", OsStr::new(&job.name)),
                 ("BK_HOME", self.home.dir.as_os_str()),
             ];
-            let limit = job.hook_limit();
+            let limit = job.limit(HOOK_LIMIT);
             let ran = hook::run(text, &variables, &self.watch, When::Before, limit);
             ran.context("the command before failed, so there is no backup")?;
         }
@@ -287,7 +298,7 @@ impl Runner {
             ("BK_OUTCOME", OsStr::new(outcome.word())),
             ("BK_BACKUP", OsStr::new(name)),
         ];
-        let limit = job.hook_limit();
+        let limit = job.limit(HOOK_LIMIT);
         let ran = hook::run(text, &variables, &self.watch, When::After, limit);
         ran.context("the command after failed")
     }
@@ -320,7 +331,7 @@ impl Runner {
     }
 
     /// Adds a run to the ledger; the file of the lock needs it no longer then.
-    fn record(&self, job: &str, event: &Event, lock: &JobLock) -> Result<()> {
+    fn record(&self, job: &str, event: &Event, lock: &JobLock, is_kept: bool) -> Result<()> {
         let backup = event.backup.as_ref();
         let row = event::Event {
             backup: backup.map(|(id, name)| (*id, name.as_str())),
@@ -329,11 +340,13 @@ impl Runner {
             details: event.details.clone(),
         };
         catalog::write(&self.home, |session| session.log(&row)).with_context(|| {
-            format!(
-                "cannot record the run of the job '{}': '{}' keeps it for the next bk-auto",
-                job.escape_debug(),
-                lock.path.display()
-            )
+            let (job, path) = (job.escape_debug(), lock.path.display());
+            match is_kept {
+                true => format!(
+                    "cannot record the run of the job '{job}': '{path}' keeps it for the next bk-auto"
+                ),
+                false => format!("cannot record the run of the job '{job}', and it is lost"),
+            }
         })?;
         lock.clear()
     }
@@ -343,7 +356,7 @@ impl Runner {
             return;
         };
         let line = notify::line(event, news, record);
-        let (job, limit) = (&state.job, state.job.hook_limit());
+        let (job, limit) = (&state.job, state.job.limit(NOTICE_LIMIT));
         let begun = self
             .notifications
             .begin(notify, &job.name, news, &line, limit, &self.watch);
@@ -388,17 +401,19 @@ impl Runner {
         Ok(())
     }
 
-    /// Waits for the notices that are at work, and returns the exit status that they mean. A signal
-    /// that comes now ends them.
+    /// Waits for the notices that are at work, and returns the exit status that they mean. Where a
+    /// signal came they get little time, and none after another one.
     pub(crate) fn settle_all(&mut self) -> Result<u8> {
-        // An earlier one was for the jobs.
         self.watch.next_signal();
+        let is_ending = self.watch.signals.caught().is_some();
+        let began = Instant::now();
         loop {
             self.settle()?;
             if self.notifications.is_empty() {
                 break;
             }
-            if self.watch.next_signal().is_some() {
+            let is_late = is_ending && began.elapsed() >= GRACE;
+            if is_late || self.watch.next_signal().is_some() {
                 self.notifications.end();
             }
             self.watch.pause(SETTLE_EVERY)?;
@@ -410,11 +425,13 @@ impl Runner {
     }
 }
 
-/// Keeps a run beside the ledger; a disk that is full only makes that it may run again.
-fn keep(lock: &JobLock, run: &Unrecorded) {
-    if let Err(error) = lock.keep(run) {
+/// Keeps a run beside the ledger, if there is room; returns whether there was.
+fn keep(lock: &JobLock, run: &Unrecorded) -> bool {
+    let kept = lock.keep(run);
+    if let Err(error) = &kept {
         PROGRAM.warn(&format!("warning: {error:#}"));
     }
+    kept.is_ok()
 }
 
 /// A run that was stopped is to be made up for: see [`Run::done_until`].

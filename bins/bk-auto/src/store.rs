@@ -44,6 +44,11 @@ impl JobState {
         self.last.as_ref().and_then(Run::of)
     }
 
+    /// The row of the ledger for its last run.
+    pub(crate) fn last_id(&self) -> Option<i64> {
+        self.last.as_ref().map(|row| row.id)
+    }
+
     pub(crate) fn done_until(&self) -> Option<Timestamp> {
         self.run().and_then(Run::done_until)
     }
@@ -99,7 +104,6 @@ fn notify(session: &Session<'_>) -> Result<Option<Notify>> {
 
 /// Sets who is told of all jobs that do not say so themselves.
 pub(crate) fn set_notify(home: &Home, notify: Option<&Notify>) -> Result<()> {
-    catalog::check_there(home)?;
     catalog::write(home, |session| {
         session.remove_setting(NOTIFY)?;
         session.remove_setting(NOTIFY_ALWAYS)?;
@@ -136,7 +140,7 @@ pub(crate) fn apply(home: &Home, changes: &[JobChange]) -> Result<Vec<JobState>>
             // An error in the old settings does not matter where all of them are new.
             let old = old.map(|old| Job::from_settings(&change.name, &old));
             let old = match old {
-                Some(Err(_)) if change.schedule.is_some() && change.sources.is_some() => None,
+                Some(Err(_)) if change.is_whole() => None,
                 other => other.transpose().with_context(|| {
                     format!("cannot change the job '{}'", change.name.escape_debug())
                 })?,
@@ -201,6 +205,5 @@ fn changed<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<JobState>> {
     let mut all = all(session)?;
-    let states = names.filter_map(|name| all.remove(name));
-    Ok(states.flatten().collect())
+    names.filter_map(|name| all.remove(name)).collect()
 }

@@ -61,6 +61,12 @@ impl Work<'_> {
             });
         }
         outcome.is_shrunk = backup.backup_metadata.contains_key(SHRUNK);
+        if outcome.is_shrunk {
+            let name = &backup.backup_name;
+            outcome.warnings.push(format!(
+                "'{name}' holds far less than the backup before it: if nothing is missing, accept it with 'bk-set --accept {name}'"
+            ));
+        }
         outcome.made = Some(Made { backup, line });
         Ok(())
     }

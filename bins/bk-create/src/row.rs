@@ -194,7 +194,7 @@ impl Rows {
         }
         let written = catalog::write(&self.home, |session| {
             session.update(&backup)?;
-            session.log(&event(Some(&backup), true, details))
+            session.log(&event(Some(&backup), backup.job(), true, details))
         });
         written.with_context(|| {
             format!(
@@ -235,7 +235,7 @@ impl Rows {
                 partial.remove();
             }
             session.update(&backup)?;
-            session.log(&event(Some(&backup), false, details))
+            session.log(&event(Some(&backup), backup.job(), false, details))
         });
         if let Err(error) = recorded {
             PROGRAM.warn(&format!("cannot record the failure: {error:#}"));
@@ -250,13 +250,14 @@ impl Rows {
         if !self.home.has_catalog() || error.is::<Timeout>() {
             return;
         }
+        let job = request.metadata.get("job").and_then(Value::as_str);
         let details = json!({
             "reason": one_line(&format!("{error:#}")),
             "sources": request.told().take(SOURCES_TOLD).collect::<Vec<_>>(),
         });
         // Where even that fails, the refusal itself is what people need to read.
         let _ = catalog::write(&self.home, |session| {
-            session.log(&event(None, false, details))
+            session.log(&event(None, job, false, details))
         });
     }
 }
@@ -304,7 +305,15 @@ fn put_streams(streams: &[Stream], metadata: &mut Map<String, Value>) {
     }
 }
 
-fn event(backup: Option<&Backup>, ok: bool, details: Value) -> Event<'_> {
+fn event<'a>(
+    backup: Option<&'a Backup>,
+    job: Option<&str>,
+    ok: bool,
+    mut details: Value,
+) -> Event<'a> {
+    if let Some(job) = job {
+        details["job"] = job.into();
+    }
     Event {
         backup: backup.map(|it| (it.id, it.backup_name.as_str())),
         event: "create",

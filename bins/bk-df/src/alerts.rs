@@ -221,6 +221,11 @@ fn failed(jobs: &[JobLine], most: u64) -> Option<String> {
 fn crossed_by(limit: &JobLimit, job: &JobLine) -> Option<String> {
     let name = job.job.escape_debug();
     Some(match *limit {
+        JobLimit::Age(_, since) if !job.makes_backups => match job.last_success {
+            None => format!("the job '{name}' has never succeeded"),
+            Some(at) if at < since => format!("the job '{name}' last succeeded at {at}"),
+            Some(_) => return None,
+        },
         JobLimit::Age(_, since) => match &job.newest {
             None if job.is_lost => format!("no archive of the job '{name}' is there"),
             None => format!("the job '{name}' has no backup"),
@@ -327,6 +332,19 @@ mod tests {
         assert_eq!(crossed(age(Some("c")), &jobs), [old("c", 99)]);
         assert!(crossed(age(Some("b")), &jobs).is_empty());
         assert_eq!(crossed(age(Some("d'")), &jobs), ["there is no job 'd\\''"]);
+        // One that makes no backups is as old as its last success.
+        for (hours, told) in [
+            (None, Some("the job 'a' has never succeeded")),
+            (
+                Some(27),
+                Some("the job 'a' last succeeded at 2026-11-23T09:00:00Z"),
+            ),
+            (Some(25), None),
+        ] {
+            jobs[0].last_success = hours.map(hours_ago);
+            let told: Vec<_> = told.into_iter().collect();
+            assert_eq!(crossed(age(Some("a")), &jobs), told, "{hours:?}");
+        }
         jobs[1].newest = None;
         assert_eq!(crossed(age(None), &jobs), ["the job 'b' has no backup"]);
         jobs[1].is_lost = true;

@@ -11,6 +11,7 @@ use bk_jobs::timing::Timing;
 use bk_schema::clock;
 use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, BackupType, Status};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -46,6 +47,8 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct JobLine {
     pub(crate) job: String,
     pub(crate) enabled: bool,
+    /// Else it verifies, tests or prunes.
+    pub(crate) makes_backups: bool,
     pub(crate) settings_error: Option<String>,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) last_outcome: Option<String>,
@@ -60,9 +63,6 @@ pub(crate) struct JobLine {
     pub(crate) due_since: Option<Timestamp>,
     pub(crate) overdue_seconds: Option<i64>,
     pub(crate) alerts: Vec<Alert>,
-    /// Whether it is one that makes backups.
-    #[serde(skip)]
-    pub(crate) makes_backups: bool,
     /// Whether it has some and no archive of them is there.
     #[serde(skip)]
     pub(crate) is_lost: bool,
@@ -146,7 +146,8 @@ impl JobLine {
     }
 
     /// Of complete backups, oldest first. The newest is one that can be restored; for the usual size
-    /// it does not matter where the archives are, but an accepted one begins a new one.
+    /// it does not matter where the archives are. One that is far smaller is not usual, however many
+    /// of its kind there are, until it is accepted; then a new usual size begins with it.
     fn with_backups(self, all: &[&Stored], accepted: &BTreeSet<i64>) -> Self {
         let is_whole = |it: &&Stored| it.is_there || it.backup.status == Status::Moving;
         let Some(at) = all.iter().rposition(is_whole) else {
@@ -158,7 +159,8 @@ impl JobLine {
         let newest = &all[at].backup;
         let is_accepted = |it: &&Stored| accepted.contains(&it.backup.id);
         let from = all[..=at].iter().rposition(is_accepted).unwrap_or(0);
-        let before = all[from..at].iter().rev();
+        let is_usual = |it: &&&Stored| !it.backup.backup_metadata.contains_key(SHRUNK);
+        let before = all[from..at].iter().rev().filter(is_usual);
         let sizes = before.filter_map(|it| content(&it.backup)).take(USUAL_LEN);
         let median = median(sizes.collect());
         let content = content(newest);
@@ -401,6 +403,32 @@ mod tests {
         sizes.extend([Some(8); 5]);
         sizes.extend([Some(10); 6]);
         assert_eq!(of(&sizes), (Some(9), Some(11.1)));
+    }
+
+    #[test]
+    fn what_shrank_is_never_usual_however_often_it_is_repeated() {
+        let good = (30..40).map(|hours| stored(hours, Some(4000)));
+        let shrunk = (10..18).map(|hours| {
+            let mut it = stored(hours, Some(5));
+            let metadata = &mut it.backup.backup_metadata;
+            metadata.insert(
+                SHRUNK.into(),
+                json!({"backup_name": "db-30", "content_bytes": 4000}),
+            );
+            it
+        });
+        let mut all: Vec<_> = good.chain(shrunk).rev().collect();
+        all.sort_by_key(|it| it.backup.created_at);
+        let of = |all: &[Stored]| {
+            let line = of_backups(all);
+            (line.content_median_bytes, line.content_change_percent)
+        };
+        for count in 11..=18 {
+            assert_eq!(of(&all[..count]), (Some(4000), Some(-99.9)), "{count}");
+        }
+        // What has its size again has not grown.
+        all.push(stored(9, Some(4000)));
+        assert_eq!(of(&all), (Some(4000), Some(0.0)));
     }
 
     #[test]

@@ -64,11 +64,16 @@ type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
 /// The same for each job.
 type JobGauge = (&'static str, &'static str, fn(&JobLine) -> Option<f64>);
 
-const JOB_GAUGES: [JobGauge; 9] = [
+const JOB_GAUGES: [JobGauge; 10] = [
     (
         "bk_job_enabled",
         "Whether the job runs when it is due.",
         |it| Some(flag(it.enabled)),
+    ),
+    (
+        "bk_job_makes_backups",
+        "Whether the job makes backups: else it verifies, tests or prunes.",
+        |it| Some(flag(it.makes_backups)),
     ),
     (
         "bk_job_failed",

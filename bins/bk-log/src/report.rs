@@ -123,8 +123,16 @@ fn summary(details: &Map<String, Value>) -> String {
         let keys: Vec<_> = new.keys().map(String::as_str).collect();
         keys.join(", ")
     });
+    let list = |key| {
+        let all = details.get(key)?.as_array()?.iter();
+        let all: Vec<_> = all.filter_map(Value::as_str).collect();
+        Some(all.join(", "))
+    };
     let seconds = details.get("seconds").and_then(Value::as_f64);
     let parts = [
+        // Why bk-prune removed it.
+        list("reasons"),
+        list("rules"),
         text("warning").map(str::to_owned),
         text("action").or(text("level")).map(str::to_owned),
         changed,

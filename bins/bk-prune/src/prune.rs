@@ -65,6 +65,11 @@ fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notice
             "warning: --{name} cannot be met: what is left may not be removed"
         ));
     }
+    for name in &verdict.shrunk {
+        PROGRAM.warn(&format!(
+            "warning: nothing is removed of the group of '{name}', which is far smaller than the backup before it: if that is right, accept it with 'bk-set --accept {name}'"
+        ));
+    }
     let removes = |it: &Decision| it.action == Action::Remove;
     if let Some(jump) = jump.filter(|_| !arguments.has(&FORCE_CLOCK))
         && verdict.decisions.iter().any(removes)

@@ -3,7 +3,8 @@
 //!
 //! The precedence: protected is always kept; else an `expires_at` decides (past: removed,
 //! future: kept); else the rules decide; the newest completed backup of a group is never removed
-//! unless `--allow-empty`, nor is the newest one that lacks nothing of its sources. One from the
+//! unless `--allow-empty`, nor is the newest one that lacks nothing of its sources. Where the newest
+//! shrank, neither rules nor limits remove anything of its group. One from the
 //! future is of unknown age: it stays, and stands in for no other. Knows no SQL, no clock and no
 //! files.
 
@@ -87,6 +88,8 @@ pub(crate) struct Verdict {
     pub(crate) decisions: Vec<Decision>,
     /// Limits that cannot be kept, as what is left may not be removed.
     pub(crate) unmet: Vec<String>,
+    /// Newest backups that shrank, for which something stays that no rule keeps.
+    pub(crate) shrunk: Vec<String>,
 }
 
 /// Whether the policy decides on such a backup: not on one that is being worked on.
@@ -107,18 +110,18 @@ pub(crate) fn decide(
 ) -> Verdict {
     let there: Vec<_> = all.iter().filter(|it| !it.is_missing()).copied().collect();
     let decide = |some: &[Candidate<'_>], caps| Decider::new(some, policy, now).run(caps, free);
-    let Verdict { decisions, unmet } = decide(&there, &policy.caps);
+    let mut verdict = decide(&there, &policy.caps);
     if there.len() == all.len() {
-        return Verdict { decisions, unmet };
+        return verdict;
     }
     let with_missing = decide(all, &Caps::default());
-    let mut with_archive = decisions.into_iter();
+    let mut with_archive = verdict.decisions.into_iter();
     let pick = |(it, decision): (&Candidate<'_>, Decision)| match it.is_missing() {
         true => decision,
         false => with_archive.next().unwrap_or(decision),
     };
-    let decisions = all.iter().zip(with_missing.decisions).map(pick).collect();
-    Verdict { decisions, unmet }
+    verdict.decisions = all.iter().zip(with_missing.decisions).map(pick).collect();
+    verdict
 }
 
 /// A candidate on its way.
@@ -157,6 +160,8 @@ struct Decider<'a> {
     all: Vec<Undecided<'a>>,
     policy: &'a Policy,
     now: Timestamp,
+    /// As in the verdict.
+    shrunk: Vec<String>,
 }
 
 impl<'a> Decider<'a> {
@@ -172,7 +177,12 @@ impl<'a> Decider<'a> {
         };
         let mut all: Vec<_> = all.iter().enumerate().map(undecided).collect();
         all.sort_by_key(|one| (one.it.backup.created_at, one.it.backup.id));
-        Self { all, policy, now }
+        Self {
+            all,
+            policy,
+            now,
+            shrunk: Vec::new(),
+        }
     }
 
     fn run(mut self, caps: &Caps, free: &FreeBytes) -> Verdict {
@@ -188,11 +198,16 @@ impl<'a> Decider<'a> {
         }
         for members in groups.values() {
             self.decide_group(members);
+            self.hold_back(members);
         }
         let unmet = self.apply_caps(caps, free);
         self.all.sort_by_key(|one| one.place);
         let decisions = self.all.into_iter().map(Decision::from).collect();
-        Verdict { decisions, unmet }
+        Verdict {
+            decisions,
+            unmet,
+            shrunk: self.shrunk,
+        }
     }
 
     fn backup(&self, at: usize) -> &'a Backup {
@@ -255,6 +270,31 @@ impl<'a> Decider<'a> {
         };
         if let Some(whole) = members.iter().find(is_whole).filter(|it| *it != newest) {
             self.keep_always(*whole, "newest that lacks nothing");
+        }
+    }
+
+    /// Removes nothing by rules or limits while the newest of those that stay shrank: what came before
+    /// it may be all that is whole. The members come newest first.
+    fn hold_back(&mut self, members: &[usize]) {
+        let stays = |at: &&usize| {
+            let one = &self.all[**at];
+            (one.may_go || !one.keep.is_empty()) && !self.is_in_future(**at)
+        };
+        let newest = members.iter().find(stays).map(|at| self.backup(*at));
+        let Some(newest) = newest.filter(|it| it.backup_metadata.contains_key(SHRUNK)) else {
+            return;
+        };
+        let mut holds = false;
+        for at in members {
+            let one = &mut self.all[*at];
+            if one.may_go {
+                holds |= one.keep.is_empty();
+                one.keep.push("newest shrank".to_owned());
+                one.may_go = false;
+            }
+        }
+        if holds {
+            self.shrunk.push(newest.backup_name.clone());
         }
     }
 

@@ -197,6 +197,66 @@ fn space_is_made_on_the_file_system_that_has_too_little() {
 }
 
 #[test]
+fn while_the_newest_shrank_neither_rules_nor_limits_remove_of_its_group() {
+    let shrink = |it: &mut Stored| {
+        let held = serde_json::json!({"backup_name": "b4", "content_bytes": 4000});
+        it.backup.backup_metadata.insert("shrunk".into(), held);
+    };
+    let mut all = six();
+    shrink(&mut all[4]);
+    // It has its size again.
+    assert_eq!(kept(&all, "--keep-last 1", NOW), [6]);
+    shrink(&mut all[5]);
+    expires(&mut all[1], "2026-11-20T00:00:00Z");
+    let expected = [
+        "1 keep newest shrank",
+        "2 remove expired 2026-11-20 01:00",
+        "3 keep newest shrank",
+        "4 keep newest that lacks nothing",
+        "5 keep newest shrank",
+        "6 keep last 1, newest in group",
+    ];
+    assert_eq!(told(&all, "--keep-last 1", NOW), expected);
+    for flags in [
+        "--keep-last 1 --allow-empty",
+        "--older-than 1h --allow-empty",
+        "--keep-daily 1 --keep-within 1d --group-by none",
+        "--max-count 1",
+        "--max-total-size 1",
+        "--keep-last 3 --max-count 1",
+    ] {
+        assert_eq!(kept(&all, flags, NOW), [1, 3, 4, 5, 6], "{flags}");
+    }
+    let shrunk = |all: &[Stored], flags: &str| {
+        let (policy, free) = (policy(flags), FreeBytes::new());
+        decide_on(all, &policy, &free, NOW.parse().unwrap()).shrunk
+    };
+    assert_eq!(shrunk(&all, "--keep-last 1"), ["b6"]);
+    assert!(shrunk(&all, "--keep-last 6").is_empty());
+    // Another group goes by the rules and makes the room.
+    for at in [0, 2, 3] {
+        all[at].backup.backup_type = BackupType::PreUpgrade;
+    }
+    assert_eq!(kept(&all, "--keep-last 1", NOW), [2, 4, 5, 6]);
+    assert_eq!(kept(&all, "--max-count 4", NOW), [2, 4, 5, 6]);
+    // One that is not there, or of unknown age, is not the newest.
+    let mut all = six();
+    shrink(&mut all[5]);
+    for change in [
+        |it: &mut Stored| it.archive = None,
+        |it: &mut Stored| it.backup.created_at = "2026-11-25T00:00:00Z".parse().unwrap(),
+    ] {
+        let mut all = all.clone();
+        change(&mut all[5]);
+        assert_eq!(kept(&all, "--keep-last 1", NOW), [5, 6]);
+    }
+    // Nor one that goes.
+    expires(&mut all[5], "2026-11-20T00:00:00Z");
+    assert_eq!(kept(&all, "--keep-last 1 --allow-empty", NOW), [5]);
+    assert_eq!(kept(&all, "--keep-last 1", NOW), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn a_missing_archive_takes_no_place_from_one_that_is_there() {
     let mut all = six();
     for at in [1, 4, 5] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bk_schema::clock;
+use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{BackupType, Status};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -34,6 +35,10 @@ fn any_store() -> impl Strategy<Value = Vec<Stored>> {
             let half_hours = |n: i64| now() + SignedDuration::from_mins(n * 30);
             let mut it = stored(id, half_hours(created));
             it.backup.protected = kind == 0;
+            if kind == 2 {
+                let metadata = &mut it.backup.backup_metadata;
+                metadata.insert(SHRUNK.into(), true.into());
+            }
             it.backup.expires_at = expires.map(|it: i64| half_hours(it));
             it.backup.backup_size = Some(size * 100);
             if is_automatic {
