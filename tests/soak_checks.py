@@ -128,16 +128,14 @@ class Book:
             return
         expected, may, last = [], [], self.outcomes.get(job.name, "ok")
         for row in rows:
+            is_late = seconds(row["details"]["began"]) < step.now
             is_shrunk = any("shrunk" in it.metadata for it in self.backups.values() if it.id == row["backup_id"])
-            if row["outcome"] != "ok":
-                expected.append("failed")
-            elif seconds(row["details"]["began"]) < step.now:
-                # What went well is recorded late without a word.
-                may = ["recovered"] * (last != "ok")
-            elif is_shrunk:
-                expected.append("shrunk")
-            elif last != "ok":
-                expected.append("recovered")
+            word = "failed" if row["outcome"] != "ok" else "shrunk" if is_shrunk else "recovered" if last != "ok" else None
+            # What could not be recorded was told when it happened; a run that was killed tells nobody itself.
+            if word and is_late and "interrupted" not in row["details"]:
+                may.append(word)
+            elif word:
+                expected.append(word)
             last = row["outcome"]
         # Nobody waits for one before the next is begun.
         told = [word for name, word in step.notices if name == job.name]
