@@ -45,7 +45,7 @@ UNITS := $(notdir $(wildcard bins/bk-auto/systemd/*))
 # Tests wait for disks and locks more than for cores.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: all build libduckdb tools test test-long check bench soak install uninstall package clean demo help
+.PHONY: all build libduckdb tools test test-long check soak bench install uninstall package clean demo help
 all: build
 
 help: ## list the targets
@@ -90,11 +90,11 @@ test: check build ## check, build, all tests but the long ones
 test-long: check build ## all tests, and each case of them
 	BK_TESTS_LONG=1 $(CARGO) test --release --workspace $(FEATURES) -- --include-ignored
 
+soak: build ## a simulated year of jobs with kills and full disks, held against a model (SOAK='--days 30 --seed 7')
+	python3 tests/soak.py $(OUT) $(SOAK)
+
 bench: build ## measure against tar, restic and borg
 	python3 tests/bench.py $(OUT)
-
-soak: build ## let jobs run alone for a simulated year (takes root and libfaketime)
-	python3 tests/soak.py $(OUT)
 
 demo: build ## back this source tree up, list it, unpack it with plain tar
 	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)

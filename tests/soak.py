@@ -1,30 +1,34 @@
 #!/usr/bin/env python3
-"""Lets jobs run alone for a simulated year: `make soak`, or tests/soak.py [--days N] [--seed N] target/release.
+"""A simulated year of jobs with faults, held against a model: `make soak`, or tests/soak.py target/release.
 
-Each hour of that year is one round of bk-auto, as cron would start it, on the programs as they are: their
-clock is that of this machine, set on by libfaketime (Debian's package of that name). An hourly and a nightly
-job keep the backups of their last days; a third, at noon, keeps by the calendar. Some rounds are killed, the
-whole of it as by a power cut, bk-auto alone, or one of its children; some meet a full disk, catalog and
-archives alike; now and then the machine is off for hours, once for weeks. The zone has summer time.
+The programs run as they are, with a clock that libfaketime (Debian's package faketime) sets ahead of the
+machine's, in Europe/Berlin. The year begins two days before summer time does. bk-auto is started as a timer
+would start it: when a job is due, now and then when none is, late where the machine slept, and once more a few
+minutes after a start that was disturbed. Between two starts files change at random, and backups are made,
+protected, released and removed by hand. Disturbed are starts by kills at random moments (of bk-auto, of its
+child, of both, and with another bk-auto right behind), by signals, disks that are full or fill up, and a
+catalog that another holds; beside that hooks and dumps fail, files cannot be read, trees shrink, the clock is
+wrong for a start, the machine sleeps or is off for over a month, and two bk-auto start at once.
 
-Each simulated day the catalog, the files, the ledger and what the rules kept are held against a model, which
-knows nothing of how the programs work: what a create in the ledger acknowledged is there, with the content of
-its hour, until it was old enough to go; what was to go is gone; each time of a schedule had its run, and no
-more than one that succeeded; nothing else is in the storage. At the end each archive is verified and the
-catalog is built again from them.
+After each start the catalog and the ledger are held against soak_model.py, which knows the man pages and no
+code: each job ran when it was due and only then, once; what was acknowledged is there with its content;
+nothing went that its retention keeps, and nothing is left that it removes; nothing lies about.
 
-It prints what it did as one line a month, and its figures as JSON at the end. The first thing that is not as
-promised ends it with 1; the seed repeats it, but for when exactly a kill hits.
+Times of files are the machine's, so always in the past of the programs: what depends on a file that changes
+while it is read is tested elsewhere. All follows from --seed, but for the moment at which a fault meets a program.
+What is broken is told with the seed and the step; the directories and the log are kept. It takes root, or user
+namespaces, for disks in memory.
 """
 
 import argparse
 import collections
+import contextlib
 import datetime
 import json
 import os
 import random
+import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,373 +36,301 @@ import time
 import zoneinfo
 from pathlib import Path
 
-PRELOAD = ["/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1"]
-ZONE = zoneinfo.ZoneInfo("Europe/Berlin")
-HOUR = datetime.timedelta(hours=1)
-DAY = datetime.timedelta(days=1)
-# Two jobs keep all of their last days, one keeps by rules.
-RETENTION_DAYS = {"hourly": 2, "nightly": 14}
-JOBS = {"hourly": "0 * * * *", "nightly": "30 2 * * *", "noon": "0 12 * * *"}
-RULES = "--keep-last 2 --keep-daily 7 --keep-weekly 5 --keep-monthly 3"
-HOME_BYTES = 256 << 20
-# A run of all programs takes less.
-ROUND_SECONDS_MAX = 60
+# Nothing is left in the source tree.
+sys.dont_write_bytecode = True
+
+from soak_checks import Book, Step, must
+from soak_files import Tree
+from soak_machine import ZONE, Machine, obstacle, strike
+from soak_model import HOUR, Job, due_times
+
+DAY = 24 * HOUR
+CLOCK_GAP_DAYS = 30
+# Of a thousand starts, how many are disturbed so.
+FAULTS = {"kill": 25, "kill, then another": 15, "kill child": 15, "kill all": 15, "signal": 10, "full storage": 15, "full home": 10,
+          "storage fills": 10, "home fills": 10, "locked": 15, "refused": 20, "twins": 10, "wrong clock": 2}
+KILLS = ("kill", "kill, then another", "kill child", "kill all", "signal")
+DUMP = "dump.sql"
 
 
-class Broken(Exception):
-    """A promise that was not kept."""
+class Soak:
+    """The year."""
 
+    def __init__(self, options, machine):
+        self.options, self.machine, self.zone = options, machine, zoneinfo.ZoneInfo(ZONE)
+        begin = datetime.datetime.fromisoformat(options.start).replace(hour=12, tzinfo=self.zone)
+        self.begin, self.number = int(begin.timestamp()), 0
+        self.end = self.begin + options.days * DAY
+        # Where a clock that is wrong is: further than this year gets.
+        self.ahead = (options.days + 100) * DAY
+        self.now, self.last_start = float(self.begin), self.begin
+        self.said = collections.Counter()
+        self.usual_seconds, self.unread_until, self.shrunk_until = 0.2, 0, 0
+        self.log = open(machine.base / "soak.log", "w")
+        machine.set_clock(self.now)
+        jobs = self.make_jobs()
+        self.jobs, self.book = jobs, Book(machine, jobs)
+        self.figures = self.book.figures
 
-def check(holds, text):
-    if not holds:
-        raise Broken(text)
+    def make_jobs(self):
+        """The jobs, enabled at the beginning, and who is told."""
+        base, rng = self.machine.base, random.Random(f"{self.options.seed}/trees")
+        app, shop, notes = (Tree(base / name, rng, files) for name, files in (("app", 40), ("shop", 15), ("notes", 15)))
+        calls = ["--before", f"! test -e {base}/refuse"]
+        dump = ["--command", f"{DUMP}=! test -e {base}/refuse && cat {base}/dump"]
+        jobs = [Job("app", "@hourly", {"hourly": 24, "daily": 7, "weekly": 4, "monthly": 6}, app, calls),
+                Job("shop", "30 2 * * *", {"days": 30}, shop, dump),
+                Job("notes", "15,45 1-3 * * *", {"days": 1}, notes, [*calls, "--compression=zstd", "--create-flag=--reserve=0"]),
+                Job("week", "0 4 * * 1-5", {"last": 3, "weekly": 5, "yearly": 2}, notes, calls),
+                Job("proof", "@weekly", {}, None, ["--verify", "deep older-than=30d limit=5", "--test-restore", "latest"]),
+                Job("tidy", "@weekly", {"days": 60}, None, ["--prune", "--group-by=job"])]
+        for job in jobs:
+            job.times = due_times(job.schedule, self.begin, self.end + self.ahead + 10 * DAY, self.zone)
+            kept = [f"--retention-days={count}" if rule == "days" else f"--keep-{rule}={count}" for rule, count in job.policy.items()]
+            content = [f"--create-flag=--storage={self.machine.store}", "--create-flag=--low-space-timeout=1s"]
+            self.machine.run("bk-auto", "--json", "--set", job.name, "--schedule", job.schedule, "--enable", *kept,
+                             *job.flags, *([*content, "--", job.tree.root] if job.tree else []))
+            job.since = job.done_until = self.machine.clock()
+        self.machine.run("bk-auto", "--notify", f'echo "$BK_JOB $BK_OUTCOME" >>{base}/notices')
+        return {job.name: job for job in jobs}
 
-
-def library():
-    for pattern in PRELOAD:
-        for path in Path("/").glob(pattern.lstrip("/")):
-            return path
-    return None
-
-
-def parsed(text):
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-class Machine:
-    """The programs, their home, and a clock that is set on."""
-
-    def __init__(self, programs, directory):
-        self.programs, self.dir = programs, directory
-        self.home, self.sources = directory / "home", directory / "sources"
-        self.home.mkdir(mode=0o700)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={HOME_BYTES},mode=700", "none", self.home])
-        if mounted.returncode != 0:
-            sys.exit("soak: the home could not be mounted in memory: it takes root")
-        # Later than all files of this machine, as if they had always been there.
-        now = datetime.datetime.now(datetime.timezone.utc)
-        self.now = (now + 2 * DAY).replace(minute=35, second=0, microsecond=0)
-        self.sources.mkdir()
-
-    def environment(self):
-        ahead = self.now - datetime.datetime.now(datetime.timezone.utc)
-        return {
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
-            "HOME": str(self.dir),
-            "BK_HOME": str(self.home),
-            "TZ": ZONE.key,
-            "LC_ALL": "C.UTF-8",
-            "LD_PRELOAD": str(library()),
-            "FAKETIME": f"{ahead.total_seconds():+.0f}",
-            # The times of files are what they are, and waiting takes as long as it takes.
-            "NO_FAKE_STAT": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def run(self, line, allowed=(0,)):
-        ran = subprocess.run(
-            ["bash", "-c", line], env=self.environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-        check(ran.returncode in allowed, f"{line}: exit status {ran.returncode}: {ran.stderr}")
-        return ran
-
-    def lines(self, line, allowed=(0,)):
-        return [json.loads(it) for it in self.run(line, allowed).stdout.splitlines()]
-
-    def write(self, text):
-        """What the sources hold from now on."""
-        for job in JOBS:
-            (self.sources / job).mkdir(exist_ok=True)
-            (self.sources / job / "stamp").write_text(text)
-
-    def round(self, kill=None, is_full=False):
-        """One round of bk-auto; its exit status, `None` where it was killed."""
-        filler = self.home / "filler"
-        if is_full:
-            free = shutil.disk_usage(self.home).free
-            with open(filler, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, free - random.randrange(0, 300_000)))
-        # A process namespace, whose end ends all in it, as a power cut does.
-        command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "bk-auto", "--json"]
-        child = subprocess.Popen(
-            command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )
-        if kill:
-            time.sleep(random.uniform(0.0, 0.35))
-            self.kill(child.pid, kill)
-        error = child.communicate(timeout=ROUND_SECONDS_MAX)[1]
-        filler.unlink(missing_ok=True)
-        self.error = error
-        return child.returncode if not kill else None
-
-    @staticmethod
-    def kill(pid, what):
-        """Kills all, or one that the first of all has started."""
-        target = pid
-        for _ in range({"all": 0, "child": 2}[what]):
-            try:
-                below = Path(f"/proc/{target}/task/{target}/children").read_text().split()
-            except OSError:
-                return
-            if not below:
-                return
-            target = int(below[0])
-        try:
-            os.kill(target, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-class Model:
-    """What is promised, from the ledger and the clock alone."""
-
-    def __init__(self, machine):
-        self.machine = machine
-        self.stamps = {}
-        # What was acknowledged and not removed: the name of the backup, by its id.
-        self.alive = {}
-        self.created = {}
-        self.last_row = 0
-        self.counts = collections.Counter()
-        self.scheduled = collections.defaultdict(set)
-        self.runs = collections.defaultdict(list)
-
-    def read(self):
-        """The rows of the ledger since the last time."""
-        rows = [it for it in self.machine.lines("bk-log --json") if it["id"] > self.last_row]
-        for row in sorted(rows, key=lambda it: it["id"]):
-            self.last_row = row["id"]
-            self.counts[f"{row['event']} {row['outcome']}"] += 1
-            self.add(row)
-
-    def add(self, row):
-        details, event, ok = row["details"], row["event"], row["outcome"] == "ok"
-        if event == "create" and ok:
-            self.alive[row["backup_id"]] = row["backup_name"]
-            job = row["backup_name"].split("_")[0]
-            self.created[row["backup_id"]] = {"at": parsed(row["happened_at"]), "job": job}
-        is_gone = event == "prune" or event == "recover" and details.get("status") == "deleting"
-        if is_gone and ok and self.alive.pop(row["backup_id"], None):
-            self.check_removal(row)
-        if event != "auto":
-            return
-        job = details["job"]
-        self.runs[job].append(row)
-        if ok and details.get("scheduled"):
-            check(details["scheduled"] not in self.scheduled[job], f"{job} ran twice for {details['scheduled']}")
-            self.scheduled[job].add(details["scheduled"])
-
-    def check_removal(self, row):
-        """What was removed was old enough, or its rules tell why each did not keep it."""
-        created = self.created.pop(row["backup_id"])
-        details = row["details"]
-        if row["event"] == "prune":
-            wanted = len(RULES.split()) // 2 if created["job"] == "noon" else 1
-            check(len(details["rules"]) == wanted and details["job"] == created["job"], f"no reasons: {row}")
-        days = RETENTION_DAYS.get(created["job"])
-        if days:
-            age = parsed(row["happened_at"]) - created["at"]
-            check(age > days * DAY - HOUR, f"{row['backup_name']} was removed at the age of {age}")
-
-    def check_records(self):
-        """The catalog and the files."""
-        records = self.machine.lines("bk-ls --json")
-        there = {it["id"]: it for it in records if it["status"] == "completed"}
-        check(there.keys() == self.alive.keys(), f"lost {self.alive.keys() - there.keys()}, unknown {there.keys() - self.alive.keys()}")
-        for it in there.values():
-            check(it["file_status"] == "available", f"{it['backup_name']} is {it['file_status']}")
-        files = {str(it) for it in (self.machine.home / "archives").iterdir() if not it.name.startswith(".")}
-        # A run that was killed after its archive was whole, but before that was recorded, leaves it to
-        # bk-adopt until it is pruned with its record.
-        allowed = {it["backup_path"] for it in records if it["status"] in ("completed", "failed")}
-        check(files <= allowed, f"in the storage: {sorted(files - allowed)}")
-        return there
-
-    def check_content(self, records):
-        """An archive holds what the sources held in its hour, by tar alone."""
-        for it in records:
-            job = it["backup_metadata"]["job"]
-            ran = subprocess.run(
-                ["tar", "xzOf", it["backup_path"], "--wildcards", "*/stamp"], capture_output=True, text=True
-            )
-            at = parsed(it["created_at"]).replace(minute=35, second=0, microsecond=0)
-            check(ran.stdout == self.stamps[at], f"{job}: {it['backup_name']} has {ran.stdout!r} of {at}")
-
-    def check_round(self, began, since, is_pending):
-        """After a round that nothing befell: what came due since the last such round has run, in this one
-        if not in one with a fault, of which a failure is recorded."""
-        for job in JOBS:
-            if not is_pending[job]:
-                continue
-            last = self.runs[job][-1] if self.runs[job] else None
-            ran = parsed(last["details"]["began"]) if last else None
-            check(ran and ran > since + HOUR / 2, f"{job} did not run from {since} to {began}")
-            check(last["outcome"] == "ok" or ran < began - HOUR / 2, f"{job} at {began}: {last}")
-
-    def check_retention(self, there):
-        """Nothing older stays than bk-auto was to keep, but for what it may not remove."""
-        for job, days in RETENTION_DAYS.items():
-            last = self.runs[job][-1]["details"]
-            if "warning" in last:
-                continue
-            old = [
-                it for it in there.values()
-                if it["backup_metadata"]["job"] == job and parsed(it["created_at"]) < parsed(last["began"]) - days * DAY - HOUR
-            ]
-            check(len(old) == 0, f"{job} keeps {[it['backup_name'] for it in old]}")
-
-
-def kept_by_rules(backups):
-    """What RULES keep: an oracle of its own. The oldest stays as long as a rule has room."""
-    rules = dict(zip(RULES.split()[::2], map(int, RULES.split()[1::2])))
-    newest_first = sorted(backups, key=lambda it: (it["created_at"], it["id"]), reverse=True)
-    local = [parsed(it["created_at"]).astimezone(ZONE) for it in newest_first]
-    labels = {
-        "--keep-last": lambda at: local[at].timestamp() + at,
-        "--keep-daily": lambda at: local[at].date(),
-        "--keep-weekly": lambda at: local[at].isocalendar()[:2],
-        "--keep-monthly": lambda at: (local[at].year, local[at].month),
-    }
-    kept = {newest_first[0]["id"]} if newest_first else set()
-    for rule, count in rules.items():
-        seen = set()
-        for at, it in enumerate(newest_first):
-            label = labels[rule](at)
-            if len(seen) >= count:
+    def run(self):
+        """All steps, a last one with which each job is done, and the last look."""
+        while True:
+            self.number += 1
+            rng = random.Random(f"{self.options.seed}/{self.number}")
+            # There is a backup before anything goes wrong.
+            is_sure = self.move_clock(rng) or self.number == 1
+            if self.now >= self.end:
                 break
-            is_oldest = at + 1 == len(newest_first) and rule != "--keep-last"
-            if label not in seen or is_oldest:
-                seen.add(label)
-                kept.add(it["id"])
-    return kept
+            self.take(Step(self.number, rng, self.now, None if is_sure else self.choose_fault(rng)))
+        for ending in (self.end, self.end + 8 * DAY):
+            self.now = ending + 30.0
+            self.take(Step(self.number, random.Random(f"{self.options.seed}/{ending}"), self.now, None))
+        self.book.check_places()
+        self.book.check_all()
 
-
-def completed(machine, job):
-    return [it for it in machine.lines(f"bk-ls --json --job {job}") if it["status"] == "completed"]
-
-
-def check_rules(before, after):
-    """What a round left of the third job is what its rules keep."""
-    there = {it["id"]: it for it in before + after}
-    kept = kept_by_rules(list(there.values()))
-    left = {it["id"] for it in after}
-    check(left == kept, f"the rules left {left}, not {kept}")
-
-
-def fault(rng):
-    """What befalls a round: how it is killed, whether the disk is full, and how long the machine is off."""
-    at = rng.random()
-    if at < 0.04:
-        return rng.choice(["all", "child"]), False, 0
-    if at < 0.06:
-        return None, True, 0
-    if at < 0.065:
-        return None, False, rng.randrange(2, 60)
-    return None, False, 0
-
-
-def due(schedule_job, since, until):
-    """Whether a time of a schedule lies between, by the local clock, its gaps and repeats aside."""
-    at = since
-    while at < until:
-        at += datetime.timedelta(minutes=30)
-        local = min(at, until).astimezone(ZONE)
-        if schedule_job == "hourly":
-            return until - since >= HOUR
-        hour, minute = (2, 30) if schedule_job == "nightly" else (12, 0)
-        before = (min(at, until) - datetime.timedelta(minutes=30)).astimezone(ZONE)
-        time_of = local.replace(hour=hour, minute=minute)
-        if before < time_of <= local:
+    def move_clock(self, rng):
+        """To the next start, mostly that of the next job that is due. Returns whether nothing is to disturb it."""
+        coming = min(job.next(self.now) for job in self.jobs.values())
+        chance = rng.random()
+        if self.book.was_disturbed:
+            self.now += rng.randrange(61, 240)
+        elif chance < 0.02 and coming - self.now > 600:
+            self.now += rng.uniform(60, coming - self.now - 60)
+        elif chance < 0.03:
+            self.now = coming + rng.uniform(HOUR, 3 * DAY)
+            self.figures["the machine slept for hours or days"] += 1
+        elif chance < 0.0303 and self.options.days > 100:
+            # For longer than the clock is believed.
+            self.now = coming + rng.uniform(31, 40) * DAY
+            self.figures["it was off for over a month"] += 1
             return True
-    return False
+        else:
+            self.now = coming + rng.uniform(1, 50)
+        return False
+
+    def choose_fault(self, rng):
+        point = rng.uniform(0, 1000)
+        for fault, share in FAULTS.items():
+            point -= share * self.options.faults
+            if point < 0:
+                return fault
+        return None
+
+    def take(self, step):
+        """Changes, a start of bk-auto, and what is to be true after it."""
+        trees, is_wrong, jumped_at = self.change_files(step), step.fault == "wrong clock", self.book.jumped_at
+        step.now += self.ahead if is_wrong else 0
+        if step.now - self.last_start > CLOCK_GAP_DAYS * DAY:
+            self.book.jumped_at = step.now
+        step.is_due = any(job.due(step.now) for job in self.jobs.values())
+        self.start(step)
+        try:
+            self.book.check(step, trees)
+        finally:
+            self.note(step)
+        if is_wrong:
+            self.book.jumped_at, self.book.doubted_until = jumped_at, self.now + 25 * HOUR
+            return
+        self.last_start = step.now
+        if step.number % 25 == 0 and step.is_due and not step.is_disturbed:
+            self.book.check_places()
+        if step.number % 20 == 0:
+            self.by_hand(step)
+
+    def note(self, step):
+        """A line of the log."""
+        local = datetime.datetime.fromtimestamp(step.now, self.zone).isoformat(" ", "seconds")
+        rows = [(row["event"], row["details"].get("job"), row["backup_id"], row["outcome"]) for row in step.events]
+        print(step.number, local, f"[{step.fault or ''}]", *rows, "new", *(it.id for it in step.new), "gone", *(it.id for it in step.gone),
+              json.dumps(step.stderr.strip()), file=self.log, flush=True)
+        if not step.fault:
+            self.said.update(re.sub(r"'[^']*'|[0-9.]+", "_", line) for line in step.stderr.splitlines())
+
+    def change_files(self, step):
+        """Files change between two starts. Returns what each job has to back up."""
+        rng = step.rng
+        for job in self.jobs.values():
+            if job.tree and rng.random() < 0.7:
+                for _ in range(rng.randrange(4)):
+                    job.tree.edit(rng)
+        dump = b"".join(b"INSERT %d\n" % rng.randrange(10**6) for _ in range(rng.randrange(200, 300)))
+        (self.machine.base / "dump").write_bytes(dump)
+        self.change_readability(step)
+        self.change_size(step)
+        kept = {job.name: (job.tree.root, job.tree.snapshot(), dump if DUMP in str(job.flags) else None)
+                for job in self.jobs.values() if job.tree}
+        return kept
+
+    def change_readability(self, step):
+        """For some time a file cannot be read."""
+        if self.unread_until and step.now > self.unread_until:
+            self.let_read()
+        elif not self.unread_until and step.rng.random() < 0.004:
+            bad = self.machine.base / "notes/bad"
+            bad.touch()
+            # Its first page is no memory: reading it is an error, for root too.
+            subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", bad], check=True)
+            self.unread_until = step.now + step.rng.uniform(HOUR, 4 * DAY)
+            self.figures["a file could not be read for a time"] += 1
+
+    def let_read(self):
+        if self.unread_until:
+            bad = self.machine.base / "notes/bad"
+            subprocess.run(["umount", bad], check=True)
+            bad.unlink()
+            self.unread_until = 0
+
+    def change_size(self, step):
+        """For some time a tree lacks most of its content."""
+        tree = self.jobs["app"].tree
+        if self.shrunk_until and step.now > self.shrunk_until:
+            tree.write_large(step.rng)
+            self.shrunk_until = 0
+        elif not self.shrunk_until and step.rng.random() < 0.003:
+            tree.remove("large")
+            self.shrunk_until = step.now + step.rng.uniform(HOUR, 3 * DAY)
+            self.figures["a tree shrank for a time"] += 1
+
+    def start(self, step):
+        """bk-auto, with the fault of this step."""
+        refuse, notices = self.machine.base / "refuse", self.machine.base / "notices"
+        if step.fault == "refused":
+            refuse.touch()
+        notices.write_text("")
+        self.machine.set_clock(step.now)
+        began = time.monotonic()
+        ended = [self.machine.finish(process) for process in self.disturb(step)]
+        self.machine.reap()
+        took = time.monotonic() - began
+        refuse.unlink(missing_ok=True)
+        step.notices = [line.split(" ") for line in notices.read_text().splitlines()]
+        step.status = max(status for status, _, _ in ended)
+        step.stderr = "".join(stderr for _, _, stderr in ended)
+        # A line that a kill cut off acknowledges nothing.
+        lines = [line for _, stdout, _ in ended for line in stdout.splitlines(keepends=True) if line.endswith("\n")]
+        step.printed = [json.loads(line) for line in lines]
+        step.end = self.machine.clock()
+        if step.is_due and not step.fault:
+            self.usual_seconds = 0.9 * self.usual_seconds + 0.1 * took
+        self.figures[f"starts: {step.fault}" if step.fault else "starts that nothing disturbed"] += 1
+
+    def disturb(self, step):
+        """Starts bk-auto, and what disturbs it; returns the processes once the disturbance is over."""
+        rng, fault, machine = step.rng, step.fault or "", self.machine
+        words = ["bk-auto", "--json", *(["--lock-timeout=1s"] if fault == "locked" else [])]
+        moment = rng.random() * self.usual_seconds * 1.2
+        disk = (machine.home if "home" in fault else machine.store).parent
+        with contextlib.ExitStack() as stack:
+            if fault.startswith("full"):
+                stack.enter_context(machine.full(disk, rng))
+            processes = [machine.start(*words) for _ in range(2 if fault == "twins" else 1)]
+            if fault in KILLS:
+                time.sleep(moment)
+                strike(processes[0].pid, fault)
+                if fault == "kill, then another":
+                    processes.append(machine.start(*words))
+            elif fault.endswith("fills") or fault == "locked":
+                time.sleep(moment)
+                stack.enter_context(machine.held(rng) if fault == "locked" else machine.full(disk, rng))
+            if fault:
+                # Before the disk is free again.
+                for process in processes:
+                    machine.wait(process)
+        return processes
+
+    def by_hand(self, step):
+        """What an administrator does in between."""
+        now, rng, machine, book = self.machine.clock(), step.rng, self.machine, self.book
+        hand = [it for it in book.backups.values() if it.name.startswith("hand-")]
+        what, expected, may = rng.choice("protect expiry release expired accept".split()), set(), set()
+        if what in ("protect", "expiry"):
+            flag = "--protect" if what == "protect" else f"--expires={rng.randrange(1, 20)}d"
+            tree = self.jobs["app"].tree
+            made = machine.run("bk-create", "--json", "--storage", machine.store, "--name", f"hand-{step.number}", flag, tree.root)
+            book.trees[made[0]["id"]] = (tree.root, tree.snapshot(), None)
+        elif what == "release" and (protected := [it.id for it in hand if it.protected]):
+            chosen = rng.choice(protected)
+            machine.run("bk-rm", chosen, status=1)
+            machine.run("bk-set", "--json", "--unprotect", chosen)
+            machine.run("bk-rm", "--json", chosen)
+            expected = {chosen}
+        elif what == "expired" and step.now - book.jumped_at > 2 * DAY:
+            for line in machine.run("bk-ls", "--json", "--expired"):
+                machine.run("bk-rm", "--json", line["id"])
+            expected = {it.id for it in hand if it.expires and it.expires <= now}
+            may = {it.id for it in hand if it.expires and it.expires <= now + 10}
+        elif what == "accept" and self.shrunk_until:
+            machine.run("bk-set", "--json", "--accept", "latest:app")
+        book.list()
+        gone = book.before.keys() - book.backups.keys()
+        must(expected <= gone <= expected | may, f"by hand, {what}: {gone} went, and {expected} had to go")
+        self.figures["deeds by hand"] += 1
 
 
-def simulate(machine, days, rng):
-    model = Model(machine)
-    machine.write("before")
-    for job, cron in JOBS.items():
-        keep = f"-r {RETENTION_DAYS[job]}" if job in RETENTION_DAYS else RULES
-        machine.run(f"bk-auto --set {job} -s '{cron}' {keep} --create-flag=--on-low-space=fail --enable -- {machine.sources / job} >/dev/null")
-    began, last_clean = machine.now, machine.now
-    is_off_for_weeks, is_after_fault = days > 100, False
-    while machine.now < began + days * DAY:
-        machine.now += HOUR
-        kill, is_full, off = fault(rng)
-        if is_off_for_weeks and machine.now > began + days * DAY / 2:
-            is_off_for_weeks, off = False, 35 * 24
-        machine.now += off * HOUR
-        stamp = f"{machine.now.isoformat()}\n"
-        model.stamps[machine.now] = stamp
-        machine.write(stamp)
-        local = machine.now.astimezone(ZONE)
-        before = completed(machine, "noon") if local.hour == 12 else []
-        status = machine.round(kill, is_full)
-        word = "killed" if kill else "full" if is_full else "off" if off else "clean"
-        model.counts[f"rounds {word}"] += 1
-        if kill or is_full:
-            is_after_fault = True
-            continue
-        # A run that was killed, or that could not be recorded, is a failure of the round that records it.
-        check(status == 0 or is_after_fault, f"at {machine.now}: bk-auto exits with {status}: {machine.error}")
-        is_after_fault = False
-        if local.hour == 12:
-            check_rules(before, completed(machine, "noon"))
-        if local.hour in (3, 13):
-            model.read()
-            is_pending = {job: due(job, last_clean, machine.now) for job in JOBS}
-            model.check_round(machine.now, last_clean, is_pending)
-            there = model.check_records()
-            model.check_retention(there)
-            model.check_content(rng.sample(list(there.values()), min(2, len(there))))
-            if local.hour == 3 and local.day == 1:
-                print(f"{local.date()}: {len(there)} backups, {dict(model.counts)}", flush=True)
-        last_clean = machine.now
-    finish(machine, model)
-    return model.counts
+def enter_namespace():
+    """Runs this script again where its mounts are its own, and end with it."""
+    if os.environ.get("SOAK_INSIDE"):
+        return
+    unshare = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if reason := obstacle(unshare):
+        print(f"skipped: {reason}")
+        sys.exit()
+    os.environ["SOAK_INSIDE"] = "1"
+    os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
 
 
-def finish(machine, model):
-    """Once nothing more befalls: all of it once more."""
-    machine.now += HOUR
-    model.stamps[machine.now] = f"{machine.now.isoformat()}\n"
-    machine.write(model.stamps[machine.now])
-    check(machine.round() == 0, f"the last round: {machine.error}")
-    model.read()
-    there = model.check_records()
-    model.check_content(there.values())
-    machine.run("bk-ls --json --status completed | bk-verify --deep --json >/dev/null")
-    machine.run(f"BK_HOME={machine.dir}/again bk-adopt --json -r {machine.home}/archives >/dev/null")
-    again = machine.lines(f"BK_HOME={machine.dir}/again bk-ls --json")
-    # What a kill kept from being recorded is adopted too.
-    lost = set(model.alive.values()) - {it["backup_name"] for it in again}
-    check(not lost, f"the catalog that was built again lacks {lost}")
-    model.counts["backups at the end"] = len(there)
-    model.counts["catalog bytes"] = (machine.home / "catalog.duckdb").stat().st_size
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("programs", type=Path, help="the directory of the programs")
+    parser.add_argument("--days", type=int, default=365, help="how many days are simulated")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="plays a run again")
+    parser.add_argument("--start", default="2031-03-28", help="the first day; default: two days before summer time")
+    parser.add_argument("--faults", type=float, default=1.0, help="how many times as many faults as usual")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("programs", type=Path)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    options = parser.parse_args()
-    if library() is None:
-        sys.exit("soak: libfaketime is not installed: apt-get install faketime")
-    random.seed(options.seed)
-    directory = Path(tempfile.mkdtemp(prefix="bk-soak-"))
-    began = time.monotonic()
+    options = parse()
+    enter_namespace()
+    print(f"soak: --seed {options.seed} --days {options.days} --start {options.start} --faults {options.faults}", flush=True)
+    base, began = Path(tempfile.mkdtemp(prefix="soak.", dir="/var/tmp")), time.monotonic()
+    soak = Soak(options, Machine(options.programs.resolve(), base))
     try:
-        machine = Machine(options.programs.resolve(), directory)
-        counts = simulate(machine, options.days, random)
-    except Broken as broken:
-        sys.exit(f"soak: seed {options.seed}: {broken}")
+        soak.run()
+    except BaseException as error:
+        soak.let_read()
+        shutil.copytree(base, f"{base}.kept", symlinks=True)
+        print(f"soak: step {soak.number} of --seed {options.seed}: {error}\nsoak: {base}.kept has the log, the catalog and the archives")
+        raise
     finally:
-        subprocess.run(["umount", "-l", directory / "home"])
-        shutil.rmtree(directory)
-    counts["seconds"] = round(time.monotonic() - began)
-    print(json.dumps({"days": options.days, "seed": options.seed, **counts}))
+        soak.let_read()
+        print(*(f"{count:>9} {name}" for name, count in sorted(soak.figures.items())), sep="\n")
+        print(*(f"{count:>9} times: {line}" for line, count in soak.said.most_common(8)), sep="\n")
+        subprocess.run(["umount", "--recursive", "--lazy", base], check=False)
+        base.rmdir()
+    print(f"soak: {options.days} days in {time.monotonic() - began:.0f} s: nothing was lost that was promised, and nothing kept that was to go")
 
 
 if __name__ == "__main__":
