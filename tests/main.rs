@@ -12,6 +12,7 @@ mod program {
     mod auto_crowd;
     mod auto_hooks;
     mod auto_interrupted;
+    mod auto_mistakes;
     mod auto_notices;
     mod auto_notify;
     mod auto_rounds;

@@ -156,7 +156,15 @@ fn nothing_is_removed_for_a_backup_that_shrank() {
     assert!(ran.errors().contains(&&*warning), "{ran:#?}");
     assert_eq!((ran.status, ids()), (0, vec![1, 2, 3, 5]));
     sandbox.ok("bk-rm y 2>/dev/null >/dev/null");
+    // After a failure both are told.
+    sandbox.ok("bk-auto --set a --before false");
+    assert_eq!(sandbox.run("bk-auto --now a").status, 1);
+    sandbox.ok("bk-auto --set a --before '' && bk-auto --now a 2>/dev/null && bk-rm $(bk-ls --latest | jq .id)");
+    let all = std::fs::read_to_string(sandbox.path("told")).unwrap();
+    let words: Vec<_> = all.lines().map(|line| line.split(' ').next()).collect();
+    let all = ["shrunk", "shrunk", "failed", "recovered", "shrunk"];
+    assert_eq!(words, all.map(Some));
     // Once it is accepted, the retention goes on, and leaves the last one that has files.
     sandbox.ok("bk-set --accept latest:a; bk-auto --now a");
-    assert_eq!(ids(), [1, 6]);
+    assert_eq!(ids(), [1, 7]);
 }

@@ -73,12 +73,17 @@ impl Outcome {
     }
 
     /// What it means after a run that failed, or did not.
-    pub(crate) fn news(&self, had_failed: bool) -> News {
-        match self.is_ok() {
-            false => News::Failed,
-            true if self.is_shrunk => News::Shrunk,
-            true if had_failed => News::Recovered,
-            true => News::Ok,
+    pub(crate) fn news(&self, had_failed: bool) -> Vec<News> {
+        if !self.is_ok() {
+            return vec![News::Failed];
+        }
+        let recovered = had_failed.then_some(News::Recovered);
+        let shrunk = self.is_shrunk.then_some(News::Shrunk);
+        let news: Vec<_> = recovered.into_iter().chain(shrunk).collect();
+        if news.is_empty() {
+            vec![News::Ok]
+        } else {
+            news
         }
     }
 

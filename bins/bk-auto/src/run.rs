@@ -115,7 +115,9 @@ impl Runner {
         // Before it is recorded, as that may fail.
         let news = outcome.news(state.run().is_some_and(|last| !last.is_ok()));
         let record = outcome.made.as_ref().map(|it| &it.line);
-        self.tell(&state, &event, news, record);
+        for news in news {
+            self.tell(&state, &event, news, record);
+        }
         self.record(name, &event, &lock, is_kept)?;
         // Last, as a reader that is gone is no reason to make it again.
         if let Some(made) = outcome.made {

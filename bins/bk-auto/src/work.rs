@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bk_schema::losses;
 use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, BackupType};
@@ -166,12 +166,14 @@ impl Work<'_> {
 
     fn check(&self, cannot: &str, name: &str, ended: &program::Output) -> Result<()> {
         let how = ending(ended.status);
-        ensure!(
-            ended.status.success(),
-            "{cannot}: {name} {how}: {}",
-            ended.last_line
-        );
-        Ok(())
+        // A warning is no reason.
+        let reason = Some(&ended.last_line);
+        let reason = reason.filter(|line| !line.is_empty() && !line.starts_with("warning: "));
+        match (ended.status.success(), reason) {
+            (true, _) => Ok(()),
+            (false, Some(reason)) => bail!("{cannot}: {name} {how}: {reason}"),
+            (false, None) => bail!("{cannot}: {name} {how}"),
+        }
     }
 }
 
