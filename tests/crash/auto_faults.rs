@@ -73,7 +73,7 @@ fn killed_at_any_call_the_job_has_its_backup_in_the_end() {
         "fsync",
         "ftruncate",
     ] {
-        for at in (1..).step_by(stride(9)) {
+        for at in (1..).step_by(stride(17)) {
             let ran = strike(&sandbox, call, &format!("signal=SIGKILL:when={at}"));
             if ran.status == 0 {
                 break;
@@ -89,7 +89,7 @@ fn killed_at_any_call_the_job_has_its_backup_in_the_end() {
             again += count - 1;
         }
     }
-    assert!(kills > 6 && again < kills, "{again} of {kills}");
+    assert!(kills > 4 && again < kills, "{again} of {kills}");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_call_that_fails_is_told_and_the_run_is_in_the_ledger_once() {
         ("fsync", "EIO"),
         ("ftruncate", "EIO"),
     ] {
-        for at in (1..).step_by(stride(7)) {
+        for at in (1..).step_by(stride(13)) {
             // From then on, as a full disk stays full.
             let ran = strike(&sandbox, call, &format!("error={error}:when={at}+"));
             let told = format!("{call} {at}: {ran:#?}");
@@ -123,5 +123,5 @@ fn a_call_that_fails_is_told_and_the_run_is_in_the_ledger_once() {
             assert_eq!(ok, 1, "{told}");
         }
     }
-    assert!(failures > 2, "{failures}");
+    assert!(failures > 1, "{failures}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Ran, Sandbox, checkout, has};
+use crate::support::{Ran, Sandbox, checkout, has, make_in};
 
 fn make(sandbox: &Sandbox, target: &str) -> Ran {
     make_in(
@@ -11,28 +11,6 @@ fn make(sandbox: &Sandbox, target: &str) -> Ran {
         "/opt/bk",
         &sandbox.path("root").display().to_string(),
     )
-}
-
-fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
-    // What cargo sets for a test would make it build half the crates anew (ring watches it).
-    let is_cargos = |(name, _): &(String, String)| {
-        name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MANIFEST")
-    };
-    let cargos = std::env::vars().filter(is_cargos);
-    let mut command = Command::new("make");
-    cargos.for_each(|(name, _)| {
-        command.env_remove(name);
-    });
-    let output = command
-        .args(["--no-print-directory", target])
-        .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
-        .env("DEB_COMPRESSION", "none")
-        .current_dir(checkout())
-        .output()
-        .unwrap();
-    let ran = Ran::new(target, output);
-    assert_eq!(ran.status, 0, "{ran:#?}");
-    ran
 }
 
 #[test]

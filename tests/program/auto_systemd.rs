@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Sandbox, checkout, has};
+use crate::support::{Sandbox, has, make_in};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -127,10 +127,7 @@ fn the_timer_runs_what_is_due_and_the_journal_tells_it() {
     }
     let sandbox = Sandbox::new();
     let installed = sandbox.path("installed").display().to_string();
-    let mut make = Command::new("make");
-    make.args(["-s", "install", "PREFIX=/usr/local"])
-        .arg(format!("DESTDIR={installed}"));
-    assert!(make.current_dir(checkout()).status().unwrap().success());
+    make_in("install", "/usr/local", &installed);
     sandbox.ok(
         "bk-auto --set late -s '0 3 * * *' --enable -- /etc/systemd >/dev/null
          bk-auto --set gone -s '0 3 * * *' --enable -- /etc/systemd/gone >/dev/null

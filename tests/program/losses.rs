@@ -37,7 +37,7 @@ fn the_last_backup_that_lacks_nothing_stays() {
         assert_eq!(ran.status, 0, "{ran:#?}");
         ran
     };
-    ok("bk-auto --set a -s @daily -r 2 -- app; bk-auto --now a");
+    ok("bk-auto --set a -s @daily -r 2 --shrink-warn 0 -- app; bk-auto --now a");
     let age = "UPDATE backup_records SET created_at = created_at - INTERVAL 5 DAY";
     sandbox.sql(age);
     sandbox.ok("chown 0 app/data; chmod 700 app/data");
@@ -99,7 +99,7 @@ fn the_last_backup_that_lacks_nothing_stays() {
 #[test]
 fn the_last_backup_that_has_files_stays() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-auto --set a -s @daily -r 2 -- app; bk-auto --now a; mv app full; mkdir app");
+    sandbox.ok("bk-auto --set a -s @daily -r 2 --shrink-warn 0 -- app; bk-auto --now a; mv app full; mkdir app");
     sandbox.sql("UPDATE backup_records SET created_at = created_at - INTERVAL 5 DAY");
     sandbox.ok("bk-auto --now a a");
     let counts: Vec<_> = sandbox

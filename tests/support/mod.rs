@@ -374,3 +374,26 @@ impl Ran {
         records.into_iter().next().unwrap()
     }
 }
+
+/// Runs a target of the Makefile that installs.
+pub fn make_in(target: &str, prefix: &str, destdir: &str) -> Ran {
+    // What cargo sets for a test would make it build half the crates anew (ring watches it).
+    let is_cargos = |(name, _): &(String, String)| {
+        name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MANIFEST")
+    };
+    let cargos = std::env::vars().filter(is_cargos);
+    let mut command = Command::new("make");
+    cargos.for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    let output = command
+        .args(["--no-print-directory", target])
+        .args([format!("PREFIX={prefix}"), format!("DESTDIR={destdir}")])
+        .env("DEB_COMPRESSION", "none")
+        .current_dir(checkout())
+        .output()
+        .unwrap();
+    let ran = Ran::new(target, output);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    ran
+}

@@ -118,12 +118,11 @@ impl Runner {
         for news in news {
             self.tell(&state, &event, news, record);
         }
-        self.record(name, &event, &lock, is_kept)?;
+        let recorded = self.record(name, &event, &lock, is_kept);
         // Last, as a reader that is gone is no reason to make it again.
-        if let Some(made) = outcome.made {
-            self.print(made)?;
-        }
+        let printed = outcome.made.map_or(Ok(()), |made| self.print(made));
         self.settle()?;
+        recorded.and(printed)?;
         let ran = if event.ok {
             bk_cli::SUCCESS
         } else {
