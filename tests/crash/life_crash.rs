@@ -60,14 +60,14 @@ fn kill_move_far(step: usize) {
 #[test]
 fn a_removal_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_at_each(&Store::new("true"), &REMOVE, 50);
+        kill_at_each(&Store::new("true"), &REMOVE, 80);
     }
 }
 
 #[test]
 fn a_move_to_another_file_system_that_is_killed_loses_nothing() {
     if can_trace() {
-        kill_move_far(80);
+        kill_move_far(160);
     }
 }
 

@@ -83,7 +83,7 @@ fn check_told(store: &Store, deed: &Deed, ran: &Ran) {
 fn a_move_to_another_file_system_whose_calls_fail_loses_nothing() {
     let store = Store::new("true");
     if can_trace() && store.has_far() {
-        fail_at_each(&store, &MOVE_FAR, "", 80);
+        fail_at_each(&store, &MOVE_FAR, "", 160);
     }
 }
 

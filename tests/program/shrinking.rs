@@ -161,9 +161,13 @@ fn nothing_is_removed_for_a_backup_that_shrank() {
     assert_eq!(sandbox.run("bk-auto --now a").status, 1);
     sandbox.ok("bk-auto --set a --before '' && bk-auto --now a 2>/dev/null && bk-rm $(bk-ls --latest | jq .id)");
     let all = std::fs::read_to_string(sandbox.path("told")).unwrap();
-    let words: Vec<_> = all.lines().map(|line| line.split(' ').next()).collect();
-    let all = ["shrunk", "shrunk", "failed", "recovered", "shrunk"];
-    assert_eq!(words, all.map(Some));
+    // The last two are told at the same time.
+    let mut words: Vec<_> = all
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    words[3..].sort_unstable();
+    assert_eq!(words, ["shrunk", "shrunk", "failed", "recovered", "shrunk"]);
     // Once it is accepted, the retention goes on, and leaves the last one that has files.
     sandbox.ok("bk-set --accept latest:a; bk-auto --now a");
     assert_eq!(ids(), [1, 7]);
