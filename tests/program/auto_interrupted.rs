@@ -173,3 +173,18 @@ fn a_reader_that_is_gone_is_no_reason_to_run_again() {
     assert_eq!((sandbox.records().len(), begun(&sandbox)), (1, 1));
     assert!(sandbox.ledger().last().unwrap().ends_with(" auto ok"));
 }
+
+/// What a crash of the machine, or somebody else, left in the lock's file or in the settings is told.
+#[test]
+fn what_cannot_be_read_of_a_job_is_told() {
+    let sandbox = due();
+    sandbox.ok("rm slow; printf '{\"began\":\"2026' >home/auto.a.lock");
+    let ran = sandbox.run("bk-auto");
+    let told = format!("bk-auto: the job 'a' failed: {KILLED}\n");
+    assert_eq!((ran.status, ran.stderr, begun(&sandbox)), (1, told, 1));
+    assert_eq!(sandbox.ledger()[0], format!("auto failed {KILLED}"));
+    sandbox.sql("INSERT INTO settings VALUES ('auto_backup_hook_timeout.a', 'long')");
+    let wrong = "bk-auto: cannot use the job 'a': its setting auto_backup_hook_timeout: \
+                 invalid duration 'long': use a number with a unit, such as 90s, 10m or 1h\n";
+    sandbox.run("bk-auto").fails(1, wrong);
+}

@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             return Ok(status);
         }
         Some(Action::Notify) => {
-            let notify = change::notify(arguments)?.flatten();
+            let notify = change::notify(arguments)?;
             store::set_notify(&home, notify.as_ref())?;
             return Ok(status);
         }
@@ -312,11 +312,12 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
     let mut jobs = usable(&runner.home, &mut status)?;
-    if jobs
-        .iter()
-        .any(|it| JobLock::has_left(&runner.home.dir, &it.job.name))
-    {
-        status = status.max(runner.recover_all(jobs.iter().map(|it| it.job.name.as_str())));
+    let names = jobs.iter().map(|it| it.job.name.as_str());
+    let left: Vec<_> = names
+        .filter(|name| JobLock::has_left(&runner.home.dir, name))
+        .collect();
+    if !left.is_empty() {
+        status = status.max(runner.recover_all(&left));
         jobs = usable(&runner.home, &mut status)?;
     }
     runner.jump = count_round(&runner.home, &mut status)?;

@@ -347,16 +347,11 @@ fn limit(text: &str) -> Result<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
-/// What the flags say of who is told.
-pub(crate) fn notify(arguments: &Arguments) -> Result<Option<Option<Notify>>> {
+/// What the flags say of who is told of all jobs.
+pub(crate) fn notify(arguments: &Arguments) -> Result<Option<Notify>> {
     let is_always = arguments.has(&NOTIFY_ALWAYS);
-    let Some(command) = arguments.parsed(&NOTIFY, command)? else {
-        if is_always {
-            return Err(UsageError("--notify-always goes with --notify".into()).into());
-        }
-        return Ok(None);
-    };
-    Ok(Some(command.map(|command| Notify { command, is_always })))
+    let command = arguments.parsed(&NOTIFY, command)?.flatten();
+    Ok(command.map(|command| Notify { command, is_always }))
 }
 
 /// No value is no.

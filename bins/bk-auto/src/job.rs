@@ -91,7 +91,10 @@ impl Job {
             },
             before: text("before"),
             after: text("after"),
-            hook_timeout: text("hook_timeout"),
+            hook_timeout: text("hook_timeout")
+                .map(|text| units::parse_duration(&text).map(|_| text))
+                .transpose()
+                .with_context(|| wrong("hook_timeout"))?,
             notify: text("notify").map(|command| Notify {
                 command,
                 is_always: get("notify_always") == Some("true"),

@@ -4,6 +4,7 @@
 //! Knows no catalog.
 
 use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -83,12 +84,16 @@ impl JobLock {
     pub(crate) fn has_left(home: &Path, job: &str) -> bool {
         let path = path(home, job);
         let is_file = path.symlink_metadata().is_ok_and(|it| it.is_file());
-        is_file && File::open(path).is_ok_and(|file| read(&file) != Left::Nothing)
+        let is_nothing = |file: &File| read(file).is_ok_and(|left| left == Left::Nothing);
+        is_file && !File::open(path).is_ok_and(|file| is_nothing(&file))
     }
 
     /// The run that was left.
-    pub(crate) fn left(&self) -> Left {
-        read(&self.file)
+    ///
+    /// # Errors
+    /// A failed read.
+    pub(crate) fn left(&self) -> Result<Left> {
+        read(&self.file).with_context(|| format!("cannot read '{}'", self.path.display()))
     }
 
     /// Keeps a run, in place of what was kept before.
@@ -127,21 +132,16 @@ impl JobLock {
     }
 }
 
-fn read(file: &File) -> Left {
-    let mut text = String::new();
-    let mut place = 0;
-    let mut bytes = vec![0; ROOM_BYTES];
-    while let Ok(count @ 1..) = file.read_at(&mut bytes, place) {
-        place += count as u64;
-        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        if place >= LEFT_MAX_BYTES {
-            break;
-        }
-    }
-    match text.trim() {
-        "" => Left::Nothing,
-        line => serde_json::from_str(line).map_or(Left::Torn, Left::Run),
-    }
+fn read(mut file: &File) -> Result<Left> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(LEFT_MAX_BYTES).read_to_end(&mut bytes)?;
+    let line = bytes.trim_ascii();
+    Ok(match serde_json::from_slice(line) {
+        _ if line.is_empty() => Left::Nothing,
+        Ok(run) => Left::Run(run),
+        Err(_) => Left::Torn,
+    })
 }
 
 fn path(home: &Path, job: &str) -> PathBuf {

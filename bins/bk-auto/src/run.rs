@@ -132,12 +132,9 @@ impl Runner {
     }
 
     /// Records what runs of these jobs left that were killed, or could not be recorded.
-    pub(crate) fn recover_all<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> u8 {
+    pub(crate) fn recover_all(&mut self, names: &[&str]) -> u8 {
         let mut status = bk_cli::SUCCESS;
         for name in names {
-            if !JobLock::has_left(&self.home.dir, name) {
-                continue;
-            }
             let lock = JobLock::take(&self.home.dir, name);
             let recovered = lock.and_then(|lock| match lock {
                 Some(lock) => self.recover(name, &lock),
@@ -150,7 +147,7 @@ impl Runner {
 
     /// Records the run that the file of the lock keeps, if there is one.
     fn recover(&mut self, name: &str, lock: &JobLock) -> Result<u8> {
-        let (began, scheduled, after, ended) = match lock.left() {
+        let (began, scheduled, after, ended) = match lock.left()? {
             Left::Nothing => return Ok(bk_cli::SUCCESS),
             Left::Run(run) => (run.began, run.scheduled, Some(run.after), run.ended),
             Left::Torn => (self.home.now, None, None, None),
