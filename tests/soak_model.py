@@ -78,8 +78,8 @@ class Job:
         return self.times[bisect.bisect(self.times, now)]
 
     def note(self, details):
-        """A row of the ledger: what was interrupted is made up for once."""
-        if details.get("interrupted") != 1:
+        """A row of the ledger: what was interrupted is made up for once, what could not begin always."""
+        if details.get("interrupted") != 1 and details.get("begun", True):
             self.done_until = seconds(details["began"])
         elif details.get("done_until"):
             self.done_until = seconds(details["done_until"])

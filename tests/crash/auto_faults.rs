@@ -3,10 +3,12 @@
 
 use crate::support::{Ran, Sandbox, can_trace, stride};
 
-/// A home with a job that is due; `start/` is a copy of it, from which each fault begins.
-fn start() -> Sandbox {
+/// A home with a job that is due, with these flags; `start/` is a copy of it, from which each fault begins.
+fn start(flags: &str) -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-auto --set a -s @daily --enable --keep-last 5 -- app");
+    sandbox.ok(&format!(
+        "bk-auto --set a -s @daily --enable --keep-last 5 {flags} -- app"
+    ));
     sandbox.sql("UPDATE settings SET value = '2020-01-01T00:00:00Z' WHERE name LIKE '%_since.a'");
     // A catalog that has a round is not written to for that.
     sandbox.ok("mkdir start; cp -a home start/");
@@ -61,7 +63,7 @@ fn killed_at_any_call_the_job_has_its_backup_in_the_end() {
     if !can_trace() {
         return;
     }
-    let sandbox = start();
+    let sandbox = start("");
     let (mut kills, mut again) = (0, 0);
     for call in [
         "openat",
@@ -95,7 +97,7 @@ fn a_call_that_fails_is_told_and_the_run_is_in_the_ledger_once() {
     if !can_trace() {
         return;
     }
-    let sandbox = start();
+    let sandbox = start("");
     let home = sandbox.home().display().to_string();
     let mut failures = 0;
     for (call, error) in [
@@ -122,4 +124,45 @@ fn a_call_that_fails_is_told_and_the_run_is_in_the_ledger_once() {
         }
     }
     assert!(failures > 1, "{failures}");
+}
+
+/// No process can be begun, no pipe made: nothing that somebody asked for is left out in silence.
+#[test]
+fn a_hook_or_notice_that_cannot_be_begun_is_told() {
+    if !can_trace() {
+        return;
+    }
+    let flags = "--before 'echo before >>log' --after 'echo after $BK_OUTCOME >>log' \
+                 --notify-always --notify 'echo told $BK_OUTCOME >>log'";
+    let sandbox = start(flags);
+    let mut failures = 0;
+    for (calls, error) in [
+        ("clone,clone3,vfork,fork", "EAGAIN"),
+        ("pipe2", "EMFILE"),
+        ("memfd_create", "ENFILE"),
+        ("fcntl", "EMFILE"),
+    ] {
+        for at in 1.. {
+            let ran = sandbox.run(&format!(
+                "rm -rf home log && cp -a start/home . && exec strace -qqq -o trace -e trace={calls} \
+                     -e inject={calls}:error={error}:when={at} bk-auto"
+            ));
+            let log = std::fs::read_to_string(sandbox.path("log")).unwrap_or_default();
+            let told = format!("{calls} {at}: {ran:#?} {log}");
+            if sandbox.run("grep -q INJECTED trace").status != 0 {
+                break;
+            }
+            failures += usize::from(ran.status != 0);
+            match ran.status {
+                0 => assert_eq!(log, "before\nafter ok\ntold ok\n", "{told}"),
+                1 => assert!(ran.stderr.starts_with("bk-auto: "), "{told}"),
+                other => panic!("{other}: {told}"),
+            }
+            let count = settle(&sandbox, &told);
+            let (ok, failed) = runs(&sandbox);
+            assert!(count <= 2 && ok < 3 && failed < 2, "{told}");
+            assert!(ok + failed > 0, "{told}");
+        }
+    }
+    assert!(failures > 4, "{failures}");
 }

@@ -19,14 +19,6 @@ const FAILURES: &str = "write:ENOSPC write:EIO pwrite64:ENOSPC pwrite64:EIO ftru
                         copy_file_range:EIO copy_file_range:ENOSPC mkdir:ENOSPC mkdir:EIO \
                         rename:EIO renameat2:ENOSPC renameat2:EIO link:ENOSPC link:EIO \
                         unlink:EIO unlinkat:EIO";
-/// What these calls are made on; a line on stdout or stderr is another matter.
-const FILES: &str = "home home/catalog.lock home/catalog.duckdb home/catalog.duckdb.wal \
-                     home/catalog.spare store near far \
-                     store/x.tar.gz store/x.tar.gz.partial \
-                     store/a.tar.gz store/a.tar.gz.partial store/b.tar.gz store/b.tar.gz.partial \
-                     near/a.tar.gz near/a.tar.gz.partial near/b.tar.gz near/b.tar.gz.partial \
-                     far/a.tar.gz far/a.tar.gz.partial far/b.tar.gz far/b.tar.gz.partial";
-
 /// Lets each call fail, or every `step`th, either that one alone or (`rest` is `+`) all from
 /// there on, until nothing fails any more.
 fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
@@ -114,7 +106,15 @@ fn every_third_call_may_fail_and_nothing_is_lost() {
     }
     // A store for each, as none lives for longer than its deadline.
     for rest in ["", "+"] {
-        for deed in [CREATE, REMOVE, PRUNE, MOVE_NEAR, MOVE_ALL, MOVE_FAR] {
+        for deed in [
+            CREATE,
+            CREATE_DUMP,
+            REMOVE,
+            PRUNE,
+            MOVE_NEAR,
+            MOVE_ALL,
+            MOVE_FAR,
+        ] {
             let store = Store::new("true");
             if deed != MOVE_FAR || store.has_far() {
                 fail_at_each(&store, &deed, rest, 3);

@@ -3,8 +3,9 @@
 //! is left alone.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::support::{Sandbox, lacks};
+use crate::support::{Ran, Sandbox, lacks};
 use serde_json::Value;
 
 /// The library, where it is installed.
@@ -104,4 +105,42 @@ fn a_machine_that_was_off_makes_up_for_all_at_once_and_a_zone_may_change() {
     assert_eq!(ran("2026-11-06 08:02 UTC", "Asia/Tokyo"), 0);
     assert_eq!(ran("2026-11-06 17:59 UTC", "Asia/Tokyo"), 0);
     assert_eq!(ran("2026-11-06 18:01 UTC", "Asia/Tokyo"), 1);
+}
+
+/// A machine that sleeps: nothing runs, and the clock is hours later when it goes on.
+#[test]
+#[ignore = "waits for up to a minute"]
+fn a_machine_that_slept_under_wait_runs_what_it_missed_once() {
+    let Some(clock) = Clock::new() else { return };
+    let sandbox = &clock.sandbox;
+    let set = "bk-auto --set a -s '0 3 * * *' --enable -- app/log";
+    clock.at("2026-11-01 12:00 UTC", BERLIN, set);
+    let time = |time: &str| {
+        let date = format!("date -d '{time}' +'%F %T' | tr -d '\\n' >time");
+        sandbox.ok(&format!("TZ={BERLIN} {date}"));
+    };
+    time("2026-11-01 22:00 UTC");
+    let child = sandbox.start(&format!(
+        "export TZ={BERLIN} LD_PRELOAD={} FAKETIME_TIMESTAMP_FILE=$PWD/time FAKETIME_NO_CACHE=1 NO_FAKE_STAT=1 \
+         FAKETIME_DONT_FAKE_MONOTONIC=1; exec bk-auto --wait",
+        clock.library.display()
+    ));
+    let count = || sandbox.records().len();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(count(), 0);
+    sandbox.ok(&format!("kill -STOP {}", child.id()));
+    time("2026-11-02 08:00 UTC");
+    sandbox.ok(&format!("kill -CONT {}", child.id()));
+    let began = Instant::now();
+    while count() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(90), "it sleeps still");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // A round later it is done.
+    std::thread::sleep(Duration::from_secs(62));
+    sandbox.ok(&format!("kill -TERM {}", child.id()));
+    let ran = Ran::new("bk-auto", child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.records().len(), count()), (143, 1, 1));
+    let runs = clock.at("2026-11-02 08:05 UTC", BERLIN, "bk-log --event auto");
+    assert_eq!(runs[0]["details"]["scheduled"], "2026-11-02T02:00:00Z");
 }

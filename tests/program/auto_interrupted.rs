@@ -129,6 +129,55 @@ fn a_run_that_cannot_be_recorded_is_recorded_later_and_not_made_twice() {
     assert_eq!(std::fs::read_to_string(lock).unwrap().trim(), "");
 }
 
+/// A catalog that others hold when jobs are to be looked at, which is told as a failure of those that were due.
+#[test]
+fn a_job_that_could_not_begin_is_told_and_made_up_for() {
+    if !has("flock") {
+        return;
+    }
+    let sandbox = due();
+    let told = sandbox.path("told").display().to_string();
+    sandbox.ok(&format!(
+        "rm slow; bk-auto --notify 'echo \"$BK_JOB $BK_OUTCOME\" >>{told}'
+         bk-auto --set later -s @daily --enable -- app"
+    ));
+    let held = sandbox.ok("exec 9>home/catalog.lock; flock 9
+        for _ in 1 2; do bk-auto --lock-timeout 1s; echo $?; done");
+    assert_eq!(held.stdout, "75\n75\n");
+    let first = held.stderr.lines().next().unwrap();
+    let why = first.strip_prefix("bk-auto: ").unwrap();
+    assert!(why.starts_with("the catalog is locked by"), "{held:#?}");
+    // Once for both, though it failed twice; and not for the job that was not due.
+    let reason = format!("it could not begin: {why}");
+    let ran = sandbox.run("bk-auto");
+    assert_eq!((ran.status, ran.records().len()), (1, 1), "{ran:#?}");
+    assert_eq!(
+        ran.stderr,
+        format!("bk-auto: the job 'a' failed: {reason}\n")
+    );
+    let name = ran.record()["backup_name"].as_str().unwrap().to_owned();
+    let ledger = sandbox.ledger();
+    let runs: Vec<_> = ledger.iter().filter(|it| it.contains("auto ")).collect();
+    assert_eq!(
+        runs,
+        [
+            &format!("auto failed {reason}"),
+            &format!("{name} auto ok")
+        ]
+    );
+    let told = std::fs::read_to_string(&told).unwrap();
+    assert_eq!(told, "a failed\na recovered\n");
+    sandbox.ok("test ! -e home/auto.missed");
+    let next = sandbox.ok("bk-auto");
+    assert_eq!((next.stdout.as_str(), next.stderr.as_str()), ("", ""));
+    // What nobody can read, or tells of a time to come, is no round.
+    for text in ["{", r#"{"began":"2999-01-01T00:00:00Z","reason":"x"}"#] {
+        sandbox.write("home/auto.missed", text);
+        assert_eq!(sandbox.ok("bk-auto").stderr, "");
+        sandbox.ok("test ! -e home/auto.missed");
+    }
+}
+
 /// bk-auto is killed; bk-create goes on, and holds the lock of the job.
 #[test]
 fn a_job_is_not_begun_again_while_its_program_is_at_work() {

@@ -21,6 +21,14 @@ const FACTS: [&str; 4] = ["id", "status", "backup_path", "backup_hash"];
 /// Of these each is struck, in the short round too.
 pub const FEW: [&str; 4] = ["renameat2", "unlink", "link", "copy_file_range"];
 
+/// What calls are made on; a line on stdout or stderr is another matter.
+pub const FILES: &str = "home home/catalog.lock home/catalog.duckdb home/catalog.duckdb.wal \
+                         home/catalog.spare store near far \
+                         store/x.tar.gz store/x.tar.gz.partial \
+                         store/a.tar.gz store/a.tar.gz.partial store/b.tar.gz store/b.tar.gz.partial \
+                         near/a.tar.gz near/a.tar.gz.partial near/b.tar.gz near/b.tar.gz.partial \
+                         far/a.tar.gz far/a.tar.gz.partial far/b.tar.gz far/b.tar.gz.partial";
+
 /// What a command line does, when nothing keeps it from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -51,6 +59,13 @@ impl Deed {
 
 pub const CREATE: Deed = Deed::new(
     "bk-create --storage store --name x app",
+    Effect::Makes,
+    &["x"],
+);
+/// What a command prints goes into the archive too; only calls on the store's own [`FILES`] are struck, and not
+/// those of the command.
+pub const CREATE_DUMP: Deed = Deed::new(
+    "bk-create --storage store --name x --command dump='seq 40000' app",
     Effect::Makes,
     &["x"],
 );

@@ -27,6 +27,7 @@ use crate::flags::{
 };
 use crate::list;
 use crate::lock::JobLock;
+use crate::missed;
 use crate::run::Runner;
 use crate::store::{self, JobState};
 
@@ -305,21 +306,52 @@ fn set_gap(home: &Home, days: u32) -> Result<()> {
     catalog::write(home, |session| session.set_setting(GAP, &days.to_string()))
 }
 
-/// Runs what is due; returns the time when a job is due next, and the exit status.
+/// Records what earlier rounds left; returns the exit status that it means, where there was something.
+fn recover(runner: &mut Runner, jobs: &[JobState]) -> Result<Option<u8>> {
+    let dir = runner.home.dir.clone();
+    let names = || jobs.iter().map(|it| it.job.name.as_str());
+    let left: Vec<_> = names()
+        .filter(|name| JobLock::has_left(&dir, name))
+        .collect();
+    let mut status = (!left.is_empty()).then(|| runner.recover_all(&left));
+    if missed::is_kept(&dir) {
+        let missed = missed::kept(&dir).filter(|it| it.began <= runner.home.now);
+        let names: Vec<_> = names().collect();
+        let recorded = missed.map_or(Ok(bk_cli::SUCCESS), |it| runner.record_missed(&it, &names));
+        let cleared = recorded.and_then(|status| missed::clear(&dir).map(|()| status));
+        status = status.max(Some(cleared.unwrap_or_else(|error| PROGRAM.report(&error))));
+    }
+    Ok(status)
+}
+
+/// As [`run_all`]; where the catalog stayed locked, the next round is to know.
 fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
+    let ran = run_all(runner);
+    if let Err(error) = &ran {
+        keep_missed(runner, error);
+    }
+    ran
+}
+
+fn keep_missed(runner: &Runner, error: &anyhow::Error) {
+    let kept = missed::keep(&runner.home.dir, runner.home.now, error);
+    if let Err(error) = kept {
+        PROGRAM.warn(&format!("warning: {error:#}"));
+    }
+}
+
+/// Runs what is due; returns the time when a job is due next, and the exit status.
+fn run_all(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
     // The files of the time zone may go while bk-auto waits.
     bk_cli::zone::check()?;
     let (now, zone) = (runner.home.now, bk_cli::zone::local());
     let mut status = bk_cli::SUCCESS;
     let mut jobs = usable(&runner.home, &mut status)?;
-    let names = jobs.iter().map(|it| it.job.name.as_str());
-    let left: Vec<_> = names
-        .filter(|name| JobLock::has_left(&runner.home.dir, name))
-        .collect();
-    if !left.is_empty() {
-        status = status.max(runner.recover_all(&left));
+    let recovered = recover(runner, &jobs)?;
+    if recovered.is_some() {
         jobs = usable(&runner.home, &mut status)?;
     }
+    status = status.max(recovered.unwrap_or_default());
     runner.jump = count_round(&runner.home, &mut status)?;
     let mut due: Vec<_> = jobs
         .iter()
@@ -331,7 +363,10 @@ fn round(runner: &mut Runner) -> Result<(Option<Timestamp>, u8)> {
             break;
         }
         let ran = runner.run(name, false);
-        status = status.max(ran.unwrap_or_else(|error| PROGRAM.report(&error)));
+        status = status.max(ran.unwrap_or_else(|error| {
+            keep_missed(runner, &error);
+            PROGRAM.report(&error)
+        }));
     }
     let enabled = jobs.iter().filter(|it| it.job.timing.is_enabled);
     let next = enabled.filter_map(|it| it.job.timing.schedule.next(now, &zone));

@@ -9,6 +9,7 @@ mod hook;
 mod job;
 mod list;
 mod lock;
+mod missed;
 mod notify;
 mod outcome;
 mod program;

@@ -3,6 +3,7 @@
 //! The catalog is never held while a child runs.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,7 @@ use crate::flags::{PROGRAM, SYSLOG};
 use crate::hook::{self, When};
 use crate::job::{HOOK_LIMIT, Job, NOTICE_LIMIT};
 use crate::lock::{Event, JobLock, Left, Unrecorded};
+use crate::missed::{self, Missed};
 use crate::notify::{self, Lost, Notifications};
 use crate::outcome::{Made, News, Outcome};
 use crate::store::{self, JobState};
@@ -118,7 +120,8 @@ impl Runner {
         for news in news {
             self.tell(&state, &event, news, record);
         }
-        let recorded = self.record(name, &event, &lock, is_kept);
+        let keeper = is_kept.then_some(lock.path.as_path());
+        let recorded = self.record(name, &event, &lock, keeper);
         // Last, as a reader that is gone is no reason to make it again.
         let printed = outcome.made.map_or(Ok(()), |made| self.print(made));
         self.settle()?;
@@ -166,23 +169,67 @@ impl Runner {
             interrupt(&mut event, &state);
             event
         });
-        self.record(name, &event, lock, true)?;
+        self.record(name, &event, lock, Some(&lock.path))?;
         if event.ok {
             return Ok(bk_cli::SUCCESS);
         }
+        self.tell_late(&state, &event, was_told);
+        Ok(bk_cli::SOME_FAILED)
+    }
+
+    /// Records of each job that an earlier round could not run it, if it was due then and has not run since. It
+    /// is due still.
+    ///
+    /// # Errors
+    /// A catalog that cannot be written to: the round is to be kept.
+    pub(crate) fn record_missed(&mut self, missed: &Missed, names: &[&str]) -> Result<u8> {
+        let mut status = bk_cli::SUCCESS;
+        for name in names {
+            status = status.max(self.record_missed_of(missed, name)?);
+        }
+        Ok(status)
+    }
+
+    fn record_missed_of(&mut self, missed: &Missed, name: &str) -> Result<u8> {
+        // Where another process runs it, it is not missed.
+        let Some(lock) = JobLock::take(&self.home.dir, name)? else {
+            return Ok(bk_cli::SUCCESS);
+        };
+        let state = store::read_one(&self.home, name)?;
+        let due = state.due(missed.began, &bk_cli::zone::local());
+        if due.is_none() {
+            return Ok(bk_cli::SUCCESS);
+        }
+        let mut outcome = Outcome::default();
+        let reason = format!("it could not begin: {}", missed.reason);
+        outcome.reasons.push(reason);
+        let mut event = outcome.event(name, missed.began, due);
+        event.details["begun"] = false.into();
+        event.details["done_until"] = json!(state.done_until());
+        if let Some(count) = state.run().map(Run::interrupted_count).filter(|it| *it > 0) {
+            event.details["interrupted"] = count.into();
+        }
+        self.record(name, &event, &lock, Some(&missed::path(&self.home.dir)))?;
+        self.tell_late(&state, &event, false);
+        Ok(bk_cli::SOME_FAILED)
+    }
+
+    /// Tells of a run that failed before this process began.
+    fn tell_late(&mut self, state: &JobState, event: &Event, was_told: bool) {
+        let name = &state.job.name;
         let reason = event.details["reason"].as_str().unwrap_or_default();
         let text = format!("the job '{}' failed: {reason}", name.escape_debug());
         PROGRAM.warn(&text);
-        if !was_told {
-            let fields = Fields {
-                job: Some(name),
-                backup: None,
-                reason: Some(reason),
-            };
-            self.notices.log(Priority::Failed, &text, &fields);
-            self.tell(&state, &event, News::Failed, None);
+        if was_told {
+            return;
         }
-        Ok(bk_cli::SOME_FAILED)
+        let fields = Fields {
+            job: Some(name),
+            backup: None,
+            reason: Some(reason),
+        };
+        self.notices.log(Priority::Failed, &text, &fields);
+        self.tell(state, event, News::Failed, None);
     }
 
     fn perform(&self, job: &Job, lock: &JobLock) -> Outcome {
@@ -328,8 +375,14 @@ impl Runner {
         self.output.flush()
     }
 
-    /// Adds a run to the ledger; the file of the lock needs it no longer then.
-    fn record(&self, job: &str, event: &Event, lock: &JobLock, is_kept: bool) -> Result<()> {
+    /// Adds a run to the ledger; the file of the lock needs it no longer then. `keeper` keeps it meanwhile.
+    fn record(
+        &self,
+        job: &str,
+        event: &Event,
+        lock: &JobLock,
+        keeper: Option<&Path>,
+    ) -> Result<()> {
         let backup = event.backup.as_ref();
         let row = event::Event {
             backup: backup.map(|(id, name)| (*id, name.as_str())),
@@ -338,12 +391,12 @@ impl Runner {
             details: event.details.clone(),
         };
         catalog::write(&self.home, |session| session.log(&row)).with_context(|| {
-            let (job, path) = (job.escape_debug(), lock.path.display());
-            match is_kept {
-                true => format!(
+            let job = job.escape_debug();
+            match keeper.map(Path::display) {
+                Some(path) => format!(
                     "cannot record the run of the job '{job}': '{path}' keeps it for the next bk-auto"
                 ),
-                false => format!("cannot record the run of the job '{job}', and it is lost"),
+                None => format!("cannot record the run of the job '{job}', and it is lost"),
             }
         })?;
         lock.clear()

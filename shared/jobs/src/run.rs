@@ -67,10 +67,13 @@ impl<'a> Run<'a> {
     }
 
     /// The time up to which the schedule's times are done. Those that came during a run are; those for
-    /// which a run was interrupted are not, so that it runs again, but not for ever.
+    /// which a run was interrupted are not, so that it runs again, but not for ever; nor are those for which
+    /// none could begin.
     pub fn done_until(self) -> Option<Timestamp> {
+        let has_begun = self.row.details.get("begun") != Some(&Value::Bool(false));
         match self.interrupted_count() {
             1..INTERRUPTED_MAX => self.time("done_until"),
+            _ if !has_begun => self.time("done_until"),
             _ => Some(self.began()),
         }
     }
@@ -115,6 +118,8 @@ mod tests {
         assert_eq!(done_until(interrupted(1)).as_deref(), Some(last));
         assert_eq!(done_until(interrupted(2)).as_deref(), Some(began));
         assert_eq!(done_until(json!({"job": "db", "interrupted": 1})), None);
+        let locked = json!({"job": "db", "began": began, "done_until": last, "begun": false});
+        assert_eq!(done_until(locked).as_deref(), Some(last));
         let plain = json!({"job": "db", "began": began, "done_until": last});
         assert_eq!(done_until(plain).as_deref(), Some(began));
         // Rows of long ago have no time of their own.
