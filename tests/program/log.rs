@@ -211,7 +211,7 @@ fn a_row_of_the_ledger_leads_other_programs_to_its_backup() {
 #[test]
 fn a_mistake_prints_nothing() {
     let sandbox = lived();
-    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage, upgrade or notify";
+    let known = "create, verify, restore, remove, move, set, adopt, prune, auto, recover, storage, upgrade, notify, push, pull, copy-check or copy-remove";
     for (flags, reason) in [
         (
             "--event create,nope",
@@ -455,7 +455,7 @@ fn programs_log_only_events_that_are_known() {
         .split(';')
         .nth(1)
         .unwrap();
-    let word = regex::Regex::new("\"([a-z]+)\"").unwrap();
+    let word = regex::Regex::new("\"([a-z-]+)\"").unwrap();
     let known: BTreeSet<_> = word
         .captures_iter(list)
         .map(|it| it[1].to_owned())

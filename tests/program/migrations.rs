@@ -68,18 +68,51 @@ fn whatever_program_comes_first_upgrades_the_catalog_and_does_its_work() {
             modes.stdout, "600 home/catalog.duckdb\n600 home/catalog.duckdb.v1\n",
             "{line}"
         );
-        assert_eq!(version(&sandbox, "home/catalog.duckdb"), "2", "{line}");
+        assert_eq!(version(&sandbox, "home/catalog.duckdb"), "3", "{line}");
         assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1", "{line}");
         let log = sandbox.ok("bk-log --json --event upgrade").records();
         assert_eq!(log.len(), 1, "{line}");
         assert_eq!(log[0]["details"]["from"], 1);
-        assert_eq!(log[0]["details"]["to"], 2);
+        assert_eq!(log[0]["details"]["to"], 3);
         let kept = sandbox.ok("bk-ls --json second").record();
         assert_eq!(kept["protected"], true, "{line}");
         assert_eq!(kept["file_status"], "available", "{line}");
         let jobs = sandbox.ok("bk-auto --list --json").record();
         assert_eq!(jobs["job"], "nightly", "{line}");
     }
+}
+
+/// What the second version made had storages, and knew of no copies.
+#[test]
+fn a_catalog_of_the_second_version_gains_what_it_lacks_and_keeps_the_rest() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create --name a app && bk-auto --every 1d app >/dev/null");
+    let of_all = "bk-ls --json; bk-auto --list --json; bk-log --json";
+    let before = sandbox.ok(of_all).stdout;
+    sandbox.sql(
+        "DROP TABLE backup_copies;
+         UPDATE settings SET value = '2' WHERE name = 'schema_version'",
+    );
+    let storages = |catalog: &str| -> Vec<String> {
+        let catalog = Connection::open(sandbox.path(catalog)).unwrap();
+        let mut rows = catalog.prepare("SELECT path || id FROM storages").unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let kept = storages("home/catalog.duckdb");
+    assert_eq!(kept.len(), 1);
+    let ran = sandbox.ok(of_all);
+    assert_eq!(ran.stderr, "");
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    let (upgrade, others) = lines.split_last().unwrap();
+    assert!(
+        upgrade.contains(r#""details":{"from":2,"to":3}"#),
+        "{upgrade}"
+    );
+    assert_eq!(others, before.lines().collect::<Vec<_>>());
+    assert_eq!(version(&sandbox, "home/catalog.duckdb"), "3");
+    assert_eq!(version(&sandbox, "home/catalog.duckdb.v2"), "2");
+    assert_eq!(storages("home/catalog.duckdb"), kept);
 }
 
 #[test]
@@ -194,7 +227,7 @@ fn a_full_disk_is_an_error_that_leaves_the_old_catalog_as_it_was() {
             .starts_with("bk-ls: cannot upgrade the catalog '")
             && ran
                 .stderr
-                .contains("from version 1 to 2; it stays as it was: ")
+                .contains("from version 1 to 3; it stays as it was: ")
             && ran.stderr.contains("No space left"),
         "{ran:#?}"
     );

@@ -207,6 +207,7 @@ fn record(birth: Birth, path: &str, codec: Codec, whole: Whole, file_count: u64)
         protected: birth.protected,
         created_at: as_stored(birth.created_at)?,
         expires_at: birth.expires_at.map(as_stored).transpose()?,
+        copies: Vec::new(),
     })
 }
 

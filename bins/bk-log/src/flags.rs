@@ -23,8 +23,7 @@ pub(crate) const PROGRAM: Program = Program {
 };
 
 /// A test compares it with `bk_schema::event::EVENTS`.
-const EVENTS: &str =
-    "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade|notify";
+const EVENTS: &str = "create|verify|restore|remove|move|set|adopt|prune|auto|recover|storage|upgrade|notify|push|pull|copy-check|copy-remove";
 
 #[cfg(test)]
 mod tests {

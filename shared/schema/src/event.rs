@@ -9,9 +9,24 @@ use serde_json::{Map, Value as Json};
 use crate::record::Backup;
 
 /// Every event that programs log.
-pub const EVENTS: [&str; 13] = [
-    "create", "verify", "restore", "remove", "move", "set", "adopt", "prune", "auto", "recover",
-    "storage", "upgrade", "notify",
+pub const EVENTS: [&str; 17] = [
+    "create",
+    "verify",
+    "restore",
+    "remove",
+    "move",
+    "set",
+    "adopt",
+    "prune",
+    "auto",
+    "recover",
+    "storage",
+    "upgrade",
+    "notify",
+    "push",
+    "pull",
+    "copy-check",
+    "copy-remove",
 ];
 
 /// A row to be added to the ledger.

@@ -1,6 +1,7 @@
 //! The contract: what the programs of bk agree on.
 //!
 //! - `record`: the record of one backup, and the rules it keeps
+//! - `copy`: a copy of a backup elsewhere
 //! - `event`: the ledger's rows
 //! - `lines`: records, identities and events as JSON lines
 //! - `birth`: the part of a record that its archive carries
@@ -28,6 +29,7 @@
 
 pub mod birth;
 pub mod clock;
+pub mod copy;
 pub mod dump;
 pub mod entry_name;
 pub mod event;

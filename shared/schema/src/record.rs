@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::copy::BackupCopy;
 use crate::invalid::{invalid, name_in, parse_choice};
 
 /// Longest name in bytes: `NAME.tar.zst.partial` must be a file name of at most 255.
@@ -45,6 +46,9 @@ pub struct Backup {
     pub created_at: Timestamp,
     /// From when on it may be removed.
     pub expires_at: Option<Timestamp>,
+    /// What is known of copies elsewhere, by location: rows of `backup_copies`, and no column.
+    #[serde(skip)]
+    pub copies: Vec<BackupCopy>,
 }
 
 /// Why a backup was made.
@@ -213,6 +217,13 @@ impl Backup {
     #[must_use]
     pub fn job(&self) -> Option<&str> {
         self.backup_metadata.get("job").and_then(Value::as_str)
+    }
+
+    /// Whether there is a complete copy at a location.
+    #[must_use]
+    pub fn has_copy(&self, location: &str) -> bool {
+        let mut complete = self.copies.iter().filter(|it| it.is_complete());
+        complete.any(|it| it.location == location)
     }
 
     /// Checks the rules of a record. The catalog calls it on every write and every read.

@@ -144,6 +144,7 @@ impl Session<'_> {
                 reason: format!("{error:#}"),
             }));
         }
+        self.add_copies(&mut backups, condition.is_empty())?;
         Ok(backups)
     }
 

@@ -3,7 +3,7 @@
 //! - `home`: where the catalog is; `lock`: many readers or one writer, by `flock`
 //! - `catalog`: reads and writes it, one session at a time
 //! - `engine`: the DuckDB of the process
-//! - `session`: the transaction; its queries in `backups`, `rows`, `ledger`, `history`,
+//! - `session`: the transaction; its queries in `backups`, `copies`, `rows`, `ledger`, `history`,
 //!   `storage_table`, `trust`
 //! - `version`: makes and upgrades a catalog; `working_copy`: one whose path DuckDB does not take
 //! - `recovery`: completes or rolls back what dead processes left
@@ -30,6 +30,7 @@
 pub mod archives;
 pub mod backups;
 pub mod catalog;
+pub mod copies;
 mod engine;
 pub mod flock;
 pub mod history;

@@ -29,7 +29,8 @@ pub struct BadRow {
 #[error("there is no backup {0}")]
 pub struct Unknown(pub Identity);
 
-fn count(number: Option<i64>, what: &str) -> Result<Option<u64>> {
+/// A number that is not negative.
+pub(crate) fn count(number: Option<i64>, what: &str) -> Result<Option<u64>> {
     let count = |number| u64::try_from(number).ok();
     let checked =
         number.map(|number| count(number).with_context(|| format!("its {what} is negative")));
@@ -57,6 +58,7 @@ pub(crate) fn backup_from(row: &duckdb::Row<'_>) -> Result<Backup> {
         protected: row.get(12)?,
         created_at: time(row.get(13)?)?,
         expires_at: row.get::<_, Option<i64>>(14)?.map(time).transpose()?,
+        copies: Vec::new(),
     };
     backup.check()?;
     Ok(backup)

@@ -40,6 +40,7 @@ fn backup(home: &Home, name: &str, status: Status) -> Backup {
         protected: true,
         created_at: home.now,
         expires_at: Some(Timestamp::UNIX_EPOCH),
+        copies: Vec::new(),
     }
 }
 
