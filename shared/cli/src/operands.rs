@@ -50,7 +50,11 @@ pub fn parse_all(operands: &[OsString]) -> Result<Vec<Line>> {
     operands.iter().map(parse).collect()
 }
 
-fn resolve(operands: &[OsString]) -> Result<Vec<Line>> {
+/// As [`read`], for operands that are not all that there are.
+///
+/// # Errors
+/// As [`read`].
+pub fn resolve(operands: &[OsString]) -> Result<Vec<Line>> {
     if operands.is_empty() || operands == ["-"] {
         return from_stdin();
     }

@@ -5,6 +5,11 @@
 //! `stream`, `reader` reads it, `search` looks for entries in it, `sweep` removes what nobody needs. Knows
 //! no archive format.
 
+use std::fs::File;
+use std::io;
+
+use crate::home::Home;
+
 mod columns;
 pub mod reader;
 pub mod search;
@@ -14,3 +19,11 @@ pub(crate) mod table;
 pub mod writer;
 
 pub use table::FROM_ARCHIVE;
+
+/// The file of a manifest, to be copied elsewhere; `None` where there is none.
+///
+/// # Errors
+/// Those of the file system.
+pub fn file(home: &Home, archive_hash: &str) -> io::Result<Option<File>> {
+    table::open(&table::path(home, archive_hash))
+}

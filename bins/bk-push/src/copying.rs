@@ -1,0 +1,347 @@
+//! Copies archives one after the other: a row of the catalog begins each copy, and another says that it is
+//! there. Small ones share their sessions.
+//!
+//! No catalog is open while an archive is read or sent.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use anyhow::{Error, Result, anyhow};
+use bk_cli::listing::{self, Listed};
+use bk_cli::units::human_size;
+use bk_cli::{Column, Cut, Progress, Report};
+use bk_remote::{Kind, Place, Storing};
+use bk_schema::copy::BackupCopy;
+use bk_schema::event::Event;
+use bk_schema::host::Host;
+use bk_schema::record::{Backup, Status};
+use bk_store::parts::Parts;
+use bk_store::{Home, Session, Signals, manifest};
+use serde_json::{Map, Value, json};
+
+use crate::flags::PROGRAM;
+use crate::journal::Journal;
+use crate::object::Object;
+use crate::sidecars::{self, Keys};
+use crate::upload::{Upload, kind, put_beside};
+
+pub(crate) const COLUMNS: [Column; 6] = [
+    listing::ID,
+    Column::right("SIZE").leaves(2),
+    Column::right("SECONDS").leaves(3),
+    Column::left("LOCATION").leaves(1),
+    listing::SOURCE,
+    Column::left("KEY").cut(Cut::Middle, 20),
+];
+
+/// So many bytes to be sent make a part.
+const PART_BYTES: u64 = 64 << 20;
+
+/// A backup that is to be copied, and the line that it came by.
+pub(crate) struct Due {
+    pub(crate) backup: Backup,
+    pub(crate) line: Map<String, Value>,
+}
+
+/// One that is being copied.
+pub(crate) struct Going {
+    due: Due,
+    state: State,
+    seconds: f64,
+}
+
+enum State {
+    /// The location has it already.
+    There,
+    Begun(Box<(Journal, BackupCopy, Keys)>),
+    /// The object is there; the journal stays until the catalog knows.
+    Copied(Box<(Journal, BackupCopy)>),
+    /// Another process, or a signal, has it its way.
+    Left,
+    /// There is no copy; whether a row says that one was begun.
+    Failed(Error, bool),
+}
+
+/// All that are to be copied to one location.
+pub(crate) struct Copies {
+    pub(crate) home: Home,
+    pub(crate) location: String,
+    pub(crate) place: Box<dyn Place>,
+    pub(crate) storing: Storing,
+    pub(crate) signals: Signals,
+    pub(crate) progress: Progress,
+    pub(crate) report: Report,
+    pub(crate) status: u8,
+    pub(crate) queue: VecDeque<Due>,
+}
+
+impl Copies {
+    fn next_part(&mut self, at_most: usize) -> Vec<Due> {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        while part.len() < at_most
+            && bytes < PART_BYTES
+            && let Some(due) = self.queue.pop_front()
+        {
+            bytes += due.backup.backup_size.unwrap_or_default();
+            part.push(due);
+        }
+        part
+    }
+
+    /// Begins a copy by its row, by the record as it is now.
+    fn begin(&self, session: &Session<'_>, host: &Host, backup: &Backup) -> Result<State> {
+        if backup.status != Status::Completed {
+            let why = backup.status.obstacle().unwrap_or_default();
+            return Ok(State::Failed(anyhow!(why), false));
+        }
+        let is_there = |copy: &BackupCopy| copy.location == self.location && copy.is_complete();
+        if backup.copies.iter().any(is_there) {
+            return Ok(State::There);
+        }
+        let journal = Journal::take(&self.home.dir, &self.location, backup.id);
+        let journal = match journal {
+            Ok(Some(journal)) => journal,
+            Ok(None) => {
+                let why = anyhow!("another bk-push is at work on it");
+                return Ok(State::Failed(why, false));
+            }
+            Err(error) => return Ok(State::Failed(error, false)),
+        };
+        let host = host.of(backup).unwrap_or(&host.name);
+        let hash = backup.backup_hash.clone().unwrap_or_default();
+        let keys = Keys::new(host, backup, &hash);
+        let copy = BackupCopy {
+            backup_id: backup.id,
+            backup_name: backup.backup_name.clone(),
+            location: self.location.clone(),
+            object_key: keys.archive.clone(),
+            size: backup.backup_size,
+            hash: Some(hash),
+            storage_class: self.storing.storage_class.clone(),
+            ..BackupCopy::default()
+        };
+        session.begin_copy(&copy)?;
+        Ok(State::Begun(Box::new((journal, copy, keys))))
+    }
+
+    fn copy(&self, going: Going) -> Going {
+        let State::Begun(begun) = going.state else {
+            return going;
+        };
+        if self.signals.caught().is_some() {
+            return Going {
+                state: State::Left,
+                ..going
+            };
+        }
+        let (mut journal, mut copy, keys) = *begun;
+        let began = Instant::now();
+        let sent = self.send(&going.due.backup, &mut journal, &mut copy, &keys);
+        let state = match sent {
+            Ok(()) => State::Copied(Box::new((journal, copy))),
+            Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
+            Err(error) => State::Failed(error, true),
+        };
+        Going {
+            state,
+            seconds: began.elapsed().as_secs_f64(),
+            ..going
+        }
+    }
+
+    /// The archive, then what lies beside it: who finds that, finds the archive.
+    fn send(
+        &self,
+        backup: &Backup,
+        journal: &mut Journal,
+        copy: &mut BackupCopy,
+        keys: &Keys,
+    ) -> Result<()> {
+        self.home.storages.check(backup.backup_path.as_ref())?;
+        let mut object = Object::open(backup)?;
+        let (place, storing) = (self.place.as_ref(), &self.storing);
+        let upload = Upload {
+            place,
+            key: &keys.archive,
+            storing,
+            progress: &self.progress,
+        };
+        let stored = upload.run(&mut object, journal)?;
+        copy.version_id = stored.version;
+        if let Some(manifest) = manifest::file(&self.home, &object.hash)? {
+            let size = manifest.metadata()?.len();
+            let storing = Storing {
+                may_replace: true,
+                ..storing.clone()
+            };
+            place.put_file(&keys.manifest, &manifest, size, &storing)?;
+        }
+        put_beside(place, &keys.record, sidecars::record_line(backup)?, storing)
+    }
+
+    /// The others would wait for the same: they are left.
+    fn leave_rest(&mut self, error: &Error) {
+        let is_final = matches!(kind(error), Some(Kind::Unreachable | Kind::Refused));
+        let count = self.queue.len();
+        if !is_final || count == 0 {
+            return;
+        }
+        self.queue.clear();
+        let location = &self.location;
+        let others = if count == 1 { "backup is" } else { "backups are" };
+        let text = format!("{count} more {others} not copied to '{location}': run it again");
+        self.progress.warn(&text);
+    }
+
+    fn tell_copied(&mut self, due: Due, journal: Journal, copy: &BackupCopy, seconds: f64) -> Result<()> {
+        // Only what the catalog has needs no journal any more.
+        if copy.is_complete() {
+            journal.remove();
+        }
+        let mut backup = due.backup;
+        let told = told(copy, seconds);
+        let row = vec![
+            backup.id.to_string().into(),
+            human_size(copy.size.unwrap_or_default()).into(),
+            format!("{seconds:.1}").into(),
+            copy.location.clone().into(),
+            listing::source_cell(&backup),
+            copy.object_key.clone().into(),
+        ];
+        backup.copies.retain(|it| it.location != copy.location);
+        backup.copies.push(copy.clone());
+        let listed = Listed::stat(&self.home, backup).with([("copy", told)], due.line);
+        self.report.add(&listed, row)
+    }
+}
+
+/// The key `copy` of a line, and what the ledger keeps.
+fn told(copy: &BackupCopy, seconds: f64) -> Value {
+    json!({
+        "location": copy.location,
+        "key": copy.object_key,
+        "bytes": copy.size,
+        "seconds": seconds,
+        "encrypted": !copy.recipients.is_empty(),
+        "locked_until": copy.locked_until,
+    })
+}
+
+impl Parts for Copies {
+    type Item = Going;
+
+    fn id(going: &Going) -> i64 {
+        going.due.backup.id
+    }
+
+    fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
+        let part = self.next_part(at_most);
+        let host = session.host()?;
+        let rows = session.find_ids(part.iter().map(|due| due.backup.id))?;
+        let begin = |(due, row): (Due, Result<Backup>)| {
+            let (due, state) = match row {
+                Ok(backup) => {
+                    let state = self.begin(session, &host, &backup)?;
+                    (Due { backup, ..due }, state)
+                }
+                Err(error) => (due, State::Failed(error, false)),
+            };
+            Ok(Going {
+                due,
+                state,
+                seconds: 0.0,
+            })
+        };
+        part.into_iter().zip(rows).map(begin).collect()
+    }
+
+    fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
+        let mut failed = false;
+        for going in std::mem::take(part) {
+            let going = match failed {
+                true => Going { state: State::Left, ..going },
+                false => self.copy(going),
+            };
+            if let State::Failed(error, _) = &going.state {
+                failed = matches!(kind(error), Some(Kind::Unreachable | Kind::Refused));
+            }
+            part.push(going);
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Going]) -> Result<()> {
+        let mut failed = Vec::new();
+        for going in part {
+            let backup = &going.due.backup;
+            let event = match &mut going.state {
+                State::Copied(copied) => {
+                    let copy = &mut copied.1;
+                    *copy = session.complete_copy(copy)?;
+                    Event::of(backup, "push", true, told(copy, going.seconds))
+                }
+                State::Failed(error, true) => {
+                    failed.push(backup.id);
+                    let reason = format!("{error:#}");
+                    let details = json!({ "location": self.location, "reason": reason });
+                    Event::of(backup, "push", false, details)
+                }
+                State::There | State::Begun(_) | State::Left | State::Failed(_, false) => continue,
+            };
+            session.log(&event)?;
+        }
+        session.fail_copies(&self.location, &failed)
+    }
+
+    fn tell(&mut self, going: Going) -> Result<()> {
+        self.progress.count();
+        match going.state {
+            State::Copied(copied) => {
+                let (journal, copy) = *copied;
+                self.tell_copied(going.due, journal, &copy, going.seconds)
+            }
+            State::Failed(error, _) => {
+                let name = going.due.backup.backup_name.escape_debug();
+                let location = &self.location;
+                self.progress
+                    .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
+                self.status = bk_cli::SOME_FAILED;
+                self.leave_rest(&error);
+                Ok(())
+            }
+            State::There | State::Begun(_) | State::Left => Ok(()),
+        }
+    }
+}
+
+/// What would be copied.
+pub(crate) fn dry_run(mut copies: Copies) -> Result<u8> {
+    let location = copies.location.clone();
+    for due in std::mem::take(&mut copies.queue) {
+        let backup = due.backup;
+        if backup.status != Status::Completed {
+            let why = backup.status.obstacle().unwrap_or_default();
+            let name = backup.backup_name.escape_debug();
+            PROGRAM.warn(&format!("cannot copy '{name}' to '{location}': {why}"));
+            copies.status = bk_cli::SOME_FAILED;
+            continue;
+        }
+        let is_there = |copy: &BackupCopy| copy.location == location && copy.is_complete();
+        if backup.copies.iter().any(is_there) {
+            continue;
+        }
+        let row = vec![
+            backup.id.to_string().into(),
+            listing::size(&backup).into(),
+            "-".into(),
+            location.clone().into(),
+            listing::source_cell(&backup),
+            "-".into(),
+        ];
+        let told = json!({ "location": location, "bytes": backup.backup_size, "dry_run": true });
+        let listed = Listed::stat(&copies.home, backup).with([("copy", told)], due.line);
+        copies.report.add(&listed, row)?;
+    }
+    copies.report.end()?;
+    Ok(copies.status)
+}

@@ -1,0 +1,28 @@
+//! The flags of bk-push.
+
+use bk_cli::{Operands, Program, option, switch};
+
+bk_cli::flags! {
+    SET = switch("set", "keep a location under a name: NAME URL; one that is there is replaced");
+    LIST = switch("list", "list the locations");
+    UNSET = switch("unset", "forget locations; what is there stays there");
+    INIT = switch("init", "with --set: make the directory of the location where it is missing");
+    ENDPOINT = option("endpoint", "URL", "with --set: the S3 server, where it is not Amazon's");
+    REGION = option("region", "REGION", "with --set: the region of the bucket");
+    CREDENTIALS = option(
+        "credentials",
+        "FILE",
+        "read the credentials from FILE; with --set: always",
+    );
+    STORAGE_CLASS = option("storage-class", "CLASS", "with --set: what the store is to keep objects as");
+    LIMIT_RATE = option("limit-rate", "SIZE", "send at most SIZE a second; with --set: always");
+    DRY_RUN = switch("dry-run", "only print what would be copied").short('n');
+}
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "bk-push",
+    summary: "copy archives to a second place",
+    usage: "LOCATION [ID|NAME...]  or  bk-push LOCATION <RECORDS  or  bk-push --set NAME URL",
+    operands: Operands::Backups,
+    flags: FLAGS,
+};

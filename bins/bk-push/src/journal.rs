@@ -1,0 +1,203 @@
+//! What was done of an upload so far, in a file of the home: locked while somebody is at work on it, and read
+//! by whoever goes on after a kill.
+//!
+//! Knows no catalog and no network, and does not judge whether what it holds can be used.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bk_remote::{PartReceipt, Stored};
+use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
+use bk_store::flock;
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+/// Below the home.
+const DIR: &str = "uploads";
+
+/// What is uploaded, to where, in which parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// SHA-256 of the archive.
+    pub(crate) archive_hash: String,
+    /// The key of the object in the location.
+    pub(crate) key: String,
+    /// Of the object.
+    pub(crate) size_bytes: u64,
+    pub(crate) part_bytes: u64,
+    /// What the store calls the upload; none where the object goes in one request.
+    pub(crate) upload_id: Option<String>,
+}
+
+/// A line after the plan.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    /// A part that the store has.
+    Part(PartReceipt),
+    /// The object is there, whole; in which version.
+    Stored(Option<String>),
+}
+
+/// The journal of one backup and location, locked until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+    pub(crate) plan: Option<Plan>,
+    /// The parts that the store has, by their number.
+    pub(crate) receipts: BTreeMap<u32, PartReceipt>,
+    /// The object is there, in this version.
+    stored: Option<Option<String>>,
+}
+
+impl Journal {
+    /// Locks the journal of a backup and location, and reads it; `None` where another process is at work.
+    ///
+    /// # Errors
+    /// A file that cannot be made or read.
+    pub(crate) fn take(home: &Path, location: &str, id: i64) -> Result<Option<Self>> {
+        let dir = home.join(DIR);
+        make_dir(&dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
+        let path = dir.join(format!("{location}.{id}"));
+        let cannot = || format!("cannot open '{}'", path.display());
+        loop {
+            let file = open(&path).with_context(cannot)?;
+            if !flock::exclusive(&file).with_context(cannot)? {
+                return Ok(None);
+            }
+            // Whoever had it may just have removed it.
+            if is_at(&path, &file).with_context(cannot)? {
+                let mut journal = Self {
+                    file,
+                    path: path.clone(),
+                    plan: None,
+                    receipts: BTreeMap::new(),
+                    stored: None,
+                };
+                journal.read().with_context(cannot)?;
+                return Ok(Some(journal));
+            }
+        }
+    }
+
+    /// What the store knows of this object, where it is there, whole, and only its end was not recorded.
+    pub(crate) fn stored(&self, archive_hash: &str, key: &str) -> Option<Stored> {
+        let plan = self.plan.as_ref()?;
+        let version = self.stored.clone()?;
+        (plan.archive_hash == archive_hash && plan.key == key).then_some(Stored {
+            version,
+            ..Stored::default()
+        })
+    }
+
+    /// Forgets all.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        (self.plan, self.stored) = (None, None);
+        self.receipts.clear();
+        self.file.set_len(0).with_context(|| self.cannot_write())
+    }
+
+    /// Begins anew.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn begin(&mut self, plan: Plan) -> Result<()> {
+        self.clear()?;
+        self.add_line(&plan)?;
+        self.plan = Some(plan);
+        sync_dir(dir_of(&self.path))
+    }
+
+    /// Adds a part that the store has.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn add(&mut self, receipt: PartReceipt) -> Result<()> {
+        self.add_line(&Line::Part(receipt.clone()))?;
+        self.receipts.insert(receipt.number, receipt);
+        Ok(())
+    }
+
+    /// Adds that the object is there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn complete(&mut self, stored: &Stored) -> Result<()> {
+        self.add_line(&Line::Stored(stored.version.clone()))?;
+        self.stored = Some(stored.version.clone());
+        Ok(())
+    }
+
+    fn add_line(&mut self, line: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(line)?;
+        let added = self.file.seek(SeekFrom::End(0)).and_then(|_| {
+            self.file.write_all(format!("{text}\n").as_bytes())?;
+            self.file.sync_data()
+        });
+        added.with_context(|| self.cannot_write())
+    }
+
+    /// As far as it is whole; what a crash tore is cut off.
+    fn read(&mut self) -> io::Result<()> {
+        let mut text = String::new();
+        self.file.rewind()?;
+        // What is no UTF-8 is no journal of ours.
+        if self.file.read_to_string(&mut text).is_err() {
+            text.clear();
+        }
+        let mut lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
+        let first = lines.next().unwrap_or_default();
+        let Ok(plan) = serde_json::from_str(first) else {
+            return self.file.set_len(0);
+        };
+        self.plan = Some(plan);
+        let mut whole_bytes = first.len();
+        for line in lines {
+            match serde_json::from_str(line) {
+                Ok(Line::Part(receipt)) => drop(self.receipts.insert(receipt.number, receipt)),
+                Ok(Line::Stored(version)) => self.stored = Some(version),
+                Err(_) => break,
+            }
+            whole_bytes += line.len();
+        }
+        self.file.set_len(whole_bytes as u64)
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("cannot write '{}'", self.path.display())
+    }
+
+    /// Removes it: the catalog has the copy, or nothing is to come of it.
+    pub(crate) fn remove(self) {
+        // What stays is taken, and removed, by the next one.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path)
+}
+
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

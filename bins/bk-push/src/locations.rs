@@ -1,0 +1,138 @@
+//! The named locations: keeps, lists and forgets them in the settings of the catalog.
+//!
+//! Sends nothing; with `--init` it makes a directory.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail, ensure};
+use bk_cli::units::{human_size, parse_size};
+use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError, usage};
+use bk_remote::Location;
+use bk_schema::copy::check_location;
+use bk_store::{Home, Signals, catalog};
+use serde_json::json;
+
+use crate::destination::{Destination, unknown};
+use crate::flags::{CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, PROGRAM, REGION, STORAGE_CLASS};
+
+const COLUMNS: [Column; 4] = [
+    Column::left("LOCATION"),
+    Column::left("URL").cut(Cut::Middle, 20),
+    Column::right("COPIES").leaves(2),
+    Column::right("SIZE").leaves(1),
+];
+
+/// `--set NAME URL`: keeps a location.
+pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
+    let [name, url] = arguments.operands.as_slice() else {
+        bail!(UsageError(
+            "--set takes a name and a URL: bk-push --set offsite s3://bucket/prefix".into()
+        ));
+    };
+    let name = text(name)?;
+    check_location(name).map_err(|error| UsageError(format!("{error:#}")))?;
+    let destination = destination(arguments, text(url)?)?;
+    if arguments.has(&INIT) {
+        destination.open(&Signals::watch()?)?.init()?;
+    }
+    let setting = serde_json::to_string(&destination)?;
+    catalog::write(home, |session| session.set_location(name, &setting))?;
+    Ok(bk_cli::SUCCESS)
+}
+
+fn destination(arguments: &Arguments, url: &str) -> Result<Destination> {
+    let wrong = |error: bk_remote::Error| UsageError(format!("{error}"));
+    let mut location: Location = url.parse().map_err(wrong)?;
+    if let Some(endpoint) = arguments.text(&ENDPOINT)? {
+        location = location.with_endpoint(endpoint).map_err(wrong)?;
+    }
+    if let Some(region) = arguments.text(&REGION)? {
+        location = location.with_region(region).map_err(wrong)?;
+    }
+    let credentials = arguments.value(&CREDENTIALS);
+    Ok(Destination {
+        location,
+        credentials: credentials.map(std::path::absolute).transpose()?,
+        storage_class: arguments.text(&STORAGE_CLASS)?.map(str::to_owned),
+        limit_rate: arguments.parsed(&LIMIT_RATE, parse_size)?,
+    })
+}
+
+/// `--list`: the locations, with how many copies are known there.
+pub(crate) fn list(home: &Home, mut output: Output) -> Result<u8> {
+    let mut status = bk_cli::SUCCESS;
+    let all = catalog::read(home, |session| {
+        let locations = session.locations()?.into_iter();
+        let with_copies = |(name, text): (String, String)| {
+            let copies = session.copies_at(&name)?;
+            Ok((name, text, copies))
+        };
+        locations.map(with_copies).collect::<Result<Vec<_>>>()
+    })?;
+    let mut rows = Vec::new();
+    for (name, text, copies) in all {
+        let parsed = Destination::parse(&name, &text);
+        let Some(destination) = PROGRAM.report_errors([parsed], &mut status).next() else {
+            continue;
+        };
+        let copies = PROGRAM.report_errors(copies, &mut status);
+        let complete: Vec<_> = copies.filter(|copy| copy.is_complete()).collect();
+        let bytes: u64 = complete.iter().filter_map(|copy| copy.size).sum();
+        if output.is_table() {
+            let url = Cell::from(destination.location.to_string());
+            let count = complete.len().to_string();
+            rows.push(vec![name.into(), url, count.into(), human_size(bytes).into()]);
+            continue;
+        }
+        let mut line = json!({ "location": name });
+        if let (Some(line), serde_json::Value::Object(keys)) =
+            (line.as_object_mut(), serde_json::to_value(&destination)?)
+        {
+            line.extend(keys);
+            line.insert("copies".into(), complete.len().into());
+            line.insert("bytes".into(), bytes.into());
+        }
+        output.line(&line)?;
+    }
+    if !rows.is_empty() {
+        output.table(&COLUMNS, &rows)?;
+    }
+    output.flush()?;
+    Ok(status)
+}
+
+/// `--unset NAME...`: forgets locations, all or none.
+pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
+    let names = arguments.operands.iter().map(text);
+    let names: Vec<_> = names.collect::<Result<_>>()?;
+    ensure!(
+        !names.is_empty(),
+        UsageError("--unset takes the names of locations".into())
+    );
+    catalog::check_there(home)?;
+    catalog::write(home, |session| {
+        let known = session.locations()?;
+        for name in &names {
+            if !known.iter().any(|(it, _)| it == name) {
+                return Err(unknown(name, known.iter().map(|(it, _)| it.as_str())));
+            }
+            let count = session.copies_at(name)?.len();
+            ensure!(
+                count == 0,
+                "cannot forget '{name}': {count} copies are known there, and nothing would remove or bring them back any more"
+            );
+            session.unset_location(name)?;
+        }
+        Ok(())
+    })?;
+    Ok(bk_cli::SUCCESS)
+}
+
+/// An operand that is a name.
+///
+/// # Errors
+/// What is not UTF-8.
+pub(crate) fn text(operand: &OsString) -> Result<&str> {
+    let text = operand.to_str();
+    text.ok_or_else(|| usage(&anyhow::anyhow!("'{}' is not UTF-8", operand.display()), "bad name"))
+}

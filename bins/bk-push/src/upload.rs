@@ -1,0 +1,279 @@
+//! Sends one archive to a location: whole where it is small, else in parts, several at once, each of which the
+//! journal remembers, so that a later process goes on where this one was killed.
+//!
+//! Memory is bounded by the size of a part and the number of senders. Knows no catalog.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use anyhow::{Context, Error, Result, bail};
+use bk_cli::Progress;
+use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing};
+
+use crate::journal::{Journal, Plan};
+use crate::object::Object;
+
+/// What is no larger goes in one request.
+const WHOLE_MAX_BYTES: u64 = 16 << 20;
+/// A part, unless there would be too many of them.
+const PART_BYTES: u64 = 16 << 20;
+/// Parts that are sent at once; one more is read meanwhile.
+const SENDERS: u64 = 3;
+/// Memory for parts, where they have to be larger.
+const MEMORY_BYTES: u64 = 64 << 20;
+
+/// One archive on its way.
+pub(crate) struct Upload<'a> {
+    pub(crate) place: &'a dyn Place,
+    pub(crate) key: &'a str,
+    pub(crate) storing: &'a Storing,
+    pub(crate) progress: &'a Progress,
+}
+
+impl Upload<'_> {
+    /// Sends the archive, or the rest of it; returns what the store knows of the object.
+    ///
+    /// # Errors
+    /// Those of the location, an archive that is not what its record says, a journal that cannot be written.
+    pub(crate) fn run(&self, object: &mut Object, journal: &mut Journal) -> Result<Stored> {
+        if let Some(stored) = journal.stored(&object.hash, self.key) {
+            self.progress.add(object.size_bytes);
+            return Ok(stored);
+        }
+        if !self.place.abilities().has_parts && object.size_bytes > WHOLE_MAX_BYTES {
+            // It is streamed by another program, which compares nothing with our record.
+            object.check_first()?;
+            let stored = self.send_file(object)?;
+            self.progress.add(object.size_bytes);
+            return Ok(stored);
+        }
+        if object.size_bytes <= WHOLE_MAX_BYTES {
+            return self.send_whole(object);
+        }
+        match self.send_in_parts(object, journal) {
+            Err(error) if kind(&error) == Some(Kind::UnknownUpload) => {
+                // The store has dropped what was begun: once more, from the beginning.
+                journal.clear()?;
+                object.rewind()?;
+                self.send_in_parts(object, journal)
+            }
+            sent => sent,
+        }
+    }
+
+    fn send_file(&self, object: &Object) -> Result<Stored> {
+        let put = |storing| {
+            let size = object.size_bytes;
+            self.place.put_file(self.key, object.file(), size, storing)
+        };
+        Ok(self.replacing(put)?)
+    }
+
+    fn send_whole(&self, object: &mut Object) -> Result<Stored> {
+        let bytes = object.next(object.size_bytes)?;
+        object.check()?;
+        let stored = self.replacing(|storing| self.place.put(self.key, bytes.clone(), storing))?;
+        self.progress.add(object.size_bytes);
+        Ok(stored)
+    }
+
+    /// What is there under this key was put there by a run whose end is not known. Its name holds the hash, but
+    /// whoever may only put cannot look at it: it is put again.
+    fn replacing(
+        &self,
+        put: impl Fn(&Storing) -> bk_remote::Result<Stored>,
+    ) -> bk_remote::Result<Stored> {
+        match put(self.storing) {
+            Err(error) if error.kind() == Kind::AlreadyThere => put(&Storing {
+                may_replace: true,
+                ..self.storing.clone()
+            }),
+            put => put,
+        }
+    }
+
+    fn send_in_parts(&self, object: &mut Object, journal: &mut Journal) -> Result<Stored> {
+        let plan = self.plan(object, journal)?;
+        self.send_parts(object, journal, &plan)?;
+        if let Err(error) = object.check() {
+            self.give_up(journal, &plan);
+            return Err(error);
+        }
+        let receipts: Vec<_> = journal.receipts.values().cloned().collect();
+        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let completed = self.place.complete(self.key, upload, &receipts, self.storing);
+        let stored = match completed {
+            Ok(stored) => stored,
+            Err(error) if [Kind::UnknownUpload, Kind::AlreadyThere].contains(&error.kind()) => {
+                self.find(object, &receipts).ok_or(error)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        journal.complete(&stored)?;
+        Ok(stored)
+    }
+
+    /// The plan of the journal, if it is for this object; else a new one.
+    fn plan(&self, object: &Object, journal: &mut Journal) -> Result<Plan> {
+        let old = journal.plan.take();
+        let is_of_object = |it: &Plan| {
+            (&it.archive_hash, it.key.as_str(), it.size_bytes)
+                == (&object.hash, self.key, object.size_bytes)
+        };
+        if let Some(plan) = old.filter(|it| is_of_object(it) && it.upload_id.is_some()) {
+            journal.plan = Some(plan.clone());
+            return Ok(plan);
+        }
+        let abilities = self.place.abilities();
+        let most = u64::from(abilities.most_parts).max(1);
+        let least = object.size_bytes.div_ceil(most).next_multiple_of(1 << 20);
+        let plan = Plan {
+            archive_hash: object.hash.clone(),
+            key: self.key.to_owned(),
+            size_bytes: object.size_bytes,
+            part_bytes: PART_BYTES.max(least).max(abilities.least_part_bytes),
+            upload_id: Some(self.place.begin(self.key, self.storing)?),
+        };
+        journal.begin(plan.clone())?;
+        Ok(plan)
+    }
+
+    /// An answer that was lost: whether the object is there all the same, as it is to be.
+    fn find(&self, object: &Object, receipts: &[PartReceipt]) -> Option<Stored> {
+        let found = self.place.head(self.key).ok()?;
+        let expected = [bk_remote::sha256_of_parts(receipts), object.hash.clone()];
+        let is_same = found.sha256.is_none_or(|it| expected.contains(&it));
+        (found.size == object.size_bytes && is_same).then_some(Stored {
+            version: found.version,
+            etag: found.etag,
+            is_confirmed: false,
+        })
+    }
+
+    fn give_up(&self, journal: &mut Journal, plan: &Plan) {
+        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        // What stays there is dropped by the rule of the bucket for uploads that were not finished.
+        let _ = self.place.abort(self.key, upload);
+        // The next run finds that the upload is not known.
+        let _ = journal.clear();
+    }
+
+    /// Reads the archive and has each part sent that the store does not have.
+    fn send_parts(&self, object: &mut Object, journal: &mut Journal, plan: &Plan) -> Result<()> {
+        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let senders = (MEMORY_BYTES / plan.part_bytes).saturating_sub(1);
+        let senders = senders.clamp(1, SENDERS);
+        let (to_send, parts) = mpsc::sync_channel::<Part>(0);
+        let (sent, results) = mpsc::channel();
+        let parts = Mutex::new(parts);
+        std::thread::scope(|scope| {
+            for _ in 0..senders {
+                let (parts, sent) = (&parts, sent.clone());
+                scope.spawn(move || self.send_each(upload, parts, &sent));
+            }
+            drop(sent);
+            let read = self.read_parts(object, journal, plan, &to_send, &results);
+            drop(to_send);
+            // Those that are under way.
+            let rest = results.iter().map(|result| self.note(journal, result));
+            let rest = rest.fold(Ok(()), Result::and);
+            read.and(rest)
+        })
+    }
+
+    fn read_parts(
+        &self,
+        object: &mut Object,
+        journal: &mut Journal,
+        plan: &Plan,
+        to_send: &mpsc::SyncSender<Part>,
+        results: &Receiver<bk_remote::Result<PartReceipt>>,
+    ) -> Result<()> {
+        let known: BTreeMap<u32, u64> = journal
+            .receipts
+            .iter()
+            .map(|(number, receipt)| (*number, receipt.bytes))
+            .collect();
+        let (mut offset, mut number) = (0, 1);
+        while offset < object.size_bytes {
+            let bytes = object.next(plan.part_bytes.min(object.size_bytes - offset))?;
+            let length = bytes.len() as u64;
+            if length == 0 {
+                bail!("the archive became shorter while it was read");
+            }
+            if known.get(&number) == Some(&length) {
+                self.progress.add(length);
+            } else {
+                let part = Part {
+                    number,
+                    offset,
+                    bytes,
+                };
+                to_send.send(part).context("nobody sends any more")?;
+            }
+            for result in results.try_iter() {
+                self.note(journal, result)?;
+            }
+            offset += length;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    fn note(&self, journal: &mut Journal, result: bk_remote::Result<PartReceipt>) -> Result<()> {
+        let receipt = result?;
+        let length = receipt.bytes;
+        journal.add(receipt)?;
+        self.progress.add(length);
+        Ok(())
+    }
+
+    /// Sends parts until there are none. After a failure it takes what comes and sends no more, so that the
+    /// reader never waits for somebody who is gone.
+    fn send_each(
+        &self,
+        upload: &str,
+        parts: &Mutex<Receiver<Part>>,
+        sent: &Sender<bk_remote::Result<PartReceipt>>,
+    ) {
+        let mut has_failed = false;
+        while let Some(part) = next_part(parts) {
+            if has_failed {
+                continue;
+            }
+            let result = self.place.part(self.key, upload, part);
+            has_failed = result.is_err();
+            // The receiver lives as long as the senders.
+            let _ = sent.send(result);
+        }
+    }
+}
+
+fn next_part(parts: &Mutex<Receiver<Part>>) -> Option<Part> {
+    // It is poisoned by a sender that panicked: then nothing more is to be sent.
+    parts.lock().ok()?.recv().ok()
+}
+
+/// What kind of failure of a location it is; `None` for any other.
+pub(crate) fn kind(error: &Error) -> Option<Kind> {
+    let found = error.downcast_ref::<bk_remote::Error>();
+    found.map(bk_remote::Error::kind)
+}
+
+/// Puts a small object beside an archive, in place of the one that is there.
+pub(crate) fn put_beside(
+    place: &dyn Place,
+    key: &str,
+    bytes: Vec<u8>,
+    storing: &Storing,
+) -> Result<()> {
+    let storing = Storing {
+        may_replace: true,
+        ..storing.clone()
+    };
+    place
+        .put(key, bytes, &storing)
+        .map(|_| ())
+        .context("cannot put what lies beside the archive")
+}
