@@ -59,10 +59,17 @@ impl Error {
         }
     }
 
-    /// The same, of an object there.
+    /// The same, of an object there; of none, if the key is empty.
     #[must_use]
     pub fn of(mut self, key: &str) -> Self {
-        self.key = Some(one_line(key));
+        self.key = (!key.is_empty()).then(|| one_line(key));
+        self
+    }
+
+    /// The same, known to be of another kind.
+    #[must_use]
+    pub(crate) fn as_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -161,14 +168,15 @@ mod tests {
 
     #[test]
     fn it_is_one_line_without_markup_whatever_a_store_answers() {
-        let reason = "400 <?xml version=\"1.0\"?>\n<Error><Code>Odd</Code>\r\n\u{1b}[1mtext</Error>";
+        let reason =
+            "400 <?xml version=\"1.0\"?>\n<Error><Code>Odd</Code>\r\n\u{1b}[1mtext</Error>";
         let error = Error::new(Kind::Other, "s3://b/p", reason).of("web1/a\nb");
-        assert_eq!(
-            error.to_string(),
-            "'web1/a b' at s3://b/p: 400 Odd [1mtext"
-        );
+        assert_eq!(error.to_string(), "'web1/a b' at s3://b/p: 400 Odd [1mtext");
         let long = Error::new(Kind::Other, "s3://b", "é".repeat(1000)).to_string();
-        assert!(long.ends_with("é...") && long.chars().count() < 320, "{long}");
+        assert!(
+            long.ends_with("é...") && long.chars().count() < 320,
+            "{long}"
+        );
     }
 
     #[test]
@@ -182,6 +190,9 @@ mod tests {
         );
         let until = "2027-01-02T03:04:05Z".parse().unwrap();
         let error = Error::new(Kind::Locked(Some(until)), "s3://b", "").of("x");
-        assert_eq!(error.to_string(), "'x' at s3://b is locked until 2027-01-02T03:04:05Z");
+        assert_eq!(
+            error.to_string(),
+            "'x' at s3://b is locked until 2027-01-02T03:04:05Z"
+        );
     }
 }

@@ -157,7 +157,8 @@ impl FromStr for Location {
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.contains('@') {
-            let why = "it must hold no user and no password: they stand in the environment or in a file";
+            let why =
+                "it must hold no user and no password: they stand in the environment or in a file";
             return Err(invalid(format!("{scheme}://..."), why));
         }
         if !is_name(bucket) {
@@ -194,12 +195,19 @@ fn directory(url: &str, path: &str) -> Result<Location> {
             "use file:// and an absolute path without '.' and '..': file:///mnt/nas/bk",
         ));
     }
-    Ok(Location::at(Service::Directory, "", path.trim_end_matches('/')))
+    Ok(Location::at(
+        Service::Directory,
+        "",
+        path.trim_end_matches('/'),
+    ))
 }
 
 fn rclone(url: &str, rest: &str) -> Result<Location> {
     let Some((remote, path)) = rest.split_once(':') else {
-        return Err(invalid(url, "use rclone:REMOTE:PATH, with a remote of `rclone listremotes`"));
+        return Err(invalid(
+            url,
+            "use rclone:REMOTE:PATH, with a remote of `rclone listremotes`",
+        ));
     };
     let is_meant = |c: char| c.is_alphanumeric() || "_-.+@ ".contains(c);
     // An empty name, or one with a comma, would be a connection string, which may hold a password.
@@ -290,14 +298,36 @@ mod tests {
 
     #[test]
     fn what_is_no_location_is_told_with_the_forms() {
-        for url in ["", "bucket", "/mnt/nas", "http://x/y", "s3:/bucket", "S3://b"] {
+        for url in [
+            "",
+            "bucket",
+            "/mnt/nas",
+            "http://x/y",
+            "s3:/bucket",
+            "S3://b",
+        ] {
             assert_eq!(refusal(url), format!("invalid location '{url}': {FORMS}"));
         }
         for url in [
-            "s3://", "s3:///a", "s3://-b", "s3://b c", "s3://b/a//b", "s3://b/../c", "s3://b/a?x=1",
-            "s3://key:secret@b/a", "file://mnt", "file:///a/../b", "file://host/a", "file:///",
-            "rclone:nas", "rclone::/tmp", "rclone:,pass=x:a", "rclone:-x:a", "rclone:nas:a/../b",
-            "rclone:sftp,host=h:a", "s3://b/a\nb",
+            "s3://",
+            "s3:///a",
+            "s3://-b",
+            "s3://b c",
+            "s3://b/a//b",
+            "s3://b/../c",
+            "s3://b/a?x=1",
+            "s3://key:secret@b/a",
+            "file://mnt",
+            "file:///a/../b",
+            "file://host/a",
+            "file:///",
+            "rclone:nas",
+            "rclone::/tmp",
+            "rclone:,pass=x:a",
+            "rclone:-x:a",
+            "rclone:nas:a/../b",
+            "rclone:sftp,host=h:a",
+            "s3://b/a\nb",
         ] {
             assert!(refusal(url).starts_with("invalid location '"), "{url}");
         }
@@ -308,11 +338,26 @@ mod tests {
 
     #[test]
     fn endpoint_and_region_are_for_s3_and_checked() {
-        let there = parse("s3://b/p").with_endpoint("https://s3.example:9000/").unwrap();
+        let there = parse("s3://b/p")
+            .with_endpoint("https://s3.example:9000/")
+            .unwrap();
         assert_eq!(there.endpoint(), Some("https://s3.example:9000"));
-        assert_eq!(there.with_region("eu-central-1").unwrap().region(), Some("eu-central-1"));
-        for endpoint in ["s3.example", "https://", "https://u:p@h", "https://h/path", "ftp://h", "https://h?x"] {
-            assert!(parse("s3://b").with_endpoint(endpoint).is_err(), "{endpoint}");
+        assert_eq!(
+            there.with_region("eu-central-1").unwrap().region(),
+            Some("eu-central-1")
+        );
+        for endpoint in [
+            "s3.example",
+            "https://",
+            "https://u:p@h",
+            "https://h/path",
+            "ftp://h",
+            "https://h?x",
+        ] {
+            assert!(
+                parse("s3://b").with_endpoint(endpoint).is_err(),
+                "{endpoint}"
+            );
         }
         assert!(parse("gs://b").with_endpoint("https://h").is_err());
         assert!(parse("file:///b").with_region("r").is_err());
@@ -323,10 +368,17 @@ mod tests {
     fn it_is_kept_as_json_and_checked_again_when_read() {
         let plain = serde_json::to_string(&parse("gs://b/p")).unwrap();
         assert_eq!(plain, r#"{"url":"gs://b/p"}"#);
-        let there = parse("s3://b/p").with_endpoint("http://127.0.0.1:8333").unwrap();
+        let there = parse("s3://b/p")
+            .with_endpoint("http://127.0.0.1:8333")
+            .unwrap();
         let text = serde_json::to_string(&there).unwrap();
         assert_eq!(serde_json::from_str::<Location>(&text).unwrap(), there);
         let wrong = serde_json::from_str::<Location>(r#"{"url":"s3://b/../c"}"#);
-        assert!(wrong.unwrap_err().to_string().contains("'..' is no part of a name"));
+        assert!(
+            wrong
+                .unwrap_err()
+                .to_string()
+                .contains("'..' is no part of a name")
+        );
     }
 }

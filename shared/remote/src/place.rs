@@ -206,7 +206,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 fn from_hex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     let pairs = digits.filter_map(|pair| std::str::from_utf8(pair).ok());
-    pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
+    pairs
+        .filter_map(|pair| u8::from_str_radix(pair, 16).ok())
+        .collect()
 }
 
 /// A checksum as headers have it, with its count of parts, in hex.
@@ -353,7 +355,8 @@ mod tests {
 
     #[test]
     fn a_receipt_is_kept_as_json() {
-        let text = r#"{"number":1,"offset":0,"bytes":1,"sha256":"00","is_confirmed":true,"id":"x"}"#;
+        let text =
+            r#"{"number":1,"offset":0,"bytes":1,"sha256":"00","is_confirmed":true,"id":"x"}"#;
         let receipt: PartReceipt = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&receipt).unwrap(), text);
     }
