@@ -1,0 +1,169 @@
+//! Files that are still there after a loss of power, and never in place of others.
+//!
+//! Knows no location.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, syncfs};
+use rustix::io::Errno;
+
+/// What a file is called until it is whole.
+pub(crate) const PARTIAL: &str = ".partial";
+
+/// An id that no other upload has.
+pub(crate) fn new_id() -> io::Result<String> {
+    let mut random = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(crate::place::hex(&random))
+}
+
+/// Whether it is one, and so a safe part of a name.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 16
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Where a file is written, for one upload of it.
+pub(crate) fn partial(name: &str, id: &str) -> String {
+    format!("{name}.{id}{PARTIAL}")
+}
+
+/// Opens a file that is there, and no link.
+pub(crate) fn open(path: &Path, is_written: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = options
+        .read(true)
+        .write(is_written)
+        .custom_flags(flags)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(ErrorKind::NotFound.into()),
+    }
+}
+
+/// Makes a file that is not there yet, and the directories that it is in, below one that is.
+pub(crate) fn make(root: &Path, path: &Path) -> io::Result<File> {
+    make_dirs(root, dir_of(path))?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
+    if dir == root || dir.is_dir() {
+        return Ok(());
+    }
+    make_dirs(root, dir_of(dir))?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(dir_of(dir)),
+    }
+}
+
+/// The directory that something is in.
+pub(crate) fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Gives a whole file its name, to last.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] where another has it and may not be replaced.
+pub(crate) fn commit(file: &File, from: &Path, to: &Path, may_replace: bool) -> io::Result<()> {
+    file.sync_all()?;
+    match may_replace {
+        true => fs::rename(from, to)?,
+        false => rename_new(from, to)?,
+    }
+    sync_dir(dir_of(to))
+}
+
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // NFS cannot; a link never replaces either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
+            Ok(()) => fs::remove_file(from),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+            // What has no links either: an empty file is made for the name, and replaced.
+            Err(_) => {
+                let reserved = PathBuf::from(to);
+                OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&reserved)?;
+                fs::rename(from, &reserved)
+            }
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Makes the names in a directory last.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let dir = File::open(dir)?;
+    match dir
+        .sync_all()
+        .map_err(|error| (Errno::from_io_error(&error), error))
+    {
+        // Where a directory cannot be synced (vboxsf, 9p2000, some FUSE), its file system is.
+        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP), _)) => Ok(syncfs(&dir)?),
+        synced => synced.map_err(|(_, error)| error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_file_takes_its_name_and_no_other_s() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("a/x.partial"), root.path().join("a/x"));
+        let file = make(root.path(), &from).unwrap();
+        commit(&file, &from, &to, false).unwrap();
+        assert!(to.exists() && !from.exists());
+        let file = make(root.path(), &from).unwrap();
+        let error = commit(&file, &from, &to, false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        commit(&file, &from, &to, true).unwrap();
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn directories_are_made_below_the_root_and_not_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        make(root.path(), &root.path().join("a/b/c")).unwrap();
+        let gone = root.path().join("gone");
+        let error = make(&gone, &gone.join("a/b")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(!gone.exists());
+    }
+
+    #[test]
+    fn ids_are_new_and_safe() {
+        let id = new_id().unwrap();
+        assert!(is_id(&id));
+        assert_ne!(id, new_id().unwrap());
+        assert!(!is_id("../../../../etc/") && !is_id(""));
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), "x").unwrap();
+        std::os::unix::fs::symlink("a", root.path().join("b")).unwrap();
+        assert!(open(&root.path().join("a"), false).is_ok());
+        assert!(open(&root.path().join("b"), false).is_err());
+    }
+}
