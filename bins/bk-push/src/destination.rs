@@ -68,7 +68,7 @@ impl Destination {
             is_stopped: std::sync::Arc::new(move || signals.caught().is_some()),
             ..bk_remote::Options::default()
         };
-        Ok(bk_remote::open(&self.location, options)?)
+        Ok(bk_remote::open(&self.location, &options)?)
     }
 }
 

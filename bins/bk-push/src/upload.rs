@@ -63,10 +63,8 @@ impl Upload<'_> {
     }
 
     fn send_file(&self, object: &Object) -> Result<Stored> {
-        let put = |storing| {
-            let size = object.size_bytes;
-            self.place.put_file(self.key, object.file(), size, storing)
-        };
+        let (file, size) = (object.file(), object.size_bytes);
+        let put = |storing: &Storing| self.place.put_file(self.key, file, size, storing);
         Ok(self.replacing(put)?)
     }
 
