@@ -19,11 +19,12 @@ use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals, manifest};
 use serde_json::{Map, Value, json};
 
+use crate::destination::Destination;
 use crate::flags::PROGRAM;
 use crate::journal::Journal;
 use crate::object::Object;
 use crate::sidecars::{self, Keys};
-use crate::upload::{Upload, kind, put_beside};
+use crate::upload::{Upload, kind};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -53,7 +54,7 @@ pub(crate) struct Going {
 enum State {
     /// The location has it already.
     There,
-    Begun(Box<(Journal, BackupCopy, Keys)>),
+    Begun(Box<Begun>),
     /// The object is there; the journal stays until the catalog knows.
     Copied(Box<(Journal, BackupCopy)>),
     /// Another process, or a signal, has it its way.
@@ -62,12 +63,20 @@ enum State {
     Failed(Error, bool),
 }
 
+/// A copy whose row says that it is being made.
+struct Begun {
+    journal: Journal,
+    copy: BackupCopy,
+    keys: Keys,
+    storing: Storing,
+}
+
 /// All that are to be copied to one location.
 pub(crate) struct Copies {
     pub(crate) home: Home,
     pub(crate) location: String,
     pub(crate) place: Box<dyn Place>,
-    pub(crate) storing: Storing,
+    pub(crate) destination: Destination,
     pub(crate) signals: Signals,
     pub(crate) progress: Progress,
     pub(crate) report: Report,
@@ -98,6 +107,10 @@ impl Copies {
         if backup.copies.iter().any(is_there) {
             return Ok(State::There);
         }
+        let storing = match self.destination.storing(backup, self.home.now) {
+            Ok(storing) => storing,
+            Err(error) => return Ok(State::Failed(error, false)),
+        };
         let journal = Journal::take(&self.home.dir, &self.location, backup.id);
         let journal = match journal {
             Ok(Some(journal)) => journal,
@@ -117,11 +130,16 @@ impl Copies {
             object_key: keys.archive.clone(),
             size: backup.backup_size,
             hash: Some(hash),
-            storage_class: self.storing.storage_class.clone(),
+            storage_class: storing.storage_class.clone(),
             ..BackupCopy::default()
         };
         session.begin_copy(&copy)?;
-        Ok(State::Begun(Box::new((journal, copy, keys))))
+        Ok(State::Begun(Box::new(Begun {
+            journal,
+            copy,
+            keys,
+            storing,
+        })))
     }
 
     fn copy(&self, going: Going) -> Going {
@@ -134,11 +152,10 @@ impl Copies {
                 ..going
             };
         }
-        let (mut journal, mut copy, keys) = *begun;
-        let began = Instant::now();
-        let sent = self.send(&going.due.backup, &mut journal, &mut copy, &keys);
+        let (mut begun, began) = (*begun, Instant::now());
+        let sent = self.send(&going.due.backup, &mut begun);
         let state = match sent {
-            Ok(()) => State::Copied(Box::new((journal, copy))),
+            Ok(()) => State::Copied(Box::new((begun.journal, begun.copy))),
             Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
             Err(error) => State::Failed(error, true),
         };
@@ -150,33 +167,32 @@ impl Copies {
     }
 
     /// The archive, then what lies beside it: who finds that, finds the archive.
-    fn send(
-        &self,
-        backup: &Backup,
-        journal: &mut Journal,
-        copy: &mut BackupCopy,
-        keys: &Keys,
-    ) -> Result<()> {
+    fn send(&self, backup: &Backup, begun: &mut Begun) -> Result<()> {
         self.home.storages.check(backup.backup_path.as_ref())?;
         let mut object = Object::open(backup)?;
-        let (place, storing) = (self.place.as_ref(), &self.storing);
+        let (place, keys) = (self.place.as_ref(), &begun.keys);
         let upload = Upload {
             place,
             key: &keys.archive,
-            storing,
+            storing: &begun.storing,
             progress: &self.progress,
         };
-        let stored = upload.run(&mut object, journal)?;
-        copy.version_id = stored.version;
+        let stored = upload.run(&mut object, &mut begun.journal)?;
+        begun.copy.version_id = stored.version;
+        // One that went on has the lock that it was begun with.
+        let plan = begun.journal.plan.as_ref();
+        let lock = plan.map_or(begun.storing.lock, |plan| plan.lock);
+        begun.copy.locked_until = lock.map(|lock| lock.until);
+        let storing = Storing {
+            may_replace: true,
+            ..begun.storing.clone()
+        };
         if let Some(manifest) = manifest::file(&self.home, &object.hash)? {
             let size = manifest.metadata()?.len();
-            let storing = Storing {
-                may_replace: true,
-                ..storing.clone()
-            };
             place.put_file(&keys.manifest, &manifest, size, &storing)?;
         }
-        put_beside(place, &keys.record, sidecars::record_line(backup)?, storing)
+        place.put(&keys.record, sidecars::record_line(backup)?, &storing)?;
+        Ok(())
     }
 
     /// The others would wait for the same: they are left.

@@ -4,9 +4,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use bk_remote::{Location, Place, Storing};
+use anyhow::{Context, Result, ensure};
+use bk_cli::units::parse_future;
+use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
+use bk_schema::invalid::invalid;
+use bk_schema::record::Backup;
 use bk_store::{Home, Signals, catalog};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The setting of a location, as JSON.
@@ -19,6 +23,9 @@ pub(crate) struct Destination {
     pub(crate) credentials: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) storage_class: Option<String>,
+    /// How long objects are locked; not at all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lock: Option<LockFor>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit_rate: Option<u64>,
@@ -48,12 +55,34 @@ impl Destination {
         })
     }
 
-    /// How objects are kept there.
-    pub(crate) fn storing(&self) -> Storing {
-        Storing {
+    /// How the objects of a backup are kept there.
+    ///
+    /// # Errors
+    /// A lock until the expiry of a backup that has none.
+    pub(crate) fn storing(&self, backup: &Backup, now: Timestamp) -> Result<Storing> {
+        let lock = self.lock.as_ref().map(|it| it.until(backup, now));
+        Ok(Storing {
             storage_class: self.storage_class.clone(),
+            lock: lock.transpose()?.flatten(),
             ..Storing::default()
+        })
+    }
+
+    /// Whether objects can be locked there, where they are to be.
+    ///
+    /// # Errors
+    /// A place without locks: what is sent there would not be safe.
+    pub(crate) fn check_lock(&self, place: &dyn Place) -> Result<()> {
+        if self.lock.is_none() {
+            return Ok(());
         }
+        let location = &self.location;
+        let can_lock = place.abilities().may_lock && place.can_lock()? != CanLock::No;
+        ensure!(
+            can_lock,
+            "{location} cannot lock objects: make a bucket with object lock, or take the location without --lock"
+        );
+        Ok(())
     }
 
     /// Ready to be spoken with; a signal ends what waits for it.
@@ -69,6 +98,55 @@ impl Destination {
             ..bk_remote::Options::default()
         };
         Ok(bk_remote::open(&self.location, &options)?)
+    }
+}
+
+/// How long an object is locked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LockFor {
+    /// `expires`, or a span from the time of the copy on.
+    pub(crate) span: String,
+    pub(crate) mode: LockMode,
+}
+
+/// Until the backup expires.
+const EXPIRES: &str = "expires";
+
+impl LockFor {
+    /// Checks the span.
+    ///
+    /// # Errors
+    /// What is none.
+    pub(crate) fn new(span: &str, mode: LockMode, now: Timestamp) -> Result<Self> {
+        if span != EXPIRES {
+            let _: jiff::Span = span
+                .parse()
+                .map_err(|_| invalid("lock", span, "expires, or a span such as 30d or 6mo"))?;
+            parse_future(span, now)?;
+        }
+        Ok(Self {
+            span: span.to_owned(),
+            mode,
+        })
+    }
+
+    /// The lock of a copy that is made now; none of a backup that has expired.
+    fn until(&self, backup: &Backup, now: Timestamp) -> Result<Option<Lock>> {
+        let until = match self.span.as_str() {
+            EXPIRES => backup.expires_at.with_context(|| {
+                format!(
+                    "it is to be locked until it expires, and never does: 'bk-set --expires SPAN {}' sets that",
+                    backup.id
+                )
+            })?,
+            span => parse_future(span, now)?,
+        };
+        // Stores take whole seconds.
+        let until = Timestamp::from_second(until.as_second() + 1)?;
+        Ok((until > now).then_some(Lock {
+            mode: self.mode,
+            until,
+        }))
     }
 }
 

@@ -15,14 +15,28 @@ bk_cli::flags! {
         "read the credentials from FILE; with --set: always",
     );
     STORAGE_CLASS = option("storage-class", "CLASS", "with --set: what the store is to keep objects as");
+    LOCK = option(
+        "lock",
+        "expires|SPAN",
+        "with --set: nobody can remove a copy before the backup expires, or for SPAN",
+    );
+    LOCK_MODE = option(
+        "lock-mode",
+        "compliance|governance",
+        "with --set: nobody at all (the default), or nobody without the right to",
+    );
     LIMIT_RATE = option("limit-rate", "SIZE", "send at most SIZE a second; with --set: always");
+    CHECK = switch("check", "ask whether the copies are there as they should be");
+    READ = option("read", "N%", "with --check: read N percent of them back");
+    REMOVE = switch("remove", "remove copies of the given backups");
+    GONE = switch("gone", "with --remove: the copies of all backups that are no longer in the catalog");
     DRY_RUN = switch("dry-run", "only print what would be copied").short('n');
 }
 
 pub(crate) const PROGRAM: Program = Program {
     name: "bk-push",
     summary: "copy archives to a second place",
-    usage: "LOCATION [ID|NAME...]  or  bk-push LOCATION <RECORDS  or  bk-push --set NAME URL",
+    usage: "[--check | --remove] LOCATION [ID|NAME...]  or  bk-push --set NAME URL",
     operands: Operands::Backups,
     flags: FLAGS,
 };

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_remote::{PartReceipt, Stored};
+use bk_remote::{Lock, PartReceipt, Stored};
 use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
 use bk_store::flock;
 use rustix::fs::OFlags;
@@ -29,6 +29,9 @@ pub(crate) struct Plan {
     /// Of the object.
     pub(crate) size_bytes: u64,
     pub(crate) part_bytes: u64,
+    /// The lock that the object gets when it is complete.
+    #[serde(default)]
+    pub(crate) lock: Option<Lock>,
     /// What the store calls the upload; none where the object goes in one request.
     pub(crate) upload_id: Option<String>,
 }

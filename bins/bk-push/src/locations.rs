@@ -7,13 +7,17 @@ use std::ffi::OsString;
 use anyhow::{Result, bail, ensure};
 use bk_cli::units::{human_size, parse_size};
 use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError, usage};
-use bk_remote::Location;
+use bk_remote::{Location, LockMode};
 use bk_schema::copy::check_location;
+use bk_schema::invalid::parse_choice;
 use bk_store::{Home, Signals, catalog};
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::destination::{Destination, unknown};
-use crate::flags::{CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, PROGRAM, REGION, STORAGE_CLASS};
+use crate::destination::{Destination, LockFor, unknown};
+use crate::flags::{
+    CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, REGION, STORAGE_CLASS,
+};
 
 const COLUMNS: [Column; 4] = [
     Column::left("LOCATION"),
@@ -31,7 +35,7 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     };
     let name = text(name)?;
     check_location(name).map_err(|error| UsageError(format!("{error:#}")))?;
-    let destination = destination(arguments, text(url)?)?;
+    let destination = destination(arguments, text(url)?, home.now)?;
     if arguments.has(&INIT) {
         destination.open(&Signals::watch()?)?.init()?;
     }
@@ -40,7 +44,7 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     Ok(bk_cli::SUCCESS)
 }
 
-fn destination(arguments: &Arguments, url: &str) -> Result<Destination> {
+fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destination> {
     let wrong = |error: bk_remote::Error| UsageError(format!("{error}"));
     let mut location: Location = url.parse().map_err(wrong)?;
     if let Some(endpoint) = arguments.text(&ENDPOINT)? {
@@ -54,8 +58,25 @@ fn destination(arguments: &Arguments, url: &str) -> Result<Destination> {
         location,
         credentials: credentials.map(std::path::absolute).transpose()?,
         storage_class: arguments.text(&STORAGE_CLASS)?.map(str::to_owned),
+        lock: lock(arguments, now)?,
         limit_rate: arguments.parsed(&LIMIT_RATE, parse_size)?,
     })
+}
+
+const LOCK_MODES: [(&str, LockMode); 2] = [
+    ("compliance", LockMode::Compliance),
+    ("governance", LockMode::Governance),
+];
+
+fn lock(arguments: &Arguments, now: Timestamp) -> Result<Option<LockFor>> {
+    let mode = arguments.parsed(&LOCK_MODE, |text| parse_choice(&LOCK_MODES, text, "lock mode"))?;
+    let parse = |span: &str| LockFor::new(span, mode.unwrap_or(LockMode::Compliance), now);
+    let lock = arguments.parsed(&LOCK, parse)?;
+    ensure!(
+        lock.is_some() || mode.is_none(),
+        UsageError("--lock-mode goes with --lock".into())
+    );
+    Ok(lock)
 }
 
 /// `--list`: the locations, with how many copies are known there.

@@ -1,12 +1,15 @@
 //! bk-push: copies archives to a second place.
 
+mod check;
 mod copying;
 mod destination;
 mod flags;
 mod journal;
+mod known;
 mod locations;
 mod object;
 mod push;
+mod remove;
 mod sidecars;
 mod upload;
 

@@ -1,44 +1,61 @@
-//! The command line: names locations, or copies archives to one.
+//! The command line: names locations, copies archives to one, asks for the copies there, or removes them.
 //!
 //! Knows no protocol.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bk_cli::units::parse_size;
 use bk_cli::{Arguments, Flag, Output, Progress, Report, UsageError, operands};
 use bk_store::{Home, Signals, catalog, parts};
 
+use crate::check::{self, Check};
 use crate::copying::{self, COLUMNS, Copies, Due};
 use crate::destination::Destination;
 use crate::flags::{
-    CREDENTIALS, DRY_RUN, ENDPOINT, INIT, LIMIT_RATE, LIST, PROGRAM, REGION, SET, STORAGE_CLASS,
-    UNSET,
+    CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
+    READ, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
-use crate::locations;
+use crate::remove::{self, Removal};
+use crate::{known, locations, sidecars};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Set,
     List,
     Unset,
+    Check,
+    Remove,
 }
 
-const ACTIONS: [(Flag, Action); 3] = [
+const ACTIONS: [(Flag, Action); 5] = [
     (SET, Action::Set),
     (LIST, Action::List),
     (UNSET, Action::Unset),
+    (CHECK, Action::Check),
+    (REMOVE, Action::Remove),
 ];
-/// Flags that tell what a location is.
-const OF_SET: [Flag; 4] = [INIT, ENDPOINT, REGION, STORAGE_CLASS];
+/// Flags that go with one action alone.
+const OF_ACTIONS: [(Flag, Flag, Action); 8] = [
+    (INIT, SET, Action::Set),
+    (ENDPOINT, SET, Action::Set),
+    (REGION, SET, Action::Set),
+    (STORAGE_CLASS, SET, Action::Set),
+    (LOCK, SET, Action::Set),
+    (LOCK_MODE, SET, Action::Set),
+    (READ, CHECK, Action::Check),
+    (GONE, REMOVE, Action::Remove),
+];
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let action = arguments.one_of(&ACTIONS)?;
-    if action != Some(Action::Set)
-        && let Some(flag) = OF_SET.iter().find(|flag| arguments.has(flag))
-    {
-        bail!(UsageError(format!("--{} goes with --set", flag.long)));
+    for (flag, with, of) in OF_ACTIONS {
+        ensure!(
+            action == Some(of) || !arguments.has(&flag),
+            UsageError(format!("--{} goes with --{}", flag.long, with.long))
+        );
     }
     match action {
         Some(Action::Set) => locations::set(arguments, &home),
@@ -47,24 +64,106 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
             Some(_) => bail!(UsageError("--list takes no operands".into())),
         },
         Some(Action::Unset) => locations::unset(arguments, &home),
+        Some(Action::Check) => check(arguments, home, output),
+        Some(Action::Remove) => remove(arguments, home, output),
         None => copy(arguments, home, output),
     }
 }
 
-fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+/// The location, which is the first operand, and the others.
+fn operands_of(arguments: &Arguments) -> Result<(&str, &[OsString])> {
     let Some((location, backups)) = arguments.operands.split_first() else {
         bail!(UsageError(
             "no location given: it is the first operand; 'bk-push --list' lists them".into()
         ));
     };
-    let location = locations::text(location)?;
-    let lines = operands::resolve(backups)?;
-    let mut destination = Destination::named(&home, location)?;
+    Ok((locations::text(location)?, backups))
+}
+
+/// A location as the settings have it, and as the command line would rather have it.
+fn destination(arguments: &Arguments, home: &Home, location: &str) -> Result<Destination> {
+    let mut destination = Destination::named(home, location)?;
     if let Some(file) = arguments.value(&CREDENTIALS) {
         destination.credentials = Some(std::path::absolute(file)?);
     }
     let limit_rate = arguments.parsed(&LIMIT_RATE, parse_size)?;
     destination.limit_rate = limit_rate.or(destination.limit_rate);
+    Ok(destination)
+}
+
+fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let (location, backups) = operands_of(arguments)?;
+    let lines = (!backups.is_empty()).then(|| operands::resolve(backups));
+    let lines = lines.transpose()?;
+    let is_all = lines.is_none();
+    let percent = arguments.parsed(&READ, check::parse_share)?;
+    let destination = destination(arguments, &home, location)?;
+    let mut status = bk_cli::SUCCESS;
+    let all = known::find(&home, location, lines, &mut status)?;
+    let keys = all.iter().flat_map(|it| it.beside().into_iter().chain([it.copy.object_key.clone()]));
+    let keys: HashSet<_> = keys.collect();
+    let queue: VecDeque<_> = all.into_iter().filter(|it| it.copy.is_complete()).collect();
+    let signals = Signals::watch()?;
+    let mut check = Check {
+        place: destination.open(&signals)?,
+        location: location.to_owned(),
+        signals: signals.clone(),
+        progress: Progress::new(&PROGRAM),
+        report: Report::new(output, &check::COLUMNS),
+        status,
+        to_read: percent.map_or_else(HashSet::new, |it| check::sample(&queue, it)),
+        queue,
+        home: home.clone(),
+    };
+    let ended = parts::run(&home, &signals, &mut check);
+    check.progress.end();
+    ended.and(check.report.end())?;
+    if is_all && signals.caught().is_none() {
+        let host = catalog::read(&home, |session| session.host())?;
+        check.find_unknown(&sidecars::host_key(&host.name), &keys)?;
+    }
+    Ok(signals.exit_status(check.status))
+}
+
+fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let (location, backups) = operands_of(arguments)?;
+    let is_gone = arguments.has(&GONE);
+    ensure!(
+        !is_gone || backups.is_empty(),
+        UsageError("--gone takes no backups: it is those that are gone".into())
+    );
+    let lines = (!is_gone).then(|| operands::resolve(backups)).transpose()?;
+    let destination = destination(arguments, &home, location)?;
+    let mut status = bk_cli::SUCCESS;
+    let mut all = known::find(&home, location, lines, &mut status)?;
+    all.retain(|it| !is_gone || it.backup.is_none());
+    let signals = Signals::watch()?;
+    let mut removal = Removal {
+        place: destination.open(&signals)?,
+        location: location.to_owned(),
+        signals: signals.clone(),
+        progress: Progress::new(&PROGRAM),
+        report: Report::new(output, &remove::COLUMNS),
+        status,
+        queue: all.into(),
+        home: home.clone(),
+    };
+    if arguments.has(&DRY_RUN) {
+        return removal.preview();
+    }
+    if removal.queue.is_empty() {
+        return Ok(removal.status);
+    }
+    let ended = parts::run(&home, &signals, &mut removal);
+    removal.progress.end();
+    ended.and(removal.report.end())?;
+    Ok(signals.exit_status(removal.status))
+}
+
+fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let (location, backups) = operands_of(arguments)?;
+    let lines = operands::resolve(backups)?;
+    let destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;
     let found = PROGRAM.report_errors(catalog::resolve(&home, Some(lines))?, &mut status);
     let mut seen = HashSet::new();
@@ -72,11 +171,12 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let queue = found.filter(is_new);
     let queue = queue.map(|(backup, line)| Due { backup, line }).collect();
     let signals = Signals::watch()?;
+    let place = destination.open(&signals)?;
     let mut copies = Copies {
-        place: destination.open(&signals)?,
+        place,
         home,
         location: location.to_owned(),
-        storing: destination.storing(),
+        destination,
         signals: signals.clone(),
         progress: Progress::new(&PROGRAM),
         report: Report::new(output, &COLUMNS),
@@ -90,6 +190,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
+    copies.destination.check_lock(copies.place.as_ref())?;
     let (bytes, count) = (bytes.sum(), copies.queue.len() as u64);
     copies.progress.begin_counting(bytes, count, "archives");
     let home = copies.home.clone();

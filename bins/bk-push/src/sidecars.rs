@@ -20,12 +20,7 @@ pub(crate) struct Keys {
 impl Keys {
     /// `HOST/archives/NAME-HASH12`, and what it is.
     pub(crate) fn new(host: &str, backup: &Backup, archive_hash: &str) -> Self {
-        // A host may be named with what separates keys.
-        let host = host.replace('/', "_");
-        let host = match host.strip_prefix('.') {
-            Some(rest) => format!("_{rest}"),
-            None => host,
-        };
+        let host = host_key(host);
         let hash = &archive_hash[..archive_hash.len().min(HASH_DIGITS)];
         let stem = format!("{host}/archives/{}-{hash}", backup.backup_name);
         let ending = match backup.compression_type.as_str() {
@@ -37,6 +32,16 @@ impl Keys {
             record: format!("{stem}.json"),
             manifest: format!("{stem}.parquet"),
         }
+    }
+}
+
+/// A host as the first part of keys.
+pub(crate) fn host_key(host: &str) -> String {
+    // It may be named with what separates keys.
+    let host = host.replace('/', "_");
+    match host.strip_prefix('.') {
+        Some(rest) => format!("_{rest}"),
+        None => host,
     }
 }
 

@@ -131,6 +131,7 @@ impl Upload<'_> {
             key: self.key.to_owned(),
             size_bytes: object.size_bytes,
             part_bytes: PART_BYTES.max(least).max(abilities.least_part_bytes),
+            lock: self.storing.lock,
             upload_id: Some(self.place.begin(self.key, self.storing)?),
         };
         journal.begin(plan.clone())?;
@@ -257,21 +258,4 @@ fn next_part(parts: &Mutex<Receiver<Part>>) -> Option<Part> {
 pub(crate) fn kind(error: &Error) -> Option<Kind> {
     let found = error.downcast_ref::<bk_remote::Error>();
     found.map(bk_remote::Error::kind)
-}
-
-/// Puts a small object beside an archive, in place of the one that is there.
-pub(crate) fn put_beside(
-    place: &dyn Place,
-    key: &str,
-    bytes: Vec<u8>,
-    storing: &Storing,
-) -> Result<()> {
-    let storing = Storing {
-        may_replace: true,
-        ..storing.clone()
-    };
-    place
-        .put(key, bytes, &storing)
-        .map(|_| ())
-        .context("cannot put what lies beside the archive")
 }

@@ -93,6 +93,14 @@ impl Session<'_> {
         Ok(copy)
     }
 
+    /// Records a copy as it was before something was begun with it that came to nothing.
+    ///
+    /// # Errors
+    /// A copy that breaks its rules.
+    pub fn restore_copy(&self, copy: &BackupCopy) -> Result<()> {
+        self.put_copy(copy)
+    }
+
     /// Records that there are no whole copies of these backups at a location.
     pub fn fail_copies(&self, location: &str, ids: &[i64]) -> Result<()> {
         let set = "UPDATE backup_copies SET status = 'failed'";

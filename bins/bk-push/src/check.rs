@@ -1,0 +1,247 @@
+//! Asks a location whether the copies are there as the catalog knows them, and reads a share of them back.
+//!
+//! Changes nothing there. No catalog is open while the location is asked.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result, anyhow};
+use bk_cli::units::{human_size, parse_number};
+use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
+use bk_remote::{Kind, Place};
+use bk_schema::copy::BackupCopy;
+use bk_schema::event::Event;
+use bk_schema::invalid::invalid;
+use bk_store::parts::Parts;
+use bk_store::{Home, Session, Signals};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::known::Known;
+use crate::upload::kind;
+
+pub(crate) const COLUMNS: [Column; 6] = [
+    listing::ID,
+    Column::right("SIZE").leaves(2),
+    Column::left("READ").leaves(1),
+    Column::left("RESULT"),
+    listing::SOURCE,
+    Column::left("KEY").cut(Cut::Middle, 20),
+];
+
+/// What was found is recorded together where it comes faster than that.
+const RECORD_EVERY: Duration = Duration::from_millis(500);
+
+/// One that was asked for.
+pub(crate) struct Asked {
+    known: Known,
+    is_read: bool,
+    /// Why it is not as it should be.
+    problem: Option<String>,
+}
+
+/// All that are asked for.
+pub(crate) struct Check {
+    pub(crate) home: Home,
+    pub(crate) location: String,
+    pub(crate) place: Box<dyn Place>,
+    pub(crate) signals: Signals,
+    pub(crate) progress: Progress,
+    pub(crate) report: Report,
+    pub(crate) status: u8,
+    pub(crate) queue: VecDeque<Known>,
+    /// The ids of those that are read back.
+    pub(crate) to_read: HashSet<i64>,
+}
+
+/// The percentage of `--read`.
+///
+/// # Errors
+/// What is none.
+pub(crate) fn parse_share(text: &str) -> Result<u64> {
+    let number = text.strip_suffix('%').and_then(|it| parse_number(it, 1..=100).ok());
+    number.ok_or_else(|| invalid("share", text, "a percentage, such as 5%"))
+}
+
+/// Which copies are read back: those that were checked longest ago, or never, up to a share of them all.
+pub(crate) fn sample(all: &VecDeque<Known>, percent: u64) -> HashSet<i64> {
+    let mut by_age: Vec<_> = all.iter().map(|it| (it.copy.checked_at, it.copy.backup_id)).collect();
+    by_age.sort_unstable();
+    let count = (by_age.len() as u64 * percent).div_ceil(100);
+    let ids = by_age.into_iter().map(|(_, id)| id);
+    ids.take(usize::try_from(count).unwrap_or(usize::MAX)).collect()
+}
+
+impl Check {
+    /// Why a copy is not as it should be; `None` where it is.
+    fn ask(&self, copy: &BackupCopy, is_read: bool) -> Result<Option<String>> {
+        let key = &copy.object_key;
+        let object = match self.place.head(key) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Some("it is gone".into())),
+            object => object?,
+        };
+        let size = copy.size.unwrap_or_default();
+        if object.size != size {
+            let text = format!("it has {} bytes and should have {size}", object.size);
+            return Ok(Some(text));
+        }
+        let hash = copy.hash.as_deref().unwrap_or_default();
+        let differs = || Some("it has another SHA-256 than it should have".to_owned());
+        // That of an object that came in parts is of the checksums of its parts.
+        let whole = object.sha256.filter(|it| !it.contains('-'));
+        if whole.is_some_and(|it| it != hash) {
+            return Ok(differs());
+        }
+        if !is_read {
+            return Ok(None);
+        }
+        let mut sink = Sink(Sha256::new(), &self.progress);
+        self.place.get(key, &mut sink)?;
+        let read: String = sink.0.finalize().iter().map(|it| format!("{it:02x}")).collect();
+        Ok(if read == hash { None } else { differs() })
+    }
+
+    /// Objects that no row tells of.
+    pub(crate) fn find_unknown(&self, host: &str, known: &HashSet<String>) -> Result<()> {
+        let mut unknown = Vec::new();
+        let below = format!("{host}/archives");
+        self.place.list(&below, &mut |listed| {
+            if !known.contains(&listed.key) {
+                unknown.push(listed.key);
+            }
+            Ok(())
+        })?;
+        unknown.sort();
+        for key in unknown {
+            let location = &self.location;
+            let text = format!("note: '{}' is at '{location}', and the catalog does not know of it", key.escape_debug());
+            self.progress.warn(&text);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, known: &Known, error: &Error) {
+        let (name, location) = (known.copy.backup_name.escape_debug(), &self.location);
+        self.progress
+            .warn(&format!("cannot check the copy of '{name}' at '{location}': {error:#}"));
+        self.status = bk_cli::SOME_FAILED;
+        if matches!(kind(error), Some(Kind::Unreachable | Kind::Refused)) {
+            self.queue.clear();
+        }
+    }
+}
+
+/// Takes the hash of what is written to it.
+struct Sink<'a>(Sha256, &'a Progress);
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        self.1.add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn told(asked: &Asked, checked_at: jiff::Timestamp) -> Value {
+    let copy = &asked.known.copy;
+    json!({
+        "location": copy.location,
+        "key": copy.object_key,
+        "ok": asked.problem.is_none(),
+        "read": asked.is_read,
+        "problem": asked.problem,
+        "checked_at": checked_at,
+    })
+}
+
+impl Parts for Check {
+    type Item = Asked;
+
+    const MARKS: bool = false;
+
+    fn id(asked: &Asked) -> i64 {
+        asked.known.copy.backup_id
+    }
+
+    fn work(&mut self, part: &mut Vec<Asked>) -> Result<()> {
+        let began = Instant::now();
+        while self.signals.caught().is_none()
+            && let Some(known) = self.queue.pop_front()
+        {
+            let is_read = self.to_read.contains(&known.copy.backup_id);
+            self.signals.hold();
+            let asked = self.ask(&known.copy, is_read);
+            self.signals.release();
+            self.progress.count();
+            match asked {
+                Ok(problem) => part.push(Asked {
+                    known,
+                    is_read,
+                    problem,
+                }),
+                Err(error) if kind(&error) == Some(Kind::Stopped) => break,
+                Err(error) => self.fail(&known, &error),
+            }
+            if began.elapsed() >= RECORD_EVERY && !part.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, session: &Session<'_>, part: &mut [Asked]) -> Result<()> {
+        let ids = |is_ok: bool| -> Vec<i64> {
+            let those = part.iter().filter(|it| it.problem.is_none() == is_ok);
+            those.map(Self::id).collect()
+        };
+        session.checked_copies(&self.location, &ids(true))?;
+        session.fail_copies(&self.location, &ids(false))?;
+        for asked in part.iter() {
+            let copy = &asked.known.copy;
+            session.log(&Event {
+                backup: Some((copy.backup_id, &copy.backup_name)),
+                event: "copy-check",
+                ok: asked.problem.is_none(),
+                details: told(asked, self.home.now),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, asked: Asked) -> Result<()> {
+        let (copy, location) = (&asked.known.copy, &self.location);
+        if let Some(problem) = &asked.problem {
+            let name = copy.backup_name.escape_debug();
+            self.progress
+                .warn(&format!("the copy of '{name}' at '{location}' is bad: {problem}"));
+            self.status = bk_cli::SOME_FAILED;
+        }
+        let told = told(&asked, self.home.now);
+        let result = match &asked.problem {
+            None => "ok".into(),
+            Some(problem) => Cell::new(problem.clone(), Tone::Bad),
+        };
+        let row = vec![
+            copy.backup_id.to_string().into(),
+            human_size(copy.size.unwrap_or_default()).into(),
+            if asked.is_read { "yes" } else { "no" }.into(),
+            result,
+            asked.known.source(),
+            copy.object_key.clone().into(),
+        ];
+        let line = asked.known.told(&self.home, told);
+        self.report.add(&line, row)
+    }
+
+    fn unrecorded(&mut self, error: Error) -> Result<()> {
+        let error = anyhow!("cannot record what was found: {error:#}");
+        self.progress.warn(&format!("{error}"));
+        self.status = bk_cli::status_of(&error);
+        Ok(())
+    }
+}
