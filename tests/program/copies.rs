@@ -248,7 +248,13 @@ fn decisions(ran: &Ran) -> Vec<String> {
 #[test]
 fn a_policy_that_requires_a_copy_keeps_what_has_none() {
     let sandbox = sandbox();
-    // Expiry and limits come after it too.
+    // Limits come after it.
+    let limit = "--keep-last 9 --max-count 1 --require-copy offsite";
+    let limited = sandbox.run(&format!("bk-prune -n {limit} </dev/null"));
+    assert_eq!(names(&limited), ["a", "b"]);
+    let unmet = "bk-prune: warning: --max-count 1 cannot be met: what is left may not be removed\n";
+    assert_eq!(limited.stderr, unmet);
+    // So does the expiry.
     sandbox
         .sql("UPDATE backup_records SET expires_at = created_at WHERE backup_name IN ('b', 'c')");
     sandbox.sql("UPDATE backup_records SET created_at = created_at - INTERVAL 30 DAY WHERE backup_name = 'failed'");
@@ -266,7 +272,6 @@ fn a_policy_that_requires_a_copy_keeps_what_has_none() {
         "d keep: no copy at offsite, last 1, newest in group".to_owned(),
     ];
     assert_eq!(decisions(&explained), told);
-    let unmet = "bk-prune: warning: --max-count 1 cannot be met: what is left may not be removed\n";
     assert_eq!(explained.stderr, unmet);
     let ran = sandbox.ok(&format!("bk-prune {policy} </dev/null"));
     assert_eq!(names(&ran), ["failed", "a", "b"]);
