@@ -24,8 +24,10 @@ mod program {
     mod clocks;
     mod closed;
     mod completions;
+    mod copies;
     mod df;
     mod df_alerts;
+    mod df_copies;
     mod df_jobs;
     mod diff;
     mod dry_runs;

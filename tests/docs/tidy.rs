@@ -167,9 +167,10 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
 }
 
 /// The modules of the store that know DuckDB.
-const QUERIES: [&str; 15] = [
+const QUERIES: [&str; 16] = [
     "backups",
     "columns",
+    "copies",
     "engine",
     "history",
     "ledger",

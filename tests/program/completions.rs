@@ -238,12 +238,19 @@ fn a_function_of_bash_that_is_called_gives_words_that_the_shell_takes() {
     let sandbox = sandbox();
     let complete = |words: &str| {
         let line = format!(
-            "source <(bk-rm --completions bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _bk_rm; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            "PATH=$PATH:bin; source <(bk-rm --completions bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _bk_rm; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         sandbox.ok(&line).stdout
     };
     assert_eq!(complete("bk-rm x"), "x\\$\\(touch\\ PWNED\\).s\n");
     assert_eq!(complete("bk-rm --home o\\\\ t el"), "else\\ where\n");
+    // Of the locations that bk-push tells.
+    sandbox.write(
+        "bin/bk-push",
+        "#!/bin/sh\necho '{\"location\":\"offsite\",\"url\":\"file:///mnt\"}'\n",
+    );
+    sandbox.ok("chmod +x bin/bk-push");
+    assert_eq!(complete("bk-rm --require-copy o"), "offsite\n");
     let all = complete("bk-rm ''");
     let line = format!("printf '%s\\n' {}", all.replace('\n', " "));
     let mut names: Vec<_> = sandbox

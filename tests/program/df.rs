@@ -102,7 +102,7 @@ fn an_empty_catalog_has_its_storage_directory() {
 #[test]
 fn a_mistake_is_told_before_the_catalog_is_opened() {
     let sandbox = Sandbox::new();
-    let known = "use free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N, age:JOB>SPAN, age:*>SPAN, job-failed>N, shrunk>N%, grown>N%, overdue>SPAN";
+    let known = "use free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N, age:JOB>SPAN, age:*>SPAN, job-failed>N, shrunk>N%, grown>N%, overdue>SPAN, uncopied>N, uncopied:LOCATION>N, copy-age:LOCATION>SPAN";
     for (flags, said) in [
         (
             "--warn 'free>20G'",

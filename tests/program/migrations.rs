@@ -86,7 +86,7 @@ fn whatever_program_comes_first_upgrades_the_catalog_and_does_its_work() {
 #[test]
 fn a_catalog_of_the_second_version_gains_what_it_lacks_and_keeps_the_rest() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-create --name a app && bk-auto --every 1d app >/dev/null");
+    sandbox.ok("bk-create --name a app && bk-auto --set -s @daily -- app >/dev/null");
     let of_all = "bk-ls --json; bk-auto --list --json; bk-log --json";
     let before = sandbox.ok(of_all).stdout;
     sandbox.sql(

@@ -384,7 +384,8 @@ fn keys_of_a_line_pass_through_and_an_old_verdict_does_not() {
         (&7.into(), &true.into())
     );
     let keys: Vec<_> = record.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys[15..], ["file_status", "file_name", "verify", "ticket"]);
+    let added = ["file_status", "file_name", "copies", "verify", "ticket"];
+    assert_eq!(keys[15..], added);
     sandbox.run("printf '1\\n{' | bk-verify").fails(
         2,
         "bk-verify: bad input: line 2: it is not JSON (column 1)\n",

@@ -6,6 +6,7 @@ pub mod adopted;
 pub mod attack;
 pub mod changes;
 pub mod compared;
+pub mod copies;
 pub mod deadline;
 pub mod disk;
 pub mod life;
@@ -356,7 +357,7 @@ impl Ran {
         let mut all = self.records();
         let total = all.pop().unwrap();
         assert_eq!(total["total"], true, "{self:#?}");
-        all.retain(|it| it.get("job").is_none());
+        all.retain(|it| it.get("job").is_none() && it.get("location").is_none());
         assert!(all.iter().all(|it| it["total"] == false), "{self:#?}");
         (total, all)
     }

@@ -1,6 +1,7 @@
 //! The flags of bk-auto.
 
 use bk_cli::content;
+use bk_cli::copies;
 use bk_cli::notices;
 use bk_cli::retention;
 use bk_cli::{Operands, Program, option, switch};
@@ -41,6 +42,7 @@ bk_cli::flags! {
     KEEP_FREE = retention::KEEP_FREE;
     GROUP_BY = retention::GROUP_BY;
     FAILED_AFTER = retention::FAILED_AFTER;
+    REQUIRE_COPY = copies::REQUIRE_COPY;
     REQUEST = option("request", "JSON", "more keys of the request to bk-create: description ...");
     CREATE_FLAG = option(
         "create-flag",

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::create_flags;
-use crate::flags::{FAILED_AFTER, GROUP_BY, OLDER_THAN};
+use crate::flags::{FAILED_AFTER, GROUP_BY, OLDER_THAN, REQUIRE_COPY};
 use crate::rounds::Rounds;
 use crate::words;
 
@@ -25,7 +25,7 @@ pub(crate) const HOOK_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a notice may take unless `--hook-timeout` says otherwise.
 pub(crate) const NOTICE_LIMIT: Duration = Duration::from_secs(60);
 /// Of the flags of what is kept, those that say nothing alone.
-const NO_RULES: [&str; 2] = [GROUP_BY.long, FAILED_AFTER.long];
+const NO_RULES: [&str; 3] = [GROUP_BY.long, FAILED_AFTER.long, REQUIRE_COPY.long];
 
 /// Who is told how a job ran.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,18 +1,20 @@
 //! Checks the thresholds: pure functions.
 //!
-//! Free space and days are checked for each file system, and what is said of a job for each job.
+//! Free space and days are checked for each file system, what is said of a job for each job, and what is
+//! said of a location for that one.
 //! Everything else is checked for all backups together: a disk that is full may rightly have no new ones.
 
 use bk_cli::units::human_size;
 
 use crate::jobs::JobLine;
+use crate::locations::LocationLine;
 use crate::summary::Summary;
-use crate::threshold::{Alert, JobLimit, Level, Limit, Threshold};
+use crate::threshold::{Alert, JobLimit, Level, Limit, LocationLimit, Threshold};
 
 /// The exit status if a `--fail` threshold is crossed.
 const FAILURE: u8 = 4;
 
-/// A threshold checked against one file system, one job, or against all backups.
+/// A threshold checked against one file system, job or location, or against all backups.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Checked<'a> {
     pub(crate) threshold: &'a Threshold,
@@ -28,18 +30,22 @@ pub(crate) enum About {
     Summary(usize),
     /// The name of the job, be there one or not.
     Job(String),
+    /// The name of the location, be there one or not.
+    Location(String),
 }
 
-/// Checks every threshold against all summaries or jobs that it applies to.
+/// Checks every threshold against all summaries, jobs or locations that it applies to.
 pub(crate) fn check<'a>(
     thresholds: &'a [Threshold],
     summaries: &[Summary],
     jobs: &[JobLine],
+    locations: &[LocationLine],
 ) -> Vec<Checked<'a>> {
     let mut all = Vec::new();
     for threshold in thresholds {
         let results = match &threshold.limit {
             Limit::Job(limit) => check_jobs(limit, jobs),
+            Limit::Location(name, limit) => vec![check_location(name, *limit, locations)],
             limit => check_summaries(limit, summaries, jobs),
         };
         all.extend(results.into_iter().map(|(about, crossed)| Checked {
@@ -51,7 +57,8 @@ pub(crate) fn check<'a>(
     all
 }
 
-type Checks = Vec<(About, Option<String>)>;
+type Check = (About, Option<String>);
+type Checks = Vec<Check>;
 
 fn check_summaries(limit: &Limit, summaries: &[Summary], jobs: &[JobLine]) -> Checks {
     let is_of_each = matches!(
@@ -88,8 +95,37 @@ fn check_jobs(limit: &JobLimit, jobs: &[JobLine]) -> Checks {
     vec![found.unwrap_or_else(unknown)]
 }
 
-/// Adds the crossed thresholds as alerts: each to its own summary or job, and all to the total.
-pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary], jobs: &mut [JobLine]) {
+/// As with jobs, a name that nothing has is no reason to believe that all is well.
+fn check_location(name: &str, limit: LocationLimit, locations: &[LocationLine]) -> Check {
+    let found = locations.iter().find(|it| it.location == name);
+    let crossed = match (found, limit) {
+        (None, _) => Some(format!("there is no location '{name}'")),
+        (Some(it), LocationLimit::Uncopied(most)) => {
+            let count = Some(it.uncopied_count).filter(|count| *count > most);
+            count.map(|count| format!("{count} without a copy at '{name}'"))
+        }
+        (Some(it), LocationLimit::CopyAge(since)) => match &it.newest {
+            None => Some(format!("there is no copy at '{name}'")),
+            Some(newest) if newest.copied_at < since => {
+                let (backup, at) = (newest.backup_name.escape_debug(), newest.copied_at);
+                Some(format!(
+                    "the newest copy at '{name}', of '{backup}', was made at {at}"
+                ))
+            }
+            Some(_) => None,
+        },
+    };
+    (About::Location(name.to_owned()), crossed)
+}
+
+/// Adds the crossed thresholds as alerts: each to its own summary, job or location, and all to the
+/// total.
+pub(crate) fn add(
+    checked: &[Checked<'_>],
+    summaries: &mut [Summary],
+    jobs: &mut [JobLine],
+    locations: &mut [LocationLine],
+) {
     for checked in checked {
         let Some(text) = &checked.crossed else {
             continue;
@@ -107,6 +143,11 @@ pub(crate) fn add(checked: &[Checked<'_>], summaries: &mut [Summary], jobs: &mut
         for job in jobs.iter_mut() {
             if matches!(&checked.about, About::Job(name) if *name == job.job) {
                 job.alerts.push(alert());
+            }
+        }
+        for it in locations.iter_mut() {
+            if matches!(&checked.about, About::Location(name) if *name == it.location) {
+                it.alerts.push(alert());
             }
         }
     }
@@ -197,8 +238,12 @@ fn crossed(limit: &Limit, summary: &Summary) -> Option<String> {
             let count = Some(summary.problem_count).filter(|count| *count > most)?;
             format!("incomplete source paths in the newest backups: {count}")
         }
-        // Those of jobs know no summary.
-        Limit::JobsFailed(_) | Limit::Job(_) => return None,
+        Limit::Uncopied(most) => {
+            let count = Some(summary.uncopied_count).filter(|count| *count > most)?;
+            format!("{count} without a copy at any location")
+        }
+        // Those of jobs and locations know no summary.
+        Limit::JobsFailed(_) | Limit::Job(_) | Limit::Location(..) => return None,
     };
     Some(text)
 }
@@ -308,7 +353,7 @@ mod tests {
             ..Summary::default()
         };
         let thresholds = [threshold];
-        let checked = check(&thresholds, &[total], jobs);
+        let checked = check(&thresholds, &[total], jobs, &[]);
         checked.into_iter().filter_map(|it| it.crossed).collect()
     }
 

@@ -11,6 +11,7 @@ use bk_cli::{Arguments, Output, UsageError, units, unread};
 use bk_jobs::run::EVENT;
 use bk_jobs::settings::{PREFIX, Settings, by_job};
 use bk_schema::clock;
+use bk_schema::copy::BackupCopy;
 use bk_schema::event::LedgerRow;
 use bk_schema::host::Host;
 use bk_schema::record::Backup;
@@ -24,7 +25,7 @@ use crate::flags::{PROGRAM, PROMETHEUS, RESERVE};
 use crate::growth::{self, SizeChange};
 use crate::summary::{Facts, Flow, summaries};
 use crate::threshold::Threshold;
-use crate::{alerts, jobs, prometheus, table};
+use crate::{alerts, jobs, locations, prometheus, table};
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Result<u8> {
@@ -69,8 +70,10 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         now,
         zone: &bk_cli::zone::local(),
     });
-    let checked = alerts::check(&thresholds, &all, &jobs);
-    alerts::add(&checked, &mut all, &mut jobs);
+    let backups = stored.iter().map(|it| &it.backup);
+    let mut locations = locations::lines(&data.locations, &data.copies, backups, now);
+    let checked = alerts::check(&thresholds, &all, &jobs, &locations);
+    alerts::add(&checked, &mut all, &mut jobs, &mut locations);
     for it in &checked {
         if let Some(text) = &it.crossed {
             let (level, spec) = (it.threshold.level.name(), &it.threshold.spec);
@@ -78,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         }
     }
     if is_prometheus {
-        let text = prometheus::text(&all, &jobs, &checked);
+        let text = prometheus::text(&all, &jobs, &locations, &checked);
         // The format does not escape control characters, which a terminal would obey.
         if std::io::stdout().is_terminal() {
             let lines: Vec<_> = text.lines().map(visible).collect();
@@ -88,12 +91,13 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
         }
         output.flush()?;
     } else if output.is_table() {
-        table::print(&mut output, &all, &jobs)?;
+        table::print(&mut output, &all, &jobs, &locations)?;
     } else {
         // The total stays the last line.
         let (each, total) = all.split_at(all.len() - 1);
         each.iter().try_for_each(|it| output.line(it))?;
         jobs.iter().try_for_each(|it| output.line(it))?;
+        locations.iter().try_for_each(|it| output.line(it))?;
         total.iter().try_for_each(|it| output.line(it))?;
         output.flush()?;
     }
@@ -113,6 +117,9 @@ struct CatalogData {
     last_successes: Vec<LedgerRow>,
     /// The ids of backups whose small size was taken as right.
     accepted: BTreeSet<i64>,
+    /// The names of the locations, and what is known of copies.
+    locations: Vec<String>,
+    copies: Vec<BackupCopy>,
     here: Host,
     /// The exit status: whether all records could be read.
     status: u8,
@@ -126,7 +133,7 @@ impl CatalogData {
             is_ok: Some(true),
             ..Wanted::default()
         };
-        let (rows, mut data) = catalog::read(home, |session| {
+        let (rows, copies, mut data) = catalog::read(home, |session| {
             let data = Self {
                 storage: session.storage_dir()?,
                 backups: Vec::new(),
@@ -137,15 +144,21 @@ impl CatalogData {
                 last_runs: session.last_events(EVENT)?,
                 last_successes: session.last_successes(EVENT)?,
                 accepted: session.accepted()?,
+                locations: session.locations()?.into_iter().map(|it| it.0).collect(),
+                copies: Vec::new(),
                 here: session.host()?,
                 status: bk_cli::SUCCESS,
             };
-            Ok((session.backups()?, data))
+            Ok((session.backups()?, session.all_copies()?, data))
         })?;
         let rows = rows
             .into_iter()
             .map(|row| row.context("cannot count a backup"));
         data.backups = PROGRAM.report_errors(rows, &mut data.status).collect();
+        let copies = copies
+            .into_iter()
+            .map(|row| row.context("cannot count a copy"));
+        data.copies = PROGRAM.report_errors(copies, &mut data.status).collect();
         Ok(data)
     }
 }

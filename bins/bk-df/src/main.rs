@@ -6,6 +6,7 @@ mod disks;
 mod flags;
 mod growth;
 mod jobs;
+mod locations;
 mod prometheus;
 mod summary;
 mod table;

@@ -1,4 +1,4 @@
-//! The summaries and jobs as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
+//! The summaries, jobs and locations as metrics, in the text exposition format of Prometheus, version 0.0.4, as node
 //! exporter's textfile collector reads it. A pure function.
 //!
 //! Only base units, bytes and seconds. There is no total: `sum()` in a query computes it.
@@ -7,12 +7,18 @@ use jiff::Timestamp;
 
 use crate::alerts::{About, Checked};
 use crate::jobs::JobLine;
+use crate::locations::LocationLine;
 use crate::summary::{Brief, Summary};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// All gauges as text.
-pub(crate) fn text(summaries: &[Summary], jobs: &[JobLine], checked: &[Checked<'_>]) -> String {
+pub(crate) fn text(
+    summaries: &[Summary],
+    jobs: &[JobLine],
+    locations: &[LocationLine],
+    checked: &[Checked<'_>],
+) -> String {
     let mut page = Page(String::new());
     let each: Vec<_> = summaries.iter().filter(|it| !it.total).collect();
     for (name, help, is_bytes) in [
@@ -38,6 +44,11 @@ pub(crate) fn text(summaries: &[Summary], jobs: &[JobLine], checked: &[Checked<'
         let sample = |it: &JobLine| Some((vec![("job", it.job.clone())], value(it)?));
         page.gauge(name, help, jobs.iter().filter_map(sample));
     }
+    for (name, help, value) in LOCATION_GAUGES {
+        let sample =
+            |it: &LocationLine| Some((vec![("location", it.location.clone())], value(it)?));
+        page.gauge(name, help, locations.iter().filter_map(sample));
+    }
     let alert = |checked: &Checked<'_>| {
         let mut labels = vec![
             ("spec", checked.threshold.spec.clone()),
@@ -45,6 +56,7 @@ pub(crate) fn text(summaries: &[Summary], jobs: &[JobLine], checked: &[Checked<'
         ];
         match &checked.about {
             About::Job(name) => labels.push(("job", name.clone())),
+            About::Location(name) => labels.push(("location", name.clone())),
             About::Summary(at) => {
                 let summary = summaries.get(*at).filter(|it| !it.total);
                 labels.extend(summary.map(mountpoint));
@@ -61,6 +73,8 @@ pub(crate) fn text(summaries: &[Summary], jobs: &[JobLine], checked: &[Checked<'
 type Sample = (Vec<(&'static str, String)>, f64);
 /// Name, help and value of a metric with one sample for each file system.
 type Gauge = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
+/// The same for each location.
+type LocationGauge = (&'static str, &'static str, fn(&LocationLine) -> Option<f64>);
 /// The same for each job.
 type JobGauge = (&'static str, &'static str, fn(&JobLine) -> Option<f64>);
 
@@ -117,7 +131,35 @@ const JOB_GAUGES: [JobGauge; 10] = [
     ),
 ];
 
-const GAUGES: [Gauge; 17] = [
+const LOCATION_GAUGES: [LocationGauge; 5] = [
+    (
+        "bk_location_copies",
+        "Complete copies at the location.",
+        |it| Some(it.copy_count as f64),
+    ),
+    (
+        "bk_location_copy_bytes",
+        "Size of the complete copies at the location.",
+        |it| Some(it.copy_bytes as f64),
+    ),
+    (
+        "bk_location_gone_copies",
+        "Complete copies at the location whose backup is no longer in the catalog.",
+        |it| Some(it.gone_count as f64),
+    ),
+    (
+        "bk_location_uncopied_backups",
+        "Completed backups without a complete copy at the location.",
+        |it| Some(it.uncopied_count as f64),
+    ),
+    (
+        "bk_location_newest_copy_timestamp_seconds",
+        "When the newest copy at the location was made.",
+        |it| it.newest.as_ref().map(|it| seconds(it.copied_at)),
+    ),
+];
+
+const GAUGES: [Gauge; 18] = [
     (
         "bk_missing_backups",
         "Completed backups whose archive is missing.",
@@ -147,6 +189,11 @@ const GAUGES: [Gauge; 17] = [
         "bk_expired_bytes",
         "Space that removing the expired backups would free.",
         |it| Some(it.expired_bytes as f64),
+    ),
+    (
+        "bk_uncopied_backups",
+        "Completed backups without a complete copy at any location.",
+        |it| Some(it.uncopied_count as f64),
     ),
     (
         "bk_largest_backup_bytes",

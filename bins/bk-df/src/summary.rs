@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bk_schema::copy::BackupCopy;
 use bk_schema::host::Host;
 use bk_schema::record::{Backup, BackupType, Status};
 use bk_schema::verified::LastVerified;
@@ -74,6 +75,7 @@ pub(crate) struct Summary {
     pub(crate) problem_count: u64,
     pub(crate) expired_count: u64,
     pub(crate) expired_bytes: u64,
+    pub(crate) uncopied_count: u64,
     pub(crate) largest: Option<Brief>,
     pub(crate) oldest: Option<Brief>,
     pub(crate) newest: Option<Brief>,
@@ -179,6 +181,7 @@ impl Facts<'_> {
             problem_count: self.problems(stored),
             expired_count: expired.count,
             expired_bytes: expired.bytes,
+            uncopied_count: count(&|it| is_uncopied(&it.backup)),
             largest: brief(whole.iter().max_by_key(|it| size(&it.backup))),
             oldest: brief(whole.first()),
             newest: brief(past.last()),
@@ -225,6 +228,11 @@ fn pairs() -> Vec<(Status, BackupType)> {
     let types = BackupType::ALL.map(|it| it.1);
     let with = |status| types.map(|backup_type| (status, backup_type));
     Status::ALL.iter().flat_map(|it| with(it.1)).collect()
+}
+
+/// Completed, without a complete copy anywhere.
+fn is_uncopied(backup: &Backup) -> bool {
+    backup.status == Status::Completed && !backup.copies.iter().any(BackupCopy::is_complete)
 }
 
 /// Tallies by key; every key has one, be it zero.
@@ -399,6 +407,7 @@ mod tests {
                 |it: &Summary| it.offline_count,
                 |it: &Summary| it.expired_count,
                 |it: &Summary| it.expired_bytes,
+                |it: &Summary| it.uncopied_count,
             ] {
                 prop_assert_eq!(each.iter().map(part).sum::<u64>(), part(total));
             }

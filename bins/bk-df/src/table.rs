@@ -1,4 +1,5 @@
-//! The summaries for people: a table, one of the jobs, then a bar for each file system.
+//! The summaries for people: a table, one of the jobs, one of the locations, then a bar for each file
+//! system.
 //!
 //! Of the terminal it knows the width alone.
 
@@ -11,6 +12,7 @@ use bk_schema::visible::visible;
 use jiff::Timestamp;
 
 use crate::jobs::JobLine;
+use crate::locations::LocationLine;
 use crate::summary::{Brief, Summary};
 
 /// The width without a terminal.
@@ -54,14 +56,33 @@ const JOBS: [Column; 9] = [
     Column::left("DUE").cut(Cut::Plain, 10).leaves(3),
 ];
 
-/// Prints all summaries and jobs.
-pub(crate) fn print(output: &mut Output, summaries: &[Summary], jobs: &[JobLine]) -> Result<()> {
+const LOCATIONS: [Column; 6] = [
+    Column::left("LOCATION").cut(Cut::Middle, 8),
+    Column::right("COPIES"),
+    Column::right("SIZE"),
+    Column::right("UNCOPIED"),
+    Column::left("NEWEST").cut(Cut::Middle, 10).leaves(1),
+    Column::left("COPIED").cut(Cut::Plain, 10),
+];
+
+/// Prints all summaries, jobs and locations.
+pub(crate) fn print(
+    output: &mut Output,
+    summaries: &[Summary],
+    jobs: &[JobLine],
+    locations: &[LocationLine],
+) -> Result<()> {
     let rows: Vec<_> = summaries.iter().map(row).collect();
     output.table(&FILE_SYSTEMS, &rows)?;
     if !jobs.is_empty() {
         let rows: Vec<_> = jobs.iter().map(job_row).collect();
         output.text("\n")?;
         output.table(&JOBS, &rows)?;
+    }
+    if !locations.is_empty() {
+        let rows: Vec<_> = locations.iter().map(location_row).collect();
+        output.text("\n")?;
+        output.table(&LOCATIONS, &rows)?;
     }
     let terminal = match output.room() {
         Room::Terminal(width) => Some(width),
@@ -76,10 +97,7 @@ pub(crate) fn print(output: &mut Output, summaries: &[Summary], jobs: &[JobLine]
 
 fn row(summary: &Summary) -> Vec<Cell> {
     // None is no news: a column of it leaves first.
-    let bad = |count: u64| match count {
-        0 => Cell::from("-"),
-        count => Cell::new(count.to_string(), Tone::Bad),
-    };
+    let bad = |count| count_cell(count, Tone::Bad);
     let expired = Some(summary.expired_bytes).filter(|bytes| *bytes > 0);
     let failed = summary.by_status.get(&bk_schema::record::Status::Failed);
     let growth = summary.growth_bytes_per_day.expected();
@@ -95,6 +113,26 @@ fn row(summary: &Summary) -> Vec<Cell> {
         Cell::or_dash(growth.map(signed_size)),
         Cell::or_dash(summary.days_left.map(|days| format!("{days:.0}"))),
     ]
+}
+
+fn location_row(location: &LocationLine) -> Vec<Cell> {
+    let newest = location.newest.as_ref();
+    vec![
+        location.location.clone().into(),
+        location.copy_count.to_string().into(),
+        human_size(location.copy_bytes).into(),
+        count_cell(location.uncopied_count, Tone::Warn),
+        Cell::or_dash(newest.map(|it| it.backup_name.clone())),
+        Cell::or_dash(newest.map(|it| local(it.copied_at, "%Y-%m-%d %H:%M"))),
+    ]
+}
+
+/// A count of what should not be.
+fn count_cell(count: u64, tone: Tone) -> Cell {
+    match count {
+        0 => Cell::from("-"),
+        count => Cell::new(count.to_string(), tone),
+    }
 }
 
 fn job_row(job: &JobLine) -> Vec<Cell> {

@@ -1,10 +1,11 @@
 //! Parses thresholds: `free<20G`, `age>26h`, `age:JOB>26h`.
 //!
-//! Knows no backup, no job and no file system.
+//! Knows no backup, no job, no location and no file system.
 
 use anyhow::Result;
 use bk_cli::Arguments;
 use bk_cli::units::{check_no_bare_m, parse_past, parse_size};
+use bk_schema::copy::check_location;
 use bk_schema::invalid::invalid;
 use jiff::{Span, Timestamp};
 use serde::Serialize;
@@ -13,9 +14,15 @@ use crate::flags::{FAIL, WARN};
 
 /// All forms.
 const FORMS: &str = "free<SIZE, free<N%, days<N, age>SPAN, unverified>SPAN, failed>N, missing>N, offline>N, problems>N, \
-    age:JOB>SPAN, age:*>SPAN, job-failed>N, shrunk>N%, grown>N%, overdue>SPAN";
+    age:JOB>SPAN, age:*>SPAN, job-failed>N, shrunk>N%, grown>N%, overdue>SPAN, \
+    uncopied>N, uncopied:LOCATION>N, copy-age:LOCATION>SPAN";
+/// What the ages of backups begin with.
+const AGE: &str = "age";
 /// What comes before the name of a job.
 const AGE_OF_JOB: &str = "age:";
+/// What comes before the name of a location.
+const UNCOPIED_AT: &str = "uncopied:";
+const COPY_AGE_AT: &str = "copy-age:";
 /// Stands for each job.
 const EACH_JOB: &str = "*";
 
@@ -54,7 +61,20 @@ pub(crate) enum Limit {
     Problems(u64),
     /// Enabled jobs whose last run failed.
     JobsFailed(u64),
+    /// Completed backups without a complete copy at any location.
+    Uncopied(u64),
     Job(JobLimit),
+    /// The name of a location, and what is checked of it.
+    Location(String, LocationLimit),
+}
+
+/// A quantity of one location and its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocationLimit {
+    /// Completed backups without a complete copy there.
+    Uncopied(u64),
+    /// The newest copy there was made before this time.
+    CopyAge(Timestamp),
 }
 
 /// A quantity of one job and its limit.
@@ -116,7 +136,8 @@ impl Threshold {
 fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
     let wrong = || invalid("threshold", spec, FORMS);
     let (what, operator, value) = parts(spec).ok_or_else(wrong)?;
-    if what.starts_with("age") || matches!(what, "unverified" | "overdue") {
+    let is_age = [AGE, COPY_AGE_AT].iter().any(|it| what.starts_with(it));
+    if is_age || matches!(what, "unverified" | "overdue") {
         check_no_bare_m(value)?;
     }
     let span = || {
@@ -149,6 +170,13 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
             .map(|it| Limit::Job(JobLimit::Shrunk(it))),
         ("grown", ">") => percent().map(|it| Limit::Job(JobLimit::Grown(it))),
         ("overdue", ">") => span().map(|it| Limit::Job(JobLimit::Overdue(it))),
+        ("uncopied", ">") => number(value).map(Limit::Uncopied),
+        (what, ">") if what.starts_with(UNCOPIED_AT) => number(value)
+            .map(LocationLimit::Uncopied)
+            .and_then(|it| of_location(what, UNCOPIED_AT, it)),
+        (what, ">") if what.starts_with(COPY_AGE_AT) => span()
+            .map(LocationLimit::CopyAge)
+            .and_then(|it| of_location(what, COPY_AGE_AT, it)),
         (what, ">") => what.strip_prefix(AGE_OF_JOB).and_then(|job| {
             let named = (job != EACH_JOB).then(|| job.to_owned());
             span().map(|since| Limit::Job(JobLimit::Age(named, since)))
@@ -156,6 +184,13 @@ fn parse(spec: &str, now: Timestamp) -> Result<Limit> {
         _ => None,
     };
     limit.ok_or_else(wrong)
+}
+
+/// The limit of the location that is named after a prefix.
+fn of_location(what: &str, prefix: &str, limit: LocationLimit) -> Option<Limit> {
+    let name = what.strip_prefix(prefix)?;
+    check_location(name).ok()?;
+    Some(Limit::Location(name.to_owned(), limit))
 }
 
 /// What, the operator, and the value. A job may have signs and blanks in its name, a span has none:
@@ -204,6 +239,7 @@ mod tests {
         let age = |job: Option<&str>, span| {
             Limit::Job(JobLimit::Age(job.map(str::to_owned), hours(span)))
         };
+        let at = |location: &str, limit| Limit::Location(location.to_owned(), limit);
         for (spec, limit) in [
             ("free<20G", Limit::FreeBytes(20 << 30)),
             ("free<1", Limit::FreeBytes(1)),
@@ -228,6 +264,12 @@ mod tests {
             ("shrunk>99%", Limit::Job(JobLimit::Shrunk(99))),
             ("grown>200%", Limit::Job(JobLimit::Grown(200))),
             ("overdue>1h", Limit::Job(JobLimit::Overdue(hours(1)))),
+            ("uncopied>0", Limit::Uncopied(0)),
+            ("uncopied:s3.eu>2", at("s3.eu", LocationLimit::Uncopied(2))),
+            (
+                "copy-age:nas-2>26h",
+                at("nas-2", LocationLimit::CopyAge(hours(26))),
+            ),
         ] {
             assert_eq!(parse(spec, now()).unwrap(), limit, "{spec}");
         }
@@ -300,6 +342,19 @@ mod tests {
             "grown>%",
             "overdue>1",
             "overdue<1h",
+            "uncopied<1",
+            "uncopied>1%",
+            "uncopied:>0",
+            "uncopied:a b>0",
+            "uncopied:a>-1",
+            "uncopied:a>26h",
+            "uncopied:a<1",
+            "copy-age>26h",
+            "copy-age:>26h",
+            "copy-age:a>26",
+            "copy-age:*>26h",
+            "copy-age:a>1h>26h",
+            "copy-age:a<26h",
             "free<20G\n",
             "failed>99999999999999999999",
         ] {
@@ -311,7 +366,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(spec in "(free|days|age|age:|unverified|failed|missing|offline|problems|job-failed|shrunk|grown|overdue)?[<>=]?.{0,8}") {
+        fn no_text_panics(spec in "(free|days|age|age:|unverified|failed|missing|offline|problems|job-failed|shrunk|grown|overdue|uncopied:a|copy-age:a)?[<>=]?.{0,8}") {
             let _ = parse(&spec, now());
         }
     }

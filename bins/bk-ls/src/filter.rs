@@ -7,16 +7,17 @@ use std::cmp::Ordering;
 use anyhow::Result;
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::selection::Selection;
-use bk_cli::{Arguments, units};
+use bk_cli::{Arguments, copies, units};
 use bk_schema::invalid::parse_choice;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
+use bk_store::Session;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::flags::{
     AVAILABLE, EXPIRED, EXPIRES_WITHIN, LARGER, LIMIT, MISSING, OFFLINE, PROTECTED, REVERSE, SORT,
-    STATUS, TYPE, UNVERIFIED_FOR,
+    STATUS, TYPE, UNVERIFIED_FOR, WITH_COPY, WITHOUT_COPY,
 };
 
 /// The filters and the order. A backup must pass all filters that are given.
@@ -30,6 +31,10 @@ pub(crate) struct Criteria {
     protected: bool,
     larger_bytes: Option<u64>,
     unverified_since: Option<Timestamp>,
+    /// Locations, at each of which it has a complete copy.
+    with_copy: Vec<String>,
+    /// Locations, at each of which it has none.
+    without_copy: Vec<String>,
     sort: Option<Key>,
     reverse: bool,
     limit: Option<usize>,
@@ -82,10 +87,22 @@ impl Criteria {
             larger_bytes: arguments.parsed(&LARGER, units::parse_size)?,
             unverified_since: arguments
                 .parsed(&UNVERIFIED_FOR, |text| units::parse_past(text, now))?,
+            with_copy: copies::locations(arguments, &WITH_COPY)?,
+            without_copy: copies::locations(arguments, &WITHOUT_COPY)?,
             sort: arguments.parsed(&SORT, |key| parse_choice(&KEYS, key, "key"))?,
             reverse: arguments.has(&REVERSE),
             limit: arguments.parsed(&LIMIT, units::parse_count)?,
         })
+    }
+
+    /// Asks the catalog what it takes to tell.
+    ///
+    /// # Errors
+    /// [`UsageError`](bk_cli::UsageError) for what the catalog does not know.
+    pub(crate) fn ask(&mut self, session: &Session<'_>) -> Result<()> {
+        copies::check_known(session, &self.with_copy)?;
+        copies::check_known(session, &self.without_copy)?;
+        self.selection.ask(session)
     }
 
     /// Whether it selects what is expired or old by the clock, which may then be removed.
@@ -148,6 +165,11 @@ impl Criteria {
             && self
                 .unverified_since
                 .is_none_or(|time| is_unverified_since(backup, time, now))
+            && self.with_copy.iter().all(|it| backup.has_copy(it))
+            && self
+                .without_copy
+                .iter()
+                .all(|it| is_without_copy(backup, it))
     }
 }
 
@@ -155,6 +177,11 @@ impl Criteria {
 fn is_unverified_since(backup: &Backup, time: Timestamp, now: Timestamp) -> bool {
     let last = LastVerified::verified_at(backup, now);
     backup.status == Status::Completed && last.is_none_or(|last| last <= time)
+}
+
+/// Completed, and without a complete copy at a location.
+fn is_without_copy(backup: &Backup, location: &str) -> bool {
+    backup.status == Status::Completed && !backup.has_copy(location)
 }
 
 /// A missing value comes last.

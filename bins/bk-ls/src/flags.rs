@@ -32,6 +32,8 @@ bk_cli::flags! {
     PROTECTED = switch("protected", "protected from removal");
     LARGER = option("larger", "SIZE", "whose archive is larger than SIZE");
     UNVERIFIED_FOR = option("unverified-for", "SPAN", "completed, and not verified for SPAN");
+    WITH_COPY = option("with-copy", "LOCATION", "with a complete copy there");
+    WITHOUT_COPY = option("without-copy", "LOCATION", "completed, and without a complete copy there");
     LATEST = selection::LATEST;
     EACH_TYPE = selection::EACH_TYPE;
     SORT = option(

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, mut output: Output) -> Resu
             if criteria.selects_old() && !arguments.has(&FORCE_CLOCK) {
                 jump = session.clock_jump(now)?;
             }
-            criteria.selection.ask(session)?;
+            criteria.ask(session)?;
             session.found(given)
         })?,
     };

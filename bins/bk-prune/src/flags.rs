@@ -1,6 +1,6 @@
 //! The flags of bk-prune.
 
-use bk_cli::{Operands, Program, notices, option, retention, switch};
+use bk_cli::{Operands, Program, copies, notices, option, retention, switch};
 
 bk_cli::flags! {
     DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
@@ -27,6 +27,7 @@ bk_cli::flags! {
     MAX_TOTAL_SIZE = retention::MAX_TOTAL_SIZE;
     KEEP_FREE = retention::KEEP_FREE;
     GROUP_BY = retention::GROUP_BY;
+    REQUIRE_COPY = copies::REQUIRE_COPY;
     ALLOW_EMPTY = switch("allow-empty", "remove the newest of a group too");
     FAILED_AFTER = retention::FAILED_AFTER;
     TIME_ZONE =

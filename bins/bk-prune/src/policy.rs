@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use bk_cli::period::Period;
-use bk_cli::{Arguments, Flag, UsageError, units};
+use bk_cli::{Arguments, Flag, UsageError, copies, units};
 use bk_schema::host::Host;
 use bk_schema::invalid::invalid;
 use jiff::tz::TimeZone;
@@ -14,7 +14,7 @@ use crate::flags::{
     ALLOW_EMPTY, EXPIRED, FAILED_AFTER, GROUP_BY, KEEP_DAILY, KEEP_FREE, KEEP_HOURLY, KEEP_LAST,
     KEEP_MONTHLY, KEEP_QUARTERLY, KEEP_WEEKLY, KEEP_WITHIN, KEEP_WITHIN_DAILY, KEEP_WITHIN_HOURLY,
     KEEP_WITHIN_MONTHLY, KEEP_WITHIN_QUARTERLY, KEEP_WITHIN_WEEKLY, KEEP_WITHIN_YEARLY,
-    KEEP_YEARLY, MAX_COUNT, MAX_TOTAL_SIZE, OLDER_THAN, TIME_ZONE,
+    KEEP_YEARLY, MAX_COUNT, MAX_TOTAL_SIZE, OLDER_THAN, REQUIRE_COPY, TIME_ZONE,
 };
 use crate::group::Key;
 
@@ -30,6 +30,8 @@ pub(crate) struct Policy {
     pub(crate) rules: Vec<Rule>,
     /// What all of it together may be.
     pub(crate) caps: Caps,
+    /// Locations: what has no complete copy at one of them stays.
+    pub(crate) require_copy: Vec<String>,
     /// What makes a group.
     pub(crate) group_by: Vec<Key>,
     /// Whose catalog it is: it may have had other names.
@@ -126,6 +128,7 @@ impl Policy {
         let policy = Self {
             rules: rules(arguments)?,
             caps,
+            require_copy: copies::locations(arguments, &REQUIRE_COPY)?,
             group_by: Key::parse_all(arguments.text(&GROUP_BY)?.unwrap_or(DEFAULT_GROUP_BY))
                 .map_err(|e| bk_cli::usage(&e, "--group-by"))?,
             here: Host::default(),

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use bk_cli::notices::{Fields, Notices};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Output, UsageError, operands, unread};
+use bk_cli::{Arguments, Output, UsageError, copies, operands, unread};
 use bk_schema::clock::{self, Jump};
 use bk_schema::host::Host;
 use bk_schema::lines::Line;
@@ -48,7 +48,7 @@ fn prune(arguments: &Arguments, home: Home, output: Output, notices: &mut Notice
         status,
         here,
         jump,
-    } = Input::read(&home, arguments)?;
+    } = Input::read(&home, arguments, &policy)?;
     policy.here = here;
     if let Some(text) = clock::warning(given.iter().map(|it| &it.backup), now) {
         PROGRAM.warn(&text);
@@ -119,7 +119,7 @@ struct Input {
 }
 
 impl Input {
-    fn read(home: &Home, arguments: &Arguments) -> Result<Self> {
+    fn read(home: &Home, arguments: &Arguments, policy: &Policy) -> Result<Self> {
         let mut input = Self {
             given: Vec::new(),
             status: bk_cli::SUCCESS,
@@ -131,6 +131,7 @@ impl Input {
             return Ok(input);
         }
         let found = catalog::read(home, |session| {
+            copies::check_known(session, &policy.require_copy)?;
             input.here = session.host()?;
             input.jump = session.clock_jump(home.now)?;
             session.found(lines)

@@ -93,7 +93,7 @@ impl<'a> Decisions<'a> {
 /// Why it was decided so, as lines and the ledger tell it.
 pub(crate) fn why(backup: &Backup, decision: &Decision, policy: &Policy) -> Map<String, Value> {
     let mut told = Map::from_iter([("reasons".into(), decision.reasons.clone().into())]);
-    let rules = decision.rules(policy);
+    let rules = decision.rules(backup, policy);
     if !rules.is_empty() {
         told.insert("rules".into(), rules.into());
     }
@@ -117,7 +117,7 @@ fn row(backup: &Backup, group: &str, decision: &Decision, policy: &Policy) -> Ve
         listing::size(backup).into(),
         Cell::new(word, tone),
         decision.reasons.join(", ").into(),
-        decision.rules(policy).join("; ").into(),
+        decision.rules(backup, policy).join("; ").into(),
         listing::source_cell(backup),
         backup.backup_name.as_str().into(),
     ]

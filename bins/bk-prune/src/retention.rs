@@ -1,7 +1,7 @@
 //! What becomes of each backup: a pure function of records, policy and `now`, and of where their
 //! archives are and what is free there.
 //!
-//! The precedence: protected is always kept; else an `expires_at` decides (past: removed,
+//! The precedence: protected is always kept, and so is what has no copy where one is required; else an `expires_at` decides (past: removed,
 //! future: kept); else the rules decide; the newest completed backup of a group is never removed
 //! unless `--allow-empty`, nor is the newest one that lacks nothing of its sources. Where the newest
 //! shrank, neither rules nor limits remove anything of its group. One from the
@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bk_cli::copies;
+use bk_schema::copy::BackupCopy;
 use bk_schema::metadata::SHRUNK;
 use bk_schema::record::{Backup, Status};
 use bk_schema::verified::LastVerified;
@@ -62,16 +64,26 @@ pub(crate) struct Decision {
 impl Decision {
     /// What each rule has to do with it that a backup is removed; nothing where the rules were not
     /// asked.
-    pub(crate) fn rules(&self, policy: &Policy) -> Vec<String> {
-        let is_asked = self.action == Action::Remove && !policy.rules.is_empty();
-        match self.rank.as_ref().filter(|_| is_asked) {
+    pub(crate) fn rules(&self, backup: &Backup, policy: &Policy) -> Vec<String> {
+        if self.action == Action::Keep {
+            return Vec::new();
+        }
+        let is_asked = !policy.rules.is_empty();
+        let mut told = match self.rank.as_ref().filter(|_| is_asked) {
             None => Vec::new(),
             Some(rank) if self.overruled.is_empty() => rank.losses(policy),
             Some(_) => {
                 let overruled = self.overruled.iter();
                 overruled.map(|it| format!("would keep {it}")).collect()
             }
-        }
+        };
+        let required = |copy: &&BackupCopy| policy.require_copy.contains(&copy.location);
+        let required = backup.copies.iter().filter(required);
+        told.extend(required.filter_map(|copy| {
+            let copied = policy.shown(copy.copied_at?);
+            Some(format!("require-copy {}: copied {copied}", copy.location))
+        }));
+        told
     }
 }
 
@@ -312,6 +324,8 @@ impl<'a> Decider<'a> {
         let shown = |time| self.policy.shown(time);
         let one = &mut self.all[at];
         let backup = one.it.backup;
+        let lacking = copies::lacking(backup, &self.policy.require_copy);
+        let lacking: Vec<_> = lacking.map(|it| format!("no copy at {it}")).collect();
         match backup.expires_at {
             _ if backup.protected => one.keep.push("protected".to_owned()),
             Some(time) if time <= self.now => one.remove.push(format!("expired {}", shown(time))),
@@ -328,6 +342,8 @@ impl<'a> Decider<'a> {
                 }
             }
         }
+        one.may_go &= lacking.is_empty();
+        one.keep.extend(lacking);
     }
 
     fn apply_caps(&mut self, caps: &Caps, free: &FreeBytes) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::vec;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bk_cli::copies;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
 use bk_store::removal::{self, Candidate};
@@ -15,12 +16,14 @@ use bk_store::{Home, Session};
 use serde_json::{Map, Value};
 
 /// What the flags allow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Allowed {
     /// The removal of protected ones.
     pub(crate) protected: bool,
     /// That of records whose storage is not there.
     pub(crate) offline: bool,
+    /// Locations, at each of which there must be a complete copy.
+    pub(crate) require_copy: Vec<String>,
 }
 
 /// A candidate with the line that it came by.
@@ -52,6 +55,7 @@ impl Choice {
 
     /// The next that go, at most so many; none when all lines are done.
     pub(crate) fn next(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Chosen>> {
+        copies::check_known(session, &self.allowed.require_copy)?;
         loop {
             let part: Vec<_> = self.lines.by_ref().take(at_most).collect();
             if part.is_empty() {
@@ -105,7 +109,7 @@ impl Choice {
             return None;
         }
         self.seen_names.insert(name);
-        let checked = check_allowed(&self.home, &backup, &line, self.allowed);
+        let checked = check_allowed(&self.home, &backup, &line, &self.allowed);
         let shown = backup.backup_name.escape_debug();
         let checked = checked.with_context(|| format!("cannot remove '{shown}'"));
         match checked {
@@ -143,7 +147,7 @@ fn check_allowed(
     home: &Home,
     backup: &Backup,
     line: &Map<String, Value>,
-    allowed: Allowed,
+    allowed: &Allowed,
 ) -> Result<()> {
     if line.contains_key("path") {
         bail!(
@@ -168,6 +172,10 @@ fn check_allowed(
     }
     if backup.protected && !allowed.protected {
         bail!("it is protected; --force-protected removes it all the same");
+    }
+    if let Some(location) = copies::lacking(backup, &allowed.require_copy).next() {
+        let name = backup.backup_name.escape_debug();
+        bail!("it has no copy at '{location}': bk-push {location} {name} makes one");
     }
     Ok(())
 }

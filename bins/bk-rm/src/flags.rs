@@ -1,11 +1,12 @@
 //! The flags of bk-rm.
 
-use bk_cli::{Operands, Program, switch};
+use bk_cli::{Operands, Program, copies, switch};
 
 bk_cli::flags! {
     DRY_RUN = switch("dry-run", "print what would be removed; remove nothing").short('n');
     FORCE_PROTECTED = switch("force-protected", "remove protected ones too");
     KEEP_FILE = switch("keep-file", "remove only the record; the archive stays");
+    REQUIRE_COPY = copies::REQUIRE_COPY;
     OFFLINE = switch("offline", "remove records too whose storage is not there");
 }
 

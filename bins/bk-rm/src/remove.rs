@@ -6,13 +6,13 @@
 use anyhow::{Error, Result};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Column, Output, Report, operands, zone};
+use bk_cli::{Arguments, Column, Output, Report, copies, operands, zone};
 use bk_store::removal::{self, Removal, Remover};
 use bk_store::{Home, Session, Signals, catalog, storage};
 use serde_json::{Map, Value};
 
 use crate::choice::{Allowed, Choice, Chosen};
-use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM};
+use crate::flags::{DRY_RUN, FORCE_PROTECTED, KEEP_FILE, OFFLINE, PROGRAM, REQUIRE_COPY};
 
 const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -25,6 +25,11 @@ const COLUMNS: [Column; 6] = [
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
+    let allowed = Allowed {
+        protected: arguments.has(&FORCE_PROTECTED),
+        offline: arguments.has(&OFFLINE),
+        require_copy: copies::locations(arguments, &REQUIRE_COPY)?,
+    };
     let lines = operands::read(arguments)?;
     if lines.is_empty() {
         if output.is_table() {
@@ -32,10 +37,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         }
         return Ok(bk_cli::SUCCESS);
     }
-    let allowed = Allowed {
-        protected: arguments.has(&FORCE_PROTECTED),
-        offline: arguments.has(&OFFLINE),
-    };
     let signals = Signals::watch()?;
     let removal = Removal {
         home: &home,

@@ -1,6 +1,6 @@
 //! Completions for bash, zsh and fish, from the flag table of a program.
 //!
-//! A placeholder `a|b|c` offers these values; `DIR` and `FILE` offer paths, `JOB` and `BACKUP` names. Names from the catalog
+//! A placeholder `a|b|c` offers these values; `DIR` and `FILE` offer paths, `JOB`, `BACKUP` and `LOCATION` names. Names from the catalog
 //! are passed as words: no shell ever evaluates them. Knows no program.
 
 mod bash;

@@ -2,6 +2,7 @@
 //!
 //! Knows no terminal and no catalog.
 
+use bk_schema::copy::BackupCopy;
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
 use bk_schema::visible::visible;
@@ -43,6 +44,7 @@ pub fn fields(listed: &Listed) -> Vec<(String, String)> {
         ("created", time(backup.created_at)),
         ("expires", backup.expires_at.map_or("never".into(), time)),
     ];
+    fields.extend(backup.copies.iter().flat_map(copy));
     let mut metadata = backup.backup_metadata.clone();
     if let Some(last) = LastVerified::of(backup) {
         metadata.shift_remove("last_verified");
@@ -72,6 +74,20 @@ pub fn fields(listed: &Listed) -> Vec<(String, String)> {
             .map(|(key, value)| (visible(key), plain(value))),
     );
     fields
+}
+
+/// Where a copy is and since when, one field after the other.
+fn copy(copy: &BackupCopy) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    let (location, status, key) = (&copy.location, copy.status.name(), &copy.object_key);
+    let times = [
+        ("copied", copy.copied_at),
+        ("checked", copy.checked_at),
+        ("locked until", copy.locked_until),
+    ];
+    let times = times
+        .into_iter()
+        .filter_map(|(name, at)| Some((name, time(at?))));
+    std::iter::once(("copy", format!("{location}, {status}: {key}"))).chain(times)
 }
 
 fn plain(value: &Value) -> String {

@@ -6,12 +6,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use bk_schema::copy::BackupCopy;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use bk_store::home::Home;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::columns::{Column, Cut};
@@ -33,18 +34,41 @@ pub enum FileStatus {
 }
 
 /// A record with the state of its archive, and further keys for its line.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Listed {
     /// The record.
-    #[serde(flatten)]
     pub backup: Backup,
     /// Whether its archive exists.
     pub file_status: FileStatus,
     /// The last part of its path.
     pub file_name: String,
     /// Keys that a program adds, and those passed through from the line of input.
-    #[serde(flatten)]
     pub passed: Map<String, Value>,
+}
+
+/// The keys of its line, in their order.
+#[derive(Serialize)]
+struct ListedLine<'a> {
+    #[serde(flatten)]
+    backup: &'a Backup,
+    file_status: FileStatus,
+    file_name: &'a str,
+    copies: &'a [BackupCopy],
+    #[serde(flatten)]
+    passed: &'a Map<String, Value>,
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let line = ListedLine {
+            backup: &self.backup,
+            file_status: self.file_status,
+            file_name: &self.file_name,
+            copies: &self.backup.copies,
+            passed: &self.passed,
+        };
+        line.serialize(serializer)
+    }
 }
 
 impl Listed {
@@ -128,6 +152,7 @@ impl Listed {
             Cell::or_dash(backup.source_version.clone()),
             size(backup).into(),
             Cell::new(state, tone),
+            copies(backup),
             source_cell(backup),
             backup.backup_name.clone().into(),
             Cell::or_dash(backup.file_count.map(|count| count.to_string())),
@@ -189,9 +214,18 @@ pub fn size(backup: &Backup) -> String {
     backup.backup_size.map_or("-".to_owned(), human_size)
 }
 
+/// The column COPIES: the locations of the complete ones.
+fn copies(backup: &Backup) -> Cell {
+    let complete = backup.copies.iter().filter(|it| it.is_complete());
+    let locations: Vec<_> = complete.map(|it| it.location.as_str()).collect();
+    Cell::or_dash((!locations.is_empty()).then(|| locations.join(", ")))
+}
+
 /// The keys of a line of input that are not those of a listed record.
 fn unknown_keys(mut object: Map<String, Value>) -> Map<String, Value> {
-    let known = Backup::KEYS.iter().chain(&["file_status", "file_name"]);
+    let known = Backup::KEYS
+        .iter()
+        .chain(&["file_status", "file_name", "copies"]);
     for key in known {
         object.shift_remove(*key);
     }
@@ -212,13 +246,16 @@ pub const SOURCE: Column = Column::left("SOURCE").cut(Cut::Middle, 12);
 /// The name of a backup, where there is room for it.
 pub const NAME: Column = Column::left("NAME").cut(Cut::Middle, 12).extra();
 
-const COLUMNS: [Column; 11] = [
+const COPIES: Column = Column::left("COPIES").cut(Cut::End, 8).leaves(6);
+
+const COLUMNS: [Column; 12] = [
     ID,
     TYPE,
     CREATED,
     VERSION,
     SIZE,
     STATUS,
+    COPIES,
     SOURCE,
     NAME,
     Column::right("FILES").extra(),
@@ -265,7 +302,21 @@ pub fn print(output: &mut Output, all: impl IntoIterator<Item = Listed>) -> Resu
         return output.flush();
     }
     let zone = zone::local();
-    let rows: Vec<_> = all.into_iter().map(|listed| listed.row(&zone)).collect();
-    output.table(&COLUMNS, &rows)?;
+    let mut has_copies = false;
+    let row = |listed: Listed| {
+        has_copies |= listed.backup.copies.iter().any(BackupCopy::is_complete);
+        listed.row(&zone)
+    };
+    let mut rows: Vec<_> = all.into_iter().map(row).collect();
+    let mut columns = COLUMNS.to_vec();
+    if let Some(at) = columns.iter().position(|it| *it == COPIES)
+        && !has_copies
+    {
+        columns.remove(at);
+        for row in &mut rows {
+            row.remove(at);
+        }
+    }
+    output.table(&columns, &rows)?;
     output.flush()
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows no backup; what they mean for backups, bk-prune tells.
 
+use crate::copies::REQUIRE_COPY;
 use crate::flags::{Flag, option};
 
 /// The newest ones.
@@ -99,7 +100,7 @@ pub const FAILED_AFTER: Flag = span("failed-after", "remove failed ones that are
 
 /// All of these, any of which a job may have. Of the others that bk-prune has, what takes the
 /// last backup is none for a job that runs unattended, and its days are those of its schedule.
-pub const OF_JOBS: [Flag; 20] = [
+pub const OF_JOBS: [Flag; 21] = [
     KEEP_LAST,
     KEEP_HOURLY,
     KEEP_DAILY,
@@ -120,6 +121,7 @@ pub const OF_JOBS: [Flag; 20] = [
     KEEP_FREE,
     GROUP_BY,
     FAILED_AFTER,
+    REQUIRE_COPY,
 ];
 
 /// A rule with a limit of backups or periods.

@@ -129,34 +129,6 @@ fn a_copy_outlives_the_record_until_it_is_forgotten() {
 }
 
 #[test]
-fn a_damaged_row_is_told_and_hides_no_other() {
-    let (_dir, home, [a, b]) = home();
-    catalog::write(&home, |s| {
-        s.begin_copy(&copy(&a, "offsite"))?;
-        s.begin_copy(&copy(&b, "offsite"))
-    })
-    .unwrap();
-    let shell = duckdb::Connection::open(home.catalog()).unwrap();
-    shell
-        .execute_batch("UPDATE backup_copies SET recipients = 'x' WHERE backup_id = 1")
-        .unwrap();
-    drop(shell);
-    let at = catalog::read(&home, |s| s.copies_at("offsite")).unwrap();
-    let told: Vec<_> = at
-        .into_iter()
-        .map(|it| it.map_or_else(|bad| bad.to_string(), |it| it.backup_name))
-        .collect();
-    let reason = "its recipients are no array of texts: expected value at line 1 column 1";
-    let damaged = "in the catalog is damaged:";
-    let bad = format!("the copy of 1 'a' at 'offsite' {damaged} {reason}");
-    assert_eq!(told, [bad, "b".to_owned()]);
-    let rows = catalog::read(&home, |s| s.backups()).unwrap();
-    let bad = format!("the record 1 'a' {damaged} its copy at 'offsite': {reason}");
-    assert_eq!(rows[0].as_ref().unwrap_err().to_string(), bad);
-    assert_eq!(rows[1].as_ref().unwrap().backup_name, "b");
-}
-
-#[test]
 fn a_location_is_a_setting_of_its_own() {
     let (_dir, home, _) = home();
     let error = catalog::write(&home, |s| s.set_location("a:b", "{}")).unwrap_err();

@@ -24,6 +24,11 @@ pub(crate) const JOBS: Names = Names {
     command: "bk-auto --list",
     before: r#"\{"job":"#,
 };
+pub(crate) const LOCATIONS: Names = Names {
+    word: "location",
+    command: "bk-push --list",
+    before: r#"\{"location":"#,
+};
 
 impl Names {
     /// The pipeline that prints the names, one per line; `home` is shell code for the `--home DIR`
@@ -62,6 +67,7 @@ pub(crate) fn values(flag: &Flag) -> Values<'_> {
         Some("FILE") => Values::Files,
         Some("JOB") => Values::Known(JOBS),
         Some("BACKUP") => Values::Known(BACKUPS),
+        Some("LOCATION") => Values::Known(LOCATIONS),
         Some(listed) if listed.contains('|') => {
             let all = listed.trim_matches(['[', ']']).split('|');
             // Without what may follow: `zstd[:LEVEL]`.
@@ -88,7 +94,7 @@ pub(crate) fn known(program: &Program) -> Vec<Names> {
         .filter_map(of_flag)
         .chain(operands)
         .collect();
-    let all = [BACKUPS, JOBS].into_iter();
+    let all = [BACKUPS, JOBS, LOCATIONS].into_iter();
     all.filter(|names| of_flags.contains(names)).collect()
 }
 

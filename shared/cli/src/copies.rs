@@ -1,0 +1,62 @@
+//! Copies elsewhere, as command lines ask for them: by the names of locations.
+//!
+//! Knows of a location only whether the catalog has its name.
+
+use anyhow::Result;
+use bk_schema::copy::check_location;
+use bk_schema::record::{Backup, Status};
+use bk_store::Session;
+
+use crate::flags::{Arguments, Flag, option};
+use crate::message::UsageError;
+
+/// Where a backup must have a copy before it is removed.
+pub const REQUIRE_COPY: Flag = option(
+    "require-copy",
+    "LOCATION",
+    "leave what has no complete copy there",
+);
+
+/// The locations that a repeated flag names.
+///
+/// # Errors
+/// [`UsageError`] for what cannot be the name of one.
+pub fn locations(arguments: &Arguments, flag: &Flag) -> Result<Vec<String>> {
+    arguments.all_parsed(flag, |name| {
+        check_location(name)?;
+        Ok(name.to_owned())
+    })
+}
+
+/// Checks that the catalog knows these locations.
+///
+/// # Errors
+/// [`UsageError`], which lists those that it knows.
+pub fn check_known(session: &Session<'_>, locations: &[String]) -> Result<()> {
+    if locations.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<_> = session.locations()?.into_iter().map(|it| it.0).collect();
+    match locations.iter().find(|it| !known.contains(it)) {
+        Some(unknown) => Err(UsageError(unknown_location(unknown, &known)).into()),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a location that none of the known ones is.
+#[must_use]
+pub fn unknown_location(unknown: &str, known: &[String]) -> String {
+    let remedy = match known {
+        [] => format!("'bk-push --set {unknown} URL' names one"),
+        [one] => format!("use {one}"),
+        [others @ .., last] => format!("use {} or {last}", others.join(", ")),
+    };
+    format!("there is no location '{unknown}': {remedy}")
+}
+
+/// Where a backup lacks a complete copy that is required. One that failed has no archive, and
+/// lacks none.
+pub fn lacking<'a>(backup: &Backup, required: &'a [String]) -> impl Iterator<Item = &'a str> {
+    let required = required.iter().map(String::as_str);
+    required.filter(|location| backup.status != Status::Failed && !backup.has_copy(location))
+}
