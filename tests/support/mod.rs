@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod oracle;
 pub mod postgres;
 pub mod rich;
+pub mod seaweed;
 pub mod store;
 pub mod tarball;
 pub mod tmux;

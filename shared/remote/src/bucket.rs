@@ -68,7 +68,7 @@ impl Bucket {
         let words = ["object lock", "worm", "retention"];
         let is_told = words.iter().any(|word| reason.contains(word));
         match until.is_some() || is_told {
-            true => error.as_kind(Kind::Locked(until)),
+            true => self.client.error(Kind::Locked(until), key, ""),
             false => error,
         }
     }

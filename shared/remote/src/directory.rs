@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -21,7 +20,7 @@ use crate::place::{
     Abilities, CanLock, Listed, Object, Options, Part, PartReceipt, Place, Stored, Storing, sha256,
 };
 use crate::rate::Rate;
-use crate::retry::{GLANCE, Retry};
+use crate::retry::Retry;
 use crate::whole::{cannot_read, gap, total_bytes};
 
 const MOUNT: &str = "mount it, or make the directory if this is a new place";
@@ -133,14 +132,8 @@ impl Directory {
     fn write(&self, key: &str, file: &File, bytes: &[u8], mut offset: u64) -> Result<()> {
         for piece in bytes.chunks(self.rate.piece_bytes()) {
             let until = Instant::now() + self.rate.take(piece.len(), Instant::now());
-            loop {
-                if self.retry.is_stopped() {
-                    return Err(self.error(Kind::Stopped, key, ""));
-                }
-                match until.checked_duration_since(Instant::now()) {
-                    Some(left) => sleep(left.min(GLANCE)),
-                    None => break,
-                }
+            if !self.retry.wait(until) {
+                return Err(self.error(Kind::Stopped, key, ""));
             }
             file.write_all_at(piece, offset)
                 .map_err(|error| self.failed(key, &error))?;

@@ -6,7 +6,7 @@
 //!   `credentials`; `signed`: what the library has no call for; `confirm`: checksums that a store tells
 //! - `web`: the HTTP client under them; `answer`: what was last answered; `runtime`: threads that wait for it
 //! - `directory`: in a mounted directory; `durable`: its files
-//! - `rclone`: what the program rclone reaches
+//! - `rclone`: what the `program` rclone reaches
 //! - `whole`: objects in parts; `retry`: again until a time limit; `rate`: so many bytes a second
 //!
 //! Only bk-push and bk-pull link it: it is all that opens a socket. Knows no catalog, no record and no
@@ -41,6 +41,7 @@ mod key;
 mod location;
 mod open;
 mod place;
+mod program;
 mod rate;
 mod rclone;
 mod reading;

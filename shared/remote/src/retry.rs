@@ -44,6 +44,19 @@ impl Retry {
         (self.is_stopped)()
     }
 
+    /// Waits; false when the caller wished to stop.
+    pub(crate) fn wait(&self, until: Instant) -> bool {
+        loop {
+            if self.is_stopped() {
+                return false;
+            }
+            match until.checked_duration_since(Instant::now()) {
+                Some(left) => sleep(left.min(GLANCE)),
+                None => return true,
+            }
+        }
+    }
+
     pub(crate) fn attempts(&self) -> Attempts<'_> {
         Attempts {
             retry: self,
@@ -91,13 +104,10 @@ impl Attempts<'_> {
         }
         let until = now + jittered(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            if self.retry.is_stopped() {
-                return Err(error.as_kind(Kind::Stopped));
-            }
-            sleep(left.min(GLANCE));
+        match self.retry.wait(until) {
+            true => Ok(()),
+            false => Err(error.as_kind(Kind::Stopped)),
         }
-        Ok(())
     }
 }
 

@@ -34,6 +34,18 @@ fn of_upload(error: Error) -> Error {
     }
 }
 
+/// A failure of an object with a lock: S3 does not say that the bucket has none.
+fn of_lock(client: &Client, key: &str, storing: &Storing, error: Error) -> Error {
+    let is_of_lock = storing.lock.is_some() && error.kind() == Kind::Other;
+    match is_of_lock && error.reason().contains("InvalidRequest") {
+        true => {
+            let why = format!("the bucket has no object locks ({})", error.reason());
+            client.error(Kind::Unsupported, key, why)
+        }
+        false => error,
+    }
+}
+
 /// The checksum of what was sent, and whether the store has the same.
 fn check(client: &Client, key: &str, answer: &Answer, bytes: &[u8]) -> Result<(String, bool)> {
     let sha256 = sha256(bytes);
@@ -90,7 +102,7 @@ pub(crate) fn put(client: &Client, key: &str, bytes: Vec<u8>, storing: &Storing)
                 Err(error)
             }
             Kind::AlreadyThere if is_unsure => same(client, key, &bytes).ok_or(error),
-            Kind::Unsupported if mode == PutMode::Create => {
+            Kind::Unsupported if mode == PutMode::Create && storing.lock.is_none() => {
                 // A store without conditions: it is asked first.
                 check_absent(client, key)?;
                 mode = PutMode::Overwrite;
@@ -124,7 +136,8 @@ fn put_once(
         ..PutOptions::default()
     };
     let work = store.objects.put_opts(&path, bytes.clone().into(), how);
-    let (put, answer) = client.once(key, work)?;
+    let put = client.once(key, work);
+    let (put, answer) = put.map_err(|error| of_lock(client, key, storing, error))?;
     Ok(Stored {
         version: put.version,
         etag: put.e_tag,
@@ -141,8 +154,10 @@ pub(crate) fn begin(client: &Client, key: &str, storing: &Storing) -> Result<Str
             attributes: attributes(storing),
             ..PutMultipartOptions::default()
         };
-        let work = store.parts.create_multipart_opts(&path, how);
-        Ok(client.once(key, work)?.0)
+        let begun = client.once(key, store.parts.create_multipart_opts(&path, how));
+        Ok(begun
+            .map_err(|error| of_lock(client, key, storing, error))?
+            .0)
     })
 }
 

@@ -1,0 +1,215 @@
+//! A private SeaweedFS server on loopback: an S3 store with locks, conditional puts and checksums.
+//!
+//! Knows no program of ours.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::support::has;
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A key pair.
+#[derive(Clone, Copy)]
+pub struct Keys {
+    pub id: &'static str,
+    pub secret: &'static str,
+}
+
+/// May do everything.
+pub const ADMIN: Keys = Keys {
+    id: "ADMINKEY",
+    secret: "ADMINSECRET",
+};
+/// May only write.
+pub const PUT_ONLY: Keys = Keys {
+    id: "PUTKEY",
+    secret: "PUTSECRET",
+};
+
+impl Keys {
+    /// A line that goes before commands of a shell.
+    pub fn environment(self) -> String {
+        format!(
+            "export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={};",
+            self.id, self.secret
+        )
+    }
+}
+
+/// A server that is stopped, and its directory removed, when this is dropped.
+pub struct Seaweed {
+    server: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+/// Ports that nobody listens on.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    // All are open before the first is closed: no two are the same.
+    let open = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    open.map(|socket| socket.local_addr().unwrap().port())
+}
+
+impl Seaweed {
+    /// `None` where it is not installed.
+    pub fn start() -> Option<Self> {
+        if !has("weed") || !has("curl") {
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("bk-s3-").tempdir().unwrap();
+        let identity = |name: &str, keys: Keys, actions: &[&str]| {
+            let pair = serde_json::json!({"accessKey": keys.id, "secretKey": keys.secret});
+            serde_json::json!({"name": name, "credentials": [pair], "actions": actions})
+        };
+        let all = ["Admin", "Read", "Write", "List", "Tagging"];
+        let identities = [
+            identity("admin", ADMIN, &all),
+            identity("put-only", PUT_ONLY, &["Write"]),
+        ];
+        let config = serde_json::json!({"identities": identities}).to_string();
+        fs::write(dir.path().join("s3.json"), config).unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let (port, server) = run(dir.path());
+        let server = Self { server, port, dir };
+        server.wait();
+        Some(server)
+    }
+
+    /// Until it takes an object.
+    fn wait(&self) {
+        let begun = Instant::now();
+        while self.status(ADMIN, &["-X", "PUT"], "ready") != 200
+            || self.status(ADMIN, &["-X", "PUT", "--data-binary", "x"], "ready/x") != 200
+        {
+            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
+            assert!(begun.elapsed() < READY_WITHIN, "{}", log());
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes a bucket.
+    pub fn make_bucket(&self, name: &str, has_locks: bool) {
+        let locks = format!("x-amz-bucket-object-lock-enabled: {has_locks}");
+        assert_eq!(self.status(ADMIN, &["-X", "PUT", "-H", &locks], name), 200);
+    }
+
+    /// A request by curl, to a path with its query.
+    pub fn curl(&self, keys: Keys, words: &[&str], path: &str) -> Output {
+        let mut curl = Command::new("curl");
+        let user = format!("{}:{}", keys.id, keys.secret);
+        curl.args(["-sS", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", &user]);
+        let url = format!("{}/{path}", self.endpoint());
+        curl.args(words).arg(url).output().unwrap()
+    }
+
+    /// The status of the answer; none is 0.
+    pub fn status(&self, keys: Keys, words: &[&str], path: &str) -> u32 {
+        let mut all = vec!["-o", "/dev/null", "-w", "%{http_code}"];
+        all.extend(words);
+        let told = self.curl(keys, &all, path).stdout;
+        String::from_utf8(told).unwrap().parse().unwrap()
+    }
+}
+
+/// The port of S3, and the server.
+fn run(dir: &Path) -> (u16, Child) {
+    let [
+        master,
+        master_grpc,
+        volume,
+        volume_grpc,
+        filer,
+        filer_grpc,
+        s3,
+        s3_grpc,
+    ] = free_ports();
+    let log = fs::File::create(dir.join("log")).unwrap();
+    let server = Command::new("weed")
+        .arg("server")
+        .args(["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
+        .args([
+            format!("-master.port={master}"),
+            format!("-master.port.grpc={master_grpc}"),
+        ])
+        .args([
+            format!("-volume.port={volume}"),
+            format!("-volume.port.grpc={volume_grpc}"),
+        ])
+        .args([
+            format!("-filer.port={filer}"),
+            format!("-filer.port.grpc={filer_grpc}"),
+        ])
+        .args([format!("-s3.port={s3}"), format!("-s3.port.grpc={s3_grpc}")])
+        .args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64"])
+        .args(["-volume.max=100", "-filer", "-filer.localSocket=filer.sock"])
+        .args(["-s3", "-s3.config=s3.json", "-s3.localSocket=s3.sock"])
+        // Services beside S3, on ports of their own.
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
+        .current_dir(dir)
+        .env("HOME", dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    (s3, server)
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        // What it holds goes with its directory.
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+}
+
+/// What the tests of copies count on.
+#[test]
+fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
+    let Some(server) = Seaweed::start() else {
+        return;
+    };
+    server.make_bucket("plain", false);
+    server.make_bucket("locked", true);
+    let put = |keys, more: &[&str], path: &str| {
+        let mut words = vec!["-X", "PUT", "--data-binary", "hello"];
+        words.extend(more);
+        server.status(keys, &words, path)
+    };
+    let is_new = ["-H", "If-None-Match: *"];
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 200);
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 412);
+    // printf other | openssl dgst -sha256 -binary | base64
+    let other = "x-amz-checksum-sha256: 2SmKENGwc1g33EvYXaxkGw887yekfl1TpU8vP1svz/o=";
+    assert_eq!(put(ADMIN, &["-H", other], "plain/b"), 400);
+    assert_eq!(put(PUT_ONLY, &[], "plain/c"), 200);
+    assert_eq!(server.status(PUT_ONLY, &[], "plain/c"), 403);
+    let nobody = Keys {
+        id: "X",
+        secret: "Y",
+    };
+    assert_eq!(put(nobody, &[], "plain/d"), 403);
+    let lock = [
+        "-H",
+        "x-amz-object-lock-mode: COMPLIANCE",
+        "-H",
+        "x-amz-object-lock-retain-until-date: 2100-01-01T00:00:00Z",
+    ];
+    assert_eq!(put(ADMIN, &lock, "locked/a"), 200);
+    let head = server.curl(ADMIN, &["-I"], "locked/a").stdout;
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let version = head.split("x-amz-version-id: ").nth(1).unwrap();
+    let version = version.lines().next().unwrap().trim();
+    let path = format!("locked/a?versionId={version}");
+    assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403);
+    assert_eq!(server.curl(ADMIN, &[], &path).stdout, b"hello");
+}
