@@ -82,6 +82,8 @@ pub(crate) struct Copies {
     pub(crate) report: Report,
     pub(crate) status: u8,
     pub(crate) queue: VecDeque<Due>,
+    /// How many were not tried.
+    pub(crate) left_count: usize,
 }
 
 impl Copies {
@@ -195,18 +197,14 @@ impl Copies {
         Ok(())
     }
 
-    /// The others would wait for the same: they are left.
-    fn leave_rest(&mut self, error: &Error) {
-        let is_final = matches!(kind(error), Some(Kind::Unreachable | Kind::Refused));
-        let count = self.queue.len();
-        if !is_final || count == 0 {
-            return;
+    /// Tells how many were not tried, as they would have failed for the same reason.
+    pub(crate) fn tell_left(&self) {
+        let (count, location) = (self.left_count, &self.location);
+        if count > 0 && self.signals.caught().is_none() {
+            let others = if count == 1 { "backup is" } else { "backups are" };
+            let text = format!("{count} more {others} not copied to '{location}': run it again");
+            self.progress.warn(&text);
         }
-        self.queue.clear();
-        let location = &self.location;
-        let others = if count == 1 { "backup is" } else { "backups are" };
-        let text = format!("{count} more {others} not copied to '{location}': run it again");
-        self.progress.warn(&text);
     }
 
     fn tell_copied(&mut self, due: Due, journal: Journal, copy: &BackupCopy, seconds: f64) -> Result<()> {
@@ -229,6 +227,11 @@ impl Copies {
         let listed = Listed::stat(&self.home, backup).with([("copy", told)], due.line);
         self.report.add(&listed, row)
     }
+}
+
+/// Whether the others would fail for the same reason.
+fn is_final(error: &Error) -> bool {
+    matches!(kind(error), Some(Kind::Unreachable | Kind::Refused))
 }
 
 /// The key `copy` of a line, and what the ledger keeps.
@@ -279,7 +282,7 @@ impl Parts for Copies {
                 false => self.copy(going),
             };
             if let State::Failed(error, _) = &going.state {
-                failed = matches!(kind(error), Some(Kind::Unreachable | Kind::Refused));
+                failed = is_final(error);
             }
             part.push(going);
         }
@@ -322,10 +325,17 @@ impl Parts for Copies {
                 self.progress
                     .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
                 self.status = bk_cli::SOME_FAILED;
-                self.leave_rest(&error);
+                if is_final(&error) {
+                    self.left_count += self.queue.len();
+                    self.queue.clear();
+                }
                 Ok(())
             }
-            State::There | State::Begun(_) | State::Left => Ok(()),
+            State::Left => {
+                self.left_count += 1;
+                Ok(())
+            }
+            State::There | State::Begun(_) => Ok(()),
         }
     }
 }

@@ -182,6 +182,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         report: Report::new(output, &COLUMNS),
         status,
         queue,
+        left_count: 0,
     };
     if arguments.has(&DRY_RUN) {
         return copying::dry_run(copies);
@@ -196,6 +197,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let home = copies.home.clone();
     let ended = parts::run(&home, &signals, &mut copies);
     copies.progress.end();
+    copies.tell_left();
     let printed = copies.report.end();
     ended.and(printed)?;
     Ok(signals.exit_status(copies.status))
