@@ -236,6 +236,7 @@ fn the_crates_depend_one_way() {
     assert_eq!(ours("shared/cli"), ["bk-schema", "bk-store"]);
     assert_eq!(ours("shared/archive"), ["bk-schema"]);
     assert_eq!(ours("shared/jobs"), ["bk-schema"]);
+    assert_eq!(ours("shared/remote"), Vec::<String>::new());
     assert_eq!(
         ours("tests"),
         Vec::<String>::new(),
@@ -251,7 +252,14 @@ fn the_crates_depend_one_way() {
                 "{name}: {heavy} is of the shared crates"
             );
         }
-        for ours in ["bk-archive", "bk-cli", "bk-jobs", "bk-schema", "bk-store"] {
+        for ours in [
+            "bk-archive",
+            "bk-cli",
+            "bk-jobs",
+            "bk-remote",
+            "bk-schema",
+            "bk-store",
+        ] {
             let path = format!("{}::", ours.replace('-', "_"));
             let uses_it = rust(&folder).iter().any(|(_, text)| text.contains(&path));
             assert_eq!(told.contains(&ours.to_owned()), uses_it, "{name}: {ours}");

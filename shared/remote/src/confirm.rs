@@ -39,6 +39,7 @@ pub(crate) fn is_confirmed(answer: &Answer, bytes: &[u8], sha256: &str) -> Resul
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::place::sha256;

@@ -154,6 +154,7 @@ fn variables(text: &str) -> std::result::Result<Vec<(String, String)>, usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::fs;

@@ -36,6 +36,11 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,
+    told: Box<Told>,
+}
+
+#[derive(Debug, Clone)]
+struct Told {
     location: String,
     key: Option<String>,
     reason: String,
@@ -51,24 +56,26 @@ impl Error {
     pub fn new(kind: Kind, location: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self {
             kind,
-            location: one_line(&location.to_string()),
-            key: None,
-            reason: one_line(&reason.to_string()),
-            remedy: None,
-            tried: None,
+            told: Box::new(Told {
+                location: one_line(&location.to_string()),
+                key: None,
+                reason: one_line(&reason.to_string()),
+                remedy: None,
+                tried: None,
+            }),
         }
     }
 
     /// The same, of an object there; of none, if the key is empty.
     #[must_use]
     pub fn of(mut self, key: &str) -> Self {
-        self.key = (!key.is_empty()).then(|| one_line(key));
+        self.told.key = (!key.is_empty()).then(|| one_line(key));
         self
     }
 
     /// The same, known to be of another kind.
     #[must_use]
-    pub(crate) fn as_kind(mut self, kind: Kind) -> Self {
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
@@ -76,14 +83,14 @@ impl Error {
     /// The same, with what to do about it.
     #[must_use]
     pub(crate) fn with_remedy(mut self, remedy: Option<&'static str>) -> Self {
-        self.remedy = remedy;
+        self.told.remedy = remedy;
         self
     }
 
     /// The same, after so many attempts.
     #[must_use]
     pub(crate) fn tried(mut self, attempts: u32, time: Duration) -> Self {
-        self.tried = Some((attempts, time));
+        self.told.tried = Some((attempts, time));
         self
     }
 
@@ -96,7 +103,7 @@ impl Error {
     /// Why, as the place or the system told it.
     #[must_use]
     pub fn reason(&self) -> &str {
-        &self.reason
+        &self.told.reason
     }
 }
 
@@ -127,10 +134,10 @@ pub(crate) fn one_line(text: &str) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Told {
             location, reason, ..
-        } = self;
-        let what = match &self.key {
+        } = &*self.told;
+        let what = match &self.told.key {
             Some(key) => format!("'{key}' at {location}"),
             None => location.clone(),
         };
@@ -150,10 +157,10 @@ impl fmt::Display for Error {
         if !reason.is_empty() {
             write!(f, ": {reason}")?;
         }
-        if let Some((attempts, time)) = self.tried.filter(|(attempts, _)| *attempts > 1) {
+        if let Some((attempts, time)) = self.told.tried.filter(|(attempts, _)| *attempts > 1) {
             write!(f, " ({attempts} attempts in {} s)", time.as_secs())?;
         }
-        match self.remedy {
+        match self.told.remedy {
             Some(remedy) => write!(f, "; {remedy}"),
             None => Ok(()),
         }
@@ -163,6 +170,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

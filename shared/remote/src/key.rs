@@ -33,6 +33,7 @@ pub(crate) fn join(prefix: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -266,6 +266,7 @@ impl TryFrom<Written> for Location {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

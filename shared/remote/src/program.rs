@@ -242,6 +242,7 @@ fn is_of_network(reason: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

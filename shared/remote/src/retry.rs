@@ -106,7 +106,7 @@ impl Attempts<'_> {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         match self.retry.wait(until) {
             true => Ok(()),
-            false => Err(error.as_kind(Kind::Stopped)),
+            false => Err(error.with_kind(Kind::Stopped)),
         }
     }
 }
@@ -119,6 +119,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

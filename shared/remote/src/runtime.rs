@@ -76,6 +76,7 @@ impl Drop for Runtime {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::place::Options;

@@ -29,7 +29,7 @@ pub(crate) fn is_absent(error: &Error) -> bool {
 /// A failure of an upload: one that is not known is told as not found by some.
 fn of_upload(error: Error) -> Error {
     match is_absent(&error) {
-        true => error.as_kind(Kind::UnknownUpload),
+        true => error.with_kind(Kind::UnknownUpload),
         false => error,
     }
 }
@@ -231,7 +231,7 @@ pub(crate) fn complete(
             Kind::Unsupported if !may_replace => {
                 check_absent(client, key)?;
                 may_replace = true;
-                return Err(error.as_kind(Kind::Unreachable));
+                return Err(error.with_kind(Kind::Unreachable));
             }
             _ => {}
         }

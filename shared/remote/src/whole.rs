@@ -102,6 +102,7 @@ pub(crate) fn in_parts(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! An object store behind a line that drops connections, cuts what passes, stalls and answers 503.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod server;
 
