@@ -247,7 +247,7 @@ fn a_function_of_bash_that_is_called_gives_words_that_the_shell_takes() {
     // Of the locations that bk-push tells.
     sandbox.write(
         "bin/bk-push",
-        "#!/bin/sh\necho '{\"location\":\"offsite\",\"url\":\"file:///mnt\"}'\n",
+        "#!/bin/sh\n[ \"$1 $2\" = '--list --json' ] && echo '{\"location\":\"offsite\",\"url\":\"file:///mnt\"}'\n",
     );
     sandbox.ok("chmod +x bin/bk-push");
     assert_eq!(complete("bk-rm --require-copy o"), "offsite\n");

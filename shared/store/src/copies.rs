@@ -43,7 +43,8 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query; a bad row is none.
     pub fn copies_of(&self, ids: &[i64]) -> Result<Vec<Result<BackupCopy, BadCopy>>> {
-        self.copies(&format!("WHERE backup_id IN {IDS}"), &[id_list(ids)])
+        let condition = format!("WHERE backup_id IN {IDS} ORDER BY backup_id, location");
+        self.copies(&condition, &[id_list(ids)])
     }
 
     /// All that is known to be at a location, also of backups whose record is gone, by backup.
@@ -51,10 +52,13 @@ impl Session<'_> {
     /// # Errors
     /// Those of the query; a bad row is none.
     pub fn copies_at(&self, location: &str) -> Result<Vec<Result<BackupCopy, BadCopy>>> {
-        self.copies("WHERE location = ?", &[location.to_owned()])
+        self.copies(
+            "WHERE location = ? ORDER BY backup_id",
+            &[location.to_owned()],
+        )
     }
 
-    /// All that is known of copies, also of backups whose record is gone, by backup and location.
+    /// All that is known of copies, also of backups whose record is gone, in no order.
     ///
     /// # Errors
     /// Those of the query; a bad row is none.
@@ -141,8 +145,7 @@ impl Session<'_> {
         condition: &str,
         parameters: &[String],
     ) -> Result<Vec<Result<BackupCopy, BadCopy>>> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM backup_copies {condition} ORDER BY backup_id, location");
+        let sql = format!("SELECT {COLUMNS} FROM backup_copies {condition}");
         self.rows(&sql, params_from_iter(parameters), |row| {
             Ok(copy_from(row).map_err(|error| BadCopy {
                 id: row.get(0).unwrap_or_default(),
@@ -180,8 +183,11 @@ impl Session<'_> {
             let Some(copies) = by_id.remove(&backup.id) else {
                 continue;
             };
-            match copies.into_iter().collect() {
-                Ok(copies) => backup.copies = copies,
+            match copies.into_iter().collect::<Result<Vec<_>, _>>() {
+                Ok(mut copies) => {
+                    copies.sort_by(|a, b| a.location.cmp(&b.location));
+                    backup.copies = copies;
+                }
                 Err(bad) => *row = Err(with_bad_copy(backup, &bad)),
             }
         }

@@ -13,7 +13,7 @@ fn rules(all: &[Stored], flags: &str) -> Vec<String> {
         .iter()
         .zip(verdict.decisions)
         .filter_map(|(it, decision)| {
-            let rules = decision.rules(&policy);
+            let rules = decision.rules(&it.backup, &policy);
             (!rules.is_empty()).then(|| format!("{}: {}", it.backup.id, rules.join("; ")))
         });
     told.collect()

@@ -318,7 +318,7 @@ proptest! {
         prop_assert_eq!(decisions.len(), all.len());
         prop_assert!(decisions.iter().all(|it| !it.reasons.is_empty()));
         for (it, decision) in all.iter().zip(&decisions) {
-            let told = decision.rules(&policy);
+            let told = decision.rules(&it.backup, &policy);
             let is_asked = it.backup.status == Status::Completed && it.backup.expires_at.is_none();
             if decision.action == Action::Keep || !is_asked || policy.rules.is_empty() {
                 prop_assert!(told.is_empty());
