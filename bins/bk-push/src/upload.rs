@@ -100,14 +100,7 @@ impl Upload<'_> {
         }
         let receipts: Vec<_> = journal.receipts.values().cloned().collect();
         let upload = plan.upload_id.as_deref().unwrap_or_default();
-        let completed = self.place.complete(self.key, upload, &receipts, self.storing);
-        let stored = match completed {
-            Ok(stored) => stored,
-            Err(error) if [Kind::UnknownUpload, Kind::AlreadyThere].contains(&error.kind()) => {
-                self.find(object, &receipts).ok_or(error)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let stored = self.complete(&plan, &receipts)?;
         journal.complete(&stored)?;
         Ok(stored)
     }
@@ -138,15 +131,40 @@ impl Upload<'_> {
         Ok(plan)
     }
 
-    /// An answer that was lost: whether the object is there all the same, as it is to be.
-    fn find(&self, object: &Object, receipts: &[PartReceipt]) -> Option<Stored> {
+    /// Makes the object of its parts.
+    fn complete(&self, plan: &Plan, receipts: &[PartReceipt]) -> Result<Stored> {
+        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let complete = |storing| self.place.complete(self.key, upload, receipts, storing);
+        match complete(self.storing) {
+            // An answer that was lost: the object is there.
+            Err(error) if error.kind() == Kind::UnknownUpload => {
+                Ok(self.find(plan, receipts).ok_or(error)?)
+            }
+            // Of a copy that was found bad, or whose end nobody recorded.
+            Err(error) if error.kind() == Kind::AlreadyThere => {
+                let replacing = Storing {
+                    may_replace: true,
+                    ..self.storing.clone()
+                };
+                let found = self.find(plan, receipts);
+                Ok(found.map_or_else(|| complete(&replacing), Ok)?)
+            }
+            completed => Ok(completed?),
+        }
+    }
+
+    /// The object, if the place tells that it is what was sent.
+    fn find(&self, plan: &Plan, receipts: &[PartReceipt]) -> Option<Stored> {
         let found = self.place.head(self.key).ok()?;
-        let expected = [bk_remote::sha256_of_parts(receipts), object.hash.clone()];
-        let is_same = found.sha256.is_none_or(|it| expected.contains(&it));
-        (found.size == object.size_bytes && is_same).then_some(Stored {
+        let expected = [
+            bk_remote::sha256_of_parts(receipts),
+            plan.archive_hash.clone(),
+        ];
+        let is_same = found.sha256.is_some_and(|it| expected.contains(&it));
+        (found.size == plan.size_bytes && is_same).then_some(Stored {
             version: found.version,
             etag: found.etag,
-            is_confirmed: false,
+            is_confirmed: true,
         })
     }
 
