@@ -201,8 +201,8 @@ fn a_locked_copy_stays_until_its_time() {
         ran
     };
     ok(&format!(
-        "bk-create --name a --expires-in 40d app; bk-create --name b app
-         head -c 20M /dev/urandom >big; bk-create --level 1 --name c --expires-in 50d big
+        "bk-create --name a --expires 40d app; bk-create --name b app
+         head -c 20M /dev/urandom >big; bk-create --level 1 --name c --expires 50d big
          bk-push --set {endpoint} --lock expires off s3://locked/x
          bk-push --set {endpoint} --lock 2d plain s3://plain"
     ));

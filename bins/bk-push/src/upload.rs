@@ -99,7 +99,6 @@ impl Upload<'_> {
             return Err(error);
         }
         let receipts: Vec<_> = journal.receipts.values().cloned().collect();
-        let upload = plan.upload_id.as_deref().unwrap_or_default();
         let stored = self.complete(&plan, &receipts)?;
         journal.complete(&stored)?;
         Ok(stored)
