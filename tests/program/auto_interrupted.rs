@@ -160,10 +160,7 @@ fn a_job_that_could_not_begin_is_told_and_made_up_for() {
     let runs: Vec<_> = ledger.iter().filter(|it| it.contains("auto ")).collect();
     assert_eq!(
         runs,
-        [
-            &format!("auto failed {reason}"),
-            &format!("{name} auto ok")
-        ]
+        [&format!("auto failed {reason}"), &format!("{name} auto ok")]
     );
     let told = std::fs::read_to_string(&told).unwrap();
     assert_eq!(told, "a failed\na recovered\n");
