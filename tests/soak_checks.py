@@ -130,12 +130,10 @@ class Book:
         for row in rows:
             is_late = seconds(row["details"]["began"]) < step.now
             is_shrunk = any("shrunk" in it.metadata for it in self.backups.values() if it.id == row["backup_id"])
-            word = "failed" if row["outcome"] != "ok" else "shrunk" if is_shrunk else "recovered" if last != "ok" else None
+            words = ["recovered"] * (last != "ok") + ["shrunk"] * is_shrunk if row["outcome"] == "ok" else ["failed"]
             # What could not be recorded was told when it happened; a run that was killed tells nobody itself.
-            if word and is_late and "interrupted" not in row["details"]:
-                may.append(word)
-            elif word:
-                expected.append(word)
+            was_told = is_late and "interrupted" not in row["details"] and row["details"].get("begun", True)
+            (may if was_told else expected).extend(words)
             last = row["outcome"]
         # Nobody waits for one before the next is begun.
         told = [word for name, word in step.notices if name == job.name]
