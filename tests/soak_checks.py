@@ -212,8 +212,12 @@ class Book:
         if not step.is_disturbed and since_jump > STEADY_SECONDS + SLACK_SECONDS and step.now > self.doubted_until:
             # What one retention removes may be what another one would have counted.
             rest = [it for it in group if it.id not in went]
+            # A job that only prunes leaves a group alone whose newest backup shrank, when it came to it.
+            newest = max((it for it in self.before.values() if it.job == name and it.status == "completed"
+                          and it.created < step.now), key=lambda it: it.created, default=None)
+            held = [] if not newest or "shrunk" not in newest.metadata else [job.policy for job in self.jobs.values() if not job.tree]
             had_to = set().union(*(removable(group, policy, step.now, self.zone) & removable(rest, policy, step.now, self.zone)
-                                   for policy in policies))
+                                   for policy in policies if policy not in held))
             must(not had_to, f"{name}: {sorted(had_to)} had to go and is there")
         self.figures["backups removed by retention"] += len(went)
 
