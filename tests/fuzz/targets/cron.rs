@@ -2,18 +2,11 @@
 //! next comes later.
 #![no_main]
 
+use bk_jobs::schedule::Schedule;
+use bk_jobs::timing::Timing;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
-use due::CountFrom;
-use schedule::Schedule;
-
-#[allow(dead_code, missing_docs)]
-#[path = "../../../bins/bk-auto/src/due.rs"]
-mod due;
-#[allow(dead_code, missing_docs)]
-#[path = "../../../bins/bk-auto/src/schedule.rs"]
-mod schedule;
 
 const ZONES: [&str; 4] = [
     "UTC0",
@@ -38,16 +31,13 @@ fuzz_target!(|data: &[u8]| {
     if let Some(next) = schedule.next(now, &zone) {
         assert!(next > now, "{next} is not after {now}");
     }
-    let begun = CountFrom {
+    let timing = Timing {
+        is_enabled: true,
+        schedule,
         since: Some(now - SignedDuration::from_hours(30)),
-        last_run: None,
     };
-    if let Some(due) = schedule.due(begun, now, &zone) {
+    if let Some(due) = timing.due(None, now, &zone) {
         assert!(due <= now, "{due} is after {now}");
-        let ran = CountFrom {
-            last_run: Some(now),
-            ..begun
-        };
-        assert_eq!(schedule.due(ran, now, &zone), None, "twice");
+        assert_eq!(timing.due(Some(now), now, &zone), None, "twice");
     }
 });
