@@ -31,16 +31,6 @@ pub const PUT_ONLY: Keys = Keys {
     secret: "PUTSECRET",
 };
 
-impl Keys {
-    /// A line that goes before commands of a shell.
-    pub fn environment(self) -> String {
-        format!(
-            "export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={};",
-            self.id, self.secret
-        )
-    }
-}
-
 /// A server that is stopped, and its directory removed, when this is dropped.
 pub struct Seaweed {
     server: Child,
@@ -83,12 +73,13 @@ impl Seaweed {
     /// Until it takes an object.
     fn wait(&self) {
         let begun = Instant::now();
-        while self.status(ADMIN, &["-X", "PUT"], "ready") != 200
-            || self.status(ADMIN, &["-X", "PUT", "--data-binary", "x"], "ready/x") != 200
-        {
-            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
-            assert!(begun.elapsed() < READY_WITHIN, "{}", log());
-            sleep(Duration::from_millis(100));
+        let bucket: &[&str] = &["-X", "PUT"];
+        for (words, path) in [(bucket, "ready"), (&["-T", "s3.json"], "ready/x")] {
+            while self.status(ADMIN, words, path) != 200 {
+                let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
+                assert!(begun.elapsed() < READY_WITHIN, "{path}: {}", log());
+                sleep(Duration::from_millis(100));
+            }
         }
     }
 
@@ -102,13 +93,15 @@ impl Seaweed {
         assert_eq!(self.status(ADMIN, &["-X", "PUT", "-H", &locks], name), 200);
     }
 
-    /// A request by curl, to a path with its query.
+    /// A request by curl, to a path with its query. What is sent is a file: of `--data`, curl signs another
+    /// hash than it tells.
     pub fn curl(&self, keys: Keys, words: &[&str], path: &str) -> Output {
         let mut curl = Command::new("curl");
         let user = format!("{}:{}", keys.id, keys.secret);
         curl.args(["-sS", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", &user]);
         let url = format!("{}/{path}", self.endpoint());
-        curl.args(words).arg(url).output().unwrap()
+        curl.args(words).arg(url).current_dir(self.dir.path());
+        curl.output().unwrap()
     }
 
     /// The status of the answer; none is 0.
@@ -180,8 +173,9 @@ fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
     };
     server.make_bucket("plain", false);
     server.make_bucket("locked", true);
+    fs::write(server.dir.path().join("hello"), "hello").unwrap();
     let put = |keys, more: &[&str], path: &str| {
-        let mut words = vec!["-X", "PUT", "--data-binary", "hello"];
+        let mut words = vec!["-T", "hello"];
         words.extend(more);
         server.status(keys, &words, path)
     };

@@ -25,7 +25,7 @@
 //! place.put("web1/archives/a.tar.gz", b"bytes".to_vec(), &Storing::default())?;
 //! assert_eq!(place.head("web1/archives/a.tar.gz")?.size, 5);
 //! assert_eq!(place.list_dirs("")?, ["web1"]);
-//! # std::fs::remove_dir_all(&root).unwrap();
+//! # let _ = std::fs::remove_dir_all(&root);
 //! # Ok::<(), bk_remote::Error>(())
 //! ```
 
