@@ -51,6 +51,7 @@ mod program {
     mod prune;
     mod prune_restic;
     mod push;
+    mod push_copies;
     mod push_locations;
     mod push_s3;
     mod relink;
