@@ -5,12 +5,6 @@ use std::fs;
 use crate::support::seaweed::{ADMIN, Keys, PUT_ONLY, Seaweed};
 use crate::support::{Ran, Sandbox, can_trace, has};
 
-/// A line that goes before those of a shell.
-fn environment(keys: Keys) -> String {
-    let Keys { id, secret } = keys;
-    format!("export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret};")
-}
-
 /// A server with a bucket, and backups that are to go there: a large one in three parts, and small ones.
 struct Start {
     server: Seaweed,
@@ -35,7 +29,7 @@ impl Start {
     }
 
     fn run(&self, keys: Keys, line: &str) -> Ran {
-        self.sandbox.run(&format!("{} {line}", environment(keys)))
+        self.sandbox.run(&format!("{} {line}", keys.environment()))
     }
 
     fn ok(&self, line: &str) -> Ran {
@@ -129,7 +123,7 @@ fn an_upload_goes_on_after_a_kill(start: &Start) {
     start.again("/killed");
     start
         .sandbox
-        .copy_until_a_part(&environment(ADMIN), "s3", "KILL");
+        .copy_until_a_part(&ADMIN.environment(), "s3", "KILL");
     let (there, _) = start.sandbox.parts_there("s3");
     // A part that is sent is a line of the journal.
     let ran = start.ok(
@@ -145,7 +139,7 @@ fn an_upload_that_the_server_forgot_begins_anew(start: &Start) {
     start.again("/forgotten");
     start
         .sandbox
-        .copy_until_a_part(&environment(ADMIN), "s3", "KILL");
+        .copy_until_a_part(&ADMIN.environment(), "s3", "KILL");
     let plan = start.sandbox.ok("head -n 1 home/uploads/s3.1").record();
     let key = plan["key"].as_str().unwrap();
     let id = plan["upload_id"].as_str().unwrap();
@@ -162,7 +156,7 @@ fn a_server_that_is_killed_in_the_middle_is_waited_for() {
     let Some(mut start) = Start::new() else {
         return;
     };
-    let push = format!("{} bk-push --limit-rate 12M s3 big", environment(ADMIN));
+    let push = format!("{} bk-push --limit-rate 12M s3 big", ADMIN.environment());
     let child = start.sandbox.start(&push);
     start.sandbox.ok(
         "for n in $(seq 3000); do grep -qs '\"part\"' home/uploads/s3.1 && break; sleep 0.01; done",

@@ -31,6 +31,14 @@ pub const PUT_ONLY: Keys = Keys {
     secret: "PUTSECRET",
 };
 
+impl Keys {
+    /// A line that goes before commands of a shell.
+    pub fn environment(self) -> String {
+        let Self { id, secret } = self;
+        format!("export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret};")
+    }
+}
+
 /// A server that is stopped, and its directory removed, when this is dropped.
 pub struct Seaweed {
     server: Child,

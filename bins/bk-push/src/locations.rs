@@ -53,7 +53,7 @@ fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Desti
     if let Some(region) = arguments.text(&REGION)? {
         location = location.with_region(region).map_err(wrong)?;
     }
-    for flag in [CREDENTIALS, STORAGE_CLASS, LOCK] {
+    for flag in [CREDENTIALS, STORAGE_CLASS] {
         let is_meant = location.service() != Service::Directory || !arguments.has(&flag);
         let told = format!("--{} has no meaning for a directory", flag.long);
         ensure!(is_meant, UsageError(told));
