@@ -30,6 +30,8 @@ DEB_COMPRESSION ?= xz
 DEB_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
 
 PROGRAMS := $(notdir $(wildcard bins/*))
+# What tests/demo.sh runs.
+DEMO := bk-create bk-ls
 MAN_PAGES := $(notdir $(wildcard man/*))
 
 BIN  := $(DESTDIR)$(PREFIX)/bin
@@ -96,7 +98,10 @@ soak: build ## a simulated year of jobs with kills and full disks, held against 
 bench: build ## measure against tar, restic and borg
 	python3 tests/bench.py $(OUT)
 
-demo: build ## back this source tree up, list it, unpack it with plain tar
+# No more than it runs: the rest, with what bk-push sends with, takes minutes.
+demo: libduckdb ## back this source tree up, list it, unpack it with plain tar
+	$(CARGO) build --release $(DEMO:%=-p %) $(FEATURES)
+	@echo "make build builds the other programs"
 	@sh tests/demo.sh $(abspath $(OUT)) $(abspath target/demo)
 
 install: build ## install under $(DESTDIR)$(PREFIX)

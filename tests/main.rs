@@ -50,6 +50,10 @@ mod program {
     mod pipelines;
     mod prune;
     mod prune_restic;
+    mod push;
+    mod push_copies;
+    mod push_locations;
+    mod push_s3;
     mod relink;
     mod restore;
     mod restore_places;
@@ -87,6 +91,7 @@ mod crash {
     mod mv_faults;
     mod places;
     mod prune_faults;
+    mod push_crash;
     mod recovery;
     mod restore_faults;
     mod rm_faults;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::checkout;
+use crate::support::{checkout, programs};
 
 /// Every file below the checkout, but what is built and what is git's.
 fn files() -> Vec<PathBuf> {
@@ -269,6 +269,25 @@ fn the_crates_depend_one_way() {
     let profiles = root.matches("[profile.").count();
     let of_release = root.matches("[profile.release").count();
     assert_eq!(profiles, of_release, "one profile for tests and for use");
+}
+
+/// The others have sockets at most for systemd and for their children: what a host is called, they cannot look up.
+#[test]
+fn only_what_copies_to_other_places_can_reach_a_network() {
+    for bin in fs::read_dir(checkout().join("bins")).unwrap() {
+        let name = bin.unwrap().file_name().into_string().unwrap();
+        let may_connect = ["bk-push", "bk-pull"].contains(&&*name);
+        let told = dependencies(&format!("bins/{name}"));
+        assert_eq!(
+            told.contains(&"bk-remote".to_owned()),
+            may_connect,
+            "{name}"
+        );
+        let program = fs::read(programs().join(&name)).unwrap();
+        let lookup = b"\0getaddrinfo\0";
+        let can_look_up = program.windows(lookup.len()).any(|it| it == lookup);
+        assert_eq!(can_look_up, may_connect, "{name}");
+    }
 }
 
 /// The modules of a crate, as paths (`read::check`), each with its text.

@@ -31,17 +31,28 @@ pub const PUT_ONLY: Keys = Keys {
     secret: "PUTSECRET",
 };
 
+impl Keys {
+    /// A line that goes before commands of a shell.
+    pub fn environment(self) -> String {
+        let Self { id, secret } = self;
+        format!("export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret};")
+    }
+}
+
 /// A server that is stopped, and its directory removed, when this is dropped.
 pub struct Seaweed {
     server: Child,
-    port: u16,
+    ports: Ports,
     dir: tempfile::TempDir,
 }
 
+/// Of master, volumes, filer and S3, each with that of its gRPC.
+type Ports = [u16; 8];
+
 /// Ports that nobody listens on.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+fn free_ports() -> Ports {
     // All are open before the first is closed: no two are the same.
-    let open = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let open = [(); 8].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     open.map(|socket| socket.local_addr().unwrap().port())
 }
 
@@ -64,18 +75,29 @@ impl Seaweed {
         let config = serde_json::json!({"identities": identities}).to_string();
         fs::write(dir.path().join("s3.json"), config).unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
-        let (port, server) = run(dir.path());
-        let server = Self { server, port, dir };
+        let ports = free_ports();
+        let server = run(dir.path(), ports);
+        let server = Self { server, ports, dir };
         server.wait();
         Some(server)
+    }
+
+    /// Kills it, and starts it again with what it has.
+    pub fn restart(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+        self.server = run(self.dir.path(), self.ports);
+        self.wait();
     }
 
     /// Until it takes an object.
     fn wait(&self) {
         let begun = Instant::now();
         let bucket: &[&str] = &["-X", "PUT"];
-        for (words, path) in [(bucket, "ready"), (&["-T", "s3.json"], "ready/x")] {
-            while self.status(ADMIN, words, path) != 200 {
+        let object: &[&str] = &["-T", "s3.json"];
+        // The bucket is there already after a restart.
+        for (words, path, there) in [(bucket, "ready", 409), (object, "ready/x", 200)] {
+            while ![200, there].contains(&self.status(ADMIN, words, path)) {
                 let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
                 assert!(begun.elapsed() < READY_WITHIN, "{path}: {}", log());
                 sleep(Duration::from_millis(100));
@@ -84,7 +106,7 @@ impl Seaweed {
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.ports[6])
     }
 
     /// Makes a bucket.
@@ -113,8 +135,7 @@ impl Seaweed {
     }
 }
 
-/// The port of S3, and the server.
-fn run(dir: &Path) -> (u16, Child) {
+fn run(dir: &Path, ports: Ports) -> Child {
     let [
         master,
         master_grpc,
@@ -124,9 +145,9 @@ fn run(dir: &Path) -> (u16, Child) {
         filer_grpc,
         s3,
         s3_grpc,
-    ] = free_ports();
+    ] = ports;
     let log = fs::File::create(dir.join("log")).unwrap();
-    let server = Command::new("weed")
+    Command::new("weed")
         .arg("server")
         .args(["-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
         .args([
@@ -153,8 +174,7 @@ fn run(dir: &Path) -> (u16, Child) {
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap();
-    (s3, server)
+        .unwrap()
 }
 
 impl Drop for Seaweed {

@@ -11,7 +11,7 @@ use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report};
 use bk_remote::{Kind, Place, Storing};
-use bk_schema::copy::BackupCopy;
+use bk_schema::copy::{BackupCopy, CopyStatus};
 use bk_schema::event::Event;
 use bk_schema::host::Host;
 use bk_schema::record::{Backup, Status};
@@ -57,10 +57,13 @@ enum State {
     Begun(Box<Begun>),
     /// The object is there; the journal stays until the catalog knows.
     Copied(Box<(Journal, BackupCopy)>),
-    /// Another process, or a signal, has it its way.
+    /// A signal came: the next run goes on.
     Left,
-    /// There is no copy; whether a row says that one was begun.
-    Failed(Error, bool),
+    /// Nothing was done of it: a signal came before, or the location failed another. Until that is recorded,
+    /// nobody else begins.
+    Untouched(Journal),
+    /// There is no copy; where a row says that one was begun, nobody else begins until that is recorded.
+    Failed(Error, Option<Journal>),
 }
 
 /// A copy whose row says that it is being made.
@@ -103,7 +106,7 @@ impl Copies {
     fn begin(&self, session: &Session<'_>, host: &Host, backup: &Backup) -> Result<State> {
         if backup.status != Status::Completed {
             let why = backup.status.obstacle().unwrap_or_default();
-            return Ok(State::Failed(anyhow!(why), false));
+            return Ok(State::Failed(anyhow!(why), None));
         }
         let is_there = |copy: &BackupCopy| copy.location == self.location && copy.is_complete();
         if backup.copies.iter().any(is_there) {
@@ -111,16 +114,16 @@ impl Copies {
         }
         let storing = match self.destination.storing(backup, self.home.now) {
             Ok(storing) => storing,
-            Err(error) => return Ok(State::Failed(error, false)),
+            Err(error) => return Ok(State::Failed(error, None)),
         };
         let journal = Journal::take(&self.home.dir, &self.location, backup.id);
         let journal = match journal {
             Ok(Some(journal)) => journal,
             Ok(None) => {
                 let why = anyhow!("another bk-push is at work on it");
-                return Ok(State::Failed(why, false));
+                return Ok(State::Failed(why, None));
             }
-            Err(error) => return Ok(State::Failed(error, false)),
+            Err(error) => return Ok(State::Failed(error, None)),
         };
         let host = host.of(backup).unwrap_or(&host.name);
         let hash = backup.backup_hash.clone().unwrap_or_default();
@@ -148,18 +151,12 @@ impl Copies {
         let State::Begun(begun) = going.state else {
             return going;
         };
-        if self.signals.caught().is_some() {
-            return Going {
-                state: State::Left,
-                ..going
-            };
-        }
         let (mut begun, began) = (*begun, Instant::now());
         let sent = self.send(&going.due.backup, &mut begun);
         let state = match sent {
             Ok(()) => State::Copied(Box::new((begun.journal, begun.copy))),
             Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
-            Err(error) => State::Failed(error, true),
+            Err(error) => State::Failed(error, Some(begun.journal)),
         };
         Going {
             state,
@@ -201,17 +198,28 @@ impl Copies {
     pub(crate) fn tell_left(&self) {
         let (count, location) = (self.left_count, &self.location);
         if count > 0 && self.signals.caught().is_none() {
-            let others = if count == 1 { "backup is" } else { "backups are" };
+            let others = if count == 1 {
+                "backup is"
+            } else {
+                "backups are"
+            };
             let text = format!("{count} more {others} not copied to '{location}': run it again");
             self.progress.warn(&text);
         }
     }
 
-    fn tell_copied(&mut self, due: Due, journal: Journal, copy: &BackupCopy, seconds: f64) -> Result<()> {
-        // Only what the catalog has needs no journal any more.
-        if copy.is_complete() {
-            journal.remove();
+    fn tell_copied(
+        &mut self,
+        due: Due,
+        journal: Journal,
+        copy: &BackupCopy,
+        seconds: f64,
+    ) -> Result<()> {
+        if !copy.is_complete() {
+            // The catalog does not have it: the next run records it, by the journal.
+            return Ok(());
         }
+        journal.remove();
         let mut backup = due.backup;
         let told = told(copy, seconds);
         let row = vec![
@@ -231,7 +239,12 @@ impl Copies {
 
 /// Whether the others would fail for the same reason.
 fn is_final(error: &Error) -> bool {
-    matches!(kind(error), Some(Kind::Unreachable | Kind::Refused))
+    // What is not there is the whole location: a bucket, a directory that is not mounted.
+    use Kind::{NotFound, Refused, Unreachable, Unsupported};
+    matches!(
+        kind(error),
+        Some(NotFound | Refused | Unreachable | Unsupported)
+    )
 }
 
 /// The key `copy` of a line, and what the ledger keeps.
@@ -263,7 +276,7 @@ impl Parts for Copies {
                     let state = self.begin(session, &host, &backup)?;
                     (Due { backup, ..due }, state)
                 }
-                Err(error) => (due, State::Failed(error, false)),
+                Err(error) => (due, State::Failed(error, None)),
             };
             Ok(Going {
                 due,
@@ -275,14 +288,14 @@ impl Parts for Copies {
     }
 
     fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
-        let mut failed = false;
+        let mut has_failed = false;
         for going in std::mem::take(part) {
-            let going = match failed {
-                true => Going { state: State::Left, ..going },
+            let going = match has_failed || self.signals.caught().is_some() {
+                true => untouched(going),
                 false => self.copy(going),
             };
             if let State::Failed(error, _) = &going.state {
-                failed = is_final(error);
+                has_failed |= is_final(error);
             }
             part.push(going);
         }
@@ -290,7 +303,7 @@ impl Parts for Copies {
     }
 
     fn record(&mut self, session: &Session<'_>, part: &mut [Going]) -> Result<()> {
-        let mut failed = Vec::new();
+        let (mut failed, mut untouched) = (Vec::new(), Vec::new());
         for going in part {
             let backup = &going.due.backup;
             let event = match &mut going.state {
@@ -299,17 +312,30 @@ impl Parts for Copies {
                     *copy = session.complete_copy(copy)?;
                     Event::of(backup, "push", true, told(copy, going.seconds))
                 }
-                State::Failed(error, true) => {
+                State::Failed(error, Some(_)) => {
                     failed.push(backup.id);
                     let reason = format!("{error:#}");
                     let details = json!({ "location": self.location, "reason": reason });
                     Event::of(backup, "push", false, details)
                 }
-                State::There | State::Begun(_) | State::Left | State::Failed(_, false) => continue,
+                State::Untouched(_) => {
+                    untouched.push(backup.id);
+                    continue;
+                }
+                State::There | State::Begun(_) | State::Left | State::Failed(_, None) => continue,
             };
             session.log(&event)?;
         }
+        session.forget_copies(&self.location, &untouched)?;
         session.fail_copies(&self.location, &failed)
+    }
+
+    fn rolled_back(&mut self, part: &mut [Going]) {
+        for going in part {
+            if let State::Copied(copied) = &mut going.state {
+                copied.1.status = CopyStatus::Copying;
+            }
+        }
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
@@ -326,9 +352,13 @@ impl Parts for Copies {
                     .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
                 self.status = bk_cli::SOME_FAILED;
                 if is_final(&error) {
-                    self.left_count += self.queue.len();
-                    self.queue.clear();
+                    self.left_count += std::mem::take(&mut self.queue).len();
                 }
+                Ok(())
+            }
+            State::Untouched(journal) => {
+                journal.remove();
+                self.left_count += 1;
                 Ok(())
             }
             State::Left => {
@@ -338,6 +368,16 @@ impl Parts for Copies {
             State::There | State::Begun(_) => Ok(()),
         }
     }
+}
+
+/// One that is begun and not tried; an upload of an earlier run stays as it is.
+fn untouched(going: Going) -> Going {
+    let state = match going.state {
+        State::Begun(begun) if begun.journal.plan.is_none() => State::Untouched(begun.journal),
+        State::Begun(_) => State::Left,
+        state => state,
+    };
+    Going { state, ..going }
 }
 
 /// What would be copied.

@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use bk_cli::units::parse_future;
+use anyhow::{Context, Error, Result, ensure};
+use bk_cli::UsageError;
+use bk_cli::copies::unknown_location;
+use bk_cli::units::{parse_future, parse_size};
 use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
@@ -40,7 +42,7 @@ impl Destination {
         let all = catalog::read(home, |session| session.locations())?;
         let found = all.iter().find(|(known, _)| known == name);
         let Some((_, text)) = found else {
-            return Err(unknown(name, all.iter().map(|(known, _)| known.as_str())));
+            return Err(unknown(name, &all));
         };
         Self::parse(name, text)
     }
@@ -150,13 +152,19 @@ impl LockFor {
     }
 }
 
-/// A location that nobody has named.
-pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> anyhow::Error {
-    let known: Vec<_> = known.collect();
-    let name = name.escape_debug();
-    let there = match known.is_empty() {
-        true => format!("'bk-push --set {name} URL' names one"),
-        false => format!("there are: {}", known.join(", ")),
-    };
-    bk_cli::UsageError(format!("there is no location '{name}': {there}")).into()
+/// A location that nobody has named; `known` are those that somebody has, each with its text.
+pub(crate) fn unknown(name: &str, known: &[(String, String)]) -> Error {
+    let known: Vec<_> = known.iter().map(|(name, _)| name.clone()).collect();
+    let name = name.escape_debug().to_string();
+    UsageError(unknown_location(&name, &known)).into()
+}
+
+/// Bytes a second.
+///
+/// # Errors
+/// What is no size, and nothing at all.
+pub(crate) fn parse_rate(text: &str) -> Result<u64> {
+    let rate = parse_size(text)?;
+    ensure!(rate > 0, invalid("rate", text, "more than nothing"));
+    Ok(rate)
 }

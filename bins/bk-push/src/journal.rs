@@ -4,6 +4,7 @@
 //! Knows no catalog and no network, and does not judge whether what it holds can be used.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -75,15 +76,14 @@ impl Journal {
             }
             // Whoever had it may just have removed it.
             if is_at(&path, &file).with_context(cannot)? {
-                let mut journal = Self {
+                let (plan, receipts, stored) = read(&file).with_context(cannot)?;
+                return Ok(Some(Self {
                     file,
-                    path: path.clone(),
-                    plan: None,
-                    receipts: BTreeMap::new(),
-                    stored: None,
-                };
-                journal.read().with_context(cannot)?;
-                return Ok(Some(journal));
+                    path,
+                    plan,
+                    receipts,
+                    stored,
+                }));
             }
         }
     }
@@ -148,41 +148,77 @@ impl Journal {
         added.with_context(|| self.cannot_write())
     }
 
-    /// As far as it is whole; what a crash tore is cut off.
-    fn read(&mut self) -> io::Result<()> {
-        let mut text = String::new();
-        self.file.rewind()?;
-        // What is no UTF-8 is no journal of ours.
-        if self.file.read_to_string(&mut text).is_err() {
-            text.clear();
-        }
-        let mut lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
-        let first = lines.next().unwrap_or_default();
-        let Ok(plan) = serde_json::from_str(first) else {
-            return self.file.set_len(0);
-        };
-        self.plan = Some(plan);
-        let mut whole_bytes = first.len();
-        for line in lines {
-            match serde_json::from_str(line) {
-                Ok(Line::Part(receipt)) => drop(self.receipts.insert(receipt.number, receipt)),
-                Ok(Line::Stored(version)) => self.stored = Some(version),
-                Err(_) => break,
-            }
-            whole_bytes += line.len();
-        }
-        self.file.set_len(whole_bytes as u64)
-    }
-
     fn cannot_write(&self) -> String {
         format!("cannot write '{}'", self.path.display())
     }
 
     /// Removes it: the catalog has the copy, or nothing is to come of it.
-    pub(crate) fn remove(self) {
-        // What stays is taken, and removed, by the next one.
-        let _ = std::fs::remove_file(&self.path);
+    pub(crate) fn remove(mut self) {
+        self.plan = None;
     }
+}
+
+impl Drop for Journal {
+    /// One that tells nothing is of no use to anybody.
+    fn drop(&mut self) {
+        if self.plan.is_none() {
+            // What stays is taken, and removed, by the next one.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+type Told = (
+    Option<Plan>,
+    BTreeMap<u32, PartReceipt>,
+    Option<Option<String>>,
+);
+
+/// What a journal tells, as far as it is whole; what a crash tore is cut off.
+fn read(mut file: &File) -> io::Result<Told> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    // What is no UTF-8 is no journal of ours.
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let mut lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
+    let (mut receipts, mut stored) = (BTreeMap::new(), None);
+    let first = lines.next().unwrap_or_default();
+    let Ok(plan) = serde_json::from_str(first) else {
+        file.set_len(0)?;
+        return Ok((None, receipts, stored));
+    };
+    let mut whole_bytes = first.len();
+    for line in lines {
+        match serde_json::from_str(line) {
+            Ok(Line::Part(receipt)) => drop(receipts.insert(receipt.number, receipt)),
+            Ok(Line::Stored(version)) => stored = Some(version),
+            Err(_) => break,
+        }
+        whole_bytes += line.len();
+    }
+    file.set_len(whole_bytes as u64)?;
+    Ok((Some(plan), receipts, stored))
+}
+
+/// The backups of which there are journals for a location.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn ids(home: &Path, location: &str) -> Result<Vec<i64>> {
+    let dir = home.join(DIR);
+    let cannot = || format!("cannot read '{}'", dir.display());
+    let entries = match std::fs::read_dir(&dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(cannot)?,
+    };
+    let names = entries.map(|entry| entry.map(|it| it.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>().with_context(cannot)?;
+    let id = |name: &OsString| {
+        let (of, id) = name.to_str()?.rsplit_once('.')?;
+        id.parse().ok().filter(|_| of == location)
+    };
+    Ok(names.iter().filter_map(id).collect())
 }
 
 fn open(path: &Path) -> io::Result<File> {

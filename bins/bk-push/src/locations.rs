@@ -5,16 +5,16 @@
 use std::ffi::OsString;
 
 use anyhow::{Result, bail, ensure};
-use bk_cli::units::{human_size, parse_size};
+use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError, usage};
-use bk_remote::{Location, LockMode};
-use bk_schema::copy::check_location;
+use bk_remote::{Location, LockMode, Service};
+use bk_schema::copy::{BackupCopy, CopyStatus, check_location};
 use bk_schema::invalid::parse_choice;
 use bk_store::{Home, Signals, catalog};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::destination::{Destination, LockFor, unknown};
+use crate::destination::{Destination, LockFor, parse_rate, unknown};
 use crate::flags::{
     CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, REGION, STORAGE_CLASS,
 };
@@ -53,13 +53,18 @@ fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Desti
     if let Some(region) = arguments.text(&REGION)? {
         location = location.with_region(region).map_err(wrong)?;
     }
+    for flag in [CREDENTIALS, STORAGE_CLASS] {
+        let is_meant = location.service() != Service::Directory || !arguments.has(&flag);
+        let told = format!("--{} has no meaning for a directory", flag.long);
+        ensure!(is_meant, UsageError(told));
+    }
     let credentials = arguments.value(&CREDENTIALS);
     Ok(Destination {
         location,
         credentials: credentials.map(std::path::absolute).transpose()?,
         storage_class: arguments.text(&STORAGE_CLASS)?.map(str::to_owned),
         lock: lock(arguments, now)?,
-        limit_rate: arguments.parsed(&LIMIT_RATE, parse_size)?,
+        limit_rate: arguments.parsed(&LIMIT_RATE, parse_rate)?,
     })
 }
 
@@ -69,7 +74,9 @@ const LOCK_MODES: [(&str, LockMode); 2] = [
 ];
 
 fn lock(arguments: &Arguments, now: Timestamp) -> Result<Option<LockFor>> {
-    let mode = arguments.parsed(&LOCK_MODE, |text| parse_choice(&LOCK_MODES, text, "lock mode"))?;
+    let mode = arguments.parsed(&LOCK_MODE, |text| {
+        parse_choice(&LOCK_MODES, text, "lock mode")
+    })?;
     let parse = |span: &str| LockFor::new(span, mode.unwrap_or(LockMode::Compliance), now);
     let lock = arguments.parsed(&LOCK, parse)?;
     ensure!(
@@ -102,7 +109,12 @@ pub(crate) fn list(home: &Home, mut output: Output) -> Result<u8> {
         if output.is_table() {
             let url = Cell::from(destination.location.to_string());
             let count = complete.len().to_string();
-            rows.push(vec![name.into(), url, count.into(), human_size(bytes).into()]);
+            rows.push(vec![
+                name.into(),
+                url,
+                count.into(),
+                human_size(bytes).into(),
+            ]);
             continue;
         }
         let mut line = json!({ "location": name });
@@ -135,13 +147,25 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
         let known = session.locations()?;
         for name in &names {
             if !known.iter().any(|(it, _)| it == name) {
-                return Err(unknown(name, known.iter().map(|(it, _)| it.as_str())));
+                return Err(unknown(name, &known));
             }
-            let count = session.copies_at(name)?.len();
-            ensure!(
-                count == 0,
-                "cannot forget '{name}': {count} copies are known there, and nothing would remove or bring them back any more"
-            );
+            let copies = session.copies_at(name)?;
+            // What never was whole; one that was may be there in part, as its removal failed.
+            let is_none =
+                |it: &&BackupCopy| it.status == CopyStatus::Failed && it.copied_at.is_none();
+            let failed = copies.iter().flatten().filter(is_none);
+            let failed: Vec<_> = failed.map(|it| it.backup_id).collect();
+            let (known, them) = match copies.len() - failed.len() {
+                0 => (None, ""),
+                1 => (Some("one copy is".to_owned()), "it"),
+                count => (Some(format!("{count} copies are")), "them"),
+            };
+            if let Some(known) = known {
+                bail!(
+                    "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more"
+                );
+            }
+            session.forget_copies(name, &failed)?;
             session.unset_location(name)?;
         }
         Ok(())
@@ -155,5 +179,10 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
 /// What is not UTF-8.
 pub(crate) fn text(operand: &OsString) -> Result<&str> {
     let text = operand.to_str();
-    text.ok_or_else(|| usage(&anyhow::anyhow!("'{}' is not UTF-8", operand.display()), "bad name"))
+    text.ok_or_else(|| {
+        usage(
+            &anyhow::anyhow!("'{}' is not UTF-8", operand.display()),
+            "bad name",
+        )
+    })
 }

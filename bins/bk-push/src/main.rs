@@ -6,6 +6,7 @@ mod destination;
 mod flags;
 mod journal;
 mod known;
+mod leftovers;
 mod locations;
 mod object;
 mod push;

@@ -6,19 +6,18 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 
 use anyhow::{Result, bail, ensure};
-use bk_cli::units::parse_size;
 use bk_cli::{Arguments, Flag, Output, Progress, Report, UsageError, operands};
 use bk_store::{Home, Signals, catalog, parts};
 
 use crate::check::{self, Check};
 use crate::copying::{self, COLUMNS, Copies, Due};
-use crate::destination::Destination;
+use crate::destination::{Destination, parse_rate};
 use crate::flags::{
     CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
     READ, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
-use crate::{known, locations, sidecars};
+use crate::{known, leftovers, locations, sidecars};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -47,6 +46,15 @@ const OF_ACTIONS: [(Flag, Flag, Action); 8] = [
     (READ, CHECK, Action::Check),
     (GONE, REMOVE, Action::Remove),
 ];
+/// Flags that would change nothing of an action.
+const OF_NO_USE: [(Flag, &[Action]); 3] = [
+    (
+        DRY_RUN,
+        &[Action::Set, Action::List, Action::Unset, Action::Check],
+    ),
+    (CREDENTIALS, &[Action::List, Action::Unset]),
+    (LIMIT_RATE, &[Action::List, Action::Unset]),
+];
 
 /// The whole program.
 pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
@@ -57,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
             UsageError(format!("--{} goes with --{}", flag.long, with.long))
         );
     }
+    check_use(arguments, action)?;
     match action {
         Some(Action::Set) => locations::set(arguments, &home),
         Some(Action::List) => match arguments.operands.first() {
@@ -68,6 +77,22 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         Some(Action::Remove) => remove(arguments, home, output),
         None => copy(arguments, home, output),
     }
+}
+
+fn check_use(arguments: &Arguments, action: Option<Action>) -> Result<()> {
+    let Some((given, action)) = ACTIONS.into_iter().find(|(_, it)| action == Some(*it)) else {
+        return Ok(());
+    };
+    for (flag, actions) in OF_NO_USE {
+        ensure!(
+            !actions.contains(&action) || !arguments.has(&flag),
+            UsageError(format!(
+                "--{} and --{} exclude each other",
+                given.long, flag.long
+            ))
+        );
+    }
+    Ok(())
 }
 
 /// The location, which is the first operand, and the others.
@@ -86,7 +111,7 @@ fn destination(arguments: &Arguments, home: &Home, location: &str) -> Result<Des
     if let Some(file) = arguments.value(&CREDENTIALS) {
         destination.credentials = Some(std::path::absolute(file)?);
     }
-    let limit_rate = arguments.parsed(&LIMIT_RATE, parse_size)?;
+    let limit_rate = arguments.parsed(&LIMIT_RATE, parse_rate)?;
     destination.limit_rate = limit_rate.or(destination.limit_rate);
     Ok(destination)
 }
@@ -100,7 +125,9 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;
     let all = known::find(&home, location, lines, &mut status)?;
-    let keys = all.iter().flat_map(|it| it.beside().into_iter().chain([it.copy.object_key.clone()]));
+    let keys = all
+        .iter()
+        .flat_map(|it| it.beside().into_iter().chain([it.copy.object_key.clone()]));
     let keys: HashSet<_> = keys.collect();
     let queue: VecDeque<_> = all.into_iter().filter(|it| it.copy.is_complete()).collect();
     let signals = Signals::watch()?;
@@ -188,6 +215,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         return copying::dry_run(copies);
     }
     if copies.queue.is_empty() {
+        leftovers::remove(&copies.home, location, copies.place.as_ref())?;
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
@@ -196,9 +224,12 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     copies.progress.begin_counting(bytes, count, "archives");
     let home = copies.home.clone();
     let ended = parts::run(&home, &signals, &mut copies);
-    copies.progress.end();
     copies.tell_left();
+    copies.progress.end();
     let printed = copies.report.end();
     ended.and(printed)?;
+    if copies.left_count == 0 && signals.caught().is_none() {
+        leftovers::remove(&home, location, copies.place.as_ref())?;
+    }
     Ok(signals.exit_status(copies.status))
 }

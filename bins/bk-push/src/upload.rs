@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, Error, Result, bail};
 use bk_cli::Progress;
-use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing};
+use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, sha256};
 
 use crate::journal::{Journal, Plan};
 use crate::object::Object;
@@ -206,10 +206,10 @@ impl Upload<'_> {
         to_send: &mpsc::SyncSender<Part>,
         results: &Receiver<bk_remote::Result<PartReceipt>>,
     ) -> Result<()> {
-        let known: BTreeMap<u32, u64> = journal
+        let known: BTreeMap<_, _> = journal
             .receipts
             .iter()
-            .map(|(number, receipt)| (*number, receipt.bytes))
+            .map(|(number, receipt)| (*number, receipt.sha256.clone()))
             .collect();
         let (mut offset, mut number) = (0, 1);
         while offset < object.size_bytes {
@@ -218,7 +218,9 @@ impl Upload<'_> {
             if length == 0 {
                 bail!("the archive became shorter while it was read");
             }
-            if known.get(&number) == Some(&length) {
+            // What was read then may not be what is read now.
+            let is_known = known.get(&number);
+            if is_known.is_some_and(|it| *it == sha256(&bytes)) {
                 self.progress.add(length);
             } else {
                 let part = Part {

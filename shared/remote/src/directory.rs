@@ -3,16 +3,20 @@
 //! An object is a file of mode 0600, written as a partial and renamed; its parts are written at their
 //! offsets. Knows no mount: a root that is not there is an error, and is never made but by `init`.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use walkdir::WalkDir;
 
-use crate::durable::{PARTIAL, commit, dir_of, is_id, make, new_id, open, partial, sync_dir};
+use crate::durable::{
+    PARTIAL, commit, dir_of, is_id, make, new_id, open, partial, partials, sync_dir,
+};
 use crate::error::{Error, Kind, Result};
 use crate::key::flaw;
 use crate::location::Location;
@@ -31,6 +35,8 @@ pub(crate) struct Directory {
     root: PathBuf,
     rate: Rate,
     retry: Retry,
+    /// The partials that were in a directory before this process wrote there, by name.
+    left: Mutex<HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>>,
 }
 
 impl Directory {
@@ -47,6 +53,7 @@ impl Directory {
             root: location.prefix().into(),
             rate: Rate::new(options.limit_rate),
             retry: Retry::new(options),
+            left: Mutex::default(),
         })
     }
 
@@ -116,6 +123,20 @@ impl Directory {
         }
     }
 
+    /// Removes the partials of a file whose writer was killed before anybody knew of the upload. Whoever begins an
+    /// object knows of no other upload of it.
+    fn remove_left(&self, file: &Path) -> io::Result<()> {
+        let dir = dir_of(file);
+        // What a thread that panicked left out is looked for again by the next process.
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if !left.contains_key(dir) {
+            left.insert(dir.to_owned(), partials(dir)?);
+        }
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let found = left.get_mut(dir).and_then(|it| it.remove(&*name));
+        found.into_iter().flatten().try_for_each(|it| remove(&it))
+    }
+
     fn check_storing(&self, key: &str, storing: &Storing) -> Result<()> {
         let wish = match storing {
             Storing { lock: Some(_), .. } => "a directory has no locks",
@@ -177,7 +198,10 @@ impl Place for Directory {
     }
 
     fn init(&self) -> Result<()> {
-        fs::create_dir_all(&self.root).map_err(|error| self.failed("", &error))?;
+        match fs::create_dir_all(&self.root) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.check_root()?,
+            made => made.map_err(|error| self.failed("", &error))?,
+        }
         sync_dir(dir_of(&self.root)).map_err(|error| self.failed("", &error))
     }
 
@@ -208,6 +232,8 @@ impl Place for Directory {
 
     fn begin(&self, key: &str, storing: &Storing) -> Result<String> {
         self.check_storing(key, storing)?;
+        let removed = self.remove_left(&self.file(key)?);
+        removed.map_err(|error| self.failed(key, &error))?;
         let upload = new_id().map_err(|error| self.failed(key, &error))?;
         let path = self.partial(key, &upload)?;
         let made = make(&self.root, &path).and_then(|_| sync_dir(dir_of(&path)));

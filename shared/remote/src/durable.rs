@@ -2,6 +2,7 @@
 //!
 //! Knows no location.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -31,6 +32,27 @@ pub(crate) fn is_id(text: &str) -> bool {
 /// Where a file is written, for one upload of it.
 pub(crate) fn partial(name: &str, id: &str) -> String {
     format!("{name}.{id}{PARTIAL}")
+}
+
+/// The partials in a directory, which need not be there, by the names that the files are to have.
+pub(crate) fn partials(dir: &Path) -> io::Result<HashMap<String, Vec<PathBuf>>> {
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let whole = name.to_str().and_then(|it| it.strip_suffix(PARTIAL));
+        let whole = whole.and_then(|it| it.rsplit_once('.'));
+        if let Some((whole, _)) = whole.filter(|(_, id)| is_id(id)) {
+            found
+                .entry(whole.to_owned())
+                .or_default()
+                .push(dir.join(&name));
+        }
+    }
+    Ok(found)
 }
 
 /// Opens a file that is there, and no link.

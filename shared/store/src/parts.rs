@@ -51,6 +51,9 @@ pub trait Parts {
     /// Those of the catalog; nothing is recorded then.
     fn record(&mut self, session: &Session<'_>, part: &mut [Self::Item]) -> Result<()>;
 
+    /// Nothing of a part was recorded, whatever [`record`](Self::record) found: the session failed.
+    fn rolled_back(&mut self, _part: &mut [Self::Item]) {}
+
     /// Tells what became of one, recorded or not.
     fn tell(&mut self, item: Self::Item) -> Result<()>;
 
@@ -79,7 +82,10 @@ pub fn run<P: Parts>(home: &Home, signals: &Signals, parts: &mut P) -> Result<()
         let next = worked.and_then(|()| step(home, signals, parts, &mut part));
         let (next, recorded) = match next {
             Ok(next) => (next, Ok(())),
-            Err(error) => (Vec::new(), Err(error)),
+            Err(error) => {
+                parts.rolled_back(&mut part);
+                (Vec::new(), Err(error))
+            }
         };
         for item in std::mem::replace(&mut part, next) {
             // What is begun is finished, whether anybody can be told or not.

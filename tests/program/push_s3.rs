@@ -1,0 +1,168 @@
+//! bk-push against a real S3 server: SeaweedFS on loopback.
+
+use std::fs;
+
+use crate::support::seaweed::{ADMIN, Keys, PUT_ONLY, Seaweed};
+use crate::support::{Ran, Sandbox, can_trace, has};
+
+/// A server with a bucket, and backups that are to go there: a large one in three parts, and small ones.
+struct Start {
+    server: Seaweed,
+    sandbox: Sandbox,
+}
+
+impl Start {
+    fn new() -> Option<Self> {
+        if !has("jq") {
+            return None;
+        }
+        let server = Seaweed::start()?;
+        server.make_bucket("bucket", false);
+        let sandbox = Sandbox::with_app();
+        sandbox.ok(&format!(
+            "head -c 34M /dev/urandom >big; export BK_HOST=web; bk-create --level 1 --name big big
+             bk-create --name small app; bk-create --name 'ü %41+?#&=' app
+             bk-push --set --endpoint {} s3 s3://bucket/prefix",
+            server.endpoint()
+        ));
+        Some(Self { server, sandbox })
+    }
+
+    fn run(&self, keys: Keys, line: &str) -> Ran {
+        self.sandbox.run(&format!("{} {line}", keys.environment()))
+    }
+
+    fn ok(&self, line: &str) -> Ran {
+        let ran = self.run(ADMIN, line);
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+        ran
+    }
+
+    /// What the server holds under the key of a copy, by a client that is not ours.
+    fn object(&self, prefix: &str, backup: &str) -> Vec<u8> {
+        let record = self
+            .sandbox
+            .ok(&format!("bk-ls --json '{backup}'"))
+            .record();
+        assert_eq!(record["copies"][0]["status"], "complete", "{record}");
+        let key = record["copies"][0]["key"].as_str().unwrap();
+        let path = format!("bucket/prefix{prefix}/{key}");
+        self.server.curl(ADMIN, &["--fail"], &path).stdout
+    }
+
+    fn check(&self, backup: &str, told: &Ran) {
+        self.check_at("", backup, told);
+    }
+
+    fn check_at(&self, prefix: &str, backup: &str, told: &Ran) {
+        let archive = fs::read(self.sandbox.archive(backup)).unwrap();
+        assert!(self.object(prefix, backup) == archive, "{told:#?}");
+        let journals = self.sandbox.journals();
+        assert!(journals.is_empty(), "{journals:?} {told:#?}");
+    }
+
+    /// Forgets the copies, so that all is to be copied again, to another prefix.
+    fn again(&self, prefix: &str) {
+        self.sandbox.sql("DELETE FROM backup_copies");
+        let endpoint = self.server.endpoint();
+        self.ok(&format!(
+            "bk-push --set --endpoint {endpoint} s3 s3://bucket/prefix{prefix}"
+        ));
+    }
+}
+
+#[test]
+fn archives_are_copied_to_a_server_by_whoever_may_write() {
+    let Some(start) = Start::new() else { return };
+    let ran = start.ok("bk-ls | bk-push s3");
+    assert_eq!(ran.records().len(), 3);
+    for backup in ["big", "small"] {
+        start.check(backup, &ran);
+    }
+    assert_eq!(start.ok("bk-ls | bk-push s3").stdout, "");
+    // No secret is left anywhere.
+    let found = start.sandbox.run("grep -rl 'ADMINSECRET\\|ADMINKEY' home");
+    assert_eq!((found.status, &*found.stdout), (1, ""));
+
+    // Also over what is there already, which such a one cannot look at.
+    for prefix in ["", "/other"] {
+        start.again(prefix);
+        let ran = start.run(PUT_ONLY, "bk-push s3 big small");
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+        assert_eq!(ran.records().len(), 2);
+        start.check_at(prefix, "big", &ran);
+    }
+
+    what_is_refused_is_told_once_and_the_rest_is_left(&start);
+    an_upload_goes_on_after_a_kill(&start);
+    an_upload_that_the_server_forgot_begins_anew(&start);
+}
+
+fn what_is_refused_is_told_once_and_the_rest_is_left(start: &Start) {
+    start.again("/refused");
+    let nobody = Keys {
+        id: "NOBODY",
+        secret: "NOSECRET",
+    };
+    let ran = start.run(nobody, "bk-push s3 big small");
+    assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    let is_told = lines[0].starts_with("bk-push: cannot copy 'big' to 's3': access to '");
+    assert!(is_told && lines.len() == 2, "{ran:#?}");
+    assert_eq!(
+        lines[1],
+        "bk-push: 1 more backup is not copied to 's3': run it again"
+    );
+    assert_eq!(start.sandbox.copies(), ["big s3 failed"]);
+}
+
+fn an_upload_goes_on_after_a_kill(start: &Start) {
+    if !can_trace() {
+        return;
+    }
+    start.again("/killed");
+    start
+        .sandbox
+        .copy_until_a_part(&ADMIN.environment(), "s3", "KILL");
+    let (there, _) = start.sandbox.parts_there("s3");
+    // A part that is sent is a line of the journal.
+    let ran = start.ok(
+        "strace -f --seccomp-bpf -qq -o trace -P $PWD/home/uploads/s3.1 -e trace=write bk-push s3 big",
+    );
+    let sent = start.sandbox.ok("grep -c '{.\"part' trace").stdout;
+    assert_eq!(sent, format!("{}\n", 3 - there), "{ran:#?}");
+    start.check_at("/killed", "big", &ran);
+}
+
+/// As a rule of the bucket for uploads that were not finished makes it forget.
+fn an_upload_that_the_server_forgot_begins_anew(start: &Start) {
+    start.again("/forgotten");
+    start
+        .sandbox
+        .copy_until_a_part(&ADMIN.environment(), "s3", "KILL");
+    let plan = start.sandbox.ok("head -n 1 home/uploads/s3.1").record();
+    let key = plan["key"].as_str().unwrap();
+    let id = plan["upload_id"].as_str().unwrap();
+    let path = format!("bucket/prefix/forgotten/{key}?uploadId={id}");
+    assert_eq!(start.server.status(ADMIN, &["-X", "DELETE"], &path), 204);
+    let ran = start.ok("bk-push s3 big");
+    start.check_at("/forgotten", "big", &ran);
+}
+
+/// It goes away and comes back: the same bk-push goes on.
+#[test]
+#[ignore = "ten seconds: make test-long"]
+fn a_server_that_is_killed_in_the_middle_is_waited_for() {
+    let Some(mut start) = Start::new() else {
+        return;
+    };
+    let push = format!("{} bk-push --limit-rate 12M s3 big", ADMIN.environment());
+    let child = start.sandbox.start(&push);
+    start.sandbox.ok(
+        "for n in $(seq 3000); do grep -qs '\"part\"' home/uploads/s3.1 && break; sleep 0.01; done",
+    );
+    start.server.restart();
+    let ran = Ran::new(&push, child.wait_with_output().unwrap());
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+    start.check("big", &ran);
+}
