@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 /// Copies of `a`, `b` and `c`, the last in parts.
 fn copied() -> Sandbox {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("export BK_HOST=web; bk-create --name a app; bk-create --name b app/log
-        head -c 34M /dev/urandom >big; bk-create --level 1 --name c big");
+    sandbox.ok(
+        "export BK_HOST=web; bk-create --name a app; bk-create --name b app/log
+        head -c 34M /dev/urandom >big; bk-create --level 1 --name c big",
+    );
     sandbox.usb();
     sandbox.ok("bk-ls | bk-push usb");
     sandbox.sql("DELETE FROM backup_events");
@@ -40,10 +42,15 @@ fn copies_that_are_as_they_should_be_are_found_so_and_the_catalog_knows_when() {
         [ok("a"), ok("b"), ok("c")]
     );
     assert_eq!(sandbox.objects(), before);
-    let checked = |name: &str| sandbox.ok(&format!("bk-ls {name}")).record()["copies"][0]["checked_at"].clone();
+    let checked = |name: &str| {
+        sandbox.ok(&format!("bk-ls {name}")).record()["copies"][0]["checked_at"].clone()
+    };
     assert!(["a", "b", "c"].iter().all(|name| checked(name).is_string()));
     let ledger = sandbox.ledger();
-    assert_eq!(ledger, ["a copy-check ok", "b copy-check ok", "c copy-check ok"]);
+    assert_eq!(
+        ledger,
+        ["a copy-check ok", "b copy-check ok", "c copy-check ok"]
+    );
     // A share is one at least, and those come first that were checked longest ago.
     sandbox.sql("UPDATE backup_copies SET checked_at = NULL WHERE backup_name = 'b'");
     let ran = sandbox.ok("bk-push --check --read 5% usb a b c");
@@ -51,7 +58,10 @@ fn copies_that_are_as_they_should_be_are_found_so_and_the_catalog_knows_when() {
     let expected = [read("a", false), read("b", true), read("c", false)];
     assert_eq!(told(&ran, &["ok", "read"]), expected);
     let table = sandbox.ok("bk-push --check --table usb a").stdout;
-    assert!(table.contains("RESULT") && table.contains(" ok "), "{table}");
+    assert!(
+        table.contains("RESULT") && table.contains(" ok "),
+        "{table}"
+    );
 }
 
 #[test]
@@ -103,11 +113,18 @@ fn what_is_gone_or_differs_is_told_and_is_no_copy_any_more() {
 fn what_the_catalog_does_not_know_of_is_noted() {
     let sandbox = copied();
     sandbox.sql("DELETE FROM backup_copies WHERE backup_name = 'a'");
-    sandbox.ok(&format!("mkdir -p {PLACE}/other/archives; echo x >{PLACE}/other/archives/x"));
+    sandbox.ok(&format!(
+        "mkdir -p {PLACE}/other/archives; echo x >{PLACE}/other/archives/x"
+    ));
     let ran = sandbox.ok("BK_HOST=web bk-push --check usb");
-    let hash = sandbox.ok("bk-ls a").record()["backup_hash"].as_str().unwrap()[..12].to_owned();
+    let hash = sandbox.ok("bk-ls a").record()["backup_hash"]
+        .as_str()
+        .unwrap()[..12]
+        .to_owned();
     let note = |ending: &str| {
-        format!("bk-push: note: 'web/archives/a-{hash}.{ending}' is at 'usb', and the catalog does not know of it\n")
+        format!(
+            "bk-push: note: 'web/archives/a-{hash}.{ending}' is at 'usb', and the catalog does not know of it\n"
+        )
     };
     assert_eq!(ran.stderr, ["json", "parquet", "tar.gz"].map(note).concat());
     sandbox
@@ -146,10 +163,15 @@ fn what_cannot_be_removed_stays_a_copy() {
     let hint = "mount it, or make the directory if this is a new place";
     let ran = sandbox.run("bk-push --remove usb a");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
-    let told = format!("bk-push: cannot remove the copy of 'a' at 'usb': file://{root} is not there; {hint}\n");
+    let told = format!(
+        "bk-push: cannot remove the copy of 'a' at 'usb': file://{root} is not there; {hint}\n"
+    );
     assert_eq!(ran.stderr, told);
     sandbox.ok(&format!("mv away {PLACE}"));
-    assert_eq!(sandbox.ok("bk-ls a").record()["copies"][0]["status"], "complete");
+    assert_eq!(
+        sandbox.ok("bk-ls a").record()["copies"][0]["status"],
+        "complete"
+    );
     sandbox.ok("bk-push --check --read 100% usb a");
 }
 
@@ -159,7 +181,10 @@ fn mistakes_on_the_command_line_are_told() {
     for (line, told) in [
         ("bk-push --read 5% usb", "--read goes with --check"),
         ("bk-push --gone usb", "--gone goes with --remove"),
-        ("bk-push --remove --gone usb a", "--gone takes no backups: it is those that are gone"),
+        (
+            "bk-push --remove --gone usb a",
+            "--gone takes no backups: it is those that are gone",
+        ),
         (
             "bk-push --check --read 0% usb",
             "--read: invalid share '0%': use a percentage, such as 5%",
@@ -179,9 +204,16 @@ fn mistakes_on_the_command_line_are_told() {
         ),
     ] {
         let ran = sandbox.run(line);
-        assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{line}: {ran:#?}");
+        assert_eq!(
+            (ran.status, ran.stdout.as_str()),
+            (2, ""),
+            "{line}: {ran:#?}"
+        );
         let first = ran.stderr.lines().next().unwrap();
-        assert!(first.starts_with(&format!("bk-push: {told}")), "{line}: {first}");
+        assert!(
+            first.starts_with(&format!("bk-push: {told}")),
+            "{line}: {first}"
+        );
     }
 }
 
@@ -211,7 +243,15 @@ fn a_locked_copy_stays_until_its_time() {
         1,
         "bk-push: s3://plain cannot lock objects: make a bucket with object lock, or take the location without --lock\n",
     );
-    assert_eq!(server.curl(ADMIN, &[], "plain?list-type=2").stdout.windows(5).filter(|it| it == b"<Key>").count(), 0);
+    assert_eq!(
+        server
+            .curl(ADMIN, &[], "plain?list-type=2")
+            .stdout
+            .windows(5)
+            .filter(|it| it == b"<Key>")
+            .count(),
+        0
+    );
     let ran = run("bk-push off a b c");
     ran.fails(
         1,
@@ -222,9 +262,14 @@ fn a_locked_copy_stays_until_its_time() {
         let expires = copied["expires_at"].as_str().unwrap();
         let locked = copied["copy"]["locked_until"].as_str().unwrap();
         // A store takes whole seconds.
-        assert!(locked > &expires[..19] && locked[..18] == expires[..18], "{copied}");
+        assert!(
+            locked > &expires[..19] && locked[..18] == expires[..18],
+            "{copied}"
+        );
         let name = copied["backup_name"].as_str().unwrap();
-        let told = format!("bk-push: cannot remove the copy of '{name}' at 'off': it is locked until {locked}\n");
+        let told = format!(
+            "bk-push: cannot remove the copy of '{name}' at 'off': it is locked until {locked}\n"
+        );
         run(&format!("bk-push --remove off {name}")).fails(1, &told);
         // The store itself refuses it, whatever the catalog says.
         sandbox.sql("UPDATE backup_copies SET locked_until = NULL");

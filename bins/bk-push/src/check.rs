@@ -60,17 +60,23 @@ pub(crate) struct Check {
 /// # Errors
 /// What is none.
 pub(crate) fn parse_share(text: &str) -> Result<u64> {
-    let number = text.strip_suffix('%').and_then(|it| parse_number(it, 1..=100).ok());
+    let number = text
+        .strip_suffix('%')
+        .and_then(|it| parse_number(it, 1..=100).ok());
     number.ok_or_else(|| invalid("share", text, "a percentage, such as 5%"))
 }
 
 /// Which copies are read back: those that were checked longest ago, or never, up to a share of them all.
 pub(crate) fn sample(all: &VecDeque<Known>, percent: u64) -> HashSet<i64> {
-    let mut by_age: Vec<_> = all.iter().map(|it| (it.copy.checked_at, it.copy.backup_id)).collect();
+    let mut by_age: Vec<_> = all
+        .iter()
+        .map(|it| (it.copy.checked_at, it.copy.backup_id))
+        .collect();
     by_age.sort_unstable();
     let count = (by_age.len() as u64 * percent).div_ceil(100);
     let ids = by_age.into_iter().map(|(_, id)| id);
-    ids.take(usize::try_from(count).unwrap_or(usize::MAX)).collect()
+    ids.take(usize::try_from(count).unwrap_or(usize::MAX))
+        .collect()
 }
 
 impl Check {
@@ -98,7 +104,12 @@ impl Check {
         }
         let mut sink = Sink(Sha256::new(), &self.progress);
         self.place.get(key, &mut sink)?;
-        let read: String = sink.0.finalize().iter().map(|it| format!("{it:02x}")).collect();
+        let read: String = sink
+            .0
+            .finalize()
+            .iter()
+            .map(|it| format!("{it:02x}"))
+            .collect();
         Ok(if read == hash { None } else { differs() })
     }
 
@@ -115,7 +126,10 @@ impl Check {
         unknown.sort();
         for key in unknown {
             let location = &self.location;
-            let text = format!("note: '{}' is at '{location}', and the catalog does not know of it", key.escape_debug());
+            let text = format!(
+                "note: '{}' is at '{location}', and the catalog does not know of it",
+                key.escape_debug()
+            );
             self.progress.warn(&text);
         }
         Ok(())
@@ -123,8 +137,9 @@ impl Check {
 
     fn fail(&mut self, known: &Known, error: &Error) {
         let (name, location) = (known.copy.backup_name.escape_debug(), &self.location);
-        self.progress
-            .warn(&format!("cannot check the copy of '{name}' at '{location}': {error:#}"));
+        self.progress.warn(&format!(
+            "cannot check the copy of '{name}' at '{location}': {error:#}"
+        ));
         self.status = bk_cli::SOME_FAILED;
         if matches!(kind(error), Some(Kind::Unreachable | Kind::Refused)) {
             self.queue.clear();
@@ -217,8 +232,9 @@ impl Parts for Check {
         let (copy, location) = (&asked.known.copy, &self.location);
         if let Some(problem) = &asked.problem {
             let name = copy.backup_name.escape_debug();
-            self.progress
-                .warn(&format!("the copy of '{name}' at '{location}' is bad: {problem}"));
+            self.progress.warn(&format!(
+                "the copy of '{name}' at '{location}' is bad: {problem}"
+            ));
             self.status = bk_cli::SOME_FAILED;
         }
         let told = told(&asked, self.home.now);

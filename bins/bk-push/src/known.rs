@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use bk_cli::{Cell, listing};
 use bk_cli::listing::Listed;
+use bk_cli::{Cell, listing};
 use bk_schema::copy::BackupCopy;
 use bk_schema::lines::Line;
 use bk_schema::record::Backup;
@@ -38,7 +38,10 @@ pub(crate) fn find(
     })?;
     let copies: Vec<_> = PROGRAM.report_errors(copies, status).collect();
     if is_all {
-        let records = found.into_iter().flatten().map(|(backup, _)| (backup.id, backup));
+        let records = found
+            .into_iter()
+            .flatten()
+            .map(|(backup, _)| (backup.id, backup));
         let mut records: HashMap<_, _> = records.collect();
         let known = |copy: BackupCopy| Known {
             backup: records.remove(&copy.backup_id),

@@ -75,7 +75,11 @@ impl Removal {
     /// A dry run: what would be removed.
     pub(crate) fn preview(mut self) -> Result<u8> {
         for known in std::mem::take(&mut self.queue) {
-            match known.copy.locked_until.filter(|until| *until > self.home.now) {
+            match known
+                .copy
+                .locked_until
+                .filter(|until| *until > self.home.now)
+            {
                 Some(until) => self.fail(&known, &anyhow!("it is locked until {until:.0}")),
                 None => self.add(known, true)?,
             }
@@ -102,8 +106,9 @@ impl Removal {
 
     fn fail(&mut self, known: &Known, error: &Error) {
         let (name, location) = (known.copy.backup_name.escape_debug(), &self.location);
-        self.progress
-            .warn(&format!("cannot remove the copy of '{name}' at '{location}': {error:#}"));
+        self.progress.warn(&format!(
+            "cannot remove the copy of '{name}' at '{location}': {error:#}"
+        ));
         self.status = bk_cli::SOME_FAILED;
         if matches!(kind(error), Some(Kind::Unreachable | Kind::Refused)) {
             self.queue.clear();
@@ -165,7 +170,10 @@ impl Parts for Removal {
                 }
                 State::Failed(error) => {
                     let reason = format!("{error:#}");
-                    (false, json!({ "location": copy.location, "reason": reason }))
+                    (
+                        false,
+                        json!({ "location": copy.location, "reason": reason }),
+                    )
                 }
             };
             session.log(&Event {
