@@ -161,6 +161,12 @@ fn what_cannot_be_removed_stays_a_copy() {
     sandbox.ok(&format!("mv {PLACE} away"));
     let root = sandbox.path(PLACE).display().to_string();
     let hint = "mount it, or make the directory if this is a new place";
+    // What cannot be reached is not gone.
+    let ran = sandbox.run("bk-push --check usb");
+    let told = format!(
+        "bk-push: cannot check the copy of 'a' at 'usb': file://{root} is not there; {hint}\n"
+    );
+    assert_eq!((ran.status, &*ran.stderr), (1, &*told), "{ran:#?}");
     let ran = sandbox.run("bk-push --remove usb a");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
     let told = format!(

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::known::Known;
-use crate::upload::kind;
+use crate::upload::{is_final, kind};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -53,6 +53,8 @@ pub(crate) struct Check {
     pub(crate) queue: VecDeque<Known>,
     /// The ids of those that are read back.
     pub(crate) to_read: HashSet<i64>,
+    /// The location does not answer: there is no use in asking more.
+    pub(crate) is_given_up: bool,
 }
 
 /// The percentage of `--read`.
@@ -84,7 +86,11 @@ impl Check {
     fn ask(&self, copy: &BackupCopy, is_read: bool) -> Result<Option<String>> {
         let key = &copy.object_key;
         let object = match self.place.head(key) {
-            Err(error) if error.kind() == Kind::NotFound => return Ok(Some("it is gone".into())),
+            Err(error) if error.kind() == Kind::NotFound => {
+                // What cannot be reached is not gone: a disk may not be mounted.
+                self.place.list_dirs("")?;
+                return Ok(Some("it is gone".into()));
+            }
             object => object?,
         };
         let size = copy.size.unwrap_or_default();
@@ -141,7 +147,8 @@ impl Check {
             "cannot check the copy of '{name}' at '{location}': {error:#}"
         ));
         self.status = bk_cli::SOME_FAILED;
-        if matches!(kind(error), Some(Kind::Unreachable | Kind::Refused)) {
+        if is_final(error) {
+            self.is_given_up = true;
             self.queue.clear();
         }
     }
@@ -218,11 +225,19 @@ impl Parts for Check {
         session.fail_copies(&self.location, &ids(false))?;
         for asked in part.iter() {
             let copy = &asked.known.copy;
+            let mut details = json!({
+                "location": copy.location,
+                "key": copy.object_key,
+                "read": asked.is_read,
+            });
+            if let Some(problem) = &asked.problem {
+                details["reason"] = problem.clone().into();
+            }
             session.log(&Event {
                 backup: Some((copy.backup_id, &copy.backup_name)),
                 event: "copy-check",
                 ok: asked.problem.is_none(),
-                details: told(asked, self.home.now),
+                details,
             })?;
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::flags::PROGRAM;
 use crate::journal::Journal;
 use crate::object::Object;
 use crate::sidecars::{self, Keys};
-use crate::upload::{Upload, kind};
+use crate::upload::{Upload, is_final, kind};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -235,16 +235,6 @@ impl Copies {
         let listed = Listed::stat(&self.home, backup).with([("copy", told)], due.line);
         self.report.add(&listed, row)
     }
-}
-
-/// Whether the others would fail for the same reason.
-fn is_final(error: &Error) -> bool {
-    // What is not there is the whole location: a bucket, a directory that is not mounted.
-    use Kind::{NotFound, Refused, Unreachable, Unsupported};
-    matches!(
-        kind(error),
-        Some(NotFound | Refused | Unreachable | Unsupported)
-    )
 }
 
 /// The key `copy` of a line, and what the ledger keeps.

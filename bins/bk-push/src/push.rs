@@ -140,12 +140,13 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status,
         to_read: percent.map_or_else(HashSet::new, |it| check::sample(&queue, it)),
         queue,
+        is_given_up: false,
         home: home.clone(),
     };
     let ended = parts::run(&home, &signals, &mut check);
     check.progress.end();
     ended.and(check.report.end())?;
-    if is_all && signals.caught().is_none() {
+    if is_all && !check.is_given_up && signals.caught().is_none() {
         let host = catalog::read(&home, |session| session.host())?;
         check.find_unknown(&sidecars::host_key(&host.name), &keys)?;
     }

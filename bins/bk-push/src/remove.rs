@@ -15,7 +15,7 @@ use bk_store::{Home, Session, Signals};
 use serde_json::{Value, json};
 
 use crate::known::Known;
-use crate::upload::kind;
+use crate::upload::is_final;
 
 pub(crate) const COLUMNS: [Column; 4] = [
     listing::ID,
@@ -60,7 +60,12 @@ impl Removal {
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
         if let Err(error) = self.place.delete(key, version) {
             return match error.kind() {
-                Kind::Locked(_) | Kind::Refused | Kind::Unreachable => State::Stays(error.into()),
+                // An object that is not there is no error; the location is.
+                Kind::NotFound
+                | Kind::Locked(_)
+                | Kind::Refused
+                | Kind::Unreachable
+                | Kind::Stopped => State::Stays(error.into()),
                 _ => State::Failed(error.into()),
             };
         }
@@ -110,7 +115,7 @@ impl Removal {
             "cannot remove the copy of '{name}' at '{location}': {error:#}"
         ));
         self.status = bk_cli::SOME_FAILED;
-        if matches!(kind(error), Some(Kind::Unreachable | Kind::Refused)) {
+        if is_final(error) {
             self.queue.clear();
         }
     }

@@ -278,3 +278,13 @@ pub(crate) fn kind(error: &Error) -> Option<Kind> {
     let found = error.downcast_ref::<bk_remote::Error>();
     found.map(bk_remote::Error::kind)
 }
+
+/// Whether every other archive would fail for the same reason.
+pub(crate) fn is_final(error: &Error) -> bool {
+    // What is not there is the whole location: a bucket, a directory that is not mounted.
+    use Kind::{NotFound, Refused, Unreachable, Unsupported};
+    matches!(
+        kind(error),
+        Some(NotFound | Refused | Unreachable | Unsupported)
+    )
+}
