@@ -45,7 +45,12 @@ pub(crate) fn keep(home: &Path, began: Timestamp, error: &anyhow::Error) -> Resu
     let reason = format!("{error:#}");
     let line = serde_json::to_string(&Missed { began, reason })?;
     let written = file.write_all(format!("{line}\n").as_bytes());
-    written.and_then(|()| file.sync_all()).with_context(cannot)
+    let written = written.and_then(|()| file.sync_all());
+    if written.is_err() {
+        // What is there in part would keep the next one from being kept; the first error is the one to tell.
+        let _ = fs::remove_file(&path);
+    }
+    written.with_context(cannot)
 }
 
 /// Whether a round was kept.

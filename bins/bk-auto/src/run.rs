@@ -197,7 +197,9 @@ impl Runner {
         };
         let state = store::read_one(&self.home, name)?;
         let due = state.due(missed.began, &bk_cli::zone::local());
-        if due.is_none() {
+        // Recorded before this process was killed.
+        let is_known = |run: Run<'_>| !run.has_begun() && run.began() == missed.began;
+        if due.is_none() || state.run().is_some_and(is_known) {
             return Ok(bk_cli::SUCCESS);
         }
         let mut outcome = Outcome::default();

@@ -15,6 +15,7 @@ use bk_schema::event::Event;
 use bk_schema::invalid::invalid;
 use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -39,6 +40,8 @@ pub(crate) struct Asked {
     is_read: bool,
     /// Why it is not as it should be.
     problem: Option<String>,
+    /// Its row is another one by now.
+    is_stale: bool,
 }
 
 /// All that are asked for.
@@ -68,15 +71,14 @@ pub(crate) fn parse_share(text: &str) -> Result<u64> {
     number.ok_or_else(|| invalid("share", text, "a percentage, such as 5%"))
 }
 
-/// Which copies are read back: those that were checked longest ago, or never, up to a share of them all.
-pub(crate) fn sample(all: &VecDeque<Known>, percent: u64) -> HashSet<i64> {
-    let mut by_age: Vec<_> = all
-        .iter()
-        .map(|it| (it.copy.checked_at, it.copy.backup_id))
-        .collect();
-    by_age.sort_unstable();
-    let count = (by_age.len() as u64 * percent).div_ceil(100);
-    let ids = by_age.into_iter().map(|(_, id)| id);
+/// Which copies are read back: a share of them all, others each time.
+pub(crate) fn sample(all: &VecDeque<Known>, percent: u64, now: Timestamp) -> HashSet<i64> {
+    let ids = all.iter().map(|it| it.copy.backup_id);
+    let chance = |id: i64| Sha256::digest(format!("{id} {now}"));
+    let mut by_chance: Vec<_> = ids.map(|id| (chance(id), id)).collect();
+    by_chance.sort_unstable();
+    let count = (by_chance.len() as u64 * percent).div_ceil(100);
+    let ids = by_chance.into_iter().map(|(_, id)| id);
     ids.take(usize::try_from(count).unwrap_or(usize::MAX))
         .collect()
 }
@@ -149,7 +151,13 @@ impl Check {
         self.status = bk_cli::SOME_FAILED;
         if is_final(error) {
             self.is_given_up = true;
-            self.queue.clear();
+            let (count, location) = (std::mem::take(&mut self.queue).len(), &self.location);
+            if count > 0 {
+                let others = if count == 1 { "copy is" } else { "copies are" };
+                let text =
+                    format!("{count} more {others} not checked at '{location}': run it again");
+                self.progress.warn(&text);
+            }
         }
     }
 }
@@ -169,7 +177,7 @@ impl Write for Sink<'_> {
     }
 }
 
-fn told(asked: &Asked, checked_at: jiff::Timestamp) -> Value {
+fn told(asked: &Asked, checked_at: Timestamp) -> Value {
     let copy = &asked.known.copy;
     json!({
         "location": copy.location,
@@ -205,6 +213,7 @@ impl Parts for Check {
                     known,
                     is_read,
                     problem,
+                    is_stale: false,
                 }),
                 Err(error) if kind(&error) == Some(Kind::Stopped) => break,
                 Err(error) => self.fail(&known, &error),
@@ -217,13 +226,25 @@ impl Parts for Check {
     }
 
     fn record(&mut self, session: &Session<'_>, part: &mut [Asked]) -> Result<()> {
+        // Another bk-push may have removed or made it anew meanwhile.
+        let rows = session.copies_at(&self.location)?;
+        for asked in part.iter_mut() {
+            let copy = &asked.known.copy;
+            let is_same = |row: &BackupCopy| {
+                row.backup_id == copy.backup_id
+                    && (&row.object_key, row.copied_at) == (&copy.object_key, copy.copied_at)
+                    && row.is_complete()
+            };
+            asked.is_stale = !rows.iter().flatten().any(is_same);
+        }
         let ids = |is_ok: bool| -> Vec<i64> {
-            let those = part.iter().filter(|it| it.problem.is_none() == is_ok);
+            let those = part.iter().filter(|it| !it.is_stale);
+            let those = those.filter(|it| it.problem.is_none() == is_ok);
             those.map(Self::id).collect()
         };
         session.checked_copies(&self.location, &ids(true))?;
         session.fail_copies(&self.location, &ids(false))?;
-        for asked in part.iter() {
+        for asked in part.iter().filter(|it| !it.is_stale) {
             let copy = &asked.known.copy;
             let mut details = json!({
                 "location": copy.location,
@@ -244,6 +265,9 @@ impl Parts for Check {
     }
 
     fn tell(&mut self, asked: Asked) -> Result<()> {
+        if asked.is_stale {
+            return Ok(());
+        }
         let (copy, location) = (&asked.known.copy, &self.location);
         if let Some(problem) = &asked.problem {
             let name = copy.backup_name.escape_debug();

@@ -61,7 +61,7 @@ enum State {
     Left,
     /// Nothing was done of it: a signal came before, or the location failed another. Until that is recorded,
     /// nobody else begins.
-    Untouched(Journal),
+    Untouched(Box<Begun>),
     /// There is no copy; where a row says that one was begun, nobody else begins until that is recorded.
     Failed(Error, Option<Journal>),
 }
@@ -72,6 +72,8 @@ struct Begun {
     copy: BackupCopy,
     keys: Keys,
     storing: Storing,
+    /// What was known before of a copy there, which is no copy any more.
+    earlier: Option<BackupCopy>,
 }
 
 /// All that are to be copied to one location.
@@ -144,6 +146,11 @@ impl Copies {
             copy,
             keys,
             storing,
+            earlier: backup
+                .copies
+                .iter()
+                .find(|it| it.location == self.location)
+                .cloned(),
         })))
     }
 
@@ -174,6 +181,7 @@ impl Copies {
             place,
             key: &keys.archive,
             storing: &begun.storing,
+            url: self.destination.url(),
             progress: &self.progress,
         };
         let stored = upload.run(&mut object, &mut begun.journal)?;
@@ -294,7 +302,7 @@ impl Parts for Copies {
 
     fn record(&mut self, session: &Session<'_>, part: &mut [Going]) -> Result<()> {
         let (mut failed, mut untouched) = (Vec::new(), Vec::new());
-        for going in part {
+        for going in part.iter_mut() {
             let backup = &going.due.backup;
             let event = match &mut going.state {
                 State::Copied(copied) => {
@@ -317,6 +325,13 @@ impl Parts for Copies {
             session.log(&event)?;
         }
         session.forget_copies(&self.location, &untouched)?;
+        for going in part.iter() {
+            if let State::Untouched(begun) = &going.state
+                && let Some(earlier) = &begun.earlier
+            {
+                session.restore_copy(earlier)?;
+            }
+        }
         session.fail_copies(&self.location, &failed)
     }
 
@@ -346,8 +361,8 @@ impl Parts for Copies {
                 }
                 Ok(())
             }
-            State::Untouched(journal) => {
-                journal.remove();
+            State::Untouched(begun) => {
+                begun.journal.remove();
                 self.left_count += 1;
                 Ok(())
             }
@@ -363,7 +378,7 @@ impl Parts for Copies {
 /// One that is begun and not tried; an upload of an earlier run stays as it is.
 fn untouched(going: Going) -> Going {
     let state = match going.state {
-        State::Begun(begun) if begun.journal.plan.is_none() => State::Untouched(begun.journal),
+        State::Begun(begun) if begun.journal.plan.is_none() => State::Untouched(begun),
         State::Begun(_) => State::Left,
         state => state,
     };

@@ -65,7 +65,7 @@ impl Destination {
         let lock = self.lock.as_ref().map(|it| it.until(backup, now));
         Ok(Storing {
             storage_class: self.storage_class.clone(),
-            lock: lock.transpose()?.flatten(),
+            lock: lock.transpose()?,
             ..Storing::default()
         })
     }
@@ -85,6 +85,14 @@ impl Destination {
             "{location} cannot lock objects: make a bucket with object lock, or take the location without --lock"
         );
         Ok(())
+    }
+
+    /// Where it is, by all that tells it.
+    pub(crate) fn url(&self) -> String {
+        let endpoint = self.location.endpoint().unwrap_or_default();
+        format!("{} {endpoint}", self.location)
+            .trim_end()
+            .to_owned()
     }
 
     /// Ready to be spoken with; a signal ends what waits for it.
@@ -132,8 +140,8 @@ impl LockFor {
         })
     }
 
-    /// The lock of a copy that is made now; none of a backup that has expired.
-    fn until(&self, backup: &Backup, now: Timestamp) -> Result<Option<Lock>> {
+    /// The lock of a copy that is made now.
+    fn until(&self, backup: &Backup, now: Timestamp) -> Result<Lock> {
         let until = match self.span.as_str() {
             EXPIRES => backup.expires_at.with_context(|| {
                 format!(
@@ -145,10 +153,15 @@ impl LockFor {
         };
         // Stores take whole seconds.
         let until = Timestamp::from_second(until.as_second() + 1)?;
-        Ok((until > now).then_some(Lock {
+        ensure!(
+            until > now,
+            "it is to be locked until it expires, and has expired: 'bk-set --expires SPAN {}' sets another time",
+            backup.id
+        );
+        Ok(Lock {
             mode: self.mode,
             until,
-        }))
+        })
     }
 }
 

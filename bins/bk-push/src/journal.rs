@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) archive_hash: String,
     /// The key of the object in the location.
     pub(crate) key: String,
+    /// Where the location is.
+    pub(crate) url: String,
     /// Of the object.
     pub(crate) size_bytes: u64,
     pub(crate) part_bytes: u64,
@@ -89,10 +91,11 @@ impl Journal {
     }
 
     /// What the store knows of this object, where it is there, whole, and only its end was not recorded.
-    pub(crate) fn stored(&self, archive_hash: &str, key: &str) -> Option<Stored> {
+    pub(crate) fn stored(&self, archive_hash: &str, key: &str, url: &str) -> Option<Stored> {
         let plan = self.plan.as_ref()?;
         let version = self.stored.clone()?;
-        (plan.archive_hash == archive_hash && plan.key == key).then_some(Stored {
+        let is_it = plan.archive_hash == archive_hash && plan.key == key && plan.url == url;
+        is_it.then_some(Stored {
             version,
             ..Stored::default()
         })

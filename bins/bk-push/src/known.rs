@@ -3,7 +3,7 @@
 //!
 //! Asks no location.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use bk_cli::listing::Listed;
@@ -26,6 +26,9 @@ pub(crate) struct Known {
 
 /// The copies of these backups at a location; `None` means all that are known there. A backup that has none is an
 /// error of its own, reported.
+///
+/// # Errors
+/// Those of the catalog; where all are meant, a record that is damaged.
 pub(crate) fn find(
     home: &Home,
     location: &str,
@@ -38,10 +41,9 @@ pub(crate) fn find(
     })?;
     let copies: Vec<_> = PROGRAM.report_errors(copies, status).collect();
     if is_all {
-        let records = found
-            .into_iter()
-            .flatten()
-            .map(|(backup, _)| (backup.id, backup));
+        // A record that cannot be read is not gone.
+        let records: Vec<_> = found.into_iter().collect::<Result<_>>()?;
+        let records = records.into_iter().map(|(backup, _)| (backup.id, backup));
         let mut records: HashMap<_, _> = records.collect();
         let known = |copy: BackupCopy| Known {
             backup: records.remove(&copy.backup_id),
@@ -51,9 +53,12 @@ pub(crate) fn find(
         return Ok(copies.into_iter().map(known).collect());
     }
     let mut copies: HashMap<_, _> = copies.into_iter().map(|it| (it.backup_id, it)).collect();
-    let mut known = Vec::new();
+    let (mut known, mut seen) = (Vec::new(), HashSet::new());
     let found: Vec<_> = PROGRAM.report_errors(found, status).collect();
     for (backup, line) in found {
+        if !seen.insert(backup.id) {
+            continue;
+        }
         let Some(copy) = copies.remove(&backup.id) else {
             let name = backup.backup_name.escape_debug();
             PROGRAM.warn(&format!("'{name}' has no copy at '{location}'"));

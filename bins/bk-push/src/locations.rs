@@ -3,6 +3,9 @@
 //! Sends nothing; with `--init` it makes a directory.
 
 use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
@@ -10,7 +13,7 @@ use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError, usage};
 use bk_remote::{Location, LockMode, Service};
 use bk_schema::copy::{BackupCopy, CopyStatus, check_location};
 use bk_schema::invalid::parse_choice;
-use bk_store::{Home, Signals, catalog};
+use bk_store::{Home, Session, Signals, catalog};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -40,8 +43,45 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
         destination.open(&Signals::watch()?)?.init()?;
     }
     let setting = serde_json::to_string(&destination)?;
-    catalog::write(home, |session| session.set_location(name, &setting))?;
+    catalog::write(home, |session| {
+        check_same_place(session, name, &destination)?;
+        session.set_location(name, &setting)
+    })?;
     Ok(bk_cli::SUCCESS)
+}
+
+/// A name under which copies are known stays with its place: they would count as being at the other one.
+fn check_same_place(session: &Session<'_>, name: &str, new: &Destination) -> Result<()> {
+    let all = session.locations()?;
+    let old = all.iter().find(|(known, _)| known == name);
+    let old = old.and_then(|(_, text)| Destination::parse(name, text).ok());
+    let Some(old) = old.filter(|old| old.url() != new.url()) else {
+        return Ok(());
+    };
+    let count = session.copies_at(name)?.len();
+    ensure!(
+        count == 0,
+        "cannot set '{name}' to another place: copies are known at {}; 'bk-push --remove' removes them, and another name keeps them",
+        old.location
+    );
+    Ok(())
+}
+
+/// A mount point is there, empty, when nothing is mounted on it.
+fn check_below_mount(url: &str) -> Result<()> {
+    let Some(dir) = url.strip_prefix("file://").map(Path::new) else {
+        return Ok(());
+    };
+    let above = dir.parent().and_then(|it| it.metadata().ok());
+    let is_mount = |(own, above): (Metadata, Metadata)| own.dev() != above.dev();
+    ensure!(
+        !dir.metadata().ok().zip(above).is_some_and(is_mount),
+        UsageError(format!(
+            "'{}' is there when nothing is mounted on it, too: name a directory below it",
+            dir.display()
+        ))
+    );
+    Ok(())
 }
 
 fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destination> {
@@ -53,9 +93,24 @@ fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Desti
     if let Some(region) = arguments.text(&REGION)? {
         location = location.with_region(region).map_err(wrong)?;
     }
-    for flag in [CREDENTIALS, STORAGE_CLASS] {
-        let is_meant = location.service() != Service::Directory || !arguments.has(&flag);
-        let told = format!("--{} has no meaning for a directory", flag.long);
+    check_below_mount(url)?;
+    let service = location.service();
+    for (flag, others) in [
+        (CREDENTIALS, &[Service::Directory][..]),
+        (STORAGE_CLASS, &[Service::Directory, Service::Rclone]),
+        (
+            LOCK,
+            &[
+                Service::Directory,
+                Service::Rclone,
+                Service::Google,
+                Service::Azure,
+            ],
+        ),
+        (INIT, &[Service::S3, Service::Google, Service::Azure]),
+    ] {
+        let is_meant = !others.contains(&service) || !arguments.has(&flag);
+        let told = format!("--{} has no meaning for {}", flag.long, name_of(service));
         ensure!(is_meant, UsageError(told));
     }
     let credentials = arguments.value(&CREDENTIALS);
@@ -66,6 +121,16 @@ fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Desti
         lock: lock(arguments, now)?,
         limit_rate: arguments.parsed(&LIMIT_RATE, parse_rate)?,
     })
+}
+
+fn name_of(service: Service) -> &'static str {
+    match service {
+        Service::S3 => "S3: a bucket has to be there",
+        Service::Google => "Google Cloud Storage",
+        Service::Azure => "Azure Blob Storage",
+        Service::Directory => "a directory",
+        Service::Rclone => "rclone",
+    }
 }
 
 const LOCK_MODES: [(&str, LockMode); 2] = [

@@ -53,7 +53,10 @@ const OF_NO_USE: [(Flag, &[Action]); 3] = [
         &[Action::Set, Action::List, Action::Unset, Action::Check],
     ),
     (CREDENTIALS, &[Action::List, Action::Unset]),
-    (LIMIT_RATE, &[Action::List, Action::Unset]),
+    (
+        LIMIT_RATE,
+        &[Action::List, Action::Unset, Action::Check, Action::Remove],
+    ),
 ];
 
 /// The whole program.
@@ -138,7 +141,7 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         progress: Progress::new(&PROGRAM),
         report: Report::new(output, &check::COLUMNS),
         status,
-        to_read: percent.map_or_else(HashSet::new, |it| check::sample(&queue, it)),
+        to_read: percent.map_or_else(HashSet::new, |it| check::sample(&queue, it, home.now)),
         queue,
         is_given_up: false,
         home: home.clone(),
@@ -174,6 +177,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         report: Report::new(output, &remove::COLUMNS),
         status,
         queue: all.into(),
+        left_count: 0,
         home: home.clone(),
     };
     if arguments.has(&DRY_RUN) {
@@ -184,6 +188,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     }
     let ended = parts::run(&home, &signals, &mut removal);
     removal.progress.end();
+    removal.tell_left();
     ended.and(removal.report.end())?;
     Ok(signals.exit_status(removal.status))
 }

@@ -3,17 +3,19 @@
 //!
 //! What is locked stays, and is told. No catalog is open while the location is asked.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Error, Result, anyhow};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report, listing};
 use bk_remote::{Kind, Place};
+use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
 use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals};
 use serde_json::{Value, json};
 
+use crate::journal::Journal;
 use crate::known::Known;
 use crate::upload::is_final;
 
@@ -24,18 +26,29 @@ pub(crate) const COLUMNS: [Column; 4] = [
     Column::left("KEY").cut(Cut::Middle, 20),
 ];
 
+/// So many go between two sessions: what a crash leaves counts as no copy.
+const PART_MAX: usize = 100;
+
 /// One that is to go.
 pub(crate) struct Going {
     known: Known,
+    /// Nobody copies it meanwhile; `None` of one whose row is not touched.
+    journal: Option<Journal>,
     state: State,
 }
 
 enum State {
     Begun,
+    /// Another backup has the same object: only the row goes.
+    Shared,
     Gone,
+    /// It is gone already, row and all.
+    Nothing,
     /// It stays, and is as good as it was.
     Stays(Error),
-    /// It is gone in part: it is to be removed again.
+    /// It was not tried.
+    Left,
+    /// Whether it is gone is not known, or it is in part: it counts as no copy.
     Failed(Error),
 }
 
@@ -49,23 +62,22 @@ pub(crate) struct Removal {
     pub(crate) report: Report,
     pub(crate) status: u8,
     pub(crate) queue: VecDeque<Known>,
+    /// How many were not tried.
+    pub(crate) left_count: usize,
 }
 
 impl Removal {
-    fn remove(&self, known: &Known) -> State {
+    fn remove(&self, known: &Known, journal: Option<&Journal>) -> State {
         let copy = &known.copy;
-        if let Some(until) = copy.locked_until.filter(|until| *until > self.home.now) {
-            return State::Stays(anyhow!("it is locked until {until:.0}"));
-        }
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
         if let Err(error) = self.place.delete(key, version) {
+            let size = || self.place.head(key).ok().map(|object| object.size);
             return match error.kind() {
                 // An object that is not there is no error; the location is.
-                Kind::NotFound
-                | Kind::Locked(_)
-                | Kind::Refused
-                | Kind::Unreachable
-                | Kind::Stopped => State::Stays(error.into()),
+                Kind::NotFound | Kind::Locked(_) | Kind::Refused => State::Stays(error.into()),
+                // The answer may be lost of what was done.
+                Kind::Unreachable | Kind::Stopped => State::Failed(error.into()),
+                _ if copy.size.is_some() && size() == copy.size => State::Stays(error.into()),
                 _ => State::Failed(error.into()),
             };
         }
@@ -74,7 +86,55 @@ impl Removal {
                 return State::Failed(error.into());
             }
         }
+        let plan = journal.and_then(|it| it.plan.as_ref());
+        let upload = plan.and_then(|plan| Some((&plan.key, plan.upload_id.as_ref()?)));
+        if let Some((key, upload)) = upload {
+            // What stays there is dropped by the rule of the bucket for uploads that were not finished.
+            let _ = self.place.abort(key, upload);
+        }
         State::Gone
+    }
+
+    /// By the row as it is now, which `rows` has with all others of the location.
+    fn begin(
+        &self,
+        known: &mut Known,
+        rows: &HashMap<i64, BackupCopy>,
+    ) -> (State, Option<Journal>) {
+        let Some(row) = rows.get(&known.copy.backup_id) else {
+            return (State::Nothing, None);
+        };
+        known.copy = row.clone();
+        if let Some(until) = row.locked_until.filter(|until| *until > self.home.now) {
+            return (State::Stays(anyhow!("it is locked until {until:.0}")), None);
+        }
+        let journal = match Journal::take(&self.home.dir, &self.location, row.backup_id) {
+            Ok(Some(journal)) => journal,
+            Ok(None) => {
+                return (
+                    State::Stays(anyhow!("another bk-push is at work on it")),
+                    None,
+                );
+            }
+            Err(error) => return (State::Stays(error), None),
+        };
+        let is_same =
+            |it: &BackupCopy| it.object_key == row.object_key && it.backup_id != row.backup_id;
+        let state = match rows.values().any(is_same) {
+            true => State::Shared,
+            false => State::Begun,
+        };
+        (state, Some(journal))
+    }
+
+    /// Tells how many were not tried.
+    pub(crate) fn tell_left(&self) {
+        let (count, location) = (self.left_count, &self.location);
+        if count > 0 && self.signals.caught().is_none() {
+            let others = if count == 1 { "copy is" } else { "copies are" };
+            let text = format!("{count} more {others} not removed from '{location}': run it again");
+            self.progress.warn(&text);
+        }
     }
 
     /// A dry run: what would be removed.
@@ -115,9 +175,6 @@ impl Removal {
             "cannot remove the copy of '{name}' at '{location}': {error:#}"
         ));
         self.status = bk_cli::SOME_FAILED;
-        if is_final(error) {
-            self.queue.clear();
-        }
     }
 }
 
@@ -138,23 +195,40 @@ impl Parts for Removal {
     }
 
     fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
-        let count = self.queue.len().min(at_most);
+        let count = self.queue.len().min(at_most).min(PART_MAX);
         let part: Vec<_> = self.queue.drain(..count).collect();
-        let ids: Vec<_> = part.iter().map(|known| known.copy.backup_id).collect();
-        session.fail_copies(&self.location, &ids)?;
-        let begin = |known| Going {
-            known,
-            state: State::Begun,
+        let rows = session.copies_at(&self.location)?.into_iter().flatten();
+        let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
+        let begin = |mut known: Known| {
+            let (state, journal) = self.begin(&mut known, &rows);
+            Going {
+                known,
+                journal,
+                state,
+            }
         };
-        Ok(part.into_iter().map(begin).collect())
+        let part: Vec<_> = part.into_iter().map(begin).collect();
+        let marked = part.iter().filter(|it| matches!(it.state, State::Begun));
+        session.fail_copies(&self.location, &marked.map(Self::id).collect::<Vec<_>>())?;
+        Ok(part)
     }
 
     fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
+        let mut has_failed = false;
         for going in part {
-            going.state = match self.signals.caught() {
-                Some(signal) => State::Stays(anyhow!("interrupted by signal {signal}")),
-                None => self.remove(&going.known),
+            if !matches!(going.state, State::Begun) {
+                continue;
+            }
+            going.state = match has_failed || self.signals.caught().is_some() {
+                true => State::Left,
+                false => self.remove(&going.known, going.journal.as_ref()),
             };
+            if let State::Stays(error) | State::Failed(error) = &going.state {
+                has_failed |= is_final(error);
+            }
+        }
+        if has_failed {
+            self.left_count += std::mem::take(&mut self.queue).len();
         }
         Ok(())
     }
@@ -164,12 +238,12 @@ impl Parts for Removal {
         for going in part {
             let copy = &going.known.copy;
             let (ok, details) = match &going.state {
-                State::Gone => {
+                State::Gone | State::Shared => {
                     gone.push(copy.backup_id);
                     (true, told(&going.known))
                 }
-                // It is as it was before.
-                State::Stays(_) | State::Begun => {
+                State::Stays(_) | State::Left if going.journal.is_some() => {
+                    // It is as it was before.
                     session.restore_copy(copy)?;
                     continue;
                 }
@@ -180,6 +254,7 @@ impl Parts for Removal {
                         json!({ "location": copy.location, "reason": reason }),
                     )
                 }
+                State::Stays(_) | State::Left | State::Nothing | State::Begun => continue,
             };
             session.log(&Event {
                 backup: Some((copy.backup_id, &copy.backup_name)),
@@ -194,13 +269,21 @@ impl Parts for Removal {
     fn tell(&mut self, going: Going) -> Result<()> {
         self.progress.count();
         match going.state {
-            State::Gone => self.add(going.known, false),
-            State::Stays(_) if self.signals.caught().is_some() => Ok(()),
+            State::Gone | State::Shared => {
+                if let Some(journal) = going.journal {
+                    journal.remove();
+                }
+                self.add(going.known, false)
+            }
             State::Stays(error) | State::Failed(error) => {
                 self.fail(&going.known, &error);
                 Ok(())
             }
-            State::Begun => Ok(()),
+            State::Left => {
+                self.left_count += 1;
+                Ok(())
+            }
+            State::Nothing | State::Begun => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use anyhow::{Context, Error, Result, bail};
 use bk_cli::Progress;
 use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, sha256};
+use bk_schema::clock;
 
 use crate::journal::{Journal, Plan};
 use crate::object::Object;
@@ -28,6 +29,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) place: &'a dyn Place,
     pub(crate) key: &'a str,
     pub(crate) storing: &'a Storing,
+    /// Where the place is: an upload goes on at no other.
+    pub(crate) url: String,
     pub(crate) progress: &'a Progress,
 }
 
@@ -37,9 +40,12 @@ impl Upload<'_> {
     /// # Errors
     /// Those of the location, an archive that is not what its record says, a journal that cannot be written.
     pub(crate) fn run(&self, object: &mut Object, journal: &mut Journal) -> Result<Stored> {
-        if let Some(stored) = journal.stored(&object.hash, self.key) {
-            self.progress.add(object.size_bytes);
-            return Ok(stored);
+        if let Some(stored) = journal.stored(&object.hash, self.key, &self.url) {
+            if self.is_there(object.size_bytes) {
+                self.progress.add(object.size_bytes);
+                return Ok(stored);
+            }
+            journal.clear()?;
         }
         if !self.place.abilities().has_parts && object.size_bytes > WHOLE_MAX_BYTES {
             // It is streamed by another program, which compares nothing with our record.
@@ -59,6 +65,14 @@ impl Upload<'_> {
                 self.send_in_parts(object, journal)
             }
             sent => sent,
+        }
+    }
+
+    /// Whether what the journal says is there is. Who may only put cannot ask, and believes it.
+    fn is_there(&self, size_bytes: u64) -> bool {
+        match self.place.head(self.key) {
+            Ok(object) => object.size == size_bytes,
+            Err(error) => error.kind() == Kind::Refused,
         }
     }
 
@@ -110,6 +124,10 @@ impl Upload<'_> {
         let is_of_object = |it: &Plan| {
             (&it.archive_hash, it.key.as_str(), it.size_bytes)
                 == (&object.hash, self.key, object.size_bytes)
+                && it.url == self.url
+                // One that was begun with another lock would keep that.
+                && it.lock.map(|lock| lock.mode) == self.storing.lock.map(|lock| lock.mode)
+                && it.lock.is_none_or(|lock| lock.until > clock::now())
         };
         if let Some(plan) = old.filter(|it| is_of_object(it) && it.upload_id.is_some()) {
             journal.plan = Some(plan.clone());
@@ -121,6 +139,7 @@ impl Upload<'_> {
         let plan = Plan {
             archive_hash: object.hash.clone(),
             key: self.key.to_owned(),
+            url: self.url.clone(),
             size_bytes: object.size_bytes,
             part_bytes: PART_BYTES.max(least).max(abilities.least_part_bytes),
             lock: self.storing.lock,

@@ -70,12 +70,16 @@ impl<'a> Run<'a> {
     /// which a run was interrupted are not, so that it runs again, but not for ever; nor are those for which
     /// none could begin.
     pub fn done_until(self) -> Option<Timestamp> {
-        let has_begun = self.row.details.get("begun") != Some(&Value::Bool(false));
         match self.interrupted_count() {
             1..INTERRUPTED_MAX => self.time("done_until"),
-            _ if !has_begun => self.time("done_until"),
+            _ if !self.has_begun() => self.time("done_until"),
             _ => Some(self.began()),
         }
+    }
+
+    /// Not, where the catalog stayed locked when it was due.
+    pub fn has_begun(self) -> bool {
+        self.row.details.get("begun") != Some(&Value::Bool(false))
     }
 
     fn text(self, key: &str) -> Option<&'a str> {

@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::client::Client;
 use crate::confirm::is_confirmed;
 use crate::error::{Error, Kind, Result};
-use crate::place::{Object, Part, PartReceipt, Stored, Storing, sha256};
+use crate::place::{Object, Part, PartReceipt, Stored, Storing, sha256, sha256_of_parts};
 use crate::reading::get_range;
 use crate::stores::Store;
 use crate::whole::{gap, total_bytes};
@@ -77,11 +77,12 @@ fn same(client: &Client, key: &str, bytes: &[u8]) -> Option<Stored> {
     is_same.then(|| stored(object, true))
 }
 
-/// What is there, if it is as long as these parts.
-fn as_long(client: &Client, key: &str, receipts: &[PartReceipt]) -> Option<Stored> {
+/// What is there, if the store tells that it is made of these parts.
+fn of_parts(client: &Client, key: &str, receipts: &[PartReceipt]) -> Option<Stored> {
     let object = client.head(key, None).ok()?;
-    let is_confirmed = receipts.iter().all(|receipt| receipt.is_confirmed);
-    (object.size == total_bytes(receipts)).then(|| stored(object, is_confirmed))
+    let expected = sha256_of_parts(receipts);
+    let is_same = object.sha256.as_ref().is_some_and(|it| *it == expected);
+    (object.size == total_bytes(receipts) && is_same).then(|| stored(object, true))
 }
 
 /// Writes a small object.
@@ -225,7 +226,7 @@ pub(crate) fn complete(
         match error.kind() {
             Kind::Unreachable => is_unsure = true,
             Kind::UnknownUpload | Kind::AlreadyThere if is_unsure => {
-                return as_long(client, key, receipts).ok_or(error);
+                return of_parts(client, key, receipts).ok_or(error);
             }
             // A store without conditions: it is asked first, and then without one.
             Kind::Unsupported if !may_replace => {
