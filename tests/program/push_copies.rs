@@ -281,7 +281,9 @@ fn a_locked_copy_stays_until_its_time() {
         );
         run(&format!("bk-push --remove off {name}")).fails(1, &told);
         // The store itself refuses it, whatever the catalog says.
-        sandbox.sql("UPDATE backup_copies SET locked_until = NULL");
+        sandbox.sql(&format!(
+            "UPDATE backup_copies SET locked_until = NULL WHERE backup_name = '{name}'"
+        ));
         let ran = run(&format!("bk-push --remove off {name}"));
         assert_eq!(ran.status, 1, "{ran:#?}");
         assert!(ran.stderr.contains("is locked"), "{ran:#?}");

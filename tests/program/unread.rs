@@ -102,7 +102,7 @@ fn what_lists_all_refuses_lines_that_would_choose() {
     ] {
         sandbox.run(line).fails(2, &format!("{says}\n"));
     }
-    sandbox.ok("bk-ls 1 | bk-ls | bk-rm >/dev/null 2>&1; true");
+    sandbox.ok("bk-ls 1 >one; cat one | bk-ls | bk-rm >/dev/null 2>&1; true");
     assert_eq!(left(&sandbox).len(), 6);
     // cron, ssh, loops and scripts have something else there, and lose none of it.
     let loops = "while read -r line; do bk-ls --latest >/dev/null || exit; bk-df >/dev/null || exit; echo $line; done";
