@@ -233,8 +233,8 @@ fn an_archive_that_is_unlinked_or_replaced_meanwhile_is_still_restored() {
     ] {
         sandbox.ok("cp home/archives/a.tar.gz kept");
         let line = format!(
-            "rm -rf out; strace -f --seccomp-bpf -o /dev/null -P $PWD/home/archives/a.tar.gz -e trace=lseek -e inject=lseek:delay_enter=700000:when=1 \
-                 bk-restore -C out a & sleep 0.4; {meanwhile}; wait $!"
+            "rm -rf out; strace -f --seccomp-bpf -o /dev/null -P $PWD/home/archives/a.tar.gz -e trace=lseek -e inject=lseek:delay_enter=2500000:when=1 \
+                 bk-restore -C out a & sleep 1.5; {meanwhile}; wait $!"
         );
         let ran = sandbox.ok(&line);
         sandbox.ok("diff -r app out && cp kept home/archives/a.tar.gz");
