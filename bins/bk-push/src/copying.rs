@@ -63,7 +63,7 @@ enum State {
     /// nobody else begins.
     Untouched(Box<Begun>),
     /// There is no copy; where a row says that one was begun, nobody else begins until that is recorded.
-    Failed(Error, Option<Journal>),
+    Failed(Error, Option<Box<Journal>>),
 }
 
 /// A copy whose row says that it is being made.
@@ -163,7 +163,7 @@ impl Copies {
         let state = match sent {
             Ok(()) => State::Copied(Box::new((begun.journal, begun.copy))),
             Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
-            Err(error) => State::Failed(error, Some(begun.journal)),
+            Err(error) => State::Failed(error, Some(Box::new(begun.journal))),
         };
         Going {
             state,
