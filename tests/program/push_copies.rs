@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::pushed::{PLACE, check_all_copied};
 use crate::support::seaweed::{ADMIN, Seaweed};
-use crate::support::{Ran, Sandbox};
+use crate::support::{Ran, Sandbox, can_trace, has};
 use serde_json::{Value, json};
 
 /// Copies of `a`, `b` and `c`, the last in parts.
@@ -358,4 +358,25 @@ fn a_name_stays_with_its_place_while_copies_are_known_there() {
     }
     let told = "bk-push: '/dev/shm' is there when nothing is mounted on it, too: name a directory below it";
     assert!(ran.stderr.starts_with(told), "{ran:#?}");
+}
+
+#[test]
+fn what_was_found_is_told_though_the_catalog_stays_locked() {
+    if !can_trace() || !has("flock") {
+        return;
+    }
+    let sandbox = copied();
+    let object = sandbox.object("a").display().to_string();
+    // It is stopped between its two sessions.
+    let ran = sandbox.run(&format!(
+        "strace -f -o trace -P {object} -e trace=openat -e inject=openat:signal=SIGSTOP:when=1 \
+             bk-push --check --lock-timeout 1s usb a &
+         until grep -q 'stopped by SIGSTOP' trace; do sleep 0.05; done
+         exec 9>home/catalog.lock; flock 9
+         kill -CONT $(awk '/stopped by/ {{ print $1; exit }}' trace); wait $!"
+    ));
+    assert_eq!(ran.status, 75, "{ran:#?}");
+    let cannot = "bk-push: cannot record what was found: the catalog is locked";
+    assert!(ran.stderr.starts_with(cannot), "{ran:#?}");
+    assert_eq!(told(&ran, &["ok"]), [json!(["a", true])]);
 }

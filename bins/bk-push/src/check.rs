@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result};
 use bk_cli::units::{human_size, parse_number};
 use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
 use bk_remote::{Kind, Place};
@@ -294,8 +294,8 @@ impl Parts for Check {
     }
 
     fn unrecorded(&mut self, error: Error) -> Result<()> {
-        let error = anyhow!("cannot record what was found: {error:#}");
-        self.progress.warn(&format!("{error}"));
+        self.progress
+            .warn(&format!("cannot record what was found: {error:#}"));
         self.status = bk_cli::status_of(&error);
         Ok(())
     }
