@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use bk_remote::{Kind, Place};
+use bk_store::rows::Unknown;
 use bk_store::{Home, catalog};
 
 use crate::journal::{self, Journal};
@@ -20,7 +21,12 @@ pub(crate) fn remove(home: &Home, location: &str, place: &dyn Place) -> Result<(
     }
     let found = catalog::read(home, |session| session.find_ids(ids.iter().copied()))?;
     for (id, found) in ids.into_iter().zip(found) {
-        let has_copy = found.ok().map(|backup| backup.has_copy(location));
+        let has_copy = match found {
+            Ok(backup) => Some(backup.has_copy(location)),
+            Err(error) if error.is::<Unknown>() => None,
+            // A record that cannot be read is not gone.
+            Err(_) => continue,
+        };
         if has_copy == Some(false) {
             continue;
         }
