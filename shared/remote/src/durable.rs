@@ -55,14 +55,14 @@ pub(crate) fn partials(dir: &Path) -> io::Result<HashMap<String, Vec<PathBuf>>> 
     Ok(found)
 }
 
-/// Opens a file that is there, and no link.
+/// Opens a file that is there, and no link; waits for nobody at a FIFO.
 pub(crate) fn open(path: &Path, is_written: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options
         .read(true)
         .write(is_written)
-        .custom_flags(flags)
+        .custom_flags(flags.bits().cast_signed())
         .open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
