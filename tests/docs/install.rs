@@ -69,9 +69,7 @@ fn the_packages_run_where_there_is_no_rust() {
     ));
     // What speaks with a store comes on top: TLS, HTTP and the protocols of the stores.
     let size = |words: &str| -> u32 {
-        let size = sandbox.ok(&format!(
-            "du -sm -c {words} | awk 'END {{ print $1 }}'"
-        ));
+        let size = sandbox.ok(&format!("du -sm -c {words} | awk 'END {{ print $1 }}'"));
         size.stdout.trim().parse().unwrap()
     };
     let all = "root/usr/bin root/usr/lib/bk root/usr/share";

@@ -354,7 +354,8 @@ fn a_name_stays_with_its_place_while_copies_are_known_there() {
         "bk-push --set --limit-rate 900M usb file://{root}"
     ));
     let ran = sandbox.run("bk-push --set proc file:///proc");
-    let told = "bk-push: '/proc' is there when nothing is mounted on it, too: name a directory below it";
+    let told =
+        "bk-push: '/proc' is there when nothing is mounted on it, too: name a directory below it";
     assert!(ran.status == 2 && ran.stderr.starts_with(told), "{ran:#?}");
 }
 

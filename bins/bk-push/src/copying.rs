@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report};
@@ -20,7 +20,6 @@ use bk_store::{Home, Session, Signals, manifest};
 use serde_json::{Map, Value, json};
 
 use crate::destination::Destination;
-use crate::flags::PROGRAM;
 use crate::journal::Journal;
 use crate::object::Object;
 use crate::sidecars::{self, Keys};
@@ -63,7 +62,7 @@ enum State {
     /// nobody else begins.
     Untouched(Box<Begun>),
     /// There is no copy; where a row says that one was begun, nobody else begins until that is recorded.
-    Failed(Error, Option<Box<Journal>>),
+    Failed(Error, Option<Box<Begun>>),
 }
 
 /// A copy whose row says that it is being made.
@@ -74,6 +73,16 @@ struct Begun {
     storing: Storing,
     /// What was known before of a copy there, which is no copy any more.
     earlier: Option<BackupCopy>,
+}
+
+impl Begun {
+    /// Records again what was known of an object there: it may have to be removed one day.
+    fn restore_earlier(&self, session: &Session<'_>) -> Result<()> {
+        match &self.earlier {
+            Some(earlier) if earlier.copied_at.is_some() => session.restore_copy(earlier),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// All that are to be copied to one location.
@@ -104,18 +113,25 @@ impl Copies {
         part
     }
 
+    /// How the objects of a backup are to be kept; `None` where the location has it already.
+    ///
+    /// # Errors
+    /// Why it is not to be copied.
+    fn storing(&self, backup: &Backup) -> Result<Option<Storing>> {
+        if backup.status != Status::Completed {
+            bail!(backup.status.obstacle().unwrap_or_default());
+        }
+        if backup.has_copy(&self.location) {
+            return Ok(None);
+        }
+        self.destination.storing(backup, self.home.now).map(Some)
+    }
+
     /// Begins a copy by its row, by the record as it is now.
     fn begin(&self, session: &Session<'_>, host: &Host, backup: &Backup) -> Result<State> {
-        if backup.status != Status::Completed {
-            let why = backup.status.obstacle().unwrap_or_default();
-            return Ok(State::Failed(anyhow!(why), None));
-        }
-        let is_there = |copy: &BackupCopy| copy.location == self.location && copy.is_complete();
-        if backup.copies.iter().any(is_there) {
-            return Ok(State::There);
-        }
-        let storing = match self.destination.storing(backup, self.home.now) {
-            Ok(storing) => storing,
+        let storing = match self.storing(backup) {
+            Ok(Some(storing)) => storing,
+            Ok(None) => return Ok(State::There),
             Err(error) => return Ok(State::Failed(error, None)),
         };
         let journal = Journal::take(&self.home.dir, &self.location, backup.id);
@@ -163,7 +179,7 @@ impl Copies {
         let state = match sent {
             Ok(()) => State::Copied(Box::new((begun.journal, begun.copy))),
             Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
-            Err(error) => State::Failed(error, Some(Box::new(begun.journal))),
+            Err(error) => State::Failed(error, Some(Box::new(begun))),
         };
         Going {
             state,
@@ -200,6 +216,13 @@ impl Copies {
         }
         place.put(&keys.record, sidecars::record_line(backup)?, &storing)?;
         Ok(())
+    }
+
+    fn fail(&mut self, backup: &Backup, error: &Error) {
+        let (name, location) = (backup.backup_name.escape_debug(), &self.location);
+        self.progress
+            .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
+        self.status = bk_cli::SOME_FAILED;
     }
 
     /// Tells how many were not tried, as they would have failed for the same reason.
@@ -301,8 +324,7 @@ impl Parts for Copies {
     }
 
     fn record(&mut self, session: &Session<'_>, part: &mut [Going]) -> Result<()> {
-        let (mut failed, mut untouched) = (Vec::new(), Vec::new());
-        for going in part.iter_mut() {
+        for going in part {
             let backup = &going.due.backup;
             let event = match &mut going.state {
                 State::Copied(copied) => {
@@ -310,29 +332,23 @@ impl Parts for Copies {
                     *copy = session.complete_copy(copy)?;
                     Event::of(backup, "push", true, told(copy, going.seconds))
                 }
-                State::Failed(error, Some(_)) => {
-                    failed.push(backup.id);
+                State::Failed(error, Some(begun)) => {
+                    session.fail_copies(&self.location, &[backup.id])?;
+                    begun.restore_earlier(session)?;
                     let reason = format!("{error:#}");
                     let details = json!({ "location": self.location, "reason": reason });
                     Event::of(backup, "push", false, details)
                 }
-                State::Untouched(_) => {
-                    untouched.push(backup.id);
+                State::Untouched(begun) => {
+                    session.forget_copies(&self.location, &[backup.id])?;
+                    begun.restore_earlier(session)?;
                     continue;
                 }
                 State::There | State::Begun(_) | State::Left | State::Failed(_, None) => continue,
             };
             session.log(&event)?;
         }
-        session.forget_copies(&self.location, &untouched)?;
-        for going in part.iter() {
-            if let State::Untouched(begun) = &going.state
-                && let Some(earlier) = &begun.earlier
-            {
-                session.restore_copy(earlier)?;
-            }
-        }
-        session.fail_copies(&self.location, &failed)
+        Ok(())
     }
 
     fn rolled_back(&mut self, part: &mut [Going]) {
@@ -351,11 +367,7 @@ impl Parts for Copies {
                 self.tell_copied(going.due, journal, &copy, going.seconds)
             }
             State::Failed(error, _) => {
-                let name = going.due.backup.backup_name.escape_debug();
-                let location = &self.location;
-                self.progress
-                    .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
-                self.status = bk_cli::SOME_FAILED;
+                self.fail(&going.due.backup, &error);
                 if is_final(&error) {
                     self.left_count += std::mem::take(&mut self.queue).len();
                 }
@@ -390,16 +402,13 @@ pub(crate) fn dry_run(mut copies: Copies) -> Result<u8> {
     let location = copies.location.clone();
     for due in std::mem::take(&mut copies.queue) {
         let backup = due.backup;
-        if backup.status != Status::Completed {
-            let why = backup.status.obstacle().unwrap_or_default();
-            let name = backup.backup_name.escape_debug();
-            PROGRAM.warn(&format!("cannot copy '{name}' to '{location}': {why}"));
-            copies.status = bk_cli::SOME_FAILED;
-            continue;
-        }
-        let is_there = |copy: &BackupCopy| copy.location == location && copy.is_complete();
-        if backup.copies.iter().any(is_there) {
-            continue;
+        match copies.storing(&backup) {
+            Ok(Some(_)) => {}
+            Ok(None) => continue,
+            Err(error) => {
+                copies.fail(&backup, &error);
+                continue;
+            }
         }
         let row = vec![
             backup.id.to_string().into(),
