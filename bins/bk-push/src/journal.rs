@@ -35,8 +35,8 @@ pub(crate) struct Plan {
     /// The lock that the object gets when it is complete.
     #[serde(default)]
     pub(crate) lock: Option<Lock>,
-    /// What the store calls the upload; none where the object goes in one request.
-    pub(crate) upload_id: Option<String>,
+    /// What the store calls the upload.
+    pub(crate) upload_id: String,
 }
 
 /// A line after the plan.

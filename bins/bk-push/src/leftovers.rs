@@ -33,9 +33,8 @@ pub(crate) fn remove(home: &Home, location: &str, place: &dyn Place) -> Result<(
         let Some(journal) = Journal::take(&home.dir, location, id)? else {
             continue;
         };
-        let upload = journal.plan.as_ref().filter(|_| has_copy.is_none());
-        let upload = upload.and_then(|it| Some((&it.key, it.upload_id.as_ref()?)));
-        let given_up = upload.map_or(Ok(()), |(key, id)| place.abort(key, id));
+        let plan = journal.plan.as_ref().filter(|_| has_copy.is_none());
+        let given_up = plan.map_or(Ok(()), |it| place.abort(&it.key, &it.upload_id));
         // Whoever may only put leaves it to the rule of the bucket.
         let may_come = given_up.is_err_and(|error| error.kind() != Kind::Refused);
         if !may_come {

@@ -86,11 +86,9 @@ impl Removal {
                 return State::Failed(error.into());
             }
         }
-        let plan = journal.and_then(|it| it.plan.as_ref());
-        let upload = plan.and_then(|plan| Some((&plan.key, plan.upload_id.as_ref()?)));
-        if let Some((key, upload)) = upload {
+        if let Some(plan) = journal.and_then(|it| it.plan.as_ref()) {
             // What stays there is dropped by the rule of the bucket for uploads that were not finished.
-            let _ = self.place.abort(key, upload);
+            let _ = self.place.abort(&plan.key, &plan.upload_id);
         }
         State::Gone
     }

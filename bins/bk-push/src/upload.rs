@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, Error, Result, bail};
 use bk_cli::Progress;
-use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, sha256};
+use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, part_bytes, sha256};
 use bk_schema::clock;
 
 use crate::journal::{Journal, Plan};
@@ -17,8 +17,6 @@ use crate::object::Object;
 
 /// What is no larger goes in one request.
 const WHOLE_MAX_BYTES: u64 = 16 << 20;
-/// A part, unless there would be too many of them.
-const PART_BYTES: u64 = 16 << 20;
 /// Parts that are sent at once; one more is read meanwhile.
 const SENDERS: u64 = 3;
 /// Memory for parts, where they have to be larger.
@@ -47,15 +45,14 @@ impl Upload<'_> {
             }
             journal.clear()?;
         }
-        if !self.place.abilities().has_parts && object.size_bytes > WHOLE_MAX_BYTES {
-            // It is streamed by another program, which compares nothing with our record.
-            object.check_first()?;
-            let stored = self.send_file(object)?;
-            self.progress.add(object.size_bytes);
-            return Ok(stored);
-        }
-        if object.size_bytes <= WHOLE_MAX_BYTES {
-            return self.send_whole(object);
+        let is_small = object.size_bytes <= WHOLE_MAX_BYTES;
+        if is_small || !self.place.abilities().has_parts {
+            // What another place had of it says nothing of this object.
+            journal.clear()?;
+            return match is_small {
+                true => self.send_whole(object),
+                false => self.send_file(object),
+            };
         }
         match self.send_in_parts(object, journal) {
             Err(error) if kind(&error) == Some(Kind::UnknownUpload) => {
@@ -76,10 +73,14 @@ impl Upload<'_> {
         }
     }
 
-    fn send_file(&self, object: &Object) -> Result<Stored> {
+    fn send_file(&self, object: &mut Object) -> Result<Stored> {
+        // It is streamed by another program, which compares nothing with our record.
+        object.check_first()?;
         let (file, size) = (object.file(), object.size_bytes);
         let put = |storing: &Storing| self.place.put_file(self.key, file, size, storing);
-        Ok(self.replacing(put)?)
+        let stored = self.replacing(put)?;
+        self.progress.add(object.size_bytes);
+        Ok(stored)
     }
 
     fn send_whole(&self, object: &mut Object) -> Result<Stored> {
@@ -120,7 +121,6 @@ impl Upload<'_> {
 
     /// The plan of the journal, if it is for this object; else a new one.
     fn plan(&self, object: &Object, journal: &mut Journal) -> Result<Plan> {
-        let old = journal.plan.take();
         let is_of_object = |it: &Plan| {
             (&it.archive_hash, it.key.as_str(), it.size_bytes)
                 == (&object.hash, self.key, object.size_bytes)
@@ -129,21 +129,20 @@ impl Upload<'_> {
                 && it.lock.map(|lock| lock.mode) == self.storing.lock.map(|lock| lock.mode)
                 && it.lock.is_none_or(|lock| lock.until > clock::now())
         };
-        if let Some(plan) = old.filter(|it| is_of_object(it) && it.upload_id.is_some()) {
-            journal.plan = Some(plan.clone());
-            return Ok(plan);
+        match journal.plan.clone() {
+            Some(plan) if is_of_object(&plan) => return Ok(plan),
+            Some(plan) if plan.url == self.url => self.give_up(journal, &plan),
+            _ => {}
         }
         let abilities = self.place.abilities();
-        let most = u64::from(abilities.most_parts).max(1);
-        let least = object.size_bytes.div_ceil(most).next_multiple_of(1 << 20);
         let plan = Plan {
             archive_hash: object.hash.clone(),
             key: self.key.to_owned(),
             url: self.url.clone(),
             size_bytes: object.size_bytes,
-            part_bytes: PART_BYTES.max(least).max(abilities.least_part_bytes),
+            part_bytes: part_bytes(object.size_bytes, abilities.most_parts),
             lock: self.storing.lock,
-            upload_id: Some(self.place.begin(self.key, self.storing)?),
+            upload_id: self.place.begin(self.key, self.storing)?,
         };
         journal.begin(plan.clone())?;
         Ok(plan)
@@ -151,7 +150,7 @@ impl Upload<'_> {
 
     /// Makes the object of its parts.
     fn complete(&self, plan: &Plan, receipts: &[PartReceipt]) -> Result<Stored> {
-        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let upload = plan.upload_id.as_str();
         let complete = |storing| self.place.complete(self.key, upload, receipts, storing);
         match complete(self.storing) {
             // An answer that was lost: the object is there.
@@ -187,16 +186,16 @@ impl Upload<'_> {
     }
 
     fn give_up(&self, journal: &mut Journal, plan: &Plan) {
-        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let upload = plan.upload_id.as_str();
         // What stays there is dropped by the rule of the bucket for uploads that were not finished.
-        let _ = self.place.abort(self.key, upload);
+        let _ = self.place.abort(&plan.key, upload);
         // The next run finds that the upload is not known.
         let _ = journal.clear();
     }
 
     /// Reads the archive and has each part sent that the store does not have.
     fn send_parts(&self, object: &mut Object, journal: &mut Journal, plan: &Plan) -> Result<()> {
-        let upload = plan.upload_id.as_deref().unwrap_or_default();
+        let upload = plan.upload_id.as_str();
         let senders = (MEMORY_BYTES / plan.part_bytes).saturating_sub(1);
         let senders = senders.clamp(1, SENDERS);
         let (to_send, parts) = mpsc::sync_channel::<Part>(0);
