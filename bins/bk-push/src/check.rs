@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::known::Known;
-use crate::upload::{is_final, kind};
+use crate::object::hex;
+use crate::upload::{is_final, kind, left};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -112,13 +113,7 @@ impl Check {
         }
         let mut sink = Sink(Sha256::new(), &self.progress);
         self.place.get(key, &mut sink)?;
-        let read: String = sink
-            .0
-            .finalize()
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
-        Ok(if read == hash { None } else { differs() })
+        Ok(if hex(sink.0) == hash { None } else { differs() })
     }
 
     /// Objects that no row tells of.
@@ -151,13 +146,14 @@ impl Check {
         self.status = bk_cli::SOME_FAILED;
         if is_final(error) {
             self.is_given_up = true;
-            let (count, location) = (std::mem::take(&mut self.queue).len(), &self.location);
-            if count > 0 {
-                let others = if count == 1 { "copy is" } else { "copies are" };
-                let text =
-                    format!("{count} more {others} not checked at '{location}': run it again");
-                self.progress.warn(&text);
-            }
+            let count = std::mem::take(&mut self.queue).len();
+            let text = left(
+                count,
+                ["copy is", "copies are"],
+                "checked at",
+                &self.location,
+            );
+            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::destination::Destination;
 use crate::journal::Journal;
 use crate::object::Object;
 use crate::sidecars::{self, Keys};
-use crate::upload::{Upload, is_final, kind};
+use crate::upload::{Upload, is_final, kind, left};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -227,15 +227,14 @@ impl Copies {
 
     /// Tells how many were not tried, as they would have failed for the same reason.
     pub(crate) fn tell_left(&self) {
-        let (count, location) = (self.left_count, &self.location);
-        if count > 0 && self.signals.caught().is_none() {
-            let others = if count == 1 {
-                "backup is"
-            } else {
-                "backups are"
-            };
-            let text = format!("{count} more {others} not copied to '{location}': run it again");
-            self.progress.warn(&text);
+        if self.signals.caught().is_none() {
+            let text = left(
+                self.left_count,
+                ["backup is", "backups are"],
+                "copied to",
+                &self.location,
+            );
+            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 

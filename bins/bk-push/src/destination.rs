@@ -114,7 +114,7 @@ impl Destination {
 /// How long an object is locked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LockFor {
-    /// `expires`, or a span from the time of the copy on.
+    /// `expires`, or a span from the start of bk-push on.
     pub(crate) span: String,
     pub(crate) mode: LockMode,
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bk_remote::{Lock, PartReceipt, Stored};
+use bk_store::archives::advisory_lock::is_at;
 use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
 use bk_store::flock;
 use rustix::fs::OFlags;
@@ -77,7 +78,8 @@ impl Journal {
                 return Ok(None);
             }
             // Whoever had it may just have removed it.
-            if is_at(&path, &file).with_context(cannot)? {
+            let own = file.metadata().with_context(cannot)?;
+            if is_at(&path, &own).with_context(cannot)? {
                 let (plan, receipts, stored) = read(&file).with_context(cannot)?;
                 return Ok(Some(Self {
                     file,
@@ -233,13 +235,4 @@ fn open(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(path)
-}
-
-fn is_at(path: &Path, file: &File) -> io::Result<bool> {
-    let own = file.metadata()?;
-    match path.symlink_metadata() {
-        Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }

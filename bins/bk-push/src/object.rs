@@ -70,10 +70,8 @@ impl Object {
     /// # Errors
     /// Another hash: what was sent is not the backup.
     pub(crate) fn check(&mut self) -> Result<()> {
-        let hash = std::mem::take(&mut self.read_hash).finalize();
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         ensure!(
-            hash == self.hash,
+            hex(std::mem::take(&mut self.read_hash)) == self.hash,
             "'{}' has another hash than its record: 'bk-verify' tells and records that",
             self.path
         );
@@ -104,4 +102,10 @@ impl Object {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
+}
+
+/// As sha256sum(1) prints it.
+pub(crate) fn hex(hash: Sha256) -> String {
+    let hash = hash.finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

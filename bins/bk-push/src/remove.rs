@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::journal::Journal;
 use crate::known::Known;
-use crate::upload::is_final;
+use crate::upload::{is_final, left};
 
 pub(crate) const COLUMNS: [Column; 4] = [
     listing::ID,
@@ -127,11 +127,14 @@ impl Removal {
 
     /// Tells how many were not tried.
     pub(crate) fn tell_left(&self) {
-        let (count, location) = (self.left_count, &self.location);
-        if count > 0 && self.signals.caught().is_none() {
-            let others = if count == 1 { "copy is" } else { "copies are" };
-            let text = format!("{count} more {others} not removed from '{location}': run it again");
-            self.progress.warn(&text);
+        if self.signals.caught().is_none() {
+            let text = left(
+                self.left_count,
+                ["copy is", "copies are"],
+                "removed from",
+                &self.location,
+            );
+            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 

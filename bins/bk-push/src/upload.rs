@@ -306,3 +306,10 @@ pub(crate) fn is_final(error: &Error) -> bool {
         Some(NotFound | Refused | Unreachable | Unsupported)
     )
 }
+
+/// How many were not tried, as they would have failed for the same reason; `None` for none.
+pub(crate) fn left(count: usize, what: [&str; 2], done: &str, location: &str) -> Option<String> {
+    let what = what[usize::from(count != 1)];
+    let text = format!("{count} more {what} not {done} '{location}': run it again");
+    (count > 0).then_some(text)
+}

@@ -96,7 +96,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Whether a file that is open is at a place, by its metadata.
-pub(crate) fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
+pub fn is_at(path: &Path, metadata: &Metadata) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(now) => Ok((now.dev(), now.ino()) == (metadata.dev(), metadata.ino())),
         Err(error) if is_absent(&error) => Ok(false),
