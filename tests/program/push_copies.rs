@@ -370,7 +370,7 @@ fn what_was_found_is_told_though_the_catalog_stays_locked() {
     let ran = sandbox.run(&format!(
         "strace -f -o trace -P {object} -e trace=openat -e inject=openat:signal=SIGSTOP:when=1 \
              bk-push --check --lock-timeout 1s usb a &
-         until grep -q 'stopped by SIGSTOP' trace; do sleep 0.05; done
+         until grep -qs 'stopped by SIGSTOP' trace; do sleep 0.05; done
          exec 9>home/catalog.lock; flock 9
          kill -CONT $(awk '/stopped by/ {{ print $1; exit }}' trace); wait $!"
     ));
