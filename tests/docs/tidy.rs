@@ -238,6 +238,10 @@ fn the_crates_depend_one_way() {
     assert_eq!(ours("shared/jobs"), ["bk-schema"]);
     assert_eq!(ours("shared/remote"), Vec::<String>::new());
     assert_eq!(
+        ours("shared/offsite"),
+        ["bk-cli", "bk-remote", "bk-schema", "bk-store"]
+    );
+    assert_eq!(
         ours("tests"),
         Vec::<String>::new(),
         "tests link no product code"
@@ -256,6 +260,7 @@ fn the_crates_depend_one_way() {
             "bk-archive",
             "bk-cli",
             "bk-jobs",
+            "bk-offsite",
             "bk-remote",
             "bk-schema",
             "bk-store",

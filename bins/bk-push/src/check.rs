@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result};
 use bk_cli::units::{human_size, parse_number};
 use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
+use bk_offsite::failure::{is_final, kind, left};
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
@@ -21,7 +22,6 @@ use sha2::{Digest, Sha256};
 
 use crate::known::Known;
 use crate::object::hex;
-use crate::upload::{is_final, kind, left};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -117,10 +117,9 @@ impl Check {
     }
 
     /// Objects that no row tells of.
-    pub(crate) fn find_unknown(&self, host: &str, known: &HashSet<String>) -> Result<()> {
+    pub(crate) fn find_unknown(&self, below: &str, known: &HashSet<String>) -> Result<()> {
         let mut unknown = Vec::new();
-        let below = format!("{host}/archives");
-        self.place.list(&below, &mut |listed| {
+        self.place.list(below, &mut |listed| {
             if !known.contains(&listed.key) {
                 unknown.push(listed.key);
             }

@@ -10,6 +10,9 @@ use anyhow::{Error, Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report};
+use bk_offsite::Destination;
+use bk_offsite::failure::{is_final, kind, left};
+use bk_offsite::sidecars::{Held, Keys};
 use bk_remote::{Kind, Place, Storing};
 use bk_schema::copy::{BackupCopy, CopyStatus};
 use bk_schema::event::Event;
@@ -19,11 +22,9 @@ use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals, manifest};
 use serde_json::{Map, Value, json};
 
-use crate::destination::Destination;
 use crate::journal::Journal;
 use crate::object::Object;
-use crate::sidecars::{self, Keys};
-use crate::upload::{Upload, is_final, kind, left};
+use crate::upload::Upload;
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -69,6 +70,7 @@ enum State {
 struct Begun {
     journal: Journal,
     copy: BackupCopy,
+    host: String,
     keys: Keys,
     storing: Storing,
     /// What was known before of a copy there, which is no copy any more.
@@ -145,7 +147,7 @@ impl Copies {
         };
         let host = host.of(backup).unwrap_or(&host.name);
         let hash = backup.backup_hash.clone().unwrap_or_default();
-        let keys = Keys::new(host, backup, &hash);
+        let keys = Keys::new(host, backup, &hash, false);
         let copy = BackupCopy {
             backup_id: backup.id,
             backup_name: backup.backup_name.clone(),
@@ -160,6 +162,7 @@ impl Copies {
         Ok(State::Begun(Box::new(Begun {
             journal,
             copy,
+            host: host.to_owned(),
             keys,
             storing,
             earlier: backup
@@ -214,7 +217,8 @@ impl Copies {
             let size = manifest.metadata()?.len();
             place.put_file(&keys.manifest, &manifest, size, &storing)?;
         }
-        place.put(&keys.record, sidecars::record_line(backup)?, &storing)?;
+        let held = Held::new(backup, &begun.host, &begun.copy)?;
+        place.put(&keys.record, held.line()?, &storing)?;
         Ok(())
     }
 

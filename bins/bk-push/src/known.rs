@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use bk_cli::listing::Listed;
 use bk_cli::{Cell, listing};
+use bk_offsite::sidecars::Keys;
 use bk_schema::copy::BackupCopy;
 use bk_schema::lines::Line;
 use bk_schema::record::Backup;
@@ -107,12 +108,8 @@ impl Known {
     }
 
     /// The keys of what lies beside the archive.
-    pub(crate) fn beside(&self) -> Vec<String> {
-        let key = &self.copy.object_key;
-        let stem = [".tar.gz", ".tar.zst"]
-            .iter()
-            .find_map(|ending| key.strip_suffix(ending));
-        let stem = stem.unwrap_or(key);
-        vec![format!("{stem}.parquet"), format!("{stem}.json")]
+    pub(crate) fn beside(&self) -> [String; 2] {
+        let keys = Keys::of_archive(&self.copy.object_key);
+        [keys.manifest, keys.record]
     }
 }

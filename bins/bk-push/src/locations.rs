@@ -2,14 +2,14 @@
 //!
 //! Sends nothing; with `--init` it makes a directory.
 
-use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError, usage};
+use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError};
+use bk_offsite::destination::{Destination, LockFor, parse_rate, text, unknown};
 use bk_remote::{Location, LockMode, Service};
 use bk_schema::copy::{BackupCopy, CopyStatus, check_location};
 use bk_schema::invalid::parse_choice;
@@ -17,7 +17,6 @@ use bk_store::{Home, Session, Signals, catalog};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::destination::{Destination, LockFor, parse_rate, unknown};
 use crate::flags::{
     CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, REGION, STORAGE_CLASS,
 };
@@ -236,18 +235,4 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
         Ok(())
     })?;
     Ok(bk_cli::SUCCESS)
-}
-
-/// An operand that is a name.
-///
-/// # Errors
-/// What is not UTF-8.
-pub(crate) fn text(operand: &OsString) -> Result<&str> {
-    let text = operand.to_str();
-    text.ok_or_else(|| {
-        usage(
-            &anyhow::anyhow!("'{}' is not UTF-8", operand.display()),
-            "bad name",
-        )
-    })
 }

@@ -2,7 +2,6 @@
 
 mod check;
 mod copying;
-mod destination;
 mod flags;
 mod journal;
 mod known;
@@ -11,7 +10,6 @@ mod locations;
 mod object;
 mod push;
 mod remove;
-mod sidecars;
 mod upload;
 
 fn main() -> std::process::ExitCode {

@@ -3,21 +3,21 @@
 //! Knows no protocol.
 
 use std::collections::{HashSet, VecDeque};
-use std::ffi::OsString;
 
 use anyhow::{Result, bail, ensure};
 use bk_cli::{Arguments, Flag, Output, Progress, Report, UsageError, operands};
+use bk_offsite::destination::{self, Destination, parse_rate};
+use bk_offsite::sidecars;
 use bk_store::{Home, Signals, catalog, parts};
 
 use crate::check::{self, Check};
 use crate::copying::{self, COLUMNS, Copies, Due};
-use crate::destination::{Destination, parse_rate};
 use crate::flags::{
     CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
     READ, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
-use crate::{known, leftovers, locations, sidecars};
+use crate::{known, leftovers, locations};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -98,16 +98,6 @@ fn check_use(arguments: &Arguments, action: Option<Action>) -> Result<()> {
     Ok(())
 }
 
-/// The location, which is the first operand, and the others.
-fn operands_of(arguments: &Arguments) -> Result<(&str, &[OsString])> {
-    let Some((location, backups)) = arguments.operands.split_first() else {
-        bail!(UsageError(
-            "no location given: it is the first operand; 'bk-push --list' lists them".into()
-        ));
-    };
-    Ok((locations::text(location)?, backups))
-}
-
 /// A location as the settings have it, and as the command line would rather have it.
 fn destination(arguments: &Arguments, home: &Home, location: &str) -> Result<Destination> {
     let mut destination = Destination::named(home, location)?;
@@ -120,7 +110,7 @@ fn destination(arguments: &Arguments, home: &Home, location: &str) -> Result<Des
 }
 
 fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
-    let (location, backups) = operands_of(arguments)?;
+    let (location, backups) = destination::operands(arguments)?;
     let lines = (!backups.is_empty()).then(|| operands::resolve(backups));
     let lines = lines.transpose()?;
     let is_all = lines.is_none();
@@ -151,13 +141,13 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     ended.and(check.report.end())?;
     if is_all && !check.is_given_up && signals.caught().is_none() {
         let host = catalog::read(&home, |session| session.host())?;
-        check.find_unknown(&sidecars::host_key(&host.name), &keys)?;
+        check.find_unknown(&sidecars::archives_of(&host.name), &keys)?;
     }
     Ok(signals.exit_status(check.status))
 }
 
 fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
-    let (location, backups) = operands_of(arguments)?;
+    let (location, backups) = destination::operands(arguments)?;
     let is_gone = arguments.has(&GONE);
     ensure!(
         !is_gone || backups.is_empty(),
@@ -194,7 +184,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
 }
 
 fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
-    let (location, backups) = operands_of(arguments)?;
+    let (location, backups) = destination::operands(arguments)?;
     let lines = operands::resolve(backups)?;
     let destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;

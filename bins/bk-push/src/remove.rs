@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use anyhow::{Error, Result, anyhow};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report, listing};
+use bk_offsite::failure::{is_final, left};
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
@@ -17,7 +18,6 @@ use serde_json::{Value, json};
 
 use crate::journal::Journal;
 use crate::known::Known;
-use crate::upload::{is_final, left};
 
 pub(crate) const COLUMNS: [Column; 4] = [
     listing::ID,

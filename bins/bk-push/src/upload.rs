@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use bk_cli::Progress;
+use bk_offsite::failure::kind;
 use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, part_bytes, sha256};
 use bk_schema::clock;
 
@@ -289,27 +290,4 @@ impl Upload<'_> {
 fn next_part(parts: &Mutex<Receiver<Part>>) -> Option<Part> {
     // It is poisoned by a sender that panicked: then nothing more is to be sent.
     parts.lock().ok()?.recv().ok()
-}
-
-/// What kind of failure of a location it is; `None` for any other.
-pub(crate) fn kind(error: &Error) -> Option<Kind> {
-    let found = error.downcast_ref::<bk_remote::Error>();
-    found.map(bk_remote::Error::kind)
-}
-
-/// Whether every other archive would fail for the same reason.
-pub(crate) fn is_final(error: &Error) -> bool {
-    // What is not there is the whole location: a bucket, a directory that is not mounted.
-    use Kind::{NotFound, Refused, Unreachable, Unsupported};
-    matches!(
-        kind(error),
-        Some(NotFound | Refused | Unreachable | Unsupported)
-    )
-}
-
-/// How many were not tried, as they would have failed for the same reason; `None` for none.
-pub(crate) fn left(count: usize, what: [&str; 2], done: &str, location: &str) -> Option<String> {
-    let what = what[usize::from(count != 1)];
-    let text = format!("{count} more {what} not {done} '{location}': run it again");
-    (count > 0).then_some(text)
 }

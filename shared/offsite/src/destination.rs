@@ -2,12 +2,13 @@
 //!
 //! Holds no secret. Connects to nothing.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Error, Result, ensure};
-use bk_cli::UsageError;
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_cli::copies::unknown_location;
 use bk_cli::units::{parse_future, parse_size};
+use bk_cli::{Arguments, UsageError, usage};
 use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
@@ -17,20 +18,22 @@ use serde::{Deserialize, Serialize};
 
 /// The setting of a location, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Destination {
+pub struct Destination {
+    /// Where it is.
     #[serde(flatten)]
-    pub(crate) location: Location,
+    pub location: Location,
     /// A file with the credentials, by an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) credentials: Option<PathBuf>,
+    pub credentials: Option<PathBuf>,
+    /// What the store is to keep objects as, by its own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) storage_class: Option<String>,
+    pub storage_class: Option<String>,
     /// How long objects are locked; not at all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) lock: Option<LockFor>,
+    pub lock: Option<LockFor>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) limit_rate: Option<u64>,
+    pub limit_rate: Option<u64>,
 }
 
 impl Destination {
@@ -38,7 +41,7 @@ impl Destination {
     ///
     /// # Errors
     /// An unknown one: the message lists those that there are.
-    pub(crate) fn named(home: &Home, name: &str) -> Result<Self> {
+    pub fn named(home: &Home, name: &str) -> Result<Self> {
         let all = catalog::read(home, |session| session.locations())?;
         let found = all.iter().find(|(known, _)| known == name);
         let Some((_, text)) = found else {
@@ -51,7 +54,7 @@ impl Destination {
     ///
     /// # Errors
     /// One that another program wrote.
-    pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
         serde_json::from_str(text).with_context(|| {
             format!("the setting of the location '{name}' is damaged; 'bk-push --set {name} URL' replaces it")
         })
@@ -61,7 +64,7 @@ impl Destination {
     ///
     /// # Errors
     /// A lock until the expiry of a backup that has none.
-    pub(crate) fn storing(&self, backup: &Backup, now: Timestamp) -> Result<Storing> {
+    pub fn storing(&self, backup: &Backup, now: Timestamp) -> Result<Storing> {
         let lock = self.lock.as_ref().map(|it| it.until(backup, now));
         Ok(Storing {
             storage_class: self.storage_class.clone(),
@@ -74,7 +77,7 @@ impl Destination {
     ///
     /// # Errors
     /// A place without locks: what is sent there would not be safe.
-    pub(crate) fn check_lock(&self, place: &dyn Place) -> Result<()> {
+    pub fn check_lock(&self, place: &dyn Place) -> Result<()> {
         if self.lock.is_none() {
             return Ok(());
         }
@@ -88,7 +91,7 @@ impl Destination {
     }
 
     /// Where it is, by all that tells it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let endpoint = self.location.endpoint().unwrap_or_default();
         format!("{} {endpoint}", self.location)
             .trim_end()
@@ -99,7 +102,7 @@ impl Destination {
     ///
     /// # Errors
     /// Credentials that are missing or that others can read.
-    pub(crate) fn open(&self, signals: &Signals) -> Result<Box<dyn Place>> {
+    pub fn open(&self, signals: &Signals) -> Result<Box<dyn Place>> {
         let signals = signals.clone();
         let options = bk_remote::Options {
             credentials: self.credentials.clone(),
@@ -113,10 +116,11 @@ impl Destination {
 
 /// How long an object is locked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LockFor {
+pub struct LockFor {
     /// `expires`, or a span from the start of bk-push on.
-    pub(crate) span: String,
-    pub(crate) mode: LockMode,
+    pub span: String,
+    /// Who can lift it.
+    pub mode: LockMode,
 }
 
 /// Until the backup expires.
@@ -127,7 +131,7 @@ impl LockFor {
     ///
     /// # Errors
     /// What is none.
-    pub(crate) fn new(span: &str, mode: LockMode, now: Timestamp) -> Result<Self> {
+    pub fn new(span: &str, mode: LockMode, now: Timestamp) -> Result<Self> {
         if span != EXPIRES {
             let _: jiff::Span = span
                 .parse()
@@ -166,7 +170,7 @@ impl LockFor {
 }
 
 /// A location that nobody has named; `known` are those that somebody has, each with its text.
-pub(crate) fn unknown(name: &str, known: &[(String, String)]) -> Error {
+pub fn unknown(name: &str, known: &[(String, String)]) -> Error {
     let known: Vec<_> = known.iter().map(|(name, _)| name.clone()).collect();
     let name = name.escape_debug().to_string();
     UsageError(unknown_location(&name, &known)).into()
@@ -176,8 +180,30 @@ pub(crate) fn unknown(name: &str, known: &[(String, String)]) -> Error {
 ///
 /// # Errors
 /// What is no size, and nothing at all.
-pub(crate) fn parse_rate(text: &str) -> Result<u64> {
+pub fn parse_rate(text: &str) -> Result<u64> {
     let rate = parse_size(text)?;
     ensure!(rate > 0, invalid("rate", text, "more than nothing"));
     Ok(rate)
+}
+
+/// The location, which is the first operand, and the others.
+///
+/// # Errors
+/// None given, or no text.
+pub fn operands(arguments: &Arguments) -> Result<(&str, &[OsString])> {
+    let Some((location, backups)) = arguments.operands.split_first() else {
+        bail!(UsageError(
+            "no location given: it is the first operand; 'bk-push --list' lists them".into()
+        ));
+    };
+    Ok((text(location)?, backups))
+}
+
+/// An operand that is a name.
+///
+/// # Errors
+/// What is not UTF-8.
+pub fn text(operand: &OsString) -> Result<&str> {
+    let text = operand.to_str();
+    text.ok_or_else(|| usage(&anyhow!("'{}' is not UTF-8", operand.display()), "bad name"))
 }

@@ -1,0 +1,13 @@
+//! What bk-push and bk-pull agree on: locations by name, and what lies there under which keys.
+//!
+//! - `destination`: a location as the settings keep it
+//! - `sidecars`: the names of the objects of a backup, and its record as an object
+//! - `failure`: what a failure of a location means for the archives that come after
+//!
+//! Knows no archive, and no protocol: how a location is spoken with is bk-remote's.
+
+pub mod destination;
+pub mod failure;
+pub mod sidecars;
+
+pub use destination::Destination;
