@@ -2,11 +2,13 @@
 //!
 //! - `destination`: a location as the settings keep it
 //! - `sidecars`: the names of the objects of a backup, and its record as an object
+//! - `encryption`: what leaves the machine is encrypted with age
 //! - `failure`: what a failure of a location means for the archives that come after
 //!
 //! Knows no archive, and no protocol: how a location is spoken with is bk-remote's.
 
 pub mod destination;
+pub mod encryption;
 pub mod failure;
 pub mod sidecars;
 
