@@ -50,6 +50,10 @@ mod program {
     mod pipelines;
     mod prune;
     mod prune_restic;
+    mod pull;
+    mod pull_encrypted;
+    mod pull_paths;
+    mod pull_s3;
     mod push;
     mod push_copies;
     mod push_locations;
@@ -91,6 +95,7 @@ mod crash {
     mod mv_faults;
     mod places;
     mod prune_faults;
+    mod pull_crash;
     mod push_crash;
     mod recovery;
     mod restore_faults;

@@ -13,6 +13,7 @@ pub mod life;
 pub mod mounts;
 pub mod oracle;
 pub mod postgres;
+pub mod pulled;
 pub mod pushed;
 pub mod rich;
 pub mod seaweed;
