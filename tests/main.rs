@@ -52,6 +52,7 @@ mod program {
     mod prune_restic;
     mod push;
     mod push_copies;
+    mod push_encrypted;
     mod push_locations;
     mod push_s3;
     mod relink;

@@ -115,16 +115,3 @@ fn told(error: DecryptError) -> Error {
         other => anyhow!("{other}"),
     }
 }
-
-/// How many bytes what has `bytes` bytes is encrypted to.
-///
-/// # Errors
-/// A recipient that is no public key.
-pub fn encrypted_bytes(recipients: &[String], bytes: u64) -> Result<u64> {
-    const CHUNK_BYTES: u64 = 64 << 10;
-    const TAG_BYTES: u64 = 16;
-    let mut header = Vec::new();
-    encrypt(recipients, &mut header)?;
-    let chunks = bytes.div_ceil(CHUNK_BYTES).max(1);
-    Ok(header.len() as u64 + bytes + chunks * TAG_BYTES)
-}
