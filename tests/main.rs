@@ -127,6 +127,7 @@ mod docs {
     mod install;
     mod man;
     mod readme;
+    mod second_place;
     mod tidy;
     mod transcripts;
 }
