@@ -56,6 +56,7 @@ mod program {
     mod pull_s3;
     mod push;
     mod push_copies;
+    mod push_encrypted;
     mod push_locations;
     mod push_s3;
     mod relink;
@@ -131,6 +132,7 @@ mod docs {
     mod install;
     mod man;
     mod readme;
+    mod second_place;
     mod tidy;
     mod transcripts;
 }
