@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::has;
+use crate::support::{Sandbox, has};
 use crate::support::pulled::{check_all_there, encrypt, names, there, with_copies};
 use serde_json::json;
 
@@ -86,6 +86,36 @@ fn no_damage_of_what_was_encrypted_passes() {
                 "{ran:#?}"
             );
             assert!(there(&sandbox).is_empty(), "{ran:#?}");
+        }
+    }
+}
+
+/// To a key of age and one of OpenSSH: each of them opens it.
+#[test]
+fn what_bk_push_encrypted_comes_back_by_each_of_its_keys() {
+    if !has("age-keygen") || !has("ssh-keygen") {
+        return;
+    }
+    let sandbox = Sandbox::with_app();
+    let to = sandbox.age_key();
+    sandbox.usb();
+    sandbox.ok(&format!(
+        "ssh-keygen -q -t ed25519 -N '' -f ssh
+         bk-push --set --recipient {to} --recipient \"$(cut -d' ' -f1,2 ssh.pub)\" usb file://$PWD/place
+         head -c 3M /dev/urandom >app/big; export BK_HOST=web; bk-create --name a app; bk-create --compression zstd --name z app
+         bk-push usb a z >/dev/null; cp -a home/archives kept"
+    ));
+    for key in ["key", "ssh"] {
+        let ran = sandbox.ok(&format!(
+            "rm home/archives/*.tar.*; bk-ls --missing | bk-pull --identity {key} usb"
+        ));
+        assert_eq!((names(&ran), &*ran.stderr), (vec!["a".into(), "z".into()], ""));
+        check_all_there(&sandbox, &ran);
+        for backup in ["a", "z"] {
+            sandbox.ok(&format!(
+                "rm -rf out home/manifests; bk-pull --identity {key} --path app/log -C out usb {backup}; diff -r app/log out/app/log
+                 bk-pull --identity {key} --path app/big --stdout usb {backup} | cmp - app/big"
+            ));
         }
     }
 }
