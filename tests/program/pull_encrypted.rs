@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, has};
 use crate::support::pulled::{check_all_there, encrypt, names, there, with_copies};
+use crate::support::{Sandbox, has};
 use serde_json::json;
 
 #[test]
@@ -109,7 +109,10 @@ fn what_bk_push_encrypted_comes_back_by_each_of_its_keys() {
         let ran = sandbox.ok(&format!(
             "rm home/archives/*.tar.*; bk-ls --missing | bk-pull --identity {key} usb"
         ));
-        assert_eq!((names(&ran), &*ran.stderr), (vec!["a".into(), "z".into()], ""));
+        assert_eq!(
+            (names(&ran), &*ran.stderr),
+            (vec!["a".into(), "z".into()], "")
+        );
         check_all_there(&sandbox, &ran);
         for backup in ["a", "z"] {
             sandbox.ok(&format!(
