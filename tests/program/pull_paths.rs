@@ -7,14 +7,15 @@ use crate::support::pushed::PLACE;
 use crate::support::{Ran, Sandbox, can_trace, has};
 use serde_json::Value;
 
-/// A backup of `tree/`: files of 4 MiB that do not compress, between small ones, with links; copied to a place.
+/// A backup of `tree/`: files of 4 MiB that do not compress, small ones between and after them, with links, one of
+/// which is far from its first name; copied to a place.
 /// Of the archive nothing is left here but, in `kept/`, a copy.
 fn with_tree(compression: &str) -> Sandbox {
     let sandbox = Sandbox::with_app();
     sandbox.ok(&format!(
         "set -e; mkdir -p tree/d; cp -r app tree
          for n in 1 2 3 4 5 6; do head -c 4M /dev/urandom >tree/d/big$n; echo small $n >tree/d/small$n; done
-         printf 'a\\0b' >tree/binary; : >tree/empty; mkdir tree/void; ln -s d/small1 tree/link; ln tree/d/small2 tree/second
+         printf 'a\\0b' >tree/binary; : >tree/empty; mkdir tree/void; ln -s d/small1 tree/link; echo between >tree/d/big3x; ln tree/d/big3x tree/second
          chmod 640 tree/d/small3; chmod 2750 tree/d; touch -d '2001-02-03 04:05:06.789' tree/d/small3 tree/d
          truncate -s 10M tree/holes; printf end >>tree/holes
          BK_HOST=web bk-create --compression {compression} --name t tree >/dev/null"
@@ -135,12 +136,12 @@ fn one_file_is_printed_and_nothing_else() {
 #[test]
 fn what_bk_find_found_comes() {
     let sandbox = with_tree("gzip --level 1");
-    let ran = sandbox.ok("bk-find 'small[12]' 'second' | bk-pull -C out usb");
+    let ran = sandbox.ok("bk-find small1 big3x second | bk-pull -C out usb");
     assert_eq!(
         (&*ran.stderr, ran.record()["pull"]["entries"].clone()),
         ("", 3.into())
     );
-    sandbox.ok("cmp out/tree/d/small1 tree/d/small1; test out/tree/second -ef out/tree/d/small2; test ! -e out/tree/d/big1");
+    sandbox.ok("cmp out/tree/d/small1 tree/d/small1; test out/tree/second -ef out/tree/d/big3x; test ! -e out/tree/d/big1");
     let ran = sandbox.ok("bk-find 'binary' | bk-pull --stdout usb | cmp - tree/binary");
     assert_eq!(ran.stderr, "");
     // A path that is not there keeps no other from coming.
@@ -344,9 +345,9 @@ fn traced_bytes(sandbox: &Sandbox, line: &str) -> u64 {
 fn check_cost(sandbox: &Sandbox, name: &str) {
     let archive = sandbox.ok(&format!("bk-ls --json {name}")).record()["backup_size"].as_u64();
     sandbox.ok("rm home/manifests/*");
-    let line = format!("bk-pull --path tree/d/small2 -C cost-{name} usb {name}");
+    let line = format!("bk-pull --path tree/d/big3x -C cost-{name} usb {name}");
     let read = traced_bytes(sandbox, &line);
-    sandbox.ok(&format!("cmp cost-{name}/tree/d/small2 tree/d/small2"));
+    sandbox.ok(&format!("cmp cost-{name}/tree/d/big3x tree/d/big3x"));
     let told = sandbox.ok("bk-log --json --event pull --limit 1").record()["details"]["read_bytes"]
         .clone();
     assert_eq!(told, read);
