@@ -166,13 +166,20 @@ impl Bringing {
 
     fn add(&mut self, going: Going) -> Result<()> {
         let told = self.told(&going);
+        let Going {
+            plan,
+            state,
+            seconds,
+        } = going;
+        // Whoever reads the line may be slow, or be at work on the archive.
+        drop(state);
         let Plan {
             backup, line, path, ..
-        } = going.plan;
+        } = plan;
         let row = vec![
             backup.id.to_string().into(),
             human_size(backup.backup_size.unwrap_or_default()).into(),
-            format!("{:.1}", going.seconds).into(),
+            format!("{seconds:.1}").into(),
             self.rules.location.clone().into(),
             listing::source_cell(&backup),
             path.to_string_lossy().into_owned().into(),
