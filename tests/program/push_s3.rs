@@ -166,3 +166,46 @@ fn a_server_that_is_killed_in_the_middle_is_waited_for() {
     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
     start.check("big", &ran);
 }
+
+/// What the tests of copies count on.
+#[test]
+fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
+    let Some(server) = Seaweed::start() else {
+        return;
+    };
+    server.make_bucket("plain", false);
+    server.make_bucket("locked", true);
+    fs::write(server.dir().join("hello"), "hello").unwrap();
+    let put = |keys, more: &[&str], path: &str| {
+        let mut words = vec!["-T", "hello"];
+        words.extend(more);
+        server.status(keys, &words, path)
+    };
+    let is_new = ["-H", "If-None-Match: *"];
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 200);
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 412);
+    // printf other | openssl dgst -sha256 -binary | base64
+    let other = "x-amz-checksum-sha256: 2SmKENGwc1g33EvYXaxkGw887yekfl1TpU8vP1svz/o=";
+    assert_eq!(put(ADMIN, &["-H", other], "plain/b"), 400);
+    assert_eq!(put(PUT_ONLY, &[], "plain/c"), 200);
+    assert_eq!(server.status(PUT_ONLY, &[], "plain/c"), 403);
+    let nobody = Keys {
+        id: "X",
+        secret: "Y",
+    };
+    assert_eq!(put(nobody, &[], "plain/d"), 403);
+    let lock = [
+        "-H",
+        "x-amz-object-lock-mode: COMPLIANCE",
+        "-H",
+        "x-amz-object-lock-retain-until-date: 2100-01-01T00:00:00Z",
+    ];
+    assert_eq!(put(ADMIN, &lock, "locked/a"), 200);
+    let head = server.curl(ADMIN, &["-I"], "locked/a").stdout;
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let version = head.split("x-amz-version-id: ").nth(1).unwrap();
+    let version = version.lines().next().unwrap().trim();
+    let path = format!("locked/a?versionId={version}");
+    assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403);
+    assert_eq!(server.curl(ADMIN, &[], &path).stdout, b"hello");
+}

@@ -135,7 +135,7 @@ pub fn check_complete(sandbox: &Sandbox, records: &[Value], told: &str) -> BTree
             let held = there.exists().then(|| sandbox.plain(&there));
             assert_eq!(held, manifest, "{told}");
             files.extend(held.map(|_| there));
-            files.extend([object, format!("{stem}.json").into()]);
+            files.extend([PathBuf::from(format!("{stem}.json")), object]);
         }
     }
     files
