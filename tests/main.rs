@@ -54,7 +54,9 @@ mod program {
     mod push_copies;
     mod push_encrypted;
     mod push_locations;
+    mod push_poor;
     mod push_s3;
+    mod push_sftp;
     mod relink;
     mod restore;
     mod restore_places;
