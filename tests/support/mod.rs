@@ -16,6 +16,7 @@ pub mod nobody;
 pub mod oracle;
 pub mod poor;
 pub mod postgres;
+pub mod proxy;
 pub mod pushed;
 pub mod rich;
 pub mod seaweed;
