@@ -143,6 +143,7 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         is_given_up: false,
         home: home.clone(),
     };
+    check.begin_progress();
     let ended = parts::run(&home, &signals, &mut check);
     check.progress.end();
     ended.and(check.report.end())?;
@@ -183,6 +184,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if removal.queue.is_empty() {
         return Ok(removal.status);
     }
+    removal.begin_progress();
     let ended = parts::run(&home, &signals, &mut removal);
     removal.progress.end();
     removal.tell_left();
