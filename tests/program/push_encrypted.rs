@@ -32,6 +32,8 @@ fn what_is_copied_is_encrypted_and_age_opens_it() {
     ));
     let setting = sandbox.ok("bk-push --list --json").record();
     assert_eq!(setting["recipients"], json!([key]));
+    let table = sandbox.ok("bk-push --list --table").stdout;
+    assert!(table.contains("place  yes"), "{table}");
     let ran = sandbox.ok("bk-push usb a");
     assert_eq!(ran.stderr, "");
     let record = ran.record();
