@@ -2,10 +2,18 @@
 
 mod adopt;
 mod bring;
+mod bringing;
+mod files;
 mod flags;
 mod list;
+mod object;
 mod paths;
 mod pull;
+mod ranges;
+mod rules;
+mod selected;
+mod unpack;
+mod watch;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(pull::run)

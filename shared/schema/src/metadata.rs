@@ -90,6 +90,9 @@ pub const KEYS: &[Key] = &[
     key("last_restored_test", "bk-restore", Later, Value::is_object),
 ];
 
+/// The location that the archive is at, of a backup whose archive was never here.
+pub const REMOTE: &str = "remote";
+
 /// How much each of its commands printed, by the names of their files.
 pub const COMMAND_BYTES: &str = "command_bytes";
 
