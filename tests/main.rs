@@ -50,6 +50,8 @@ mod program {
     mod pipelines;
     mod prune;
     mod prune_restic;
+    mod pull_adopt;
+    mod pull_list;
     mod push;
     mod push_copies;
     mod push_locations;
@@ -117,6 +119,7 @@ mod hostile {
 
 /// Many backups, much memory.
 mod scale {
+    mod fleet_scale;
     mod manifest_scale;
     mod rm_scale;
 }

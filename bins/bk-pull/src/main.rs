@@ -2,10 +2,14 @@
 
 mod adopt;
 mod bring;
+mod fetch;
 mod flags;
+mod hosts;
 mod list;
 mod paths;
+mod plan;
 mod pull;
+mod sidecars;
 
 fn main() -> std::process::ExitCode {
     flags::PROGRAM.run(pull::run)

@@ -17,7 +17,7 @@ use crate::flags::{
     READ, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
-use crate::{known, leftovers, locations};
+use crate::{known, leftovers, lists, locations};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -168,6 +168,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status,
         queue: all.into(),
         left_count: 0,
+        is_given_up: false,
         home: home.clone(),
     };
     if arguments.has(&DRY_RUN) {
@@ -176,10 +177,14 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if removal.queue.is_empty() {
         return Ok(removal.status);
     }
+    let before = lists::known(&home, location)?;
     let ended = parts::run(&home, &signals, &mut removal);
     removal.progress.end();
     removal.tell_left();
     ended.and(removal.report.end())?;
+    if !removal.is_given_up && signals.caught().is_none() {
+        lists::write(&home, location, removal.place.as_ref(), Some(&before))?;
+    }
     Ok(signals.exit_status(removal.status))
 }
 
@@ -206,12 +211,15 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status,
         queue,
         left_count: 0,
+        is_given_up: false,
     };
     if arguments.has(&DRY_RUN) {
         return copying::dry_run(copies);
     }
     if copies.queue.is_empty() {
-        leftovers::remove(&copies.home, location, copies.place.as_ref())?;
+        let place = copies.place.as_ref();
+        leftovers::remove(&copies.home, location, place)?;
+        lists::write(&copies.home, location, place, None)?;
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
@@ -226,6 +234,9 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     ended.and(printed)?;
     if copies.left_count == 0 && signals.caught().is_none() {
         leftovers::remove(&home, location, copies.place.as_ref())?;
+    }
+    if !copies.is_given_up && signals.caught().is_none() {
+        lists::write(&home, location, copies.place.as_ref(), None)?;
     }
     Ok(signals.exit_status(copies.status))
 }

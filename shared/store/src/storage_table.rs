@@ -56,10 +56,13 @@ impl Session<'_> {
             .try_for_each(|it| self.keep_storage(it))
     }
 
-    /// The places of the archives that a directory holds by the records, newest first.
+    /// The places of the archives that a directory holds by the records, newest first; those that a
+    /// location alone has never were in it.
     pub fn archives_in(&self, dir: &Path) -> Result<Vec<String>> {
         let sql = "SELECT backup_path FROM backup_records WHERE status = 'completed' \
-                   AND starts_with(backup_path, ?) ORDER BY id DESC";
+                   AND starts_with(backup_path, ?) \
+                   AND NOT CASE WHEN json_valid(backup_metadata) THEN json_exists(backup_metadata, '$.remote') \
+                   ELSE false END ORDER BY id DESC";
         let paths: Vec<String> = self.rows(sql, [dir.to_string_lossy()], |row| row.get(0))?;
         let is_in = |path: &String| Path::new(path).parent() == Some(dir);
         Ok(paths.into_iter().filter(is_in).collect())
