@@ -54,6 +54,7 @@ mod program {
     mod pull_list;
     mod push;
     mod push_copies;
+    mod push_encrypted;
     mod push_locations;
     mod push_s3;
     mod relink;
@@ -129,6 +130,7 @@ mod docs {
     mod install;
     mod man;
     mod readme;
+    mod second_place;
     mod tidy;
     mod transcripts;
 }

@@ -27,7 +27,11 @@ struct Start {
 
 impl Start {
     fn new() -> Option<Self> {
-        if !can_trace() || !has("jq") {
+        Self::with(false)
+    }
+
+    fn with(is_encrypted: bool) -> Option<Self> {
+        if !can_trace() || !has("jq") || is_encrypted && !has("age") {
             return None;
         }
         let sandbox = Sandbox::with_app();
@@ -36,6 +40,12 @@ impl Start {
              bk-create --storage store --level 1 --name big big; bk-create --storage store --name small app",
         );
         sandbox.usb();
+        if is_encrypted {
+            let key = sandbox.age_key();
+            sandbox.ok(&format!(
+                "bk-push --set --recipient {key} usb file://$PWD/{PLACE}"
+            ));
+        }
         sandbox.ok("mkdir start; cp -a home place start");
         Some(Self { sandbox })
     }
@@ -49,7 +59,7 @@ impl Start {
     /// Copies from the start on, with a fault, as strace's `inject` has it, at a call; at those on the files of the
     /// home and the place alone where `is_ours`.
     fn strike(&self, call: &str, fault: &str, is_ours: bool) -> Ran {
-        let files = "home home/uploads home/uploads/usb.1 home/uploads/usb.2 home/catalog.lock home/catalog.duckdb \
+        let files = "home home/uploads home/uploads/usb.1 home/uploads/usb.2 home/uploads/usb.1.age home/uploads/usb.2.age home/catalog.lock home/catalog.duckdb \
                      home/catalog.duckdb.wal place place/web place/web/archives store/big.tar.gz store/small.tar.gz";
         let path = |file: &str| format!("-P {} ", self.sandbox.path(file).display());
         let files: String = files
@@ -100,7 +110,18 @@ impl Start {
 
 #[test]
 fn a_kill_at_any_call_is_made_up_for_by_the_next_copy() {
-    let Some(start) = Start::new() else { return };
+    kill_at_any_call(false);
+}
+
+#[test]
+fn a_kill_at_any_call_while_it_encrypts_is_made_up_for_by_the_next_copy() {
+    kill_at_any_call(true);
+}
+
+fn kill_at_any_call(is_encrypted: bool) {
+    let Some(start) = Start::with(is_encrypted) else {
+        return;
+    };
     let mut kills = 0;
     for call in CALLS.into_iter().step_by(stride(6)) {
         let step = if call == "renameat2" { 1 } else { stride(97) };
@@ -120,7 +141,18 @@ fn a_kill_at_any_call_is_made_up_for_by_the_next_copy() {
 
 #[test]
 fn a_call_that_fails_is_told_in_a_line_and_made_up_for() {
-    let Some(start) = Start::new() else { return };
+    fail_at_any_call(false);
+}
+
+#[test]
+fn a_call_that_fails_while_it_encrypts_is_told_in_a_line_and_made_up_for() {
+    fail_at_any_call(true);
+}
+
+fn fail_at_any_call(is_encrypted: bool) {
+    let Some(start) = Start::with(is_encrypted) else {
+        return;
+    };
     let (mut failures, step) = (0, stride(61));
     for (number, call) in CALLS.into_iter().enumerate().step_by(stride(6)) {
         // One of both, in turns, where not each case is taken.

@@ -108,15 +108,12 @@ fn every_page_says_what_each_needs_to_know() {
     }
 }
 
-/// The commands of a page: what stands after `$ ` in its displays, continued after `> `.
-fn commands(page: &str) -> Vec<String> {
+/// The commands of a section of a page: what stands after `$ ` in its displays, continued after `> `.
+pub fn commands(page: &str, section: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
-    let section = |title| {
-        let text = page.split(title).nth(1).unwrap_or_default();
-        text.split("\n.Sh ").next().unwrap().lines()
-    };
-    let week = section("\n.Sh A WEEK WITH BK\n");
-    for line in week.chain(section("\n.Sh EXAMPLES\n")) {
+    let title = format!("\n.Sh {section}\n");
+    let text = page.split(&title).nth(1).unwrap_or_default();
+    for line in text.split("\n.Sh ").next().unwrap().lines() {
         let line = line
             .replace(r"\e", r"\")
             .replace(r"\&", "")
@@ -143,7 +140,9 @@ fn every_example_runs_as_it_stands() {
         let sandbox = Sandbox::with_app();
         sandbox.write("notes/today.txt", "today\n");
         sandbox.write("notes/later.txt", "later\n");
-        for command in commands(&fs::read_to_string(&page).unwrap()) {
+        let text = fs::read_to_string(&page).unwrap();
+        let sections = ["A WEEK WITH BK", "EXAMPLES"];
+        for command in sections.iter().flat_map(|it| commands(&text, it)) {
             let ran = sandbox.run(&command);
             assert_eq!(ran.status, 0, "{page:?}: {ran:#?}");
             count += 1;

@@ -59,6 +59,23 @@ impl Sandbox {
         (parts.len(), parts.iter().sum())
     }
 
+    /// The content of an object, decrypted by age with the key in `key` where it is encrypted.
+    pub fn plain(&self, object: &Path) -> Vec<u8> {
+        if object.extension().is_none_or(|it| it != "age") {
+            return fs::read(object).unwrap();
+        }
+        let mut age = self.command("age");
+        let told = age.args(["-d", "-i", "key"]).arg(object).output().unwrap();
+        assert!(told.status.success(), "{object:?}: {told:?}");
+        told.stdout
+    }
+
+    /// Makes a private key of age in `key`, and returns the public one.
+    pub fn age_key(&self) -> String {
+        let made = "age-keygen -o key 2>/dev/null && age-keygen -y key";
+        self.ok(made).stdout.trim().to_owned()
+    }
+
     /// Every object and partial in the directory, but for the lists.
     pub fn objects(&self) -> BTreeSet<PathBuf> {
         let lists = self.path(PLACE).join("records");
@@ -90,8 +107,8 @@ fn files_below(dir: &Path) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Nothing is complete that is not there: each such copy is the archive, byte for byte, with its record beside it.
-/// Returns the files of these copies.
+/// Nothing is complete that is not there: each such copy is the archive, byte for byte, with its record beside it;
+/// what is encrypted, the key in `key` opens. Returns the files of these copies.
 pub fn check_complete(sandbox: &Sandbox, records: &[Value], told: &str) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
     for record in records {
@@ -102,26 +119,30 @@ pub fn check_complete(sandbox: &Sandbox, records: &[Value], told: &str) -> BTree
             let read =
                 |path: &Path| fs::read(path).unwrap_or_else(|it| panic!("{it}: {path:?}\n{told}"));
             assert!(
-                read(&object) == read(&path(&record["backup_path"])),
+                sandbox.plain(&object) == read(&path(&record["backup_path"])),
                 "{object:?} is not the archive\n{told}"
             );
-            assert_eq!(copy["hash"], record["backup_hash"], "{told}");
-            assert_eq!(copy["size"], record["backup_size"], "{told}");
-            let stem = object
-                .to_str()
-                .unwrap()
-                .strip_suffix(".tar.gz")
-                .unwrap()
-                .to_owned();
+            let hash = sandbox
+                .ok(&format!("sha256sum '{}'", object.display()))
+                .stdout;
+            assert_eq!(copy["hash"], hash[..64], "{told}");
+            assert_eq!(copy["size"], read(&object).len(), "{told}");
+            let key = object.to_str().unwrap();
+            let (plain, encrypted) = match key.strip_suffix(".age") {
+                Some(plain) => (plain, ".age"),
+                None => (key, ""),
+            };
+            let stem = plain.strip_suffix(".tar.gz").unwrap();
             let beside = fs::read(format!("{stem}.json")).unwrap();
             let beside: Value = serde_json::from_slice(&beside).unwrap();
             assert_eq!(beside["backup_hash"], record["backup_hash"], "{told}");
             let hash = record["backup_hash"].as_str().unwrap();
             let manifest = sandbox.home().join(format!("manifests/{hash}.parquet"));
             let manifest = fs::read(manifest).ok();
-            assert_eq!(fs::read(format!("{stem}.parquet")).ok(), manifest, "{told}");
-            let is_there = manifest.map(|_| format!("{stem}.parquet").into());
-            files.extend(is_there);
+            let there = PathBuf::from(format!("{stem}.parquet{encrypted}"));
+            let held = there.exists().then(|| sandbox.plain(&there));
+            assert_eq!(held, manifest, "{told}");
+            files.extend(held.map(|_| there));
             files.extend([object, format!("{stem}.json").into()]);
         }
     }

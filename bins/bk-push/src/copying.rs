@@ -24,7 +24,8 @@ use serde_json::{Map, Value, json};
 
 use crate::journal::Journal;
 use crate::object::Object;
-use crate::upload::Upload;
+use crate::spool::Encryption;
+use crate::upload::{Sent, Upload, WHOLE_MAX_BYTES};
 
 pub(crate) const COLUMNS: [Column; 6] = [
     listing::ID,
@@ -155,14 +156,14 @@ impl Copies {
         };
         let host = host.of(backup).unwrap_or(&host.name);
         let hash = backup.backup_hash.clone().unwrap_or_default();
-        let keys = Keys::new(host, backup, &hash, false);
+        let recipients = self.destination.recipients.clone();
+        let keys = Keys::new(host, backup, &hash, !recipients.is_empty());
         let copy = BackupCopy {
             backup_id: backup.id,
             backup_name: backup.backup_name.clone(),
             location: self.location.clone(),
             object_key: keys.archive.clone(),
-            size: backup.backup_size,
-            hash: Some(hash),
+            recipients,
             storage_class: storing.storage_class.clone(),
             ..BackupCopy::default()
         };
@@ -190,7 +191,11 @@ impl Copies {
         let sent = self.send(&going.due.backup, &mut begun);
         let state = match sent {
             Ok(record) => State::Copied(Box::new((begun.journal, begun.copy, record))),
-            Err(error) if kind(&error) == Some(Kind::Stopped) => State::Left,
+            Err(error)
+                if kind(&error) == Some(Kind::Stopped) || self.signals.caught().is_some() =>
+            {
+                State::Left
+            }
             Err(error) => State::Failed(error, Some(Box::new(begun))),
         };
         Going {
@@ -203,18 +208,32 @@ impl Copies {
     /// The archive, then what lies beside it: who finds that, finds the archive. Returns the text of its record
     /// there.
     fn send(&self, backup: &Backup, begun: &mut Begun) -> Result<String> {
-        self.home.storages.check(backup.backup_path.as_ref())?;
-        let mut object = Object::open(backup)?;
         let (place, keys) = (self.place.as_ref(), &begun.keys);
+        let archive_hash = backup.backup_hash.as_deref().unwrap_or_default();
+        let recipients = &self.destination.recipients;
         let upload = Upload {
             place,
             key: &keys.archive,
             storing: &begun.storing,
+            archive_hash,
+            recipients,
             url: self.destination.url(),
             progress: &self.progress,
         };
-        let stored = upload.run(&mut object, &mut begun.journal)?;
-        begun.copy.version_id = stored.version;
+        let is_stopped = || self.signals.caught().is_some();
+        let encryption = (!recipients.is_empty()).then_some(Encryption {
+            recipients,
+            progress: &self.progress,
+            is_stopped: &is_stopped,
+        });
+        let sent = match upload.sent_before(&mut begun.journal)? {
+            Some(sent) => sent,
+            None => self.send_archive(&upload, encryption.as_ref(), backup, &mut begun.journal)?,
+        };
+        let copy = &mut begun.copy;
+        copy.version_id = sent.version;
+        copy.size = Some(sent.size_bytes);
+        copy.hash = Some(sent.hash);
         // One that went on has the lock that it was begun with.
         let plan = begun.journal.plan.as_ref();
         let lock = plan.map_or(begun.storing.lock, |plan| plan.lock);
@@ -223,15 +242,39 @@ impl Copies {
             may_replace: true,
             ..begun.storing.clone()
         };
-        if let Some(manifest) = manifest::file(&self.home, &object.hash)? {
-            let size = manifest.metadata()?.len();
-            place.put_file(&keys.manifest, &manifest, size, &storing)?;
+        if let Some(manifest) = manifest::file(&self.home, archive_hash)? {
+            match encryption {
+                Some(encryption) => {
+                    place.put(&keys.manifest, encryption.small(&manifest)?, &storing)?
+                }
+                None => {
+                    let size = manifest.metadata()?.len();
+                    place.put_file(&keys.manifest, &manifest, size, &storing)?
+                }
+            };
         }
         let held = Held::new(backup, &begun.host, &begun.catalog, &begun.copy)?;
         let line = held.line()?;
         let record = String::from_utf8(line.clone())?.trim_end().to_owned();
         place.put(&keys.record, line, &storing)?;
         Ok(record)
+    }
+
+    fn send_archive(
+        &self,
+        upload: &Upload<'_>,
+        encryption: Option<&Encryption<'_>>,
+        backup: &Backup,
+        journal: &mut Journal,
+    ) -> Result<Sent> {
+        self.home.storages.check(backup.backup_path.as_ref())?;
+        let archive = Object::open(backup)?;
+        let may_go_on = archive.size_bytes > WHOLE_MAX_BYTES;
+        let mut object = match encryption {
+            Some(encryption) => encryption.object(archive, journal, may_go_on)?,
+            None => archive,
+        };
+        upload.run(&mut object, journal)
     }
 
     fn fail(&mut self, backup: &Backup, error: &Error) {

@@ -25,6 +25,11 @@ bk_cli::flags! {
         "compliance|governance",
         "with --set: nobody at all (the default), or nobody without the right to",
     );
+    RECIPIENT = option(
+        "recipient",
+        "KEY",
+        "encrypt to the public KEY of age or ssh, or to several; with --set: always",
+    );
     LIMIT_RATE = option("limit-rate", "SIZE", "send at most SIZE a second; with --set: always");
     CHECK = switch("check", "ask whether the copies are there as they should be");
     READ = option("read", "N%", "with --check: read N percent of them back");

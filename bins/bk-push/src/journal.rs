@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bk_offsite::sidecars::ENCRYPTED;
 use bk_remote::{Lock, PartReceipt, Stored};
 use bk_store::archives::advisory_lock::is_at;
 use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
@@ -26,6 +27,11 @@ const DIR: &str = "uploads";
 pub(crate) struct Plan {
     /// SHA-256 of the archive.
     pub(crate) archive_hash: String,
+    /// The public keys that the object is encrypted to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) recipients: Vec<String>,
+    /// SHA-256 of the object, which is the archive unless it is encrypted.
+    pub(crate) object_hash: String,
     /// The key of the object in the location.
     pub(crate) key: String,
     /// Where the location is.
@@ -38,6 +44,13 @@ pub(crate) struct Plan {
     pub(crate) lock: Option<Lock>,
     /// What the store calls the upload.
     pub(crate) upload_id: String,
+}
+
+impl Plan {
+    /// Whether it is for this archive, encrypted to the same keys.
+    pub(crate) fn is_of(&self, archive_hash: &str, recipients: &[String]) -> bool {
+        self.archive_hash == archive_hash && self.recipients == recipients
+    }
 }
 
 /// A line after the plan.
@@ -92,15 +105,16 @@ impl Journal {
         }
     }
 
-    /// What the store knows of this object, where it is there, whole, and only its end was not recorded.
-    pub(crate) fn stored(&self, archive_hash: &str, key: &str, url: &str) -> Option<Stored> {
-        let plan = self.plan.as_ref()?;
-        let version = self.stored.clone()?;
-        let is_it = plan.archive_hash == archive_hash && plan.key == key && plan.url == url;
-        is_it.then_some(Stored {
-            version,
-            ..Stored::default()
-        })
+    /// The plan of an object that is there, whole, and its version: only its end was not recorded.
+    pub(crate) fn stored(&self) -> Option<(Plan, Option<String>)> {
+        Some((self.plan.clone()?, self.stored.clone()?))
+    }
+
+    /// Where the encrypted archive is, while it is sent.
+    pub(crate) fn spool_path(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(ENCRYPTED);
+        path.into()
     }
 
     /// Forgets all.
@@ -168,6 +182,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         if self.plan.is_none() {
             // What stays is taken, and removed, by the next one.
+            let _ = std::fs::remove_file(self.spool_path());
             let _ = std::fs::remove_file(&self.path);
         }
     }

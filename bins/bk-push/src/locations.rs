@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError};
-use bk_offsite::destination::{Destination, LockFor, parse_rate, text, unknown};
+use bk_offsite::destination::{self, Destination, LockFor, parse_rate, text, unknown};
 use bk_remote::{Location, LockMode, Service};
 use bk_schema::copy::{BackupCopy, CopyStatus, check_location};
 use bk_schema::invalid::parse_choice;
@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::flags::{
-    CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, REGION, STORAGE_CLASS,
+    CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, RECIPIENT, REGION,
+    STORAGE_CLASS,
 };
 
 const COLUMNS: [Column; 4] = [
@@ -37,7 +38,7 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     };
     let name = text(name)?;
     check_location(name).map_err(|error| UsageError(format!("{error:#}")))?;
-    let destination = destination(arguments, text(url)?, home.now)?;
+    let destination = described(arguments, text(url)?, home.now)?;
     if arguments.has(&INIT) {
         destination.open(&Signals::watch()?)?.init()?;
     }
@@ -83,7 +84,7 @@ fn check_below_mount(url: &str) -> Result<()> {
     Ok(())
 }
 
-fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destination> {
+fn described(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destination> {
     let wrong = |error: bk_remote::Error| UsageError(format!("{error}"));
     let mut location: Location = url.parse().map_err(wrong)?;
     if let Some(endpoint) = arguments.text(&ENDPOINT)? {
@@ -118,6 +119,7 @@ fn destination(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Desti
         credentials: credentials.map(std::path::absolute).transpose()?,
         storage_class: arguments.text(&STORAGE_CLASS)?.map(str::to_owned),
         lock: lock(arguments, now)?,
+        recipients: destination::recipients(arguments, &RECIPIENT)?,
         limit_rate: arguments.parsed(&LIMIT_RATE, parse_rate)?,
     })
 }

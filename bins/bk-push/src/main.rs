@@ -11,6 +11,7 @@ mod locations;
 mod object;
 mod push;
 mod remove;
+mod spool;
 mod upload;
 
 fn main() -> std::process::ExitCode {

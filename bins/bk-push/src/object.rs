@@ -1,11 +1,12 @@
-//! The archive as it is read to be sent: once, from its beginning, in parts, and compared with the hash of its
-//! record.
+//! The archive, or what it is encrypted to, as it is read to be sent: once, from its beginning, in parts, and
+//! compared with the hash that it must have.
 //!
 //! Knows no location. The parts are read by one thread: whoever sends them may be many.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bk_schema::record::Backup;
@@ -17,9 +18,11 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Object {
     file: File,
     pub(crate) size_bytes: u64,
-    /// SHA-256, as the record has it.
+    /// The SHA-256 that it must have.
     pub(crate) hash: String,
     path: String,
+    /// What is wrong where the hash is another one.
+    wrong: &'static str,
     read_hash: Sha256,
 }
 
@@ -49,8 +52,21 @@ impl Object {
             size_bytes,
             hash: backup.backup_hash.clone().unwrap_or_default(),
             path,
+            wrong: "has another hash than its record: 'bk-verify' tells and records that",
             read_hash: Sha256::new(),
         })
+    }
+
+    /// An encrypted archive, as it was when it was encrypted.
+    pub(crate) fn spooled(file: File, size_bytes: u64, hash: String, path: &Path) -> Self {
+        Self {
+            file,
+            size_bytes,
+            hash,
+            path: path.display().to_string(),
+            wrong: "is not what was encrypted: run it again, which encrypts anew",
+            read_hash: Sha256::new(),
+        }
     }
 
     /// The next bytes, so many unless it ends before.
@@ -65,16 +81,13 @@ impl Object {
         Ok(bytes)
     }
 
-    /// Compares what was read, which is all of it, with the record.
+    /// Compares what was read, which is all of it, with the hash.
     ///
     /// # Errors
-    /// Another hash: what was sent is not the backup.
+    /// Another one: what was sent is not the backup.
     pub(crate) fn check(&mut self) -> Result<()> {
-        ensure!(
-            hex(std::mem::take(&mut self.read_hash)) == self.hash,
-            "'{}' has another hash than its record: 'bk-verify' tells and records that",
-            self.path
-        );
+        let is_same = hex(std::mem::take(&mut self.read_hash)) == self.hash;
+        ensure!(is_same, "'{}' {}", self.path, self.wrong);
         Ok(())
     }
 

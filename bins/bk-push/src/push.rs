@@ -14,7 +14,7 @@ use crate::check::{self, Check};
 use crate::copying::{self, COLUMNS, Copies, Due};
 use crate::flags::{
     CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
-    READ, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
+    READ, RECIPIENT, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
 use crate::{known, leftovers, lists, locations};
@@ -47,12 +47,16 @@ const OF_ACTIONS: [(Flag, Flag, Action); 8] = [
     (GONE, REMOVE, Action::Remove),
 ];
 /// Flags that would change nothing of an action.
-const OF_NO_USE: [(Flag, &[Action]); 3] = [
+const OF_NO_USE: [(Flag, &[Action]); 4] = [
     (
         DRY_RUN,
         &[Action::Set, Action::List, Action::Unset, Action::Check],
     ),
     (CREDENTIALS, &[Action::List, Action::Unset]),
+    (
+        RECIPIENT,
+        &[Action::List, Action::Unset, Action::Check, Action::Remove],
+    ),
     (
         LIMIT_RATE,
         &[Action::List, Action::Unset, Action::Check, Action::Remove],
@@ -103,6 +107,9 @@ fn destination(arguments: &Arguments, home: &Home, location: &str) -> Result<Des
     let mut destination = Destination::named(home, location)?;
     if let Some(file) = arguments.value(&CREDENTIALS) {
         destination.credentials = Some(std::path::absolute(file)?);
+    }
+    if arguments.has(&RECIPIENT) {
+        destination.recipients = destination::recipients(arguments, &RECIPIENT)?;
     }
     let limit_rate = arguments.parsed(&LIMIT_RATE, parse_rate)?;
     destination.limit_rate = limit_rate.or(destination.limit_rate);
@@ -223,9 +230,14 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
+    let bytes: u64 = bytes.sum();
     copies.destination.check_lock(copies.place.as_ref())?;
-    let (bytes, count) = (bytes.sum(), copies.queue.len() as u64);
-    copies.progress.begin_counting(bytes, count, "archives");
+    let count = copies.queue.len() as u64;
+    // What is encrypted is read here and sent then.
+    let passes = 1 + u64::from(!copies.destination.recipients.is_empty());
+    copies
+        .progress
+        .begin_counting(bytes * passes, count, "archives");
     let home = copies.home.clone();
     let ended = parts::run(&home, &signals, &mut copies);
     copies.tell_left();

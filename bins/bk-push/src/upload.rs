@@ -17,7 +17,7 @@ use crate::journal::{Journal, Plan};
 use crate::object::Object;
 
 /// What is no larger goes in one request.
-const WHOLE_MAX_BYTES: u64 = 16 << 20;
+pub(crate) const WHOLE_MAX_BYTES: u64 = 16 << 20;
 /// Parts that are sent at once; one more is read meanwhile.
 const SENDERS: u64 = 3;
 /// Memory for parts, where they have to be larger.
@@ -28,24 +28,59 @@ pub(crate) struct Upload<'a> {
     pub(crate) place: &'a dyn Place,
     pub(crate) key: &'a str,
     pub(crate) storing: &'a Storing,
+    /// SHA-256 of the archive.
+    pub(crate) archive_hash: &'a str,
+    /// The public keys that it is encrypted to.
+    pub(crate) recipients: &'a [String],
     /// Where the place is: an upload goes on at no other.
     pub(crate) url: String,
     pub(crate) progress: &'a Progress,
 }
 
+/// An object that is there.
+pub(crate) struct Sent {
+    pub(crate) version: Option<String>,
+    pub(crate) size_bytes: u64,
+    /// SHA-256, in hex.
+    pub(crate) hash: String,
+}
+
 impl Upload<'_> {
-    /// Sends the archive, or the rest of it; returns what the store knows of the object.
+    /// What an earlier run has sent, all of it, where only its end was not recorded.
+    ///
+    /// # Errors
+    /// A journal that cannot be written.
+    pub(crate) fn sent_before(&self, journal: &mut Journal) -> Result<Option<Sent>> {
+        let Some((plan, version)) = journal.stored() else {
+            return Ok(None);
+        };
+        let is_it = plan.is_of(self.archive_hash, self.recipients)
+            && plan.key == self.key
+            && plan.url == self.url;
+        if is_it && self.is_there(plan.size_bytes) {
+            return Ok(Some(Sent {
+                version,
+                size_bytes: plan.size_bytes,
+                hash: plan.object_hash,
+            }));
+        }
+        journal.clear()?;
+        Ok(None)
+    }
+
+    /// Sends the object, or the rest of it; returns what the store knows of it.
     ///
     /// # Errors
     /// Those of the location, an archive that is not what its record says, a journal that cannot be written.
-    pub(crate) fn run(&self, object: &mut Object, journal: &mut Journal) -> Result<Stored> {
-        if let Some(stored) = journal.stored(&object.hash, self.key, &self.url) {
-            if self.is_there(object.size_bytes) {
-                self.progress.add(object.size_bytes);
-                return Ok(stored);
-            }
-            journal.clear()?;
-        }
+    pub(crate) fn run(&self, object: &mut Object, journal: &mut Journal) -> Result<Sent> {
+        Ok(Sent {
+            version: self.send(object, journal)?.version,
+            size_bytes: object.size_bytes,
+            hash: object.hash.clone(),
+        })
+    }
+
+    fn send(&self, object: &mut Object, journal: &mut Journal) -> Result<Stored> {
         let is_small = object.size_bytes <= WHOLE_MAX_BYTES;
         if is_small || !self.place.abilities().has_parts {
             // What another place had of it says nothing of this object.
@@ -123,8 +158,9 @@ impl Upload<'_> {
     /// The plan of the journal, if it is for this object; else a new one.
     fn plan(&self, object: &Object, journal: &mut Journal) -> Result<Plan> {
         let is_of_object = |it: &Plan| {
-            (&it.archive_hash, it.key.as_str(), it.size_bytes)
-                == (&object.hash, self.key, object.size_bytes)
+            it.is_of(self.archive_hash, self.recipients)
+                && (&it.object_hash, it.key.as_str(), it.size_bytes)
+                    == (&object.hash, self.key, object.size_bytes)
                 && it.url == self.url
                 // One that was begun with another lock would keep that.
                 && it.lock.map(|lock| lock.mode) == self.storing.lock.map(|lock| lock.mode)
@@ -137,7 +173,9 @@ impl Upload<'_> {
         }
         let abilities = self.place.abilities();
         let plan = Plan {
-            archive_hash: object.hash.clone(),
+            archive_hash: self.archive_hash.to_owned(),
+            recipients: self.recipients.to_vec(),
+            object_hash: object.hash.clone(),
             key: self.key.to_owned(),
             url: self.url.clone(),
             size_bytes: object.size_bytes,
@@ -176,7 +214,7 @@ impl Upload<'_> {
         let found = self.place.head(self.key).ok()?;
         let expected = [
             bk_remote::sha256_of_parts(receipts),
-            plan.archive_hash.clone(),
+            plan.object_hash.clone(),
         ];
         let is_same = found.sha256.is_some_and(|it| expected.contains(&it));
         (found.size == plan.size_bytes && is_same).then_some(Stored {

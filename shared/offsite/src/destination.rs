@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_cli::copies::unknown_location;
 use bk_cli::units::{parse_future, parse_size};
-use bk_cli::{Arguments, UsageError, usage};
+use bk_cli::{Arguments, Flag, UsageError, usage};
 use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
 use bk_store::{Home, Signals, catalog};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::encryption::check_recipient;
 
 /// The setting of a location, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct Destination {
     /// How long objects are locked; not at all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockFor>,
+    /// The public keys that objects are encrypted to; not at all without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_rate: Option<u64>,
@@ -174,6 +179,18 @@ pub fn unknown(name: &str, known: &[(String, String)]) -> Error {
     let known: Vec<_> = known.iter().map(|(name, _)| name.clone()).collect();
     let name = name.escape_debug().to_string();
     UsageError(unknown_location(&name, &known)).into()
+}
+
+/// The public keys that a repeated flag gives.
+///
+/// # Errors
+/// [`UsageError`] for what is none.
+pub fn recipients(arguments: &Arguments, flag: &Flag) -> Result<Vec<String>> {
+    arguments.all_parsed(flag, |text| {
+        let key = text.trim();
+        check_recipient(key)?;
+        Ok(key.to_owned())
+    })
 }
 
 /// Bytes a second.

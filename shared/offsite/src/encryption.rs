@@ -116,15 +116,95 @@ fn told(error: DecryptError) -> Error {
     }
 }
 
-/// How many bytes what has `bytes` bytes is encrypted to.
-///
-/// # Errors
-/// A recipient that is no public key.
-pub fn encrypted_bytes(recipients: &[String], bytes: u64) -> Result<u64> {
-    const CHUNK_BYTES: u64 = 64 << 10;
-    const TAG_BYTES: u64 = 16;
-    let mut header = Vec::new();
-    encrypt(recipients, &mut header)?;
-    let chunks = bytes.div_ceil(CHUNK_BYTES).max(1);
-    Ok(header.len() as u64 + bytes + chunks * TAG_BYTES)
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use age::secrecy::ExposeSecret;
+    use std::io::{Cursor, Seek, SeekFrom};
+
+    const CHUNK_BYTES: usize = 64 << 10;
+
+    fn key_pair() -> (String, Identities) {
+        let key = x25519::Identity::generate();
+        let private = key.to_string();
+        let file = format!("# a comment\n{}\n", private.expose_secret());
+        (
+            key.to_public().to_string(),
+            Identities::parse(&file).unwrap(),
+        )
+    }
+
+    fn encrypted(recipient: &str, content: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = encrypt(&[recipient.to_owned()], &mut bytes).unwrap();
+        writer.write_all(content).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    fn decrypted(keys: &Identities, bytes: &[u8]) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        keys.decrypt(bytes)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    #[test]
+    fn each_flip_and_each_cut_is_found() {
+        let (recipient, keys) = key_pair();
+        let content: Vec<u8> = (0..CHUNK_BYTES + 100).map(|at| at as u8).collect();
+        let whole = encrypted(&recipient, &content);
+        assert_eq!(decrypted(&keys, &whole).unwrap(), content);
+        let header = whole.windows(4).position(|it| it == b"--- ").unwrap() + 60;
+        let ends = [
+            CHUNK_BYTES,
+            CHUNK_BYTES + 16,
+            CHUNK_BYTES + 32,
+            whole.len() - 1,
+        ];
+        // Each byte of the header and the nonce, and some of the rest.
+        let later = (header..whole.len()).step_by(997).chain(ends);
+        for at in (0..header).chain(later) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            let read = decrypted(&keys, &flipped);
+            assert!(read.is_err(), "a flip at {at}");
+        }
+        for length in (0..whole.len()).step_by(331).chain(ends) {
+            assert!(
+                decrypted(&keys, &whole[..length]).is_err(),
+                "cut to {length}"
+            );
+        }
+        let (_, others) = key_pair();
+        let error = decrypted(&others, &whole).unwrap_err();
+        assert_eq!(error.to_string(), "no key of these opens it");
+        let error = decrypted(&keys, b"a plain archive").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it is damaged, or was not encrypted with age"
+        );
+    }
+
+    #[test]
+    fn a_part_is_read_without_what_is_before_it() {
+        let (recipient, keys) = key_pair();
+        let content: Vec<u8> = (0..5 * CHUNK_BYTES).map(|at| (at / 7) as u8).collect();
+        let whole = encrypted(&recipient, &content);
+        for at in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 4 * CHUNK_BYTES + 9] {
+            let mut reader = keys.decrypt(Cursor::new(&whole)).unwrap();
+            reader.seek(SeekFrom::Start(at as u64)).unwrap();
+            let mut part = vec![0; 100.min(content.len() - at)];
+            reader.read_exact(&mut part).unwrap();
+            assert_eq!(part, content[at..at + part.len()], "at {at}");
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_key_are_told() {
+        let told = |text: &str| Identities::parse(text).err().unwrap().to_string();
+        assert_eq!(told("# only a comment\n"), "there is none in it");
+        assert!(told("age1x\n").contains("line 1"));
+        assert!(check_recipient("AGE-SECRET-KEY-1X").is_err());
+    }
 }
