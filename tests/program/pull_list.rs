@@ -207,7 +207,7 @@ fn a_damaged_record_is_told_and_hides_no_other() {
     for (text, why) in [
         (
             &b"{}"[..],
-            "it is no record of a copy: missing field `host` at line 1 column 2",
+            "it is no record of a copy: missing field `id` at line 1 column 2",
         ),
         (&of_b, "it tells of another object than the one beside it"),
     ] {
@@ -355,6 +355,26 @@ fn lines_of_another_host_select_no_backup_of_ours() {
     // It is gone: nothing is said of whose it was.
     let ran = sandbox.run(&format!("{WEB} bk-pull --list usb | bk-rm"));
     ran.fails(1, "bk-rm: there is no backup 'a' of the host 'web'\n");
+}
+
+/// An archive of another program tells no host.
+#[test]
+fn the_same_archive_on_two_hosts_is_two_backups() {
+    let sandbox = Sandbox::with_app();
+    sandbox.usb();
+    sandbox.ok(&format!(
+        "mkdir w d; tar czf w/same.tar.gz app; cp w/same.tar.gz d
+         ({WEB} bk-adopt w/same.tar.gz; bk-ls | bk-push usb)
+         ({DB} bk-push --set usb file://$PWD/{PLACE}; bk-adopt d/same.tar.gz; bk-ls | bk-push usb)"
+    ));
+    let listed = list(&sandbox, "--all-hosts");
+    assert_eq!(named(&listed), ["db same", "web same"]);
+    assert_eq!(listed[0]["backup_hash"], listed[1]["backup_hash"]);
+    let ran = sandbox.run(&format!("{WEB} bk-pull --list --host db usb | bk-rm"));
+    ran.fails(1, "bk-rm: there is no backup 'same' of the host 'db'\n");
+    assert_eq!(sandbox.records().len(), 1);
+    sandbox.ok(&format!("{WEB} bk-pull --list usb | bk-rm"));
+    assert_eq!(sandbox.records(), [Value::Null; 0]);
 }
 
 #[test]

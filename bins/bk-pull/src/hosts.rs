@@ -4,15 +4,13 @@
 
 use anyhow::{Error, Result, anyhow};
 use bk_cli::Arguments;
+use bk_offsite::lists::LISTS;
 use bk_offsite::sidecars::{archives_of, host_key};
 use bk_remote::Place;
 use bk_schema::host;
 use bk_store::{Home, catalog};
 
 use crate::flags::{ALL_HOSTS, HOST};
-
-/// What is beside the hosts at a location.
-const LISTS: &str = "records";
 
 /// Which hosts are meant, as they are in keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use bk_store::record_list::{self, Reader};
 
 use crate::sidecars::{Held, host_key};
 
-/// The key below which the lists of all hosts are: one request finds them.
-const LISTS: &str = "records";
+/// The key below which the lists of all hosts are, beside the hosts: one request finds them.
+pub const LISTS: &str = "records";
 const ENDING: &str = ".parquet";
 
 /// Which list: two catalogs of a host do not replace that of each other.
