@@ -4,7 +4,7 @@
 //! Knows no location and no archive.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use age::secrecy::zeroize::Zeroizing;
@@ -106,11 +106,13 @@ impl Identities {
 
 /// Without the hints of the library, which are about the command line of another program.
 fn told(error: DecryptError) -> Error {
+    let damaged = || anyhow!("it is damaged, or was not encrypted with age");
     match error {
         DecryptError::NoMatchingKeys => anyhow!("no key of these opens it"),
         DecryptError::InvalidHeader | DecryptError::InvalidMac | DecryptError::UnknownFormat => {
-            anyhow!("it is damaged, or was not encrypted with age")
+            damaged()
         }
+        DecryptError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => damaged(),
         DecryptError::Io(error) => error.into(),
         other => anyhow!("{other}"),
     }
