@@ -66,19 +66,9 @@ fn the_archive_its_record_and_its_manifest_lie_in_the_location() {
         expected.as_object_mut().unwrap().remove(of_bk_ls);
     }
     let mut beside: Value = serde_json::from_str(&line).unwrap();
-    let beside_keys = beside.as_object_mut().unwrap();
-    assert_eq!(beside_keys.remove("host"), Some("web".into()));
-    assert!(
-        beside_keys
-            .remove("catalog")
-            .is_some_and(|it| it.is_string())
-    );
-    let copy = beside_keys.remove("copy").unwrap();
-    assert_eq!(copy["key"], all[2]);
-    assert_eq!(
-        (&copy["size"], &copy["hash"]),
-        (&before["backup_size"], &before["backup_hash"])
-    );
+    let catalog = beside["catalog"].take();
+    assert!(catalog.is_string(), "{line}");
+    expected["catalog"] = Value::Null;
     assert_eq!(beside, expected);
     assert!(line.ends_with("}\n") && line.lines().count() == 1);
     for (path, mode) in [

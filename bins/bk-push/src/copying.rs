@@ -105,6 +105,7 @@ pub(crate) struct Copies {
     pub(crate) left_count: usize,
     /// Whether one failed for a reason by which all would.
     pub(crate) is_given_up: bool,
+    pub(crate) has_copied: bool,
 }
 
 impl Copies {
@@ -309,6 +310,7 @@ impl Copies {
             return Ok(());
         }
         journal.remove();
+        self.has_copied = true;
         let mut backup = due.backup;
         let told = told(copy, seconds);
         let row = vec![

@@ -3,15 +3,18 @@
 //! Asks the location nothing: whoever copies may have no right to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Error, Result};
 use bk_offsite::failure::is_final;
 use bk_offsite::lists::{self, List};
 use bk_offsite::sidecars::Held;
 use bk_remote::Place;
-use bk_store::{Home, catalog};
+use bk_store::{Home, Signals, catalog};
 
 use crate::flags::PROGRAM;
+use crate::journal::Journal;
 
 /// The texts that belong into each list.
 pub(crate) type Lists = BTreeMap<List, Vec<String>>;
@@ -34,18 +37,37 @@ pub(crate) fn known(home: &Home, location: &str) -> Result<Lists> {
     Ok(all)
 }
 
+/// Two at once write one after the other: who writes last has read the catalog last. `None` where a signal
+/// came first.
+fn lock(home: &Home, location: &str, signals: &Signals) -> Result<Option<Journal>> {
+    /// Of no backup.
+    const LISTS: i64 = 0;
+    const WAIT: Duration = Duration::from_millis(50);
+    while signals.caught().is_none() {
+        if let Some(journal) = Journal::take(&home.dir, location, LISTS)? {
+            return Ok(Some(journal));
+        }
+        sleep(WAIT);
+    }
+    Ok(None)
+}
+
 /// Writes the lists of this catalog, which an earlier run may have left behind, and those of others that
 /// changed since `before`: of copies that were adopted. Whatever fails there is a warning, as no copy is worse
 /// for it.
 ///
 /// # Errors
-/// Those of the catalog.
+/// Those of the catalog and of the home.
 pub(crate) fn write(
     home: &Home,
     location: &str,
     place: &dyn Place,
+    signals: &Signals,
     before: Option<&Lists>,
 ) -> Result<()> {
+    let Some(_lock) = lock(home, location, signals)? else {
+        return Ok(());
+    };
     let (host, own) = catalog::read(home, |session| Ok((session.host()?, session.catalog_id()?)))?;
     let now = known(home, location)?;
     let mut due = BTreeSet::new();

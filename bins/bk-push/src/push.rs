@@ -190,7 +190,13 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     removal.tell_left();
     ended.and(removal.report.end())?;
     if !removal.is_given_up && signals.caught().is_none() {
-        lists::write(&home, location, removal.place.as_ref(), Some(&before))?;
+        lists::write(
+            &home,
+            location,
+            removal.place.as_ref(),
+            &signals,
+            Some(&before),
+        )?;
     }
     Ok(signals.exit_status(removal.status))
 }
@@ -219,6 +225,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         queue,
         left_count: 0,
         is_given_up: false,
+        has_copied: false,
     };
     if arguments.has(&DRY_RUN) {
         return copying::dry_run(copies);
@@ -226,7 +233,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if copies.queue.is_empty() {
         let place = copies.place.as_ref();
         leftovers::remove(&copies.home, location, place)?;
-        lists::write(&copies.home, location, place, None)?;
+        lists::write(&copies.home, location, place, &signals, None)?;
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
@@ -247,8 +254,9 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if copies.left_count == 0 && signals.caught().is_none() {
         leftovers::remove(&home, location, copies.place.as_ref())?;
     }
-    if !copies.is_given_up && signals.caught().is_none() {
-        lists::write(&home, location, copies.place.as_ref(), None)?;
+    let is_due = copies.has_copied || copies.status == bk_cli::SUCCESS;
+    if is_due && !copies.is_given_up && signals.caught().is_none() {
+        lists::write(&home, location, copies.place.as_ref(), &signals, None)?;
     }
     Ok(signals.exit_status(copies.status))
 }
