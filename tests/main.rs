@@ -56,7 +56,9 @@ mod program {
     mod push_copies;
     mod push_encrypted;
     mod push_locations;
+    mod push_poor;
     mod push_s3;
+    mod push_sftp;
     mod relink;
     mod restore;
     mod restore_places;
@@ -95,6 +97,7 @@ mod crash {
     mod places;
     mod prune_faults;
     mod push_crash;
+    mod push_line;
     mod recovery;
     mod restore_faults;
     mod rm_faults;

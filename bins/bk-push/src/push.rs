@@ -143,6 +143,7 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         is_given_up: false,
         home: home.clone(),
     };
+    check.begin_progress();
     let ended = parts::run(&home, &signals, &mut check);
     check.progress.end();
     ended.and(check.report.end())?;
@@ -185,6 +186,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         return Ok(removal.status);
     }
     let before = lists::known(&home, location)?;
+    removal.begin_progress();
     let ended = parts::run(&home, &signals, &mut removal);
     removal.progress.end();
     removal.tell_left();

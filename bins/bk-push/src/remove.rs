@@ -69,6 +69,12 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
+    pub(crate) fn begin_progress(&self) {
+        let bytes = self.queue.iter().filter_map(|it| it.copy.size).sum();
+        let count = self.queue.len() as u64;
+        self.progress.begin_counting(bytes, count, "copies");
+    }
+
     fn remove(&self, known: &Known, journal: Option<&Journal>) -> State {
         let copy = &known.copy;
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
@@ -219,16 +225,18 @@ impl Parts for Removal {
     fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
         let mut has_failed = false;
         for going in part {
-            if !matches!(going.state, State::Begun) {
-                continue;
+            if matches!(going.state, State::Begun) {
+                going.state = match has_failed || self.signals.caught().is_some() {
+                    true => State::Left,
+                    false => self.remove(&going.known, going.journal.as_ref()),
+                };
             }
-            going.state = match has_failed || self.signals.caught().is_some() {
-                true => State::Left,
-                false => self.remove(&going.known, going.journal.as_ref()),
-            };
             if let State::Stays(error) | State::Failed(error) = &going.state {
                 has_failed |= is_final(error);
             }
+            self.progress.count();
+            let size = going.known.copy.size;
+            self.progress.add(size.unwrap_or_default());
         }
         if has_failed {
             self.is_given_up = true;
@@ -271,7 +279,6 @@ impl Parts for Removal {
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
-        self.progress.count();
         match going.state {
             State::Gone | State::Shared => {
                 if let Some(journal) = going.journal {
