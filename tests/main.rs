@@ -51,7 +51,9 @@ mod program {
     mod prune;
     mod prune_restic;
     mod pull;
+    mod pull_adopt;
     mod pull_encrypted;
+    mod pull_list;
     mod pull_paths;
     mod pull_s3;
     mod push;
@@ -126,6 +128,7 @@ mod hostile {
 
 /// Many backups, much memory.
 mod scale {
+    mod fleet_scale;
     mod manifest_scale;
     mod rm_scale;
 }

@@ -64,6 +64,8 @@ pub(crate) struct Removal {
     pub(crate) queue: VecDeque<Known>,
     /// How many were not tried.
     pub(crate) left_count: usize,
+    /// Whether one failed for a reason by which all would.
+    pub(crate) is_given_up: bool,
 }
 
 impl Removal {
@@ -237,6 +239,7 @@ impl Parts for Removal {
             self.progress.add(size.unwrap_or_default());
         }
         if has_failed {
+            self.is_given_up = true;
             self.left_count += std::mem::take(&mut self.queue).len();
         }
         Ok(())
