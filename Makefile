@@ -95,7 +95,7 @@ test-long: check build ## all tests, and each case of them
 soak: build ## a simulated year of jobs with kills and full disks, held against a model (SOAK='--days 30 --seed 7')
 	python3 tests/soak.py $(OUT) $(SOAK)
 
-bench: build ## measure against tar, restic and borg
+bench: build ## measure against tar, restic, borg and rclone
 	python3 tests/bench.py $(OUT)
 
 # No more than it runs: the rest, with what bk-push sends with, takes minutes.

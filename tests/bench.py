@@ -12,7 +12,8 @@ backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 rec
 and borg on 1000 snapshots; then bk-verify on an archive of
 this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
 check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
-it, to memory in turns with cp, and within its file system in turns with mv. BENCH_DIR
+it, to memory in turns with cp, and within its file system in turns with mv; then bk-push of 1 GB to a server on this
+machine, and bk-pull, in turns with rclone and restic (bench_push.py). BENCH_DIR
 names a directory that keeps the trees for the next run, as one on XFS, where second backups share blocks;
 otherwise all goes below /var/tmp and is removed. It takes 12 GB there. --into FILE puts the tables also
 between the two marks in FILE, as README.md has them.
@@ -43,6 +44,7 @@ from bench_again import PAGE_BYTES, benchmark_again, benchmark_pages, write_page
 from bench_base import (Tool, ToolFailed, Tree, clear, median, peak, print_goal, print_table, read_tree, run_stages, say,
                         spread)
 from bench_find import benchmark_find
+from bench_push import benchmark_push
 
 MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
 CATALOG_SIZES = (100, 10_000, 100_000)
@@ -53,10 +55,11 @@ PEER_SNAPSHOTS = 1000
 POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
 REFERENCE = "tar, pigz -p2 -6"
 PAGES_BYTES = 2 * 10**9
+PUSH_BYTES = 10**9
 FIND_FILES, FIND_BACKUPS = 30_000, 100
 # Between these stands in README.md what was printed.
 MARKS = ("<!-- make bench: begin -->", "<!-- make bench: end -->")
-PROGRAMS = "create ls find diff verify restore rm prune mv set adopt log df auto pick".split()
+PROGRAMS = "create ls find diff verify restore rm prune mv push pull set adopt log df auto pick".split()
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
          "state stream table target time token tree value writer").split()
@@ -539,7 +542,7 @@ def print_machine(work_dir, bin_dir):
     models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"Measured {datetime.datetime.now().astimezone().isoformat(' ', 'minutes')} on {models[0] if models else platform.machine()}, {len(os.sched_getaffinity(0))} cores, {gib:.1f} GiB, "
           f"Linux {platform.release()}, {mount[2]} on {mount[0]}, load {os.getloadavg()[0]:.2f}")
-    print("; ".join([version(str(bin_dir / "bk-create"), "-V"), version("restic", "version"),
+    print("; ".join([version(str(bin_dir / "bk-create"), "-V"), version("restic", "version"), version("rclone", "version"),
                      *(version(name, "--version") for name in ("tar", "gzip", "pigz", "zstd", "borg"))]) + "\n", flush=True)
 
 
@@ -579,6 +582,8 @@ def run_all(options, work_dir, run_dir):
         if options.only in (None, what):
             tree = prepare_tree(work_dir, f"{name}-{amount}", fill, amount)
             all_well &= benchmark(tree, options.bin_dir, runs, run_dir)
+    if options.only in (None, "push"):
+        all_well &= benchmark_push(options.bin_dir, PUSH_BYTES // part, runs, run_dir)
     print("Peak memory is the sum over a pipeline's stages; <: a stage took less than this program, which hides how little.")
     return 0 if all_well else 1
 
@@ -610,7 +615,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "again", "start", "ls", "find", "rm", "prune", "verify", "restore", "mv"])
+    parser.add_argument("--only", choices=["create", "again", "start", "ls", "find", "rm", "prune", "verify", "restore", "mv", "push"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables between the marks in FILE, as in README.md")
     options = parser.parse_args()

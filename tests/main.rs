@@ -51,14 +51,18 @@ mod program {
     mod prune;
     mod prune_restic;
     mod pull;
+    mod pull_adopt;
     mod pull_encrypted;
+    mod pull_list;
     mod pull_paths;
     mod pull_s3;
     mod push;
     mod push_copies;
     mod push_encrypted;
     mod push_locations;
+    mod push_poor;
     mod push_s3;
+    mod push_sftp;
     mod relink;
     mod restore;
     mod restore_places;
@@ -98,6 +102,7 @@ mod crash {
     mod prune_faults;
     mod pull_crash;
     mod push_crash;
+    mod push_line;
     mod recovery;
     mod restore_faults;
     mod rm_faults;
@@ -123,6 +128,7 @@ mod hostile {
 
 /// Many backups, much memory.
 mod scale {
+    mod fleet_scale;
     mod manifest_scale;
     mod rm_scale;
 }

@@ -167,7 +167,7 @@ fn nothing_ends_the_process_or_panics_or_is_left_undone() {
 }
 
 /// The modules of the store that know DuckDB.
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 17] = [
     "backups",
     "columns",
     "copies",
@@ -175,6 +175,7 @@ const QUERIES: [&str; 16] = [
     "history",
     "ledger",
     "reader",
+    "record_list",
     "rows",
     "search",
     "session",

@@ -65,7 +65,11 @@ fn the_archive_its_record_and_its_manifest_lie_in_the_location() {
     for of_bk_ls in ["file_status", "file_name", "copies"] {
         expected.as_object_mut().unwrap().remove(of_bk_ls);
     }
-    assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+    let mut beside: Value = serde_json::from_str(&line).unwrap();
+    let catalog = beside["catalog"].take();
+    assert!(catalog.is_string(), "{line}");
+    expected["catalog"] = Value::Null;
+    assert_eq!(beside, expected);
     assert!(line.ends_with("}\n") && line.lines().count() == 1);
     for (path, mode) in [
         ("", 0o700),

@@ -32,6 +32,8 @@ fn what_is_copied_is_encrypted_and_age_opens_it() {
     ));
     let setting = sandbox.ok("bk-push --list --json").record();
     assert_eq!(setting["recipients"], json!([key]));
+    let table = sandbox.ok("bk-push --list --table").stdout;
+    assert!(table.contains("place  yes"), "{table}");
     let ran = sandbox.ok("bk-push usb a");
     assert_eq!(ran.stderr, "");
     let record = ran.record();
@@ -143,7 +145,7 @@ fn without_room_to_encrypt_it_says_so_and_leaves_nothing() {
     let ran = disk.run("bk-push usb big");
     let uploads = disk.sandbox.path("home/uploads").display().to_string();
     let told = format!(
-        "bk-push: cannot copy 'big' to 'usb': it is encrypted into '{uploads}' first, which needs 34.1 MiB and has 30.0 MiB: make room there, or make it a link to a directory that has room\n"
+        "bk-push: cannot copy 'big' to 'usb': it is encrypted into '{uploads}' first, where 34.1 MiB are needed and 1.50 MiB to stay free, and 30.0 MiB are free: make room there, or make it a link to a directory that has room\n"
     );
     ran.fails(1, &told);
     assert_eq!(

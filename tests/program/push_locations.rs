@@ -47,9 +47,16 @@ fn locations_are_kept_listed_replaced_and_forgotten() {
         .lines()
         .map(|it| it.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["LOCATION", "URL", "COPIES", "SIZE"]);
-    assert_eq!(rows[1], ["nas", "rclone:nas:backups", "0", "0", "B"]);
-    assert_eq!(rows[4][..3], ["usb", &format!("file://{dir}/place"), "1"]);
+    assert_eq!(
+        rows[0],
+        ["LOCATION", "URL", "ENCRYPTED", "LOCK", "COPIES", "SIZE"]
+    );
+    assert_eq!(
+        rows[1],
+        ["nas", "rclone:nas:backups", "no", "-", "0", "0", "B"]
+    );
+    let url = format!("file://{dir}/place");
+    assert_eq!(rows[4][..5], ["usb", &url, "no", "-", "1"]);
     sandbox.ok("bk-push --unset nas old");
     assert_eq!(sandbox.ok("bk-push --list | wc -l").stdout, "2\n");
 }

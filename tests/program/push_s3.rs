@@ -166,3 +166,90 @@ fn a_server_that_is_killed_in_the_middle_is_waited_for() {
     assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
     start.check("big", &ran);
 }
+
+/// Its end was not recorded: it is neither kept twice, nor taken for locked where it is not.
+#[test]
+fn what_is_there_already_is_kept_once_and_is_locked_as_it_is_to_be() {
+    let Some(server) = Seaweed::start() else {
+        return;
+    };
+    server.make_bucket("locked", true);
+    let sandbox = Sandbox::with_app();
+    let set = format!("bk-push --set --endpoint {} s3", server.endpoint());
+    sandbox.ok(&format!(
+        "head -c 20M /dev/urandom >big; export BK_HOST=web
+         bk-create --level 1 --name big --expires 50d big; bk-create --name small --expires 40d app
+         {set} s3://locked/x"
+    ));
+    let copy = || {
+        let line = "bk-push s3 big small | jq -c '[.copies[0].key, .copies[0].version_id]'";
+        let ran = sandbox.ok(&format!("{} {line}", ADMIN.environment()));
+        assert_eq!(ran.stderr, "", "{ran:#?}");
+        sandbox.sql("DELETE FROM backup_copies");
+        ran.records()
+    };
+    let versions = |key: &str| {
+        // As curl signs it: encoded, and in order.
+        let path = format!("locked?prefix=x%2F{}&versions=", key.replace('/', "%2F"));
+        let told = server.curl(ADMIN, &[], &path).stdout;
+        String::from_utf8(told)
+            .unwrap()
+            .matches("<Version>")
+            .count()
+    };
+    let bare = copy();
+    assert_eq!(copy(), bare, "what is the same is not kept twice");
+    sandbox.ok(&format!("{set} --lock expires s3://locked/x"));
+    let locked = copy();
+    assert_eq!(copy(), locked, "nor is what is locked for as long");
+    for (bare, locked) in bare.iter().zip(&locked) {
+        assert_ne!(bare[1], locked[1]);
+        let (key, version) = (locked[0].as_str().unwrap(), locked[1].as_str().unwrap());
+        assert_eq!(versions(key), 2, "{key}");
+        let path = format!("locked/x/{key}?versionId={version}");
+        assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403, "{key}");
+    }
+}
+
+/// What the tests of copies count on.
+#[test]
+fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
+    let Some(server) = Seaweed::start() else {
+        return;
+    };
+    server.make_bucket("plain", false);
+    server.make_bucket("locked", true);
+    fs::write(server.dir().join("hello"), "hello").unwrap();
+    let put = |keys, more: &[&str], path: &str| {
+        let mut words = vec!["-T", "hello"];
+        words.extend(more);
+        server.status(keys, &words, path)
+    };
+    let is_new = ["-H", "If-None-Match: *"];
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 200);
+    assert_eq!(put(ADMIN, &is_new, "plain/a"), 412);
+    // printf other | openssl dgst -sha256 -binary | base64
+    let other = "x-amz-checksum-sha256: 2SmKENGwc1g33EvYXaxkGw887yekfl1TpU8vP1svz/o=";
+    assert_eq!(put(ADMIN, &["-H", other], "plain/b"), 400);
+    assert_eq!(put(PUT_ONLY, &[], "plain/c"), 200);
+    assert_eq!(server.status(PUT_ONLY, &[], "plain/c"), 403);
+    let nobody = Keys {
+        id: "X",
+        secret: "Y",
+    };
+    assert_eq!(put(nobody, &[], "plain/d"), 403);
+    let lock = [
+        "-H",
+        "x-amz-object-lock-mode: COMPLIANCE",
+        "-H",
+        "x-amz-object-lock-retain-until-date: 2100-01-01T00:00:00Z",
+    ];
+    assert_eq!(put(ADMIN, &lock, "locked/a"), 200);
+    let head = server.curl(ADMIN, &["-I"], "locked/a").stdout;
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let version = head.split("x-amz-version-id: ").nth(1).unwrap();
+    let version = version.lines().next().unwrap().trim();
+    let path = format!("locked/a?versionId={version}");
+    assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403);
+    assert_eq!(server.curl(ADMIN, &[], &path).stdout, b"hello");
+}

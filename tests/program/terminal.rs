@@ -230,6 +230,28 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
 }
 
 #[test]
+fn copies_that_are_read_back_and_removed_have_a_bar() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .ok("mkdir big; head -c 40000000 /dev/urandom >big/data; bk-create --level 1 --name a big");
+    sandbox.usb();
+    sandbox.ok("bk-push usb a");
+    for line in [
+        "bk-push --check --read 100% usb a",
+        "bk-push --remove usb a",
+    ] {
+        let shown = format!("stty rows 24 cols 100; {line} >record");
+        let Some(ran) = on_terminal(&sandbox, &shown) else {
+            return;
+        };
+        assert_eq!(ran.status, 0, "{ran:#?}");
+        let is_drawn = |it: &str| it.contains("MiB, ") && it.contains("/1 copies");
+        assert!(ran.stdout.split(['\n', '\r']).any(is_drawn), "{ran:#?}");
+        assert_eq!(sandbox.ok("wc -l <record").stdout, "1\n");
+    }
+}
+
+#[test]
 fn an_empty_list_says_so_to_people() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("bk-create --name a app");

@@ -18,7 +18,7 @@ impl Sandbox {
         };
         self.sql(&format!(
             "INSERT INTO backup_copies SELECT id, backup_name, '{location}', 'web/archives/' || backup_name || '-0123456789ab.tar.gz',
-             NULL, {size}, {hash}, '[]', NULL, NULL, '{status}', NULL, {copied}, NULL FROM backup_records WHERE backup_name = '{backup}'"
+             NULL, {size}, {hash}, '[]', NULL, NULL, '{status}', NULL, {copied}, NULL, NULL FROM backup_records WHERE backup_name = '{backup}'"
         ));
     }
 

@@ -9,14 +9,19 @@ pub mod compared;
 pub mod copies;
 pub mod deadline;
 pub mod disk;
+pub mod given;
 pub mod life;
 pub mod mounts;
+pub mod nobody;
 pub mod oracle;
+pub mod poor;
 pub mod postgres;
+pub mod proxy;
 pub mod pulled;
 pub mod pushed;
 pub mod rich;
 pub mod seaweed;
+pub mod sshd;
 pub mod store;
 pub mod tarball;
 pub mod tmux;
@@ -28,6 +33,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use duckdb::{AccessMode, Config, Connection};
 use serde_json::Value;
+
+pub use given::{has, lacks, stride};
 
 /// The folder of this checkout.
 pub fn checkout() -> PathBuf {
@@ -45,28 +52,9 @@ pub fn programs() -> PathBuf {
     programs
 }
 
-/// A test is skipped for want of something that `.ci/run` installs: a word of that is printed;
-/// where `CI` is set, all is to be there, and the test fails.
-pub fn lacks(what: &str) {
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{what}, and CI is set: add it to .ci/run"
-    );
-    println!("skipped: {what}");
-}
-
 /// Lines of a shell that wait until what strace traces is stopped, and no longer than a minute.
 pub const UNTIL_STOPPED: &str =
     "for n in $(seq 3000); do grep -qs 'stopped by SIGSTOP' trace && break; sleep 0.02; done";
-
-/// Every how many of many like cases a test takes: `usual`, or with `BK_TESTS_LONG`, as `make test-long`
-/// sets it, each.
-pub fn stride(usual: usize) -> usize {
-    match std::env::var_os("BK_TESTS_LONG") {
-        Some(_) => 1,
-        None => usual,
-    }
-}
 
 /// Records as bk-adopt makes them again: without what only the making of the archive told.
 pub fn as_born(mut records: Vec<Value>) -> Vec<Value> {
@@ -110,19 +98,6 @@ pub fn files_in(dir: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(dir).into_iter().flatten();
     let all = all.map(|file| file.unwrap().path());
     all.filter(|path| !path.ends_with(".bk-storage")).collect()
-}
-
-/// Whether a tool is installed; where it is not, a word of that is printed.
-pub fn has(tool: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", "command -v \"$0\" >/dev/null", tool])
-        .status()
-        .unwrap()
-        .success();
-    if !found {
-        lacks(&format!("{tool} is not installed"));
-    }
-    found
 }
 
 /// How to trace with a fault, as strace's `inject` has it. With `--seccomp-bpf` a program stops only

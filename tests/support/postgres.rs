@@ -1,13 +1,9 @@
 //! A private PostgreSQL server on a socket, in a directory of its own.
 
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::lacks;
-
-/// Who the server runs as: it refuses root.
-const USER: &str = "nobody";
+use crate::support::{lacks, nobody};
 
 /// A server that is stopped, and its directory removed, when this is dropped.
 pub struct Postgres {
@@ -27,18 +23,7 @@ impl Postgres {
             return None;
         };
         let dir = tempfile::Builder::new().prefix("bk-pg-").tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        if rustix::process::geteuid().is_root() {
-            let id = |flag| {
-                let told = Command::new("id")
-                    .args([flag, USER])
-                    .output()
-                    .unwrap()
-                    .stdout;
-                String::from_utf8(told).unwrap().trim().parse().unwrap()
-            };
-            chown(dir.path(), Some(id("-u")), Some(id("-g"))).unwrap();
-        }
+        nobody::give(dir.path());
         let server = Self { programs, dir };
         server.run("initdb -D data --no-sync -A trust -U bk -E UTF8 --locale=C >log 2>&1");
         server.run(
@@ -68,15 +53,7 @@ impl Postgres {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = match rustix::process::geteuid().is_root() {
-            true => {
-                let mut command = Command::new("setpriv");
-                let user = format!("--reuid={USER}");
-                command.args([&user, "--regid=nogroup", "--clear-groups", "sh"]);
-                command
-            }
-            false => Command::new("sh"),
-        };
+        let mut command = nobody::command("sh");
         let line = format!("PATH={}:$PATH; {line}", self.programs.display());
         command.args(["-c", &line]).current_dir(self.dir.path());
         command

@@ -76,9 +76,17 @@ impl Sandbox {
         self.ok(made).stdout.trim().to_owned()
     }
 
-    /// Every object and partial in the directory.
+    /// Every object and partial in the directory, but for the lists.
     pub fn objects(&self) -> BTreeSet<PathBuf> {
-        files_below(&self.path(PLACE))
+        let lists = self.path(PLACE).join("records");
+        let mut files = files_below(&self.path(PLACE));
+        files.retain(|it| !it.starts_with(&lists));
+        files
+    }
+
+    /// The lists in the directory.
+    pub fn lists(&self) -> BTreeSet<PathBuf> {
+        files_below(&self.path(PLACE).join("records"))
     }
 
     /// The journals of uploads.

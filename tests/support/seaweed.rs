@@ -1,15 +1,14 @@
 //! A private SeaweedFS server on loopback: an S3 store with locks, conditional puts and checksums.
 //!
-//! Knows no program of ours.
+//! Knows no program of ours. The tests of bk-remote have it too.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::has;
+use super::given::{free_ports, has};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -48,13 +47,6 @@ pub struct Seaweed {
 
 /// Of master, volumes, filer and S3, each with that of its gRPC.
 type Ports = [u16; 8];
-
-/// Ports that nobody listens on.
-fn free_ports() -> Ports {
-    // All are open before the first is closed: no two are the same.
-    let open = [(); 8].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    open.map(|socket| socket.local_addr().unwrap().port())
-}
 
 impl Seaweed {
     /// `None` where it is not installed.
@@ -103,6 +95,11 @@ impl Seaweed {
                 sleep(Duration::from_millis(100));
             }
         }
+    }
+
+    /// Where curl finds files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn endpoint(&self) -> String {
@@ -183,47 +180,4 @@ impl Drop for Seaweed {
         self.server.kill().unwrap();
         self.server.wait().unwrap();
     }
-}
-
-/// What the tests of copies count on.
-#[test]
-fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
-    let Some(server) = Seaweed::start() else {
-        return;
-    };
-    server.make_bucket("plain", false);
-    server.make_bucket("locked", true);
-    fs::write(server.dir.path().join("hello"), "hello").unwrap();
-    let put = |keys, more: &[&str], path: &str| {
-        let mut words = vec!["-T", "hello"];
-        words.extend(more);
-        server.status(keys, &words, path)
-    };
-    let is_new = ["-H", "If-None-Match: *"];
-    assert_eq!(put(ADMIN, &is_new, "plain/a"), 200);
-    assert_eq!(put(ADMIN, &is_new, "plain/a"), 412);
-    // printf other | openssl dgst -sha256 -binary | base64
-    let other = "x-amz-checksum-sha256: 2SmKENGwc1g33EvYXaxkGw887yekfl1TpU8vP1svz/o=";
-    assert_eq!(put(ADMIN, &["-H", other], "plain/b"), 400);
-    assert_eq!(put(PUT_ONLY, &[], "plain/c"), 200);
-    assert_eq!(server.status(PUT_ONLY, &[], "plain/c"), 403);
-    let nobody = Keys {
-        id: "X",
-        secret: "Y",
-    };
-    assert_eq!(put(nobody, &[], "plain/d"), 403);
-    let lock = [
-        "-H",
-        "x-amz-object-lock-mode: COMPLIANCE",
-        "-H",
-        "x-amz-object-lock-retain-until-date: 2100-01-01T00:00:00Z",
-    ];
-    assert_eq!(put(ADMIN, &lock, "locked/a"), 200);
-    let head = server.curl(ADMIN, &["-I"], "locked/a").stdout;
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let version = head.split("x-amz-version-id: ").nth(1).unwrap();
-    let version = version.lines().next().unwrap().trim();
-    let path = format!("locked/a?versionId={version}");
-    assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403);
-    assert_eq!(server.curl(ADMIN, &[], &path).stdout, b"hello");
 }

@@ -3,10 +3,7 @@
 //! Knows no catalog.
 
 use bk_archive::format::codec::Codec;
-use bk_schema::record::NAME_MAX_BYTES;
-
-/// The longest name that leaves room for `_99999`.
-const BASE_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
+use bk_schema::record::{NUMBERED_MAX_BYTES, cut};
 
 /// A valid backup name for this file name.
 pub(crate) fn name_for(file_name: &str) -> String {
@@ -22,30 +19,16 @@ pub(crate) fn name_for(file_name: &str) -> String {
         "backup".to_owned()
     } else if name.bytes().all(|byte| byte.is_ascii_digit()) {
         // It would be taken for an id.
-        format!("backup-{}", &name[..name.len().min(BASE_MAX_BYTES - 7)])
+        format!("backup-{}", &name[..name.len().min(NUMBERED_MAX_BYTES - 7)])
     } else {
         name.to_owned()
     }
 }
 
-/// The name, with a number unless it is the first.
-pub(crate) fn numbered(name: &str, number: u64) -> String {
-    match number {
-        1 => name.to_owned(),
-        _ => format!("{}_{number}", cut(name)),
-    }
-}
-
-fn cut(name: &str) -> &str {
-    let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
-    let end = ends.take_while(|end| *end <= BASE_MAX_BYTES).last();
-    &name[..end.unwrap_or(0)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bk_schema::record::check_name;
+    use bk_schema::record::{check_name, numbered};
 
     #[test]
     fn every_file_name_makes_a_name() {

@@ -6,11 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-use bk_schema::record::{Backup, Status};
+use bk_schema::record::{Backup, Status, numbered};
 use bk_store::rows::BadRow;
 
 use crate::archive::Archive;
-use crate::names::numbered;
 
 /// What to do with one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -214,6 +214,7 @@ fn identity(backup: &Backup) -> Identity {
     Identity {
         id: Some(backup.id),
         name: Some(backup.backup_name.clone()),
+        held: None,
     }
 }
 

@@ -63,9 +63,11 @@ impl Records {
         completed.filter(move |it| it.backup_metadata.get("sources") == Some(sources))
     }
 
-    /// The paths of the archives in a directory, newest first.
+    /// The paths of the archives in a directory, newest first; those that a location alone has never were
+    /// in it.
     pub(crate) fn archives_in(&self, dir: &Path) -> Vec<String> {
-        let paths = self.completed().map(|it| &it.backup_path);
+        let here = self.completed().filter(|it| it.remote().is_none());
+        let paths = here.map(|it| &it.backup_path);
         let is_in = |path: &&String| Path::new(path).parent() == Some(dir);
         paths.filter(is_in).cloned().collect()
     }

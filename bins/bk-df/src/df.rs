@@ -168,7 +168,7 @@ fn warn_of_unreachable(disks: &Disks, stored: &[Stored]) {
         let Err(error) = &file_system.space else {
             continue;
         };
-        let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup);
+        let is_lost = |it: &&Stored| it.place == place && has_archive(&it.backup) && !it.is_remote;
         let lost: Vec<_> = stored.iter().filter(is_lost).collect();
         let count = lost.len();
         PROGRAM.warn(&if lost.iter().any(|it| it.is_offline) {

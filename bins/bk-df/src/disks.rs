@@ -39,6 +39,8 @@ pub(crate) struct Stored {
     pub(crate) is_there: bool,
     /// Whether that is unknown.
     pub(crate) is_offline: bool,
+    /// Whether it never was here: a location has it.
+    pub(crate) is_remote: bool,
 }
 
 /// The file systems, as they are found.
@@ -59,7 +61,9 @@ impl Disks {
         storage: &Path,
         backups: Vec<Backup>,
     ) -> (Self, Vec<Stored>) {
-        let with_archive = backups.iter().filter(|it| has_archive(it));
+        // One that is at a location alone needs none here.
+        let is_here = |it: &&Backup| has_archive(it) && it.remote().is_none();
+        let with_archive = backups.iter().filter(is_here);
         let needed = with_archive.map(|it| dir_of(&it.backup_path).to_owned());
         let mut disks = Self {
             storages: home.storages.clone(),
@@ -93,12 +97,14 @@ impl Disks {
             }
         };
         let (bytes, is_there) = inspected.unwrap_or_default();
+        let is_remote = !is_there && backup.remote().is_some();
         Stored {
             backup,
             place,
             bytes,
             is_there,
-            is_offline: inspected.is_err(),
+            is_offline: inspected.is_err() && !is_remote,
+            is_remote,
         }
     }
 

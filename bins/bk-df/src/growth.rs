@@ -65,6 +65,8 @@ pub(crate) fn changes<'a>(
             "create" => number(event, "bytes")?,
             // Its archive was counted when it was created.
             "adopt" if event.details.get("action")? == "relinked" => return None,
+            // A location has the archive: nothing came here.
+            "adopt" if event.details.get("location").is_some() => return None,
             "adopt" => *sizes.get(&id?)?,
             _ => -number(event, "freed")?,
         };
@@ -164,6 +166,12 @@ mod tests {
             entry(2, "create", "failed", json!({"bytes": 100})),
             entry(3, "adopt", "ok", json!({"action": "adopted"})),
             entry(4, "adopt", "ok", json!({"action": "relinked"})),
+            entry(
+                23,
+                "adopt",
+                "ok",
+                json!({"action": "adopted", "location": "x"}),
+            ),
             entry(11, "remove", "ok", json!({"freed": 90, "path": "/a/1"})),
             entry(13, "prune", "ok", json!({"freed": 50, "path": "/a/3"})),
             entry(15, "remove", "ok", json!({"reason": "a failed attempt"})),

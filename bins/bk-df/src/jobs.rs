@@ -239,6 +239,7 @@ mod tests {
             bytes: 1,
             is_there: true,
             is_offline: false,
+            is_remote: false,
         }
     }
 

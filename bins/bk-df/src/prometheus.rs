@@ -159,7 +159,7 @@ const LOCATION_GAUGES: [LocationGauge; 5] = [
     ),
 ];
 
-const GAUGES: [Gauge; 18] = [
+const GAUGES: [Gauge; 19] = [
     (
         "bk_missing_backups",
         "Completed backups whose archive is missing.",
@@ -169,6 +169,11 @@ const GAUGES: [Gauge; 18] = [
         "bk_offline_backups",
         "Backups whose archive cannot be reached.",
         |it| Some(it.offline_count as f64),
+    ),
+    (
+        "bk_remote_backups",
+        "Completed backups whose archive is at a location alone.",
+        |it| Some(it.remote_count as f64),
     ),
     (
         "bk_future_backups",

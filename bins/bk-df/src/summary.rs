@@ -71,6 +71,7 @@ pub(crate) struct Summary {
     pub(crate) by_both: BTreeMap<(Status, BackupType), Tally>,
     pub(crate) missing_count: u64,
     pub(crate) offline_count: u64,
+    pub(crate) remote_count: u64,
     pub(crate) future_count: u64,
     pub(crate) problem_count: u64,
     pub(crate) expired_count: u64,
@@ -144,8 +145,10 @@ impl Facts<'_> {
 
     /// Everything that follows from the records and the ledger.
     fn backups(&self, stored: &[&Stored], is_own: impl Fn(&Flow) -> bool) -> Summary {
-        let is_missing =
-            |it: &Stored| it.backup.status == Status::Completed && !it.is_there && !it.is_offline;
+        let is_remote = |it: &Stored| it.backup.status == Status::Completed && it.is_remote;
+        let is_missing = |it: &Stored| {
+            it.backup.status == Status::Completed && !it.is_there && !it.is_offline && !it.is_remote
+        };
         let is_offline = |it: &Stored| has_archive(&it.backup) && it.is_offline;
         let count =
             |is_one: &dyn Fn(&Stored) -> bool| stored.iter().filter(|it| is_one(it)).count() as u64;
@@ -177,6 +180,7 @@ impl Facts<'_> {
             by_both: broken_down(stored, &pairs(), |it| (it.status, it.backup_type)),
             missing_count: count(&is_missing),
             offline_count: count(&is_offline),
+            remote_count: count(&is_remote),
             future_count: count(&|it| it.backup.status == Status::Completed && is_of_future(it)),
             problem_count: self.problems(stored),
             expired_count: expired.count,
@@ -323,6 +327,7 @@ mod tests {
             bytes,
             is_there: true,
             is_offline: false,
+            is_remote: false,
         }
     }
 

@@ -31,18 +31,22 @@ const PARTS: [(char, &str, Tone); 4] = [
     ('!', "reserve", Tone::Warn),
 ];
 
-const FILE_SYSTEMS: [Column; 10] = [
+const FILE_SYSTEMS: [Column; 11] = [
     Column::left("MOUNT").cut(Cut::Middle, 10),
     Column::right("BACKUPS"),
     Column::right("SIZE"),
     Column::right("EXPIRED").leaves(5),
     Column::right("MISSING").leaves(1),
+    REMOTE,
     Column::right("FAILED").leaves(2),
     Column::right("PROBLEMS").leaves(2),
     Column::right("FREE"),
     Column::right("A DAY").leaves(4),
     Column::right("DAYS").leaves(3),
 ];
+
+/// Only where there are some.
+const REMOTE: Column = Column::right("REMOTE").leaves(1);
 
 const JOBS: [Column; 9] = [
     Column::left("JOB").cut(Cut::Middle, 8),
@@ -72,8 +76,17 @@ pub(crate) fn print(
     jobs: &[JobLine],
     locations: &[LocationLine],
 ) -> Result<()> {
-    let rows: Vec<_> = summaries.iter().map(row).collect();
-    output.table(&FILE_SYSTEMS, &rows)?;
+    let mut rows: Vec<_> = summaries.iter().map(row).collect();
+    let mut columns = FILE_SYSTEMS.to_vec();
+    if let Some(at) = columns.iter().position(|it| *it == REMOTE)
+        && summaries.iter().all(|it| it.remote_count == 0)
+    {
+        columns.remove(at);
+        for row in &mut rows {
+            row.remove(at);
+        }
+    }
+    output.table(&columns, &rows)?;
     if !jobs.is_empty() {
         let rows: Vec<_> = jobs.iter().map(job_row).collect();
         output.text("\n")?;
@@ -107,6 +120,7 @@ fn row(summary: &Summary) -> Vec<Cell> {
         human_size(summary.backup_bytes).into(),
         Cell::or_dash(expired.map(human_size)),
         bad(summary.missing_count),
+        count_cell(summary.remote_count, Tone::Plain),
         bad(failed.map_or(0, |it| it.count)),
         bad(summary.problem_count),
         Cell::or_dash(summary.free_bytes.map(human_size)),

@@ -10,7 +10,7 @@ use bk_archive::read::entries::Entries;
 use bk_archive::{hashed, threads};
 use bk_cli::listing::{FileStatus, Listed};
 use bk_cli::output::base64;
-use bk_cli::{Output, Tone};
+use bk_cli::{Output, Tone, copies};
 use bk_schema::record::{Backup, Status};
 use bk_schema::visible::visible;
 use bk_store::archives;
@@ -123,6 +123,10 @@ fn open(home: &Home, listed: &Listed) -> Result<Source> {
     match (backup.status, listed.file_status) {
         (Status::Creating | Status::Failed, _) => {
             bail!(backup.status.obstacle().unwrap_or_default())
+        }
+        (_, FileStatus::Remote) => {
+            let obstacle = copies::remote_obstacle(home, backup);
+            bail!(obstacle.unwrap_or_else(|| format!("its archive '{path}' comes just now")))
         }
         (_, FileStatus::Missing) => bail!("its archive '{path}' is missing"),
         (_, FileStatus::Offline) => bail!("its archive '{path}' cannot be reached"),

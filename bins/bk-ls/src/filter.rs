@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::flags::{
-    AVAILABLE, EXPIRED, EXPIRES_WITHIN, LARGER, LIMIT, MISSING, OFFLINE, PROTECTED, REVERSE, SORT,
-    STATUS, TYPE, UNVERIFIED_FOR, WITH_COPY, WITHOUT_COPY,
+    AVAILABLE, EXPIRED, EXPIRES_WITHIN, LARGER, LIMIT, MISSING, OFFLINE, PROTECTED, REMOTE,
+    REVERSE, SORT, STATUS, TYPE, UNVERIFIED_FOR, WITH_COPY, WITHOUT_COPY,
 };
 
 /// The filters and the order. A backup must pass all filters that are given.
@@ -75,6 +75,7 @@ impl Criteria {
             (AVAILABLE, FileStatus::Available),
             (MISSING, FileStatus::Missing),
             (OFFLINE, FileStatus::Offline),
+            (REMOTE, FileStatus::Remote),
         ])?;
         Ok(Self {
             selection: Selection::new(arguments, &TYPE, now)?,

@@ -18,6 +18,7 @@ bk_cli::flags! {
     AVAILABLE = switch("available", "completed, and its archive exists");
     MISSING = switch("missing", "completed, but its archive is missing");
     OFFLINE = switch("offline", "completed, but its storage is not mounted");
+    REMOTE = switch("remote", "completed, and its archive is at a location alone");
     EXPIRED = switch("expired", "past its expiry");
     EXPIRES_WITHIN = option("expires-within", "SPAN", "that expires within SPAN from now");
     SINCE = selection::SINCE;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use bk_cli::one_line;
+use bk_cli::{copies, one_line};
 use bk_schema::event::Event;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
@@ -138,11 +138,17 @@ fn mark_one(
     }
     let archive =
         lock(Path::new(&transfer.from)).with_context(|| format!("'{}'", transfer.from))?;
-    let missing = || format!("its archive '{}' is missing", transfer.from);
+    let missing = || missing(transfer, &row);
     going.archive = Some(archive.with_context(missing)?);
     row.status = Status::Moving;
     Move::To(transfer.to.clone()).put(&mut row)?;
     Ok((State::Begun, Some(row)))
+}
+
+/// Why nothing is there that could move.
+pub(crate) fn missing(transfer: &Transfer, row: &Backup) -> String {
+    let missing = || format!("its archive '{}' is missing", transfer.from);
+    copies::remote_told(row).unwrap_or_else(missing)
 }
 
 /// Repoints the rows to the copies that are whole.

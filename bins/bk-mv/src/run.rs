@@ -7,7 +7,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
-use bk_cli::{Arguments, Column, Cut, Output, Progress, Report, UsageError, operands, units};
+use bk_cli::{
+    Arguments, Column, Cut, Output, Progress, Report, UsageError, copies, operands, units,
+};
 use bk_schema::event::Event;
 use bk_schema::lines::{Identity, Line};
 use bk_schema::record::{Backup, Status};
@@ -17,7 +19,7 @@ use bk_store::{Home, Session, Signals, catalog};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{ALL, DRY_RUN, PROGRAM, RESERVE};
-use crate::part::{self, Allowed, Going, State, check_allowed};
+use crate::part::{self, Allowed, Going, State, check_allowed, missing};
 use crate::relocate::{bring, remove_old};
 use crate::target::Target;
 use crate::way::{Transfer, Way};
@@ -136,6 +138,9 @@ impl Moves {
         if (tries == 0 && !self.seen.insert(backup.id)) || (self.is_all && is_none) {
             return;
         }
+        if self.is_all && copies::remote_obstacle(&self.home, &backup).is_some() {
+            return;
+        }
         let (from, to) = (backup.backup_path.clone(), self.target.path_of(&backup));
         if let Err(unreachable) = self.home.storages.check(Path::new(&from)) {
             self.home.storages.tell_unreachable(&unreachable);
@@ -187,8 +192,8 @@ impl Moves {
             let allowed = row.and_then(|row| check_allowed(&transfer, row, &mut taken));
             let checked = allowed.and_then(|allowed| match allowed {
                 Allowed::Changed(_) => Err(anyhow!("its record changes")),
-                Allowed::Now(_) if !Path::new(&transfer.from).exists() => {
-                    Err(anyhow!("its archive '{}' is missing", transfer.from))
+                Allowed::Now(row) if !Path::new(&transfer.from).exists() => {
+                    Err(anyhow!(missing(&transfer, &row)))
                 }
                 Allowed::Now(_) => Ok(()),
             });

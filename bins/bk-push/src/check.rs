@@ -85,6 +85,17 @@ pub(crate) fn sample(all: &VecDeque<Known>, percent: u64, now: Timestamp) -> Has
 }
 
 impl Check {
+    /// To ask takes no time worth a bar.
+    pub(crate) fn begin_progress(&self) {
+        let all = self.queue.iter().map(|it| &it.copy);
+        let read = all.filter(|copy| self.to_read.contains(&copy.backup_id));
+        let bytes: u64 = read.filter_map(|copy| copy.size).sum();
+        if bytes > 0 {
+            let count = self.queue.len() as u64;
+            self.progress.begin_counting(bytes, count, "copies");
+        }
+    }
+
     /// Why a copy is not as it should be; `None` where it is.
     fn ask(&self, copy: &BackupCopy, is_read: bool) -> Result<Option<String>> {
         let key = &copy.object_key;

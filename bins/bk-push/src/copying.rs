@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Error, Result, anyhow, bail};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
-use bk_cli::{Column, Cut, Progress, Report};
+use bk_cli::{Column, Cut, Progress, Report, copies};
 use bk_offsite::Destination;
 use bk_offsite::failure::{is_final, kind, left};
 use bk_offsite::sidecars::{Held, Keys};
@@ -56,8 +56,8 @@ enum State {
     /// The location has it already.
     There,
     Begun(Box<Begun>),
-    /// The object is there; the journal stays until the catalog knows.
-    Copied(Box<(Journal, BackupCopy)>),
+    /// The object is there, with its record beside it; the journal stays until the catalog knows.
+    Copied(Box<(Journal, BackupCopy, String)>),
     /// A signal came: the next run goes on.
     Left,
     /// Nothing was done of it: a signal came before, or the location failed another. Until that is recorded,
@@ -72,6 +72,8 @@ struct Begun {
     journal: Journal,
     copy: BackupCopy,
     host: String,
+    /// The id of this catalog.
+    catalog: String,
     keys: Keys,
     storing: Storing,
     /// What was known before of a copy there, which is no copy any more.
@@ -101,6 +103,9 @@ pub(crate) struct Copies {
     pub(crate) queue: VecDeque<Due>,
     /// How many were not tried.
     pub(crate) left_count: usize,
+    /// Whether one failed for a reason by which all would.
+    pub(crate) is_given_up: bool,
+    pub(crate) has_copied: bool,
 }
 
 impl Copies {
@@ -127,11 +132,15 @@ impl Copies {
         if backup.has_copy(&self.location) {
             return Ok(None);
         }
+        if let Some(obstacle) = copies::remote_obstacle(&self.home, backup) {
+            bail!(obstacle);
+        }
         self.destination.storing(backup, self.home.now).map(Some)
     }
 
     /// Begins a copy by its row, by the record as it is now.
     fn begin(&self, session: &Session<'_>, host: &Host, backup: &Backup) -> Result<State> {
+        let catalog = session.settle_catalog_id()?;
         let storing = match self.storing(backup) {
             Ok(Some(storing)) => storing,
             Ok(None) => return Ok(State::There),
@@ -164,6 +173,7 @@ impl Copies {
             journal,
             copy,
             host: host.to_owned(),
+            catalog,
             keys,
             storing,
             earlier: backup
@@ -181,7 +191,7 @@ impl Copies {
         let (mut begun, began) = (*begun, Instant::now());
         let sent = self.send(&going.due.backup, &mut begun);
         let state = match sent {
-            Ok(()) => State::Copied(Box::new((begun.journal, begun.copy))),
+            Ok(record) => State::Copied(Box::new((begun.journal, begun.copy, record))),
             Err(error)
                 if kind(&error) == Some(Kind::Stopped) || self.signals.caught().is_some() =>
             {
@@ -196,8 +206,9 @@ impl Copies {
         }
     }
 
-    /// The archive, then what lies beside it: who finds that, finds the archive.
-    fn send(&self, backup: &Backup, begun: &mut Begun) -> Result<()> {
+    /// The archive, then what lies beside it: who finds that, finds the archive. Returns the text of its record
+    /// there.
+    fn send(&self, backup: &Backup, begun: &mut Begun) -> Result<String> {
         let (place, keys) = (self.place.as_ref(), &begun.keys);
         let archive_hash = backup.backup_hash.as_deref().unwrap_or_default();
         let recipients = &self.destination.recipients;
@@ -243,9 +254,11 @@ impl Copies {
                 }
             };
         }
-        let held = Held::new(backup, &begun.host, &begun.copy)?;
-        place.put(&keys.record, held.line()?, &storing)?;
-        Ok(())
+        let held = Held::new(backup, &begun.host, &begun.catalog, &begun.copy)?;
+        let line = held.line()?;
+        let record = String::from_utf8(line.clone())?.trim_end().to_owned();
+        place.put(&keys.record, line, &storing)?;
+        Ok(record)
     }
 
     fn send_archive(
@@ -297,6 +310,7 @@ impl Copies {
             return Ok(());
         }
         journal.remove();
+        self.has_copied = true;
         let mut backup = due.backup;
         let told = told(copy, seconds);
         let row = vec![
@@ -374,8 +388,8 @@ impl Parts for Copies {
             let backup = &going.due.backup;
             let event = match &mut going.state {
                 State::Copied(copied) => {
-                    let copy = &mut copied.1;
-                    *copy = session.complete_copy(copy)?;
+                    let (_, copy, record) = &mut **copied;
+                    *copy = session.complete_copy(copy, record)?;
                     Event::of(backup, "push", true, told(copy, going.seconds))
                 }
                 State::Failed(error, Some(begun)) => {
@@ -409,12 +423,13 @@ impl Parts for Copies {
         self.progress.count();
         match going.state {
             State::Copied(copied) => {
-                let (journal, copy) = *copied;
+                let (journal, copy, _) = *copied;
                 self.tell_copied(going.due, journal, &copy, going.seconds)
             }
             State::Failed(error, _) => {
                 self.fail(&going.due.backup, &error);
                 if is_final(&error) {
+                    self.is_given_up = true;
                     self.left_count += std::mem::take(&mut self.queue).len();
                 }
                 Ok(())

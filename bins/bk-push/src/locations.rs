@@ -22,9 +22,11 @@ use crate::flags::{
     STORAGE_CLASS,
 };
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 6] = [
     Column::left("LOCATION"),
     Column::left("URL").cut(Cut::Middle, 20),
+    Column::left("ENCRYPTED").leaves(3),
+    Column::left("LOCK").leaves(4),
     Column::right("COPIES").leaves(2),
     Column::right("SIZE").leaves(1),
 ];
@@ -175,9 +177,12 @@ pub(crate) fn list(home: &Home, mut output: Output) -> Result<u8> {
         if output.is_table() {
             let url = Cell::from(destination.location.to_string());
             let count = complete.len().to_string();
+            let is_encrypted = !destination.recipients.is_empty();
             rows.push(vec![
                 name.into(),
                 url,
+                if is_encrypted { "yes" } else { "no" }.into(),
+                Cell::or_dash(destination.lock.map(|lock| lock.span)),
                 count.into(),
                 human_size(bytes).into(),
             ]);

@@ -6,6 +6,7 @@ mod flags;
 mod journal;
 mod known;
 mod leftovers;
+mod lists;
 mod locations;
 mod object;
 mod push;

@@ -17,7 +17,7 @@ use crate::flags::{
     READ, RECIPIENT, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
-use crate::{known, leftovers, locations};
+use crate::{known, leftovers, lists, locations};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -143,6 +143,7 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         is_given_up: false,
         home: home.clone(),
     };
+    check.begin_progress();
     let ended = parts::run(&home, &signals, &mut check);
     check.progress.end();
     ended.and(check.report.end())?;
@@ -175,6 +176,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status,
         queue: all.into(),
         left_count: 0,
+        is_given_up: false,
         home: home.clone(),
     };
     if arguments.has(&DRY_RUN) {
@@ -183,10 +185,21 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if removal.queue.is_empty() {
         return Ok(removal.status);
     }
+    let before = lists::known(&home, location)?;
+    removal.begin_progress();
     let ended = parts::run(&home, &signals, &mut removal);
     removal.progress.end();
     removal.tell_left();
     ended.and(removal.report.end())?;
+    if !removal.is_given_up && signals.caught().is_none() {
+        lists::write(
+            &home,
+            location,
+            removal.place.as_ref(),
+            &signals,
+            Some(&before),
+        )?;
+    }
     Ok(signals.exit_status(removal.status))
 }
 
@@ -213,12 +226,16 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status,
         queue,
         left_count: 0,
+        is_given_up: false,
+        has_copied: false,
     };
     if arguments.has(&DRY_RUN) {
         return copying::dry_run(copies);
     }
     if copies.queue.is_empty() {
-        leftovers::remove(&copies.home, location, copies.place.as_ref())?;
+        let place = copies.place.as_ref();
+        leftovers::remove(&copies.home, location, place)?;
+        lists::write(&copies.home, location, place, &signals, None)?;
         return Ok(copies.status);
     }
     let bytes = copies.queue.iter().filter_map(|due| due.backup.backup_size);
@@ -238,6 +255,10 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     ended.and(printed)?;
     if copies.left_count == 0 && signals.caught().is_none() {
         leftovers::remove(&home, location, copies.place.as_ref())?;
+    }
+    let is_due = copies.has_copied || copies.status == bk_cli::SUCCESS;
+    if is_due && !copies.is_given_up && signals.caught().is_none() {
+        lists::write(&home, location, copies.place.as_ref(), &signals, None)?;
     }
     Ok(signals.exit_status(copies.status))
 }

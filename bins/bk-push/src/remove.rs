@@ -64,9 +64,17 @@ pub(crate) struct Removal {
     pub(crate) queue: VecDeque<Known>,
     /// How many were not tried.
     pub(crate) left_count: usize,
+    /// Whether one failed for a reason by which all would.
+    pub(crate) is_given_up: bool,
 }
 
 impl Removal {
+    pub(crate) fn begin_progress(&self) {
+        let bytes = self.queue.iter().filter_map(|it| it.copy.size).sum();
+        let count = self.queue.len() as u64;
+        self.progress.begin_counting(bytes, count, "copies");
+    }
+
     fn remove(&self, known: &Known, journal: Option<&Journal>) -> State {
         let copy = &known.copy;
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
@@ -217,18 +225,21 @@ impl Parts for Removal {
     fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
         let mut has_failed = false;
         for going in part {
-            if !matches!(going.state, State::Begun) {
-                continue;
+            if matches!(going.state, State::Begun) {
+                going.state = match has_failed || self.signals.caught().is_some() {
+                    true => State::Left,
+                    false => self.remove(&going.known, going.journal.as_ref()),
+                };
             }
-            going.state = match has_failed || self.signals.caught().is_some() {
-                true => State::Left,
-                false => self.remove(&going.known, going.journal.as_ref()),
-            };
             if let State::Stays(error) | State::Failed(error) = &going.state {
                 has_failed |= is_final(error);
             }
+            self.progress.count();
+            let size = going.known.copy.size;
+            self.progress.add(size.unwrap_or_default());
         }
         if has_failed {
+            self.is_given_up = true;
             self.left_count += std::mem::take(&mut self.queue).len();
         }
         Ok(())
@@ -268,7 +279,6 @@ impl Parts for Removal {
     }
 
     fn tell(&mut self, going: Going) -> Result<()> {
-        self.progress.count();
         match going.state {
             State::Gone | State::Shared => {
                 if let Some(journal) = going.journal {

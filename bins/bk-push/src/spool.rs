@@ -119,14 +119,18 @@ fn open(path: &Path, is_new: bool) -> io::Result<File> {
 
 fn check_room(dir: &Path, archive_bytes: u64) -> Result<()> {
     let needed = archive_bytes + archive_bytes / BYTES_PER_ADDED + HEADER_BYTES;
-    let space = Space::at(dir)?;
-    let available = space.map_or(u64::MAX, |space| space.available_bytes);
+    let Some(space) = Space::at(dir)? else {
+        return Ok(());
+    };
+    // The catalog is on that disk, too.
+    let reserve = space.default_reserve();
     ensure!(
-        needed <= available,
-        "it is encrypted into '{}' first, which needs {} and has {}: make room there, or make it a link to a directory that has room",
+        needed.saturating_add(reserve) <= space.available_bytes,
+        "it is encrypted into '{}' first, where {} are needed and {} to stay free, and {} are free: make room there, or make it a link to a directory that has room",
         dir.display(),
         human_size(needed),
-        human_size(available)
+        human_size(reserve),
+        human_size(space.available_bytes)
     );
     Ok(())
 }

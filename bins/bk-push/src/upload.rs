@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use anyhow::{Context, Result, bail};
 use bk_cli::Progress;
 use bk_offsite::failure::kind;
-use bk_remote::{Kind, Part, PartReceipt, Place, Stored, Storing, part_bytes, sha256};
+use bk_remote::{Kind, Lock, Part, PartReceipt, Place, Stored, Storing, part_bytes, sha256};
 use bk_schema::clock;
 
 use crate::journal::{Journal, Plan};
@@ -114,7 +114,7 @@ impl Upload<'_> {
         object.check_first()?;
         let (file, size) = (object.file(), object.size_bytes);
         let put = |storing: &Storing| self.place.put_file(self.key, file, size, storing);
-        let stored = self.replacing(put)?;
+        let stored = self.replacing(object, put)?;
         self.progress.add(object.size_bytes);
         Ok(stored)
     }
@@ -122,22 +122,30 @@ impl Upload<'_> {
     fn send_whole(&self, object: &mut Object) -> Result<Stored> {
         let bytes = object.next(object.size_bytes)?;
         object.check()?;
-        let stored = self.replacing(|storing| self.place.put(self.key, bytes.clone(), storing))?;
+        let put = |storing: &Storing| self.place.put(self.key, bytes.clone(), storing);
+        let stored = self.replacing(object, put)?;
         self.progress.add(object.size_bytes);
         Ok(stored)
     }
 
-    /// What is there under this key was put there by a run whose end is not known. Its name holds the hash, but
-    /// whoever may only put cannot look at it: it is put again.
+    /// What is there under this key was put there by a run whose end nobody recorded: what goes in one request has
+    /// no journal, as to send it again is seldom and costs less than a journal for each. Where the store does not
+    /// tell that it is the same, or whoever may only put cannot ask, it is put again.
     fn replacing(
         &self,
+        object: &Object,
         put: impl Fn(&Storing) -> bk_remote::Result<Stored>,
     ) -> bk_remote::Result<Stored> {
         match put(self.storing) {
-            Err(error) if error.kind() == Kind::AlreadyThere => put(&Storing {
-                may_replace: true,
-                ..self.storing.clone()
-            }),
+            Err(error) if error.kind() == Kind::AlreadyThere => {
+                let hashes = [object.hash.clone()];
+                let found = self.find(object.size_bytes, &hashes, self.storing.lock);
+                let replacing = Storing {
+                    may_replace: true,
+                    ..self.storing.clone()
+                };
+                found.map_or_else(|| put(&replacing), Ok)
+            }
             put => put,
         }
     }
@@ -191,33 +199,33 @@ impl Upload<'_> {
     fn complete(&self, plan: &Plan, receipts: &[PartReceipt]) -> Result<Stored> {
         let upload = plan.upload_id.as_str();
         let complete = |storing| self.place.complete(self.key, upload, receipts, storing);
+        let hashes = [
+            bk_remote::sha256_of_parts(receipts),
+            plan.object_hash.clone(),
+        ];
+        let find = || self.find(plan.size_bytes, &hashes, plan.lock);
         match complete(self.storing) {
             // An answer that was lost: the object is there.
-            Err(error) if error.kind() == Kind::UnknownUpload => {
-                Ok(self.find(plan, receipts).ok_or(error)?)
-            }
+            Err(error) if error.kind() == Kind::UnknownUpload => Ok(find().ok_or(error)?),
             // Of a copy that was found bad, or whose end nobody recorded.
             Err(error) if error.kind() == Kind::AlreadyThere => {
                 let replacing = Storing {
                     may_replace: true,
                     ..self.storing.clone()
                 };
-                let found = self.find(plan, receipts);
-                Ok(found.map_or_else(|| complete(&replacing), Ok)?)
+                Ok(find().map_or_else(|| complete(&replacing), Ok)?)
             }
             completed => Ok(completed?),
         }
     }
 
-    /// The object, if the place tells that it is what was sent.
-    fn find(&self, plan: &Plan, receipts: &[PartReceipt]) -> Option<Stored> {
+    /// The object, if the place tells that it is what was sent, and locked for as long.
+    fn find(&self, size_bytes: u64, hashes: &[String], lock: Option<Lock>) -> Option<Stored> {
         let found = self.place.head(self.key).ok()?;
-        let expected = [
-            bk_remote::sha256_of_parts(receipts),
-            plan.object_hash.clone(),
-        ];
-        let is_same = found.sha256.is_some_and(|it| expected.contains(&it));
-        (found.size == plan.size_bytes && is_same).then_some(Stored {
+        let is_same =
+            found.size == size_bytes && found.sha256.is_some_and(|it| hashes.contains(&it));
+        let is_locked = lock.is_none_or(|lock| found.locked_until >= Some(lock.until));
+        (is_same && is_locked).then_some(Stored {
             version: found.version,
             etag: found.etag,
             is_confirmed: true,

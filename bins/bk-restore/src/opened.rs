@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::hashed::{self, Whole};
 use bk_archive::restore::extract::Observer;
+use bk_cli::copies;
 use bk_schema::record::{Backup, Status};
 use bk_store::archives;
 use bk_store::archives::open::is_absent;
@@ -47,6 +48,9 @@ impl Opened {
         }
         let file = match archives::open::open(backup, hashed::open) {
             Err(error) if is_absent(&error) => {
+                if let Some(obstacle) = copies::remote_obstacle(home, backup) {
+                    bail!(obstacle);
+                }
                 home.storages.check_again(backup.backup_path.as_ref())?;
                 bail!("its archive '{path}' is missing")
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, operands};
+use bk_cli::{Arguments, Cell, Column, Output, Progress, Report, Tone, copies, operands};
 use bk_schema::record::{Backup, Status};
 use bk_store::parts::{self, Parts};
 use bk_store::storage::Unreachable;
@@ -81,6 +81,7 @@ fn find(
     let (mut whole, mut found) = (Vec::new(), Vec::new());
     for row in catalog::read(home, |session| session.backups())? {
         match row {
+            Ok(backup) if copies::remote_obstacle(home, &backup).is_some() => {}
             Ok(backup) => whole.push(backup),
             Err(bad) => found.push(Err(bad.into())),
         }
@@ -156,6 +157,11 @@ impl Verification {
         if ![Status::Completed, Status::Moving].contains(&backup.status) {
             let why = backup.status.obstacle().unwrap_or_default();
             self.fail(backup, &anyhow!(why));
+            return None;
+        }
+        if let Some(obstacle) = copies::remote_obstacle(&self.home, backup) {
+            self.progress.count();
+            self.fail(backup, &anyhow!(obstacle));
             return None;
         }
         let archive = Path::new(&backup.backup_path);

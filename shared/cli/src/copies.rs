@@ -1,11 +1,12 @@
 //! Copies elsewhere, as command lines ask for them: by the names of locations.
 //!
-//! Knows of a location only whether the catalog has its name.
+//! Knows of a location only its name.
 
 use anyhow::Result;
 use bk_schema::copy::check_location;
 use bk_schema::record::{Backup, Status};
-use bk_store::Session;
+use bk_store::storage::Unreachable;
+use bk_store::{Home, Session};
 
 use crate::flags::{Arguments, Flag, option};
 use crate::message::UsageError;
@@ -52,6 +53,27 @@ pub fn unknown_location(unknown: &str, known: &[String]) -> String {
         [others @ .., last] => format!("use {} or {last}", others.join(", ")),
     };
     format!("there is no location '{unknown}': {remedy}")
+}
+
+/// Why an archive that never was here cannot be read, with the remedy; `None` where it is here, and of any
+/// other.
+#[must_use]
+pub fn remote_obstacle(home: &Home, backup: &Backup) -> Option<String> {
+    let obstacle = remote_told(backup)?;
+    match home.storages.stat(backup.backup_path.as_ref()) {
+        Ok(None) | Err(Unreachable::Storage { .. }) => Some(obstacle),
+        _ => None,
+    }
+}
+
+/// The same, of one whose archive is known not to be here.
+#[must_use]
+pub fn remote_told(backup: &Backup) -> Option<String> {
+    let location = backup.remote()?.escape_debug();
+    let name = backup.backup_name.escape_debug();
+    Some(format!(
+        "its archive is at '{location}' and not here: 'bk-pull {location} {name}' brings it"
+    ))
 }
 
 /// Where a backup lacks a complete copy that is required. One that failed has no archive, and

@@ -3,13 +3,14 @@
 //!
 //! Knows no archive format: the caller says how one is read.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bk_schema::manifest::Segment;
 use bk_schema::record::Backup;
 use bk_store::home::Home;
 use bk_store::manifest::search::{check_home, is_usable};
 use bk_store::manifest::writer::make_anew;
 
+use crate::copies;
 use crate::flags::Program;
 use crate::progress::Progress;
 
@@ -50,6 +51,12 @@ pub fn complete(
     let sizes = missing.iter().filter_map(|it| it.backup_size);
     progress.begin_counting(sizes.sum(), missing.len() as u64, "archives");
     for backup in missing {
+        if let Some(obstacle) = copies::remote_obstacle(home, &backup) {
+            let name = backup.backup_name.escape_debug();
+            *status = program.report(&anyhow!("cannot read '{name}': {obstacle}"));
+            progress.count();
+            continue;
+        }
         let made = make_anew(home, &backup, |add| {
             let cannot = || format!("cannot read '{}'", backup.backup_path.escape_debug());
             let (hash, bytes) = survey(&backup, add).with_context(cannot)?;

@@ -10,6 +10,7 @@ use bk_schema::copy::BackupCopy;
 use bk_schema::moving::Move;
 use bk_schema::record::{Backup, Status};
 use bk_store::home::Home;
+use bk_store::storage::Unreachable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
@@ -31,6 +32,8 @@ pub enum FileStatus {
     Missing,
     /// Unknown: its storage is not mounted, or the file system fails.
     Offline,
+    /// It never was here: a location has it.
+    Remote,
 }
 
 /// A record with the state of its archive, and further keys for its line.
@@ -86,6 +89,9 @@ impl Listed {
         };
         let file_status = match found {
             Ok(Some(metadata)) if metadata.is_file() => FileStatus::Available,
+            Ok(None) | Err(Unreachable::Storage { .. }) if backup.remote().is_some() => {
+                FileStatus::Remote
+            }
             Ok(_) => FileStatus::Missing,
             Err(unreachable) => {
                 if warns {
@@ -130,13 +136,14 @@ impl Listed {
         self
     }
 
-    /// The column STATUS: `available`, `missing` or `offline`; the status of a record that is not
-    /// completed.
+    /// The column STATUS: `available`, `missing`, `offline` or `remote`; the status of a record that
+    /// is not completed.
     pub fn state(&self) -> (&'static str, Tone) {
         match (self.backup.status, self.file_status) {
             (Status::Completed, FileStatus::Available) => ("available", Tone::Plain),
             (Status::Completed, FileStatus::Missing) => ("missing", Tone::Bad),
             (Status::Completed, FileStatus::Offline) => ("offline", Tone::Warn),
+            (Status::Completed, FileStatus::Remote) => ("remote", Tone::Plain),
             (Status::Failed, _) => ("failed", Tone::Bad),
             (status, _) => (status.name(), Tone::Warn),
         }

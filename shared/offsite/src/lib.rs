@@ -2,6 +2,7 @@
 //!
 //! - `destination`: a location as the settings keep it
 //! - `sidecars`: the names of the objects of a backup, and its record as an object
+//! - `lists`: the records of a host, together in one object
 //! - `encryption`: what leaves the machine is encrypted with age
 //! - `failure`: what a failure of a location means for the archives that come after
 //!
@@ -10,6 +11,7 @@
 pub mod destination;
 pub mod encryption;
 pub mod failure;
+pub mod lists;
 pub mod sidecars;
 
 pub use destination::Destination;

@@ -1,18 +1,19 @@
-//! What only S3 has: locks, rights, and its ways to say no; with `--ignored`, against a server.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod server;
+//! What only S3 has: locks, rights, and its ways to say no.
 
 use std::thread;
 
 use bk_remote::{CanLock, Kind, Location, Lock, LockMode, Options, Part, Storing, open};
 
+use crate::server::seaweed::{ADMIN, Keys, PUT_ONLY};
+use crate::server::{Server, bucket};
+
 #[test]
-#[ignore = "needs a server"]
 fn s3_locks() {
-    let dir = tempfile::tempdir().unwrap();
-    let (endpoint, options) = server::server(dir.path());
-    let place = open(&server::bucket(&endpoint, "locked"), &options).unwrap();
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (endpoint, options) = (server.endpoint(), server.options(ADMIN));
+    let place = open(&bucket(&endpoint, "locked"), &options).unwrap();
     assert_eq!(place.can_lock().unwrap(), CanLock::Yes);
     let until = jiff::Timestamp::now().as_second() + 12;
     let until = jiff::Timestamp::from_second(until).unwrap();
@@ -66,32 +67,39 @@ fn s3_locks() {
 }
 
 #[test]
-#[ignore = "needs a server"]
 fn s3_tells_what_is_wrong() {
-    let dir = tempfile::tempdir().unwrap();
-    let (endpoint, options) = server::server(dir.path());
-    let location = server::bucket(&endpoint, "plain");
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (endpoint, options) = (server.endpoint(), server.options(ADMIN));
+    let location = bucket(&endpoint, "plain");
     let try_put = |location: &Location, options: &Options| {
         open(location, options)
             .unwrap()
             .put("a", vec![1], &Storing::default())
     };
-    let wrong = server::with_keys(dir.path(), "ADMINKEY", "wrong");
+    let wrong = server.options(Keys {
+        secret: "wrong",
+        ..ADMIN
+    });
     let error = try_put(&location, &wrong).unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
-    let unknown = server::with_keys(dir.path(), "NOBODY", "wrong");
+    let unknown = server.options(Keys {
+        id: "NOBODY",
+        secret: "wrong",
+    });
     let error = try_put(&location, &unknown).unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
-    let nowhere = open(&server::bucket(&endpoint, "nosuch-bucket-2"), &options).unwrap();
+    let nowhere = open(&bucket(&endpoint, "nosuch-bucket-2"), &options).unwrap();
     let error = nowhere.get("a", &mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     let options = Options {
         time_limit: std::time::Duration::from_secs(2),
         ..options
     };
-    let error = try_put(&server::bucket("http://127.0.0.1:9", "plain"), &options).unwrap_err();
+    let error = try_put(&bucket("http://127.0.0.1:9", "plain"), &options).unwrap_err();
     assert_eq!(error.kind(), Kind::Unreachable);
-    let putter = server::with_keys(dir.path(), "PUTKEY", "PUTSECRET");
+    let putter = server.options(PUT_ONLY);
     try_put(&location, &putter).unwrap();
     let place = open(&location, &putter).unwrap();
     let upload = place.begin("large", &Storing::default()).unwrap();

@@ -40,7 +40,7 @@ pub struct BackupCopy {
     pub locked_until: Option<Timestamp>,
     /// What state it is in.
     pub status: CopyStatus,
-    /// Of an upload that may go on.
+    /// Of an upload that may go on. bk-push leaves it null: it keeps that with the parts, in a file of the home.
     #[serde(skip)]
     pub upload_id: Option<String>,
     /// When it was complete; null until then.

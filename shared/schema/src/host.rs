@@ -28,8 +28,14 @@ impl Host {
     /// is not recorded.
     pub fn of<'a>(&'a self, backup: &'a Backup) -> Option<&'a str> {
         let name = backup.backup_metadata.get(KEY).and_then(Value::as_str)?;
+        Some(self.present(name))
+    }
+
+    /// The name that a host has now, by any that it had.
+    #[must_use]
+    pub fn present<'a>(&'a self, name: &'a str) -> &'a str {
         let is_earlier = self.earlier.iter().any(|it| it == name);
-        Some(if is_earlier { &self.name } else { name })
+        if is_earlier { &self.name } else { name }
     }
 
     /// The same for backups of the same sources on the same host, stored under the same names; `None` if

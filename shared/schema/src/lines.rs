@@ -15,13 +15,27 @@ use crate::visible::is_hidden;
 /// A longer line is refused before it fills the memory.
 pub const LINE_MAX_BYTES: u64 = 16 << 20;
 
-/// The id or the name of a backup, or both, which must then agree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The id or the name of a backup, or both, which must then agree; or what a location tells of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The primary key.
     pub id: Option<i64>,
     /// The unique name.
     pub name: Option<String>,
+    /// Of a line that tells what a location holds. Its id and its name are those of the catalog that it
+    /// comes from, so there is neither.
+    pub held: Option<HeldArchive>,
+}
+
+/// An archive that a location holds, by what is the same in every catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldArchive {
+    /// The host that it was made on.
+    pub host: String,
+    /// SHA-256 in lower-case hex.
+    pub backup_hash: String,
+    /// The name that it has elsewhere, to be told.
+    pub name: String,
 }
 
 /// One line of input: the backup that it names, and all of its keys, to be passed through.
@@ -38,7 +52,7 @@ impl Identity {
     pub fn from_id(id: i64) -> Self {
         Self {
             id: Some(id),
-            name: None,
+            ..Self::default()
         }
     }
 
@@ -56,8 +70,8 @@ impl Identity {
         }
         crate::record::check_name(text)?;
         Ok(Self {
-            id: None,
             name: Some(text.to_owned()),
+            ..Self::default()
         })
     }
 
@@ -70,6 +84,10 @@ impl Identity {
 
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(held) = &self.held {
+            let (name, host) = (held.name.escape_debug(), held.host.escape_debug());
+            return write!(f, "'{name}' of the host '{host}'");
+        }
         match (&self.name, self.id) {
             (Some(name), Some(id)) => write!(f, "{id} '{}'", name.escape_debug()),
             (Some(name), None) => write!(f, "'{}'", name.escape_debug()),
@@ -160,10 +178,39 @@ fn identify(value: Value) -> Result<Line> {
         id.is_some() || name.is_some(),
         "it has neither an id nor a backup_name"
     );
-    Ok(Line {
-        identity: Identity { id, name },
-        object,
-    })
+    let identity = match held(&object, name.as_deref())? {
+        None => Identity {
+            id,
+            name,
+            held: None,
+        },
+        held => Identity {
+            held,
+            ..Identity::default()
+        },
+    };
+    Ok(Line { identity, object })
+}
+
+/// What the line tells that a location holds; no other line has both a host and a location.
+fn held(object: &Map<String, Value>, name: Option<&str>) -> Result<Option<HeldArchive>> {
+    let given = |key| object.get(key).filter(|value| !value.is_null());
+    let (Some(host), Some(_)) = (given("host"), given("location")) else {
+        return Ok(None);
+    };
+    let is_hash = |text: &&str| {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        text.len() == 64 && text.bytes().all(hex)
+    };
+    let host = host.as_str().context("its host is not a string")?;
+    let hash = given("backup_hash").and_then(Value::as_str).filter(is_hash);
+    Ok(Some(HeldArchive {
+        host: host.to_owned(),
+        backup_hash: hash
+            .context("it tells what a location holds, and has no backup_hash")?
+            .to_owned(),
+        name: name.unwrap_or_default().to_owned(),
+    }))
 }
 
 /// The string that a key of a line holds.
@@ -251,6 +298,32 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_location_names_the_archive_and_neither_id_nor_name() {
+        let line = |host: &str, hash: &str| {
+            format!(
+                "{{\"id\":7,\"backup_name\":\"a\",\"backup_hash\":{hash},\"host\":{host},\"location\":\"x\"}}\n"
+            )
+        };
+        let hash = format!("\"{}\"", "0f".repeat(32));
+        let lines = read_identities(line("\"web2\"", &hash).as_bytes()).unwrap();
+        let identity = &lines[0].identity;
+        assert_eq!(identity.to_string(), "'a' of the host 'web2'");
+        assert_eq!((identity.id, &identity.name), (None, &None));
+        let lines = read_identities(line("null", "null").as_bytes()).unwrap();
+        assert_eq!(lines[0].identity.to_string(), "7 'a'");
+        for hash in ["null", "7", "\"x\"", &hash.to_uppercase()] {
+            assert_eq!(
+                error_of(line("\"web2\"", hash).as_bytes()),
+                "line 1: it tells what a location holds, and has no backup_hash"
+            );
+        }
+        assert_eq!(
+            error_of(line("7", &hash).as_bytes()),
+            "line 1: its host is not a string"
+        );
+    }
+
+    #[test]
     fn a_torn_or_malformed_line_is_named_and_nothing_is_returned() {
         assert_eq!(
             error_of(b"1\n{\"id\":"),
@@ -298,7 +371,7 @@ mod tests {
             write_line(&mut bytes, &object).unwrap();
             prop_assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
             let lines = read_identities(&bytes[..]).unwrap();
-            prop_assert_eq!(&lines[0].identity, &Identity { id: Some(id), name: Some(name) });
+            prop_assert_eq!(&lines[0].identity, &Identity { id: Some(id), name: Some(name), held: None });
             prop_assert_eq!(Value::Object(lines[0].object.clone()), object);
         }
 

@@ -88,6 +88,20 @@ pub const KEYS: &[Key] = &[
     key("last_verified", "bk-verify", Later, Value::is_object),
     key("last_checks", "bk-verify", Later, Value::is_object),
     key("last_restored_test", "bk-restore", Later, Value::is_object),
+    key(REMOTE, "bk-pull", Later, Value::is_string),
+];
+
+/// The location that the archive is at, of a backup whose archive was never here.
+pub const REMOTE: &str = "remote";
+
+/// What tells of an archive as one catalog has it.
+const OF_ONE_CATALOG: [&str; 6] = [
+    "failure",
+    "moving",
+    "last_verified",
+    "last_checks",
+    "last_restored_test",
+    REMOTE,
 ];
 
 /// The location that the archive is at, of a backup whose archive was never here.
@@ -137,6 +151,17 @@ fn reserved(name: &str) -> Option<&'static Key> {
 pub fn trusted(mut metadata: Map<String, Value>) -> Map<String, Value> {
     metadata.retain(|name, value| {
         reserved(name).is_none_or(|key| key.written != Later && (key.is_valid)(value))
+    });
+    metadata
+}
+
+/// The part of the metadata of a record from another catalog that is true here: all keys of users, and of
+/// the reserved ones those that tell of the archive and have the right type.
+#[must_use]
+pub fn of_archive(mut metadata: Map<String, Value>) -> Map<String, Value> {
+    metadata.retain(|name, value| {
+        !OF_ONE_CATALOG.contains(&name.as_str())
+            && reserved(name).is_none_or(|key| (key.is_valid)(value))
     });
     metadata
 }
@@ -262,6 +287,17 @@ mod tests {
         assert_eq!(bad["moving"], serde_json::json!({}));
         assert_eq!(bad.as_object().unwrap().len(), KEYS.len());
         assert_eq!(told(bad), serde_json::json!({}));
+    }
+
+    #[test]
+    fn of_another_catalog_what_tells_of_the_archive_is_true_here() {
+        let all = serde_json::json!({
+            "mine": 1, "host": "h", "content_bytes": 7, "problem_count": "x", "moving": {}, "remote": "x",
+            "last_verified": {}, "last_checks": {}, "last_restored_test": {}, "failure": "x"
+        });
+        let kept = of_archive(all.as_object().unwrap().clone());
+        let expected = serde_json::json!({"mine": 1, "host": "h", "content_bytes": 7});
+        assert_eq!(Value::Object(kept), expected);
     }
 
     /// The table of bk-record(5), and that each key is explained there.

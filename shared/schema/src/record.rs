@@ -9,9 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::copy::BackupCopy;
 use crate::invalid::{invalid, name_in, parse_choice};
+use crate::metadata::REMOTE;
 
 /// Longest name in bytes: `NAME.tar.zst.partial` must be a file name of at most 255.
 pub const NAME_MAX_BYTES: usize = 200;
+/// The longest name that leaves room for `_99999`.
+pub const NUMBERED_MAX_BYTES: usize = NAME_MAX_BYTES - 6;
 
 /// One row of `backup_records`, keys in column order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +176,23 @@ pub fn check_new_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A name with a number unless that is 1, for one that is taken.
+#[must_use]
+pub fn numbered(name: &str, number: u64) -> String {
+    match number {
+        1 => name.to_owned(),
+        _ => format!("{}_{number}", cut(name)),
+    }
+}
+
+/// A name that leaves room for `_99999`.
+#[must_use]
+pub fn cut(name: &str) -> &str {
+    let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= NUMBERED_MAX_BYTES).last();
+    &name[..end.unwrap_or(0)]
+}
+
 /// A name that stands for the newest completed backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latest<'a> {
@@ -217,6 +237,12 @@ impl Backup {
     #[must_use]
     pub fn job(&self) -> Option<&str> {
         self.backup_metadata.get("job").and_then(Value::as_str)
+    }
+
+    /// The location that its archive is at, where that was never here.
+    #[must_use]
+    pub fn remote(&self) -> Option<&str> {
+        self.backup_metadata.get(REMOTE).and_then(Value::as_str)
     }
 
     /// Whether there is a complete copy at a location.

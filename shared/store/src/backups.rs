@@ -61,6 +61,7 @@ impl Session<'_> {
             rows.extend(self.select(&condition, &[names.into()])?);
         }
         let mut wanted = wanted.to_vec();
+        rows.extend(self.find_held(&mut wanted)?);
         for one in wanted.iter_mut().filter(|it| it.id.is_none()) {
             let named = |row: &Result<Backup, BadRow>| match row {
                 Ok(backup) => Some(&backup.backup_name) == one.name.as_ref(),
@@ -75,6 +76,36 @@ impl Session<'_> {
             }
         }
         Ok(match_rows(&wanted, &rows))
+    }
+
+    /// The rows of what a location tells of; each that there is one of is wanted by its id from here on.
+    fn find_held(&self, wanted: &mut [Identity]) -> Result<Vec<Result<Backup, BadRow>>> {
+        let held = wanted.iter().filter_map(|one| one.held.as_ref());
+        let hashes: Vec<_> = held.map(|it| it.backup_hash.as_str()).collect();
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let condition = format!("WHERE backup_hash IN {NAMES}");
+        let rows = self.select(&condition, &[hashes.join("\n").into()])?;
+        let host = self.host()?;
+        let mut by_hash: HashMap<_, Vec<_>> = HashMap::new();
+        for backup in rows.iter().flatten() {
+            let hash = backup.backup_hash.as_deref().unwrap_or_default();
+            by_hash.entry(hash).or_default().push(backup);
+        }
+        for one in wanted {
+            let Some(held) = &one.held else { continue };
+            let same = by_hash.get(&*held.backup_hash).into_iter().flatten();
+            let of_host =
+                |it: &&&Backup| host.of(it).unwrap_or(&host.name) == host.present(&held.host);
+            // An archive of another program may have several records: they differ by their names.
+            let same = same.filter(of_host);
+            let found = same.max_by_key(|it| (it.backup_name == held.name, it.id));
+            if let Some(found) = found {
+                *one = Identity::from_id(found.id);
+            }
+        }
+        Ok(rows)
     }
 
     /// The newest completed backup, of a job or of all; one from the future only if there is no other.

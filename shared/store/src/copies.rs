@@ -71,20 +71,21 @@ impl Session<'_> {
     /// # Errors
     /// A copy that breaks its rules.
     pub fn begin_copy(&self, copy: &BackupCopy) -> Result<()> {
-        self.put_copy(&BackupCopy {
+        let begun = BackupCopy {
             status: CopyStatus::Copying,
             copied_at: None,
             checked_at: None,
             ..copy.clone()
-        })
+        };
+        self.put_copy(&begun, None)
     }
 
-    /// Records a copy that is there, whole, with all that is known of it now; returns it as it is
-    /// in the catalog.
+    /// Records a copy that is there, whole, with all that is known of it now, and the text of the
+    /// record beside it; returns it as it is in the catalog.
     ///
     /// # Errors
     /// A copy that breaks its rules, as one without its size or hash does.
-    pub fn complete_copy(&self, copy: &BackupCopy) -> Result<BackupCopy> {
+    pub fn complete_copy(&self, copy: &BackupCopy, record: &str) -> Result<BackupCopy> {
         // As the catalog stores it.
         let at = Timestamp::from_microsecond(self.at.as_microsecond())?;
         let copy = BackupCopy {
@@ -93,8 +94,16 @@ impl Session<'_> {
             copied_at: Some(at),
             ..copy.clone()
         };
-        self.put_copy(&copy)?;
+        self.put_copy(&copy, Some(record))?;
         Ok(copy)
+    }
+
+    /// Records a copy that a location tells of, with the text of the record beside it.
+    ///
+    /// # Errors
+    /// A copy that breaks its rules.
+    pub fn adopt_copy(&self, copy: &BackupCopy, record: &str) -> Result<()> {
+        self.put_copy(copy, Some(record))
     }
 
     /// Records a copy as it was before something was begun with it that came to nothing.
@@ -102,7 +111,15 @@ impl Session<'_> {
     /// # Errors
     /// A copy that breaks its rules.
     pub fn restore_copy(&self, copy: &BackupCopy) -> Result<()> {
-        self.put_copy(copy)
+        self.put_copy(copy, None)
+    }
+
+    /// The texts of the records that lie beside the complete copies at a location, by backup, also of
+    /// those whose record here is gone.
+    pub fn held_at(&self, location: &str) -> Result<Vec<String>> {
+        let sql = "SELECT record FROM backup_copies WHERE location = ? AND status = 'complete' \
+             AND record IS NOT NULL ORDER BY backup_id";
+        self.rows(sql, [location], |row| row.get(0))
     }
 
     /// Records that there are no whole copies of these backups at a location.
@@ -130,14 +147,29 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn put_copy(&self, copy: &BackupCopy) -> Result<()> {
+    /// Without a `record`, that of the row before stays.
+    fn put_copy(&self, copy: &BackupCopy, record: Option<&str>) -> Result<()> {
         copy.check()?;
+        let record = match record {
+            Some(record) => Some(record.to_owned()),
+            None => self.held(copy)?,
+        };
         self.forget_copies(&copy.location, &[copy.backup_id])?;
+        let record = record.map_or(Value::Null, Value::Text);
         self.connection.execute(
-            "INSERT INTO backup_copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), ?, ?, make_timestamp(?), make_timestamp(?))",
-            params_from_iter(values(copy)?),
+            "INSERT INTO backup_copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), ?, ?, make_timestamp(?), make_timestamp(?), ?)",
+            params_from_iter(values(copy)?.into_iter().chain([record])),
         )?;
         Ok(())
+    }
+
+    fn held(&self, copy: &BackupCopy) -> Result<Option<String>> {
+        let sql = "SELECT record FROM backup_copies WHERE location = ? AND backup_id = ?";
+        let rows: Vec<Option<String>> =
+            self.rows(sql, params![copy.location, copy.backup_id], |row| {
+                row.get(0)
+            })?;
+        Ok(rows.into_iter().flatten().next())
     }
 
     fn copies(
@@ -229,7 +261,7 @@ fn with_bad_copy(backup: &Backup, bad: &BadCopy) -> BadRow {
     }
 }
 
-/// The values of the columns, in their order.
+/// The values of the columns, in their order, but for the last.
 fn values(copy: &BackupCopy) -> Result<[Value; 14]> {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
     let time =

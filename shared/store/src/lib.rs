@@ -11,6 +11,7 @@
 //!   records
 //! - `manifest`: what an archive holds, as a table: its `table`, `columns`, `stream`, `writer`, `reader`,
 //!   `search` and `sweep`
+//! - `record_list`: records as a Parquet file that lies elsewhere
 //! - `storage`: whether what holds archives is there; `own`: what is bk's own and in no backup
 //! - `archives`: archives as files: `advisory_lock`, `partial`, `open`, `durable`, `early_sync`, `distinct`,
 //!   `share`, `space`, `spare`, `mounts`
@@ -40,6 +41,7 @@ pub mod lock;
 pub mod manifest;
 pub mod own;
 pub mod parts;
+pub mod record_list;
 mod recovery;
 pub mod removal;
 pub mod rows;

@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::parts::{self, Parts};
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::storage::unreachable;
+use crate::storage::{Unreachable, unreachable};
 
 /// A backup that is to be removed.
 #[derive(Debug)]
@@ -172,6 +172,7 @@ impl Removal<'_> {
                 candidate.details.insert("offline".into(), true.into());
                 Ok(Vec::new())
             }
+            Err(error) if never_was_there(&candidate.backup, &error) => Ok(Vec::new()),
             files => files,
         }
     }
@@ -232,13 +233,22 @@ pub fn is_under_way(home: &Home, backup: &Backup) -> bool {
 /// # Errors
 /// What is no regular file, a storage that is not there, and those of the file system.
 pub fn would_free(home: &Home, backup: &Backup) -> Result<u64> {
-    Ok(reach(home, backup, size_bytes)?.into_iter().sum())
+    match reach(home, backup, size_bytes) {
+        Err(error) if never_was_there(backup, &error) => Ok(0),
+        bytes => Ok(bytes?.into_iter().sum()),
+    }
 }
 
 /// Whether a removal failed as nobody can tell whether there is an archive.
 pub fn is_unreachable(error: &Error) -> bool {
     // What is no answer of the system is ours: somebody is at work on it, or it is no file.
     unreachable(error).is_some() || io_error(error).is_some_and(|it| it.raw_os_error().is_some())
+}
+
+/// Whether an archive that a location alone has is not in a storage which is not there.
+fn never_was_there(backup: &Backup, error: &Error) -> bool {
+    let is_away = matches!(unreachable(error), Some(Unreachable::Storage { .. }));
+    backup.remote().is_some() && is_away
 }
 
 /// As [`each_file`], where the storage is there: before the files are asked for, and after none

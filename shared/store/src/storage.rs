@@ -396,7 +396,7 @@ fn write(mut file: File, id: &str) -> io::Result<File> {
 }
 
 /// Random: the keys of a hasher come from the system.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     let word = |half| RandomState::new().hash_one((half, std::process::id()));
     format!("{:016x}{:016x}", word(0), word(1))
 }

@@ -1,5 +1,5 @@
-//! What the catalog tells of its host and of the clock: whose backups are whose, and whether
-//! `now` can be believed.
+//! What the catalog tells of its host, of itself and of the clock: whose backups are whose, and
+//! whether `now` can be believed.
 //!
 //! The rules are in the host and the clock modules. Knows no record but by its host.
 
@@ -11,9 +11,11 @@ use bk_schema::host::{self, Host};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::session::Session;
+use crate::storage::new_id;
 
 const HOST: &str = "host";
 const EARLIER_HOSTS: &str = "host_earlier";
+const CATALOG_ID: &str = "catalog_id";
 const ROUNDS: &str = "auto_rounds";
 /// How many days may pass between what is done regularly.
 pub const GAP: &str = "clock_gap_days";
@@ -65,6 +67,25 @@ impl Session<'_> {
             self.set_setting(EARLIER_HOSTS, &serde_json::to_string(&earlier)?)?;
         }
         self.set_setting(HOST, &name)
+    }
+
+    /// What tells this catalog from others of the same host; `None` as long as nobody asked for one.
+    pub fn catalog_id(&self) -> Result<Option<String>> {
+        self.setting(CATALOG_ID)
+    }
+
+    /// The same, and makes the setting where there is none yet.
+    ///
+    /// # Errors
+    /// A disk that is all but full.
+    pub fn settle_catalog_id(&self) -> Result<String> {
+        if let Some(id) = self.catalog_id()? {
+            return Ok(id);
+        }
+        self.check_room()?;
+        let id = new_id();
+        self.set_setting(CATALOG_ID, &id)?;
+        Ok(id)
     }
 
     /// How many days may pass between two rounds, or two events, before the clock is doubted.

@@ -65,7 +65,7 @@ fn a_copy_is_one_row_from_its_beginning_to_its_end() {
         catalog::write(&home, |s| s.begin_copy(&begun)).unwrap();
         assert_eq!(copies_of(&home, a.id), std::slice::from_ref(&begun));
     }
-    let unknown = catalog::write(&home, |s| s.complete_copy(&begun)).unwrap_err();
+    let unknown = catalog::write(&home, |s| s.complete_copy(&begun, "{}")).unwrap_err();
     assert_eq!(
         unknown.to_string(),
         "it is complete without a size, a hash and a time"
@@ -78,7 +78,7 @@ fn a_copy_is_one_row_from_its_beginning_to_its_end() {
         locked_until: Some("2027-11-24T08:00:00.000001Z".parse().unwrap()),
         ..begun.clone()
     };
-    let complete = catalog::write(&home, |s| s.complete_copy(&known)).unwrap();
+    let complete = catalog::write(&home, |s| s.complete_copy(&known, "{}")).unwrap();
     assert_eq!(complete.status, CopyStatus::Complete);
     assert!(complete.copied_at.is_some() && complete.upload_id.is_none());
     assert_eq!(copies_of(&home, a.id), std::slice::from_ref(&complete));
@@ -126,6 +126,41 @@ fn a_copy_outlives_the_record_until_it_is_forgotten() {
     assert_eq!(at("offsite"), ["a", "b"]);
     catalog::write(&home, |s| s.forget_copies("offsite", &[a.id])).unwrap();
     assert_eq!(at("offsite"), ["b"]);
+}
+
+#[test]
+fn the_record_beside_a_copy_is_kept_through_all_that_becomes_of_it() {
+    let (_dir, home, [a, b]) = home();
+    let known = |of: &Backup| BackupCopy {
+        size: Some(9),
+        hash: Some("f".repeat(64)),
+        ..copy(of, "offsite")
+    };
+    let held = || catalog::read(&home, |s| s.held_at("offsite")).unwrap();
+    let complete = catalog::write(&home, |s| {
+        s.begin_copy(&known(&b))?;
+        s.complete_copy(&known(&a), "of a")
+    });
+    let complete = complete.unwrap();
+    assert_eq!(held(), ["of a"]);
+    catalog::write(&home, |s| s.fail_copies("offsite", &[a.id])).unwrap();
+    assert_eq!(held(), [""; 0]);
+    catalog::write(&home, |s| s.begin_copy(&complete)).unwrap();
+    assert_eq!(held(), [""; 0]);
+    catalog::write(&home, |s| {
+        s.restore_copy(&complete)?;
+        s.remove(&[a.id])
+    })
+    .unwrap();
+    assert_eq!(held(), ["of a"]);
+    let adopted = BackupCopy {
+        backup_id: b.id,
+        ..complete
+    };
+    catalog::write(&home, |s| s.adopt_copy(&adopted, "of b")).unwrap();
+    assert_eq!(held(), ["of a", "of b"]);
+    catalog::write(&home, |s| s.forget_copies("offsite", &[a.id])).unwrap();
+    assert_eq!(held(), ["of b"]);
 }
 
 #[test]

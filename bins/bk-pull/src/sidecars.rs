@@ -1,0 +1,82 @@
+//! Reads the records that a location holds of hosts from their sidecars, one by one: they are the truth.
+//!
+//! Knows no list and no catalog.
+
+use anyhow::{Context, Error, Result, ensure};
+use bk_offsite::failure::kind;
+use bk_offsite::sidecars::{Held, Keys, archives_of, host_key, is_record};
+use bk_remote::{Kind, Place};
+use jiff::Timestamp;
+
+use crate::fetch;
+
+/// The record of an archive as it lies beside that.
+#[derive(Debug, Clone)]
+pub(crate) struct Sidecar {
+    pub(crate) held: Held,
+    /// Its text, in one line.
+    pub(crate) text: String,
+    /// When it was written, where the location tells it: as the last object of its backup.
+    pub(crate) modified_at: Option<Timestamp>,
+}
+
+/// All sidecars of these hosts, as they are in keys. `fail` is told of each that cannot be read, and goes on.
+///
+/// # Errors
+/// Those of the location, by which no other could be read either.
+pub(crate) fn read(
+    place: &dyn Place,
+    hosts: &[String],
+    fail: &mut dyn FnMut(&Error),
+) -> Result<Vec<Sidecar>> {
+    let mut found = Vec::new();
+    for host in hosts {
+        place.list(&archives_of(host), &mut |listed| {
+            if is_record(&listed.key) {
+                found.push((host, listed.key, listed.modified_at));
+            }
+            Ok(())
+        })?;
+    }
+    let keys: Vec<_> = found.iter().map(|(_, key, _)| key.clone()).collect();
+    let mut all = Vec::new();
+    fetch::each(place, &keys, |at, object| {
+        let (host, key, modified_at) = &found[at];
+        let sidecar = object.and_then(|object| parse(&object, host, key, *modified_at));
+        match sidecar {
+            Ok(sidecar) => all.push(sidecar),
+            Err(error) if is_of_all(&error) => return Err(error),
+            Err(error) => fail(&error.context(format!("cannot read '{}'", key.escape_debug()))),
+        }
+        Ok(())
+    })?;
+    all.sort_by(|a, b| order(&a.held).cmp(&order(&b.held)));
+    Ok(all)
+}
+
+/// Records stand by their hosts, then from the oldest to the newest.
+pub(crate) fn order(held: &Held) -> (&str, Timestamp, i64, &str) {
+    let backup = &held.backup;
+    (&held.host, backup.created_at, backup.id, &held.copy.key)
+}
+
+/// Whether what failed for one object fails for all.
+pub(crate) fn is_of_all(error: &Error) -> bool {
+    use Kind::{Refused, Stopped, Unreachable, Unsupported};
+    matches!(
+        kind(error),
+        Some(Refused | Stopped | Unreachable | Unsupported)
+    )
+}
+
+fn parse(object: &[u8], host: &str, key: &str, modified_at: Option<Timestamp>) -> Result<Sidecar> {
+    let held = Held::parse(object).context("it is no record of a copy")?;
+    let is_own = Keys::of_archive(&held.copy.key).record == key && host_key(&held.host) == host;
+    ensure!(is_own, "it tells of another object than the one beside it");
+    let text = String::from_utf8(object.to_vec())?.trim().to_owned();
+    Ok(Sidecar {
+        held,
+        text,
+        modified_at,
+    })
+}

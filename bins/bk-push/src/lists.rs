@@ -1,0 +1,100 @@
+//! Keeps the lists of what this catalog knows to be at a location: they are written anew at the end of a run.
+//!
+//! Asks the location nothing: whoever copies may have no right to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use bk_offsite::failure::is_final;
+use bk_offsite::lists::{self, List};
+use bk_offsite::sidecars::Held;
+use bk_remote::Place;
+use bk_store::{Home, Signals, catalog};
+
+use crate::flags::PROGRAM;
+use crate::journal::Journal;
+
+/// The texts that belong into each list.
+pub(crate) type Lists = BTreeMap<List, Vec<String>>;
+
+/// By the records that lie beside the copies which the catalog knows.
+///
+/// # Errors
+/// Those of the catalog.
+pub(crate) fn known(home: &Home, location: &str) -> Result<Lists> {
+    let texts = catalog::read(home, |session| session.held_at(location))?;
+    let mut all = Lists::new();
+    for text in texts {
+        match Held::parse(text.as_bytes()) {
+            Ok(held) => all.entry(List::of(&held)).or_default().push(text),
+            Err(error) => PROGRAM.warn(&format!(
+                "warning: the catalog tells of a copy at '{location}' what no list can: {error:#}"
+            )),
+        }
+    }
+    Ok(all)
+}
+
+/// Two at once write one after the other: who writes last has read the catalog last. `None` where a signal
+/// came first.
+fn lock(home: &Home, location: &str, signals: &Signals) -> Result<Option<Journal>> {
+    /// Of no backup.
+    const LISTS: i64 = 0;
+    const WAIT: Duration = Duration::from_millis(50);
+    while signals.caught().is_none() {
+        if let Some(journal) = Journal::take(&home.dir, location, LISTS)? {
+            return Ok(Some(journal));
+        }
+        sleep(WAIT);
+    }
+    Ok(None)
+}
+
+/// Writes the lists of this catalog, which an earlier run may have left behind, and those of others that
+/// changed since `before`: of copies that were adopted. Whatever fails there is a warning, as no copy is worse
+/// for it.
+///
+/// # Errors
+/// Those of the catalog and of the home.
+pub(crate) fn write(
+    home: &Home,
+    location: &str,
+    place: &dyn Place,
+    signals: &Signals,
+    before: Option<&Lists>,
+) -> Result<()> {
+    let Some(_lock) = lock(home, location, signals)? else {
+        return Ok(());
+    };
+    let (host, own) = catalog::read(home, |session| Ok((session.host()?, session.catalog_id()?)))?;
+    let now = known(home, location)?;
+    let mut due = BTreeSet::new();
+    if let Some(own) = own {
+        due.insert(List::new(&host.name, &own));
+        due.extend(now.keys().filter(|it| it.catalog == own).cloned());
+    }
+    if let Some(before) = before {
+        let all = before.keys().chain(now.keys());
+        due.extend(all.filter(|it| before.get(it) != now.get(it)).cloned());
+    }
+    for list in due {
+        let texts = now.get(&list).map_or(&[][..], Vec::as_slice);
+        if let Err(error) = lists::write(place, &list, texts) {
+            tell(&list, location, &error);
+            if is_final(&error) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tell(list: &List, location: &str, error: &Error) {
+    let key = list.key();
+    PROGRAM.warn(&format!(
+        "warning: cannot write '{}' at '{location}', by which 'bk-pull --list' knows what is there: {error:#}; the next bk-push tries it again",
+        key.escape_debug()
+    ));
+}
