@@ -104,9 +104,6 @@ const OF_ONE_CATALOG: [&str; 6] = [
     REMOTE,
 ];
 
-/// The location that the archive is at, of a backup whose archive was never here.
-pub const REMOTE: &str = "remote";
-
 /// How much each of its commands printed, by the names of their files.
 pub const COMMAND_BYTES: &str = "command_bytes";
 
