@@ -260,6 +260,17 @@ fn a_manifest_that_is_not_here_comes_from_there() {
         without
     );
     sandbox.ok("diff -r home/manifests manifests");
+    // Nobody but the record says which one it is.
+    sandbox.ok("rm home/manifests/*");
+    let metadata = "UPDATE backup_records SET backup_metadata = json_merge_patch(backup_metadata, '{\"manifest_hash\":";
+    let hash = sandbox.records()[0]["backup_metadata"]["manifest_hash"].clone();
+    sandbox.sql(&format!("{metadata}null}}')"));
+    let told = "bk-pull: cannot restore files of 't' from 'usb': there is no manifest here, and its record does not tell the hash \
+                of the one there; 'bk-pull usb 1' brings it whole, and bk-restore restores files of it\n";
+    sandbox
+        .run("bk-pull --path binary -C new usb t")
+        .fails(1, told);
+    sandbox.sql(&format!("{metadata}{hash}}}')"));
     // One there that is not that of the record, and none at all.
     let name = sandbox.ok("ls place/web/archives/*.parquet").stdout;
     let beside = sandbox.path(name.trim());

@@ -151,6 +151,13 @@ impl Work<'_> {
         if self.manifest().is_ok() {
             return Ok(0);
         }
+        // Else who may write there could say what is in the archive.
+        let hash = self.manifest_hash().with_context(|| {
+            format!(
+                "there is no manifest here, and its record does not tell the hash of the one there; {}",
+                self.way_out()
+            )
+        })?;
         let key = Keys::of_archive(&self.copy.object_key).manifest;
         let fetch = Fetch {
             place: self.place,
@@ -159,7 +166,7 @@ impl Work<'_> {
             identities: self.rules.identities.as_ref(),
         };
         let (home, mut bytes) = (&self.rules.home, None);
-        let kept = keep(home, self.archive_hash(), self.manifest_hash(), |file| {
+        let kept = keep(home, self.archive_hash(), hash, |file| {
             let got = fetch.object(&key, is_encrypted(&self.copy), file);
             got.map_err(|error| self.lacks_manifest(error))?;
             bytes = Some(file.metadata()?.len());

@@ -175,15 +175,15 @@ pub fn make_anew(
     finished.commit_anew(home, backup, &hash)
 }
 
-/// Keeps the manifest of an archive that was brought from elsewhere, which `fill` writes. With a `hash` it is kept
-/// only if it is exactly that file.
+/// Keeps the manifest of an archive that was brought from elsewhere, which `fill` writes, if it is exactly the file
+/// with the `hash`.
 ///
 /// # Errors
 /// Those of `fill` and of the file system; what is no manifest of this version, or another one.
 pub fn keep(
     home: &Home,
     archive_hash: &str,
-    hash: Option<&str>,
+    hash: &str,
     fill: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<()> {
     check_home(home)?;
@@ -198,10 +198,7 @@ pub fn keep(
     fill(&mut partial.file)?;
     partial.file.sync_all().with_context(cannot)?;
     let found = sha256(&partial.file).with_context(cannot)?;
-    ensure!(
-        hash.is_none_or(|it| it == found),
-        "it is not as it was written"
-    );
+    ensure!(found == hash, "it is not as it was written");
     format_of(&connect(&home.dir)?, &place)?;
     let finished = Finished {
         partial,
