@@ -50,8 +50,12 @@ mod program {
     mod pipelines;
     mod prune;
     mod prune_restic;
+    mod pull;
     mod pull_adopt;
+    mod pull_encrypted;
     mod pull_list;
+    mod pull_paths;
+    mod pull_s3;
     mod push;
     mod push_copies;
     mod push_encrypted;
@@ -96,6 +100,7 @@ mod crash {
     mod mv_faults;
     mod places;
     mod prune_faults;
+    mod pull_crash;
     mod push_crash;
     mod push_line;
     mod recovery;

@@ -73,10 +73,12 @@ fn the_packages_run_where_there_is_no_rust() {
         size.stdout.trim().parse().unwrap()
     };
     let all = "root/usr/bin root/usr/lib/bk root/usr/share";
-    let local_mib = size(&format!("--exclude=bk-push {all}"));
+    let local_mib = size(&format!("--exclude=bk-push --exclude=bk-pull {all}"));
     assert!(local_mib <= 115, "{local_mib} MiB are installed");
-    let push_mib = size("root/usr/bin/bk-push");
-    assert!(push_mib <= 11, "{push_mib} MiB are bk-push");
+    for (program, most_mib) in [("bk-push", 11), ("bk-pull", 12)] {
+        let mib = size(&format!("root/usr/bin/{program}"));
+        assert!(mib <= most_mib, "{mib} MiB are {program}");
+    }
     let may_mount = Command::new("unshare").args(["-m", "true"]).status();
     if !may_mount.unwrap().success() {
         println!("skipped: /proc cannot be mounted for a chroot here");

@@ -17,6 +17,7 @@ pub mod oracle;
 pub mod poor;
 pub mod postgres;
 pub mod proxy;
+pub mod pulled;
 pub mod pushed;
 pub mod rich;
 pub mod seaweed;

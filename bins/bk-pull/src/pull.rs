@@ -3,7 +3,8 @@
 //! Knows no protocol.
 
 use anyhow::{Result, ensure};
-use bk_cli::{Arguments, Flag, Output, UsageError};
+use bk_cli::entries::by_identity;
+use bk_cli::{Arguments, Flag, Output, UsageError, operands};
 use bk_offsite::Destination;
 use bk_offsite::destination;
 use bk_store::Home;
@@ -30,7 +31,7 @@ const ACTIONS: [(Flag, Action); 3] = [
 /// What each flag goes with, and how that is told.
 const USES: [(Flag, &[Action], &str); 8] = [
     (DIRECTORY, &[Action::Bring, Action::Paths], "bringing back"),
-    (STDOUT, &[Action::Paths], "--path"),
+    (STDOUT, &[Action::Bring, Action::Paths], "--path"),
     (IDENTITY, &[Action::Bring, Action::Paths], "bringing back"),
     (HOST, &[Action::List, Action::Adopt], "--list and --adopt"),
     (ALL_HOSTS, &[Action::List], "--list"),
@@ -64,9 +65,29 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         destination.credentials = Some(std::path::absolute(file)?);
     }
     match action {
-        Action::Bring => bring::run(arguments, &home, &destination, location, backups, output),
-        Action::Paths => paths::run(arguments, &home, &destination, location, backups),
+        Action::Bring | Action::Paths => {
+            let asked = by_identity(operands::resolve(backups)?)?;
+            let is_of_paths = asked.iter().any(|(_, told)| !told.is_empty());
+            if action == Action::Paths || is_of_paths {
+                check_paths(arguments)?;
+                return paths::run(arguments, &home, &destination, location, asked, output);
+            }
+            ensure!(
+                !arguments.has(&STDOUT),
+                UsageError("--stdout goes with --path, or with lines that tell paths".into())
+            );
+            let lines = asked.into_iter().map(|(line, _)| line).collect();
+            bring::run(arguments, &home, &destination, location, lines, output)
+        }
         Action::List => list::run(arguments, &home, &destination, location, output),
         Action::Adopt => adopt::run(arguments, &home, &destination, location, output),
     }
+}
+
+fn check_paths(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        !arguments.has(&DRY_RUN),
+        UsageError("--dry-run is for whole archives: restoring files changes no other".into())
+    );
+    Ok(())
 }

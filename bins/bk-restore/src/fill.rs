@@ -11,11 +11,10 @@ use anyhow::{Context, Result};
 use bk_archive::restore::attributes::{Attributes, Skipped};
 use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
 use bk_archive::restore::remove::names_in;
+use bk_archive::restore::rename::{move_new, opened_up, sync};
+use bk_archive::restore::stage::{Stage, TREE, is_stage};
 use rustix::fs::{AtFlags, FileType, Mode, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
-
-use crate::rename::{move_new, opened_up, sync};
-use crate::stage::{Stage, TREE, is_stage};
 
 /// The moves that were made, to be undone.
 #[derive(Debug)]

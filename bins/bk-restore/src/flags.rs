@@ -46,6 +46,11 @@ pub(crate) const PROGRAM: Program = Program {
     flags: FLAGS,
 };
 
+/// Prints one line on stderr.
+pub(crate) fn warn(text: &str) {
+    PROGRAM.warn(text);
+}
+
 /// Where to restore to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum To {

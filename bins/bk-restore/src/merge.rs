@@ -16,13 +16,13 @@ use bk_archive::restore::attributes::Attributes;
 use bk_archive::restore::beneath::{Beneath, split_last};
 use bk_archive::restore::extract::Observer;
 use bk_archive::restore::remove::{names_in, open_own};
+use bk_archive::restore::rename::{move_new, opened_up, replace, sync};
+use bk_archive::restore::stage::{Stage, in_tree};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::rename::{move_new, opened_up, replace, sync};
 use crate::routes::follow;
-use crate::stage::{Stage, in_tree};
 
 /// What may be changed in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bk_archive::restore::remove::names_in;
+use bk_archive::restore::rename::open_dir;
+use bk_archive::restore::stage::is_stage;
 use rustix::fs::{
     Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat, openat2, statfs, statvfs,
 };
 use rustix::io::Errno;
-
-use crate::rename::open_dir;
-use crate::stage::is_stage;
 
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 /// The limit of most file systems, assumed where one reports none.

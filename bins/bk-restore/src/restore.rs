@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use bk_archive::restore::print;
+use bk_cli::entries::by_identity;
 use bk_cli::listing::Listed;
 use bk_cli::operands;
 use bk_cli::output::Output;
@@ -25,10 +27,9 @@ use serde_json::{Map, Value, json};
 use crate::flags::{Existing, PROGRAM, Settings, To};
 use crate::outcome::Outcome;
 use crate::preview;
-use crate::print;
 use crate::sources::is_in_order;
 use crate::trial;
-use crate::wanted::{Wanted, by_backup, by_identity};
+use crate::wanted::{Wanted, by_backup};
 use crate::watch::{Skipped, Watch};
 use crate::work::Work;
 

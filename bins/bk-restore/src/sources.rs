@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::names::{below, normalize};
+use bk_archive::restore::stage::in_tree;
 use bk_schema::record::Backup;
 use serde_json::Value;
-
-use crate::stage::in_tree;
 
 /// How the record tells that something came through a pipe.
 const STREAM: &str = "stdin:";

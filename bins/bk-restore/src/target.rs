@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
 use bk_archive::restore::extract::Observer;
+use bk_archive::restore::rename::{move_new, move_over, open_dir, sync};
+use bk_archive::restore::stage::{MadeParents, Stage, TREE, sweep};
 use jiff::Timestamp;
 use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, openat, renameat, renameat_with};
 use rustix::io::Errno;
 
 use crate::fill::Fill;
-use crate::flags::Existing;
+use crate::flags::{Existing, warn};
 use crate::merge::{Merge, Rules};
 use crate::place::{
     Located, check_empty, hindrance, is_here, is_mount_point, is_on_overlay, is_writable, locate,
     name_max_bytes,
 };
-use crate::rename::{move_new, move_over, open_dir, sync};
-use crate::stage::{MadeParents, Stage, TREE, sweep};
 
 /// A place to restore to.
 #[derive(Debug)]
@@ -218,9 +218,9 @@ impl Target {
             }
         }
         if self.stage_dir != self.path && self.path.is_dir() {
-            sweep(&self.path);
+            sweep(&self.path, warn);
         }
-        let mut stage = Stage::make(&self.stage_dir, id)?;
+        let mut stage = Stage::make(&self.stage_dir, id, warn)?;
         stage.made_parents = made;
         Ok(stage)
     }
@@ -368,7 +368,7 @@ fn kept_name(path: &Path, parent: &Path, id: i64) -> OsString {
 /// Whether an overlay can rename a directory: tried by a rename over a directory that is not empty,
 /// which always fails, but with EXDEV for a directory of a lower layer.
 fn layer_below(path: &Path, parent: &Path, id: i64) -> Result<Option<&'static str>> {
-    let probe = Stage::make(parent, id)?;
+    let probe = Stage::make(parent, id, warn)?;
     probe.make_tree()?;
     let (dir, name) = (probe.parent(), path.file_name().unwrap_or_default());
     match renameat(dir, name, dir, &probe.name) {

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::restore::compare::compare;
+use bk_archive::restore::stage::{Stage, in_tree};
 
+use crate::flags::warn;
 use crate::outcome::Outcome;
-use crate::stage::{Stage, in_tree};
 use crate::work::Work;
 
 /// So many differences are reported one by one.
@@ -21,7 +22,7 @@ const REPORTED: usize = 20;
 /// Entries that differ.
 pub(crate) fn test(work: &Work<'_>, scratch: &Path) -> Result<Outcome> {
     let opened = work.open()?;
-    let stage = Stage::make(scratch, work.backup.id)?;
+    let stage = Stage::make(scratch, work.backup.id, warn)?;
     let done = work.extract_selected(&opened, &stage)?;
     stage.sync()?;
     let met = RefCell::new(Vec::new());

@@ -103,7 +103,8 @@ impl Seek for Hashed {
 }
 
 /// As sha256sum(1) prints it.
-pub(crate) fn hex(hash: Sha256) -> String {
+#[must_use]
+pub fn hex(hash: Sha256) -> String {
     let hash = hash.finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -23,7 +23,8 @@
 //! `restore`: `names` normalizes and selects names, `beneath` opens paths below a directory safely,
 //! `attributes` are owner, mode, times and xattrs, `extract` restores entries, within the `room`
 //! there is, with `deferred` what must come last, `links` of all kinds, `copy` copies a file with its
-//! attributes, `compare` reads back what was restored, `remove` removes a tree.
+//! attributes, `compare` reads back what was restored, `remove` removes a tree, `stage` is where one is made
+//! before it is moved to its place, by `rename`; `print` prints one file.
 //!
 //! For all: `accounts` are the users and groups of this machine, `hashed` hashes a file while reading
 //! it, `within` reads a part of one, `threads` starts as many threads as possible, `pool` shares work

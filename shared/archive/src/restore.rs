@@ -10,5 +10,8 @@ pub(crate) mod deferred;
 pub mod extract;
 pub(crate) mod links;
 pub mod names;
+pub mod print;
 pub mod remove;
+pub mod rename;
 pub(crate) mod room;
+pub mod stage;

@@ -5,8 +5,8 @@
 //! - flags that two programs have: `content`, of what goes into an archive; `retention`, of what is kept
 //! - `run`: a program from its command line to its exit status, its help, and the home that it
 //!   works on; `message`: messages on stderr
-//! - `operands`: the backups to work on; `selection`: which of all backups are asked for; `copies`: which
-//!   copies elsewhere; `unread`: input that is piped in but not read
+//! - `operands`: the backups to work on; `entries`: those of their content that lines tell; `selection`: which of
+//!   all backups are asked for; `copies`: which copies elsewhere; `unread`: input that is piped in but not read
 //! - `output`: JSON lines for programs, a `table` for people, whose `columns` fit the terminal and whose
 //!   `text` is cut to them; `report`: either, backup by backup;
 //!   `listing`: records in it; `detail`: one record in full
@@ -41,6 +41,7 @@ mod completions;
 pub mod content;
 pub mod copies;
 pub mod detail;
+pub mod entries;
 mod flags;
 pub mod index;
 pub mod listing;

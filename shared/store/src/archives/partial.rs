@@ -9,13 +9,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::archives::advisory_lock::is_at;
+use crate::archives::advisory_lock::{is_at, lock};
 use crate::archives::durable::{dir_of, make_file, privately, rename_new, sync_dir, with_suffix};
 use crate::flock;
 
 /// Where an archive is while it is written.
 pub fn partial_path(archive: &Path) -> PathBuf {
     with_suffix(archive, ".partial")
+}
+
+/// Removes what a killed process left of an archive that it was writing: the partial, and the empty file that
+/// kept the name for a rename that did not come.
+///
+/// # Errors
+/// Another process that is at work on it, and those of the file system.
+pub fn remove_abandoned(archive: &Path) -> io::Result<()> {
+    let Some(partial) = lock(&partial_path(archive))? else {
+        return Ok(());
+    };
+    match lock(archive) {
+        Ok(Some(held)) if held.size_bytes == 0 => held.unlink()?,
+        // Whatever else is there is not of that process.
+        _ => {}
+    }
+    partial.unlink()
 }
 
 /// An archive that is being written; locked as long as this lives, so that recovery knows that

@@ -21,7 +21,8 @@ use crate::archives::durable::{make_dir, privately, rename_new, sync_dir};
 use crate::engine::connect;
 use crate::flock;
 use crate::home::Home;
-use crate::manifest::search::is_usable;
+use crate::manifest::reader::format_of;
+use crate::manifest::search::{check_home, is_usable};
 use crate::manifest::table::{
     FROM_ARCHIVE, ROW_GROUP_ROWS, VERSION, dir, is_possible, path, quoted, sha256,
 };
@@ -172,6 +173,41 @@ pub fn make_anew(
         return Ok(());
     };
     finished.commit_anew(home, backup, &hash)
+}
+
+/// Keeps the manifest of an archive that was brought from elsewhere, which `fill` writes. With a `hash` it is kept
+/// only if it is exactly that file.
+///
+/// # Errors
+/// Those of `fill` and of the file system; what is no manifest of this version, or another one.
+pub fn keep(
+    home: &Home,
+    archive_hash: &str,
+    hash: Option<&str>,
+    fill: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    check_home(home)?;
+    let dir = dir(home);
+    let cannot = || format!("cannot make '{}'", dir.display());
+    privately(|| make_dir(&dir)).with_context(cannot)?;
+    let mut partial = Partial::make(&dir)?;
+    let place = partial.place.clone();
+    let cannot = || format!("cannot write '{}'", place.display());
+    // It may be another's that was left.
+    partial.file.set_len(0).with_context(cannot)?;
+    fill(&mut partial.file)?;
+    partial.file.sync_all().with_context(cannot)?;
+    let found = sha256(&partial.file).with_context(cannot)?;
+    ensure!(
+        hash.is_none_or(|it| it == found),
+        "it is not as it was written"
+    );
+    format_of(&connect(&home.dir)?, &place)?;
+    let finished = Finished {
+        partial,
+        hash: found,
+    };
+    finished.commit(home, archive_hash)
 }
 
 impl Finished {

@@ -5,22 +5,23 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use bk_archive::restore::beneath::DIR_FLAGS;
-use bk_archive::restore::remove::open_own;
 use rustix::fs::{
     AtFlags, FileType, Mode, RenameFlags, fchmod, fstat, fsync, openat, renameat, renameat_with,
     statat, syncfs,
 };
 use rustix::io::Errno;
 
+use crate::restore::beneath::DIR_FLAGS;
+use crate::restore::remove::open_own;
+
 /// A name in a directory.
-pub(crate) type Place<'a, D> = (&'a D, &'a [u8]);
+pub type Place<'a, D> = (&'a D, &'a [u8]);
 
 /// Renames without replacing.
 ///
 /// # Errors
 /// EEXIST where the name is taken.
-pub(crate) fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
+pub fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
     with_own(from.0, from.1, || {
         match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
             Err(error) if lacks(error) => match statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW) {
@@ -33,7 +34,10 @@ pub(crate) fn move_new<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -
 }
 
 /// Renames over an empty directory, or nothing.
-pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
+///
+/// # Errors
+/// Those of rename(2).
+pub fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) -> io::Result<()> {
     with_own(from.0, from.1, || renameat(from.0, from.1, to.0, to.1))
 }
 
@@ -42,7 +46,7 @@ pub(crate) fn move_over<A: AsFd, B: AsFd>(from: Place<'_, A>, to: Place<'_, B>) 
 ///
 /// # Errors
 /// A rename that fails; all is undone then, or `stuck` is called where that fails, too.
-pub(crate) fn replace<A: AsFd, B: AsFd, C: AsFd>(
+pub fn replace<A: AsFd, B: AsFd, C: AsFd>(
     new: Place<'_, A>,
     old: Place<'_, B>,
     aside: Place<'_, C>,
@@ -96,7 +100,10 @@ fn with_own(
 
 /// Does something in a directory, which is made writable meanwhile where its owner may not write
 /// to it.
-pub(crate) fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+///
+/// # Errors
+/// Those of the work.
+pub fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let refused = match work() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
         done => return done,
@@ -113,7 +120,10 @@ pub(crate) fn opened_up<T>(dir: impl AsFd, work: impl Fn() -> io::Result<T>) -> 
 }
 
 /// Syncs a directory.
-pub(crate) fn sync(dir: impl AsFd) -> io::Result<()> {
+///
+/// # Errors
+/// Those of fsync(2).
+pub fn sync(dir: impl AsFd) -> io::Result<()> {
     match fsync(&dir) {
         // Some file systems sync no directory.
         Err(error) if lacks(error) => Ok(syncfs(&dir)?),
@@ -122,6 +132,9 @@ pub(crate) fn sync(dir: impl AsFd) -> io::Result<()> {
 }
 
 /// Opens a directory by its path, whose last part must not be a symbolic link.
-pub(crate) fn open_dir(path: &std::path::Path) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_dir(path: &std::path::Path) -> io::Result<OwnedFd> {
     Ok(openat(rustix::fs::CWD, path, DIR_FLAGS, Mode::empty())?)
 }

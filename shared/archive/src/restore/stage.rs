@@ -11,42 +11,50 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bk_archive::restore::beneath::{Beneath, DIR_FLAGS};
-use bk_archive::restore::remove::{empty_dir, names_in};
-use bk_store::flock;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod, fremovexattr,
-    fstat, futimens, mkdirat, openat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod,
+    flock, fremovexattr, fstat, futimens, mkdirat, openat, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
-use crate::flags::PROGRAM;
-use crate::rename::opened_up;
+use crate::restore::beneath::{Beneath, DIR_FLAGS};
+use crate::restore::remove::{empty_dir, names_in};
+use crate::restore::rename::opened_up;
 
 /// The name of what is restored, in the stage.
-pub(crate) const TREE: &str = "new";
+pub const TREE: &str = "new";
 /// The directory of what is being replaced, in the stage: a stage with it is not removed by others.
 const REPLACED: &str = "replaced";
 const PREFIX: &str = ".bk-restore-";
 
+/// Tells people a text, in the name of a program.
+pub type Warn = fn(&str);
+
 /// A fresh directory.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub struct Stage {
     parent: OwnedFd,
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) dir: Beneath,
+    /// Its name in the directory that it is in.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The directory itself.
+    pub dir: Beneath,
     /// The mode of new directories by the umask of this process.
-    pub(crate) dir_mode: u32,
+    pub dir_mode: u32,
     /// Whether it holds what could not be moved back.
     is_kept: Cell<bool>,
+    warn: Warn,
     /// Dropped after it.
-    pub(crate) made_parents: MadeParents,
+    pub made_parents: MadeParents,
 }
 
 /// Directories that were made above a target; removed at the end where they are empty.
 #[derive(Debug, Default)]
-pub(crate) struct MadeParents(pub(crate) Vec<PathBuf>);
+pub struct MadeParents(
+    /// The topmost first.
+    pub Vec<PathBuf>,
+);
 
 impl Drop for MadeParents {
     fn drop(&mut self) {
@@ -62,11 +70,11 @@ impl Stage {
     ///
     /// # Errors
     /// A directory that cannot be written to; nothing stays there.
-    pub(crate) fn make(within: &Path, id: i64) -> Result<Self> {
+    pub fn make(within: &Path, id: i64, warn: Warn) -> Result<Self> {
         let cannot = || format!("cannot make a directory in '{}'", within.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = openat(CWD, within, flags, Mode::empty()).with_context(cannot)?;
-        remove_stale(&parent, within);
+        remove_stale(&parent, within, warn);
         let pid = rustix::process::getpid();
         for number in 0.. {
             let name = format!("{PREFIX}{id}-{pid}-{number}");
@@ -91,6 +99,7 @@ impl Stage {
                     dir: Beneath::new(dir),
                     dir_mode,
                     is_kept: Cell::new(false),
+                    warn,
                     made_parents: MadeParents::default(),
                 });
             }
@@ -100,18 +109,24 @@ impl Stage {
 
     /// Makes the directory for what is being replaced. From here on a killed process leaves the
     /// stage behind.
-    pub(crate) fn hold_replaced(&self) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    pub fn hold_replaced(&self) -> io::Result<OwnedFd> {
         mkdirat(self.dir.root(), REPLACED, Mode::RWXU)?;
         Ok(openat(self.dir.root(), REPLACED, DIR_FLAGS, Mode::empty())?)
     }
 
     /// Keeps the stage: what was being replaced could not be moved back.
-    pub(crate) fn keep(&self) {
+    pub fn keep(&self) {
         self.is_kept.set(true);
     }
 
     /// Makes the directory of what is restored, where the archive had no entry for it.
-    pub(crate) fn make_tree(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    pub fn make_tree(&self) -> io::Result<()> {
         match mkdirat(self.dir.root(), TREE, Mode::from_raw_mode(self.dir_mode)) {
             Err(Errno::EXIST) => Ok(()),
             made => Ok(made?),
@@ -119,20 +134,25 @@ impl Stage {
     }
 
     /// Syncs all that it holds.
-    pub(crate) fn sync(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of syncfs(2).
+    pub fn sync(&self) -> Result<()> {
         rustix::fs::syncfs(self.dir.root())
             .map_err(io::Error::from)
             .with_context(|| format!("cannot sync '{}'", self.path.display()))
     }
 
     /// The directory of the stage.
-    pub(crate) fn parent(&self) -> BorrowedFd<'_> {
+    #[must_use]
+    pub fn parent(&self) -> BorrowedFd<'_> {
         self.parent.as_fd()
     }
 }
 
 /// The path of an entry below the stage.
-pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn in_tree(name: &[u8]) -> Vec<u8> {
     match name {
         [] => TREE.as_bytes().to_owned(),
         name => [TREE.as_bytes(), b"/", name].concat(),
@@ -140,7 +160,8 @@ pub(crate) fn in_tree(name: &[u8]) -> Vec<u8> {
 }
 
 /// Whether this is the name of a stage.
-pub(crate) fn is_stage(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_stage(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes())
 }
 
@@ -148,7 +169,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let path = self.path.display();
         if self.is_kept.get() {
-            return PROGRAM.warn(&format!(
+            return (self.warn)(&format!(
                 "warning: '{path}' holds what was being replaced and could not be moved back: check it, then remove it"
             ));
         }
@@ -161,7 +182,7 @@ impl Drop for Stage {
             let _ = futimens(&self.parent, &modified(&before));
         }
         if let Err(error) = removed {
-            PROGRAM.warn(&format!("cannot remove '{path}': {error}"));
+            (self.warn)(&format!("cannot remove '{path}': {error}"));
         }
     }
 }
@@ -186,7 +207,7 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
         Err(Errno::NOENT) => return Ok(None),
         dir => dir?,
     };
-    match flock::exclusive(&dir) {
+    match lock(&dir) {
         Ok(false) => return Ok(None),
         // Where nothing can be locked, no other process takes it for abandoned either.
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {}
@@ -215,6 +236,14 @@ fn take(parent: &OwnedFd, name: &str) -> io::Result<Option<(OwnedFd, u32)>> {
     Ok(Some((dir, mode)))
 }
 
+/// Whether the lock could be taken for this process alone.
+fn lock(dir: &OwnedFd) -> rustix::io::Result<bool> {
+    match retry_on_intr(|| flock(dir, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        locked => locked.map(|()| true),
+    }
+}
+
 /// Whether it is this user's; some file systems give all files to one user.
 fn is_own(parent: &OwnedFd, stat: &Stat) -> io::Result<bool> {
     let is_mine = stat.st_uid == rustix::process::geteuid().as_raw();
@@ -230,17 +259,17 @@ fn dir_mode(dir: &OwnedFd) -> io::Result<u32> {
 }
 
 /// Removes what killed processes left in a directory, as far as possible.
-pub(crate) fn sweep(dir: &Path) {
+pub fn sweep(dir: &Path, warn: Warn) {
     if let Ok(opened) = openat(CWD, dir, DIR_FLAGS, Mode::empty()) {
-        remove_stale(&opened, dir);
+        remove_stale(&opened, dir, warn);
     }
 }
 
-fn remove_stale(parent: &OwnedFd, path: &Path) {
+fn remove_stale(parent: &OwnedFd, path: &Path, warn: Warn) {
     for name in names_in(parent).unwrap_or_default() {
         if is_stage(&name) && remove_abandoned(parent, &name).is_ok_and(|gone| !gone) {
             let path = path.join(OsStr::from_bytes(&name));
-            PROGRAM.warn(&format!(
+            warn(&format!(
                 "warning: '{}' holds what an interrupted restoration was replacing: check it, then remove it",
                 path.display()
             ));
@@ -251,7 +280,7 @@ fn remove_stale(parent: &OwnedFd, path: &Path) {
 /// Removes the stage of a killed process; `false` where it holds what was being replaced.
 fn remove_abandoned(parent: &OwnedFd, name: &[u8]) -> io::Result<bool> {
     let dir = openat(parent, name, DIR_FLAGS, Mode::empty())?;
-    if !flock::exclusive(&dir)? {
+    if !lock(&dir)? {
         return Err(Errno::WOULDBLOCK.into());
     }
     if !is_own(parent, &fstat(&dir)?)? {
