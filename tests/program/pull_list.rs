@@ -222,6 +222,7 @@ fn a_damaged_record_is_told_and_hides_no_other() {
 #[test]
 fn two_catalogs_of_a_host_do_not_replace_the_list_of_each_other() {
     let sandbox = pushed(&["a"]);
+    let own = the_list(&sandbox);
     sandbox.ok(&format!(
         "{WEB} export BK_HOME=$PWD/second; bk-create --name b app; bk-push --set usb file://$PWD/{PLACE}
          bk-push usb b"
@@ -232,7 +233,17 @@ fn two_catalogs_of_a_host_do_not_replace_the_list_of_each_other() {
     assert_eq!(named(&list(&sandbox, "")), ["web a", "web b", "web c"]);
     let before = list(&sandbox, "");
     assert_eq!(list(&sandbox, "--rebuild"), before);
-    assert_eq!(sandbox.lists().len(), 2);
+    let lists = sandbox.lists();
+    assert_eq!(lists.len(), 2);
+    // Where one of them cannot be read, the other one is not believed either.
+    let object = sandbox.object("a");
+    fs::remove_file(object.to_str().unwrap().replace(".tar.gz", ".json")).unwrap();
+    assert_eq!(list(&sandbox, ""), before);
+    let other = lists.into_iter().find(|it| *it != own).unwrap();
+    fs::write(other, "torn").unwrap();
+    let ran = sandbox.ok(&format!("{WEB} bk-pull --list usb"));
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+    assert_eq!(named(&ran.records()), ["web b", "web c"]);
 }
 
 #[test]

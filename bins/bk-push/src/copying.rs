@@ -105,6 +105,7 @@ pub(crate) struct Copies {
     pub(crate) left_count: usize,
     /// Whether one failed for a reason by which all would.
     pub(crate) is_given_up: bool,
+    /// Whether one was copied.
     pub(crate) has_copied: bool,
 }
 
