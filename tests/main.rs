@@ -95,7 +95,7 @@ mod crash {
     mod places;
     mod prune_faults;
     mod push_crash;
-    mod push_line;
+    mod push_server;
     mod recovery;
     mod restore_faults;
     mod rm_faults;
