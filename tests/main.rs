@@ -102,7 +102,7 @@ mod crash {
     mod prune_faults;
     mod pull_crash;
     mod push_crash;
-    mod push_line;
+    mod push_server;
     mod recovery;
     mod restore_faults;
     mod rm_faults;

@@ -1,16 +1,27 @@
-//! What a bad line to the server makes of copies: nothing wrong is ever recorded, and all is copied in the end.
+//! What kills, and a bad line, make of copies to a server: nothing wrong is ever recorded, and all is copied in the
+//! end.
 
 use std::fs;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::seaweed::{ADMIN, Seaweed};
-use crate::support::{Ran, Sandbox, has, stride};
+use crate::support::{Ran, Sandbox, can_trace, has, stride};
 use serde_json::Value;
 
 /// A connection that passes so much before it is lost: some small archives, or one part of a large one.
 const SOME: Fault = Fault::CutRequest(60_000);
 const PART: Fault = Fault::CutRequest(18_000_000);
 const SMALL: &str = "a b c d";
+const KILLED: i32 = 137;
+/// The calls between which a copy to a server has other states: what is sent, what comes, the journal, the catalog.
+const CALLS: [&str; 6] = [
+    "writev",
+    "recvfrom",
+    "fdatasync",
+    "write",
+    "fsync",
+    "unlink",
+];
 
 /// A server behind a line, and backups that are to go there: a large one in three parts, and small ones.
 struct Start {
@@ -44,6 +55,12 @@ impl Start {
     fn run(&self, line: &str) -> Ran {
         self.sandbox
             .run(&format!("{} exec {line}", ADMIN.environment()))
+    }
+
+    fn ok(&self, line: &str) -> Ran {
+        let ran = self.run(line);
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+        ran
     }
 
     /// What the server holds, asked without the line.
@@ -81,12 +98,10 @@ impl Start {
                 after / 1000,
                 after % 1000
             ));
-            assert!([0, 137].contains(&ran.status), "{ran:#?}");
+            assert!([0, KILLED].contains(&ran.status), "{ran:#?}");
             self.check(&ran);
         }
-        let ran = self.run(&format!("bk-push s3 {backups}"));
-        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
-        self.check(&ran);
+        self.check(&self.ok(&format!("bk-push s3 {backups}")));
     }
 }
 
@@ -119,12 +134,10 @@ fn over_a_bad_line_nothing_wrong_is_recorded_and_all_is_copied_in_the_end() {
     assert_eq!(start.sandbox.copies().len(), 5);
     assert_eq!(start.sandbox.journals(), Default::default());
 
-    let ran = start.run("bk-push --check --read 100% s3");
-    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+    let ran = start.ok("bk-push --check --read 100% s3");
     let read = |it: &Value| it["copy"]["read"] == true && it["copy"]["ok"] == true;
     assert_eq!(ran.records().iter().filter(|it| read(it)).count(), 5);
-    let ran = start.run(&format!("bk-push --remove s3 big {SMALL}"));
-    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+    start.ok(&format!("bk-push --remove s3 big {SMALL}"));
     assert_eq!(start.sandbox.copies(), [""; 0]);
     let left = start.server.curl(ADMIN, &[], "bucket?list-type=2").stdout;
     let left = String::from_utf8(left).unwrap();
@@ -135,4 +148,41 @@ fn over_a_bad_line_nothing_wrong_is_recorded_and_all_is_copied_in_the_end() {
     let lost = start.line.met_count();
     println!("{lost} connections were lost");
     assert!(lost > 10, "{lost}");
+}
+
+#[test]
+fn a_kill_at_any_step_of_a_copy_to_a_server_is_made_up_for_by_the_next() {
+    if !can_trace() {
+        return;
+    }
+    let Some(start) = Start::new() else { return };
+    let mut kills = 0;
+    for call in CALLS.into_iter().step_by(stride(2)) {
+        // There is a call for each piece that is sent.
+        let step = if call.starts_with("write") { 5 } else { 1 };
+        for when in (1..).step_by(step * stride(9)) {
+            let ran = start.run(&format!(
+                "strace -f --quiet=all -o /dev/null -e trace={call} -e inject={call}:signal=SIGKILL:when={when} bk-push s3 big a"
+            ));
+            start.check(&ran);
+            if ran.status != KILLED {
+                assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+            }
+            let next = start.ok("bk-push s3 big a");
+            start.check(&next);
+            assert_eq!(
+                start.sandbox.copies(),
+                ["a s3 complete", "big s3 complete"],
+                "{ran:#?}"
+            );
+            assert_eq!(start.sandbox.journals(), Default::default(), "{ran:#?}");
+            start.ok("bk-push --remove s3 big a");
+            if ran.status != KILLED {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    println!("killed {kills} times");
+    assert!(kills > 4, "{kills}");
 }
