@@ -104,11 +104,11 @@ impl<'a> Index<'a> {
     /// Under a name and a path that are free.
     fn record(&self, held: &Held) -> Backup {
         let backup = &held.backup;
-        let names = (1..).map(|number| numbered(&backup.backup_name, number));
-        let name = names.filter(|it| !self.names.contains(it)).next();
+        let mut names = (1..).map(|number| numbered(&backup.backup_name, number));
+        let name = names.find(|it| !self.names.contains(it));
         let name = name.unwrap_or_default();
-        let paths = (1..).map(|number| self.path(&numbered(&name, number), ending(backup)));
-        let path = paths.filter(|it| !self.is_taken(it)).next();
+        let mut paths = (1..).map(|number| self.path(&numbered(&name, number), ending(backup)));
+        let path = paths.find(|it| !self.is_taken(it));
         let path = path.unwrap_or_default().to_string_lossy().into_owned();
         let mut metadata = of_archive(backup.backup_metadata.clone());
         let host = metadata.entry(host::KEY);
