@@ -319,9 +319,19 @@ fn removing_the_record_leaves_the_copy_which_can_be_adopted_again() {
     sandbox.ok("bk-push --remove usb a");
     let ran = sandbox.ok("bk-pull --list --host web usb");
     assert_eq!((names(&ran.records()), &*ran.stderr), (vec!["b"], ""));
-    // bk-prune counts them, and removes the records alone.
-    sandbox.ok("bk-prune --keep-last 1");
+    // Without its copy it is nowhere.
+    let state =
+        |name: &str| sandbox.ok(&format!("bk-ls --json {name}")).record()["file_status"].clone();
+    assert_eq!(
+        (state("a"), state("b")),
+        ("missing".into(), "remote".into())
+    );
+    // bk-prune removes the record alone.
+    let before = sandbox.objects();
+    sandbox.sql("UPDATE backup_records SET expires_at = created_at WHERE backup_name = 'b'");
+    sandbox.ok("bk-prune --expired");
     assert_eq!(names(&sandbox.records()), ["a"]);
+    assert_eq!(sandbox.objects(), before);
 }
 
 #[test]

@@ -93,11 +93,7 @@ impl<'a> Index<'a> {
             return Decision::AddCopy(backup);
         }
         let record = self.record(held);
-        let copy = held.known_at(self.location, 0, record.created_at);
-        self.add(Backup {
-            copies: vec![copy],
-            ..record.clone()
-        });
+        self.add(record.clone());
         Decision::Adopt(record)
     }
 
@@ -120,6 +116,7 @@ impl<'a> Index<'a> {
             backup_path: path,
             status: Status::Completed,
             backup_metadata: metadata,
+            copies: vec![held.known_at(self.location, 0, backup.created_at)],
             ..backup.clone()
         }
     }

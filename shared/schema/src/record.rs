@@ -239,10 +239,11 @@ impl Backup {
         self.backup_metadata.get("job").and_then(Value::as_str)
     }
 
-    /// The location that its archive is at, where that was never here.
+    /// The location that its archive is at, where that was never here, and as long as its copy is known there.
     #[must_use]
     pub fn remote(&self) -> Option<&str> {
-        self.backup_metadata.get(REMOTE).and_then(Value::as_str)
+        let location = self.backup_metadata.get(REMOTE).and_then(Value::as_str);
+        location.filter(|it| self.has_copy(it))
     }
 
     /// Whether there is a complete copy at a location.
