@@ -24,7 +24,7 @@ pub const ADMIN: Keys = Keys {
     id: "ADMINKEY",
     secret: "ADMINSECRET",
 };
-/// May only write.
+/// May only write, and lock what it writes.
 pub const PUT_ONLY: Keys = Keys {
     id: "PUTKEY",
     secret: "PUTSECRET",
@@ -62,7 +62,7 @@ impl Seaweed {
         let all = ["Admin", "Read", "Write", "List", "Tagging"];
         let identities = [
             identity("admin", ADMIN, &all),
-            identity("put-only", PUT_ONLY, &["Write"]),
+            identity("put-only", PUT_ONLY, &["Write", "PutObjectRetention"]),
         ];
         let config = serde_json::json!({"identities": identities}).to_string();
         fs::write(dir.path().join("s3.json"), config).unwrap();
