@@ -326,12 +326,6 @@ fn removing_the_record_leaves_the_copy_which_can_be_adopted_again() {
         (state("a"), state("b")),
         ("missing".into(), "remote".into())
     );
-    // bk-prune removes the record alone.
-    let before = sandbox.objects();
-    sandbox.sql("UPDATE backup_records SET expires_at = created_at WHERE backup_name = 'b'");
-    sandbox.ok("bk-prune --expired");
-    assert_eq!(names(&sandbox.records()), ["a"]);
-    assert_eq!(sandbox.objects(), before);
 }
 
 #[test]
