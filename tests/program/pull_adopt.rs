@@ -297,6 +297,17 @@ fn what_the_programs_say_of_one() {
 }
 
 #[test]
+fn a_retention_removes_the_record_alone() {
+    let sandbox = adopted(&["a", "b"]);
+    let before = sandbox.objects();
+    sandbox.sql("UPDATE backup_records SET expires_at = created_at WHERE backup_name = 'a'");
+    let ran = sandbox.ok("bk-prune --all --expired");
+    assert_eq!(names(&ran.records()), ["a"]);
+    assert_eq!(names(&sandbox.records()), ["b"]);
+    assert_eq!(sandbox.objects(), before);
+}
+
+#[test]
 fn removing_the_record_leaves_the_copy_which_can_be_adopted_again() {
     let sandbox = adopted(&["a", "b"]);
     let before = sandbox.objects();
