@@ -140,8 +140,12 @@ impl Copies {
     }
 
     /// Begins a copy by its row, by the record as it is now.
-    fn begin(&self, session: &Session<'_>, host: &Host, backup: &Backup) -> Result<State> {
-        let catalog = session.settle_catalog_id()?;
+    fn begin(
+        &self,
+        session: &Session<'_>,
+        (host, catalog): (&Host, &str),
+        backup: &Backup,
+    ) -> Result<State> {
         let storing = match self.storing(backup) {
             Ok(Some(storing)) => storing,
             Ok(None) => return Ok(State::There),
@@ -174,7 +178,7 @@ impl Copies {
             journal,
             copy,
             host: host.to_owned(),
-            catalog,
+            catalog: catalog.to_owned(),
             keys,
             storing,
             earlier: backup
@@ -350,12 +354,12 @@ impl Parts for Copies {
 
     fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
         let part = self.next_part(at_most);
-        let host = session.host()?;
+        let (host, catalog) = (session.host()?, session.settle_catalog_id()?);
         let rows = session.find_ids(part.iter().map(|due| due.backup.id))?;
         let begin = |(due, row): (Due, Result<Backup>)| {
             let (due, state) = match row {
                 Ok(backup) => {
-                    let state = self.begin(session, &host, &backup)?;
+                    let state = self.begin(session, (&host, &catalog), &backup)?;
                     (Due { backup, ..due }, state)
                 }
                 Err(error) => (due, State::Failed(error, None)),
