@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::journal::Journal;
 use crate::object::Object;
-use crate::spool::Encryption;
+use crate::spool::{Encryption, Stopped};
 use crate::upload::{Sent, Upload, WHOLE_MAX_BYTES};
 
 pub(crate) const COLUMNS: [Column; 6] = [
@@ -197,9 +197,7 @@ impl Copies {
         let sent = self.send(&going.due.backup, &mut begun);
         let state = match sent {
             Ok(record) => State::Copied(Box::new((begun.journal, begun.copy, record))),
-            Err(error)
-                if kind(&error) == Some(Kind::Stopped) || self.signals.caught().is_some() =>
-            {
+            Err(error) if kind(&error) == Some(Kind::Stopped) || error.is::<Stopped>() => {
                 State::Left
             }
             Err(error) => State::Failed(error, Some(Box::new(begun))),
@@ -249,20 +247,16 @@ impl Copies {
             ..begun.storing.clone()
         };
         if let Some(manifest) = manifest::file(&self.home, archive_hash)? {
-            match encryption {
-                Some(encryption) => {
-                    place.put(&keys.manifest, encryption.small(&manifest)?, &storing)?
-                }
-                None => {
-                    let size = manifest.metadata()?.len();
-                    place.put_file(&keys.manifest, &manifest, size, &storing)?
-                }
+            let manifest = match &encryption {
+                Some(encryption) => encryption.unnamed(&manifest, &begun.journal)?,
+                None => manifest,
             };
+            let size = manifest.metadata()?.len();
+            place.put_file(&keys.manifest, &manifest, size, &storing)?;
         }
         let held = Held::new(backup, &begun.host, &begun.catalog, &begun.copy)?;
-        let line = held.line()?;
-        let record = String::from_utf8(line.clone())?.trim_end().to_owned();
-        place.put(&keys.record, line, &storing)?;
+        let record = held.text()?;
+        place.put(&keys.record, format!("{record}\n").into_bytes(), &storing)?;
         Ok(record)
     }
 

@@ -26,6 +26,18 @@ const PIECE_BYTES: u64 = 1 << 20;
 const BYTES_PER_ADDED: u64 = 4096;
 const HEADER_BYTES: u64 = 64 << 10;
 
+/// A signal came.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// How the objects of a run are encrypted.
 pub(crate) struct Encryption<'a> {
     pub(crate) recipients: &'a [String],
@@ -78,7 +90,7 @@ impl Encryption<'_> {
         let mut output = Hashing::new(BufWriter::with_capacity(PIECE_BYTES as usize, file));
         let mut writer = encryption::encrypt(self.recipients, &mut output)?;
         loop {
-            ensure!(!(self.is_stopped)(), "interrupted");
+            ensure!(!(self.is_stopped)(), Stopped);
             let piece = archive.next(PIECE_BYTES)?;
             if piece.is_empty() {
                 break;
@@ -92,15 +104,21 @@ impl Encryption<'_> {
         Ok((output.bytes, hex(output.hash)))
     }
 
-    /// A small file, such as a manifest, encrypted in memory.
+    /// What lies beside an archive, encrypted into a file without a name.
     ///
     /// # Errors
-    /// A failed read.
-    pub(crate) fn small(&self, mut file: &File) -> Result<Vec<u8>> {
-        let mut encrypted = Vec::new();
-        let mut writer = encryption::encrypt(self.recipients, &mut encrypted)?;
-        io::copy(&mut file, &mut writer)?;
-        writer.finish()?;
+    /// A failed read; no room in the home.
+    pub(crate) fn unnamed(&self, mut file: &File, journal: &Journal) -> Result<File> {
+        let path = journal.spool_path();
+        let dir = dir_of(&path);
+        let cannot = || format!("cannot write a temporary file in '{}'", dir.display());
+        let mut encrypted = tempfile::tempfile_in(dir).with_context(cannot)?;
+        let mut writer = encryption::encrypt(self.recipients, BufWriter::new(&encrypted))?;
+        io::copy(&mut file, &mut writer).with_context(cannot)?;
+        let ended = writer.finish().and_then(|mut output| output.flush());
+        ended
+            .and_then(|()| encrypted.rewind())
+            .with_context(cannot)?;
         Ok(encrypted)
     }
 }
