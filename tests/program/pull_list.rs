@@ -447,3 +447,16 @@ fn from_an_s3_server() {
     sandbox.ok(&format!("{keys} {WEB} bk-push --remove usb a"));
     assert_eq!(named(&list("--all-hosts")), ["db a", "db b", "web b"]);
 }
+
+#[test]
+fn a_host_may_be_named_as_the_directory_of_the_lists_is() {
+    let sandbox = pushed(&["a"]);
+    sandbox.ok(&format!(
+        "export BK_HOST=records BK_HOME=$PWD/other; bk-create --name b app >/dev/null
+         bk-push --set usb file://$PWD/{PLACE}; bk-push usb b >/dev/null"
+    ));
+    for flags in ["", "--rebuild"] {
+        let all = list(&sandbox, &format!("--all-hosts {flags}"));
+        assert_eq!(named(&all), ["records b", "web a"]);
+    }
+}

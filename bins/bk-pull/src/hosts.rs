@@ -51,7 +51,12 @@ impl Hosts {
 /// Those of the location.
 pub(crate) fn all(place: &dyn Place) -> Result<Vec<String>> {
     let mut all = place.list_dirs("")?;
-    all.retain(|name| name != LISTS);
+    // A host may be named as the directory of the lists is.
+    if let Some(at) = all.iter().position(|name| name == LISTS)
+        && !has_archives(place, LISTS)?
+    {
+        all.remove(at);
+    }
     all.sort();
     Ok(all)
 }
