@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// Of the object.
     pub(crate) size_bytes: u64,
     pub(crate) part_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) storage_class: Option<String>,
     /// The lock that the object gets when it is complete.
     #[serde(default)]
     pub(crate) lock: Option<Lock>,

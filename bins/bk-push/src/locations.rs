@@ -99,7 +99,10 @@ fn described(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destina
     let service = location.service();
     for (flag, others) in [
         (CREDENTIALS, &[Service::Directory][..]),
-        (STORAGE_CLASS, &[Service::Directory, Service::Rclone]),
+        (
+            STORAGE_CLASS,
+            &[Service::Directory, Service::Rclone, Service::Azure],
+        ),
         (
             LOCK,
             &[

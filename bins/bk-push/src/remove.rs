@@ -79,13 +79,24 @@ impl Removal {
         let copy = &known.copy;
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
         if let Err(error) = self.place.delete(key, version) {
-            let size = || self.place.head(key).ok().map(|object| object.size);
+            let found = || self.place.head(key).ok();
+            // What cannot be removed may be an older version: the one that the row tells of is gone then.
+            let is_other =
+                || version.is_some() && found().is_some_and(|it| it.version != copy.version_id);
             return match error.kind() {
                 // An object that is not there is no error; the location is.
-                Kind::NotFound | Kind::Locked(_) | Kind::Refused => State::Stays(error.into()),
+                Kind::NotFound => State::Stays(error.into()),
+                Kind::Locked(_) | Kind::Refused if !is_other() => State::Stays(error.into()),
                 // The answer may be lost of what was done.
-                Kind::Unreachable | Kind::Stopped => State::Failed(error.into()),
-                _ if copy.size.is_some() && size() == copy.size => State::Stays(error.into()),
+                Kind::Unreachable | Kind::Stopped | Kind::Locked(_) | Kind::Refused => {
+                    State::Failed(error.into())
+                }
+                _ if copy.size.is_some()
+                    && found().map(|it| it.size) == copy.size
+                    && !is_other() =>
+                {
+                    State::Stays(error.into())
+                }
                 _ => State::Failed(error.into()),
             };
         }

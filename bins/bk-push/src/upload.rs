@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, Builder};
 
 use anyhow::{Context, Result, bail};
 use bk_cli::Progress;
@@ -92,7 +93,10 @@ impl Upload<'_> {
         }
         match self.send_in_parts(object, journal) {
             Err(error) if kind(&error) == Some(Kind::UnknownUpload) => {
-                // The store has dropped what was begun: once more, from the beginning.
+                // The store has dropped what was begun, or parts of it: once more, from the beginning.
+                if let Some(plan) = journal.plan.clone() {
+                    self.give_up(journal, &plan);
+                }
                 journal.clear()?;
                 object.rewind()?;
                 self.send_in_parts(object, journal)
@@ -170,7 +174,8 @@ impl Upload<'_> {
                 && (&it.object_hash, it.key.as_str(), it.size_bytes)
                     == (&object.hash, self.key, object.size_bytes)
                 && it.url == self.url
-                // One that was begun with another lock would keep that.
+                // One that was begun with another class or lock would keep that.
+                && it.storage_class == self.storing.storage_class
                 && it.lock.map(|lock| lock.mode) == self.storing.lock.map(|lock| lock.mode)
                 && it.lock.is_none_or(|lock| lock.until > clock::now())
         };
@@ -188,6 +193,7 @@ impl Upload<'_> {
             url: self.url.clone(),
             size_bytes: object.size_bytes,
             part_bytes: part_bytes(object.size_bytes, abilities.most_parts),
+            storage_class: self.storing.storage_class.clone(),
             lock: self.storing.lock,
             upload_id: self.place.begin(self.key, self.storing)?,
         };
@@ -248,10 +254,12 @@ impl Upload<'_> {
         let (to_send, parts) = mpsc::sync_channel::<Part>(0);
         let (sent, results) = mpsc::channel();
         let parts = Mutex::new(parts);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..senders {
                 let (parts, sent) = (&parts, sent.clone());
-                scope.spawn(move || self.send_each(upload, parts, &sent));
+                let work = move || self.send_each(upload, parts, &sent);
+                let started = Builder::new().spawn_scoped(scope, work);
+                started.context("cannot start a thread")?;
             }
             drop(sent);
             let read = self.read_parts(object, journal, plan, &to_send, &results);

@@ -73,6 +73,7 @@ fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
 
 const REGION: &str = "set the region of the bucket";
 const CLOCK: &str = "set the clock of this machine";
+const ARCHIVED: &str = "have the store restore it from its archive class first";
 const KEYS: &str = "check the credentials and what they allow";
 const NO_KEYS: &str =
     "set the provider's environment variables, or give a file with the credentials";
@@ -122,6 +123,7 @@ impl Answer {
                 | object_store::Error::NotImplemented { .. } => {
                     Error::new(Kind::Unsupported, location, error)
                 }
+                object_store::Error::NotFound { .. } => Error::new(Kind::NotFound, location, ""),
                 _ => Error::new(Kind::Other, location, deepest(error)),
             },
         }
@@ -145,7 +147,10 @@ impl Answer {
             return (Kind::Refused, Some(KEYS));
         }
         let kind = match (status, code) {
-            (_, "NoSuchUpload") => Kind::UnknownUpload,
+            // Also where the parts of it are gone, as those of Azure are after a week: all is sent anew.
+            (_, "NoSuchUpload" | "InvalidPart" | "InvalidPartOrder" | "InvalidBlockList") => {
+                Kind::UnknownUpload
+            }
             (_, "RequestTimeTooSkewed") => return (Kind::Refused, Some(CLOCK)),
             (
                 _,
@@ -173,6 +178,7 @@ impl Answer {
             (_, "AuthorizationHeaderMalformed" | "PermanentRedirect") | (301 | 307 | 308, _) => {
                 return (Kind::Other, Some(REGION));
             }
+            (_, "InvalidObjectState") => return (Kind::Other, Some(ARCHIVED)),
             (404 | 410, _) => Kind::NotFound,
             (412, _) | (409, "BlobAlreadyExists") => Kind::AlreadyThere,
             (401 | 403, _) => return (Kind::Refused, Some(KEYS)),
@@ -228,6 +234,9 @@ mod tests {
             (503, "SlowDown", Kind::Unreachable),
             (500, "InternalError", Kind::Unreachable),
             (429, "", Kind::Unreachable),
+            (400, "InvalidPart", Kind::UnknownUpload),
+            (400, "InvalidBlockList", Kind::UnknownUpload),
+            (403, "InvalidObjectState", Kind::Other),
             (400, "InvalidRequest", Kind::Other),
         ] {
             assert_eq!(told(status, &xml(code)).kind(), kind, "{status} {code}");

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 
 use http::Method;
+use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -19,6 +20,9 @@ use crate::reading;
 use crate::signed;
 use crate::upload;
 use crate::whole::in_parts;
+
+/// Of one object: more are not removed in one go.
+const MOST_VERSIONS: u32 = 1000;
 
 pub(crate) struct Bucket {
     client: Client,
@@ -64,6 +68,7 @@ impl Bucket {
         }
         let object = self.client.head(key, version).ok();
         let until = object.and_then(|object| object.locked_until);
+        let until = until.filter(|until| *until > Timestamp::now());
         let reason = error.reason().to_lowercase();
         let words = ["object lock", "worm", "retention"];
         let is_told = words.iter().any(|word| reason.contains(word));
@@ -73,13 +78,9 @@ impl Bucket {
         }
     }
 
-    /// Without a version, a bucket that has them would only hide the object.
-    fn newest(&self, key: &str) -> Result<Option<String>> {
-        match self.client.head(key, None) {
-            Ok(object) => Ok(object.version),
-            Err(error) if error.kind() == Kind::Refused => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn delete_version(&self, key: &str, version: Option<&str>) -> Result<()> {
+        let deleted = self.client.retry.run(|| self.delete_once(key, version));
+        deleted.map_err(|error| self.locked(key, version, error))
     }
 }
 
@@ -87,10 +88,8 @@ impl Place for Bucket {
     fn abilities(&self) -> Abilities {
         Abilities {
             has_parts: true,
-            least_part_bytes: 5 * 1024 * 1024,
             most_parts: 10_000,
             may_lock: self.client.s3.is_some(),
-            has_storage_class: true,
         }
     }
 
@@ -170,15 +169,29 @@ impl Place for Bucket {
     }
 
     fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
-        let newest = match (version, &self.client.s3) {
-            (None, Some(_)) => match self.newest(key) {
+        if self.client.s3.is_none() {
+            return self.delete_version(key, None);
+        }
+        if version.is_some() {
+            self.delete_version(key, version)?;
+        }
+        // Without a version, a bucket that has them would only hide the object; and below the one that goes an older
+        // one may be, of a copy whose end nobody recorded.
+        for count in 0..MOST_VERSIONS {
+            let newest = match self.client.head(key, None) {
+                Ok(object) => object.version,
                 Err(error) if upload::is_absent(&error) => return Ok(()),
-                newest => newest?,
-            },
-            _ => None,
-        };
-        let version = version.or(newest.as_deref());
-        let deleted = self.client.retry.run(|| self.delete_once(key, version));
-        deleted.map_err(|error| self.locked(key, version, error))
+                // Who may not ask.
+                Err(error) if error.kind() == Kind::Refused && version.is_some() => return Ok(()),
+                Err(error) if error.kind() == Kind::Refused => None,
+                Err(error) => return Err(error),
+            };
+            self.delete_version(key, newest.as_deref())?;
+            if newest.is_none() && (count > 0 || version.is_none()) {
+                return Ok(());
+            }
+        }
+        let why = format!("it has more than {MOST_VERSIONS} versions");
+        Err(self.client.error(Kind::Other, key, why))
     }
 }

@@ -1,6 +1,6 @@
 //! One object store: its requests, one at a time, and what they fail with.
 //!
-//! Knows no credentials and no connection, and tries nothing again.
+//! Knows no credentials and no connection.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -25,10 +25,12 @@ pub(crate) fn is_confirmed(answer: &Answer, bytes: &[u8], sha256: &str) -> Resul
             Err(Differs)
         };
     }
-    let google = answer.header("x-goog-hash").and_then(|told| {
-        told.split(',')
-            .find_map(|hash| hash.trim().strip_prefix("md5="))
-    });
+    // One for each kind of checksum, or all of them in one.
+    let google = answer.headers.get_all("x-goog-hash").iter();
+    let google = google
+        .filter_map(|told| told.to_str().ok())
+        .flat_map(|told| told.split(','))
+        .find_map(|hash| hash.trim().strip_prefix("md5="));
     if let Some(told) = google.or_else(|| answer.header("content-md5")) {
         let ours = BASE64_STANDARD.encode(Md5::digest(bytes));
         return if told == ours { Ok(true) } else { Err(Differs) };

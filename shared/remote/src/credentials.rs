@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use crate::error::{Error, Kind, Result};
@@ -32,7 +33,10 @@ fn refused(file: &Path, why: impl std::fmt::Display) -> Error {
 
 /// The text of a file that only we, or root, can read or change.
 pub(crate) fn private_text(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|error| refused(path, error))?;
+    // A FIFO is waited for by nobody.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = opened.map_err(|error| refused(path, error))?;
     let told = file.metadata().map_err(|error| refused(path, error))?;
     if !told.is_file() {
         return Err(refused(path, "it is no file"));

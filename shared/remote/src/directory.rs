@@ -4,7 +4,7 @@
 //! offsets. Knows no mount: a root that is not there is an error, and is never made but by `init`.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::place::{
 };
 use crate::rate::Rate;
 use crate::retry::Retry;
-use crate::whole::{cannot_read, gap, total_bytes};
+use crate::whole::{cannot_read, cannot_write, gap, total_bytes};
 
 const MOUNT: &str = "mount it, or make the directory if this is a new place";
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -190,10 +190,8 @@ impl Place for Directory {
     fn abilities(&self) -> Abilities {
         Abilities {
             has_parts: true,
-            least_part_bytes: 1,
             most_parts: u32::MAX,
             may_lock: false,
-            has_storage_class: false,
         }
     }
 
@@ -292,10 +290,7 @@ impl Place for Directory {
         let told = opened.map_err(|error| self.failed(key, &error))?;
         Ok(Object {
             size: told.len(),
-            modified_at: told
-                .modified()
-                .ok()
-                .and_then(|at| Timestamp::try_from(at).ok()),
+            modified_at: modified_at(&told),
             ..Object::default()
         })
     }
@@ -315,13 +310,7 @@ impl Place for Directory {
                 return Ok(done);
             }
             let written = sink.write_all(&buffer[..count]);
-            written.map_err(|error| {
-                self.error(
-                    Kind::Other,
-                    key,
-                    format!("cannot write what was read: {error}"),
-                )
-            })?;
+            written.map_err(|error| cannot_write(&self.location, key, error))?;
             done += count as u64;
         }
     }
@@ -345,7 +334,7 @@ impl Place for Directory {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if is_gone(&error) => continue,
-                Err(error) => return Err(self.error(Kind::Other, below, error)),
+                Err(error) => return Err(self.failed(below, &error.into())),
             };
             let key = entry
                 .path()
@@ -360,15 +349,12 @@ impl Place for Directory {
             let told = match entry.metadata() {
                 Ok(told) => told,
                 Err(error) if is_gone(&error) => continue,
-                Err(error) => return Err(self.error(Kind::Other, key, error)),
+                Err(error) => return Err(self.failed(key, &error.into())),
             };
             each(Listed {
                 key: key.to_owned(),
                 size: told.len(),
-                modified_at: told
-                    .modified()
-                    .ok()
-                    .and_then(|at| Timestamp::try_from(at).ok()),
+                modified_at: modified_at(&told),
             })?;
         }
         Ok(())
@@ -383,7 +369,7 @@ impl Place for Directory {
                 }
                 Ok(_) => {}
                 Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(self.error(Kind::Other, below, error)),
+                Err(error) => return Err(self.failed(below, &error.into())),
             }
         }
         Ok(names)
@@ -401,6 +387,10 @@ impl Directory {
             _ => self.file(key),
         }
     }
+}
+
+fn modified_at(told: &Metadata) -> Option<Timestamp> {
+    Timestamp::try_from(told.modified().ok()?).ok()
 }
 
 /// Removes a file, to last; one that is not there is removed.

@@ -1,4 +1,4 @@
-//! Files that are still there after a loss of power, and never in place of others.
+//! Files that are still there after a loss of power, and in place of others only where that is asked for.
 //!
 //! Knows no location.
 
@@ -114,21 +114,41 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // NFS cannot; a link never replaces either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
-            // What has no links either: an empty file is made for the name, and replaced.
-            Err(_) => {
-                let reserved = PathBuf::from(to);
-                OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&reserved)?;
-                fs::rename(from, &reserved)
-            }
+            Ok(()) => fs::remove_file(from).inspect_err(|_| {
+                // As it was; where even that fails, both names are good.
+                let _ = fs::remove_file(to);
+            }),
+            Err(error) if has_no_links(&error) => rename_reserved(from, to),
+            Err(error) => Err(error),
         },
         renamed => Ok(renamed?),
     }
+}
+
+/// As link(2) has it, and some drivers.
+fn has_no_links(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    let known = [
+        Errno::PERM,
+        Errno::OPNOTSUPP,
+        Errno::NOSYS,
+        Errno::MLINK,
+        Errno::INVAL,
+    ];
+    errno.is_some_and(|it| known.contains(&it))
+}
+
+/// Renames over an empty file that was made for that.
+fn rename_reserved(from: &Path, to: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)?;
+    fs::rename(from, to).inspect_err(|_| {
+        // The first error is the one to tell; what stays is empty.
+        let _ = fs::remove_file(to);
+    })
 }
 
 /// Makes the names in a directory last.

@@ -153,6 +153,7 @@ impl FromStr for Location {
             "gs" => Service::Google,
             "az" => Service::Azure,
             "file" => return directory(url, rest),
+            _ if rest.contains('@') => return Err(invalid(format!("{scheme}://..."), FORMS)),
             _ => return wrong(FORMS),
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -204,13 +205,17 @@ fn directory(url: &str, path: &str) -> Result<Location> {
 
 fn rclone(url: &str, rest: &str) -> Result<Location> {
     let Some((remote, path)) = rest.split_once(':') else {
-        return Err(invalid(
-            url,
-            "use rclone:REMOTE:PATH, with a remote of `rclone listremotes`",
-        ));
+        // It may be a connection string, which may hold a password.
+        let shown = if rest.contains(',') {
+            "rclone:..."
+        } else {
+            url
+        };
+        let why = "use rclone:REMOTE:PATH, with a remote of `rclone listremotes`";
+        return Err(invalid(shown, why));
     };
     let is_meant = |c: char| c.is_alphanumeric() || "_-.+@ ".contains(c);
-    // An empty name, or one with a comma, would be a connection string, which may hold a password.
+    // An empty name, or one with a comma, would be a connection string.
     if remote.is_empty() || remote.starts_with('-') || !remote.chars().all(is_meant) {
         let why = "it must begin with the name of a remote, as `rclone listremotes` has it";
         return Err(invalid("rclone:...", why));

@@ -61,14 +61,10 @@ impl fmt::Debug for Options {
 pub struct Abilities {
     /// `begin`, `part`, `complete`, `abort`; without them there are `put` and `put_file`.
     pub has_parts: bool,
-    /// Bytes that each part but the last must have at least.
-    pub least_part_bytes: u64,
     /// Parts that an object may have.
     pub most_parts: u32,
     /// Whether there may be object locks.
     pub may_lock: bool,
-    /// Whether objects have a storage class.
-    pub has_storage_class: bool,
 }
 
 /// How a lock may be lifted before its time.

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::thread::{JoinHandle, spawn};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use crate::credentials::private_text;
@@ -14,12 +14,15 @@ use crate::location::Location;
 use crate::place::Options;
 use crate::rate::Rate;
 use crate::retry::Retry;
+use crate::whole::cannot_write;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 const INSTALL: &str = "install rclone";
 /// Exit statuses of rclone: no such directory, no such file.
 const GONE: [i32; 2] = [3, 4];
 const TEMPORARY: i32 = 5;
+/// Between two looks whether it has ended.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How it is run for one location.
 pub(crate) struct Program {
@@ -27,7 +30,7 @@ pub(crate) struct Program {
     config: Option<PathBuf>,
     stall_limit: Duration,
     rate: Rate,
-    retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 /// An rclone at work; it ends when this is dropped.
@@ -84,20 +87,38 @@ impl Program {
             }
             _ => self.error(Kind::Other, key, format!("cannot run rclone: {error}")),
         })?;
-        let complaint = child
-            .stderr
-            .take()
-            .map(|stderr| spawn(move || last_line(stderr)));
-        Ok(Running { child, complaint })
+        let stderr = child.stderr.take();
+        let mut running = Running {
+            child,
+            complaint: None,
+        };
+        if let Some(stderr) = stderr {
+            let started = Builder::new().spawn(move || last_line(stderr));
+            let started = started.map_err(|error| {
+                self.error(Kind::Other, key, format!("cannot start a thread: {error}"))
+            })?;
+            running.complaint = Some(started);
+        }
+        Ok(running)
     }
 
-    /// Waits for the end, and tells a failure.
+    /// Waits for the end, and tells a failure. One that is to be stopped is killed.
     fn end(&self, key: &str, mut running: Running) -> Result<()> {
         drop(running.child.stdin.take());
-        let ended = running.child.wait();
-        let ended = ended.map_err(|error| {
-            self.error(Kind::Other, key, format!("cannot wait for rclone: {error}"))
-        })?;
+        let ended = loop {
+            let ended = running.child.try_wait();
+            let ended = ended.map_err(|error| {
+                self.error(Kind::Other, key, format!("cannot wait for rclone: {error}"))
+            })?;
+            // A signal of the terminal ends both.
+            if self.retry.is_stopped() && !ended.is_some_and(|it| it.success()) {
+                return Err(self.error(Kind::Stopped, key, ""));
+            }
+            match ended {
+                Some(ended) => break ended,
+                None => sleep(PAUSE),
+            }
+        };
         // A thread that only reads does not fail.
         let complaint = running
             .complaint
@@ -115,6 +136,15 @@ impl Program {
             _ => Kind::Other,
         };
         Err(self.error(kind, key, reason))
+    }
+
+    /// Removes what is left of something that failed, also while all else is to stop.
+    pub(crate) fn clean_up(&self, key: &str, target: &str) -> Result<()> {
+        let mut running = self.start(key, &["deletefile", target, "--retries", "1"], false)?;
+        let ended = running.child.wait();
+        ended
+            .map(drop)
+            .map_err(|error| self.error(Kind::Other, key, error))
     }
 
     /// Runs rclone, and gives what it prints to `each`.
@@ -144,13 +174,7 @@ impl Program {
                 .map_err(|error| self.error(Kind::Other, key, error))?;
             let count = chunk.len();
             let written = sink.write_all(chunk);
-            written.map_err(|error| {
-                self.error(
-                    Kind::Other,
-                    key,
-                    format!("cannot write what was read: {error}"),
-                )
-            })?;
+            written.map_err(|error| cannot_write(&self.location, key, error))?;
             output.consume(count);
             done += count as u64;
             Ok(count > 0)

@@ -127,24 +127,40 @@ impl Rclone {
                 "rclone has no locks and no storage classes",
             ));
         }
-        if !storing.may_replace {
-            match self.stat(key, &target) {
+        let mut attempt = || self.send_once(key, size, &target, storing.may_replace, &mut next);
+        self.program.retry.run(&mut attempt)?;
+        Ok(Stored::default())
+    }
+
+    fn send_once(
+        &self,
+        key: &str,
+        size: u64,
+        target: &str,
+        may_replace: bool,
+        next: &mut dyn FnMut(u64) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        if !may_replace {
+            match self.stat(key, target) {
                 Ok(_) => return Err(self.error(Kind::AlreadyThere, key, "")),
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
         let id = new_id().map_err(|error| self.error(Kind::Other, key, error))?;
-        let unfinished = partial(&target, &id);
+        let unfinished = partial(target, &id);
         let sent = self
             .program
-            .feed(key, size, &unfinished, &mut next)
+            .feed(key, size, &unfinished, next)
             .and_then(|()| {
                 let there = self.stat(key, &unfinished)?.size;
                 match u64::try_from(there) == Ok(size) {
-                    true => self
-                        .program
-                        .read(key, &["moveto", &unfinished, &target], |_| Ok(false)),
+                    // By its times, or its size alone, one that is damaged there would pass for the same.
+                    true => self.program.read(
+                        key,
+                        &["moveto", "--ignore-times", &unfinished, target],
+                        |_| Ok(false),
+                    ),
                     false => {
                         let why = format!("{size} bytes were sent, and {there} are there");
                         Err(self.error(Kind::Checksum, key, why))
@@ -153,13 +169,8 @@ impl Rclone {
             });
         sent.inspect_err(|_| {
             // The first failure is the one to tell; what stays is nobody's object.
-            let _ = self
-                .program
-                .read(key, &["deletefile", &unfinished, "--retries", "1"], |_| {
-                    Ok(false)
-                });
-        })?;
-        Ok(Stored::default())
+            let _ = self.program.clean_up(key, &unfinished);
+        })
     }
 }
 
@@ -167,10 +178,8 @@ impl Place for Rclone {
     fn abilities(&self) -> Abilities {
         Abilities {
             has_parts: false,
-            least_part_bytes: 1,
             most_parts: 1,
             may_lock: false,
-            has_storage_class: false,
         }
     }
 
@@ -258,7 +267,7 @@ impl Place for Rclone {
             &target,
         ];
         let listed = self.lines(below, &words, &mut |line| {
-            if line.path.ends_with(PARTIAL) || flaw(&line.path).is_some() {
+            if flaw(&line.path).is_some() {
                 return Ok(());
             }
             each(Listed {

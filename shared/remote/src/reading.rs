@@ -11,6 +11,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta};
 use crate::client::{Client, modified_at};
 use crate::error::{Kind, Result};
 use crate::place::Listed;
+use crate::whole::cannot_write;
 
 /// How many lines of a listing are taken over at once.
 const LISTED_AT_ONCE: usize = 1000;
@@ -61,13 +62,8 @@ fn read_on(client: &Client, key: &str, reading: &mut Reading, sink: &mut dyn Wri
     reading.etag.clone_from(&got.meta.e_tag);
     let mut chunks = got.into_stream();
     while let (Some(chunk), _) = client.once(key, chunks.try_next())? {
-        sink.write_all(&chunk).map_err(|error| {
-            client.error(
-                Kind::Other,
-                key,
-                format!("cannot write what was read: {error}"),
-            )
-        })?;
+        let written = sink.write_all(&chunk);
+        written.map_err(|error| cannot_write(&client.location, key, error))?;
         reading.done += chunk.len() as u64;
     }
     match reading.size == Some(reading.done) {

@@ -1,7 +1,7 @@
 //! Tries again what failed for now, with growing pauses, until a time limit.
 //!
 //! Each attempt is made anew, and so signed anew: an hour of retries needs no signature of an hour ago. Knows no
-//! protocol; what failed for now is [`Unreachable`](Kind::Unreachable).
+//! protocol; what failed for now is [`Unreachable`](Kind::Unreachable), or arrived damaged.
 
 use std::sync::Arc;
 use std::thread::sleep;
@@ -28,6 +28,7 @@ pub(crate) struct Retry {
 pub(crate) struct Attempts<'a> {
     retry: &'a Retry,
     count: u32,
+    damaged_count: u32,
     failed_at: Option<Instant>,
     pause: Duration,
 }
@@ -61,6 +62,7 @@ impl Retry {
         Attempts {
             retry: self,
             count: 0,
+            damaged_count: 0,
             failed_at: None,
             pause: FIRST_PAUSE,
         }
@@ -81,7 +83,7 @@ impl Retry {
 impl Attempts<'_> {
     /// Something was done: the time limit begins anew.
     pub(crate) fn progressed(&mut self) {
-        self.count = 0;
+        (self.count, self.damaged_count) = (0, 0);
         self.failed_at = None;
         self.pause = FIRST_PAUSE;
     }
@@ -92,11 +94,12 @@ impl Attempts<'_> {
     /// The one given, where there is no point in another attempt.
     pub(crate) fn again(&mut self, error: Error) -> Result<()> {
         self.count += 1;
+        self.damaged_count += u32::from(error.kind() == Kind::Checksum);
         let now = Instant::now();
         let failing_for = now - *self.failed_at.get_or_insert(now);
         let is_for_now = match error.kind() {
             Kind::Unreachable => failing_for + self.pause <= self.retry.time_limit,
-            Kind::Checksum => self.count < MOST_DAMAGED,
+            Kind::Checksum => self.damaged_count < MOST_DAMAGED,
             _ => return Err(error),
         };
         if !is_for_now {
@@ -180,6 +183,20 @@ mod tests {
             Err(fail(Kind::Checksum))
         });
         assert_eq!((failed.unwrap_err().kind(), count), (Kind::Checksum, 3));
+    }
+
+    #[test]
+    fn damage_is_tried_three_times_whatever_failed_before() {
+        let mut kinds = [
+            Kind::Unreachable,
+            Kind::Unreachable,
+            Kind::Checksum,
+            Kind::Checksum,
+        ]
+        .into_iter();
+        let done = retry(Duration::from_secs(60))
+            .run(|| kinds.next().map_or(Ok(()), |kind| Err(fail(kind))));
+        assert!(done.is_ok());
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Runtime {
         let thread = Builder::new().name("remote".to_owned()).spawn(move || {
             // It ends when the sender is dropped, which is told as an error.
             let _ = runtime.block_on(ended);
+            // A name that is looked up is waited for by nobody.
+            runtime.shutdown_background();
         })?;
         Ok(Self {
             handle,

@@ -166,7 +166,8 @@ fn azure(location: &Location, options: &Options, web: &Web) -> Result<Store> {
         for (name, value) in variables_of_file(file)? {
             let Ok(key) = name.to_lowercase().parse::<AzureConfigKey>() else {
                 let place = format!("the credentials file '{}'", file.display());
-                let why = format!("'{name}' is no variable of Azure");
+                // Its text may be a key that somebody put there by itself.
+                let why = "it has a line that sets no variable of Azure, such as AZURE_STORAGE_ACCOUNT_KEY";
                 return Err(Error::new(Kind::Refused, place, why));
             };
             builder = builder.with_config(key, value);

@@ -103,7 +103,10 @@ pub(crate) fn put(client: &Client, key: &str, bytes: Vec<u8>, storing: &Storing)
                 Err(error)
             }
             Kind::AlreadyThere if is_unsure => same(client, key, &bytes).ok_or(error),
-            Kind::Unsupported if mode == PutMode::Create && storing.lock.is_none() => {
+            // And not that there are no locks.
+            Kind::Unsupported
+                if mode == PutMode::Create && error.reason().contains("NotImplemented") =>
+            {
                 // A store without conditions: it is asked first.
                 check_absent(client, key)?;
                 mode = PutMode::Overwrite;
@@ -117,7 +120,8 @@ pub(crate) fn put(client: &Client, key: &str, bytes: Vec<u8>, storing: &Storing)
 fn check_absent(client: &Client, key: &str) -> Result<()> {
     match client.head(key, None) {
         Ok(_) => Err(client.error(Kind::AlreadyThere, key, "")),
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        // Who may only put cannot ask; the key has the hash of the content.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Refused) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Knows no store and no credentials.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
@@ -23,8 +25,12 @@ use crate::rate::Rate;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The services that tell a machine of a provider its credentials are near, or not there at all.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
-/// Of what a store tells of a failure.
-const MOST_TOLD_BYTES: usize = 64 * 1024;
+/// After the last piece of a large body, so many times the limit: buffers hold up to some MB of it, and a slow line
+/// takes minutes for those.
+const PATIENCE: u32 = 4;
+const LARGE_BODY_BYTES: usize = 1024 * 1024;
+/// Of what a store tells where it is asked to do something; more is cut off.
+const MOST_TOLD_BYTES: usize = 1024 * 1024;
 
 /// One pool of connections.
 #[derive(Debug, Clone)]
@@ -74,16 +80,15 @@ impl Web {
         &self,
         request: reqwest::Request,
         alive: &Alive,
-        limit: Duration,
     ) -> Result<reqwest::Response, HttpError> {
         let sent = self.client.execute(request);
         tokio::pin!(sent);
         loop {
-            let deadline = alive.at() + limit;
+            let (at, limit) = alive.get();
             tokio::select! {
                 answered = &mut sent => return answered.map_err(failed),
-                () = sleep_until(deadline) => {
-                    if alive.at() + limit <= deadline {
+                () = sleep_until(at + limit) => {
+                    if alive.get() == (at, limit) {
                         return Err(HttpError::new(HttpErrorKind::Unknown, Silent(limit)));
                     }
                 }
@@ -121,12 +126,12 @@ impl HttpService for Web {
         *sent.headers_mut() = parts.headers;
         // S3 begins to answer before it is done where it joins parts, and tells a failure in the body.
         let may_hide_failure = *sent.method() == http::Method::POST;
-        let alive = Alive::default();
+        let alive = Alive::new(limit);
         if body.content_length() > 0 {
-            let body = Sent::new(body, self.rate.clone(), alive.clone());
+            let body = Sent::new(body, self.rate.clone(), alive.clone(), limit);
             *sent.body_mut() = Some(reqwest::Body::wrap(body));
         }
-        let response = self.send(sent, &alive, limit).await.inspect_err(|error| {
+        let response = self.send(sent, &alive).await.inspect_err(|error| {
             answer.lost = Some(deepest(error));
             keep(answer.clone());
         })?;
@@ -134,41 +139,50 @@ impl HttpService for Web {
         let (parts, body) = response.into_parts();
         answer.status = Some(parts.status);
         answer.headers.clone_from(&parts.headers);
-        let body = HttpResponseBody::new(Received::new(body, limit));
+        let body = Received::new(body, limit);
         if parts.status.is_success() && !may_hide_failure {
             keep(answer);
-            return Ok(HttpResponse::from_parts(parts, body));
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
         keep(answer.clone());
-        let body = body.bytes().await?;
-        let told = &body[..body.len().min(MOST_TOLD_BYTES)];
-        answer.body = String::from_utf8_lossy(told).into_owned();
-        if answer.body.contains("<Error>") && parts.status.is_success() {
-            answer.status = Some(http::StatusCode::INTERNAL_SERVER_ERROR);
+        let body = body.told().await?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        if parts.status.is_success() {
+            answer.status = hidden_status(&answer.body).or(answer.status);
         }
         keep(answer);
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
 }
 
-/// When there was last a sign of life; shared by the two ends of a request.
-#[derive(Debug, Clone)]
-struct Alive(Arc<Mutex<Instant>>);
-
-impl Default for Alive {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+/// The status of a failure that the body of a success tells: that of an answer within it, as those of Azure's batches.
+fn hidden_status(body: &str) -> Option<StatusCode> {
+    if !body.contains("<Error>") {
+        return None;
     }
+    let inner = body
+        .split_once("HTTP/1.1 ")
+        .and_then(|(_, rest)| rest.get(..3));
+    let inner = inner.and_then(|status| status.parse().ok());
+    Some(inner.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
+/// When there was last a sign of life, and how long the silence after it may be; shared by the two ends of a request.
+#[derive(Debug, Clone)]
+struct Alive(Arc<Mutex<(Instant, Duration)>>);
+
 impl Alive {
-    fn at(&self) -> Instant {
+    fn new(limit: Duration) -> Self {
+        Self(Arc::new(Mutex::new((Instant::now(), limit))))
+    }
+
+    fn get(&self) -> (Instant, Duration) {
         // A time is right whatever another thread did while it held the lock.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, at: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    fn set(&self, at: Instant, limit: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (at, limit);
     }
 }
 
@@ -179,14 +193,20 @@ struct Sent {
     left_bytes: u64,
     rate: Arc<Rate>,
     alive: Alive,
+    limit: Duration,
+    /// Of the silence after the last piece.
+    last_limit: Duration,
     /// The next piece, and the wait before it.
     next: Option<(Bytes, Pin<Box<Sleep>>)>,
 }
 
 impl Sent {
-    fn new(body: HttpRequestBody, rate: Arc<Rate>, alive: Alive) -> Self {
+    fn new(body: HttpRequestBody, rate: Arc<Rate>, alive: Alive, limit: Duration) -> Self {
+        let is_large = body.content_length() > LARGE_BODY_BYTES;
         Self {
             left_bytes: body.content_length() as u64,
+            limit,
+            last_limit: if is_large { limit * PATIENCE } else { limit },
             body,
             chunk: Bytes::new(),
             rate,
@@ -218,7 +238,9 @@ impl Body for Sent {
                 let piece = this.chunk.split_to(count);
                 let now = Instant::now();
                 let until = now + this.rate.take(count, now.into_std());
-                this.alive.set(until);
+                let is_last = this.left_bytes == count as u64;
+                let limit = if is_last { this.last_limit } else { this.limit };
+                this.alive.set(until, limit);
                 this.next.insert((piece, Box::pin(sleep_until(until))))
             }
         };
@@ -257,6 +279,17 @@ impl Received {
             is_waiting: false,
         }
     }
+
+    /// All of it that is read.
+    async fn told(mut self) -> Result<Bytes, HttpError> {
+        let mut told = BytesMut::new();
+        while told.len() < MOST_TOLD_BYTES
+            && let Some(frame) = poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await
+        {
+            told.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        }
+        Ok(told.freeze())
+    }
 }
 
 impl Body for Received {
@@ -292,5 +325,28 @@ impl Body for Received {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_in_the_body_of_a_success_is_one() {
+        let batch = "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 404 The specified blob does not exist.\r\n\
+             x-ms-error-code: BlobNotFound\r\n\r\n<?xml version=\"1.0\"?><Error><Code>BlobNotFound</Code></Error>\r\n--b--";
+        for (body, status) in [
+            (batch, Some(StatusCode::NOT_FOUND)),
+            (
+                "<Error><Code>InternalError</Code></Error>",
+                Some(StatusCode::INTERNAL_SERVER_ERROR),
+            ),
+            ("HTTP/1.1 x<Error>", Some(StatusCode::INTERNAL_SERVER_ERROR)),
+            ("HTTP/1.1 202 Accepted", None),
+            ("<CompleteMultipartUploadResult/>", None),
+        ] {
+            assert_eq!(hidden_status(body), status, "{body}");
+        }
     }
 }

@@ -61,6 +61,12 @@ pub(crate) fn cannot_read(location: &Location, key: &str, error: std::io::Error)
     Error::new(Kind::Other, location, why).of(key)
 }
 
+/// That what came from a place cannot be written.
+pub(crate) fn cannot_write(location: &Location, key: &str, error: std::io::Error) -> Error {
+    let why = format!("cannot write what was read: {error}");
+    Error::new(Kind::Other, location, why).of(key)
+}
+
 /// Sends a file, in parts where it is large.
 pub(crate) fn in_parts(
     place: &dyn Place,
