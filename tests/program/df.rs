@@ -151,7 +151,7 @@ fn a_directory_that_is_gone_has_a_line_without_sizes() {
     sandbox.ok("bk-create --name a app; bk-create --storage $PWD/there --name b app; bk-create --storage $PWD/there --name c app; mv there away");
     let there = sandbox.path("there").display().to_string();
     let gone = format!(
-        "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage (2)\n"
+        "bk-df: warning: the storage '{there}' is not there: there is no such directory; its backups are offline and left alone: mount it; where its marker alone is lost, or a new disk takes its place, begin it anew with bk-create --init-storage; only where they are gone for good, give them up with bk-rm --offline (2)\n"
     );
     let ran = sandbox.run("bk-df --fail 'missing>1' --warn 'free<1'");
     ran.fails(4, &format!(

@@ -23,7 +23,7 @@ fn back(disk: &SmallDisk) {
 fn told(disk: &SmallDisk, program: &str, reason: &str) -> String {
     let dir = disk.sandbox.path("disk");
     format!(
-        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage\n",
+        "{program}: the storage '{}' is not there: {reason}; its backups are offline and left alone: mount it; where its marker alone is lost, or a new disk takes its place, begin it anew with bk-create --init-storage; only where they are gone for good, give them up with bk-rm --offline\n",
         dir.display()
     )
 }
@@ -371,7 +371,7 @@ fn a_directory_that_may_not_be_searched_is_offline() {
     let store = sandbox.path("store");
     let ran = sandbox.run(&format!("{user} bk-rm a"));
     ran.fails(1, &format!(
-        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage\n",
+        "bk-rm: the storage '{}' is not there: cannot read its '.bk-storage': Permission denied; its backups are offline and left alone: mount it; where its marker alone is lost, or a new disk takes its place, begin it anew with bk-create --init-storage; only where they are gone for good, give them up with bk-rm --offline\n",
         store.display()
     ));
     sandbox.ok("chown 65534 store");

@@ -12,19 +12,18 @@ use bk_remote::Place;
 
 /// So many requests wait for their answer at the same time.
 const THREADS: usize = 16;
-/// A larger object is none of these.
-const OBJECT_MAX_BYTES: usize = 256 << 20;
-
 /// The number of a key, and its object.
 type Fetched = (usize, Result<Vec<u8>>);
 
-/// Gives the objects of these keys to `take`, by their numbers, in no order. What `take` fails with ends it.
+/// Gives the objects of these keys to `take`, by their numbers, in no order; one that is larger than `max_bytes` is an
+/// error. What `take` fails with ends it.
 ///
 /// # Errors
 /// Those of `take`; no thread to be had.
 pub(crate) fn each(
     place: &dyn Place,
     keys: &[String],
+    max_bytes: u64,
     mut take: impl FnMut(usize, Result<Vec<u8>>) -> Result<()>,
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
@@ -32,7 +31,7 @@ pub(crate) fn each(
         let (sender, receiver) = sync_channel(THREADS);
         for _ in 0..THREADS.min(keys.len()) {
             let (sender, next) = (sender.clone(), &next);
-            let work = move || fetch(place, keys, next, &sender);
+            let work = move || fetch(place, keys, max_bytes, next, &sender);
             let started = Builder::new().spawn_scoped(scope, work);
             started.context("cannot start a thread")?;
         }
@@ -45,31 +44,46 @@ pub(crate) fn each(
 }
 
 /// The next ones, until none is left or nobody takes them.
-fn fetch(place: &dyn Place, keys: &[String], next: &AtomicUsize, sender: &SyncSender<Fetched>) {
+fn fetch(
+    place: &dyn Place,
+    keys: &[String],
+    max_bytes: u64,
+    next: &AtomicUsize,
+    sender: &SyncSender<Fetched>,
+) {
     loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
         let Some(key) = keys.get(at) else { break };
-        let mut content = Content(Vec::new());
-        let fetched = place.get(key, &mut content);
-        let object = fetched.map(|_| content.0).map_err(anyhow::Error::from);
+        let mut content = Vec::new();
+        let mut limited = Limited {
+            to: &mut content,
+            left_bytes: max_bytes,
+        };
+        let fetched = place.get(key, &mut limited);
+        let object = fetched.map(|_| content).map_err(anyhow::Error::from);
         if sender.send((at, object)).is_err() {
             break;
         }
     }
 }
 
-struct Content(Vec<u8>);
+/// Takes no more than it should.
+pub(crate) struct Limited<W> {
+    pub(crate) to: W,
+    pub(crate) left_bytes: u64,
+}
 
-impl Write for Content {
+impl<W: Write> Write for Limited<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > OBJECT_MAX_BYTES {
+        if bytes.len() as u64 > self.left_bytes {
             return Err(io::Error::other("it is too large"));
         }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let count = self.to.write(bytes)?;
+        self.left_bytes -= count as u64;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.to.flush()
     }
 }

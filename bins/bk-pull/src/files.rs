@@ -23,11 +23,13 @@ use bk_offsite::sidecars::Keys;
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::record::Backup;
+use bk_store::archives::space::Space;
 use bk_store::manifest::FROM_ARCHIVE;
 use bk_store::manifest::reader::Reader;
 use bk_store::manifest::writer::keep;
 use serde_json::Value;
 
+use crate::fetch::Limited;
 use crate::object::Fetch;
 use crate::ranges::Ranges;
 use crate::rules::{Rules, is_encrypted};
@@ -167,7 +169,13 @@ impl Work<'_> {
         };
         let (home, mut bytes) = (&self.rules.home, None);
         let kept = keep(home, self.archive_hash(), hash, |file| {
-            let got = fetch.object(&key, is_encrypted(&self.copy), file);
+            // Its size is told by nobody, and the home holds the catalog.
+            let free_bytes = Space::of(&*file)?.map_or(u64::MAX, |it| it.available_bytes);
+            let mut limited = Limited {
+                to: &mut *file,
+                left_bytes: free_bytes / 2,
+            };
+            let got = fetch.object(&key, is_encrypted(&self.copy), &mut limited);
             got.map_err(|error| self.lacks_manifest(error))?;
             bytes = Some(file.metadata()?.len());
             Ok(())

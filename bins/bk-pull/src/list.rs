@@ -22,6 +22,9 @@ use crate::flags::{OLDER_THAN, PROGRAM, REBUILD};
 use crate::hosts::{self, Hosts};
 use crate::sidecars::{self, Sidecar};
 
+/// Of a hundred thousand records and more.
+const LIST_MAX_BYTES: u64 = 256 << 20;
+
 /// A line of output.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -96,7 +99,7 @@ impl Look<'_> {
         let keys: Vec<_> = lists.iter().map(List::key).collect();
         let reader = Reader::new()?;
         let (mut by_key, mut unread) = (BTreeMap::new(), BTreeMap::new());
-        fetch::each(self.place, &keys, |at, object| {
+        fetch::each(self.place, &keys, LIST_MAX_BYTES, |at, object| {
             let list = &lists[at];
             match object.and_then(|object| lists::read(&reader, list, &object)) {
                 Ok(all) => {

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rules::is_encrypted;
 
+const DAMAGED: &str = "it is damaged, as 'bk-push --check --read 100%' tells and records";
 /// What is decrypted at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -149,7 +150,7 @@ fn decrypt(identities: &Identities, object: PipeReader, archive: &mut impl Write
     let mut reader = identities.decrypt(object)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        match reader.read(&mut chunk).context("it is damaged")? {
+        match reader.read(&mut chunk).context(DAMAGED)? {
             0 => return Ok(()),
             // Where it cannot be written, the target tells why.
             count => archive.write_all(&chunk[..count])?,

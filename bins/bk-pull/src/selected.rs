@@ -15,6 +15,9 @@ const GAP_BYTES: u64 = 64 << 10;
 /// What a request brings at most, but for what is larger itself.
 const REQUEST_BYTES: u64 = 16 << 20;
 
+/// The begin of an archive, with its birth, and its end, with a seek table, are no larger.
+const EDGE_MAX_BYTES: u64 = 64 << 20;
+
 /// A part that is needed whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -79,6 +82,10 @@ impl Selected {
             }
         }
         let (begin, end) = bounds.context("the backup holds nothing")?;
+        ensure!(
+            begin <= EDGE_MAX_BYTES && archive_bytes - end <= EDGE_MAX_BYTES,
+            "its manifest does not fit the archive"
+        );
         add_firsts(open, &firsts, &mut wanted)?;
         let members = wanted.iter().flat_map(pieces);
         let whole = |offset, end| Piece {

@@ -2,10 +2,13 @@
 //!
 //! Knows no list and no catalog.
 
-use anyhow::{Context, Error, Result, ensure};
+use std::collections::HashMap;
+
+use anyhow::{Context, Error, Result, bail, ensure};
 use bk_offsite::failure::kind;
 use bk_offsite::sidecars::{Held, Keys, archives_of, host_key, is_record};
 use bk_remote::{Kind, Place};
+use bk_schema::lines::LINE_MAX_BYTES;
 use jiff::Timestamp;
 
 use crate::fetch;
@@ -29,24 +32,37 @@ pub(crate) fn read(
     hosts: &[String],
     fail: &mut dyn FnMut(&Error),
 ) -> Result<Vec<Sidecar>> {
-    let mut found = Vec::new();
+    let (mut found, mut sizes) = (Vec::new(), HashMap::new());
     for host in hosts {
-        place.list(&archives_of(host), &mut |listed| {
-            if is_record(&listed.key) {
-                found.push((host, listed.key, listed.modified_at));
+        let listed = place.list(&archives_of(host), &mut |listed| {
+            match is_record(&listed.key) {
+                true => found.push((host, listed.key, listed.modified_at)),
+                false => _ = sizes.insert(listed.key, listed.size),
             }
             Ok(())
-        })?;
+        });
+        // One host may have closed what is its own.
+        match listed.map_err(Error::from) {
+            Err(error) if is_of_all(&error) && kind(&error) != Some(Kind::Refused) => {
+                return Err(error);
+            }
+            Err(error) => fail(&error),
+            Ok(()) => {}
+        }
     }
     let keys: Vec<_> = found.iter().map(|(_, key, _)| key.clone()).collect();
     let mut all = Vec::new();
-    fetch::each(place, &keys, |at, object| {
+    fetch::each(place, &keys, LINE_MAX_BYTES, |at, object| {
         let (host, key, modified_at) = &found[at];
-        let sidecar = object.and_then(|object| parse(&object, host, key, *modified_at));
+        let sidecar = object.and_then(|object| {
+            let sidecar = parse(&object, host, key, *modified_at)?;
+            check_archive(place, &sizes, &sidecar.held)?;
+            Ok(sidecar)
+        });
         match sidecar {
             Ok(sidecar) => all.push(sidecar),
             Err(error) if is_of_all(&error) => return Err(error),
-            Err(error) => fail(&error.context(format!("cannot read '{}'", key.escape_debug()))),
+            Err(error) => fail(&error.context(format!("cannot use '{}'", key.escape_debug()))),
         }
         Ok(())
     })?;
@@ -67,6 +83,23 @@ pub(crate) fn is_of_all(error: &Error) -> bool {
         kind(error),
         Some(Refused | Stopped | Unreachable | Unsupported)
     )
+}
+
+/// That the archive is there which a record tells of. What was not listed may have come meanwhile.
+fn check_archive(place: &dyn Place, sizes: &HashMap<String, u64>, held: &Held) -> Result<()> {
+    let (key, size) = (&held.copy.key, held.copy.size);
+    if sizes.get(key) == Some(&size) {
+        return Ok(());
+    }
+    let there = match place.head(key) {
+        Err(error) if error.kind() == Kind::NotFound => bail!("its archive is not there"),
+        there => there?.size,
+    };
+    ensure!(
+        there == size,
+        "its archive has {there} bytes and should have {size}"
+    );
+    Ok(())
 }
 
 fn parse(object: &[u8], host: &str, key: &str, modified_at: Option<Timestamp>) -> Result<Sidecar> {

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bk_offsite::sidecars::ENCRYPTED;
 use bk_remote::{Lock, PartReceipt, Stored};
 use bk_store::archives::advisory_lock::is_at;
@@ -84,6 +84,11 @@ impl Journal {
     /// A file that cannot be made or read.
     pub(crate) fn take(home: &Path, location: &str, id: i64) -> Result<Option<Self>> {
         let dir = home.join(DIR);
+        ensure!(
+            !dir.is_symlink() || dir.exists(),
+            "'{}' is a link that leads nowhere: mount its disk, or remove it",
+            dir.display()
+        );
         make_dir(&dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
         let path = dir.join(format!("{location}.{id}"));
         let cannot = || format!("cannot open '{}'", path.display());

@@ -1,6 +1,6 @@
 //! Keeps the lists of what this catalog knows to be at a location: they are written anew at the end of a run.
 //!
-//! Asks the location nothing: whoever copies may have no right to.
+//! Asks the location nothing of its own: whoever copies may have no right to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
@@ -10,14 +10,15 @@ use anyhow::{Error, Result};
 use bk_offsite::failure::is_final;
 use bk_offsite::lists::{self, List};
 use bk_offsite::sidecars::Held;
-use bk_remote::Place;
+use bk_remote::{Kind, Place};
+use bk_store::record_list::Reader;
 use bk_store::{Home, Signals, catalog};
 
 use crate::flags::PROGRAM;
 use crate::journal::Journal;
 
-/// The texts that belong into each list.
-pub(crate) type Lists = BTreeMap<List, Vec<String>>;
+/// The texts that belong into each list, by the keys of their archives.
+pub(crate) type Lists = BTreeMap<List, BTreeMap<String, String>>;
 
 /// By the records that lie beside the copies which the catalog knows.
 ///
@@ -28,7 +29,10 @@ pub(crate) fn known(home: &Home, location: &str) -> Result<Lists> {
     let mut all = Lists::new();
     for text in texts {
         match Held::parse(text.as_bytes()) {
-            Ok(held) => all.entry(List::of(&held)).or_default().push(text),
+            Ok(held) => {
+                let list = all.entry(List::of(&held)).or_default();
+                list.insert(held.copy.key, text);
+            }
             Err(error) => PROGRAM.warn(&format!(
                 "warning: the catalog tells of a copy at '{location}' what no list can: {error:#}"
             )),
@@ -71,17 +75,24 @@ pub(crate) fn write(
     let (host, own) = catalog::read(home, |session| Ok((session.host()?, session.catalog_id()?)))?;
     let now = known(home, location)?;
     let mut due = BTreeSet::new();
-    if let Some(own) = own {
-        due.insert(List::new(&host.name, &own));
-        due.extend(now.keys().filter(|it| it.catalog == own).cloned());
+    if let Some(own) = &own {
+        due.insert(List::new(&host.name, own));
+        due.extend(now.keys().filter(|it| it.catalog == *own).cloned());
     }
     if let Some(before) = before {
         let all = before.keys().chain(now.keys());
         due.extend(all.filter(|it| before.get(it) != now.get(it)).cloned());
     }
     for list in due {
-        let texts = now.get(&list).map_or(&[][..], Vec::as_slice);
-        if let Err(error) = lists::write(place, &list, texts) {
+        let texts = now.get(&list).cloned().unwrap_or_default();
+        let written = match before.and_then(|it| it.get(&list)) {
+            Some(before) if own.as_ref() != Some(&list.catalog) => {
+                let gone = before.keys().filter(|key| !texts.contains_key(*key));
+                take_out(place, &list, &gone.collect())
+            }
+            _ => lists::write(place, &list, &texts.into_values().collect::<Vec<_>>()),
+        };
+        if let Err(error) = written {
             tell(&list, location, &error);
             if is_final(&error) {
                 break;
@@ -89,6 +100,23 @@ pub(crate) fn write(
         }
     }
     Ok(())
+}
+
+/// Takes records out of the list of another catalog, which may know of more than this one.
+fn take_out(place: &dyn Place, list: &List, gone: &BTreeSet<&String>) -> Result<()> {
+    let mut content = Vec::new();
+    match place.get(&list.key(), &mut content) {
+        // A record too many does no harm where its object has another one now.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Refused) => return Ok(()),
+        got => got?,
+    };
+    let Ok(all) = Reader::new().and_then(|reader| lists::read(&reader, list, &content)) else {
+        // Where there is none, the records are read one by one.
+        return Ok(place.delete(&list.key(), None)?);
+    };
+    let left = all.iter().filter(|held| !gone.contains(&held.copy.key));
+    let texts: Vec<_> = left.map(Held::text).collect::<Result<_>>()?;
+    lists::write(place, list, &texts)
 }
 
 fn tell(list: &List, location: &str, error: &Error) {

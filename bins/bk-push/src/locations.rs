@@ -11,7 +11,7 @@ use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError};
 use bk_offsite::destination::{self, Destination, LockFor, parse_rate, text, unknown};
 use bk_remote::{Location, LockMode, Service};
-use bk_schema::copy::{BackupCopy, CopyStatus, check_location};
+use bk_schema::copy::{BackupCopy, check_location};
 use bk_schema::invalid::parse_choice;
 use bk_store::{Home, Session, Signals, catalog};
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use crate::flags::{
     CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, RECIPIENT, REGION,
     STORAGE_CLASS,
 };
+use crate::journal::Journal;
 
 const COLUMNS: [Column; 6] = [
     Column::left("LOCATION"),
@@ -46,27 +47,75 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     }
     let setting = serde_json::to_string(&destination)?;
     catalog::write(home, |session| {
-        check_same_place(session, name, &destination)?;
+        check_same_place(home, session, name, &destination)?;
         session.set_location(name, &setting)
     })?;
     Ok(bk_cli::SUCCESS)
 }
 
 /// A name under which copies are known stays with its place: they would count as being at the other one.
-fn check_same_place(session: &Session<'_>, name: &str, new: &Destination) -> Result<()> {
+fn check_same_place(
+    home: &Home,
+    session: &Session<'_>,
+    name: &str,
+    new: &Destination,
+) -> Result<()> {
     let all = session.locations()?;
     let old = all.iter().find(|(known, _)| known == name);
     let old = old.and_then(|(_, text)| Destination::parse(name, text).ok());
     let Some(old) = old.filter(|old| old.url() != new.url()) else {
         return Ok(());
     };
-    let count = session.copies_at(name)?.len();
-    ensure!(
-        count == 0,
-        "cannot set '{name}' to another place: copies are known at {}; 'bk-push --remove' removes them, and another name keeps them",
-        old.location
-    );
-    Ok(())
+    let place = &old.location;
+    match Standing::of(home, session, name)? {
+        Standing {
+            copies: 0,
+            uploads: 0,
+            nothing,
+        } => session.forget_copies(name, &nothing),
+        Standing { copies: 0, .. } => bail!(
+            "cannot set '{name}' to another place: an upload to {place} was begun: 'bk-push --remove {name}' gives it up"
+        ),
+        _ => bail!(
+            "cannot set '{name}' to another place: copies are known at {place}; 'bk-push --remove' removes them, and another name keeps them"
+        ),
+    }
+}
+
+/// What is known to be at a location.
+struct Standing {
+    copies: usize,
+    /// Begun, and in part there.
+    uploads: usize,
+    /// Backups whose copies came to nothing: these rows tell of no object.
+    nothing: Vec<i64>,
+}
+
+impl Standing {
+    fn of(home: &Home, session: &Session<'_>, name: &str) -> Result<Self> {
+        let mut standing = Self {
+            copies: 0,
+            uploads: 0,
+            nothing: Vec::new(),
+        };
+        for copy in session.copies_at(name)? {
+            match copy {
+                // One that was whole may be there in part, as its removal failed.
+                Ok(copy) if copy.copied_at.is_none() => match is_begun(home, &copy)? {
+                    true => standing.uploads += 1,
+                    false => standing.nothing.push(copy.backup_id),
+                },
+                _ => standing.copies += 1,
+            }
+        }
+        Ok(standing)
+    }
+}
+
+/// Whether an upload is under way, or was, with parts that are there.
+fn is_begun(home: &Home, copy: &BackupCopy) -> Result<bool> {
+    let journal = Journal::take(&home.dir, &copy.location, copy.backup_id)?;
+    Ok(journal.is_none_or(|it| it.plan.is_some()))
 }
 
 /// A mount point is there, empty, when nothing is mounted on it.
@@ -223,13 +272,12 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
             if !known.iter().any(|(it, _)| it == name) {
                 return Err(unknown(name, &known));
             }
-            let copies = session.copies_at(name)?;
-            // What never was whole; one that was may be there in part, as its removal failed.
-            let is_none =
-                |it: &&BackupCopy| it.status == CopyStatus::Failed && it.copied_at.is_none();
-            let failed = copies.iter().flatten().filter(is_none);
-            let failed: Vec<_> = failed.map(|it| it.backup_id).collect();
-            let (known, them) = match copies.len() - failed.len() {
+            let standing = Standing::of(home, session, name)?;
+            ensure!(
+                standing.copies > 0 || standing.uploads == 0,
+                "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name}' gives it up"
+            );
+            let (known, them) = match standing.copies {
                 0 => (None, ""),
                 1 => (Some("one copy is".to_owned()), "it"),
                 count => (Some(format!("{count} copies are")), "them"),
@@ -239,7 +287,7 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
                     "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more"
                 );
             }
-            session.forget_copies(name, &failed)?;
+            session.forget_copies(name, &standing.nothing)?;
             session.unset_location(name)?;
         }
         Ok(())

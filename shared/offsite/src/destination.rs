@@ -138,10 +138,12 @@ impl LockFor {
     /// What is none.
     pub fn new(span: &str, mode: LockMode, now: Timestamp) -> Result<Self> {
         if span != EXPIRES {
-            let _: jiff::Span = span
-                .parse()
-                .map_err(|_| invalid("lock", span, "expires, or a span such as 30d or 6mo"))?;
-            parse_future(span, now)?;
+            let wrong = || invalid("lock", span, "expires, or a span such as 30d or 6mo");
+            let _: jiff::Span = span.parse().map_err(|_| wrong())?;
+            // One that is over at once locks nothing.
+            if parse_future(span, now)? <= now {
+                return Err(wrong());
+            }
         }
         Ok(Self {
             span: span.to_owned(),

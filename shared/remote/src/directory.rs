@@ -330,7 +330,8 @@ impl Place for Directory {
 
     fn list(&self, below: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         let top = self.below(below)?;
-        for entry in WalkDir::new(top) {
+        // The root may be a link; what is in it leads nowhere else.
+        for entry in WalkDir::new(top).follow_root_links(below.is_empty()) {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if is_gone(&error) => continue,

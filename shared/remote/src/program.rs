@@ -21,6 +21,7 @@ const INSTALL: &str = "install rclone";
 /// Exit statuses of rclone: no such directory, no such file.
 const GONE: [i32; 2] = [3, 4];
 const TEMPORARY: i32 = 5;
+const NO_REMOTE: &str = "Failed to create file system";
 /// Between two looks whether it has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -133,6 +134,8 @@ impl Program {
             Some(code) if GONE.contains(&code) => Kind::NotFound,
             Some(TEMPORARY) => Kind::Unreachable,
             _ if is_of_network(&reason) => Kind::Unreachable,
+            // Its configuration: nothing was sent.
+            _ if reason.starts_with(NO_REMOTE) => Kind::Refused,
             _ => Kind::Other,
         };
         Err(self.error(kind, key, reason))

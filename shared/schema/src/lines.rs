@@ -192,10 +192,12 @@ fn identify(value: Value) -> Result<Line> {
     Ok(Line { identity, object })
 }
 
-/// What the line tells that a location holds; no other line has both a host and a location.
+/// What the line tells that a location holds: no other line has a host and a location, or, as the record that lies
+/// beside a copy, a host and a catalog.
 fn held(object: &Map<String, Value>, name: Option<&str>) -> Result<Option<HeldArchive>> {
     let given = |key| object.get(key).filter(|value| !value.is_null());
-    let (Some(host), Some(_)) = (given("host"), given("location")) else {
+    let place = given("location").or_else(|| given("catalog"));
+    let (Some(host), Some(_)) = (given("host"), place) else {
         return Ok(None);
     };
     let is_hash = |text: &&str| {

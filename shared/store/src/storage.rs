@@ -37,7 +37,7 @@ struct Marker {
 pub enum Unreachable {
     /// The storage that holds it is not there.
     #[error(
-        "the storage '{dir}' is not there: {reason}; its backups are offline and left alone: mount it; only where its disk is gone for good, give them up with bk-rm --offline; where its marker alone is lost, begin it anew with bk-create --init-storage"
+        "the storage '{dir}' is not there: {reason}; its backups are offline and left alone: mount it; where its marker alone is lost, or a new disk takes its place, begin it anew with bk-create --init-storage; only where they are gone for good, give them up with bk-rm --offline"
     )]
     Storage {
         /// The directory.
