@@ -137,6 +137,24 @@ fn what_the_catalog_does_not_know_of_is_noted() {
         .fails(1, "bk-push: 'a' has no copy at 'usb'\n");
 }
 
+/// What may not be listed.
+#[test]
+fn a_directory_that_is_closed_is_told_as_such() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = copied();
+    // Root may read each.
+    let ran = sandbox.run(&format!(
+        "BK_HOST=web strace -f -qqq -o trace -P $PWD/{PLACE}/web/archives -e trace=openat \
+         -e inject=openat:error=EACCES bk-push --check usb"
+    ));
+    let root = sandbox.path(PLACE).display().to_string();
+    let told = format!("bk-push: access to 'web/archives' at file://{root} is refused: ");
+    assert_eq!((ran.status, ran.records().len()), (1, 3), "{ran:#?}");
+    assert!(ran.stderr.starts_with(&told), "{ran:#?}");
+}
+
 #[test]
 fn copies_are_removed_with_what_lies_beside_them() {
     let sandbox = copied();

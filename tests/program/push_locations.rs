@@ -166,6 +166,18 @@ fn mistakes_on_the_command_line_do_nothing() {
             "invalid location 's3://...': it must hold no user and no password: they stand in the environment or in a file",
         ),
         (
+            "--set new s4://user:pass@host",
+            &format!("invalid location 's4://...': {forms}"),
+        ),
+        (
+            "--set new rclone:sftp,pass=x",
+            "invalid location 'rclone:...': use rclone:REMOTE:PATH, with a remote of `rclone listremotes`",
+        ),
+        (
+            "--set --storage-class COOL new az://c",
+            "--storage-class has no meaning for Azure Blob Storage",
+        ),
+        (
             "--set --endpoint https://h gs new",
             &format!("invalid location 'new': {forms}"),
         ),
@@ -272,6 +284,12 @@ fn credentials_are_private_and_never_in_the_home() {
         keys.display()
     );
     ran.fails(1, &told);
+    // A key by itself is no line that sets something, and is not told.
+    sandbox.ok("echo c2VjcmV0== >only; chmod 600 only; bk-push --set --credentials only az az://c");
+    let only = sandbox.path("only").display().to_string();
+    let why = "it has a line that sets no variable of Azure, such as AZURE_STORAGE_ACCOUNT_KEY";
+    let told = format!("bk-push: access to the credentials file '{only}' is refused: {why}\n");
+    sandbox.run("bk-push az a").fails(1, &told);
     for file in walkdir(&sandbox) {
         let bytes = fs::read(&file).unwrap();
         for word in [secret, "AKIAEXAMPLE"] {

@@ -96,6 +96,7 @@ fn archives_are_copied_to_a_server_by_whoever_may_write() {
     what_is_refused_is_told_once_and_the_rest_is_left(&start);
     an_upload_goes_on_after_a_kill(&start);
     an_upload_that_the_server_forgot_begins_anew(&start);
+    parts_that_the_server_lost_are_sent_anew(&start);
 }
 
 fn what_is_refused_is_told_once_and_the_rest_is_left(start: &Start) {
@@ -147,6 +148,20 @@ fn an_upload_that_the_server_forgot_begins_anew(start: &Start) {
     assert_eq!(start.server.status(ADMIN, &["-X", "DELETE"], &path), 204);
     let ran = start.ok("bk-push s3 big");
     start.check_at("/forgotten", "big", &ran);
+}
+
+/// It has another part there than the one that the journal tells of.
+fn parts_that_the_server_lost_are_sent_anew(start: &Start) {
+    start.again("/lost");
+    let (sandbox, admin) = (&start.sandbox, ADMIN.environment());
+    sandbox.copy_until_a_part(&admin, "s3", "KILL");
+    sandbox.parts_there("s3");
+    sandbox.ok(
+        r#"jq -c 'if .part then .part.id = "\"0\"" else . end' home/uploads/s3.1 >journal
+           cp journal home/uploads/s3.1"#,
+    );
+    let ran = start.ok("bk-push s3 big");
+    start.check_at("/lost", "big", &ran);
 }
 
 /// It goes away and comes back: the same bk-push goes on.
@@ -208,6 +223,42 @@ fn what_is_there_already_is_kept_once_and_is_locked_as_it_is_to_be() {
         assert_eq!(versions(key), 2, "{key}");
         let path = format!("locked/x/{key}?versionId={version}");
         assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403, "{key}");
+    }
+    sandbox.ok(&format!("{set} s3://locked/y"));
+    a_removal_takes_every_version(&server, &sandbox, "y", false);
+    sandbox.ok(&format!("{set} s3://locked/x"));
+    a_removal_takes_every_version(&server, &sandbox, "x", true);
+}
+
+/// Of the archive, its record and its manifest; where an older one is locked, that is told, and what is left is no
+/// copy.
+fn a_removal_takes_every_version(
+    server: &Seaweed,
+    sandbox: &Sandbox,
+    prefix: &str,
+    is_locked: bool,
+) {
+    // Who may not look puts it again.
+    let [admin, put_only] = [ADMIN, PUT_ONLY].map(Keys::environment);
+    let push = "bk-push s3 small";
+    sandbox.ok(&format!("{admin} {push}"));
+    sandbox.sql("DELETE FROM backup_copies");
+    let copied = sandbox.ok(&format!("{put_only} {push}")).record();
+    let removed = sandbox.run(&format!("{admin} bk-push --remove s3 small"));
+    let key = copied["copies"][0]["key"].as_str().unwrap();
+    if is_locked {
+        let told = format!("bk-push: cannot remove the copy of 'small' at 's3': '{key}' at s3://");
+        assert_eq!((removed.status, &*removed.stdout), (1, ""), "{removed:#?}");
+        let is_told =
+            removed.stderr.starts_with(&told) && removed.stderr.contains("is locked until ");
+        assert!(is_told, "{removed:#?}");
+        assert_eq!(sandbox.copies(), ["small s3 failed"]);
+        return;
+    }
+    assert_eq!((removed.status, &*removed.stderr), (0, ""), "{removed:#?}");
+    for ending in ["tar.gz", "json", "parquet"] {
+        let path = format!("locked/{prefix}/{}", key.replace("tar.gz", ending));
+        assert_eq!(server.status(ADMIN, &["-I"], &path), 404, "{path}");
     }
 }
 
