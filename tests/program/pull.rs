@@ -272,7 +272,7 @@ fn a_place_that_is_not_there_is_told_once() {
     let ran = sandbox.run("bk-ls --missing | bk-pull usb");
     ran.fails(1, &format!(
         "bk-pull: cannot bring 'a' from 'usb': file://{place} is not there; mount it, or make the directory if this is a new place\n\
-         bk-pull: 2 more backups are not brought from 'usb': run it again\n"
+         bk-pull: 2 more backups are not brought from 'usb': mend that, and run it again\n"
     ));
     assert_eq!((&*ran.stdout, there(&sandbox).len()), ("", 0));
     sandbox.ok("mv elsewhere place; bk-ls --missing | bk-pull usb");

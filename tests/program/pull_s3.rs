@@ -50,7 +50,7 @@ fn archives_and_files_of_them_come_from_a_server() {
     );
     assert_eq!(
         lines[1..],
-        ["bk-pull: 1 more backup is not brought from 's3': run it again"]
+        ["bk-pull: 1 more backup is not brought from 's3': mend that, and run it again"]
     );
     sandbox.ok("test $(ls home/archives | wc -l) = 0");
 }

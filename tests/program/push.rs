@@ -278,7 +278,7 @@ fn a_place_that_is_not_there_is_told_once_and_not_made() {
     let ran = sandbox.run("bk-push usb a b c");
     ran.fails(1, &format!(
         "bk-push: cannot copy 'a' to 'usb': file://{place} is not there; mount it, or make the directory if this is a new place\n\
-         bk-push: 2 more backups are not copied to 'usb': run it again\n"
+         bk-push: 2 more backups are not copied to 'usb': mend that, and run it again\n"
     ));
     assert_eq!(ran.stdout, "");
     assert!(!sandbox.path(PLACE).exists());

@@ -188,7 +188,7 @@ fn what_cannot_be_removed_stays_a_copy() {
     let ran = sandbox.run("bk-push --check usb");
     let told = format!(
         "bk-push: cannot check the copy of 'a' at 'usb': file://{root} is not there; {hint}\n\
-         bk-push: 2 more copies are not checked at 'usb': run it again\n"
+         bk-push: 2 more copies are not checked at 'usb': mend that, and run it again\n"
     );
     assert_eq!((ran.status, &*ran.stderr), (1, &*told), "{ran:#?}");
     let ran = sandbox.run("bk-push --remove usb a");

@@ -112,7 +112,7 @@ fn what_is_refused_is_told_once_and_the_rest_is_left(start: &Start) {
     assert!(is_told && lines.len() == 2, "{ran:#?}");
     assert_eq!(
         lines[1],
-        "bk-push: 1 more backup is not copied to 's3': run it again"
+        "bk-push: 1 more backup is not copied to 's3': mend that, and run it again"
     );
     assert_eq!(start.sandbox.copies(), ["big s3 failed"]);
 }

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than the longest test takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
+const LONG_DEADLINE: Duration = Duration::from_secs(80 * 60);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// As long as this lives, the deadline counts.
@@ -20,7 +21,11 @@ pub struct Deadline {
 
 impl Deadline {
     pub fn of(home: &Path) -> Self {
-        Self::after(DEADLINE, home)
+        let deadline = match std::env::var_os("BK_TESTS_LONG") {
+            Some(_) => LONG_DEADLINE,
+            None => DEADLINE,
+        };
+        Self::after(deadline, home)
     }
 
     fn after(deadline: Duration, home: &Path) -> Self {

@@ -4,12 +4,13 @@
 //! Knows neither the command line nor the ledger.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_archive::accounts::Ids;
+use bk_archive::read::seek;
 use bk_archive::restore::attributes::{Owners, Rights};
 use bk_archive::restore::extract::{Extracted, Observer, Plan, extract};
 use bk_archive::restore::names::Selection;
@@ -253,6 +254,7 @@ impl Work<'_> {
         let mut ranges = Ranges::open(self.place, key, object_bytes, keys).with_context(told)?;
         let total = selected.pieces.iter().map(|it| it.bytes).sum();
         self.watch.progress.begin(total, "read");
+        let mut edges = tempfile::tempfile_in(dir).with_context(cannot)?;
         for request in selected.requests() {
             let (Some(first), Some(last)) = (request.first(), request.last()) else {
                 continue;
@@ -264,6 +266,17 @@ impl Work<'_> {
                 let at = usize::try_from(piece.offset - first.offset)?;
                 let bytes = &bytes[at..at + usize::try_from(piece.bytes)?];
                 self.check_piece(piece, bytes)?;
+                if piece.hash.is_none() {
+                    edges.write_all(bytes).with_context(cannot)?;
+                    let is_begin = piece.offset == 0;
+                    let is_bare = is_bare(&edges, is_begin).is_ok_and(|is_it| is_it);
+                    ensure!(
+                        is_bare,
+                        "{}: its {} holds more than it should",
+                        told(),
+                        if is_begin { "begin" } else { "end" }
+                    );
+                }
                 archive.write_all(bytes).with_context(cannot)?;
                 self.watch.progress.add(piece.bytes);
             }
@@ -322,6 +335,21 @@ impl Work<'_> {
         );
         (limit.max(recorded.saturating_mul(2)), text)
     }
+}
+
+/// Whether the begin of an archive is nothing but its birth facts; or whether that and its end hold no entry. The
+/// manifest knows nothing of either.
+fn is_bare(edges: &File, is_begin: bool) -> Result<bool> {
+    if is_begin {
+        let mut begin = edges.try_clone()?;
+        let end = begin.stream_position()?;
+        begin.rewind()?;
+        let is_alone = seek::is_birth_alone(begin)?;
+        (&mut &*edges).seek(SeekFrom::Start(end))?;
+        return Ok(is_alone);
+    }
+    let mut all = seek::read(edges, None, 1, &|| false)?;
+    Ok(all.next_entry()?.is_none())
 }
 
 fn jobs() -> usize {

@@ -107,8 +107,8 @@ impl<'a> Index<'a> {
         let path = paths.find(|it| !self.is_taken(it));
         let path = path.unwrap_or_default().to_string_lossy().into_owned();
         let mut metadata = of_archive(backup.backup_metadata.clone());
-        let host = metadata.entry(host::KEY);
-        host.or_insert_with(|| held.host.clone().into());
+        // By its present name: what it had before, the lost catalog knew.
+        metadata.insert(host::KEY.into(), held.host.clone().into());
         metadata.insert(REMOTE.into(), self.location.into());
         Backup {
             id: 0,

@@ -246,7 +246,7 @@ impl Copies {
             may_replace: true,
             ..begun.storing.clone()
         };
-        if let Some(manifest) = manifest::file(&self.home, archive_hash)? {
+        if let Some(manifest) = manifest::file(&self.home, backup)? {
             let manifest = match &encryption {
                 Some(encryption) => encryption.unnamed(&manifest, &begun.journal)?,
                 None => manifest,

@@ -46,11 +46,37 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
         destination.open(&Signals::watch()?)?.init()?;
     }
     let setting = serde_json::to_string(&destination)?;
-    catalog::write(home, |session| {
+    let old = catalog::write(home, |session| {
+        let old = session
+            .locations()?
+            .into_iter()
+            .find(|(known, _)| known == name);
         check_same_place(home, session, name, &destination)?;
-        session.set_location(name, &setting)
+        session.set_location(name, &setting)?;
+        Ok(old)
     })?;
+    let old = old.and_then(|(_, text)| Destination::parse(name, &text).ok());
+    warn_of_less(name, old.as_ref(), &destination);
     Ok(bk_cli::SUCCESS)
+}
+
+/// All of a location is set anew; what protected the copies and goes with that is told.
+fn warn_of_less(name: &str, old: Option<&Destination>, new: &Destination) {
+    let Some(old) = old else { return };
+    for (flag, is_lost) in [
+        (
+            RECIPIENT,
+            !old.recipients.is_empty() && new.recipients.is_empty(),
+        ),
+        (LOCK, old.lock.is_some() && new.lock.is_none()),
+    ] {
+        if is_lost {
+            PROGRAM.warn(&format!(
+                "warning: '{name}' had --{0}, and has none now: --set sets all of a location anew",
+                flag.long
+            ));
+        }
+    }
 }
 
 /// A name under which copies are known stays with its place: they would count as being at the other one.
@@ -67,26 +93,24 @@ fn check_same_place(
         return Ok(());
     };
     let place = &old.location;
-    match Standing::of(home, session, name)? {
-        Standing {
-            copies: 0,
-            uploads: 0,
-            nothing,
-        } => session.forget_copies(name, &nothing),
-        Standing { copies: 0, .. } => bail!(
-            "cannot set '{name}' to another place: an upload to {place} was begun: 'bk-push --remove {name}' gives it up"
-        ),
-        _ => bail!(
-            "cannot set '{name}' to another place: copies are known at {place}; 'bk-push --remove' removes them, and another name keeps them"
-        ),
+    let standing = Standing::of(home, session, name)?;
+    ensure!(
+        standing.copies == 0,
+        "cannot set '{name}' to another place: copies are known at {place}; 'bk-push --remove' removes them, and another name keeps them"
+    );
+    if let Some(id) = standing.uploads.first() {
+        bail!(
+            "cannot set '{name}' to another place: an upload to {place} was begun: 'bk-push --remove {name} {id}' gives it up"
+        );
     }
+    session.forget_copies(name, &standing.nothing)
 }
 
 /// What is known to be at a location.
 struct Standing {
     copies: usize,
     /// Begun, and in part there.
-    uploads: usize,
+    uploads: Vec<i64>,
     /// Backups whose copies came to nothing: these rows tell of no object.
     nothing: Vec<i64>,
 }
@@ -95,14 +119,14 @@ impl Standing {
     fn of(home: &Home, session: &Session<'_>, name: &str) -> Result<Self> {
         let mut standing = Self {
             copies: 0,
-            uploads: 0,
+            uploads: Vec::new(),
             nothing: Vec::new(),
         };
         for copy in session.copies_at(name)? {
             match copy {
                 // One that was whole may be there in part, as its removal failed.
                 Ok(copy) if copy.copied_at.is_none() => match is_begun(home, &copy)? {
-                    true => standing.uploads += 1,
+                    true => standing.uploads.push(copy.backup_id),
                     false => standing.nothing.push(copy.backup_id),
                 },
                 _ => standing.copies += 1,
@@ -273,10 +297,11 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
                 return Err(unknown(name, &known));
             }
             let standing = Standing::of(home, session, name)?;
-            ensure!(
-                standing.copies > 0 || standing.uploads == 0,
-                "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name}' gives it up"
-            );
+            if let (0, Some(id)) = (standing.copies, standing.uploads.first()) {
+                bail!(
+                    "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
+                );
+            }
             let (known, them) = match standing.copies {
                 0 => (None, ""),
                 1 => (Some("one copy is".to_owned()), "it"),

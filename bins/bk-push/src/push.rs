@@ -129,7 +129,20 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         .iter()
         .flat_map(|it| it.beside().into_iter().chain([it.copy.object_key.clone()]));
     let keys: HashSet<_> = keys.collect();
-    let queue: VecDeque<_> = all.into_iter().filter(|it| it.copy.is_complete()).collect();
+    let (whole, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.copy.is_complete());
+    let queue = VecDeque::from(whole);
+    if !is_all {
+        for known in bad {
+            let name = known.copy.backup_name.escape_debug();
+            PROGRAM.warn(&format!("'{name}' has no complete copy at '{location}'"));
+            status = bk_cli::SOME_FAILED;
+        }
+    } else if queue.is_empty() {
+        PROGRAM.warn(&format!(
+            "no copies are known at '{location}': 'bk-pull --adopt {location}' records what is there"
+        ));
+        status = bk_cli::SOME_FAILED;
+    }
     let signals = Signals::watch()?;
     let mut check = Check {
         place: destination.open(&signals)?,

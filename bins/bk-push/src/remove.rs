@@ -9,6 +9,7 @@ use anyhow::{Error, Result, anyhow};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report, listing};
 use bk_offsite::failure::{is_final, left};
+use bk_offsite::sidecars::Keys;
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
@@ -34,6 +35,8 @@ pub(crate) struct Going {
     known: Known,
     /// Nobody copies it meanwhile; `None` of one whose row is not touched.
     journal: Option<Journal>,
+    /// The record beside it is that of another copy too.
+    shares_record: bool,
     state: State,
 }
 
@@ -75,7 +78,8 @@ impl Removal {
         self.progress.begin_counting(bytes, count, "copies");
     }
 
-    fn remove(&self, known: &Known, journal: Option<&Journal>) -> State {
+    fn remove(&self, going: &Going) -> State {
+        let (known, journal) = (&going.known, going.journal.as_ref());
         let copy = &known.copy;
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
         if let Err(error) = self.place.delete(key, version) {
@@ -100,7 +104,9 @@ impl Removal {
                 _ => State::Failed(error.into()),
             };
         }
-        for key in known.beside() {
+        let [manifest, record] = known.beside();
+        let record = (!going.shares_record).then_some(record);
+        for key in [manifest].into_iter().chain(record) {
             if let Err(error) = self.place.delete(&key, None) {
                 return State::Failed(error.into());
             }
@@ -218,10 +224,23 @@ impl Parts for Removal {
         let count = self.queue.len().min(at_most).min(PART_MAX);
         let part: Vec<_> = self.queue.drain(..count).collect();
         let rows = session.copies_at(&self.location)?.into_iter().flatten();
-        let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
+        let mut rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
         let begin = |mut known: Known| {
             let (state, journal) = self.begin(&mut known, &rows);
+            let is_shared = matches!(state, State::Shared);
+            if is_shared {
+                // Of those that share an object, the last one takes it away.
+                rows.remove(&known.copy.backup_id);
+                known.copy.size = Some(0);
+            }
+            let record = Keys::of_archive(&known.copy.object_key).record;
+            let is_same = |it: &BackupCopy| {
+                it.backup_id != known.copy.backup_id
+                    && it.object_key != known.copy.object_key
+                    && Keys::of_archive(&it.object_key).record == record
+            };
             Going {
+                shares_record: rows.values().any(is_same),
                 known,
                 journal,
                 state,
@@ -239,7 +258,7 @@ impl Parts for Removal {
             if matches!(going.state, State::Begun) {
                 going.state = match has_failed || self.signals.caught().is_some() {
                     true => State::Left,
-                    false => self.remove(&going.known, going.journal.as_ref()),
+                    false => self.remove(going),
                 };
             }
             if let State::Stays(error) | State::Failed(error) = &going.state {

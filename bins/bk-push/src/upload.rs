@@ -219,7 +219,12 @@ impl Upload<'_> {
                     may_replace: true,
                     ..self.storing.clone()
                 };
-                Ok(find().map_or_else(|| complete(&replacing), Ok)?)
+                let Some(found) = find() else {
+                    return Ok(complete(&replacing)?);
+                };
+                // The parts are of no use; what stays is dropped by the rule of the bucket.
+                let _ = self.place.abort(self.key, upload);
+                Ok(found)
             }
             completed => Ok(completed?),
         }

@@ -27,6 +27,6 @@ pub fn is_final(error: &Error) -> bool {
 #[must_use]
 pub fn left(count: usize, what: [&str; 2], done: &str, location: &str) -> Option<String> {
     let what = what[usize::from(count != 1)];
-    let text = format!("{count} more {what} not {done} '{location}': run it again");
+    let text = format!("{count} more {what} not {done} '{location}': mend that, and run it again");
     (count > 0).then_some(text)
 }

@@ -179,6 +179,11 @@ impl Held {
             held.backup.backup_hash.is_some(),
             "the record has no hash: it is of no complete backup"
         );
+        let below = format!("{}/", archives_of(&held.host));
+        ensure!(
+            held.copy.key.starts_with(&below),
+            "its archive is none of its host"
+        );
         // It is part of keys.
         let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         ensure!(

@@ -114,6 +114,10 @@ impl Answer {
             return self.lost_error(location, lost);
         }
         match self.status {
+            // Not of the store: no provider is near.
+            Some(status) if status.is_client_error() && is_metadata_host(&self.host) => {
+                self.lost_error(location, "")
+            }
             Some(status) if !status.is_success() => {
                 let (kind, remedy) = self.failure(status);
                 Error::new(kind, location, self.reason(status)).with_remedy(remedy)

@@ -8,6 +8,9 @@
 use std::fs::File;
 use std::io;
 
+use bk_schema::record::Backup;
+use serde_json::Value;
+
 use crate::home::Home;
 
 mod columns;
@@ -20,10 +23,19 @@ pub mod writer;
 
 pub use table::FROM_ARCHIVE;
 
-/// The file of a manifest, to be copied elsewhere; `None` where there is none.
+/// The file of a manifest as it was written with the archive, to be copied elsewhere; `None` where there is none with
+/// this hash: one that was made anew tells no places, and one without a hash is believed by nobody.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn file(home: &Home, archive_hash: &str) -> io::Result<Option<File>> {
-    table::open(&table::path(home, archive_hash))
+pub fn file(home: &Home, backup: &Backup) -> io::Result<Option<File>> {
+    let hash = backup.backup_metadata.get("manifest_hash");
+    let (Some(archive_hash), Some(hash)) = (&backup.backup_hash, hash.and_then(Value::as_str))
+    else {
+        return Ok(None);
+    };
+    let Some(file) = table::open(&table::path(home, archive_hash))? else {
+        return Ok(None);
+    };
+    Ok((table::sha256(&file)? == hash).then_some(file))
 }

@@ -56,6 +56,14 @@ pub fn is_own(archive: &File) -> bool {
     reader.is_own()
 }
 
+/// Whether a part of an archive of bk's is its begin and no more: the birth facts.
+///
+/// # Errors
+/// Failed reads, and what is no archive.
+pub fn is_birth_alone(begin: File) -> Result<bool> {
+    Reader::new(Inflate::new(begin, 1)?).is_comment_alone()
+}
+
 /// The parts of the file that can have the names, and form a complete tar stream; `None` if the archive
 /// is not as bk writes it.
 fn parts(
