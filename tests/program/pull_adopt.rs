@@ -379,3 +379,40 @@ fn from_an_s3_server() {
     assert_eq!((names(&ran.records()), &*ran.stderr), (vec!["a", "b"], ""));
     assert_eq!(sandbox.ok("bk-ls --remote --json").records().len(), 2);
 }
+
+#[test]
+fn a_record_whose_archive_is_gone_or_another_is_told_and_not_adopted() {
+    let sandbox = lost(&["a", "b", "c"]);
+    set(&sandbox);
+    sandbox.ok(&format!(
+        "rm {PLACE}/web/archives/a-*.tar.gz; truncate -s 10 {PLACE}/web/archives/b-*.tar.gz"
+    ));
+    let ran = sandbox.run("bk-pull --adopt --host web usb");
+    assert_eq!(
+        (ran.status, ran.actions()),
+        (1, vec!["adopted c".to_owned()])
+    );
+    let told: Vec<_> = ran.stderr.lines().collect();
+    let [a, b] = told[..] else { panic!("{ran:#?}") };
+    let begins = |line: &str, name| {
+        line.starts_with(&format!("bk-pull: 'usb': cannot use 'web/archives/{name}-"))
+    };
+    assert!(
+        begins(a, "a") && a.ends_with(".json': its archive is not there"),
+        "{a}"
+    );
+    assert!(
+        begins(b, "b") && b.contains(".json': its archive has 10 bytes and should have "),
+        "{b}"
+    );
+}
+
+/// Also without the name of a location, as it lies beside the archive.
+#[test]
+fn the_record_beside_a_copy_selects_no_backup_of_another_host() {
+    let sandbox = lost(&["a"]);
+    sandbox.ok("BK_HOST=db bk-create --name a notes.txt >/dev/null 2>&1 || BK_HOST=db bk-create --name a app/config.toml >/dev/null");
+    let ran = sandbox.run(&format!("cat {PLACE}/web/archives/a-*.json | bk-rm"));
+    assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
+    assert_eq!(names(&sandbox.records()), ["a"]);
+}

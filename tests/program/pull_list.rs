@@ -460,3 +460,18 @@ fn a_host_may_be_named_as_the_directory_of_the_lists_is() {
         assert_eq!(named(&all), ["records b", "web a"]);
     }
 }
+
+/// It knows not all that the other does.
+#[test]
+fn a_catalog_that_adopted_takes_out_of_the_list_of_another_what_it_removes_alone() {
+    let sandbox = pushed(&["a", "b"]);
+    let new = "export BK_HOST=new BK_HOME=$PWD/new;";
+    sandbox.ok(&format!(
+        "{new} bk-create --name own app >/dev/null; bk-push --set usb file://$PWD/{PLACE}; bk-pull --adopt --host web usb"
+    ));
+    sandbox.ok(&format!(
+        "{WEB} bk-create --name c app >/dev/null; bk-push usb c"
+    ));
+    sandbox.ok(&format!("{new} bk-push --remove usb a"));
+    assert_eq!(named(&list(&sandbox, "")), ["web b", "web c"]);
+}

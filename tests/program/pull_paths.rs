@@ -441,3 +441,51 @@ fn files_come_through_the_encryption() {
         sandbox.ok("test ! -e new");
     }
 }
+
+/// Of the begin of an archive, which has its birth facts, the manifest knows nothing.
+#[test]
+fn what_somebody_puts_into_the_begin_is_not_restored() {
+    const FORGE: &str = r#"
+import io, sys, tarfile, struct, zlib
+path = sys.argv[1]
+whole = open(path, "rb").read()
+first = zlib.decompressobj(31)
+first.decompress(whole)
+begin = len(whole) - len(first.unused_data)
+text = io.BytesIO()
+with tarfile.open(fileobj=text, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "{}"}) as tar:
+    entry = tarfile.TarInfo("tree/binary")
+    entry.size = 6
+    tar.addfile(entry, io.BytesIO(b"forged"))
+deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+content = text.getvalue()[:2048]
+deflated = deflate.compress(content) + deflate.flush()
+trailer = struct.pack("<II", zlib.crc32(content), len(content))
+extra = begin - 12 - len(deflated) - 8
+member = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H", extra) + b"XX" + struct.pack("<H", extra - 4) + bytes(extra - 4)
+open(path, "wb").write(member + deflated + trailer + whole[begin:])
+"#;
+    if !has("python3") {
+        return;
+    }
+    let sandbox = with_tree("gzip --level 1");
+    let object = sandbox.object("t");
+    let script = sandbox.write("forge.py", FORGE);
+    let size = fs::metadata(&object).unwrap().len();
+    sandbox.ok(&format!(
+        "python3 {} {}",
+        script.display(),
+        object.display()
+    ));
+    assert_eq!(fs::metadata(&object).unwrap().len(), size);
+    let key = object.strip_prefix(sandbox.path(PLACE)).unwrap().display();
+    let told = format!(
+        "bk-pull: cannot restore files of 't' from 'usb': cannot read '{key}' at 'usb': its begin holds more than it should\n"
+    );
+    for how in ["--stdout", "-C out"] {
+        let ran = sandbox.run(&format!("bk-pull --path tree/binary {how} usb t"));
+        ran.fails(1, &told);
+        assert_eq!(ran.stdout, "");
+    }
+    sandbox.ok("test ! -e out");
+}

@@ -326,6 +326,39 @@ fn a_copy_that_another_backup_has_too_is_not_removed_with_the_first() {
     assert_eq!(sandbox.ok("bk-push --remove --gone usb").stdout, "");
 }
 
+#[test]
+fn an_object_of_two_backups_goes_with_the_last() {
+    let sandbox = copied();
+    sandbox.ok("bk-rm --keep-file b && bk-adopt home/archives/b.tar.gz && bk-push usb b");
+    let object = sandbox.object("b");
+    let size = fs::metadata(&object).unwrap().len();
+    sandbox.ok("bk-rm b");
+    let ran = sandbox.ok("bk-push --remove --gone usb");
+    let freed = told(&ran, &["freed"]);
+    assert_eq!(freed, [json!(["b", 0]), json!(["b", size])]);
+    assert!(!object.exists());
+}
+
+/// It lies beside a plain copy and an encrypted one under the same name.
+#[test]
+fn the_record_of_another_copy_stays() {
+    if !has("age") {
+        return;
+    }
+    let sandbox = copied();
+    let key = sandbox.age_key();
+    sandbox.ok(&format!(
+        "bk-rm --keep-file b && bk-adopt home/archives/b.tar.gz
+         bk-push --set --recipient {key} usb file://$PWD/{PLACE} && bk-push usb b"
+    ));
+    let removed = sandbox.ok("bk-push --remove --gone usb");
+    assert_eq!(removed.records().len(), 1);
+    let left = sandbox.ok(&format!(
+        "cd {PLACE}/web/archives; ls b-* | sed 's/^[^.]*//'"
+    ));
+    assert_eq!(left.stdout, ".json\n.parquet.age\n.tar.gz.age\n");
+}
+
 /// A record that cannot be read is not one that is gone.
 #[test]
 fn a_damaged_record_keeps_its_copy() {
@@ -396,4 +429,17 @@ fn what_was_found_is_told_though_the_catalog_stays_locked() {
     let cannot = "bk-push: cannot record what was found: the catalog is locked";
     assert!(ran.stderr.starts_with(cannot), "{ran:#?}");
     assert_eq!(told(&ran, &["ok"]), [json!(["a", true])]);
+}
+
+#[test]
+fn a_check_that_checks_nothing_is_no_success() {
+    let sandbox = copied();
+    sandbox.ok("bk-push --set new file://$PWD/place");
+    let told =
+        "bk-push: no copies are known at 'new': 'bk-pull --adopt new' records what is there\n";
+    sandbox.run("bk-push --check new").fails(1, told);
+    fs::remove_file(sandbox.object("a")).unwrap();
+    assert_eq!(sandbox.run("bk-push --check usb").status, 1);
+    let told = "bk-push: 'a' has no complete copy at 'usb'\n";
+    sandbox.run("bk-push --check usb a").fails(1, told);
 }

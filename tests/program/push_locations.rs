@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, files_in};
+use crate::support::{Sandbox, files_in, has};
 use serde_json::json;
 
 fn with_backup() -> Sandbox {
@@ -79,8 +79,33 @@ fn a_location_with_copies_is_not_forgotten() {
         sandbox.copies(),
         ["a empty failed", "a usb complete", "b usb complete"]
     );
-    sandbox.ok("bk-push --unset empty");
+    sandbox.ok("bk-push --set empty file://$PWD/nowhere");
     assert_eq!(sandbox.copies(), ["a usb complete", "b usb complete"]);
+    sandbox.ok("bk-push --unset empty");
+}
+
+/// All of a location is set anew.
+#[test]
+fn a_location_that_loses_its_lock_and_its_keys_is_told() {
+    if !has("age") {
+        return;
+    }
+    let sandbox = with_backup();
+    let key = sandbox.age_key();
+    let set = |flags: &str| {
+        sandbox
+            .ok(&format!("bk-push --set {flags} o s3://b/p"))
+            .stderr
+    };
+    let both = format!("--lock 90d --recipient {key}");
+    assert_eq!((set(&both), set(&both)), (String::new(), String::new()));
+    let told = |flag: &str| {
+        format!(
+            "bk-push: warning: 'o' had --{flag}, and has none now: --set sets all of a location anew\n"
+        )
+    };
+    assert_eq!(set("--lock 30d"), told("recipient"));
+    assert_eq!(set(""), told("lock"));
 }
 
 #[test]
