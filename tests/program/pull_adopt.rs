@@ -206,7 +206,7 @@ fn a_record_that_is_damaged_keeps_no_other_from_being_adopted() {
         .replace(".tar.gz", ".json");
     fs::write(sandbox.path(PLACE).join(&key), "torn").unwrap();
     let ran = sandbox.run("bk-pull --adopt --host web usb");
-    ran.fails(1, &format!("bk-pull: 'usb': cannot read '{key}': it is no record of a copy: expected ident at line 1 column 2\n"));
+    ran.fails(1, &format!("bk-pull: 'usb': cannot use '{key}': it is no record of a copy: expected ident at line 1 column 2\n"));
     assert_eq!(ran.actions(), ["adopted b"]);
 }
 

@@ -213,7 +213,7 @@ fn a_damaged_record_is_told_and_hides_no_other() {
     ] {
         fs::write(sandbox.path(PLACE).join(&a), text).unwrap();
         let ran = run();
-        ran.fails(1, &format!("bk-pull: 'usb': cannot read '{a}': {why}\n"));
+        ran.fails(1, &format!("bk-pull: 'usb': cannot use '{a}': {why}\n"));
         assert_eq!(named(&ran.records()), ["web b"]);
     }
     assert_eq!(named(&list(&sandbox, "")), ["web b"]);

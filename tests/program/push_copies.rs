@@ -434,7 +434,7 @@ fn what_was_found_is_told_though_the_catalog_stays_locked() {
 #[test]
 fn a_check_that_checks_nothing_is_no_success() {
     let sandbox = copied();
-    sandbox.ok("bk-push --set new file://$PWD/place");
+    sandbox.ok("bk-push --set --init new file://$PWD/other");
     let told =
         "bk-push: no copies are known at 'new': 'bk-pull --adopt new' records what is there\n";
     sandbox.run("bk-push --check new").fails(1, told);
