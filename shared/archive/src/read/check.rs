@@ -242,6 +242,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_malformed_in_one_member_is_told_once() {
+        let mut members = archive();
+        let mut odd = Vec::new();
+        header::push_global(&mut odd, "{}");
+        // An extended header, whose first record has no length.
+        (odd[156], odd[512]) = (b'x', b'y');
+        odd[148..156].fill(b' ');
+        let sum: u32 = odd[..512].iter().map(|it| u32::from(*it)).sum();
+        odd[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        entry(&mut odd, "b", b"more");
+        members[1] = Deflater::new(6).unwrap().member(&odd).unwrap();
+        let bad = check(&members.concat());
+        let told: Vec<_> = bad.findings.iter().map(|it| (it.kind, it.offset)).collect();
+        assert_eq!(
+            told,
+            [(DamageKind::BadHeader, members[0].len() as u64)],
+            "{bad:?}"
+        );
+    }
+
+    #[test]
     fn a_check_can_be_stopped() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&archive().concat()).unwrap();

@@ -93,6 +93,10 @@ impl<R: Read> Reader<R> {
     pub(crate) fn restart(&mut self) {
         self.blocks.discard();
         self.is_begun = true;
+        if self.is_own {
+            // What was odd there was an error, and is none of what follows.
+            self.notes = Notes::default();
+        }
     }
 
     /// The input at its present position.
