@@ -392,7 +392,9 @@ fn a_record_whose_archive_is_gone_or_another_is_told_and_not_adopted() {
         (ran.status, ran.actions()),
         (1, vec!["adopted c".to_owned()])
     );
-    let told: Vec<_> = ran.stderr.lines().collect();
+    // They are read side by side.
+    let mut told: Vec<_> = ran.stderr.lines().collect();
+    told.sort_unstable();
     let [a, b] = told[..] else { panic!("{ran:#?}") };
     let begins = |line: &str, name| {
         line.starts_with(&format!("bk-pull: 'usb': cannot use 'web/archives/{name}-"))
