@@ -47,15 +47,15 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     }
     let setting = serde_json::to_string(&destination)?;
     let old = catalog::write(home, |session| {
-        let old = session
-            .locations()?
-            .into_iter()
-            .find(|(known, _)| known == name);
-        check_same_place(home, session, name, &destination)?;
+        let all = session.locations()?;
+        let old = all.iter().find(|(known, _)| known == name);
+        let old = old.and_then(|(_, text)| Destination::parse(name, text).ok());
+        if let Some(old) = old.as_ref().filter(|old| old.url() != destination.url()) {
+            check_no_copies(home, session, name, old)?;
+        }
         session.set_location(name, &setting)?;
         Ok(old)
     })?;
-    let old = old.and_then(|(_, text)| Destination::parse(name, &text).ok());
     warn_of_less(name, old.as_ref(), &destination);
     Ok(bk_cli::SUCCESS)
 }
@@ -72,7 +72,7 @@ fn warn_of_less(name: &str, old: Option<&Destination>, new: &Destination) {
     ] {
         if is_lost {
             PROGRAM.warn(&format!(
-                "warning: '{name}' had --{0}, and has none now: --set sets all of a location anew",
+                "warning: '{name}' had --{}, and has none now: --set sets all of a location anew",
                 flag.long
             ));
         }
@@ -80,18 +80,12 @@ fn warn_of_less(name: &str, old: Option<&Destination>, new: &Destination) {
 }
 
 /// A name under which copies are known stays with its place: they would count as being at the other one.
-fn check_same_place(
+fn check_no_copies(
     home: &Home,
     session: &Session<'_>,
     name: &str,
-    new: &Destination,
+    old: &Destination,
 ) -> Result<()> {
-    let all = session.locations()?;
-    let old = all.iter().find(|(known, _)| known == name);
-    let old = old.and_then(|(_, text)| Destination::parse(name, text).ok());
-    let Some(old) = old.filter(|old| old.url() != new.url()) else {
-        return Ok(());
-    };
     let place = &old.location;
     let standing = Standing::of(home, session, name)?;
     ensure!(
