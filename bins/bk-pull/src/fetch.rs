@@ -12,6 +12,7 @@ use bk_remote::Place;
 
 /// So many requests wait for their answer at the same time.
 const THREADS: usize = 16;
+
 /// The number of a key, and its object.
 type Fetched = (usize, Result<Vec<u8>>);
 

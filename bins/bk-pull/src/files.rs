@@ -269,13 +269,10 @@ impl Work<'_> {
                 if piece.hash.is_none() {
                     edges.write_all(bytes).with_context(cannot)?;
                     let is_begin = piece.offset == 0;
-                    let is_bare = is_bare(&edges, is_begin).is_ok_and(|is_it| is_it);
-                    ensure!(
-                        is_bare,
-                        "{}: its {} holds more than it should",
-                        told(),
-                        if is_begin { "begin" } else { "end" }
-                    );
+                    let edge = if is_begin { "begin" } else { "end" };
+                    let is_bare = is_bare(&edges, is_begin)
+                        .with_context(|| format!("{}: its {edge} is damaged", told()))?;
+                    ensure!(is_bare, "{}: its {edge} holds more than it should", told());
                 }
                 archive.write_all(bytes).with_context(cannot)?;
                 self.watch.progress.add(piece.bytes);
@@ -337,8 +334,8 @@ impl Work<'_> {
     }
 }
 
-/// Whether the begin of an archive is nothing but its birth facts; or whether that and its end hold no entry. The
-/// manifest knows nothing of either.
+/// Whether the edges of an archive, of which the manifest knows nothing, hold no entry: the begin is to be the birth
+/// facts alone, and with the end behind it an archive of nothing.
 fn is_bare(edges: &File, is_begin: bool) -> Result<bool> {
     if is_begin {
         let mut begin = edges.try_clone()?;
