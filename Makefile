@@ -90,7 +90,7 @@ test: check build ## check, build, all tests but the long ones
 	$(CARGO) test --release --workspace $(FEATURES)
 
 test-long: check build ## all tests, and each case of them
-	BK_TESTS_LONG=1 $(CARGO) test --release --workspace $(FEATURES) -- --include-ignored
+	BK_TESTS_LONG=1 $(CARGO) test --release --workspace --no-fail-fast $(FEATURES) -- --include-ignored
 
 soak: build ## a simulated year of jobs with kills and full disks, held against a model (SOAK='--days 30 --seed 7')
 	python3 tests/soak.py $(OUT) $(SOAK)
