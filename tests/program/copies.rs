@@ -329,7 +329,18 @@ fn a_copy_that_is_lost_meanwhile_keeps_the_backup() {
 #[test]
 fn a_job_keeps_what_has_no_copy_yet() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("bk-auto --set -s @daily --enable --keep-last 1 --require-copy nas --require-copy offsite -- app");
+    let set = "bk-auto --set -s @daily --enable --keep-last 1 --require-copy nas --require-copy offsite -- app";
+    let unknown = |remedy: &str| {
+        let told = format!("bk-auto: there is no location {remedy}\n");
+        sandbox.run(set).fails(2, &told);
+    };
+    unknown("'nas': 'bk-push --set nas URL' names one");
+    sandbox.ok("test ! -e home/catalog.duckdb");
+    sandbox.ok("bk-auto --set -s @daily -- app");
+    sandbox.location("nas");
+    unknown("'offsite': use nas");
+    sandbox.location("offsite");
+    sandbox.ok(set);
     let job = sandbox.ok("bk-auto --list --json").record();
     let flags = [
         "--keep-last=1",
@@ -337,9 +348,6 @@ fn a_job_keeps_what_has_no_copy_yet() {
         "--require-copy=offsite",
     ];
     assert_eq!(job["prune_flags"], json!(flags));
-    for location in ["nas", "offsite"] {
-        sandbox.location(location);
-    }
     for _ in 0..3 {
         sandbox.ok("bk-auto --now default");
     }

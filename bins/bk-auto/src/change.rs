@@ -240,6 +240,11 @@ impl JobChange {
         Ok(job)
     }
 
+    /// Whether it says what is to be kept.
+    pub(crate) fn changes_retention(&self) -> bool {
+        self.prune_flags.is_some() || !self.prune_given.is_empty()
+    }
+
     fn change_notify(&self, job: &mut Job) -> Result<()> {
         let old = job.notify.take();
         let is_always = old.as_ref().is_some_and(|it| it.is_always);

@@ -223,6 +223,12 @@ impl Job {
             .collect()
     }
 
+    /// The locations where a backup must have a copy before it goes.
+    pub(crate) fn required_copies(&self) -> Vec<String> {
+        let locations = words::values(&self.prune_flags, REQUIRE_COPY.long);
+        locations.map(str::to_owned).collect()
+    }
+
     /// The storage directory that its flags name; the last one counts.
     pub(crate) fn storage(&self) -> Option<&str> {
         words::values(&self.create_flags, "storage").next_back()

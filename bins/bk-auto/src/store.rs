@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use bk_cli::{UsageError, copies};
 use bk_jobs::run::{EVENT, Run};
 use bk_jobs::settings::{PREFIX, Settings, by_job, split_name};
 use bk_schema::event::LedgerRow;
@@ -131,6 +132,9 @@ pub(crate) fn apply(home: &Home, changes: &[JobChange]) -> Result<Vec<JobState>>
         let mut fresh = BTreeMap::new();
         for change in changes {
             let job = change.apply(fresh.remove(&change.name), home.now)?;
+            if let Some(location) = job.required_copies().first() {
+                return Err(UsageError(copies::unknown_location(location, &[])).into());
+            }
             fresh.insert(change.name.clone(), job);
         }
     }
@@ -146,6 +150,9 @@ pub(crate) fn apply(home: &Home, changes: &[JobChange]) -> Result<Vec<JobState>>
                 })?,
             };
             let job = change.apply(old, home.now)?;
+            if change.changes_retention() {
+                copies::check_known(session, &job.required_copies())?;
+            }
             for (name, value) in job.to_settings() {
                 match value {
                     Some(value) => session.set_setting(&name, &value)?,
