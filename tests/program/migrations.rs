@@ -68,12 +68,12 @@ fn whatever_program_comes_first_upgrades_the_catalog_and_does_its_work() {
             modes.stdout, "600 home/catalog.duckdb\n600 home/catalog.duckdb.v1\n",
             "{line}"
         );
-        assert_eq!(version(&sandbox, "home/catalog.duckdb"), "3", "{line}");
+        assert_eq!(version(&sandbox, "home/catalog.duckdb"), "4", "{line}");
         assert_eq!(version(&sandbox, "home/catalog.duckdb.v1"), "1", "{line}");
         let log = sandbox.ok("bk-log --json --event upgrade").records();
         assert_eq!(log.len(), 1, "{line}");
         assert_eq!(log[0]["details"]["from"], 1);
-        assert_eq!(log[0]["details"]["to"], 3);
+        assert_eq!(log[0]["details"]["to"], 4);
         let kept = sandbox.ok("bk-ls --json second").record();
         assert_eq!(kept["protected"], true, "{line}");
         assert_eq!(kept["file_status"], "available", "{line}");
@@ -106,13 +106,29 @@ fn a_catalog_of_the_second_version_gains_what_it_lacks_and_keeps_the_rest() {
     let lines: Vec<_> = ran.stdout.lines().collect();
     let (upgrade, others) = lines.split_last().unwrap();
     assert!(
-        upgrade.contains(r#""details":{"from":2,"to":3}"#),
+        upgrade.contains(r#""details":{"from":2,"to":4}"#),
         "{upgrade}"
     );
     assert_eq!(others, before.lines().collect::<Vec<_>>());
-    assert_eq!(version(&sandbox, "home/catalog.duckdb"), "3");
+    assert_eq!(version(&sandbox, "home/catalog.duckdb"), "4");
     assert_eq!(version(&sandbox, "home/catalog.duckdb.v2"), "2");
     assert_eq!(storages("home/catalog.duckdb"), kept);
+}
+
+/// What the third version knew of copies had the column of an upload, always empty.
+#[test]
+fn a_catalog_of_the_third_version_keeps_its_copies() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-push --set --init offsite file://$PWD/offsite");
+    sandbox.ok("bk-create --name a app | bk-push offsite >/dev/null");
+    let before = sandbox.ok("bk-ls --json").stdout;
+    sandbox.sql(
+        "ALTER TABLE backup_copies RENAME COLUMN parts_hash TO upload_id;
+         UPDATE settings SET value = '3' WHERE name = 'schema_version'",
+    );
+    assert_eq!(sandbox.ok("bk-ls --json").stdout, before);
+    sandbox.ok("bk-push --check offsite && test -f home/catalog.duckdb.v3");
+    assert_eq!(version(&sandbox, "home/catalog.duckdb"), "4");
 }
 
 #[test]

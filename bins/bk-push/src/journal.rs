@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bk_offsite::sidecars::ENCRYPTED;
-use bk_remote::{Lock, PartReceipt, Stored};
+use bk_remote::{Lock, PartReceipt, Stored, sha256_of_parts};
 use bk_store::archives::advisory_lock::is_at;
 use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
 use bk_store::flock;
@@ -115,6 +115,12 @@ impl Journal {
     /// The plan of an object that is there, whole, and its version: only its end was not recorded.
     pub(crate) fn stored(&self) -> Option<(Plan, Option<String>)> {
         Some((self.plan.clone()?, self.stored.clone()?))
+    }
+
+    /// What a store tells as the SHA-256 of the object, where it came in parts.
+    pub(crate) fn parts_hash(&self) -> Option<String> {
+        let receipts: Vec<_> = self.receipts.values().cloned().collect();
+        (!receipts.is_empty()).then(|| sha256_of_parts(&receipts))
     }
 
     /// Where the encrypted archive is, while it is sent.

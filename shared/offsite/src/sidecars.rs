@@ -127,6 +127,9 @@ pub struct HeldCopy {
     pub size: u64,
     /// SHA-256 of the object in lower-case hex: that of the archive, unless it is encrypted.
     pub hash: String,
+    /// What the store tells as the SHA-256 of one that came in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts_hash: Option<String>,
     /// The public keys that it is encrypted to; empty if it is not.
     pub recipients: Vec<String>,
     /// What the store calls its class.
@@ -151,6 +154,7 @@ impl Held {
                     .hash
                     .clone()
                     .context("the hash of the copy is not known")?,
+                parts_hash: copy.parts_hash.clone(),
                 recipients: copy.recipients.clone(),
                 storage_class: copy.storage_class.clone(),
                 locked_until: copy.locked_until,
@@ -213,6 +217,7 @@ impl Held {
             version_id: copy.version_id.clone(),
             size: Some(copy.size),
             hash: Some(copy.hash.clone()),
+            parts_hash: copy.parts_hash.clone(),
             recipients: copy.recipients.clone(),
             storage_class: copy.storage_class.clone(),
             locked_until: copy.locked_until,

@@ -40,9 +40,10 @@ pub struct BackupCopy {
     pub locked_until: Option<Timestamp>,
     /// What state it is in.
     pub status: CopyStatus,
-    /// Of an upload that may go on. bk-push leaves it null: it keeps that with the parts, in a file of the home.
+    /// What the store tells as the SHA-256 of an object that came in parts: in hex, of those of its parts, with
+    /// their number behind a hyphen; null of one that came whole.
     #[serde(skip)]
-    pub upload_id: Option<String>,
+    pub parts_hash: Option<String>,
     /// When it was complete; null until then.
     pub copied_at: Option<Timestamp>,
     /// When it was last found as it should be.
@@ -103,6 +104,16 @@ pub fn check_location(name: &str) -> Result<()> {
     Err(invalid("location", name, accepted))
 }
 
+fn is_sha256(text: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 64 && text.bytes().all(is_hex)
+}
+
+fn is_of_parts(text: &str) -> bool {
+    let parts = text.split_once('-');
+    parts.is_some_and(|(hash, count)| is_sha256(hash) && count.parse::<u32>().is_ok())
+}
+
 impl BackupCopy {
     /// Whether the object is there, whole, as far as is known.
     #[must_use]
@@ -125,13 +136,14 @@ impl BackupCopy {
         // The catalog holds no larger numbers.
         let fits = self.size.is_none_or(|it| i64::try_from(it).is_ok());
         ensure!(fits, "its size is out of range");
-        if let Some(hash) = &self.hash {
-            let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            ensure!(
-                hash.len() == 64 && hash.bytes().all(hex),
-                "its hash is not 64 lower-case hex digits"
-            );
-        }
+        ensure!(
+            self.hash.as_deref().is_none_or(is_sha256),
+            "its hash is not 64 lower-case hex digits"
+        );
+        ensure!(
+            self.parts_hash.as_deref().is_none_or(is_of_parts),
+            "the hash of its parts is not 64 lower-case hex digits, a hyphen and a number"
+        );
         let is_known = self.size.is_some() && self.hash.is_some() && self.copied_at.is_some();
         ensure!(
             is_known || !self.is_complete(),
@@ -167,7 +179,7 @@ mod tests {
             size: Some(1),
             hash: Some("0".repeat(64)),
             status: CopyStatus::Complete,
-            upload_id: Some("u".into()),
+            parts_hash: Some(format!("{}-2", "0".repeat(64))),
             copied_at: Some("2026-11-24T08:00:00Z".parse().unwrap()),
             ..BackupCopy::default()
         };
@@ -190,6 +202,10 @@ mod tests {
             },
             BackupCopy {
                 copied_at: None,
+                ..copy.clone()
+            },
+            BackupCopy {
+                parts_hash: copy.hash.clone(),
                 ..copy.clone()
             },
             BackupCopy {

@@ -7,6 +7,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_create_catalog.sql"),
     include_str!("../../../migrations/0002_create_storages.sql"),
     include_str!("../../../migrations/0003_create_copies.sql"),
+    include_str!("../../../migrations/0004_rename_upload_id.sql"),
 ];
 
 /// The version of a catalog that has had every migration.

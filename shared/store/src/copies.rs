@@ -18,7 +18,7 @@ use crate::session::{IDS, Session, id_list};
 
 /// Columns of `backup_copies` in their order, times as microseconds since 1970.
 const COLUMNS: &str = "backup_id, backup_name, location, object_key, version_id, size, hash, \
-     recipients, storage_class, epoch_us(locked_until), status, upload_id, \
+     recipients, storage_class, epoch_us(locked_until), status, parts_hash, \
      epoch_us(copied_at), epoch_us(checked_at)";
 /// What the settings of locations begin with.
 const LOCATION: &str = "location.";
@@ -90,7 +90,6 @@ impl Session<'_> {
         let at = Timestamp::from_microsecond(self.at.as_microsecond())?;
         let copy = BackupCopy {
             status: CopyStatus::Complete,
-            upload_id: None,
             copied_at: Some(at),
             ..copy.clone()
         };
@@ -278,7 +277,7 @@ fn values(copy: &BackupCopy) -> Result<[Value; 14]> {
         text(&copy.storage_class),
         time(copy.locked_until),
         Value::Text(copy.status.name().to_owned()),
-        text(&copy.upload_id),
+        text(&copy.parts_hash),
         time(copy.copied_at),
         time(copy.checked_at),
     ])
@@ -303,7 +302,7 @@ fn copy_from(row: &Row<'_>) -> Result<BackupCopy> {
         storage_class: row.get(8)?,
         locked_until: time(9)?,
         status: CopyStatus::parse(&row.get::<_, String>(10)?)?,
-        upload_id: row.get(11)?,
+        parts_hash: row.get(11)?,
         copied_at: time(12)?,
         checked_at: time(13)?,
     };

@@ -58,7 +58,7 @@ fn copies_of(home: &Home, id: i64) -> Vec<BackupCopy> {
 fn a_copy_is_one_row_from_its_beginning_to_its_end() {
     let (_dir, home, [a, b]) = home();
     let begun = BackupCopy {
-        upload_id: Some("u1".into()),
+        parts_hash: Some(format!("{}-2", "e".repeat(64))),
         ..copy(&a, "offsite")
     };
     for _ in 0..2 {
@@ -80,7 +80,8 @@ fn a_copy_is_one_row_from_its_beginning_to_its_end() {
     };
     let complete = catalog::write(&home, |s| s.complete_copy(&known, "{}")).unwrap();
     assert_eq!(complete.status, CopyStatus::Complete);
-    assert!(complete.copied_at.is_some() && complete.upload_id.is_none());
+    assert!(complete.copied_at.is_some());
+    assert_eq!(complete.parts_hash, begun.parts_hash);
     assert_eq!(copies_of(&home, a.id), std::slice::from_ref(&complete));
 
     // Others are others: another location, another backup.
