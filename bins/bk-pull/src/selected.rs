@@ -3,11 +3,11 @@
 //!
 //! Believes nothing of the manifest that the archive does not prove. Reads no archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 use bk_archive::restore::names::{Selection, normalize};
-use bk_schema::manifest::{Entry, EntryType, Hash, Segment};
+use bk_schema::manifest::{Entry, EntryType, Hash, Member, Segment};
 use bk_store::manifest::reader::Reader;
 
 /// What lies no farther apart is read in one request.
@@ -57,7 +57,7 @@ impl Selected {
     ) -> Result<Self> {
         let mut selected = Self::default();
         let mut firsts = HashSet::new();
-        let mut wanted = Vec::new();
+        let mut wanted = BTreeMap::new();
         let mut bounds = None;
         let mut reader = open()?;
         while let Some(segment) = reader.next_segment()? {
@@ -78,7 +78,7 @@ impl Selected {
                 }
             }
             if is_wanted {
-                wanted.push(segment);
+                wanted.insert(segment.offset, pieces(&segment));
             }
         }
         let (begin, end) = bounds.context("the backup holds nothing")?;
@@ -87,7 +87,7 @@ impl Selected {
             "its manifest does not fit the archive"
         );
         add_firsts(open, &firsts, &mut wanted)?;
-        let members = wanted.iter().flat_map(pieces);
+        let members = wanted.into_values().flatten();
         let whole = |offset, end| Piece {
             offset,
             bytes: end - offset,
@@ -123,31 +123,29 @@ impl Selected {
     }
 }
 
-/// Adds the segments that hold the first names of hard links.
+/// Adds the pieces of segments that hold the first names of hard links.
 fn add_firsts(
     open: &dyn Fn() -> Result<Reader>,
     firsts: &HashSet<Vec<u8>>,
-    wanted: &mut Vec<Segment>,
+    wanted: &mut BTreeMap<u64, Vec<Piece>>,
 ) -> Result<()> {
     if firsts.is_empty() {
         return Ok(());
     }
-    let offsets: HashSet<_> = wanted.iter().map(|it| it.offset).collect();
     let mut reader = open()?;
     while let Some(segment) = reader.next_segment()? {
         let is_first = |it: &Entry| normalize(&it.path).is_ok_and(|name| firsts.contains(&name));
-        if !offsets.contains(&segment.offset) && segment.entries.iter().any(is_first) {
-            wanted.push(segment);
+        if !wanted.contains_key(&segment.offset) && segment.entries.iter().any(is_first) {
+            wanted.insert(segment.offset, pieces(&segment));
         }
     }
-    wanted.sort_by_key(|it| it.offset);
     Ok(())
 }
 
 /// The members of a segment, without their padding.
-fn pieces(segment: &Segment) -> impl Iterator<Item = Piece> {
+fn pieces(segment: &Segment) -> Vec<Piece> {
     let mut offset = segment.offset;
-    segment.members.iter().map(move |member| {
+    let piece = |member: &Member| {
         let piece = Piece {
             offset,
             bytes: member.bytes.into(),
@@ -155,7 +153,8 @@ fn pieces(segment: &Segment) -> impl Iterator<Item = Piece> {
         };
         offset += member.padded_bytes();
         piece
-    })
+    };
+    segment.members.iter().map(piece).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::sidecars::{Held, host_key};
 /// The key below which the lists of all hosts are, beside the hosts: one request finds them.
 pub const LISTS: &str = "records";
 const ENDING: &str = ".parquet";
+/// No list is larger: it is one of a hundred thousand records and more.
+pub const MAX_BYTES: u64 = 256 << 20;
 
 /// Which list: two catalogs of a host do not replace that of each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
