@@ -59,6 +59,7 @@ mod program {
     mod push;
     mod push_copies;
     mod push_encrypted;
+    mod push_large;
     mod push_locations;
     mod push_poor;
     mod push_rclone;
@@ -90,6 +91,7 @@ mod crash {
     mod adopt_faults;
     mod adopt_signals;
     mod auto_faults;
+    mod copies_crash;
     mod creation;
     mod faults;
     mod later_sessions;

@@ -105,6 +105,24 @@ impl Start {
     }
 }
 
+/// Else nobody knows why nothing goes on.
+#[test]
+#[ignore = "half a minute: make test-long"]
+fn what_fails_for_long_is_told_once_while_it_is_tried_again() {
+    let Some(start) = Start::new() else { return };
+    start.line.strike([Fault::Status(503); 9]);
+    let ran = start.run("bk-push s3 a");
+    assert_eq!(start.line.met_count(), 9);
+    assert_eq!((ran.status, ran.records().len()), (0, 1), "{ran:#?}");
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    let is_told = lines.len() == 1
+        && lines[0].starts_with("bk-push: note: ")
+        && lines[0].contains(" cannot be reached: ")
+        && lines[0].ends_with("; it is tried again for some minutes");
+    assert!(is_told, "{ran:#?}");
+    start.check(&ran);
+}
+
 /// Every other connection has a fault of its own, the others the same one.
 fn turns(other: Fault) -> Vec<Fault> {
     use Fault::{CutAnswer, CutRequest, Stall, Status};

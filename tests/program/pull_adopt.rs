@@ -166,7 +166,7 @@ fn what_is_needed_first_is_told() {
     let home = sandbox.home();
     let home = home.display();
     let ran = sandbox.run("bk-pull --adopt usb");
-    ran.fails(1, &format!("bk-pull: there is no catalog in '{home}' yet: 'bk-push --set usb URL' makes one that knows where 'usb' is\n"));
+    ran.fails(1, &format!("bk-pull: there is no catalog in '{home}' yet: 'bk-push --set usb URL' makes one that knows of the location\n"));
     assert!(!sandbox.home().exists());
     set(&sandbox);
     let ran = sandbox.run("BK_HOST=new bk-pull --adopt usb");

@@ -341,7 +341,7 @@ fn an_object_of_two_backups_goes_with_the_last() {
 
 /// It lies beside a plain copy and an encrypted one under the same name.
 #[test]
-fn the_record_of_another_copy_stays() {
+fn a_record_of_two_copies_goes_with_the_last() {
     if !has("age") {
         return;
     }
@@ -349,14 +349,22 @@ fn the_record_of_another_copy_stays() {
     let key = sandbox.age_key();
     sandbox.ok(&format!(
         "bk-rm --keep-file b && bk-adopt home/archives/b.tar.gz
-         bk-push --set --recipient {key} usb file://$PWD/{PLACE} && bk-push usb b"
+         bk-push --set --recipient {key} usb file://$PWD/{PLACE} && bk-push usb b; mkdir kept; cp -a home place kept"
     ));
-    let removed = sandbox.ok("bk-push --remove --gone usb");
-    assert_eq!(removed.records().len(), 1);
-    let left = sandbox.ok(&format!(
-        "cd {PLACE}/web/archives; ls b-* | sed 's/^[^.]*//'"
-    ));
-    assert_eq!(left.stdout, ".json\n.parquet.age\n.tar.gz.age\n");
+    let remove = || {
+        let removed = sandbox.ok("bk-push --remove --gone usb");
+        let left = sandbox.ok(&format!(
+            "cd {PLACE}/web/archives; ls | grep ^b- | sed 's/^[^.]*//'"
+        ));
+        (removed.records().len(), left.stdout)
+    };
+    let encrypted = ".json\n.parquet.age\n.tar.gz.age\n".to_owned();
+    assert_eq!(remove(), (1, encrypted));
+    sandbox.ok("bk-rm b");
+    assert_eq!(remove(), (1, String::new()));
+    // Both at once.
+    sandbox.ok("rm -r home place; mv kept/* .; bk-rm --keep-file b");
+    assert_eq!(remove(), (2, String::new()));
 }
 
 /// A record that cannot be read is not one that is gone.

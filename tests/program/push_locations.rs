@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, files_in, has};
+use crate::support::{Sandbox, can_trace, files_in, has};
 use serde_json::json;
 
 fn with_backup() -> Sandbox {
@@ -49,14 +49,35 @@ fn locations_are_kept_listed_replaced_and_forgotten() {
         .collect();
     assert_eq!(
         rows[0],
-        ["LOCATION", "URL", "ENCRYPTED", "LOCK", "COPIES", "SIZE"]
+        [
+            "LOCATION",
+            "URL",
+            "ENDPOINT",
+            "CREDENTIALS",
+            "ENCRYPTED",
+            "LOCK",
+            "COPIES",
+            "SIZE"
+        ]
     );
     assert_eq!(
         rows[1],
-        ["nas", "rclone:nas:backups", "no", "-", "0", "0", "B"]
+        [
+            "nas",
+            "rclone:nas:backups",
+            "-",
+            "-",
+            "no",
+            "-",
+            "0",
+            "0",
+            "B"
+        ]
     );
     let url = format!("file://{dir}/place");
-    assert_eq!(rows[4][..5], ["usb", &url, "no", "-", "1"]);
+    assert_eq!(rows[4][..7], ["usb", &url, "-", "-", "no", "-", "1"]);
+    let keys = format!("{dir}/keys");
+    assert_eq!(rows[2][2..4], ["https://s3.example:9000", &keys]);
     sandbox.ok("bk-push --unset nas old");
     assert_eq!(sandbox.ok("bk-push --list | wc -l").stdout, "2\n");
 }
@@ -66,12 +87,12 @@ fn locations_are_kept_listed_replaced_and_forgotten() {
 fn a_location_with_copies_is_not_forgotten() {
     let sandbox = with_backup();
     sandbox.ok("bk-push --set --init usb file://$PWD/place; bk-push --set empty file://$PWD/none; bk-push usb a");
-    let told = "bk-push: cannot forget 'usb': one copy is known there, and nothing would remove it or bring it back any more\n";
+    let told = "bk-push: cannot forget 'usb': one copy is known there, and nothing would remove it or bring it back any more: 'bk-push --remove usb 1' removes it now\n";
     sandbox.run("bk-push --unset empty usb").fails(1, told);
     // All or none.
     assert_eq!(sandbox.ok("bk-push --list | wc -l").stdout, "2\n");
     sandbox.ok("bk-create --name b app; bk-push usb b");
-    let told = "bk-push: cannot forget 'usb': 2 copies are known there, and nothing would remove them or bring them back any more\n";
+    let told = "bk-push: cannot forget 'usb': 2 copies are known there, and nothing would remove them or bring them back any more: 'bk-push --remove usb 1 2' removes them now\n";
     sandbox.run("bk-push --unset usb").fails(1, told);
     // What failed is no copy.
     assert_eq!(sandbox.run("bk-push empty a").status, 1);
@@ -108,10 +129,40 @@ fn a_location_that_loses_its_lock_and_its_keys_is_told() {
     assert_eq!(set(""), told("lock"));
 }
 
+/// What is recorded under the name would count as being at the other place.
+#[test]
+fn a_location_that_is_set_to_another_place_meanwhile_gets_nothing() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = with_backup();
+    sandbox.ok("echo >keys; chmod 600 keys");
+    for (change, told) in [
+        (
+            "--set nas rclone:other:place",
+            "'nas' was set to another place meanwhile, rclone:other:place: run it again",
+        ),
+        (
+            "--unset nas",
+            "there is no location 'nas': 'bk-push --set nas URL' names one",
+        ),
+    ] {
+        sandbox.ok("bk-push --set --credentials keys nas rclone:nas:place");
+        let change = format!("bk-push {change}");
+        let ran = sandbox.stopped_at("openat", "keys", 1, "bk-push nas a", &change);
+        assert_eq!(ran.stderr, format!("bk-push: {told}\n"), "{ran:#?}");
+        assert_eq!(sandbox.copies(), [""; 0]);
+    }
+}
+
 #[test]
 fn a_directory_is_made_only_when_that_is_asked_for() {
     let sandbox = with_backup();
-    sandbox.ok("bk-push --set usb file://$PWD/deep/place");
+    let ran = sandbox.ok("bk-push --set usb file://$PWD/deep/place");
+    let place = sandbox.path("deep/place").display().to_string();
+    let told =
+        format!("bk-push: note: '{place}' is not there: mount its disk, or make it by --init\n");
+    assert_eq!(ran.stderr, told);
     assert!(!sandbox.path("deep").exists());
     sandbox.ok("bk-push --set --init usb file://$PWD/deep/place");
     assert!(files_in(&sandbox.path("deep/place")).is_empty());
@@ -259,9 +310,16 @@ fn without_a_catalog_it_says_how_to_make_one() {
         "bk-push: there is no catalog in '{home}': bk-create makes one with the first backup, \
          bk-adopt one of archives that are there; --home names another place\n"
     );
-    for line in ["bk-push --list", "bk-push usb a", "bk-push --unset usb"] {
+    for line in ["bk-push --list", "bk-push --unset usb"] {
         sandbox.run(line).fails(1, &told);
     }
+    let told = |program| {
+        format!(
+            "{program}: there is no catalog in '{home}' yet: 'bk-push --set usb URL' makes one that knows of the location\n"
+        )
+    };
+    sandbox.run("bk-push usb a").fails(1, &told("bk-push"));
+    sandbox.run("bk-pull --list usb").fails(1, &told("bk-pull"));
     assert!(!sandbox.home().exists());
     // A machine that begins anew names the location before it has a backup.
     sandbox.ok("bk-push --set usb file:///mnt/x; bk-push --list | grep -q usb");

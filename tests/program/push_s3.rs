@@ -93,10 +93,35 @@ fn archives_are_copied_to_a_server_by_whoever_may_write() {
         start.check_at(prefix, "big", &ran);
     }
 
+    what_came_in_parts_is_asked_for_by_the_checksum_of_its_parts(&start);
     what_is_refused_is_told_once_and_the_rest_is_left(&start);
     an_upload_goes_on_after_a_kill(&start);
     an_upload_that_the_server_forgot_begins_anew(&start);
     parts_that_the_server_lost_are_sent_anew(&start);
+}
+
+/// Also by a machine that has adopted it.
+fn what_came_in_parts_is_asked_for_by_the_checksum_of_its_parts(start: &Start) {
+    start.again("/parts");
+    start.ok("bk-push s3 big");
+    let check = || start.run(ADMIN, "bk-push --check s3");
+    let whole = check();
+    assert_eq!((whole.status, &*whole.stderr), (0, ""), "{whole:#?}");
+    let endpoint = start.server.endpoint();
+    let other = format!("00{}-3", "0".repeat(62));
+    let damage = format!("UPDATE backup_copies SET parts_hash = '{other}'");
+    start.sandbox.sql(&damage);
+    let told =
+        "bk-push: the copy of 'big' at 's3' is bad: it has another SHA-256 than it should have\n";
+    check().fails(1, told);
+    start.ok(&format!(
+        "mv home first; export BK_HOST=web
+         bk-push --set --endpoint {endpoint} s3 s3://bucket/prefix/parts; bk-pull --adopt s3 >/dev/null"
+    ));
+    assert_eq!(check().status, 0);
+    start.sandbox.sql(&damage);
+    check().fails(1, told);
+    start.sandbox.ok("rm -r home; mv first home");
 }
 
 fn what_is_refused_is_told_once_and_the_rest_is_left(start: &Start) {

@@ -1,9 +1,11 @@
-//! A bad line on loopback: it drops connections, cuts what passes, stalls, and answers in the place of the server.
+//! A bad line on loopback: it drops connections, cuts what passes, stalls, answers in the place of the server, and
+//! counts what the server answers.
 //!
 //! Knows no protocol but the head of an HTTP answer. The tests of bk-remote have it too.
 
-use std::io::{Read, Write, copy, sink};
+use std::io::{self, Read, Write, copy, sink};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
@@ -43,6 +45,23 @@ impl Faults {
 pub struct Proxy {
     endpoint: String,
     faults: Arc<Mutex<Faults>>,
+    told_bytes: Arc<AtomicU64>,
+}
+
+/// Counts what is written.
+struct Counted<'a>(TcpStream, &'a AtomicU64);
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Before it passes, so that who has it finds it counted.
+        self.1.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        self.0.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 impl Proxy {
@@ -58,15 +77,21 @@ impl Proxy {
         let proxy = Self {
             endpoint,
             faults: Arc::new(Mutex::new(faults)),
+            told_bytes: Arc::default(),
         };
-        let faults = proxy.faults.clone();
+        let line = proxy.clone();
         spawn(move || {
             for client in listener.incoming() {
-                let (server, faults) = (server.clone(), faults.clone());
-                spawn(move || serve(client.unwrap(), &server, &faults));
+                let (server, line) = (server.clone(), line.clone());
+                spawn(move || line.serve(client.unwrap(), &server));
             }
         });
         proxy
+    }
+
+    /// How much the server has answered.
+    pub fn told_bytes(&self) -> u64 {
+        self.told_bytes.load(Ordering::SeqCst)
     }
 
     pub fn endpoint(&self) -> &str {
@@ -86,30 +111,30 @@ impl Proxy {
     pub fn met_count(&self) -> usize {
         self.faults.lock().unwrap().met_count
     }
-}
 
-fn serve(mut client: TcpStream, server: &str, faults: &Mutex<Faults>) {
-    // A connection that is kept open counts once it is used.
-    let mut first = [0; 1];
-    if client.peek(&mut first).unwrap_or(0) == 0 {
-        return;
+    fn serve(&self, mut client: TcpStream, server: &str) {
+        // A connection that is kept open counts once it is used.
+        let mut first = [0; 1];
+        if client.peek(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        let fault = self.faults.lock().unwrap().take();
+        let (most_sent, most_told) = match fault {
+            Some(Fault::CutRequest(bytes)) => (bytes, u64::MAX),
+            Some(Fault::CutAnswer(bytes)) => (u64::MAX, bytes),
+            Some(Fault::Stall) => return sleep(STALLED_FOR),
+            Some(Fault::Status(status)) => return answer(&mut client, status),
+            None => (u64::MAX, u64::MAX),
+        };
+        // One that is down lets the connection end.
+        let Ok(upstream) = TcpStream::connect(server) else {
+            return;
+        };
+        let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+        let sending = spawn(move || pass(from, to, most_sent, &AtomicU64::new(0)));
+        pass(upstream, client, most_told, &self.told_bytes);
+        sending.join().unwrap();
     }
-    let fault = faults.lock().unwrap().take();
-    let (most_sent, most_told) = match fault {
-        Some(Fault::CutRequest(bytes)) => (bytes, u64::MAX),
-        Some(Fault::CutAnswer(bytes)) => (u64::MAX, bytes),
-        Some(Fault::Stall) => return sleep(STALLED_FOR),
-        Some(Fault::Status(status)) => return answer(&mut client, status),
-        None => (u64::MAX, u64::MAX),
-    };
-    // One that is down lets the connection end.
-    let Ok(upstream) = TcpStream::connect(server) else {
-        return;
-    };
-    let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-    let sending = spawn(move || pass(from, to, most_sent));
-    pass(upstream, client, most_told);
-    sending.join().unwrap();
 }
 
 fn answer(client: &mut TcpStream, status: u16) {
@@ -122,12 +147,13 @@ fn answer(client: &mut TcpStream, status: u16) {
     let _ = copy(client, &mut sink());
 }
 
-fn pass(from: TcpStream, mut to: TcpStream, most: u64) {
+fn pass(from: TcpStream, to: TcpStream, most: u64, count: &AtomicU64) {
+    let mut to = Counted(to, count);
     let _ = match most {
         // The answer is waited for, and then lost.
         0 => (&from).take(1).read(&mut [0; 1]).map(|_| 0),
         _ => copy(&mut (&from).take(most), &mut to),
     };
     let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    let _ = to.0.shutdown(Shutdown::Both);
 }

@@ -3,11 +3,11 @@
 //! Brings nothing back. The sidecars are read while no catalog is open; what is done is decided in the session
 //! that records it, so that two processes adopt each backup once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 use bk_cli::listing::{self, Listed};
-use bk_cli::{Arguments, Cell, Column, Cut, Output, Report, UsageError, zone};
+use bk_cli::{Arguments, Cell, Column, Cut, Output, Progress, Report, UsageError, zone};
 use bk_offsite::Destination;
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
@@ -49,7 +49,7 @@ pub(crate) fn run(
         return Err(UsageError("--adopt takes one host".into()).into());
     };
     let signals = Signals::watch()?;
-    let place = destination.open(&signals)?;
+    let place = destination.open(&signals, &Progress::new(&PROGRAM))?;
     let mut status = bk_cli::SUCCESS;
     let read = sidecars::read(place.as_ref(), std::slice::from_ref(&host), &mut |error| {
         PROGRAM.warn(&format!("'{location}': {error:#}"));
@@ -162,7 +162,7 @@ impl Work<'_> {
     fn record(&self, session: &Session<'_>, part: &[Sidecar]) -> Result<Vec<Result<Outcome>>> {
         session.check_room()?;
         let rows = session.backups()?;
-        let ids: Vec<_> = rows.iter().flatten().map(|it| it.id).collect();
+        let ids: HashSet<_> = rows.iter().flatten().map(|it| it.id).collect();
         let copies = session.copies_at(self.location)?.into_iter().flatten();
         // Of a backup whose record was removed here: the same object is to have one row.
         let gone = copies.filter(|it| !ids.contains(&it.backup_id));

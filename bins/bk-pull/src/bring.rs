@@ -43,7 +43,8 @@ pub(crate) fn run(
     }
     let report = Report::new(output, &COLUMNS);
     let signals = Signals::watch()?;
-    let place = destination.open(&signals)?;
+    let progress = Progress::new(&PROGRAM);
+    let place = destination.open(&signals, &progress)?;
     if arguments.has(&DRY_RUN) {
         return dry_run(&rules, plans, report, status);
     }
@@ -55,7 +56,7 @@ pub(crate) fn run(
         place,
         rules,
         signals: signals.clone(),
-        progress: Progress::new(&PROGRAM),
+        progress,
         report,
         status,
         storages,

@@ -10,9 +10,6 @@ use std::thread::{self, Builder};
 use anyhow::{Context, Result};
 use bk_remote::Place;
 
-/// So many requests wait for their answer at the same time.
-const THREADS: usize = 16;
-
 /// The number of a key, and its object.
 type Fetched = (usize, Result<Vec<u8>>);
 
@@ -29,8 +26,9 @@ pub(crate) fn each(
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(THREADS);
-        for _ in 0..THREADS.min(keys.len()) {
+        let most_at_once = place.abilities().most_at_once;
+        let (sender, receiver) = sync_channel(most_at_once);
+        for _ in 0..most_at_once.min(keys.len()) {
             let (sender, next) = (sender.clone(), &next);
             let work = move || fetch(place, keys, max_bytes, next, &sender);
             let started = Builder::new().spawn_scoped(scope, work);

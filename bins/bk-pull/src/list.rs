@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Error, Result, ensure};
 use bk_cli::units::{human_size, parse_past};
-use bk_cli::{Arguments, Column, Cut, Output, UsageError, listing, zone};
+use bk_cli::{Arguments, Column, Cut, Output, Progress, UsageError, listing, zone};
 use bk_offsite::Destination;
 use bk_offsite::lists::{self, List};
 use bk_offsite::sidecars::Held;
@@ -21,9 +21,6 @@ use crate::fetch;
 use crate::flags::{OLDER_THAN, PROGRAM, REBUILD};
 use crate::hosts::{self, Hosts};
 use crate::sidecars::{self, Sidecar};
-
-/// Of a hundred thousand records and more.
-const LIST_MAX_BYTES: u64 = 256 << 20;
 
 /// A line of output.
 #[derive(Serialize)]
@@ -55,7 +52,7 @@ pub(crate) fn run(
     let before = arguments.parsed(&OLDER_THAN, |text| parse_past(text, home.now))?;
     let hosts = Hosts::new(arguments, home)?;
     let signals = Signals::watch()?;
-    let place = destination.open(&signals)?;
+    let place = destination.open(&signals, &Progress::new(&PROGRAM))?;
     let mut look = Look {
         place: place.as_ref(),
         location,
@@ -99,7 +96,7 @@ impl Look<'_> {
         let keys: Vec<_> = lists.iter().map(List::key).collect();
         let reader = Reader::new()?;
         let (mut by_key, mut unread) = (BTreeMap::new(), BTreeMap::new());
-        fetch::each(self.place, &keys, LIST_MAX_BYTES, |at, object| {
+        fetch::each(self.place, &keys, lists::MAX_BYTES, |at, object| {
             let list = &lists[at];
             match object.and_then(|object| lists::read(&reader, list, &object)) {
                 Ok(all) => {

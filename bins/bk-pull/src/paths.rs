@@ -71,8 +71,8 @@ pub(crate) fn run(
     let (backup, line) = found?;
     let wanted = Wanted::new(told, &globs)?;
     let signals = Signals::watch()?;
-    let place = destination.open(&signals)?;
     let watch = Watch::new(&signals);
+    let place = destination.open(&signals, &watch.progress)?;
     signals.hold();
     let began = Instant::now();
     let done = rules.copy(&backup).and_then(|copy| {

@@ -54,12 +54,6 @@ pub(crate) fn run(arguments: &Arguments, home: Home, output: Output) -> Result<u
         );
     }
     let (location, backups) = destination::operands(arguments)?;
-    // Else it would be said that a backup makes it, or the archives do.
-    ensure!(
-        action != Action::Adopt || home.has_catalog(),
-        "there is no catalog in '{}' yet: 'bk-push --set {location} URL' makes one that knows where '{location}' is",
-        home.dir.display()
-    );
     let mut destination = Destination::named(&home, location)?;
     if let Some(file) = arguments.value(&CREDENTIALS) {
         destination.credentials = Some(std::path::absolute(file)?);

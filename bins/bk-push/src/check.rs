@@ -2,11 +2,12 @@
 //!
 //! Changes nothing there. No catalog is open while the location is asked.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use bk_cli::units::{human_size, parse_number};
 use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
 use bk_offsite::failure::{is_final, kind, left};
@@ -57,6 +58,8 @@ pub(crate) struct Check {
     pub(crate) queue: VecDeque<Known>,
     /// The ids of those that are read back.
     pub(crate) to_read: HashSet<i64>,
+    /// How many were not asked for.
+    pub(crate) left_count: usize,
     /// The location does not answer: there is no use in asking more.
     pub(crate) is_given_up: bool,
 }
@@ -96,35 +99,47 @@ impl Check {
         }
     }
 
-    /// Why a copy is not as it should be; `None` where it is.
-    fn ask(&self, copy: &BackupCopy, is_read: bool) -> Result<Option<String>> {
-        let key = &copy.object_key;
-        let object = match self.place.head(key) {
-            Err(error) if error.kind() == Kind::NotFound => {
-                // What cannot be reached is not gone: a disk may not be mounted.
-                self.place.list_dirs("")?;
-                return Ok(Some("it is gone".into()));
+    /// Those that are asked for at once.
+    fn next_batch(&mut self) -> Vec<Known> {
+        let most = self.place.abilities().most_at_once;
+        let mut batch = Vec::new();
+        while batch.len() < most
+            && let Some(known) = self.queue.front()
+        {
+            // What is read back comes alone: its way here takes all of the line.
+            let is_read = self.is_read(known);
+            if is_read && !batch.is_empty() {
+                break;
             }
-            object => object?,
-        };
-        let size = copy.size.unwrap_or_default();
-        if object.size != size {
-            let text = format!("it has {} bytes and should have {size}", object.size);
-            return Ok(Some(text));
+            batch.extend(self.queue.pop_front());
+            if is_read {
+                break;
+            }
         }
-        let hash = copy.hash.as_deref().unwrap_or_default();
-        let differs = || Some("it has another SHA-256 than it should have".to_owned());
-        // That of an object that came in parts is of the checksums of its parts.
-        let whole = object.sha256.filter(|it| !it.contains('-'));
-        if whole.is_some_and(|it| it != hash) {
-            return Ok(differs());
-        }
-        if !is_read {
-            return Ok(None);
-        }
-        let mut sink = Sink(Sha256::new(), &self.progress);
-        self.place.get(key, &mut sink)?;
-        Ok(if hex(sink.0) == hash { None } else { differs() })
+        batch
+    }
+
+    /// What is found of each, in their order.
+    fn ask_all(&self, batch: &[Known]) -> Result<Vec<Result<Option<String>>>> {
+        let (place, progress) = (self.place.as_ref(), &self.progress);
+        thread::scope(|scope| {
+            let mut asked = Vec::new();
+            for known in batch {
+                let read = self.is_read(known).then_some(progress);
+                let work = move || ask(place, &known.copy, read);
+                let started = Builder::new().spawn_scoped(scope, work);
+                asked.push(started.context("cannot start a thread")?);
+            }
+            let panicked = |_| Err(anyhow!("the thread that asked for it panicked"));
+            Ok(asked
+                .into_iter()
+                .map(|it| it.join().unwrap_or_else(panicked))
+                .collect())
+        })
+    }
+
+    fn is_read(&self, known: &Known) -> bool {
+        self.to_read.contains(&known.copy.backup_id)
     }
 
     /// Objects that no row tells of.
@@ -156,16 +171,60 @@ impl Check {
         self.status = bk_cli::SOME_FAILED;
         if is_final(error) {
             self.is_given_up = true;
-            let count = std::mem::take(&mut self.queue).len();
-            let text = left(
-                count,
-                ["copy is", "copies are"],
-                "checked at",
-                &self.location,
-            );
-            text.iter().for_each(|text| self.progress.warn(text));
+            self.left_count += std::mem::take(&mut self.queue).len();
         }
     }
+
+    /// Tells how many were not asked for, as that would have failed for the same reason.
+    pub(crate) fn tell_left(&self) {
+        let text = left(
+            self.left_count,
+            ["copy is", "copies are"],
+            "checked at",
+            &self.location,
+        );
+        text.iter().for_each(|text| self.progress.warn(text));
+    }
+}
+
+/// Why a copy is not as it should be; `None` where it is. It is read back where there is somebody to see how far
+/// that is.
+fn ask(place: &dyn Place, copy: &BackupCopy, read: Option<&Progress>) -> Result<Option<String>> {
+    let key = &copy.object_key;
+    let object = match place.head(key) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            // What cannot be reached is not gone: a disk may not be mounted.
+            place.list_dirs("")?;
+            return Ok(Some("it is gone".into()));
+        }
+        object => object?,
+    };
+    let size = copy.size.unwrap_or_default();
+    if object.size != size {
+        let text = format!("it has {} bytes and should have {size}", object.size);
+        return Ok(Some(text));
+    }
+    let differs = || Some("it has another SHA-256 than it should have".to_owned());
+    if object.sha256.is_some_and(|told| is_other(&told, copy)) {
+        return Ok(differs());
+    }
+    let Some(progress) = read else {
+        return Ok(None);
+    };
+    let mut sink = Sink(Sha256::new(), progress);
+    place.get(key, &mut sink)?;
+    let is_same = Some(hex(sink.0)) == copy.hash;
+    Ok(if is_same { None } else { differs() })
+}
+
+/// Whether a store tells the checksum of something else than the copy. One with a hyphen is of the checksums of
+/// the parts that the object came in, which not every catalog knows.
+fn is_other(told: &str, copy: &BackupCopy) -> bool {
+    let known = match told.contains('-') {
+        true => &copy.parts_hash,
+        false => &copy.hash,
+    };
+    known.as_deref().is_some_and(|known| known != told)
 }
 
 /// Takes the hash of what is written to it.
@@ -206,23 +265,25 @@ impl Parts for Check {
 
     fn work(&mut self, part: &mut Vec<Asked>) -> Result<()> {
         let began = Instant::now();
-        while self.signals.caught().is_none()
-            && let Some(known) = self.queue.pop_front()
-        {
-            let is_read = self.to_read.contains(&known.copy.backup_id);
+        while self.signals.caught().is_none() && !self.queue.is_empty() {
+            let batch = self.next_batch();
             self.signals.hold();
-            let asked = self.ask(&known.copy, is_read);
+            let asked = self.ask_all(&batch);
             self.signals.release();
-            self.progress.count();
-            match asked {
-                Ok(problem) => part.push(Asked {
-                    known,
-                    is_read,
-                    problem,
-                    is_stale: false,
-                }),
-                Err(error) if kind(&error) == Some(Kind::Stopped) => break,
-                Err(error) => self.fail(&known, &error),
+            for (known, asked) in batch.into_iter().zip(asked?) {
+                self.progress.count();
+                match asked {
+                    Ok(problem) => part.push(Asked {
+                        is_read: self.is_read(&known),
+                        known,
+                        problem,
+                        is_stale: false,
+                    }),
+                    // The signal ends it.
+                    Err(error) if kind(&error) == Some(Kind::Stopped) => {}
+                    Err(_) if self.is_given_up => self.left_count += 1,
+                    Err(error) => self.fail(&known, &error),
+                }
             }
             if began.elapsed() >= RECORD_EVERY && !part.is_empty() {
                 break;
@@ -233,15 +294,15 @@ impl Parts for Check {
 
     fn record(&mut self, session: &Session<'_>, part: &mut [Asked]) -> Result<()> {
         // Another bk-push may have removed or made it anew meanwhile.
-        let rows = session.copies_at(&self.location)?;
+        let rows = session.copies_at(&self.location)?.into_iter().flatten();
+        let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
         for asked in part.iter_mut() {
             let copy = &asked.known.copy;
             let is_same = |row: &BackupCopy| {
-                row.backup_id == copy.backup_id
-                    && (&row.object_key, row.copied_at) == (&copy.object_key, copy.copied_at)
+                (&row.object_key, row.copied_at) == (&copy.object_key, copy.copied_at)
                     && row.is_complete()
             };
-            asked.is_stale = !rows.iter().flatten().any(is_same);
+            asked.is_stale = !rows.get(&copy.backup_id).is_some_and(is_same);
         }
         let ids = |is_ok: bool| -> Vec<i64> {
             let those = part.iter().filter(|it| !it.is_stale);

@@ -238,6 +238,7 @@ impl Copies {
         copy.version_id = sent.version;
         copy.size = Some(sent.size_bytes);
         copy.hash = Some(sent.hash);
+        copy.parts_hash = begun.journal.parts_hash();
         // One that went on has the lock that it was begun with.
         let plan = begun.journal.plan.as_ref();
         let lock = plan.map_or(begun.storing.lock, |plan| plan.lock);
@@ -348,6 +349,9 @@ impl Parts for Copies {
 
     fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
         let part = self.next_part(at_most);
+        if !part.is_empty() {
+            self.destination.check_current(session, &self.location)?;
+        }
         let (host, catalog) = (session.host()?, session.settle_catalog_id()?);
         let rows = session.find_ids(part.iter().map(|due| due.backup.id))?;
         let begin = |(due, row): (Due, Result<Backup>)| {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
-use bk_cli::{Arguments, Cell, Column, Cut, Output, UsageError};
+use bk_cli::{Arguments, Cell, Column, Cut, Output, Progress, UsageError};
 use bk_offsite::destination::{self, Destination, LockFor, parse_rate, text, unknown};
 use bk_remote::{Location, LockMode, Service};
 use bk_schema::copy::{BackupCopy, check_location};
@@ -23,14 +23,19 @@ use crate::flags::{
 };
 use crate::journal::Journal;
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 8] = [
     Column::left("LOCATION"),
     Column::left("URL").cut(Cut::Middle, 20),
+    Column::left("ENDPOINT").leaves(5),
+    Column::left("CREDENTIALS").leaves(6),
     Column::left("ENCRYPTED").leaves(3),
     Column::left("LOCK").leaves(4),
     Column::right("COPIES").leaves(2),
     Column::right("SIZE").leaves(1),
 ];
+
+/// So many are named in a message.
+const IDS_MAX: usize = 8;
 
 /// `--set NAME URL`: keeps a location.
 pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
@@ -41,9 +46,12 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     };
     let name = text(name)?;
     check_location(name).map_err(|error| UsageError(format!("{error:#}")))?;
-    let destination = described(arguments, text(url)?, home.now)?;
+    let url = text(url)?;
+    let destination = described(arguments, url, home.now)?;
     if arguments.has(&INIT) {
-        destination.open(&Signals::watch()?)?.init()?;
+        destination
+            .open(&Signals::watch()?, &Progress::new(&PROGRAM))?
+            .init()?;
     }
     let setting = serde_json::to_string(&destination)?;
     let old = catalog::write(home, |session| {
@@ -57,6 +65,12 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
         Ok(old)
     })?;
     warn_of_less(name, old.as_ref(), &destination);
+    if let Some(dir) = dir_of(url).filter(|dir| !dir.is_dir()) {
+        PROGRAM.warn(&format!(
+            "note: '{}' is not there: mount its disk, or make it by --init",
+            dir.display()
+        ));
+    }
     Ok(bk_cli::SUCCESS)
 }
 
@@ -89,7 +103,7 @@ fn check_no_copies(
     let place = &old.location;
     let standing = Standing::of(home, session, name)?;
     ensure!(
-        standing.copies == 0,
+        standing.copies.is_empty(),
         "cannot set '{name}' to another place: copies are known at {place}; 'bk-push --remove' removes them, and another name keeps them"
     );
     if let Some(id) = standing.uploads.first() {
@@ -102,7 +116,8 @@ fn check_no_copies(
 
 /// What is known to be at a location.
 struct Standing {
-    copies: usize,
+    /// Backups that have one there, whole or in part.
+    copies: Vec<i64>,
     /// Begun, and in part there.
     uploads: Vec<i64>,
     /// Backups whose copies came to nothing: these rows tell of no object.
@@ -112,7 +127,7 @@ struct Standing {
 impl Standing {
     fn of(home: &Home, session: &Session<'_>, name: &str) -> Result<Self> {
         let mut standing = Self {
-            copies: 0,
+            copies: Vec::new(),
             uploads: Vec::new(),
             nothing: Vec::new(),
         };
@@ -123,10 +138,44 @@ impl Standing {
                     true => standing.uploads.push(copy.backup_id),
                     false => standing.nothing.push(copy.backup_id),
                 },
-                _ => standing.copies += 1,
+                Ok(copy) => standing.copies.push(copy.backup_id),
+                Err(bad) => standing.copies.push(bad.id),
             }
         }
         Ok(standing)
+    }
+}
+
+impl Standing {
+    /// What nothing knows of, nothing removes or brings back.
+    fn check_forgettable(&self, session: &Session<'_>, name: &str) -> Result<()> {
+        let (known, them) = match self.copies.len() {
+            0 => {
+                if let Some(id) = self.uploads.first() {
+                    bail!(
+                        "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
+                    );
+                }
+                return Ok(());
+            }
+            1 => ("one copy is".to_owned(), "it"),
+            count => (format!("{count} copies are"), "them"),
+        };
+        let rows = session.find_ids(self.copies.iter().copied())?;
+        let with_record = rows.iter().flatten().map(|backup| backup.id.to_string());
+        let mut ids: Vec<_> = with_record.collect();
+        let remedy = match ids.len() {
+            0 => format!("bk-push --remove --gone {name}"),
+            count => {
+                if count > IDS_MAX {
+                    ids.splice(IDS_MAX.., ["...".to_owned()]);
+                }
+                format!("bk-push --remove {name} {}", ids.join(" "))
+            }
+        };
+        bail!(
+            "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more: '{remedy}' removes {them} now"
+        )
     }
 }
 
@@ -136,9 +185,14 @@ fn is_begun(home: &Home, copy: &BackupCopy) -> Result<bool> {
     Ok(journal.is_none_or(|it| it.plan.is_some()))
 }
 
+/// The directory that a URL names.
+fn dir_of(url: &str) -> Option<&Path> {
+    url.strip_prefix("file://").map(Path::new)
+}
+
 /// A mount point is there, empty, when nothing is mounted on it.
 fn check_below_mount(url: &str) -> Result<()> {
-    let Some(dir) = url.strip_prefix("file://").map(Path::new) else {
+    let Some(dir) = dir_of(url) else {
         return Ok(());
     };
     let above = dir.parent().and_then(|it| it.metadata().ok());
@@ -247,10 +301,13 @@ pub(crate) fn list(home: &Home, mut output: Output) -> Result<u8> {
         if output.is_table() {
             let url = Cell::from(destination.location.to_string());
             let count = complete.len().to_string();
+            let credentials = destination.credentials.as_ref();
             let is_encrypted = !destination.recipients.is_empty();
             rows.push(vec![
                 name.into(),
                 url,
+                Cell::or_dash(destination.location.endpoint().map(str::to_owned)),
+                Cell::or_dash(credentials.map(|it| it.display().to_string())),
                 if is_encrypted { "yes" } else { "no" }.into(),
                 Cell::or_dash(destination.lock.map(|lock| lock.span)),
                 count.into(),
@@ -291,21 +348,7 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
                 return Err(unknown(name, &known));
             }
             let standing = Standing::of(home, session, name)?;
-            if let (0, Some(id)) = (standing.copies, standing.uploads.first()) {
-                bail!(
-                    "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
-                );
-            }
-            let (known, them) = match standing.copies {
-                0 => (None, ""),
-                1 => (Some("one copy is".to_owned()), "it"),
-                count => (Some(format!("{count} copies are")), "them"),
-            };
-            if let Some(known) = known {
-                bail!(
-                    "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more"
-                );
-            }
+            standing.check_forgettable(session, name)?;
             session.forget_copies(name, &standing.nothing)?;
             session.unset_location(name)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Knows no protocol.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::{Result, bail, ensure};
 use bk_cli::{Arguments, Flag, Output, Progress, Report, UsageError, operands};
@@ -144,21 +144,24 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         status = bk_cli::SOME_FAILED;
     }
     let signals = Signals::watch()?;
+    let progress = Progress::new(&PROGRAM);
     let mut check = Check {
-        place: destination.open(&signals)?,
+        place: destination.open(&signals, &progress)?,
         location: location.to_owned(),
         signals: signals.clone(),
-        progress: Progress::new(&PROGRAM),
+        progress,
         report: Report::new(output, &check::COLUMNS),
         status,
         to_read: percent.map_or_else(HashSet::new, |it| check::sample(&queue, it, home.now)),
         queue,
+        left_count: 0,
         is_given_up: false,
         home: home.clone(),
     };
     check.begin_progress();
     let ended = parts::run(&home, &signals, &mut check);
     check.progress.end();
+    check.tell_left();
     ended.and(check.report.end())?;
     if is_all && !check.is_given_up && signals.caught().is_none() {
         let host = catalog::read(&home, |session| session.host())?;
@@ -180,14 +183,16 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let mut all = known::find(&home, location, lines, &mut status)?;
     all.retain(|it| !is_gone || it.backup.is_none());
     let signals = Signals::watch()?;
+    let progress = Progress::new(&PROGRAM);
     let mut removal = Removal {
-        place: destination.open(&signals)?,
+        place: destination.open(&signals, &progress)?,
         location: location.to_owned(),
         signals: signals.clone(),
-        progress: Progress::new(&PROGRAM),
+        progress,
         report: Report::new(output, &remove::COLUMNS),
         status,
         queue: all.into(),
+        by_record: HashMap::new(),
         left_count: 0,
         is_given_up: false,
         home: home.clone(),
@@ -227,14 +232,15 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let queue = found.filter(is_new);
     let queue = queue.map(|(backup, line)| Due { backup, line }).collect();
     let signals = Signals::watch()?;
-    let place = destination.open(&signals)?;
+    let progress = Progress::new(&PROGRAM);
+    let place = destination.open(&signals, &progress)?;
     let mut copies = Copies {
         place,
         home,
         location: location.to_owned(),
         destination,
         signals: signals.clone(),
-        progress: Progress::new(&PROGRAM),
+        progress,
         report: Report::new(output, &COLUMNS),
         status,
         queue,

@@ -3,7 +3,7 @@
 //!
 //! What is locked stays, and is told. No catalog is open while the location is asked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::{Error, Result, anyhow};
 use bk_cli::units::human_size;
@@ -35,8 +35,6 @@ pub(crate) struct Going {
     known: Known,
     /// Nobody copies it meanwhile; `None` of one whose row is not touched.
     journal: Option<Journal>,
-    /// The record beside it is that of another copy too.
-    shares_record: bool,
     state: State,
 }
 
@@ -65,6 +63,8 @@ pub(crate) struct Removal {
     pub(crate) report: Report,
     pub(crate) status: u8,
     pub(crate) queue: VecDeque<Known>,
+    /// The archives that are there, by the record beside them, which several may have.
+    pub(crate) by_record: HashMap<String, HashSet<String>>,
     /// How many were not tried.
     pub(crate) left_count: usize,
     /// Whether one failed for a reason by which all would.
@@ -78,7 +78,7 @@ impl Removal {
         self.progress.begin_counting(bytes, count, "copies");
     }
 
-    fn remove(&self, going: &Going) -> State {
+    fn remove(&mut self, going: &Going) -> State {
         let (known, journal) = (&going.known, going.journal.as_ref());
         let copy = &known.copy;
         let (key, version) = (&copy.object_key, copy.version_id.as_deref());
@@ -105,7 +105,9 @@ impl Removal {
             };
         }
         let [manifest, record] = known.beside();
-        let record = (!going.shares_record).then_some(record);
+        let others = self.by_record.entry(record.clone()).or_default();
+        others.remove(key);
+        let record = others.is_empty().then_some(record);
         for key in [manifest].into_iter().chain(record) {
             if let Err(error) = self.place.delete(&key, None) {
                 return State::Failed(error.into());
@@ -118,11 +120,13 @@ impl Removal {
         State::Gone
     }
 
-    /// By the row as it is now, which `rows` has with all others of the location.
+    /// By the row as it is now, which `rows` has with all others of the location, and the number of those that have
+    /// the same object.
     fn begin(
         &self,
         known: &mut Known,
         rows: &HashMap<i64, BackupCopy>,
+        counts: &mut HashMap<String, usize>,
     ) -> (State, Option<Journal>) {
         let Some(row) = rows.get(&known.copy.backup_id) else {
             return (State::Nothing, None);
@@ -141,13 +145,14 @@ impl Removal {
             }
             Err(error) => return (State::Stays(error), None),
         };
-        let is_same =
-            |it: &BackupCopy| it.object_key == row.object_key && it.backup_id != row.backup_id;
-        let state = match rows.values().any(is_same) {
-            true => State::Shared,
-            false => State::Begun,
-        };
-        (state, Some(journal))
+        // Of those that share an object, the last one takes it away.
+        let count = counts.entry(row.object_key.clone()).or_default();
+        if *count > 1 {
+            *count -= 1;
+            known.copy.size = Some(0);
+            return (State::Shared, Some(journal));
+        }
+        (State::Begun, Some(journal))
     }
 
     /// Tells how many were not tried.
@@ -224,23 +229,18 @@ impl Parts for Removal {
         let count = self.queue.len().min(at_most).min(PART_MAX);
         let part: Vec<_> = self.queue.drain(..count).collect();
         let rows = session.copies_at(&self.location)?.into_iter().flatten();
-        let mut rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
+        let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
+        let mut counts = HashMap::new();
+        self.by_record.clear();
+        for key in rows.values().map(|row| &row.object_key) {
+            *counts.entry(key.clone()).or_default() += 1;
+            let record = Keys::of_archive(key).record;
+            let archives = self.by_record.entry(record).or_default();
+            archives.insert(key.clone());
+        }
         let begin = |mut known: Known| {
-            let (state, journal) = self.begin(&mut known, &rows);
-            let is_shared = matches!(state, State::Shared);
-            if is_shared {
-                // Of those that share an object, the last one takes it away.
-                rows.remove(&known.copy.backup_id);
-                known.copy.size = Some(0);
-            }
-            let record = Keys::of_archive(&known.copy.object_key).record;
-            let is_same = |it: &BackupCopy| {
-                it.backup_id != known.copy.backup_id
-                    && it.object_key != known.copy.object_key
-                    && Keys::of_archive(&it.object_key).record == record
-            };
+            let (state, journal) = self.begin(&mut known, &rows, &mut counts);
             Going {
-                shares_record: rows.values().any(is_same),
                 known,
                 journal,
                 state,

@@ -23,12 +23,13 @@ const COLUMNS: usize = 80;
 /// How often the bar is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The bar of a program.
+/// The bar of a program; a clone is the same one.
+#[derive(Clone)]
 pub struct Progress {
     program: &'static Program,
     bar: ProgressBar,
     done_count: Arc<AtomicU64>,
-    is_ticking: AtomicBool,
+    is_ticking: Arc<AtomicBool>,
 }
 
 /// What the line shows.
@@ -72,7 +73,7 @@ impl Progress {
             program,
             bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
             done_count: Arc::default(),
-            is_ticking: AtomicBool::new(false),
+            is_ticking: Arc::default(),
         }
     }
 

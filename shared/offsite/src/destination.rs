@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_cli::copies::unknown_location;
 use bk_cli::units::{parse_future, parse_size};
-use bk_cli::{Arguments, Flag, UsageError, usage};
+use bk_cli::{Arguments, Flag, Progress, UsageError, usage};
 use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
-use bk_store::{Home, Signals, catalog};
+use bk_store::{Home, Session, Signals, catalog};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -45,14 +45,38 @@ impl Destination {
     /// The location of that name.
     ///
     /// # Errors
-    /// An unknown one: the message lists those that there are.
+    /// An unknown one: the message lists those that there are. No catalog: a backup makes one too, or archives that
+    /// are there do, but neither knows of the location.
     pub fn named(home: &Home, name: &str) -> Result<Self> {
-        let all = catalog::read(home, |session| session.locations())?;
-        let found = all.iter().find(|(known, _)| known == name);
-        let Some((_, text)) = found else {
-            return Err(unknown(name, &all));
-        };
-        Self::parse(name, text)
+        ensure!(
+            home.has_catalog(),
+            "there is no catalog in '{}' yet: 'bk-push --set {} URL' makes one that knows of the location",
+            home.dir.display(),
+            name.escape_debug()
+        );
+        catalog::read(home, |session| Self::of(session, name))
+    }
+
+    fn of(session: &Session<'_>, name: &str) -> Result<Self> {
+        let all = session.locations()?;
+        match all.iter().find(|(known, _)| known == name) {
+            Some((_, text)) => Self::parse(name, text),
+            None => Err(unknown(name, &all)),
+        }
+    }
+
+    /// Checks that the name still stands for this place: what is recorded under it would count as being at another.
+    ///
+    /// # Errors
+    /// One that was set to another place, or forgotten.
+    pub fn check_current(&self, session: &Session<'_>, name: &str) -> Result<()> {
+        let current = Self::of(session, name)?;
+        ensure!(
+            current.url() == self.url(),
+            "'{name}' was set to another place meanwhile, {}: run it again",
+            current.url()
+        );
+        Ok(())
     }
 
     /// The text of a setting.
@@ -103,16 +127,22 @@ impl Destination {
             .to_owned()
     }
 
-    /// Ready to be spoken with; a signal ends what waits for it.
+    /// Ready to be spoken with; a signal ends what waits for it, and a wait that is long is told.
     ///
     /// # Errors
     /// Credentials that are missing or that others can read.
-    pub fn open(&self, signals: &Signals) -> Result<Box<dyn Place>> {
-        let signals = signals.clone();
+    pub fn open(&self, signals: &Signals, progress: &Progress) -> Result<Box<dyn Place>> {
+        let (signals, progress) = (signals.clone(), progress.clone());
+        let tell = move |error: &bk_remote::Error| {
+            progress.warn(&format!(
+                "note: {error}; it is tried again for some minutes"
+            ));
+        };
         let options = bk_remote::Options {
             credentials: self.credentials.clone(),
             limit_rate: self.limit_rate,
             is_stopped: std::sync::Arc::new(move || signals.caught().is_some()),
+            on_waiting: std::sync::Arc::new(tell),
             ..bk_remote::Options::default()
         };
         Ok(bk_remote::open(&self.location, &options)?)

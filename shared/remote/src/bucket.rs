@@ -90,6 +90,7 @@ impl Place for Bucket {
             has_parts: true,
             most_parts: 10_000,
             may_lock: self.client.s3.is_some(),
+            most_at_once: 16,
         }
     }
 

@@ -192,6 +192,8 @@ impl Place for Directory {
             has_parts: true,
             most_parts: u32::MAX,
             may_lock: false,
+            // Where it is on another machine, they wait for it.
+            most_at_once: 4,
         }
     }
 

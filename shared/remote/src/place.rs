@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How to speak with a place.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Options {
     pub stall_limit: Duration,
     /// Asked while an operation waits: one that says yes ends it as [`Stopped`](crate::Kind::Stopped).
     pub is_stopped: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Told what fails for now and is tried again, once that has lasted ten seconds; not again within five minutes.
+    pub on_waiting: Arc<dyn Fn(&Error) + Send + Sync>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             time_limit: Duration::from_secs(3 * 60),
             stall_limit: Duration::from_secs(30),
             is_stopped: Arc::new(|| false),
+            on_waiting: Arc::new(|_| ()),
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct Abilities {
     pub most_parts: u32,
     /// Whether there may be object locks.
     pub may_lock: bool,
+    /// How many small requests it answers at once, without refusing some.
+    pub most_at_once: usize,
 }
 
 /// How a lock may be lifted before its time.

@@ -180,6 +180,8 @@ impl Place for Rclone {
             has_parts: false,
             most_parts: 1,
             may_lock: false,
+            // Each is a program, and a login: sshd refuses some of more than ten.
+            most_at_once: 4,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Each attempt is made anew, and so signed anew: an hour of retries needs no signature of an hour ago. Knows no
 //! protocol; what failed for now is [`Unreachable`](Kind::Unreachable), or arrived damaged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +14,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often it is asked whether to stop.
 pub(crate) const GLANCE: Duration = Duration::from_millis(100);
+/// Who looks on is told of what lasts longer.
+const TELL_AFTER: Duration = Duration::from_secs(10);
+/// And not of each thread that waits for the same.
+const TELL_EVERY: Duration = Duration::from_secs(300);
 /// Of what arrives damaged: a line that does so again and again is not for now.
 const MOST_DAMAGED: u32 = 3;
 
@@ -22,6 +26,8 @@ const MOST_DAMAGED: u32 = 3;
 pub(crate) struct Retry {
     time_limit: Duration,
     is_stopped: Arc<dyn Fn() -> bool + Send + Sync>,
+    on_waiting: Arc<dyn Fn(&Error) + Send + Sync>,
+    told_at: Arc<Mutex<Option<Instant>>>,
 }
 
 /// One operation that is tried again.
@@ -38,6 +44,8 @@ impl Retry {
         Self {
             time_limit: options.time_limit,
             is_stopped: options.is_stopped.clone(),
+            on_waiting: options.on_waiting.clone(),
+            told_at: Arc::default(),
         }
     }
 
@@ -55,6 +63,17 @@ impl Retry {
                 Some(left) => sleep(left.min(GLANCE)),
                 None => return true,
             }
+        }
+    }
+
+    fn tell(&self, error: &Error) {
+        // It is poisoned by a thread that panicked: that is told instead.
+        let Ok(mut told_at) = self.told_at.lock() else {
+            return;
+        };
+        if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            *told_at = Some(Instant::now());
+            (self.on_waiting)(error);
         }
     }
 
@@ -104,6 +123,9 @@ impl Attempts<'_> {
         };
         if !is_for_now {
             return Err(error.tried(self.count, failing_for));
+        }
+        if failing_for >= TELL_AFTER {
+            self.retry.tell(&error);
         }
         let until = now + jittered(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
