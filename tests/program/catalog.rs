@@ -141,8 +141,8 @@ fn a_catalog_of_another_version_is_refused_with_the_remedy() {
     sandbox.ok("bk-create --name a app");
     for (version, error) in [
         (
-            "4",
-            "the catalog is of version 4, newer than this program, which knows 3: install the newer bk",
+            "5",
+            "the catalog is of version 5, newer than this program, which knows 4: install the newer bk",
         ),
         ("0", "the catalog is of version 0, which there never was"),
     ] {

@@ -69,6 +69,7 @@ pub(crate) fn run(
     let mut work = Work {
         home,
         location,
+        destination,
         storage: storage(home)?,
         report: Report::new(output, &COLUMNS),
         zone: zone::local(),
@@ -100,6 +101,7 @@ fn storage(home: &Home) -> Result<Storage> {
 struct Work<'a> {
     home: &'a Home,
     location: &'a str,
+    destination: &'a Destination,
     storage: Storage,
     report: Report,
     zone: TimeZone,
@@ -160,6 +162,7 @@ impl Work<'_> {
     }
 
     fn record(&self, session: &Session<'_>, part: &[Sidecar]) -> Result<Vec<Result<Outcome>>> {
+        self.destination.check_current(session, self.location)?;
         session.check_room()?;
         let rows = session.backups()?;
         let ids: HashSet<_> = rows.iter().flatten().map(|it| it.id).collect();

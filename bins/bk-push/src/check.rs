@@ -120,7 +120,7 @@ impl Check {
     }
 
     /// What is found of each, in their order.
-    fn ask_all(&self, batch: &[Known]) -> Result<Vec<Result<Option<String>>>> {
+    fn ask_all(&self, batch: &[Known]) -> Vec<Result<Option<String>>> {
         let (place, progress) = (self.place.as_ref(), &self.progress);
         thread::scope(|scope| {
             let mut asked = Vec::new();
@@ -128,13 +128,13 @@ impl Check {
                 let read = self.is_read(known).then_some(progress);
                 let work = move || ask(place, &known.copy, read);
                 let started = Builder::new().spawn_scoped(scope, work);
-                asked.push(started.context("cannot start a thread")?);
+                asked.push(started.context("cannot start a thread"));
             }
             let panicked = |_| Err(anyhow!("the thread that asked for it panicked"));
-            Ok(asked
+            let ended = asked
                 .into_iter()
-                .map(|it| it.join().unwrap_or_else(panicked))
-                .collect())
+                .map(|started| started?.join().unwrap_or_else(panicked));
+            ended.collect()
         })
     }
 
@@ -218,13 +218,13 @@ fn ask(place: &dyn Place, copy: &BackupCopy, read: Option<&Progress>) -> Result<
 }
 
 /// Whether a store tells the checksum of something else than the copy. One with a hyphen is of the checksums of
-/// the parts that the object came in, which not every catalog knows.
+/// the parts that the object came in; in another number of parts, the store has put it together anew.
 fn is_other(told: &str, copy: &BackupCopy) -> bool {
-    let known = match told.contains('-') {
-        true => &copy.parts_hash,
-        false => &copy.hash,
-    };
-    known.as_deref().is_some_and(|known| known != told)
+    let count = |hash: &str| hash.split_once('-').map(|(_, count)| count.to_owned());
+    let known = [&copy.hash, &copy.parts_hash].into_iter().flatten();
+    known
+        .filter(|known| count(known) == count(told))
+        .any(|known| known != told)
 }
 
 /// Takes the hash of what is written to it.
@@ -270,7 +270,7 @@ impl Parts for Check {
             self.signals.hold();
             let asked = self.ask_all(&batch);
             self.signals.release();
-            for (known, asked) in batch.into_iter().zip(asked?) {
+            for (known, asked) in batch.into_iter().zip(asked) {
                 self.progress.count();
                 match asked {
                     Ok(problem) => part.push(Asked {
@@ -281,7 +281,7 @@ impl Parts for Check {
                     }),
                     // The signal ends it.
                     Err(error) if kind(&error) == Some(Kind::Stopped) => {}
-                    Err(_) if self.is_given_up => self.left_count += 1,
+                    Err(error) if self.is_given_up && is_final(&error) => self.left_count += 1,
                     Err(error) => self.fail(&known, &error),
                 }
             }

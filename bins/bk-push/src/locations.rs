@@ -162,19 +162,20 @@ impl Standing {
             count => (format!("{count} copies are"), "them"),
         };
         let rows = session.find_ids(self.copies.iter().copied())?;
-        let with_record = rows.iter().flatten().map(|backup| backup.id.to_string());
-        let mut ids: Vec<_> = with_record.collect();
-        let remedy = match ids.len() {
-            0 => format!("bk-push --remove --gone {name}"),
-            count => {
-                if count > IDS_MAX {
-                    ids.splice(IDS_MAX.., ["...".to_owned()]);
-                }
-                format!("bk-push --remove {name} {}", ids.join(" "))
-            }
+        let ids: Vec<_> = rows.iter().flatten().map(|it| it.id.to_string()).collect();
+        let of_records = match ids.len() {
+            0 => None,
+            1..=IDS_MAX => Some(format!("'bk-push --remove {name} {}'", ids.join(" "))),
+            _ => Some(format!(
+                "'bk-ls --with-copy {name} | bk-push --remove {name}'"
+            )),
         };
+        let has_gone = ids.len() < self.copies.len();
+        let of_gone = has_gone.then(|| format!("'bk-push --remove --gone {name}'"));
+        let remedies: Vec<_> = of_records.into_iter().chain(of_gone).collect();
         bail!(
-            "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more: '{remedy}' removes {them} now"
+            "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more: remove what is not locked by {}",
+            remedies.join(" and ")
         )
     }
 }

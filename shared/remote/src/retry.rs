@@ -124,7 +124,7 @@ impl Attempts<'_> {
         if !is_for_now {
             return Err(error.tried(self.count, failing_for));
         }
-        if failing_for >= TELL_AFTER {
+        if failing_for >= TELL_AFTER && error.kind() == Kind::Unreachable {
             self.retry.tell(&error);
         }
         let until = now + jittered(self.pause);
