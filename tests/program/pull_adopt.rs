@@ -7,7 +7,7 @@ use std::fs;
 
 use crate::support::pushed::PLACE;
 use crate::support::seaweed::{ADMIN, Seaweed};
-use crate::support::{Ran, Sandbox};
+use crate::support::{Ran, Sandbox, can_trace};
 use serde_json::{Value, json};
 
 /// A machine that was lost: its home is aside, and the place has its backups.
@@ -158,6 +158,26 @@ fn a_dry_run_prints_what_would_be_done_and_does_nothing() {
         table.contains("would adopt   -  ") && table.contains("web/archives/a-"),
         "{table}"
     );
+}
+
+/// What is recorded under the name would count as being at the other place.
+#[test]
+fn a_location_that_is_set_to_another_place_meanwhile_adopts_nothing() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = lost(&["a"]);
+    set(&sandbox);
+    let record = sandbox.ok(&format!("ls {PLACE}/web/archives/*.json"));
+    let change = "mkdir other; bk-push --set usb file://$PWD/other";
+    let adopt = "bk-pull --adopt --host web usb";
+    let ran = sandbox.stopped_at("openat", record.stdout.trim(), 1, adopt, change);
+    let other = sandbox.path("other").display().to_string();
+    let told = format!(
+        "bk-pull: 'usb' was set to another place meanwhile, file://{other}: run it again\n"
+    );
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("", &*told), "{ran:#?}");
+    assert_eq!(sandbox.copies(), [""; 0]);
 }
 
 #[test]
