@@ -4,6 +4,7 @@
 
 pub mod adopted;
 pub mod attack;
+pub mod azurite;
 pub mod changes;
 pub mod compared;
 pub mod copies;
