@@ -111,7 +111,7 @@ fn an_adoption_that_is_killed_is_finished_by_the_next() {
     start.kill_at_any_call("bk-pull --adopt usb", |ran| {
         start.ok("bk-pull --adopt usb", ran);
         let told = start.ok("bk-ls --json | jq -r '.backup_name, .file_status'", ran);
-        assert_eq!(told.stdout, "b\nremote\na\nremote\n", "{ran:#?}");
+        assert_eq!(told.stdout, "a\nremote\nb\nremote\n", "{ran:#?}");
         let copies = start.sandbox.copies();
         assert_eq!(copies, ["a usb complete", "b usb complete"], "{ran:#?}");
     });

@@ -158,6 +158,7 @@ fn fail_at_any_call(is_encrypted: bool) {
         // One of both, in turns, where not each case is taken.
         let errors = ["ENOSPC", "EIO"].into_iter().skip(number / 6 % stride(2));
         for error in errors.step_by(stride(2)) {
+            let mut unharmed = 0;
             for when in (1..400).step_by(step) {
                 // What the loader opens is none of ours.
                 let is_ours = call == "openat";
@@ -165,7 +166,9 @@ fn fail_at_any_call(is_encrypted: bool) {
                 check_told(&start.sandbox, &ran);
                 start.check(&ran);
                 failures += usize::from(ran.status != 0);
-                if ran.status == 0 && (when > 60 || step > 1) {
+                unharmed = if ran.status == 0 { unharmed + 1 } else { 0 };
+                // Some failures do no harm; after so many in turn there are no more calls.
+                if unharmed > 20 || ran.status == 0 && step > 1 {
                     break;
                 }
             }
@@ -180,7 +183,9 @@ fn check_told(sandbox: &Sandbox, ran: &Ran) {
     assert!([0, 1].contains(&ran.status), "{ran:#?}");
     let lines: Vec<_> = ran.stderr.lines().collect();
     assert!(lines.len() <= 2, "{ran:#?}");
-    assert_eq!(lines.is_empty(), ran.status == 0, "{ran:#?}");
+    // A list that cannot be written is a warning.
+    let failed = lines.iter().filter(|it| !it.contains(": warning: "));
+    assert_eq!(failed.count() == 0, ran.status == 0, "{ran:#?}");
     let mut distinct = lines.clone();
     distinct.dedup();
     assert_eq!(distinct, lines, "{ran:#?}");

@@ -243,7 +243,7 @@ fn a_full_disk_is_an_error_that_leaves_the_old_catalog_as_it_was() {
             .starts_with("bk-ls: cannot upgrade the catalog '")
             && ran
                 .stderr
-                .contains("from version 1 to 3; it stays as it was: ")
+                .contains("from version 1 to 4; it stays as it was: ")
             && ran.stderr.contains("No space left"),
         "{ran:#?}"
     );
