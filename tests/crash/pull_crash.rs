@@ -1,7 +1,7 @@
 //! What kills, failing calls and signals make of an archive that is being brought back: it is whole or not there,
 //! and the next bk-pull, or whoever else comes, does not trip over what is left.
 
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride};
+use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
 
 const KILLED: i32 = 137;
 /// The calls between which it has other states.
@@ -84,8 +84,7 @@ fn a_kill_at_any_call_is_made_up_for_by_the_next() {
     let Some(start) = Start::new() else { return };
     let mut kills = 0;
     for call in CALLS.into_iter().step_by(stride(5)) {
-        let step = if call == "renameat2" { 1 } else { stride(37) };
-        for when in (1..).step_by(step) {
+        for when in whens(if call == "renameat2" { 1 } else { 37 }) {
             let ran = start.strike(call, &format!("signal=SIGKILL:when={when}"), false);
             if ran.status != KILLED {
                 assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
@@ -106,7 +105,7 @@ fn a_call_that_fails_is_told_and_made_up_for() {
     for (number, call) in CALLS.into_iter().enumerate().step_by(stride(2)) {
         let errors = ["ENOSPC", "EIO"].into_iter().skip(number / 2 % stride(2));
         for error in errors.step_by(stride(2)) {
-            for when in (1..400).step_by(stride(23)) {
+            for when in whens(23).take_while(|it| *it < 400) {
                 // What the loader opens is none of ours.
                 let is_ours = matches!(call, "openat" | "pread64" | "write");
                 let ran = start.strike(call, &format!("error={error}:when={when}"), is_ours);

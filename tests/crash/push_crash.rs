@@ -2,7 +2,7 @@
 //! the next bk-push finishes it, and no part that is there is sent again.
 
 use crate::support::pushed::{PLACE, check_all_copied, check_complete};
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride};
+use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
 
 const KILLED: i32 = 137;
 /// The calls between which a copy has other states.
@@ -124,8 +124,7 @@ fn kill_at_any_call(is_encrypted: bool) {
     };
     let mut kills = 0;
     for call in CALLS.into_iter().step_by(stride(6)) {
-        let step = if call == "renameat2" { 1 } else { stride(97) };
-        for when in (1..).step_by(step) {
+        for when in whens(if call == "renameat2" { 1 } else { 97 }) {
             let ran = start.strike(call, &format!("signal=SIGKILL:when={when}"), false);
             if ran.status != KILLED {
                 assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
@@ -153,13 +152,13 @@ fn fail_at_any_call(is_encrypted: bool) {
     let Some(start) = Start::with(is_encrypted) else {
         return;
     };
-    let (mut failures, step) = (0, stride(61));
+    let mut failures = 0;
     for (number, call) in CALLS.into_iter().enumerate().step_by(stride(6)) {
         // One of both, in turns, where not each case is taken.
         let errors = ["ENOSPC", "EIO"].into_iter().skip(number / 6 % stride(2));
         for error in errors.step_by(stride(2)) {
             let mut unharmed = 0;
-            for when in (1..400).step_by(step) {
+            for when in whens(61).take_while(|it| *it < 400) {
                 // What the loader opens is none of ours.
                 let is_ours = call == "openat";
                 let ran = start.strike(call, &format!("error={error}:when={when}"), is_ours);
@@ -168,7 +167,7 @@ fn fail_at_any_call(is_encrypted: bool) {
                 failures += usize::from(ran.status != 0);
                 unharmed = if ran.status == 0 { unharmed + 1 } else { 0 };
                 // Some failures do no harm; after so many in turn there are no more calls.
-                if unharmed > 20 || ran.status == 0 && step > 1 {
+                if unharmed > 20 || ran.status == 0 && stride(2) > 1 {
                     break;
                 }
             }

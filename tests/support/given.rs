@@ -37,6 +37,14 @@ pub fn stride(usual: usize) -> usize {
     }
 }
 
+/// Which of the calls of a kind a test strikes: every `usual`th, or with `BK_TESTS_LONG` each of the first forty and
+/// then every seventh, which are those of a loop.
+pub fn whens(usual: usize) -> impl Iterator<Item = usize> {
+    let step = stride(usual);
+    let is_struck = move |when: &usize| step > 1 || *when < 40 || when.is_multiple_of(7);
+    (1..).step_by(step).filter(is_struck)
+}
+
 /// Ports that nobody listens on.
 pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     // All are open before the first is closed: no two are the same.

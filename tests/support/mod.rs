@@ -35,7 +35,7 @@ use std::process::{Child, Command, Output, Stdio};
 use duckdb::{AccessMode, Config, Connection};
 use serde_json::Value;
 
-pub use given::{has, lacks, stride};
+pub use given::{has, lacks, stride, whens};
 
 /// The folder of this checkout.
 pub fn checkout() -> PathBuf {
