@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use bk_cli::{UsageError, copies};
+use bk_cli::copies;
 use bk_jobs::run::{EVENT, Run};
 use bk_jobs::settings::{PREFIX, Settings, by_job, split_name};
 use bk_schema::event::LedgerRow;
@@ -132,9 +132,7 @@ pub(crate) fn apply(home: &Home, changes: &[JobChange]) -> Result<Vec<JobState>>
         let mut fresh = BTreeMap::new();
         for change in changes {
             let job = change.apply(fresh.remove(&change.name), home.now)?;
-            if let Some(location) = job.required_copies().first() {
-                return Err(UsageError(copies::unknown_location(location, &[])).into());
-            }
+            copies::check_among(&[], &job.required_copies())?;
             fresh.insert(change.name.clone(), job);
         }
     }

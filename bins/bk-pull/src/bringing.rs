@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, anyhow, ensure};
 use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report};
-use bk_offsite::failure::{is_final, kind, left};
+use bk_offsite::failure::{is_final, kind, tell_left};
 use bk_remote::{Kind, Place};
 use bk_schema::event::Event;
 use bk_schema::metadata::REMOTE;
@@ -154,13 +154,13 @@ impl Bringing {
     /// Tells how many were not tried, as they would have failed for the same reason.
     pub(crate) fn tell_left(&self) {
         if self.signals.caught().is_none() {
-            let text = left(
+            tell_left(
+                &self.progress,
                 self.left_count,
                 ["backup is", "backups are"],
                 "brought from",
                 &self.rules.location,
             );
-            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 

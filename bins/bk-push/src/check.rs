@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow};
 use bk_cli::units::{human_size, parse_number};
 use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
-use bk_offsite::failure::{is_final, kind, left};
+use bk_offsite::failure::{is_final, kind, tell_left};
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
@@ -177,18 +177,18 @@ impl Check {
 
     /// Tells how many were not asked for, as that would have failed for the same reason.
     pub(crate) fn tell_left(&self) {
-        let text = left(
+        tell_left(
+            &self.progress,
             self.left_count,
             ["copy is", "copies are"],
             "checked at",
             &self.location,
         );
-        text.iter().for_each(|text| self.progress.warn(text));
     }
 }
 
-/// Why a copy is not as it should be; `None` where it is. It is read back where there is somebody to see how far
-/// that is.
+/// Why a copy is not as it should be; `None` where it is. It is read back where `read` is given, which is told how
+/// far that is.
 fn ask(place: &dyn Place, copy: &BackupCopy, read: Option<&Progress>) -> Result<Option<String>> {
     let key = &copy.object_key;
     let object = match place.head(key) {
@@ -220,7 +220,9 @@ fn ask(place: &dyn Place, copy: &BackupCopy, read: Option<&Progress>) -> Result<
 /// Whether a store tells the checksum of something else than the copy. One with a hyphen is of the checksums of
 /// the parts that the object came in; in another number of parts, the store has put it together anew.
 fn is_other(told: &str, copy: &BackupCopy) -> bool {
-    let count = |hash: &str| hash.split_once('-').map(|(_, count)| count.to_owned());
+    fn count(hash: &str) -> Option<&str> {
+        hash.split_once('-').map(|(_, count)| count)
+    }
     let known = [&copy.hash, &copy.parts_hash].into_iter().flatten();
     known
         .filter(|known| count(known) == count(told))

@@ -11,7 +11,7 @@ use bk_cli::listing::{self, Listed};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report, copies};
 use bk_offsite::Destination;
-use bk_offsite::failure::{is_final, kind, left};
+use bk_offsite::failure::{is_final, kind, tell_left};
 use bk_offsite::sidecars::{Held, Keys};
 use bk_remote::{Kind, Place, Storing};
 use bk_schema::copy::{BackupCopy, CopyStatus};
@@ -288,13 +288,13 @@ impl Copies {
     /// Tells how many were not tried, as they would have failed for the same reason.
     pub(crate) fn tell_left(&self) {
         if self.signals.caught().is_none() {
-            let text = left(
+            tell_left(
+                &self.progress,
                 self.left_count,
                 ["backup is", "backups are"],
                 "copied to",
                 &self.location,
             );
-            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use anyhow::{Error, Result, anyhow};
 use bk_cli::units::human_size;
 use bk_cli::{Column, Cut, Progress, Report, listing};
-use bk_offsite::failure::{is_final, left};
+use bk_offsite::failure::{is_final, tell_left};
 use bk_offsite::sidecars::Keys;
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
@@ -158,13 +158,13 @@ impl Removal {
     /// Tells how many were not tried.
     pub(crate) fn tell_left(&self) {
         if self.signals.caught().is_none() {
-            let text = left(
+            tell_left(
+                &self.progress,
                 self.left_count,
                 ["copy is", "copies are"],
                 "removed from",
                 &self.location,
             );
-            text.iter().for_each(|text| self.progress.warn(text));
         }
     }
 

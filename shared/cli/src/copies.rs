@@ -38,8 +38,16 @@ pub fn check_known(session: &Session<'_>, locations: &[String]) -> Result<()> {
         return Ok(());
     }
     let known: Vec<_> = session.locations()?.into_iter().map(|it| it.0).collect();
+    check_among(&known, locations)
+}
+
+/// Checks that these locations are among the known ones.
+///
+/// # Errors
+/// [`UsageError`], which lists those that are known.
+pub fn check_among(known: &[String], locations: &[String]) -> Result<()> {
     match locations.iter().find(|it| !known.contains(it)) {
-        Some(unknown) => Err(UsageError(unknown_location(unknown, &known)).into()),
+        Some(unknown) => Err(UsageError(unknown_location(unknown, known)).into()),
         None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! Knows no location.
 
 use anyhow::Error;
+use bk_cli::Progress;
 use bk_remote::Kind;
 
 /// What kind of failure of a location it is; `None` for any other.
@@ -23,10 +24,12 @@ pub fn is_final(error: &Error) -> bool {
     )
 }
 
-/// How many were not tried, as they would have failed for the same reason; `None` for none.
-#[must_use]
-pub fn left(count: usize, what: [&str; 2], done: &str, location: &str) -> Option<String> {
-    let what = what[usize::from(count != 1)];
-    let text = format!("{count} more {what} not {done} '{location}': mend that, and run it again");
-    (count > 0).then_some(text)
+/// Tells how many were not tried, as they would have failed for the same reason.
+pub fn tell_left(progress: &Progress, count: usize, what: [&str; 2], done: &str, location: &str) {
+    if count > 0 {
+        let what = what[usize::from(count != 1)];
+        progress.warn(&format!(
+            "{count} more {what} not {done} '{location}': mend that, and run it again"
+        ));
+    }
 }

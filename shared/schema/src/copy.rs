@@ -40,8 +40,8 @@ pub struct BackupCopy {
     pub locked_until: Option<Timestamp>,
     /// What state it is in.
     pub status: CopyStatus,
-    /// What the store tells as the SHA-256 of an object that came in parts: in hex, of those of its parts, with
-    /// their number behind a hyphen; null of one that came whole.
+    /// The SHA-256 of the SHA-256 of each of its parts, in lower-case hex, a hyphen, and how many they are: what S3
+    /// tells of an object that came in parts. Null where it came whole.
     #[serde(skip)]
     pub parts_hash: Option<String>,
     /// When it was complete; null until then.
@@ -104,7 +104,8 @@ pub fn check_location(name: &str) -> Result<()> {
     Err(invalid("location", name, accepted))
 }
 
-fn is_sha256(text: &str) -> bool {
+/// Whether it is the text of one, in lower-case hex.
+pub(crate) fn is_sha256(text: &str) -> bool {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     text.len() == 64 && text.bytes().all(is_hex)
 }

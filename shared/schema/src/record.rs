@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::copy::BackupCopy;
+use crate::copy::{BackupCopy, is_sha256};
 use crate::invalid::{invalid, name_in, parse_choice};
 use crate::metadata::REMOTE;
 
@@ -269,13 +269,10 @@ impl Backup {
         let fits = |number: Option<u64>| number.is_none_or(|it| i64::try_from(it).is_ok());
         ensure!(fits(self.backup_size), "its size is out of range");
         ensure!(fits(self.file_count), "its file count is out of range");
-        if let Some(hash) = &self.backup_hash {
-            let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            ensure!(
-                hash.len() == 64 && hash.bytes().all(hex),
-                "its hash is not 64 lower-case hex digits"
-            );
-        }
+        ensure!(
+            self.backup_hash.as_deref().is_none_or(is_sha256),
+            "its hash is not 64 lower-case hex digits"
+        );
         if self.status == Status::Completed {
             let known = self.backup_size.is_some()
                 && self.file_count.is_some()
