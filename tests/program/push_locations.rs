@@ -87,12 +87,12 @@ fn locations_are_kept_listed_replaced_and_forgotten() {
 fn a_location_with_copies_is_not_forgotten() {
     let sandbox = with_backup();
     sandbox.ok("bk-push --set --init usb file://$PWD/place; bk-push --set empty file://$PWD/none; bk-push usb a");
-    let told = "bk-push: cannot forget 'usb': one copy is known there, and nothing would remove it or bring it back any more: remove what is not locked by 'bk-push --remove usb 1'\n";
+    let told = "bk-push: cannot forget 'usb': one copy is known there, and nothing would remove it or bring it back any more; to remove what is not locked: 'bk-push --remove usb 1'\n";
     sandbox.run("bk-push --unset empty usb").fails(1, told);
     // All or none.
     assert_eq!(sandbox.ok("bk-push --list | wc -l").stdout, "2\n");
     sandbox.ok("bk-create --name b app; bk-push usb b");
-    let told = "bk-push: cannot forget 'usb': 2 copies are known there, and nothing would remove them or bring them back any more: remove what is not locked by 'bk-push --remove usb 1 2'\n";
+    let told = "bk-push: cannot forget 'usb': 2 copies are known there, and nothing would remove them or bring them back any more; to remove what is not locked: 'bk-push --remove usb 1 2'\n";
     sandbox.run("bk-push --unset usb").fails(1, told);
     sandbox.ok("cp -a home kept; bk-rm b");
     let both = "'bk-push --remove usb 1' and 'bk-push --remove --gone usb'\n";

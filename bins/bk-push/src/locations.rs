@@ -144,20 +144,16 @@ impl Standing {
         }
         Ok(standing)
     }
-}
 
-impl Standing {
     /// What nothing knows of, nothing removes or brings back.
     fn check_forgettable(&self, session: &Session<'_>, name: &str) -> Result<()> {
+        if let (0, Some(id)) = (self.copies.len(), self.uploads.first()) {
+            bail!(
+                "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
+            );
+        }
         let (known, them) = match self.copies.len() {
-            0 => {
-                if let Some(id) = self.uploads.first() {
-                    bail!(
-                        "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
-                    );
-                }
-                return Ok(());
-            }
+            0 => return Ok(()),
             1 => ("one copy is".to_owned(), "it"),
             count => (format!("{count} copies are"), "them"),
         };
@@ -174,7 +170,7 @@ impl Standing {
         let of_gone = has_gone.then(|| format!("'bk-push --remove --gone {name}'"));
         let remedies: Vec<_> = of_records.into_iter().chain(of_gone).collect();
         bail!(
-            "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more: remove what is not locked by {}",
+            "cannot forget '{name}': {known} known there, and nothing would remove {them} or bring {them} back any more; to remove what is not locked: {}",
             remedies.join(" and ")
         )
     }

@@ -45,8 +45,8 @@ impl Destination {
     /// The location of that name.
     ///
     /// # Errors
-    /// An unknown one: the message lists those that there are. No catalog: a backup makes one too, or archives that
-    /// are there do, but neither knows of the location.
+    /// An unknown one: the message lists those that there are. No catalog: its remedy is another one than elsewhere, as
+    /// what a backup makes knows of no location.
     pub fn named(home: &Home, name: &str) -> Result<Self> {
         ensure!(
             home.has_catalog(),

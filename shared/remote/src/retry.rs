@@ -14,9 +14,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often it is asked whether to stop.
 pub(crate) const GLANCE: Duration = Duration::from_millis(100);
-/// Who looks on is told of what lasts longer.
+/// What lasts longer is told.
 const TELL_AFTER: Duration = Duration::from_secs(10);
-/// And not of each thread that waits for the same.
+/// But not again so soon: all threads wait for the same.
 const TELL_EVERY: Duration = Duration::from_secs(300);
 /// Of what arrives damaged: a line that does so again and again is not for now.
 const MOST_DAMAGED: u32 = 3;
