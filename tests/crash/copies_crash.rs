@@ -2,9 +2,8 @@
 //! there, and the next run finishes it.
 
 use crate::support::pushed::{PLACE, USB, check_all_copied, check_complete};
-use crate::support::{Ran, Sandbox, can_trace, has, strace, stride};
+use crate::support::{KILLED, Ran, Sandbox, can_trace, has, strace, stride};
 
-const KILLED: i32 = 137;
 /// The calls between which there are other states.
 const CALLS: [&str; 9] = [
     "unlink",
@@ -79,7 +78,7 @@ fn a_removal_that_is_killed_is_finished_by_the_next() {
     start.kill_at_any_call("bk-push --remove usb a b", |ran| {
         check_complete(sandbox, &sandbox.records(), &format!("{ran:#?}"));
         start.ok(
-            "bk-ls --json | jq -c 'select(.copies != [])' | bk-push --remove usb; bk-push usb </dev/null",
+            "bk-ls --json | jq -c 'select(.copies != [])' | bk-push --remove usb && bk-push usb </dev/null",
             ran,
         );
         assert_eq!(sandbox.copies(), [""; 0], "{ran:#?}");

@@ -8,7 +8,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Ran, Sandbox, can_trace, check_manifests_of, files_in, strace};
+use crate::support::{KILLED, Ran, Sandbox, can_trace, check_manifests_of, files_in, strace};
 
 /// The calls that change what is on the disk, or stand between two that do.
 const CALLS: &str = "openat mkdir flock write pwrite64 ftruncate fsync fdatasync \
@@ -21,8 +21,6 @@ const FAILURES: &str = "openat:ENOSPC mkdir:ENOSPC flock:ENOLCK write:ENOSPC pwr
 const FILES: &str = "home home/catalog.lock home/catalog.duckdb home/catalog.duckdb.wal \
                      home/catalog.duckdb.new home/catalog.duckdb.new.wal store \
                      store/x.tar.gz store/x.tar.gz.partial store/dead.tar.gz.partial";
-/// Exit status of what was killed.
-const KILLED: i32 = 137;
 /// What bk-create is killed at, over and over. The archives are on their way to `store/`.
 const CREATE: &str = "bk-create --storage store --name x app";
 

@@ -3,14 +3,12 @@
 //!
 //! What bk-create owes beside this is in crash.rs.
 
-use crate::support::can_trace;
 use crate::support::life::*;
+use crate::support::{KILLED, can_trace};
 
 /// The calls that change what is on the disk.
 const CALLS: &str = "write pwrite64 ftruncate fallocate fsync fdatasync copy_file_range ioctl \
                      mkdir rename renameat2 link unlink unlinkat flock exit_group";
-/// Exit status of what was killed.
-const KILLED: i32 = 137;
 
 /// Kills it before each call, or before every `step`th, until it comes to its end.
 fn kill_at_each(store: &Store, deed: &Deed, step: usize) {

@@ -2,9 +2,10 @@
 //! whole in one place, its record says which, and no file is left over.
 
 use crate::support::disk::SmallDisk;
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, files_in, has, strace, stride};
+use crate::support::{
+    KILLED, Ran, Sandbox, UNTIL_STOPPED, can_trace, files_in, has, strace, stride,
+};
 
-const KILLED: i32 = 137;
 /// The calls between which a move has other states.
 const CALLS: &str = "openat flock renameat2 fsync unlink copy_file_range pwrite64 fchmod";
 

@@ -1,9 +1,8 @@
 //! What kills, failing calls and signals make of an archive that is being brought back: it is whole or not there,
 //! and the next bk-pull, or whoever else comes, does not trip over what is left.
 
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
+use crate::support::{KILLED, Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
 
-const KILLED: i32 = 137;
 /// The calls between which it has other states.
 const CALLS: [&str; 10] = [
     "write",

@@ -2,9 +2,8 @@
 //! the next bk-push finishes it, and no part that is there is sent again.
 
 use crate::support::pushed::{PLACE, check_all_copied, check_complete};
-use crate::support::{Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
+use crate::support::{KILLED, Ran, Sandbox, UNTIL_STOPPED, can_trace, has, strace, stride, whens};
 
-const KILLED: i32 = 137;
 /// The calls between which a copy has other states.
 const CALLS: [&str; 11] = [
     "pwrite64",

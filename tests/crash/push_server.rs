@@ -5,14 +5,13 @@ use std::fs;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::seaweed::{ADMIN, Seaweed};
-use crate::support::{Ran, Sandbox, can_trace, has, stride};
+use crate::support::{KILLED, Ran, Sandbox, can_trace, has, stride};
 use serde_json::Value;
 
 /// A connection that passes so much before it is lost: some small archives, or one part of a large one.
 const SOME: Fault = Fault::CutRequest(60_000);
 const PART: Fault = Fault::CutRequest(18_000_000);
 const SMALL: &str = "a b c d";
-const KILLED: i32 = 137;
 /// The calls between which a copy to a server has other states: what is sent, what comes, the journal, the catalog.
 const CALLS: [&str; 6] = [
     "writev",

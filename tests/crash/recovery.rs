@@ -1,8 +1,6 @@
 //! What a dead program left is told from what a living one is doing, and tidied.
 
-use crate::support::{Sandbox, UNTIL_STOPPED, can_trace, has};
-
-const KILLED: i32 = 137;
+use crate::support::{KILLED, Sandbox, UNTIL_STOPPED, can_trace, has};
 
 /// Status and failure of one backup.
 fn fate(sandbox: &Sandbox, name: &str) -> (String, String) {

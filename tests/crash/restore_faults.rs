@@ -3,12 +3,11 @@
 
 use std::fs;
 
-use crate::support::{Ran, Sandbox, can_trace, has, strace};
+use crate::support::{KILLED, Ran, Sandbox, can_trace, has, strace};
 
 /// The calls that make something, or move it to its place.
 const CALLS: &str = "mkdirat openat2 pwrite64 fchmod fchown utimensat linkat symlinkat \
                      renameat renameat2 syncfs fsync unlinkat exit_group";
-const KILLED: i32 = 137;
 
 /// `app/` with its backup `a`, and `old/` that is to be exchanged.
 fn sandbox() -> Sandbox {

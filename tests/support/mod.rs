@@ -101,6 +101,9 @@ pub fn files_in(dir: &Path) -> Vec<PathBuf> {
     all.filter(|path| !path.ends_with(".bk-storage")).collect()
 }
 
+/// The exit status of what was killed.
+pub const KILLED: i32 = 137;
+
 /// How to trace with a fault, as strace's `inject` has it. With `--seccomp-bpf` a program stops only
 /// at the calls that are asked for, which takes less than half of the time, but strace 6.1 then
 /// sends no signal.
