@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
 """Measures bk beside its peers: `make bench`, or tests/bench.py [--quick] target/release.
 
-It is for the numbers of the design's section 10, which mean something only beside other tools in the
-same run; where that section sets a goal, it stands beneath the table. It times bk-create in turns with tar
-and gzip, pigz or zstd, restic and borg on two trees, 1 GB of this machine's own files and 200 000 small
-generated ones, and with pigz alone on a million empty ones (tar also as it keeps attributes and ACLs); then second backups (bench_again.py); then the
-start of each program; then bk-ls on catalogs of 100,
-10 000 and 100 000 records in turns with one lookup in the same catalog; then bk-find in a hundred backups
-beside restic (bench_find.py); then bk-rm of 1, 100 and 10 000
-backups in turns with rm; then bk-prune -n on catalogs of 10 000 and 100 000 records, and dry runs of restic
-and borg on 1000 snapshots; then bk-verify on an archive of
-this machine's files in turns with sha256sum, and with --deep in turns with gzip -t, pigz -t and restic
-check; then bk-restore of that archive, whole and one small file, in turns with tar and restic; then bk-mv of
-it, to memory in turns with cp, and within its file system in turns with mv; then bk-push of 1 GB to a server on this
-machine, and bk-pull, in turns with rclone and restic (bench_push.py). BENCH_DIR
-names a directory that keeps the trees for the next run, as one on XFS, where second backups share blocks;
-otherwise all goes below /var/tmp and is removed. It takes 12 GB there. --into FILE puts the tables also
-between the two marks in FILE, as README.md has them.
+It is for the numbers of the design's section 10, which mean something only beside other tools in the same
+run; where that section sets a goal, it stands beneath the table. It times bk-create in turns with tar and
+gzip, pigz or zstd, restic and borg on two trees, 1 GB of this machine's own files and 200 000 small generated
+ones, and with pigz alone on a million empty ones (tar also as it keeps attributes and ACLs); then second
+backups (bench_again.py); then the start of each program; then bk-ls on catalogs of 100, 10 000 and 100 000
+records in turns with one lookup in the same catalog; then bk-find in a hundred backups beside restic
+(bench_find.py); then bk-rm of 1, 100 and 10 000 backups in turns with rm; then bk-prune -n on catalogs of 10
+000 and 100 000 records, and dry runs of restic and borg on 1000 snapshots (bench_catalog.py has these three);
+then bk-verify on an archive of this machine's files in turns with sha256sum, and with --deep in turns with
+gzip -t, pigz -t and restic check; then bk-restore of that archive, whole and one small file, in turns with
+tar and restic; then bk-mv of it, to memory in turns with cp, and within its file system in turns with mv;
+then bk-push of 1 GB to a server on this machine, and bk-pull, in turns with rclone and restic
+(bench_push.py); then bk-pull --list of 500 hosts there (bench_fleet.py). BENCH_DIR names a directory that
+keeps the trees for the next run, as one on XFS, where second backups share blocks; otherwise all goes below
+/var/tmp and is removed. It takes 12 GB there. --into FILE puts the tables also between the two marks in FILE,
+as README.md has them.
 
 It does not judge: a slow program is no failure, one that fails is. It does not check that archives
 can be restored (the tests do), and does not drop the page cache: the tree is read before each run
@@ -43,23 +43,23 @@ from pathlib import Path
 from bench_again import PAGE_BYTES, benchmark_again, benchmark_pages, write_pages
 from bench_base import (Tool, ToolFailed, Tree, clear, median, peak, print_goal, print_table, read_tree, run_stages, say,
                         spread)
+from bench_catalog import benchmark_ls, benchmark_prune, benchmark_rm
 from bench_find import benchmark_find
+from bench_fleet import benchmark_fleet
 from bench_push import benchmark_push
 
 MACHINE_ROOTS = (Path.home() / ".cargo/registry/src", Path("/usr/share"), Path("/usr/lib"))
-CATALOG_SIZES = (100, 10_000, 100_000)
 LS_RUNS_MIN = 5
-RM_COUNTS = (1, 100, 10_000)
-PRUNE_SIZES = (10_000, 100_000)
 PEER_SNAPSHOTS = 1000
-POLICY = "--keep-last 10 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10".split()
 REFERENCE = "tar, pigz -p2 -6"
 PAGES_BYTES = 2 * 10**9
 PUSH_BYTES = 10**9
+FLEET_HOSTS, FLEET_RECORDS = 500, 100
 FIND_FILES, FIND_BACKUPS = 30_000, 100
 # Between these stands in README.md what was printed.
 MARKS = ("<!-- make bench: begin -->", "<!-- make bench: end -->")
 PROGRAMS = "create ls find diff verify restore rm prune mv push pull set adopt log df auto pick".split()
+# Of these the small files are made up.
 WORDS = ("archive block buffer cache catalog chunk count cursor entry error file frame handle header index key length "
          "limit lock member name node offset option owner parent path queue range reader record result row size source "
          "state stream table target time token tree value writer").split()
@@ -67,20 +67,6 @@ SHAPES = ("let {a} = self.{b}.{c}({d})?;", "    if {a}.{b}() > {n} {{", "    }}"
           "// The {a} of each {b} is its {c}.", "        return Err({A}::{B}({n}));", "}}", "        {a}.push({b}.{c});",
           "    {a}.{b} = {d}.{c}({n});", "    for {a} in self.{b}.iter() {{", "use crate::{a}::{{{B}, {C}}};",
           "    assert_eq!({a}({n}), {c});", "    {a}: Option<{B}>,")
-# For a Python that has duckdb. The archives of the rows that it adds are missing; ids come from the sequence.
-GROW_CATALOG = """
-import duckdb, sys
-connection = duckdb.connect(sys.argv[1])
-count = connection.execute("SELECT count(*) FROM backup_records").fetchone()[0]
-connection.execute('''
-    INSERT INTO backup_records SELECT id, 'automatic_v1.' || id || '_2020-01-01', 'automatic', 'completed', '1.' || id,
-        ? || '/automatic_v1.' || id || '.tar.gz', 1000000 + id * 7919, 1000 + id, 'gzip', sha256(id::VARCHAR),
-        CASE WHEN id % 3 = 0 THEN 'before the change no. ' || id END,
-        '{"sources":["/srv/data"],"source_entries":["data"],"host":"bench","content_bytes":' || id * 31337 || '}',
-        id % 10 = 0, TIMESTAMP '2020-01-01' + id * INTERVAL 20 MINUTE, TIMESTAMP '2030-01-01' + id * INTERVAL 20 MINUTE
-    FROM (SELECT nextval('backup_id') AS id FROM range(?))''', [sys.argv[2], int(sys.argv[3]) - count])
-connection.close()
-"""
 
 
 def run_tool(tool, tree, run_dir):
@@ -353,57 +339,6 @@ def benchmark_mv(tree, bin_dir, runs, run_dir):
     return True
 
 
-def python_with_duckdb(work_dir):
-    """A Python that imports duckdb 1.5: this one, else one of a venv."""
-    probe = "import duckdb; raise SystemExit(not duckdb.__version__.startswith('1.5.'))"
-    venv = work_dir / "venv"
-    for python in (Path(sys.executable), venv / "bin/python"):
-        if python.exists() and subprocess.run([python, "-c", probe], capture_output=True).returncode == 0:
-            return python
-    say("installing duckdb 1.5 for Python into a venv")
-    run_stages([[sys.executable, "-m", "venv", venv]], work_dir, work_dir)
-    run_stages([[venv / "bin/pip", "install", "-q", "duckdb==1.5.*"]], work_dir, work_dir)
-    return venv / "bin/python"
-
-
-def measure_ls(list_all, count, runs, run_dir):
-    """A row of the table: the whole list in turns with one lookup."""
-    stdout = run_dir / "stdout"
-    run_stages([list_all], run_dir, run_dir, stdout)
-    with open(stdout, "rb") as lines:
-        listed = sum(1 for _ in lines)
-    if listed != count:
-        raise ToolFailed(f"bk-ls listed {listed} of {count} records")
-    pairs = [[run_stages([command], run_dir, run_dir) for command in (list_all, [*list_all, "1"])] for _ in range(runs)]
-    full, floor = zip(*pairs)
-    return [str(count), f"{1e3 * median(full):.1f} ms", spread(full, 1e3), f"{1e3 * median(floor):.1f} ms", spread(floor, 1e3),
-            f"{median(full) / median(floor):.2f}", peak(full)]
-
-
-def benchmark_ls(bin_dir, runs, work_dir, run_dir):
-    """Times bk-ls on ever larger catalogs. Whether nothing failed."""
-    try:
-        python = python_with_duckdb(work_dir)
-    except (ToolFailed, OSError) as error:
-        print(f"bk-ls is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
-        return True
-    home, source, rows, failure = run_dir / "home", run_dir / "source", [], ""
-    clear(source)
-    try:
-        run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
-        for count in CATALOG_SIZES:
-            run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], run_dir, run_dir)
-            rows.append(measure_ls([bin_dir / "bk-ls", "--home", home, "--json"], count, runs, run_dir))
-    except (ToolFailed, OSError) as error:
-        failure = f"bk-ls FAILED: {error}\n"
-    print(f"### bk-ls --json >/dev/null, {runs} runs\n\nThe floor is `bk-ls --json 1`: it opens the same catalog and looks one "
-          "record up. All archives but that\none are missing, so that each look at one costs less than it would.\n")
-    print_table(["records", "median", "min..max ms", "floor", "min..max ms", "x floor", "peak memory"], rows)
-    print_goal("100 000 records in less than 1000 ms; of few, at most 1.5 x floor")
-    print(failure, end="", flush=True)
-    return not failure
-
-
 def benchmark_start(bin_dir, runs, run_dir):
     """Times what opens no catalog, and what opens one with one record. Whether nothing failed."""
     home, source, rows = run_dir / "home", run_dir / "source", []
@@ -425,108 +360,6 @@ def benchmark_start(bin_dir, runs, run_dir):
     print_table(["program", "--help", "min..max ms", "a wrong flag", "min..max ms"], rows)
     clear(run_dir)
     return True
-
-
-def fill_store(python, home, count, files):
-    """Adds records up to `count`, oldest first, and the archives of the first `files` of those: their names."""
-    run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(count)]], home, home)
-    for number in range(2, files + 2):
-        (home / "archives" / f"automatic_v1.{number}.tar.gz").write_bytes(b"x" * 4096)
-
-
-def benchmark_rm(bin_dir, runs, work_dir, run_dir):
-    """Times bk-rm of ever more backups in a catalog of 10 000, in turns with rm of as many files. Whether nothing failed."""
-    try:
-        python = python_with_duckdb(work_dir)
-    except (ToolFailed, OSError) as error:
-        print(f"bk-rm is skipped, there is no Python with duckdb 1.5 to make large catalogs with: {error}\n")
-        return True
-    source, rows, failure = run_dir / "source", [], ""
-    clear(source)
-    try:
-        for count in RM_COUNTS:
-            pairs = []
-            for _ in range(runs):
-                home, plain = run_dir / "home", run_dir / "plain"
-                shutil.rmtree(home, ignore_errors=True)
-                clear(plain)
-                run_stages([[bin_dir / "bk-create", "--home", home, source]], run_dir, run_dir)
-                fill_store(python, home, RM_COUNTS[-1] + 1, count)
-                for number in range(count):
-                    (plain / f"{number}.tar.gz").write_bytes(b"x" * 4096)
-                (run_dir / "ids").write_text("".join(f"{number}\n" for number in range(2, count + 2)))
-                os.sync()
-                remove = ["sh", "-c", f"exec '{bin_dir}/bk-rm' --force-protected --home '{home}' <ids"]
-                pairs.append([run_stages([command], run_dir, run_dir) for command in (remove, ["rm", "-r", plain])])
-                left = sum(1 for _ in (home / "archives").glob("*.tar.gz"))
-                if left != 1:
-                    raise ToolFailed(f"bk-rm left {left - 1} of {count} archives")
-            ours, peer = zip(*pairs)
-            rows.append([str(count), f"{1e3 * median(ours):.1f} ms", spread(ours, 1e3), f"{1e3 * median(peer):.1f} ms",
-                         spread(peer, 1e3), peak(ours)])
-    except (ToolFailed, OSError) as error:
-        failure = f"bk-rm FAILED: {error}\n"
-    print(f"### bk-rm in a catalog of {RM_COUNTS[-1]} records, {runs} runs\n\nEach with an archive of 4 KiB. Beside it `rm -r` of "
-          "a directory of as many files, which does not make it last.\n")
-    print_table(["records", "median", "min..max ms", "rm", "min..max ms", "peak memory"], rows)
-    print(failure, end="", flush=True)
-    return not failure
-
-
-def prune_peers(count, work_dir, run_dir):
-    """Repositories with snapshots an hour apart, which take minutes to make, and the dry runs on them: name, command, environment."""
-    begin, empty = datetime.datetime(2026, 1, 1), run_dir / "source"
-    times = [begin - datetime.timedelta(hours=number) for number in range(count)]
-    restic_dir, borg_dir = work_dir / f"restic-{count}", work_dir / f"borg-{count}"
-    restic = ["restic", "-q", "--no-cache", "-r", restic_dir]
-    return [
-        ("restic forget --dry-run", restic_dir, {"RESTIC_PASSWORD": "bench", "TMPDIR": str(run_dir)}, [*restic, "init"],
-         [[*restic, "backup", "--time", str(at), empty] for at in times],
-         [*restic, "forget", "--dry-run", "--group-by", "", *POLICY]),
-        ("borg prune --dry-run", borg_dir, {"BORG_BASE_DIR": str(run_dir), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
-                                            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"}, ["borg", "init", "-e", "none", borg_dir],
-         [["borg", "create", "--timestamp", at.isoformat(), f"{borg_dir}::b{number}", empty] for number, at in enumerate(times)],
-         ["borg", "prune", "--dry-run", *POLICY, borg_dir]),
-    ]
-
-
-def benchmark_prune(bin_dir, runs, count, work_dir, run_dir):
-    """Times bk-prune -n and its peers' dry runs. Whether nothing failed."""
-    rows, failures, home = [], "", run_dir / "home"
-    clear(run_dir / "source")
-    try:
-        python = python_with_duckdb(work_dir)
-        run_stages([[bin_dir / "bk-create", "--home", home, run_dir / "source"]], run_dir, run_dir)
-        for records in PRUNE_SIZES:
-            run_stages([[python, "-c", GROW_CATALOG, home / "catalog.duckdb", home / "archives", str(records)]], run_dir, run_dir)
-            # What has an expiry is no matter for rules.
-            no_expiry = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('UPDATE backup_records SET expires_at = NULL')"
-            run_stages([[python, "-c", no_expiry, home / "catalog.duckdb"]], run_dir, run_dir)
-            command = [bin_dir / "bk-prune", "--home", home, "--json", "-n", *POLICY]
-            usages = [run_stages([command], run_dir, run_dir) for _ in range(runs)]
-            rows.append(["bk-prune -n", str(records), f"{1e3 * median(usages):.1f} ms", spread(usages, 1e3), peak(usages)])
-    except (ToolFailed, OSError) as error:
-        failures += f"bk-prune FAILED: {error}\n"
-    for name, repository, environment, init, backups, dry_run in prune_peers(count, work_dir, run_dir):
-        if not shutil.which(dry_run[0]):
-            print(f"{name} is skipped, it is not installed\n")
-            continue
-        try:
-            made = repository / "complete"
-            if not made.exists():
-                say(f"making {count} snapshots for {name}")
-                shutil.rmtree(repository, ignore_errors=True)
-                for command in [init, *backups]:
-                    run_stages([command], run_dir, run_dir, environment=environment)
-                made.touch()
-            usages = [run_stages([dry_run], run_dir, run_dir, environment=environment) for _ in range(runs)]
-            rows.append([name, str(count), f"{1e3 * median(usages):.1f} ms", spread(usages, 1e3), peak(usages)])
-        except (ToolFailed, OSError) as error:
-            failures += f"{name} FAILED: {error}\n"
-    print(f"### Dry runs of a policy, {runs} runs\n\n`{' '.join(POLICY)}`\n")
-    print_table(["tool", "backups", "median", "min..max ms", "peak memory"], rows)
-    print(failures, end="", flush=True)
-    return not failures
 
 
 def print_machine(work_dir, bin_dir):
@@ -584,6 +417,9 @@ def run_all(options, work_dir, run_dir):
             all_well &= benchmark(tree, options.bin_dir, runs, run_dir)
     if options.only in (None, "push"):
         all_well &= benchmark_push(options.bin_dir, PUSH_BYTES // part, runs, run_dir)
+    if options.only in (None, "fleet"):
+        hosts = FLEET_HOSTS // part
+        all_well &= benchmark_fleet(options.bin_dir, hosts, FLEET_RECORDS, max(LS_RUNS_MIN, runs), work_dir, run_dir)
     print("Peak memory is the sum over a pipeline's stages; <: a stage took less than this program, which hides how little.")
     return 0 if all_well else 1
 
@@ -615,7 +451,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bin_dir", type=Path, help="where the programs are: target/release")
     parser.add_argument("--runs", type=int, help="timed runs of each tool (3)")
-    parser.add_argument("--only", choices=["create", "again", "start", "ls", "find", "rm", "prune", "verify", "restore", "mv", "push"])
+    parser.add_argument("--only", choices=["create", "again", "start", "ls", "find", "rm", "prune", "verify", "restore", "mv", "push", "fleet"])
     parser.add_argument("--quick", action="store_true", help="a tenth of each tree, one run: to check this program")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables between the marks in FILE, as in README.md")
     options = parser.parse_args()

@@ -16,6 +16,7 @@ from bench_base import Tool, ToolFailed, clear, median, peak, print_table, run_s
 KEY, SECRET = "BENCHKEY", "BENCHSECRET"
 BUCKET = "bench"
 READY_WITHIN_SECS = 60
+KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 # Each its port, and that of its gRPC.
 SERVICES = ("master", "volume", "filer", "s3")
 
@@ -72,6 +73,12 @@ class Server:
             time.sleep(0.2)
 
 
+def rclone_environment(server):
+    """What makes the server its remote `bench`."""
+    return {"RCLONE_CONFIG": "", "RCLONE_CONFIG_BENCH_TYPE": "s3", "RCLONE_CONFIG_BENCH_PROVIDER": "SeaweedFS",
+            "RCLONE_CONFIG_BENCH_ENV_AUTH": "true", "RCLONE_CONFIG_BENCH_ENDPOINT": server.endpoint}
+
+
 def copiers_for(bin_dir, content_bytes, server, run_dir):
     """The content, with an archive and a restic repository of it: who copies each, there and then back, and its bytes."""
     home, local, out = run_dir / "home", run_dir / "restic", run_dir / "out"
@@ -82,21 +89,19 @@ def copiers_for(bin_dir, content_bytes, server, run_dir):
     run_stages([[bin_dir / "bk-create", "--home", home, "--level", "1", "--name", "bench", "content"]], run_dir, run_dir)
     run_stages([[bin_dir / "bk-push", "--home", home, "--set", "--endpoint", server.endpoint, "bench", f"s3://{BUCKET}/bk"]], run_dir, run_dir)
     archive = home / "archives/bench.tar.gz"
-    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-    remote = {"RCLONE_CONFIG": "", "RCLONE_CONFIG_BENCH_TYPE": "s3", "RCLONE_CONFIG_BENCH_PROVIDER": "SeaweedFS",
-              "RCLONE_CONFIG_BENCH_ENV_AUTH": "true", "RCLONE_CONFIG_BENCH_ENDPOINT": server.endpoint}
+    remote = {**KEYS, **rclone_environment(server)}
     passwords = {"RESTIC_PASSWORD": "bench", "RESTIC_FROM_PASSWORD": "bench", "TMPDIR": str(run_dir)}
     restic = ["restic", "-q", "--no-cache", "-r"]
     if shutil.which("restic"):
         run_stages([[*restic, local, "init"]], run_dir, run_dir, environment=passwords)
         run_stages([[*restic, local, "backup", "content"]], run_dir, run_dir, environment=passwords)
     pairs = [
-        (Tool("bk-push", "bk", [[bin_dir / "bk-push", "--home", home, "bench", "bench"]], [], keys),
-         Tool("bk-pull", "bk", [[bin_dir / "bk-pull", "--home", home, "-C", out, "bench", "bench"]], [], keys)),
-        (Tool("rclone copy", "rclone", [["rclone", "copy", archive, f"bench:{BUCKET}/rclone"]], [], {**keys, **remote}),
-         Tool("rclone copy, back", "rclone", [["rclone", "copy", f"bench:{BUCKET}/rclone", out]], [], {**keys, **remote})),
-        (Tool("restic copy", "restic", [[*restic, there, "copy", "--from-repo", local]], [*restic, there, "init"], {**keys, **passwords}),
-         Tool("restic copy, back", "restic", [[*restic, back, "copy", "--from-repo", there]], [*restic, back, "init"], {**keys, **passwords})),
+        (Tool("bk-push", "bk", [[bin_dir / "bk-push", "--home", home, "bench", "bench"]], [], KEYS),
+         Tool("bk-pull", "bk", [[bin_dir / "bk-pull", "--home", home, "-C", out, "bench", "bench"]], [], KEYS)),
+        (Tool("rclone copy", "rclone", [["rclone", "copy", archive, f"bench:{BUCKET}/rclone"]], [], remote),
+         Tool("rclone copy, back", "rclone", [["rclone", "copy", f"bench:{BUCKET}/rclone", out]], [], remote)),
+        (Tool("restic copy", "restic", [[*restic, there, "copy", "--from-repo", local]], [*restic, there, "init"], {**KEYS, **passwords}),
+         Tool("restic copy, back", "restic", [[*restic, back, "copy", "--from-repo", there]], [*restic, back, "init"], {**KEYS, **passwords})),
     ]
     return [pair for pair in pairs if shutil.which(pair[0].stages[0][0])], archive.stat().st_size
 

@@ -59,6 +59,7 @@ mod program {
     mod push;
     mod push_azure;
     mod push_copies;
+    mod push_directory;
     mod push_encrypted;
     mod push_large;
     mod push_locations;

@@ -138,6 +138,38 @@ fn names_and_places_that_are_taken_stay_as_they_are() {
     assert_eq!(fs::read_to_string(sandbox.archive("b")).unwrap(), "other\n");
 }
 
+/// It would be asked for as the newest one is.
+#[test]
+fn a_name_that_stands_for_the_newest_is_taken() {
+    let sandbox = lost(&["a"]);
+    sandbox.ok(&format!(
+        "sed -i 's/\"backup_name\":\"a\"/\"backup_name\":\"latest\"/' {PLACE}/web/archives/*.json"
+    ));
+    set(&sandbox);
+    sandbox.ok("bk-pull --adopt --host web usb");
+    assert_eq!(names(&sandbox.records()), ["latest_2"]);
+}
+
+/// What lies beside a bad archive is good.
+#[test]
+fn a_copy_that_was_found_bad_is_not_adopted_again() {
+    let sandbox = adopted(&["a"]);
+    let object = sandbox.object("a");
+    let whole = fs::read(&object).unwrap();
+    let mut bad = whole.clone();
+    bad[whole.len() / 2] ^= 1;
+    fs::write(&object, bad).unwrap();
+    assert_eq!(sandbox.run("bk-push --check --read 100% usb").status, 1);
+    assert_eq!(sandbox.ok("bk-pull --adopt --host web usb").stdout, "");
+    let told = "bk-push: 'a' has no complete copy at 'usb'\n";
+    let ran = sandbox.run("BK_HOST=web bk-push --check usb");
+    assert_eq!((ran.status, &*ran.stderr), (1, told), "{ran:#?}");
+    // It is tried all the same, and compared.
+    assert_eq!(sandbox.run("bk-pull usb a").status, 1);
+    fs::write(&object, whole).unwrap();
+    sandbox.ok("bk-pull usb a && bk-verify a");
+}
+
 #[test]
 fn a_dry_run_prints_what_would_be_done_and_does_nothing() {
     let sandbox = lost(&["a"]);

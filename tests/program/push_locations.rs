@@ -160,6 +160,33 @@ fn a_location_that_is_set_to_another_place_meanwhile_gets_nothing() {
     }
 }
 
+/// The rows that it would forget are of copies at the other place.
+#[test]
+fn a_location_that_is_set_to_another_place_meanwhile_loses_nothing() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = with_backup();
+    sandbox.usb();
+    sandbox.ok("bk-push usb a; mkdir other");
+    let change = "bk-push --remove usb a; bk-push --set usb file://$PWD/other; bk-push usb a";
+    // It is read three times before it is written.
+    let ran = sandbox.stopped_at(
+        "openat",
+        "home/catalog.lock",
+        4,
+        "bk-push --remove usb a",
+        change,
+    );
+    let other = sandbox.path("other").display().to_string();
+    let told = format!(
+        "bk-push: 'usb' was set to another place meanwhile, file://{other}: run it again\n"
+    );
+    assert_eq!(ran.stderr, told, "{ran:#?}");
+    assert_eq!(sandbox.copies(), ["a usb complete"]);
+    sandbox.ok("bk-push --check usb");
+}
+
 #[test]
 fn a_directory_is_made_only_when_that_is_asked_for() {
     let sandbox = with_backup();

@@ -76,11 +76,11 @@ impl Sandbox {
         self.ok(made).stdout.trim().to_owned()
     }
 
-    /// Every object and partial in the directory, but for the lists.
+    /// Every object and partial in the directory, but for the lists and the marker.
     pub fn objects(&self) -> BTreeSet<PathBuf> {
         let lists = self.path(PLACE).join("records");
         let mut files = files_below(&self.path(PLACE));
-        files.retain(|it| !it.starts_with(&lists));
+        files.retain(|it| !it.starts_with(&lists) && !it.ends_with(".bk-location"));
         files
     }
 

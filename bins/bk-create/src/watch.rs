@@ -9,6 +9,7 @@ use bk_archive::write::observer::Observer;
 use bk_archive::write::problem::Problem;
 use bk_cli::output::base64;
 use bk_cli::progress::Progress;
+use bk_schema::metadata::PROBLEMS;
 use bk_store::signals::Signals;
 use serde_json::{Map, Value, json};
 
@@ -83,7 +84,7 @@ impl Problems {
         if self.count > 0 {
             metadata.insert("problem_count".into(), self.count.into());
             metadata.insert("loss_count".into(), self.loss_count.into());
-            metadata.insert("problems".into(), self.listed.clone().into());
+            metadata.insert(PROBLEMS.into(), self.listed.clone().into());
         }
     }
 

@@ -51,10 +51,14 @@ pub(crate) fn run(
     let signals = Signals::watch()?;
     let place = destination.open(&signals, &Progress::new(&PROGRAM))?;
     let mut status = bk_cli::SUCCESS;
-    let read = sidecars::read(place.as_ref(), std::slice::from_ref(&host), &mut |error| {
-        PROGRAM.warn(&format!("'{location}': {error:#}"));
-        status = bk_cli::SOME_FAILED;
-    });
+    let read = sidecars::read(
+        place.as_ref(),
+        std::slice::from_ref(&host),
+        &mut |_, error| {
+            PROGRAM.warn(&format!("'{location}': {error:#}"));
+            status = bk_cli::SOME_FAILED;
+        },
+    );
     let all = match read {
         Err(_) if signals.caught().is_some() => return Ok(signals.exit_status(status)),
         all => all?,

@@ -260,6 +260,9 @@ impl Parts for Bringing {
             }
             part.push(going);
         }
+        if has_failed {
+            self.left_count += std::mem::take(&mut self.queue).len();
+        }
         Ok(())
     }
 
@@ -306,9 +309,6 @@ impl Parts for Bringing {
             }
             State::Failed(error, _) => {
                 self.fail(&going.plan.backup, &error);
-                if is_final(&error) {
-                    self.left_count += std::mem::take(&mut self.queue).len();
-                }
                 Ok(())
             }
             State::Left | State::Begun(_) => {

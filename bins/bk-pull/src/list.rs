@@ -8,6 +8,7 @@ use anyhow::{Error, Result, ensure};
 use bk_cli::units::{human_size, parse_past};
 use bk_cli::{Arguments, Column, Cut, Output, Progress, UsageError, listing, zone};
 use bk_offsite::Destination;
+use bk_offsite::failure::kind;
 use bk_offsite::lists::{self, List};
 use bk_offsite::sidecars::Held;
 use bk_remote::Place;
@@ -80,13 +81,18 @@ impl Look<'_> {
         self.status = bk_cli::SOME_FAILED;
     }
 
-    fn sidecars(&mut self, hosts: &[String]) -> Result<Vec<Sidecar>> {
-        let (place, location) = (self.place, self.location);
-        sidecars::read(place, hosts, &mut |error| {
-            let at = format!("'{location}'");
-            PROGRAM.warn(&format!("{at}: {error:#}"));
+    /// What can be read of these hosts, and those of which something could not.
+    fn sidecars(&mut self, hosts: &[String]) -> Result<(Vec<Sidecar>, BTreeSet<String>)> {
+        let (location, mut failed) = (self.location, BTreeSet::new());
+        let read = sidecars::read(self.place, hosts, &mut |host, error| {
+            PROGRAM.warn(&format!("'{location}': {error:#}"));
             self.status = bk_cli::SOME_FAILED;
-        })
+            // What is damaged tells of nothing, now or later.
+            if kind(error).is_some() {
+                failed.insert(host.to_owned());
+            }
+        })?;
+        Ok((read, failed))
     }
 
     /// By the lists, and by the sidecars of a host of which no list tells.
@@ -116,7 +122,7 @@ impl Look<'_> {
             }
             by_key.retain(|_, held| !unread.contains_key(&List::of(held).host));
             let hosts: Vec<_> = unread.into_keys().collect();
-            let all = self.sidecars(&hosts)?.into_iter().map(|it| it.held);
+            let all = self.sidecars(&hosts)?.0.into_iter().map(|it| it.held);
             by_key.extend(all.map(|held| (held.copy.key.clone(), held)));
         }
         let mut all: Vec<_> = by_key.into_values().collect();
@@ -139,8 +145,14 @@ impl Look<'_> {
         }
         let there = hosts::all(self.place)?;
         for host in there.iter().filter(|it| self.hosts.has(it)) {
-            if !known.contains(host) && hosts::has_archives(self.place, host)? {
-                unread.insert(host.clone(), "it is not there".to_owned());
+            if known.contains(host) {
+                continue;
+            }
+            match hosts::has_archives(self.place, host) {
+                Ok(true) => _ = unread.insert(host.clone(), "it is not there".to_owned()),
+                Ok(false) => {}
+                Err(error) if sidecars::is_of_hosts(&error) => return Err(error),
+                Err(error) => self.warn(&error),
             }
         }
         self.tell_none(&there);
@@ -164,7 +176,8 @@ impl Look<'_> {
         ));
     }
 
-    /// By the sidecars alone; writes the lists anew, and removes those that tell of nothing.
+    /// By the sidecars alone; writes the lists anew, and removes those that tell of nothing. Those of a host of which
+    /// something cannot be read stay as they are: they may tell of more.
     fn rebuild(&mut self) -> Result<Vec<Held>> {
         let mut there = hosts::all(self.place)?;
         self.tell_none(&there);
@@ -175,12 +188,12 @@ impl Look<'_> {
                 due.insert(list, Vec::new());
             }
         }
-        let all = self.sidecars(&there)?;
+        let (all, failed) = self.sidecars(&there)?;
         for sidecar in &all {
             let texts = due.entry(List::of(&sidecar.held)).or_default();
             texts.push(sidecar.text.clone());
         }
-        for (list, texts) in &due {
+        for (list, texts) in due.iter().filter(|(list, _)| !failed.contains(&list.host)) {
             let written = match texts.is_empty() {
                 true => self.place.delete(&list.key(), None).map_err(Error::from),
                 false => lists::write(self.place, list, texts),

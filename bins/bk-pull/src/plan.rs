@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bk_offsite::sidecars::{Held, ending};
-use bk_schema::copy::CopyStatus;
+use bk_schema::copy::{BackupCopy, CopyStatus};
 use bk_schema::host;
 use bk_schema::metadata::{REMOTE, of_archive};
 use bk_schema::moving::Move;
-use bk_schema::record::{Backup, Status, numbered};
+use bk_schema::record::{Backup, Status, check_new_name, numbered};
 use bk_store::rows::BadRow;
 
 /// What to do with one record of a location.
@@ -78,11 +78,13 @@ impl<'a> Index<'a> {
     pub(crate) fn decide(&mut self, held: &Held) -> Decision {
         let hash = held.backup.backup_hash.as_deref().unwrap_or_default();
         if let Some(same) = self.by_hash.get(hash) {
-            let is_known = |location: &str| {
-                let mut copies = same.copies.iter().filter(|it| it.location == location);
-                copies.any(|it| it.status != CopyStatus::Failed)
+            // What was found bad stays so until it is copied anew, whatever lies beside it.
+            let is_known = |it: &BackupCopy| {
+                it.status != CopyStatus::Failed
+                    || it.copied_at.is_some() && it.object_key == held.copy.key
             };
-            if is_known(self.location) {
+            let mut copies = same.copies.iter();
+            if copies.any(|it| it.location == self.location && is_known(it)) {
                 return Decision::AlreadyKnown;
             }
             let mut backup = same.clone();
@@ -101,7 +103,8 @@ impl<'a> Index<'a> {
     fn record(&self, held: &Held) -> Backup {
         let backup = &held.backup;
         let mut names = (1..).map(|number| numbered(&backup.backup_name, number));
-        let name = names.find(|it| !self.names.contains(it));
+        let is_free = |name: &String| !self.names.contains(name) && check_new_name(name).is_ok();
+        let name = names.find(is_free);
         let name = name.unwrap_or_default();
         let mut paths = (1..).map(|number| self.path(&numbered(&name, number), ending(backup)));
         let path = paths.find(|it| !self.is_taken(it));

@@ -65,14 +65,17 @@ impl Rules {
         })
     }
 
-    /// The copy at the location.
+    /// The copy at the location, also one that was found bad: it may have been another disk that was mounted then, and
+    /// the hash of what is brought is compared.
     ///
     /// # Errors
-    /// None that is complete, and one that cannot be decrypted.
+    /// None that was ever complete, and one that cannot be decrypted.
     pub(crate) fn copy(&self, backup: &Backup) -> Result<BackupCopy> {
-        let complete = || backup.copies.iter().filter(|it| it.is_complete());
-        let Some(copy) = complete().find(|it| it.location == self.location) else {
-            let others: Vec<_> = complete().map(|it| it.location.as_str()).collect();
+        let was_complete = |it: &&BackupCopy| it.copied_at.is_some();
+        let mut copies = backup.copies.iter().filter(was_complete);
+        let Some(copy) = copies.find(|it| it.location == self.location) else {
+            let others = backup.copies.iter().filter(|it| it.is_complete());
+            let others: Vec<_> = others.map(|it| it.location.as_str()).collect();
             return Err(lacks_copy(&others));
         };
         ensure!(

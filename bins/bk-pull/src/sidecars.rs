@@ -23,14 +23,15 @@ pub(crate) struct Sidecar {
     pub(crate) modified_at: Option<Timestamp>,
 }
 
-/// All sidecars of these hosts, as they are in keys. `fail` is told of each that cannot be read, and goes on.
+/// All sidecars of these hosts, as they are in keys. `fail` is told of each that cannot be read, with its host, and goes
+/// on.
 ///
 /// # Errors
 /// Those of the location, by which no other could be read either.
 pub(crate) fn read(
     place: &dyn Place,
     hosts: &[String],
-    fail: &mut dyn FnMut(&Error),
+    fail: &mut dyn FnMut(&str, &Error),
 ) -> Result<Vec<Sidecar>> {
     let (mut found, mut sizes) = (Vec::new(), HashMap::new());
     for host in hosts {
@@ -41,12 +42,9 @@ pub(crate) fn read(
             }
             Ok(())
         });
-        // One host may have closed what is its own.
         match listed.map_err(Error::from) {
-            Err(error) if is_of_all(&error) && kind(&error) != Some(Kind::Refused) => {
-                return Err(error);
-            }
-            Err(error) => fail(&error),
+            Err(error) if is_of_hosts(&error) => return Err(error),
+            Err(error) => fail(host, &error),
             Ok(()) => {}
         }
     }
@@ -62,7 +60,10 @@ pub(crate) fn read(
         match sidecar {
             Ok(sidecar) => all.push(sidecar),
             Err(error) if is_of_all(&error) => return Err(error),
-            Err(error) => fail(&error.context(format!("cannot use '{}'", key.escape_debug()))),
+            Err(error) => {
+                let error = error.context(format!("cannot use '{}'", key.escape_debug()));
+                fail(host, &error);
+            }
         }
         Ok(())
     })?;
@@ -83,6 +84,11 @@ pub(crate) fn is_of_all(error: &Error) -> bool {
         kind(error),
         Some(Refused | Stopped | Unreachable | Unsupported)
     )
+}
+
+/// Whether what failed for one host fails for all: one may have closed what is its own.
+pub(crate) fn is_of_hosts(error: &Error) -> bool {
+    is_of_all(error) && kind(error) != Some(Kind::Refused)
 }
 
 /// That the archive is there which a record tells of. What was not listed may have come meanwhile.

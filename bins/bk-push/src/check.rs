@@ -4,10 +4,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result};
 use bk_cli::units::{human_size, parse_number};
 use bk_cli::{Cell, Column, Cut, Progress, Report, Tone, listing};
 use bk_offsite::failure::{is_final, kind, tell_left};
@@ -21,6 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::at_once::at_once;
 use crate::known::Known;
 use crate::object::hex;
 
@@ -119,22 +119,11 @@ impl Check {
         batch
     }
 
-    /// What is found of each, in their order.
     fn ask_all(&self, batch: &[Known]) -> Vec<Result<Option<String>>> {
         let (place, progress) = (self.place.as_ref(), &self.progress);
-        thread::scope(|scope| {
-            let mut asked = Vec::new();
-            for known in batch {
-                let read = self.is_read(known).then_some(progress);
-                let work = move || ask(place, &known.copy, read);
-                let started = Builder::new().spawn_scoped(scope, work);
-                asked.push(started.context("cannot start a thread"));
-            }
-            let panicked = |_| Err(anyhow!("the thread that asked for it panicked"));
-            let ended = asked
-                .into_iter()
-                .map(|started| started?.join().unwrap_or_else(panicked));
-            ended.collect()
+        at_once(batch, |known| {
+            let read = self.to_read.contains(&known.copy.backup_id);
+            ask(place, &known.copy, read.then_some(progress))
         })
     }
 

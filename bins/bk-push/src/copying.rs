@@ -20,6 +20,7 @@ use bk_schema::host::Host;
 use bk_schema::record::{Backup, Status};
 use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals, manifest};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::journal::Journal;
@@ -81,6 +82,19 @@ struct Begun {
 }
 
 impl Begun {
+    /// There is no copy; an object without what lies beside it may have to be removed one day.
+    fn record_failure(&self, session: &Session<'_>, now: Timestamp) -> Result<()> {
+        if self.copy.size.is_some() {
+            return session.restore_copy(&BackupCopy {
+                status: CopyStatus::Failed,
+                copied_at: Some(now),
+                ..self.copy.clone()
+            });
+        }
+        session.fail_copies(&self.copy.location, &[self.copy.backup_id])?;
+        self.restore_earlier(session)
+    }
+
     /// Records again what was known of an object there: it may have to be removed one day.
     fn restore_earlier(&self, session: &Session<'_>) -> Result<()> {
         match &self.earlier {
@@ -126,7 +140,7 @@ impl Copies {
     ///
     /// # Errors
     /// Why it is not to be copied.
-    fn storing(&self, backup: &Backup) -> Result<Option<Storing>> {
+    pub(crate) fn storing(&self, backup: &Backup) -> Result<Option<Storing>> {
         if backup.status != Status::Completed {
             bail!(backup.status.obstacle().unwrap_or_default());
         }
@@ -243,8 +257,10 @@ impl Copies {
         let plan = begun.journal.plan.as_ref();
         let lock = plan.map_or(begun.storing.lock, |plan| plan.lock);
         begun.copy.locked_until = lock.map(|lock| lock.until);
+        // They are what a machine that has lost all reads first: no class that must be thawed.
         let storing = Storing {
             may_replace: true,
+            storage_class: None,
             ..begun.storing.clone()
         };
         if let Some(manifest) = manifest::file(&self.home, backup)? {
@@ -278,7 +294,7 @@ impl Copies {
         upload.run(&mut object, journal)
     }
 
-    fn fail(&mut self, backup: &Backup, error: &Error) {
+    pub(crate) fn fail(&mut self, backup: &Backup, error: &Error) {
         let (name, location) = (backup.backup_name.escape_debug(), &self.location);
         self.progress
             .warn(&format!("cannot copy '{name}' to '{location}': {error:#}"));
@@ -383,6 +399,10 @@ impl Parts for Copies {
             }
             part.push(going);
         }
+        if has_failed {
+            self.is_given_up = true;
+            self.left_count += std::mem::take(&mut self.queue).len();
+        }
         Ok(())
     }
 
@@ -396,8 +416,7 @@ impl Parts for Copies {
                     Event::of(backup, "push", true, told(copy, going.seconds))
                 }
                 State::Failed(error, Some(begun)) => {
-                    session.fail_copies(&self.location, &[backup.id])?;
-                    begun.restore_earlier(session)?;
+                    begun.record_failure(session, self.home.now)?;
                     let reason = format!("{error:#}");
                     let details = json!({ "location": self.location, "reason": reason });
                     Event::of(backup, "push", false, details)
@@ -431,10 +450,6 @@ impl Parts for Copies {
             }
             State::Failed(error, _) => {
                 self.fail(&going.due.backup, &error);
-                if is_final(&error) {
-                    self.is_given_up = true;
-                    self.left_count += std::mem::take(&mut self.queue).len();
-                }
                 Ok(())
             }
             State::Untouched(begun) => {
@@ -459,33 +474,4 @@ fn untouched(going: Going) -> Going {
         state => state,
     };
     Going { state, ..going }
-}
-
-/// What would be copied.
-pub(crate) fn dry_run(mut copies: Copies) -> Result<u8> {
-    let location = copies.location.clone();
-    for due in std::mem::take(&mut copies.queue) {
-        let backup = due.backup;
-        match copies.storing(&backup) {
-            Ok(Some(_)) => {}
-            Ok(None) => continue,
-            Err(error) => {
-                copies.fail(&backup, &error);
-                continue;
-            }
-        }
-        let row = vec![
-            backup.id.to_string().into(),
-            listing::size(&backup).into(),
-            "-".into(),
-            location.clone().into(),
-            listing::source_cell(&backup),
-            "-".into(),
-        ];
-        let told = json!({ "location": location, "bytes": backup.backup_size, "dry_run": true });
-        let listed = Listed::stat(&copies.home, backup).with([("copy", told)], due.line);
-        copies.report.add(&listed, row)?;
-    }
-    copies.report.end()?;
-    Ok(copies.status)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bk_offsite::sidecars::ENCRYPTED;
-use bk_remote::{Lock, PartReceipt, Stored, sha256_of_parts};
+use bk_remote::{Lock, PartReceipt, Stored, Storing, sha256_of_parts};
 use bk_store::archives::advisory_lock::is_at;
 use bk_store::archives::durable::{dir_of, make_dir, sync_dir};
 use bk_store::flock;
@@ -52,6 +52,12 @@ impl Plan {
     /// Whether it is for this archive, encrypted to the same keys.
     pub(crate) fn is_of(&self, archive_hash: &str, recipients: &[String]) -> bool {
         self.archive_hash == archive_hash && self.recipients == recipients
+    }
+
+    /// Whether the object is kept as it is to be: one that was begun with another class or lock keeps that.
+    pub(crate) fn is_kept_as(&self, storing: &Storing) -> bool {
+        let mode = |lock: Option<Lock>| lock.map(|lock| lock.mode);
+        self.storage_class == storing.storage_class && mode(self.lock) == mode(storing.lock)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The named locations: keeps, lists and forgets them in the settings of the catalog.
 //!
-//! Sends nothing; with `--init` it makes a directory.
+//! Sends nothing; to a directory it leaves a marker, and with `--init` it makes it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,8 @@ use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Cut, Output, Progress, UsageError};
 use bk_offsite::destination::{self, Destination, LockFor, parse_rate, text, unknown};
-use bk_remote::{Location, LockMode, Service};
+use bk_offsite::marker;
+use bk_remote::{Location, LockMode, Place, Service};
 use bk_schema::copy::{BackupCopy, check_location};
 use bk_schema::invalid::parse_choice;
 use bk_store::{Home, Session, Signals, catalog};
@@ -47,18 +48,21 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     let name = text(name)?;
     check_location(name).map_err(|error| UsageError(format!("{error:#}")))?;
     let url = text(url)?;
-    let destination = described(arguments, url, home.now)?;
-    if arguments.has(&INIT) {
-        destination
-            .open(&Signals::watch()?, &Progress::new(&PROGRAM))?
-            .init()?;
+    let mut destination = described(arguments, url, home.now)?;
+    let is_directory = destination.location.service() == Service::Directory;
+    if is_directory || arguments.has(&INIT) {
+        let place = destination.open_any(&Signals::watch()?, &Progress::new(&PROGRAM))?;
+        if arguments.has(&INIT) {
+            place.init()?;
+        }
+        if is_directory {
+            destination.id = id(home, name, &destination, place.as_ref())?;
+        }
     }
     let setting = serde_json::to_string(&destination)?;
     let old = catalog::write(home, |session| {
-        let all = session.locations()?;
-        let old = all.iter().find(|(known, _)| known == name);
-        let old = old.and_then(|(_, text)| Destination::parse(name, text).ok());
-        if let Some(old) = old.as_ref().filter(|old| old.url() != destination.url()) {
+        let old = known(session, name)?;
+        if let Some(old) = old.as_ref().filter(|old| !is_same(old, &destination)) {
             check_no_copies(home, session, name, old)?;
         }
         session.set_location(name, &setting)?;
@@ -72,6 +76,31 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
         ));
     }
     Ok(bk_cli::SUCCESS)
+}
+
+/// What the name stands for, as far as that can be read.
+fn known(session: &Session<'_>, name: &str) -> Result<Option<Destination>> {
+    let all = session.locations()?;
+    let known = all.iter().find(|(known, _)| known == name);
+    Ok(known.and_then(|(_, text)| Destination::parse(name, text).ok()))
+}
+
+/// What the marker of a directory tells; one is left where there is none.
+fn id(home: &Home, name: &str, new: &Destination, place: &dyn Place) -> Result<Option<String>> {
+    let old = match home.has_catalog() {
+        true => catalog::read(home, |session| known(session, name))?,
+        false => None,
+    };
+    let known = old
+        .filter(|old| old.url() == new.url())
+        .and_then(|old| old.id);
+    // One that is not there, or cannot be written to, is what it was.
+    Ok(marker::leave(place, known.as_deref()).ok().or(known))
+}
+
+/// Whether it is the same place: another disk may be mounted at the same path.
+fn is_same(old: &Destination, new: &Destination) -> bool {
+    old.url() == new.url() && (old.id.is_none() || old.id == new.id)
 }
 
 /// All of a location is set anew; what protected the copies and goes with that is told.
@@ -244,6 +273,7 @@ fn described(arguments: &Arguments, url: &str, now: Timestamp) -> Result<Destina
         lock: lock(arguments, now)?,
         recipients: destination::recipients(arguments, &RECIPIENT)?,
         limit_rate: arguments.parsed(&LIMIT_RATE, parse_rate)?,
+        id: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! bk-push: copies archives to a second place.
 
+mod at_once;
 mod check;
 mod copying;
 mod flags;
@@ -9,6 +10,7 @@ mod leftovers;
 mod lists;
 mod locations;
 mod object;
+mod preview;
 mod push;
 mod remove;
 mod spool;

@@ -11,13 +11,13 @@ use bk_offsite::sidecars;
 use bk_store::{Home, Signals, catalog, parts};
 
 use crate::check::{self, Check};
-use crate::copying::{self, COLUMNS, Copies, Due};
+use crate::copying::{COLUMNS, Copies, Due};
 use crate::flags::{
     CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
     READ, RECIPIENT, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
-use crate::{known, leftovers, lists, locations};
+use crate::{known, leftovers, lists, locations, preview};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -131,13 +131,15 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let keys: HashSet<_> = keys.collect();
     let (whole, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.copy.is_complete());
     let queue = VecDeque::from(whole);
-    if !is_all {
-        for known in bad {
-            let name = known.copy.backup_name.escape_debug();
-            PROGRAM.warn(&format!("'{name}' has no complete copy at '{location}'"));
-            status = bk_cli::SOME_FAILED;
-        }
-    } else if queue.is_empty() {
+    // Of those that never were there nobody asked.
+    let is_told = |it: &&known::Known| !is_all || it.copy.copied_at.is_some();
+    let bad: Vec<_> = bad.iter().filter(is_told).collect();
+    for known in &bad {
+        let name = known.copy.backup_name.escape_debug();
+        PROGRAM.warn(&format!("'{name}' has no complete copy at '{location}'"));
+        status = bk_cli::SOME_FAILED;
+    }
+    if is_all && queue.is_empty() && bad.is_empty() {
         PROGRAM.warn(&format!(
             "no copies are known at '{location}': 'bk-pull --adopt {location}' records what is there"
         ));
@@ -186,6 +188,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let progress = Progress::new(&PROGRAM);
     let mut removal = Removal {
         place: destination.open(&signals, &progress)?,
+        destination,
         location: location.to_owned(),
         signals: signals.clone(),
         progress,
@@ -224,7 +227,7 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
 fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let (location, backups) = destination::operands(arguments)?;
     let lines = operands::resolve(backups)?;
-    let destination = destination(arguments, &home, location)?;
+    let mut destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;
     let found = PROGRAM.report_errors(catalog::resolve(&home, Some(lines))?, &mut status);
     let mut seen = HashSet::new();
@@ -234,6 +237,9 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let signals = Signals::watch()?;
     let progress = Progress::new(&PROGRAM);
     let place = destination.open(&signals, &progress)?;
+    if !arguments.has(&DRY_RUN) {
+        destination.settle(&home, location, place.as_ref())?;
+    }
     let mut copies = Copies {
         place,
         home,
@@ -249,7 +255,7 @@ fn copy(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         has_copied: false,
     };
     if arguments.has(&DRY_RUN) {
-        return copying::dry_run(copies);
+        return preview::preview(copies);
     }
     if copies.queue.is_empty() {
         let place = copies.place.as_ref();

@@ -5,18 +5,21 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 use bk_cli::units::human_size;
-use bk_cli::{Column, Cut, Progress, Report, listing};
+use bk_cli::{Column, Cut, Progress, Report, copies, listing};
+use bk_offsite::destination::Destination;
 use bk_offsite::failure::{is_final, tell_left};
 use bk_offsite::sidecars::Keys;
 use bk_remote::{Kind, Place};
 use bk_schema::copy::BackupCopy;
 use bk_schema::event::Event;
+use bk_schema::record::Backup;
 use bk_store::parts::Parts;
 use bk_store::{Home, Session, Signals};
 use serde_json::{Value, json};
 
+use crate::at_once::at_once;
 use crate::journal::Journal;
 use crate::known::Known;
 
@@ -57,6 +60,7 @@ enum State {
 pub(crate) struct Removal {
     pub(crate) home: Home,
     pub(crate) location: String,
+    pub(crate) destination: Destination,
     pub(crate) place: Box<dyn Place>,
     pub(crate) signals: Signals,
     pub(crate) progress: Progress,
@@ -67,7 +71,7 @@ pub(crate) struct Removal {
     pub(crate) by_record: HashMap<String, HashSet<String>>,
     /// How many were not tried.
     pub(crate) left_count: usize,
-    /// Whether one failed for a reason by which all would.
+    /// Whether one failed for a reason by which all would, and that was told.
     pub(crate) is_given_up: bool,
 }
 
@@ -78,46 +82,32 @@ impl Removal {
         self.progress.begin_counting(bytes, count, "copies");
     }
 
-    fn remove(&mut self, going: &Going) -> State {
-        let (known, journal) = (&going.known, going.journal.as_ref());
-        let copy = &known.copy;
-        let (key, version) = (&copy.object_key, copy.version_id.as_deref());
-        if let Err(error) = self.place.delete(key, version) {
-            let found = || self.place.head(key).ok();
-            // What cannot be removed may be an older version: the one that the row tells of is gone then.
-            let is_other =
-                || version.is_some() && found().is_some_and(|it| it.version != copy.version_id);
-            return match error.kind() {
-                // An object that is not there is no error; the location is.
-                Kind::NotFound => State::Stays(error.into()),
-                Kind::Locked(_) | Kind::Refused if !is_other() => State::Stays(error.into()),
-                // The answer may be lost of what was done.
-                Kind::Unreachable | Kind::Stopped | Kind::Locked(_) | Kind::Refused => {
-                    State::Failed(error.into())
+    /// Those of a batch that are begun: each archive with its manifest first, then the records that none has any more.
+    fn remove(&mut self, batch: &mut [Going]) {
+        let begun = batch
+            .iter_mut()
+            .filter(|it| matches!(it.state, State::Begun));
+        let mut begun: Vec<_> = begun.collect();
+        let place = self.place.as_ref();
+        let removed = at_once(&begun, |going| remove(place, going));
+        let mut records = Vec::new();
+        for (going, removed) in begun.iter_mut().zip(removed) {
+            going.state = removed.unwrap_or_else(State::Failed);
+            if matches!(going.state, State::Gone) {
+                let [_, record] = going.known.beside();
+                let others = self.by_record.entry(record.clone()).or_default();
+                others.remove(&going.known.copy.object_key);
+                if others.is_empty() {
+                    records.push((going, record));
                 }
-                _ if copy.size.is_some()
-                    && found().map(|it| it.size) == copy.size
-                    && !is_other() =>
-                {
-                    State::Stays(error.into())
-                }
-                _ => State::Failed(error.into()),
-            };
-        }
-        let [manifest, record] = known.beside();
-        let others = self.by_record.entry(record.clone()).or_default();
-        others.remove(key);
-        let record = others.is_empty().then_some(record);
-        for key in [manifest].into_iter().chain(record) {
-            if let Err(error) = self.place.delete(&key, None) {
-                return State::Failed(error.into());
             }
         }
-        if let Some(plan) = journal.and_then(|it| it.plan.as_ref()) {
-            // What stays there is dropped by the rule of the bucket for uploads that were not finished.
-            let _ = self.place.abort(&plan.key, &plan.upload_id);
+        let removed = at_once(&records, |(_, record)| Ok(place.delete(record, None)?));
+        for ((going, _), removed) in records.into_iter().zip(removed) {
+            if let Err(error) = removed {
+                going.state = State::Failed(error);
+            }
         }
-        State::Gone
     }
 
     /// By the row as it is now, which `rows` has with all others of the location, and the number of those that have
@@ -132,8 +122,8 @@ impl Removal {
             return (State::Nothing, None);
         };
         known.copy = row.clone();
-        if let Some(until) = row.locked_until.filter(|until| *until > self.home.now) {
-            return (State::Stays(anyhow!("it is locked until {until:.0}")), None);
+        if let Err(error) = self.check_removable(known) {
+            return (State::Stays(error), None);
         }
         let journal = match Journal::take(&self.home.dir, &self.location, row.backup_id) {
             Ok(Some(journal)) => journal,
@@ -155,6 +145,33 @@ impl Removal {
         (State::Begun, Some(journal))
     }
 
+    /// # Errors
+    /// A lock; a copy that is all that is left of a backup whose record says that there is one.
+    fn check_removable(&self, known: &Known) -> Result<()> {
+        let copy = &known.copy;
+        if let Some(until) = copy.locked_until.filter(|until| *until > self.home.now) {
+            bail!("it is locked until {until:.0}");
+        }
+        let Some(backup) = known.backup.as_ref().filter(|_| copy.is_complete()) else {
+            return Ok(());
+        };
+        let is_other = |it: &&BackupCopy| it.is_complete() && it.location != copy.location;
+        let is_last = backup.copies.iter().find(is_other).is_none() && self.is_missing(backup);
+        ensure!(
+            !is_last,
+            "it is all that is left of the backup, whose archive is not here: 'bk-rm {id}' and then 'bk-push --remove --gone {}' give it up",
+            copy.location,
+            id = backup.id
+        );
+        Ok(())
+    }
+
+    fn is_missing(&self, backup: &Backup) -> bool {
+        let path = backup.backup_path.as_ref();
+        copies::remote_obstacle(&self.home, backup).is_some()
+            || matches!(self.home.storages.stat(path), Ok(None))
+    }
+
     /// Tells how many were not tried.
     pub(crate) fn tell_left(&self) {
         if self.signals.caught().is_none() {
@@ -171,13 +188,9 @@ impl Removal {
     /// A dry run: what would be removed.
     pub(crate) fn preview(mut self) -> Result<u8> {
         for known in std::mem::take(&mut self.queue) {
-            match known
-                .copy
-                .locked_until
-                .filter(|until| *until > self.home.now)
-            {
-                Some(until) => self.fail(&known, &anyhow!("it is locked until {until:.0}")),
-                None => self.add(known, true)?,
+            match self.check_removable(&known) {
+                Err(error) => self.fail(&known, &error),
+                Ok(()) => self.add(known, true)?,
             }
         }
         self.report.end()?;
@@ -209,6 +222,41 @@ impl Removal {
     }
 }
 
+/// An archive and its manifest.
+///
+/// # Errors
+/// That of which it is not known how much was done.
+fn remove(place: &dyn Place, going: &Going) -> Result<State> {
+    let copy = &going.known.copy;
+    let (key, version) = (&copy.object_key, copy.version_id.as_deref());
+    if let Err(error) = place.delete(key, version) {
+        let found = || place.head(key).ok();
+        // What cannot be removed may be an older version: the one that the row tells of is gone then.
+        let is_other =
+            || version.is_some() && found().is_some_and(|it| it.version != copy.version_id);
+        let is_as_before = match error.kind() {
+            // An object that is not there is no error; the location is.
+            Kind::NotFound => true,
+            Kind::Locked(_) | Kind::Refused => !is_other(),
+            // The answer may be lost of what was done.
+            Kind::Unreachable | Kind::Stopped => false,
+            _ => copy.size.is_some() && found().map(|it| it.size) == copy.size && !is_other(),
+        };
+        return if is_as_before {
+            Ok(State::Stays(error.into()))
+        } else {
+            Err(error.into())
+        };
+    }
+    let [manifest, _] = going.known.beside();
+    place.delete(&manifest, None)?;
+    if let Some(plan) = going.journal.as_ref().and_then(|it| it.plan.as_ref()) {
+        // What stays there is dropped by the rule of the bucket for uploads that were not finished.
+        let _ = place.abort(&plan.key, &plan.upload_id);
+    }
+    Ok(State::Gone)
+}
+
 fn told(known: &Known) -> Value {
     let copy = &known.copy;
     json!({
@@ -228,6 +276,9 @@ impl Parts for Removal {
     fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
         let count = self.queue.len().min(at_most).min(PART_MAX);
         let part: Vec<_> = self.queue.drain(..count).collect();
+        if !part.is_empty() {
+            self.destination.check_current(session, &self.location)?;
+        }
         let rows = session.copies_at(&self.location)?.into_iter().flatten();
         let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
         let mut counts = HashMap::new();
@@ -254,22 +305,26 @@ impl Parts for Removal {
 
     fn work(&mut self, part: &mut Vec<Going>) -> Result<()> {
         let mut has_failed = false;
-        for going in part {
-            if matches!(going.state, State::Begun) {
-                going.state = match has_failed || self.signals.caught().is_some() {
-                    true => State::Left,
-                    false => self.remove(going),
-                };
+        let most = self.place.abilities().most_at_once;
+        for batch in part.chunks_mut(most) {
+            if has_failed || self.signals.caught().is_some() {
+                let begun = batch
+                    .iter_mut()
+                    .filter(|it| matches!(it.state, State::Begun));
+                begun.for_each(|it| it.state = State::Left);
+            } else {
+                self.remove(batch);
             }
-            if let State::Stays(error) | State::Failed(error) = &going.state {
-                has_failed |= is_final(error);
+            for going in batch {
+                if let State::Stays(error) | State::Failed(error) = &going.state {
+                    has_failed |= is_final(error);
+                }
+                self.progress.count();
+                let size = going.known.copy.size;
+                self.progress.add(size.unwrap_or_default());
             }
-            self.progress.count();
-            let size = going.known.copy.size;
-            self.progress.add(size.unwrap_or_default());
         }
         if has_failed {
-            self.is_given_up = true;
             self.left_count += std::mem::take(&mut self.queue).len();
         }
         Ok(())
@@ -317,7 +372,14 @@ impl Parts for Removal {
                 self.add(going.known, false)
             }
             State::Stays(error) | State::Failed(error) => {
-                self.fail(&going.known, &error);
+                let is_final = is_final(&error);
+                if is_final && self.is_given_up {
+                    // It was tried at once with the one that told.
+                    self.left_count += 1;
+                } else {
+                    self.is_given_up |= is_final;
+                    self.fail(&going.known, &error);
+                }
                 Ok(())
             }
             State::Left => {

@@ -50,15 +50,16 @@ impl Upload<'_> {
     /// What an earlier run has sent, all of it, where only its end was not recorded.
     ///
     /// # Errors
-    /// A journal that cannot be written.
+    /// A journal that cannot be written; a location that does not answer: what is there is not sent again for that.
     pub(crate) fn sent_before(&self, journal: &mut Journal) -> Result<Option<Sent>> {
         let Some((plan, version)) = journal.stored() else {
             return Ok(None);
         };
         let is_it = plan.is_of(self.archive_hash, self.recipients)
             && plan.key == self.key
-            && plan.url == self.url;
-        if is_it && self.is_there(plan.size_bytes) {
+            && plan.url == self.url
+            && plan.is_kept_as(self.storing);
+        if is_it && self.is_there(plan.size_bytes)? {
             return Ok(Some(Sent {
                 version,
                 size_bytes: plan.size_bytes,
@@ -106,10 +107,16 @@ impl Upload<'_> {
     }
 
     /// Whether what the journal says is there is. Who may only put cannot ask, and believes it.
-    fn is_there(&self, size_bytes: u64) -> bool {
+    fn is_there(&self, size_bytes: u64) -> bk_remote::Result<bool> {
         match self.place.head(self.key) {
-            Ok(object) => object.size == size_bytes,
-            Err(error) => error.kind() == Kind::Refused,
+            Ok(object) => Ok(object.size == size_bytes),
+            Err(error) if error.kind() == Kind::Refused => Ok(true),
+            // It may be the whole location that is not there.
+            Err(error) if error.kind() == Kind::NotFound => match self.place.list_dirs("") {
+                Err(error) if error.kind() != Kind::Refused => Err(error),
+                _ => Ok(false),
+            },
+            Err(error) => Err(error),
         }
     }
 
@@ -174,9 +181,7 @@ impl Upload<'_> {
                 && (&it.object_hash, it.key.as_str(), it.size_bytes)
                     == (&object.hash, self.key, object.size_bytes)
                 && it.url == self.url
-                // One that was begun with another class or lock would keep that.
-                && it.storage_class == self.storing.storage_class
-                && it.lock.map(|lock| lock.mode) == self.storing.lock.map(|lock| lock.mode)
+                && it.is_kept_as(self.storing)
                 && it.lock.is_none_or(|lock| lock.until > clock::now())
         };
         match journal.plan.clone() {

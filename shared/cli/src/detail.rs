@@ -3,6 +3,7 @@
 //! Knows no terminal and no catalog.
 
 use bk_schema::copy::BackupCopy;
+use bk_schema::metadata::PROBLEMS;
 use bk_schema::record::Backup;
 use bk_schema::verified::LastVerified;
 use bk_schema::visible::visible;
@@ -61,7 +62,7 @@ pub fn fields(listed: &Listed) -> Vec<(String, String)> {
     if let Some(Value::Array(sources)) = metadata.shift_remove("sources") {
         fields.extend(sources.iter().map(|source| ("source", plain(source))));
     }
-    if let Some(Value::Array(problems)) = metadata.shift_remove("problems") {
+    if let Some(Value::Array(problems)) = metadata.shift_remove(PROBLEMS) {
         fields.extend(problems.iter().map(|it| ("problem", problem(it))));
     }
     let mut fields: Vec<(String, String)> = fields

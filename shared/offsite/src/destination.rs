@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bk_cli::copies::unknown_location;
 use bk_cli::units::{parse_future, parse_size};
 use bk_cli::{Arguments, Flag, Progress, UsageError, usage};
-use bk_remote::{CanLock, Location, Lock, LockMode, Place, Storing};
+use bk_remote::{CanLock, Kind, Location, Lock, LockMode, Place, Service, Storing};
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
 use bk_store::{Home, Session, Signals, catalog};
@@ -17,6 +17,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::encryption::check_recipient;
+use crate::failure::kind;
+use crate::marker::{self, MARKER};
 
 /// The setting of a location, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Destination {
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_rate: Option<u64>,
+    /// What the marker of a directory tells; none where none could be left yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Destination {
@@ -89,6 +94,30 @@ impl Destination {
         })
     }
 
+    /// Leaves the marker of a directory that had none, and keeps its id.
+    ///
+    /// # Errors
+    /// Those of the catalog; a name that was set anew. A directory that cannot be written to is none: what is copied
+    /// there tells that.
+    pub fn settle(&mut self, home: &Home, name: &str, place: &dyn Place) -> Result<()> {
+        if self.location.service() != Service::Directory || self.id.is_some() {
+            return Ok(());
+        }
+        let Ok(id) = marker::leave(place, None) else {
+            return Ok(());
+        };
+        catalog::write(home, |session| {
+            self.check_current(session, name)?;
+            let kept = Self {
+                id: Some(id.clone()),
+                ..Self::of(session, name)?
+            };
+            session.set_location(name, &serde_json::to_string(&kept)?)
+        })?;
+        self.id = Some(id);
+        Ok(())
+    }
+
     /// How the objects of a backup are kept there.
     ///
     /// # Errors
@@ -130,8 +159,31 @@ impl Destination {
     /// Ready to be spoken with; a signal ends what waits for it, and a wait that is long is told.
     ///
     /// # Errors
-    /// Credentials that are missing or that others can read.
+    /// Credentials that are missing or that others can read; a directory that is another location.
     pub fn open(&self, signals: &Signals, progress: &Progress) -> Result<Box<dyn Place>> {
+        let place = self.open_any(signals, progress)?;
+        let Some(id) = &self.id else { return Ok(place) };
+        let location = &self.location;
+        match marker::read(place.as_ref()) {
+            // What another user may not read, other files will tell.
+            Err(error) if kind(&error) == Some(Kind::Refused) => Ok(place),
+            Err(error) => Err(error),
+            Ok(Some(other)) if other != *id => bail!(
+                "{location} is another location: its '{MARKER}' is not the one that was there: mount the right disk"
+            ),
+            // Of one that is not there, whoever needs it tells more.
+            Ok(None) if place.list_dirs("").is_ok() => bail!(
+                "{location} has no '{MARKER}', which tells that it is the location: mount its disk; where only that file is lost, 'bk-push --set' leaves it anew"
+            ),
+            Ok(_) => Ok(place),
+        }
+    }
+
+    /// As [`open`](Self::open), whatever directory it is.
+    ///
+    /// # Errors
+    /// Credentials that are missing or that others can read.
+    pub fn open_any(&self, signals: &Signals, progress: &Progress) -> Result<Box<dyn Place>> {
         let (signals, progress) = (signals.clone(), progress.clone());
         let tell = move |error: &bk_remote::Error| {
             progress.warn(&format!(

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bk_schema::copy::{BackupCopy, CopyStatus};
+use bk_schema::metadata::PROBLEMS;
 use bk_schema::record::Backup;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,11 +140,17 @@ pub struct HeldCopy {
 }
 
 impl Held {
+    /// Of an archive that is encrypted, without what names files in it: the record is not.
+    ///
     /// # Errors
     /// A copy whose size or hash is not known.
     pub fn new(backup: &Backup, host: &str, catalog: &str, copy: &BackupCopy) -> Result<Self> {
+        let mut backup = backup.clone();
+        if !copy.recipients.is_empty() {
+            backup.backup_metadata.shift_remove(PROBLEMS);
+        }
         Ok(Self {
-            backup: backup.clone(),
+            backup,
             host: host.to_owned(),
             catalog: catalog.to_owned(),
             copy: HeldCopy {
@@ -184,8 +191,9 @@ impl Held {
             "the record has no hash: it is of no complete backup"
         );
         let below = format!("{}/", archives_of(&held.host));
+        let name = held.copy.key.strip_prefix(&below);
         ensure!(
-            held.copy.key.starts_with(&below),
+            name.is_some_and(|name| !name.contains('/')),
             "its archive is none of its host"
         );
         // It is part of keys.
@@ -264,6 +272,9 @@ mod tests {
             backup_name: "a".into(),
             backup_path: "/b/a.tar.gz".into(),
             backup_hash: Some(hash.clone()),
+            backup_metadata: [(PROBLEMS.into(), serde_json::json!([]))]
+                .into_iter()
+                .collect(),
             ..Backup::default()
         };
         let copy = BackupCopy {
@@ -273,6 +284,17 @@ mod tests {
             ..BackupCopy::default()
         };
         let held = Held::new(&backup, "w", "c0ffee", &copy).unwrap();
+        let encrypted = BackupCopy {
+            recipients: vec!["age1".into()],
+            ..copy.clone()
+        };
+        let metadata = |copy| {
+            Held::new(&backup, "w", "c0ffee", copy)
+                .unwrap()
+                .backup
+                .backup_metadata
+        };
+        assert_eq!((metadata(&copy).len(), metadata(&encrypted).len()), (1, 0));
         let text = held.text().unwrap();
         assert_eq!(Held::parse(text.as_bytes()).unwrap(), held);
         // Tools that know records read it as one.
@@ -284,6 +306,7 @@ mod tests {
         assert!(Held::parse(b"{}").is_err());
         for (good, bad) in [
             ("\"size\":1", "\"size\":-1"),
+            ("archives/a-", "archives/a/"),
             ("c0ffee", "../x"),
             ("c0ffee", ""),
         ] {

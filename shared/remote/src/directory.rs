@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use walkdir::WalkDir;
 
 use crate::durable::{
-    PARTIAL, commit, dir_of, is_id, make, new_id, open, partial, partials, sync_dir,
+    PARTIAL, commit, dir_of, is_id, make, new_id, open, open_dir, partial, partials, remove,
+    sync_dir,
 };
 use crate::error::{Error, Kind, Result};
 use crate::key::flaw;
@@ -78,7 +79,7 @@ impl Directory {
         }
     }
 
-    /// The file of a key, once the root is known to be there.
+    /// The file of a key, once the root is known to be there. No directory below the root may be a link.
     fn file(&self, key: &str) -> Result<PathBuf> {
         self.check_root()?;
         if let Some(flaw) = flaw(key) {
@@ -91,7 +92,11 @@ impl Directory {
                 format!("'{PARTIAL}' ends the name of what is not whole"),
             ));
         }
-        Ok(self.root.join(key))
+        // What is not there yet is made.
+        match open_dir(&self.root, key) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed(key, &error)),
+            _ => Ok(self.root.join(key)),
+        }
     }
 
     fn check_root(&self) -> Result<()> {
@@ -134,7 +139,8 @@ impl Directory {
         }
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let found = left.get_mut(dir).and_then(|it| it.remove(&*name));
-        found.into_iter().flatten().try_for_each(|it| remove(&it))
+        let mut found = found.into_iter().flatten();
+        found.try_for_each(|it| self.remove(&it))
     }
 
     fn check_storing(&self, key: &str, storing: &Storing) -> Result<()> {
@@ -283,7 +289,7 @@ impl Place for Directory {
         match self.partial(key, upload) {
             Err(error) if error.kind() == Kind::UnknownUpload => Ok(()),
             Err(error) => Err(error),
-            Ok(path) => remove(&path).map_err(|error| self.failed(key, &error)),
+            Ok(path) => self.remove(&path).map_err(|error| self.failed(key, &error)),
         }
     }
 
@@ -344,9 +350,7 @@ impl Place for Directory {
                 .strip_prefix(&self.root)
                 .ok()
                 .and_then(Path::to_str);
-            let Some(key) =
-                key.filter(|key| entry.file_type().is_file() && !key.ends_with(PARTIAL))
-            else {
+            let Some(key) = key.filter(|key| entry.file_type().is_file() && is_key(key)) else {
                 continue;
             };
             let told = match entry.metadata() {
@@ -368,7 +372,8 @@ impl Place for Directory {
         for entry in WalkDir::new(self.below(below)?).min_depth(1).max_depth(1) {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {
-                    names.extend(entry.file_name().to_str().map(str::to_owned));
+                    let name = entry.file_name().to_str();
+                    names.extend(name.filter(|it| is_key(it)).map(str::to_owned));
                 }
                 Ok(_) => {}
                 Err(error) if is_gone(&error) => {}
@@ -379,11 +384,17 @@ impl Place for Directory {
     }
 
     fn delete(&self, key: &str, _: Option<&str>) -> Result<()> {
-        remove(&self.file(key)?).map_err(|error| self.failed(key, &error))
+        let path = self.file(key)?;
+        self.remove(&path).map_err(|error| self.failed(key, &error))
     }
 }
 
 impl Directory {
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        remove(&self.root, &below.to_string_lossy())
+    }
+
     fn below(&self, key: &str) -> Result<PathBuf> {
         match key {
             "" => self.check_root().map(|()| self.root.clone()),
@@ -392,17 +403,13 @@ impl Directory {
     }
 }
 
-fn modified_at(told: &Metadata) -> Option<Timestamp> {
-    Timestamp::try_from(told.modified().ok()?).ok()
+/// Whether a name can be that of an object, or of what holds some.
+fn is_key(name: &str) -> bool {
+    flaw(name).is_none() && !name.ends_with(PARTIAL)
 }
 
-/// Removes a file, to last; one that is not there is removed.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_dir(dir_of(path)),
-    }
+fn modified_at(told: &Metadata) -> Option<Timestamp> {
+    Timestamp::try_from(told.modified().ok()?).ok()
 }
 
 /// Whether something went away while the directory was walked, or was never there.

@@ -5,10 +5,13 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, syncfs};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, openat, renameat_with, syncfs, unlinkat,
+};
 use rustix::io::Errno;
 
 /// What a file is called until it is whole.
@@ -92,6 +95,35 @@ fn make_dirs(root: &Path, dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens the directory that holds a key below a root, through no link: whoever may write there could lead elsewhere by one.
+///
+/// # Errors
+/// [`ErrorKind::NotADirectory`] for a link.
+pub(crate) fn open_dir(root: &Path, key: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = rustix::fs::open(root, flags, Mode::empty())?;
+    let above = key.rsplit_once('/').map_or("", |(above, _)| above);
+    for name in above.split('/').filter(|name| !name.is_empty()) {
+        dir = openat(&dir, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(dir)
+}
+
+/// Removes the file of a key below a root, to last; one that is not there is removed.
+pub(crate) fn remove(root: &Path, key: &str) -> io::Result<()> {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let removed = open_dir(root, key).and_then(|dir| {
+        unlinkat(&dir, name, AtFlags::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(&dir, ".", flags, Mode::empty())?)
+    });
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(dir) => sync(&dir.into()),
+    }
+}
+
 /// The directory that something is in.
 pub(crate) fn dir_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
@@ -153,13 +185,16 @@ fn rename_reserved(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes the names in a directory last.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    let dir = File::open(dir)?;
+    sync(&File::open(dir)?)
+}
+
+fn sync(dir: &File) -> io::Result<()> {
     match dir
         .sync_all()
         .map_err(|error| (Errno::from_io_error(&error), error))
     {
         // Where a directory cannot be synced (vboxsf, 9p2000, some FUSE), its file system is.
-        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP), _)) => Ok(syncfs(&dir)?),
+        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP), _)) => Ok(syncfs(dir)?),
         synced => synced.map_err(|(_, error)| error),
     }
 }

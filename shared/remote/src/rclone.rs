@@ -291,7 +291,9 @@ impl Place for Rclone {
             below,
             &["lsjson", "--dirs-only", "--no-modtime", &target],
             &mut |line| {
-                names.push(line.path);
+                if flaw(&line.path).is_none() {
+                    names.push(line.path);
+                }
                 Ok(())
             },
         );

@@ -66,10 +66,17 @@ fn stored(object: Object, is_confirmed: bool) -> Stored {
     }
 }
 
-/// What is there, if it has this content.
-fn same(client: &Client, key: &str, bytes: &[u8]) -> Option<Stored> {
+/// Whether an object is locked for as long as it is to be: one that was there before may not be.
+fn is_locked(object: &Object, storing: &Storing) -> bool {
+    let lock = storing.lock.as_ref();
+    lock.is_none_or(|lock| object.locked_until >= Some(lock.until))
+}
+
+/// What is there, if it has this content and is locked as it is to be.
+fn same(client: &Client, key: &str, bytes: &[u8], storing: &Storing) -> Option<Stored> {
     let object = client.head(key, None).ok()?;
     let is_same = object.size == bytes.len() as u64
+        && is_locked(&object, storing)
         && match &object.sha256 {
             Some(told) => *told == sha256(bytes),
             None => get_range(client, key, 0, object.size).is_ok_and(|there| there == bytes),
@@ -77,11 +84,17 @@ fn same(client: &Client, key: &str, bytes: &[u8]) -> Option<Stored> {
     is_same.then(|| stored(object, true))
 }
 
-/// What is there, if the store tells that it is made of these parts.
-fn of_parts(client: &Client, key: &str, receipts: &[PartReceipt]) -> Option<Stored> {
+/// What is there, if the store tells that it is made of these parts, and it is locked as it is to be.
+fn of_parts(
+    client: &Client,
+    key: &str,
+    receipts: &[PartReceipt],
+    storing: &Storing,
+) -> Option<Stored> {
     let object = client.head(key, None).ok()?;
     let expected = sha256_of_parts(receipts);
-    let is_same = object.sha256.as_ref().is_some_and(|it| *it == expected);
+    let is_same =
+        object.sha256.as_ref().is_some_and(|it| *it == expected) && is_locked(&object, storing);
     (object.size == total_bytes(receipts) && is_same).then(|| stored(object, true))
 }
 
@@ -102,7 +115,7 @@ pub(crate) fn put(client: &Client, key: &str, bytes: Vec<u8>, storing: &Storing)
                 is_unsure = true;
                 Err(error)
             }
-            Kind::AlreadyThere if is_unsure => same(client, key, &bytes).ok_or(error),
+            Kind::AlreadyThere if is_unsure => same(client, key, &bytes, storing).ok_or(error),
             // And not that there are no locks.
             Kind::Unsupported
                 if mode == PutMode::Create && error.reason().contains("NotImplemented") =>
@@ -230,7 +243,7 @@ pub(crate) fn complete(
         match error.kind() {
             Kind::Unreachable => is_unsure = true,
             Kind::UnknownUpload | Kind::AlreadyThere if is_unsure => {
-                return of_parts(client, key, receipts).ok_or(error);
+                return of_parts(client, key, receipts, storing).ok_or(error);
             }
             // A store without conditions: it is asked first, and then without one.
             Kind::Unsupported if !may_replace => {

@@ -4,6 +4,7 @@ use std::thread;
 
 use bk_remote::{CanLock, Kind, Location, Lock, LockMode, Options, Part, Storing, open};
 
+use crate::server::proxy::{Fault, Proxy};
 use crate::server::seaweed::{ADMIN, Keys, PUT_ONLY};
 use crate::server::{Server, bucket};
 
@@ -64,6 +65,36 @@ fn s3_locks() {
         place.delete(key, version.as_deref()).unwrap();
         assert_eq!(place.head(key).unwrap_err().kind(), Kind::NotFound);
     }
+}
+
+/// Where the answer to a put is lost, what is found there may have been there before.
+#[test]
+fn s3_takes_no_object_without_a_lock_for_one_that_is_to_have_it() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let options = server.options(ADMIN);
+    let line = Proxy::to(&server.endpoint());
+    let put = |endpoint: &str, storing: &Storing| {
+        let place = open(&bucket(endpoint, "locked"), &options).unwrap();
+        place.put("before", vec![1], storing)
+    };
+    let bare = Storing::default();
+    put(&server.endpoint(), &bare).unwrap();
+    line.strike([Fault::Status(503)]);
+    put(line.endpoint(), &bare).unwrap();
+    line.strike([Fault::Status(503)]);
+    let until = jiff::Timestamp::now().as_second() + 2;
+    let lock = Lock {
+        mode: LockMode::Governance,
+        until: jiff::Timestamp::from_second(until).unwrap(),
+    };
+    let locked = Storing {
+        lock: Some(lock),
+        ..bare
+    };
+    let error = put(line.endpoint(), &locked).unwrap_err();
+    assert_eq!((error.kind(), line.met_count()), (Kind::AlreadyThere, 2));
 }
 
 #[test]

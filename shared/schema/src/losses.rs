@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use crate::metadata::PROBLEMS;
 use crate::record::Backup;
 
 /// The kinds of problems that leave something out of the archive, or make it wrong there.
@@ -18,7 +19,7 @@ pub fn count(backup: &Backup) -> u64 {
     if let Some(count) = metadata.get("loss_count").and_then(Value::as_u64) {
         return count;
     }
-    let listed = metadata.get("problems").and_then(Value::as_array);
+    let listed = metadata.get(PROBLEMS).and_then(Value::as_array);
     let Some(listed) = listed else { return 0 };
     let is_loss = |it: &&Value| {
         let kind = it.get("kind").and_then(Value::as_str);

@@ -78,7 +78,7 @@ pub const KEYS: &[Key] = &[
     key(SHRUNK, "bk-create", Later, Value::is_object),
     key("compression_level", "bk-create", Later, Value::is_i64),
     key("manifest_hash", "bk-create", Later, Value::is_string),
-    key("problems", "bk-create", Later, Value::is_array),
+    key(PROBLEMS, "bk-create", Later, Value::is_array),
     key("problem_count", "bk-create", Later, Value::is_u64),
     key("loss_count", "bk-create", Later, Value::is_u64),
     key("failure", "bk-create", Later, Value::is_string),
@@ -90,6 +90,9 @@ pub const KEYS: &[Key] = &[
     key("last_restored_test", "bk-restore", Later, Value::is_object),
     key(REMOTE, "bk-pull", Later, Value::is_string),
 ];
+
+/// What went wrong with files, each of which it names.
+pub const PROBLEMS: &str = "problems";
 
 /// The location that the archive is at, of a backup whose archive was never here.
 pub const REMOTE: &str = "remote";

@@ -395,8 +395,9 @@ fn write(mut file: File, id: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// Random: the keys of a hasher come from the system.
-pub(crate) fn new_id() -> String {
+/// An id that nothing else has. Random: the keys of a hasher come from the system.
+#[must_use]
+pub fn new_id() -> String {
     let word = |half| RandomState::new().hash_one((half, std::process::id()));
     format!("{:016x}{:016x}", word(0), word(1))
 }
