@@ -117,7 +117,7 @@ fn archives_come_to_another_directory_and_the_records_stay() {
 fn what_has_no_copy_there_is_told_with_who_has_one() {
     let sandbox = with_copies(&["a", "b", "c"]);
     sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create --name failed app");
-    sandbox.ok("bk-push --set --init empty file://$PWD/empty; rm home/archives/[abc].tar.gz; bk-push --remove usb b c");
+    sandbox.ok("bk-push --set --init empty file://$PWD/empty; bk-push --remove usb b c; rm home/archives/[abc].tar.gz");
     for name in ["nas", "s3"] {
         sandbox.location(name);
         sandbox.copy("c", name, "complete");
@@ -133,7 +133,7 @@ fn what_has_no_copy_there_is_told_with_who_has_one() {
          bk-pull: cannot bring 'failed' from 'usb': it failed and has no archive\n",
     );
     assert_eq!(names(&ran), ["a"]);
-    sandbox.ok("rm home/archives/a.tar.gz; bk-push --remove usb a");
+    sandbox.ok("bk-push --remove usb a; rm home/archives/a.tar.gz");
     let told = "bk-pull: cannot bring 'a' from 'empty': it has no complete copy there, and no other location has one\n";
     sandbox.run("bk-pull empty a").fails(1, told);
     let told = "bk-pull: there is no location 'offsite': use empty, nas, s3 or usb\n";
@@ -282,7 +282,7 @@ fn a_place_that_is_not_there_is_told_once() {
 #[test]
 fn a_dry_run_tells_what_would_come_and_brings_nothing() {
     let sandbox = with_copies(&["a", "b", "c"]);
-    sandbox.ok("rm home/archives/a.tar.gz home/archives/c.tar.gz; bk-push --remove usb c");
+    sandbox.ok("bk-push --remove usb c; rm home/archives/a.tar.gz home/archives/c.tar.gz");
     let ran = sandbox.run("bk-pull -n usb a b c");
     ran.fails(1, "bk-pull: cannot bring 'c' from 'usb': it has no complete copy there, and no other location has one\n");
     let told: Vec<_> = ran.records().iter().map(|it| it["pull"].clone()).collect();

@@ -472,6 +472,6 @@ fn a_catalog_that_adopted_takes_out_of_the_list_of_another_what_it_removes_alone
     sandbox.ok(&format!(
         "{WEB} bk-create --name c app >/dev/null; bk-push usb c"
     ));
-    sandbox.ok(&format!("{new} bk-push --remove usb a"));
+    sandbox.ok(&format!("{new} bk-rm a; bk-push --remove --gone usb"));
     assert_eq!(named(&list(&sandbox, "")), ["web b", "web c"]);
 }

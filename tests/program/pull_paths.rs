@@ -335,7 +335,7 @@ fn a_part_that_is_damaged_is_found_and_nothing_is_restored() {
     sandbox.ok("test ! -e cut; test -z \"$(ls -A | grep bk-restore)\"");
 }
 
-/// What the calls read of files in the place.
+/// What the calls read of objects in the place.
 fn traced_bytes(sandbox: &Sandbox, line: &str) -> u64 {
     sandbox.ok(&format!(
         "strace -ff -y -qq -o trace -e trace=read,pread64 {line}; cat trace.* >trace"
@@ -345,7 +345,8 @@ fn traced_bytes(sandbox: &Sandbox, line: &str) -> u64 {
         "<{}/",
         sandbox.path(PLACE).canonicalize().unwrap().display()
     );
-    let reads = trace.lines().filter(|line| line.contains(&place));
+    let is_of_object = |line: &&str| line.contains(&place) && !line.contains("/.bk-location>");
+    let reads = trace.lines().filter(is_of_object);
     let count = |line: &str| -> u64 {
         let word = line.rsplit(" = ").next().unwrap();
         word.parse().unwrap_or_else(|_| panic!("{line}"))

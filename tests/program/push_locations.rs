@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Sandbox, can_trace, files_in, has};
+use crate::support::{Sandbox, can_trace, has};
 use serde_json::json;
 
 fn with_backup() -> Sandbox {
@@ -39,7 +39,7 @@ fn locations_are_kept_listed_replaced_and_forgotten() {
                 "region": "eu-central-1", "credentials": format!("{dir}/keys"), "storage_class": "STANDARD_IA",
                 "limit_rate": 10 << 20, "copies": 0, "bytes": 0 }),
             json!({ "location": "old", "url": "az://container/x", "copies": 0, "bytes": 0 }),
-            json!({ "location": "usb", "url": format!("file://{dir}/place"), "copies": 1, "bytes": size }),
+            json!({ "location": "usb", "url": format!("file://{dir}/place"), "id": listed[3]["id"], "copies": 1, "bytes": size }),
         ]
     );
     let table = sandbox.ok("bk-push --list --table").stdout;
@@ -197,7 +197,8 @@ fn a_directory_is_made_only_when_that_is_asked_for() {
     assert_eq!(ran.stderr, told);
     assert!(!sandbox.path("deep").exists());
     sandbox.ok("bk-push --set --init usb file://$PWD/deep/place");
-    assert!(files_in(&sandbox.path("deep/place")).is_empty());
+    let made = sandbox.ok("ls -A deep/place").stdout;
+    assert_eq!(made, ".bk-location\n");
     // What is there stays.
     sandbox.ok(
         "echo x >deep/place/x; bk-push --set --init usb file://$PWD/deep/place; cat deep/place/x",

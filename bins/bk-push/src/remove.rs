@@ -146,7 +146,7 @@ impl Removal {
     }
 
     /// # Errors
-    /// A lock; a copy that is all that is left of a backup whose record says that there is one.
+    /// A lock; a copy that is all that is known of a backup whose record is here.
     fn check_removable(&self, known: &Known) -> Result<()> {
         let copy = &known.copy;
         if let Some(until) = copy.locked_until.filter(|until| *until > self.home.now) {
@@ -159,7 +159,7 @@ impl Removal {
         let is_last = backup.copies.iter().find(is_other).is_none() && self.is_missing(backup);
         ensure!(
             !is_last,
-            "it is all that is left of the backup, whose archive is not here: 'bk-rm {id}' and then 'bk-push --remove --gone {}' give it up",
+            "it is all that is known of the backup, whose archive is not here: 'bk-rm {id}' and then 'bk-push --remove --gone {}' give it up",
             copy.location,
             id = backup.id
         );
