@@ -75,14 +75,15 @@ fn s3_takes_no_object_without_a_lock_for_one_that_is_to_have_it() {
     };
     let options = server.options(ADMIN);
     let line = Proxy::to(&server.endpoint());
-    let put = |endpoint: &str, storing: &Storing| {
-        let place = open(&bucket(endpoint, "locked"), &options).unwrap();
+    let location = bucket(line.endpoint(), "locked");
+    let put = |storing: &Storing| {
+        let place = open(&location, &options).unwrap();
         place.put("before", vec![1], storing)
     };
     let bare = Storing::default();
-    put(&server.endpoint(), &bare).unwrap();
+    put(&bare).unwrap();
     line.strike([Fault::Status(503)]);
-    put(line.endpoint(), &bare).unwrap();
+    put(&bare).unwrap();
     line.strike([Fault::Status(503)]);
     let until = jiff::Timestamp::now().as_second() + 2;
     let lock = Lock {
@@ -93,7 +94,7 @@ fn s3_takes_no_object_without_a_lock_for_one_that_is_to_have_it() {
         lock: Some(lock),
         ..bare
     };
-    let error = put(line.endpoint(), &locked).unwrap_err();
+    let error = put(&locked).unwrap_err();
     assert_eq!((error.kind(), line.met_count()), (Kind::AlreadyThere, 2));
 }
 
