@@ -177,25 +177,37 @@ fn an_object_whose_record_could_not_be_written_beside_it_is_known() {
     check_all_copied(&sandbox, "b");
 }
 
-/// What is there need not be sent again for that.
+/// An upload that was killed before its end was recorded. What is there need not be sent again, unless it was to be kept
+/// otherwise.
 #[test]
 fn a_location_that_does_not_answer_makes_no_journal_forget() {
     let sandbox = copied();
-    sandbox.ok("export BK_HOST=web; head -c 34M /dev/urandom >big; bk-create --level 1 --name c big; bk-push usb c");
+    let push = "BK_HOST=web bk-push usb c";
+    sandbox.ok(&format!(
+        "head -c 34M /dev/urandom >big; BK_HOST=web bk-create --level 1 --name c big; {push}"
+    ));
     let object = sandbox.object("c");
     let journal = sandbox.home().join("uploads/usb.3");
     let hash = sandbox.ok("bk-ls --json c").record()["backup_hash"].clone();
     let told = fs::metadata(&object).unwrap();
     let key = object.strip_prefix(sandbox.path(PLACE)).unwrap();
-    let plan = json!({"archive_hash": hash, "object_hash": hash, "key": key, "url": url(&sandbox), "size_bytes": told.len(), "part_bytes": 16 << 20, "upload_id": "0"});
-    let text = format!("{plan}\n{{\"stored\":null}}\n");
-    sandbox.sql("DELETE FROM backup_copies WHERE backup_name = 'c'");
-    fs::write(&journal, &text).unwrap();
+    let mut plan = json!({"archive_hash": hash, "object_hash": hash, "key": key, "url": url(&sandbox), "size_bytes": told.len(), "part_bytes": 16 << 20, "upload_id": "0"});
+    let kill = |plan: &Value| {
+        sandbox.sql("DELETE FROM backup_copies WHERE backup_name = 'c'");
+        let text = format!("{plan}\n{{\"stored\":null}}\n");
+        fs::write(&journal, &text).unwrap();
+        text
+    };
+    let text = kill(&plan);
     sandbox.ok(&format!("mv {PLACE} away"));
-    assert_eq!(sandbox.run("BK_HOST=web bk-push usb c").status, 1);
+    assert_eq!(sandbox.run(push).status, 1);
     assert_eq!(fs::read_to_string(&journal).unwrap(), text);
-    sandbox.ok(&format!("mv away {PLACE}; BK_HOST=web bk-push usb c"));
+    sandbox.ok(&format!("mv away {PLACE}; {push}"));
     assert_eq!(fs::metadata(&object).unwrap().ino(), told.ino());
+    plan["storage_class"] = "GLACIER".into();
+    kill(&plan);
+    sandbox.ok(push);
+    assert_ne!(fs::metadata(&object).unwrap().ino(), told.ino());
     sandbox.ok("bk-push --check --read 100% usb c");
 }
 

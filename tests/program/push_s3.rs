@@ -340,3 +340,33 @@ fn the_server_has_locks_and_conditions_and_checksums_and_rights() {
     assert_eq!(server.status(ADMIN, &["-X", "DELETE"], &path), 403);
     assert_eq!(server.curl(ADMIN, &[], &path).stdout, b"hello");
 }
+
+/// What a machine that has lost all reads first need not be thawed.
+#[test]
+fn archives_alone_get_the_storage_class() {
+    let Some(start) = Start::new() else {
+        return;
+    };
+    let endpoint = start.server.endpoint();
+    start.ok(&format!(
+        "bk-push --set --endpoint {endpoint} --storage-class STANDARD_IA s3 s3://bucket/prefix"
+    ));
+    let copied = start.ok("bk-push s3 small big").records();
+    let headers = start.sandbox.path("headers");
+    let is_of_class = |key: &str| {
+        let words = ["-I", "-D", headers.to_str().unwrap()];
+        let path = format!("bucket/prefix/{key}");
+        assert_eq!(start.server.status(ADMIN, &words, &path), 200, "{key}");
+        fs::read_to_string(&headers)
+            .unwrap()
+            .contains("STANDARD_IA")
+    };
+    for record in copied {
+        let key = record["copies"][0]["key"].as_str().unwrap();
+        assert!(is_of_class(key), "{key}");
+        for beside in [".json", ".parquet"] {
+            let key = key.replace(".tar.gz", beside);
+            assert!(!is_of_class(&key), "{key}");
+        }
+    }
+}
