@@ -141,13 +141,17 @@ fn names_and_places_that_are_taken_stay_as_they_are() {
 /// It would be asked for as the newest one is.
 #[test]
 fn a_name_that_stands_for_the_newest_is_taken() {
-    let sandbox = lost(&["a"]);
-    sandbox.ok(&format!(
-        "sed -i 's/\"backup_name\":\"a\"/\"backup_name\":\"latest\"/' {PLACE}/web/archives/*.json"
-    ));
+    let sandbox = lost(&["a", "b"]);
+    let rename = |from: &str, to: &str| {
+        sandbox.ok(&format!(
+            "sed -i 's/\"backup_name\":\"{from}\"/\"backup_name\":\"{to}\"/' {PLACE}/web/archives/{from}-*.json"
+        ));
+    };
+    rename("a", "latest");
+    rename("b", "latest:web");
     set(&sandbox);
     sandbox.ok("bk-pull --adopt --host web usb");
-    assert_eq!(names(&sandbox.records()), ["latest_2"]);
+    assert_eq!(names(&sandbox.records()), ["latest_2", "latest_web"]);
 }
 
 /// What lies beside a bad archive is good.

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::support::pushed::{PLACE, check_all_copied};
-use crate::support::{Sandbox, can_trace};
+use crate::support::{KILLED, Sandbox, can_trace};
 use serde_json::{Value, json};
 
 const MARKER: &str = ".bk-location";
@@ -81,6 +81,14 @@ fn an_empty_directory_is_not_the_location_and_a_marker_that_was_lost_is_left_ane
         sandbox.run(line).fails(1, &told);
     }
     assert_eq!(sandbox.copies(), ["a usb complete"]);
+    // What is repeated by habit makes an empty directory no location.
+    let none = format!(
+        "bk-push: none of the copies that are known at {url} is there: mount its disk; \
+         where they are lost, 'bk-push --unset --lost' forgets them\n"
+    );
+    sandbox
+        .run(&format!("bk-push --set --init usb {url}"))
+        .fails(1, &none);
     sandbox.ok(&format!(
         "rmdir {PLACE}; mv away {PLACE}; rm {PLACE}/{MARKER}"
     ));
@@ -101,6 +109,65 @@ fn a_directory_that_was_not_there_when_it_was_named_is_known_from_the_first_copy
     assert_eq!(sandbox.copies(), ["a later complete", "a usb complete"]);
 }
 
+/// The first copy is not what tells which directory it is.
+#[test]
+fn a_location_without_an_id_gets_none_where_nothing_of_it_is() {
+    let sandbox = copied();
+    let url = url(&sandbox);
+    sandbox.ok(&format!(
+        "mv {PLACE} away; rm -r home; bk-push --set usb {url}"
+    ));
+    sandbox.ok(&format!("mv away {PLACE}; bk-pull --adopt --host web usb"));
+    let id = sandbox.ok("bk-push --list").record()["id"].clone();
+    assert_eq!(id, marker(&sandbox)["id"]);
+    // As a catalog has it that is older than markers.
+    sandbox.sql("UPDATE settings SET value = regexp_replace(value, ',\"id\":\"[^\"]*\"', '') WHERE name LIKE 'location.%'");
+    assert_eq!(sandbox.ok("bk-push --list").record()["id"], Value::Null);
+    sandbox.ok(&format!("mv {PLACE} away; mkdir {PLACE}"));
+    for line in ["bk-push --check usb", "bk-push --remove usb a"] {
+        let ran = sandbox.run(line);
+        assert!(
+            ran.stderr.starts_with("bk-push: none of the copies"),
+            "{ran:#?}"
+        );
+    }
+    assert_eq!(sandbox.copies(), ["a usb complete"]);
+    sandbox.ok(&format!(
+        "rmdir {PLACE}; mv away {PLACE}; bk-push --check usb"
+    ));
+    assert_eq!(sandbox.ok("bk-push --list").record()["id"], id);
+}
+
+/// One copy would count as two.
+#[test]
+fn a_directory_has_one_name_and_may_be_moved() {
+    let sandbox = copied();
+    let url = url(&sandbox);
+    sandbox.ok(&format!("ln -s {PLACE} link"));
+    for again in [url.clone(), url.replace(PLACE, "link")] {
+        sandbox.run(&format!("bk-push --set other {again}")).fails(
+            1,
+            &format!("bk-push: {again} is the location 'usb' already; where it is a copy of that one, remove its '{MARKER}'\n"),
+        );
+    }
+    let moved = url.replace(PLACE, "moved");
+    sandbox.ok(&format!(
+        "mv {PLACE} moved; bk-push --set usb {moved}; bk-push --check usb; BK_HOST=web bk-push usb b"
+    ));
+    assert_eq!(sandbox.copies(), ["a usb complete", "b usb complete"]);
+}
+
+#[test]
+fn what_is_lost_with_its_disk_can_be_forgotten() {
+    let sandbox = copied();
+    sandbox.ok(&format!("rm -r {PLACE}"));
+    assert_eq!(sandbox.run("bk-push --unset usb").status, 1);
+    assert_eq!(sandbox.run("bk-push --list --lost").status, 2);
+    sandbox.ok("bk-push --unset --lost usb");
+    assert_eq!(sandbox.copies(), [""; 0]);
+    assert_eq!(sandbox.ok("bk-push --list").stdout, "");
+}
+
 /// Whoever may write there could have root remove what it likes.
 #[test]
 fn what_a_link_leads_to_is_neither_removed_nor_read() {
@@ -110,16 +177,20 @@ fn what_a_link_leads_to_is_neither_removed_nor_read() {
     symlink(sandbox.path("victim"), &archives).unwrap();
     let count = || fs::read_dir(sandbox.path("victim")).unwrap().count();
     assert_eq!(count(), 3);
+    let lists = sandbox.lists();
     for line in [
         "bk-push --check usb",
         "bk-pull -C elsewhere usb a",
         "BK_HOST=web bk-push usb b",
+        "BK_HOST=web bk-pull --list --rebuild usb",
+        "bk-pull --adopt --host web usb",
         "bk-push --remove usb a",
     ] {
         let ran = sandbox.run(line);
         assert_eq!((ran.status, &*ran.stdout), (1, ""), "{ran:#?}");
-        assert!(ran.stderr.contains("Not a directory"), "{ran:#?}");
+        assert!(ran.stderr.contains("a link is not followed"), "{ran:#?}");
         assert_eq!(count(), 3, "{ran:#?}");
+        assert_eq!(sandbox.lists(), lists, "{ran:#?}");
     }
 }
 
@@ -152,6 +223,54 @@ fn all_that_is_known_of_a_backup_is_not_removed() {
     assert_eq!(sandbox.copies(), ["a usb complete"]);
     sandbox.ok("bk-rm 1; bk-push --remove --gone usb");
     assert_eq!(sandbox.objects().len(), 0);
+    // A disk that is away has the archive, perhaps.
+    sandbox
+        .ok("mkdir disk; bk-create --storage disk/store --name c app; bk-push usb c; mv disk away");
+    let ran = sandbox.run("bk-push --remove usb c");
+    assert!(ran.stderr.contains("it is all that is known"), "{ran:#?}");
+    assert_eq!(sandbox.objects().len(), 3);
+}
+
+#[test]
+fn two_that_remove_at_once_leave_one_copy() {
+    let sandbox = copied();
+    sandbox.ok("bk-push --set --init nas file://$PWD/nas; bk-push nas a b; bk-push usb b; rm home/archives/*.gz; mkdir start; cp -a home place nas start");
+    for _ in 0..5 {
+        sandbox.run(
+            "rm -r home place nas; cp -a start/. .
+             bk-push --remove usb a b & bk-push --remove nas a b; wait",
+        );
+        let left = sandbox.ok(
+            "ls place/*/archives/*.gz nas/*/archives/*.gz | sed 's/.*archives.//; s/-.*//' | sort",
+        );
+        assert_eq!(left.stdout, "a\nb\n", "{left:#?}");
+    }
+}
+
+/// Until it is replaced, the object is what it was.
+#[test]
+fn a_bad_copy_whose_replacement_is_killed_stays_bad() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = copied();
+    let object = sandbox.object("a");
+    let whole = fs::read(&object).unwrap();
+    fs::write(&object, &whole[1..]).unwrap();
+    assert_eq!(sandbox.run("bk-push --check usb a").status, 1);
+    let killed = sandbox.run(
+        "exec strace -f -qqq -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL:when=1 bk-push usb a",
+    );
+    assert_eq!(killed.status, KILLED, "{killed:#?}");
+    assert_eq!(sandbox.copies(), ["a usb copying"]);
+    let told = "bk-push: 'a' has no complete copy at 'usb'\n";
+    let ran = sandbox.run("BK_HOST=web bk-push --check usb");
+    assert_eq!((ran.status, &*ran.stderr), (1, told), "{ran:#?}");
+    assert_eq!(sandbox.run("bk-push --unset usb").status, 1);
+    fs::write(&object, whole).unwrap();
+    assert_eq!(sandbox.ok("bk-pull --adopt --host web usb").stdout, "");
+    sandbox.ok("rm home/archives/a.tar.gz; bk-pull usb a && bk-push usb a");
+    sandbox.ok("bk-push --check --read 100% usb a");
 }
 
 /// It may be locked for years, and costs.

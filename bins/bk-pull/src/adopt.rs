@@ -70,10 +70,14 @@ pub(crate) fn run(
             &hosts::all(place.as_ref())?,
         ));
     }
+    let mut destination = destination.clone();
+    if !arguments.has(&DRY_RUN) {
+        destination.settle(home, location, place.as_ref())?;
+    }
     let mut work = Work {
         home,
         location,
-        destination,
+        destination: &destination,
         storage: storage(home)?,
         report: Report::new(output, &COLUMNS),
         zone: zone::local(),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bk_offsite::sidecars::{Held, ending};
-use bk_schema::copy::{BackupCopy, CopyStatus};
+use bk_schema::copy::BackupCopy;
 use bk_schema::host;
 use bk_schema::metadata::{REMOTE, of_archive};
 use bk_schema::moving::Move;
@@ -80,8 +80,7 @@ impl<'a> Index<'a> {
         if let Some(same) = self.by_hash.get(hash) {
             // What was found bad stays so until it is copied anew, whatever lies beside it.
             let is_known = |it: &BackupCopy| {
-                it.status != CopyStatus::Failed
-                    || it.copied_at.is_some() && it.object_key == held.copy.key
+                it.is_complete() || it.copied_at.is_some() && it.object_key == held.copy.key
             };
             let mut copies = same.copies.iter();
             if copies.any(|it| it.location == self.location && is_known(it)) {
@@ -102,7 +101,12 @@ impl<'a> Index<'a> {
     /// Under a name and a path that are free.
     fn record(&self, held: &Held) -> Backup {
         let backup = &held.backup;
-        let mut names = (1..).map(|number| numbered(&backup.backup_name, number));
+        // One that stands for the newest of a job would still do that with a number.
+        let own = match check_new_name(&backup.backup_name) {
+            Ok(()) => backup.backup_name.clone(),
+            Err(_) => backup.backup_name.replace(':', "_"),
+        };
+        let mut names = (1..).map(|number| numbered(&own, number));
         let is_free = |name: &String| !self.names.contains(name) && check_new_name(name).is_ok();
         let name = names.find(is_free);
         let name = name.unwrap_or_default();

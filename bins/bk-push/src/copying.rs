@@ -187,7 +187,13 @@ impl Copies {
             storage_class: storing.storage_class.clone(),
             ..BackupCopy::default()
         };
-        session.begin_copy(&copy)?;
+        let mut copies = backup.copies.iter();
+        let earlier = copies.find(|it| it.location == self.location).cloned();
+        // Until it is replaced, the object is what it was.
+        let same = earlier
+            .as_ref()
+            .filter(|it| it.object_key == copy.object_key);
+        session.begin_copy(same.unwrap_or(&copy))?;
         Ok(State::Begun(Box::new(Begun {
             journal,
             copy,
@@ -195,11 +201,7 @@ impl Copies {
             catalog: catalog.to_owned(),
             keys,
             storing,
-            earlier: backup
-                .copies
-                .iter()
-                .find(|it| it.location == self.location)
-                .cloned(),
+            earlier,
         })))
     }
 

@@ -3,9 +3,10 @@
 use bk_cli::{Operands, Program, option, switch};
 
 bk_cli::flags! {
-    SET = switch("set", "keep a location under a name: NAME URL; one that is there is replaced");
+    SET = switch("set", "keep a location under a name: NAME URL; one that is there is replaced with all its flags");
     LIST = switch("list", "list the locations");
     UNSET = switch("unset", "forget locations; what is there stays there");
+    LOST = switch("lost", "with --unset: what is known to be there is lost; forget that too");
     INIT = switch("init", "with --set: make the directory of the location where it is missing");
     ENDPOINT = option("endpoint", "URL", "with --set: the S3 server, where it is not Amazon's");
     REGION = option("region", "REGION", "with --set: the region of the bucket");
@@ -14,7 +15,7 @@ bk_cli::flags! {
         "FILE",
         "read the credentials from FILE; with --set: always",
     );
-    STORAGE_CLASS = option("storage-class", "CLASS", "with --set: what the store is to keep objects as");
+    STORAGE_CLASS = option("storage-class", "CLASS", "with --set: what the store is to keep archives as");
     LOCK = option(
         "lock",
         "expires|SPAN",

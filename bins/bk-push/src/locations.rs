@@ -10,7 +10,8 @@ use anyhow::{Result, bail, ensure};
 use bk_cli::units::human_size;
 use bk_cli::{Arguments, Cell, Column, Cut, Output, Progress, UsageError};
 use bk_offsite::destination::{self, Destination, LockFor, parse_rate, text, unknown};
-use bk_offsite::marker;
+use bk_offsite::failure::kind;
+use bk_offsite::marker::MARKER;
 use bk_remote::{Location, LockMode, Place, Service};
 use bk_schema::copy::{BackupCopy, check_location};
 use bk_schema::invalid::parse_choice;
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::flags::{
-    CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, PROGRAM, RECIPIENT, REGION,
+    CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, LOST, PROGRAM, RECIPIENT, REGION,
     STORAGE_CLASS,
 };
 use crate::journal::Journal;
@@ -61,6 +62,7 @@ pub(crate) fn set(arguments: &Arguments, home: &Home) -> Result<u8> {
     }
     let setting = serde_json::to_string(&destination)?;
     let old = catalog::write(home, |session| {
+        check_no_other(session, name, &destination)?;
         let old = known(session, name)?;
         if let Some(old) = old.as_ref().filter(|old| !is_same(old, &destination)) {
             check_no_copies(home, session, name, old)?;
@@ -85,22 +87,50 @@ fn known(session: &Session<'_>, name: &str) -> Result<Option<Destination>> {
     Ok(known.and_then(|(_, text)| Destination::parse(name, text).ok()))
 }
 
-/// What the marker of a directory tells; one is left where there is none.
-fn id(home: &Home, name: &str, new: &Destination, place: &dyn Place) -> Result<Option<String>> {
-    let old = match home.has_catalog() {
-        true => catalog::read(home, |session| known(session, name))?,
-        false => None,
-    };
-    let known = old
-        .filter(|old| old.url() == new.url())
-        .and_then(|old| old.id);
-    // One that is not there, or cannot be written to, is what it was.
-    Ok(marker::leave(place, known.as_deref()).ok().or(known))
+/// Two names for one place would count one copy as two.
+fn check_no_other(session: &Session<'_>, name: &str, new: &Destination) -> Result<()> {
+    for (other, text) in session.locations()? {
+        let known = Destination::parse(&other, &text).ok();
+        let is_it = |known: Destination| known.id.is_some() && known.id == new.id;
+        ensure!(
+            other == name || !known.is_some_and(is_it),
+            "{} is the location '{other}' already; where it is a copy of that one, remove its '{MARKER}'",
+            new.location
+        );
+    }
+    Ok(())
 }
 
-/// Whether it is the same place: another disk may be mounted at the same path.
+/// What the marker of a directory tells; one is left where there is none.
+fn id(home: &Home, name: &str, new: &Destination, place: &dyn Place) -> Result<Option<String>> {
+    let (old, copies) = match home.has_catalog() {
+        true => catalog::read(home, |session| {
+            Ok((known(session, name)?, session.complete_at(name)?))
+        })?,
+        false => (None, Vec::new()),
+    };
+    let same = old.filter(|old| old.url() == new.url());
+    let copies = if same.is_some() { copies } else { Vec::new() };
+    let known = Destination {
+        id: same.and_then(|old| old.id),
+        ..new.clone()
+    };
+    match known.identify(place, &copies) {
+        // It may be there to be read alone.
+        Err(error) if kind(&error).is_some() => {
+            PROGRAM.warn(&format!("warning: cannot leave its '{MARKER}': {error:#}"));
+            Ok(known.id)
+        }
+        id => id,
+    }
+}
+
+/// Whether it is the same place: another disk may be mounted at the same path, and the same at another.
 fn is_same(old: &Destination, new: &Destination) -> bool {
-    old.url() == new.url() && (old.id.is_none() || old.id == new.id)
+    match (&old.id, &new.id) {
+        (Some(old), Some(new)) => old == new,
+        _ => old.url() == new.url(),
+    }
 }
 
 /// All of a location is set anew; what protected the copies and goes with that is told.
@@ -136,8 +166,9 @@ fn check_no_copies(
         "cannot set '{name}' to another place: copies are known at {place}; 'bk-push --remove' removes them, and another name keeps them"
     );
     if let Some(id) = standing.uploads.first() {
+        let remedy = giving_up(session, name, *id)?;
         bail!(
-            "cannot set '{name}' to another place: an upload to {place} was begun: 'bk-push --remove {name} {id}' gives it up"
+            "cannot set '{name}' to another place: an upload to {place} was begun: {remedy} gives it up"
         );
     }
     session.forget_copies(name, &standing.nothing)
@@ -177,9 +208,8 @@ impl Standing {
     /// What nothing knows of, nothing removes or brings back.
     fn check_forgettable(&self, session: &Session<'_>, name: &str) -> Result<()> {
         if let (0, Some(id)) = (self.copies.len(), self.uploads.first()) {
-            bail!(
-                "cannot forget '{name}': an upload to it was begun: 'bk-push --remove {name} {id}' gives it up"
-            );
+            let remedy = giving_up(session, name, *id)?;
+            bail!("cannot forget '{name}': an upload to it was begun: {remedy} gives it up");
         }
         let (known, them) = match self.copies.len() {
             0 => return Ok(()),
@@ -191,8 +221,9 @@ impl Standing {
         let of_records = match ids.len() {
             0 => None,
             1..=IDS_MAX => Some(format!("'bk-push --remove {name} {}'", ids.join(" "))),
+            // Also of those that are bad.
             _ => Some(format!(
-                "'bk-ls --with-copy {name} | bk-push --remove {name}'"
+                r#"'bk-ls --json | jq -c "select(any(.copies[]; .location == \"{name}\"))" | bk-push --remove {name}'"#
             )),
         };
         let has_gone = ids.len() < self.copies.len();
@@ -203,6 +234,15 @@ impl Standing {
             remedies.join(" and ")
         )
     }
+}
+
+/// The command that gives an upload up.
+fn giving_up(session: &Session<'_>, name: &str, id: i64) -> Result<String> {
+    let rows = session.find_ids([id])?;
+    Ok(match rows.iter().flatten().next() {
+        Some(_) => format!("'bk-push --remove {name} {id}'"),
+        None => format!("'bk-push --remove --gone {name}'"),
+    })
 }
 
 /// Whether an upload is under way, or was, with parts that are there.
@@ -367,6 +407,7 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
         !names.is_empty(),
         UsageError("--unset takes the names of locations".into())
     );
+    let is_lost = arguments.has(&LOST);
     catalog::check_there(home)?;
     catalog::write(home, |session| {
         let known = session.locations()?;
@@ -375,8 +416,12 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
                 return Err(unknown(name, &known));
             }
             let standing = Standing::of(home, session, name)?;
-            standing.check_forgettable(session, name)?;
-            session.forget_copies(name, &standing.nothing)?;
+            if !is_lost {
+                standing.check_forgettable(session, name)?;
+            }
+            for ids in [&standing.copies, &standing.uploads, &standing.nothing] {
+                session.forget_copies(name, ids)?;
+            }
             session.unset_location(name)?;
         }
         Ok(())

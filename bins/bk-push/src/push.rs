@@ -13,8 +13,8 @@ use bk_store::{Home, Signals, catalog, parts};
 use crate::check::{self, Check};
 use crate::copying::{COLUMNS, Copies, Due};
 use crate::flags::{
-    CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, PROGRAM,
-    READ, RECIPIENT, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
+    CHECK, CREDENTIALS, DRY_RUN, ENDPOINT, GONE, INIT, LIMIT_RATE, LIST, LOCK, LOCK_MODE, LOST,
+    PROGRAM, READ, RECIPIENT, REGION, REMOVE, SET, STORAGE_CLASS, UNSET,
 };
 use crate::remove::{self, Removal};
 use crate::{known, leftovers, lists, locations, preview};
@@ -36,7 +36,8 @@ const ACTIONS: [(Flag, Action); 5] = [
     (REMOVE, Action::Remove),
 ];
 /// Flags that go with one action alone.
-const OF_ACTIONS: [(Flag, Flag, Action); 8] = [
+const OF_ACTIONS: [(Flag, Flag, Action); 9] = [
+    (LOST, UNSET, Action::Unset),
     (INIT, SET, Action::Set),
     (ENDPOINT, SET, Action::Set),
     (REGION, SET, Action::Set),
@@ -122,7 +123,7 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     let lines = lines.transpose()?;
     let is_all = lines.is_none();
     let percent = arguments.parsed(&READ, check::parse_share)?;
-    let destination = destination(arguments, &home, location)?;
+    let mut destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;
     let all = known::find(&home, location, lines, &mut status)?;
     let keys = all
@@ -147,8 +148,10 @@ fn check(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     }
     let signals = Signals::watch()?;
     let progress = Progress::new(&PROGRAM);
+    let place = destination.open(&signals, &progress)?;
+    destination.settle(&home, location, place.as_ref())?;
     let mut check = Check {
-        place: destination.open(&signals, &progress)?,
+        place,
         location: location.to_owned(),
         signals: signals.clone(),
         progress,
@@ -180,14 +183,18 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
         UsageError("--gone takes no backups: it is those that are gone".into())
     );
     let lines = (!is_gone).then(|| operands::resolve(backups)).transpose()?;
-    let destination = destination(arguments, &home, location)?;
+    let mut destination = destination(arguments, &home, location)?;
     let mut status = bk_cli::SUCCESS;
     let mut all = known::find(&home, location, lines, &mut status)?;
     all.retain(|it| !is_gone || it.backup.is_none());
     let signals = Signals::watch()?;
     let progress = Progress::new(&PROGRAM);
+    let place = destination.open(&signals, &progress)?;
+    if !arguments.has(&DRY_RUN) {
+        destination.settle(&home, location, place.as_ref())?;
+    }
     let mut removal = Removal {
-        place: destination.open(&signals, &progress)?,
+        place,
         destination,
         location: location.to_owned(),
         signals: signals.clone(),

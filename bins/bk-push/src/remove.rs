@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use bk_cli::units::human_size;
-use bk_cli::{Column, Cut, Progress, Report, copies, listing};
+use bk_cli::{Column, Cut, Progress, Report, listing};
 use bk_offsite::destination::Destination;
 use bk_offsite::failure::{is_final, tell_left};
 use bk_offsite::sidecars::Keys;
@@ -156,7 +156,7 @@ impl Removal {
             return Ok(());
         };
         let is_other = |it: &&BackupCopy| it.is_complete() && it.location != copy.location;
-        let is_last = backup.copies.iter().find(is_other).is_none() && self.is_missing(backup);
+        let is_last = backup.copies.iter().find(is_other).is_none() && !self.is_here(backup);
         ensure!(
             !is_last,
             "it is all that is known of the backup, whose archive is not here: 'bk-rm {id}' and then 'bk-push --remove --gone {}' give it up",
@@ -166,10 +166,9 @@ impl Removal {
         Ok(())
     }
 
-    fn is_missing(&self, backup: &Backup) -> bool {
-        let path = backup.backup_path.as_ref();
-        copies::remote_obstacle(&self.home, backup).is_some()
-            || matches!(self.home.storages.stat(path), Ok(None))
+    fn is_here(&self, backup: &Backup) -> bool {
+        let there = self.home.storages.stat(backup.backup_path.as_ref());
+        matches!(there, Ok(Some(file)) if Some(file.len()) == backup.backup_size)
     }
 
     /// Tells how many were not tried.
@@ -275,12 +274,23 @@ impl Parts for Removal {
 
     fn mark(&mut self, session: &Session<'_>, at_most: usize) -> Result<Vec<Going>> {
         let count = self.queue.len().min(at_most).min(PART_MAX);
-        let part: Vec<_> = self.queue.drain(..count).collect();
+        let mut part: Vec<_> = self.queue.drain(..count).collect();
         if !part.is_empty() {
             self.destination.check_current(session, &self.location)?;
         }
         let rows = session.copies_at(&self.location)?.into_iter().flatten();
         let rows: HashMap<_, _> = rows.map(|row| (row.backup_id, row)).collect();
+        // As they are now: another bk-push may remove the others.
+        let ids: Vec<_> = part.iter().map(|it| it.copy.backup_id).collect();
+        let copies: Vec<_> = session.copies_of(&ids)?.into_iter().flatten().collect();
+        for known in &mut part {
+            let own = copies
+                .iter()
+                .filter(|it| it.backup_id == known.copy.backup_id);
+            if let Some(backup) = &mut known.backup {
+                backup.copies = own.cloned().collect();
+            }
+        }
         let mut counts = HashMap::new();
         self.by_record.clear();
         for key in rows.values().map(|row| &row.object_key) {

@@ -10,6 +10,7 @@ use bk_cli::copies::unknown_location;
 use bk_cli::units::{parse_future, parse_size};
 use bk_cli::{Arguments, Flag, Progress, UsageError, usage};
 use bk_remote::{CanLock, Kind, Location, Lock, LockMode, Place, Service, Storing};
+use bk_schema::copy::BackupCopy;
 use bk_schema::invalid::invalid;
 use bk_schema::record::Backup;
 use bk_store::{Home, Session, Signals, catalog};
@@ -19,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::encryption::check_recipient;
 use crate::failure::kind;
 use crate::marker::{self, MARKER};
+
+/// So many copies are asked for, of which one must be there, to tell that a directory is the location.
+const ASKED_MAX: usize = 50;
 
 /// The setting of a location, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,18 +98,46 @@ impl Destination {
         })
     }
 
-    /// Leaves the marker of a directory that had none, and keeps its id.
+    /// What the marker of a directory tells, which is left where there is none; `None` of any other place. `copies` are
+    /// those that are known there.
     ///
     /// # Errors
-    /// Those of the catalog; a name that was set anew. A directory that cannot be written to is none: what is copied
-    /// there tells that.
+    /// A directory that has none of the copies, and so is another one; those of the place.
+    pub fn identify(&self, place: &dyn Place, copies: &[BackupCopy]) -> Result<Option<String>> {
+        // Of one that is not there, whoever needs it tells more.
+        if self.location.service() != Service::Directory || place.list_dirs("").is_err() {
+            return Ok(self.id.clone());
+        }
+        let found = marker::read(place)?;
+        if found.is_none() || self.id.is_none() {
+            let asked = || copies.iter().rev().take(ASKED_MAX);
+            ensure!(
+                copies.is_empty() || asked().any(|it| place.head(&it.object_key).is_ok()),
+                "none of the copies that are known at {} is there: mount its disk; where they are lost, 'bk-push --unset --lost' forgets them",
+                self.location
+            );
+        }
+        match found {
+            Some(id) => Ok(Some(id)),
+            None => marker::leave(place, self.id.as_deref()).map(Some),
+        }
+    }
+
+    /// Keeps the id of a directory from now on, of which none was known.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify), but for a directory that cannot be written to; those of the catalog; a name that
+    /// was set anew.
     pub fn settle(&mut self, home: &Home, name: &str, place: &dyn Place) -> Result<()> {
         if self.location.service() != Service::Directory || self.id.is_some() {
             return Ok(());
         }
-        let Ok(id) = marker::leave(place, None) else {
-            return Ok(());
+        let copies = catalog::read(home, |session| session.complete_at(name))?;
+        let id = match self.identify(place, &copies) {
+            Err(error) if kind(&error).is_some() => return Ok(()),
+            id => id?,
         };
+        let Some(id) = id else { return Ok(()) };
         catalog::write(home, |session| {
             self.check_current(session, name)?;
             let kept = Self {

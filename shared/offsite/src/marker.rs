@@ -29,7 +29,7 @@ pub fn read(place: &dyn Place) -> Result<Option<String>> {
         text => text?,
     };
     let marker: Marker = serde_json::from_slice(&text)
-        .with_context(|| format!("its '{MARKER}' is no marker of bk"))?;
+        .with_context(|| format!("its '{MARKER}' is no marker of bk: remove that file"))?;
     Ok(Some(marker.id))
 }
 

@@ -94,6 +94,11 @@ impl Directory {
         }
         // What is not there yet is made.
         match open_dir(&self.root, key) {
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(self.error(
+                Kind::Other,
+                key,
+                "what should hold it is no directory; a link is not followed",
+            )),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed(key, &error)),
             _ => Ok(self.root.join(key)),
         }
@@ -398,7 +403,8 @@ impl Directory {
     fn below(&self, key: &str) -> Result<PathBuf> {
         match key {
             "" => self.check_root().map(|()| self.root.clone()),
-            _ => self.file(key),
+            // It is what holds the others.
+            _ => self.file(&format!("{key}/-")).map(|_| self.root.join(key)),
         }
     }
 }

@@ -58,6 +58,15 @@ impl Session<'_> {
         )
     }
 
+    /// The complete copies that are known at a location, as far as they can be read.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn complete_at(&self, location: &str) -> Result<Vec<BackupCopy>> {
+        let all = self.copies_at(location)?.into_iter().flatten();
+        Ok(all.filter(BackupCopy::is_complete).collect())
+    }
+
     /// All that is known of copies, also of backups whose record is gone, in no order.
     ///
     /// # Errors
@@ -66,14 +75,14 @@ impl Session<'_> {
         self.copies("", &[])
     }
 
-    /// Records a copy that is begun, instead of what was known of the same backup there.
+    /// Records a copy that is begun, instead of what was known of the same backup there. One that has the time of an
+    /// earlier one tells of an object that is there, though it is no copy.
     ///
     /// # Errors
     /// A copy that breaks its rules.
     pub fn begin_copy(&self, copy: &BackupCopy) -> Result<()> {
         let begun = BackupCopy {
             status: CopyStatus::Copying,
-            copied_at: None,
             checked_at: None,
             ..copy.clone()
         };
