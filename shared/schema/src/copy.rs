@@ -44,7 +44,7 @@ pub struct BackupCopy {
     /// tells of an object that came in parts. Null where it came whole.
     #[serde(skip)]
     pub parts_hash: Option<String>,
-    /// When it was complete; null until then.
+    /// When the object was complete; null until then. It stays where that was found bad, or is being replaced.
     pub copied_at: Option<Timestamp>,
     /// When it was last found as it should be.
     pub checked_at: Option<Timestamp>,
