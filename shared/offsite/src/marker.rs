@@ -1,30 +1,22 @@
 //! Which location a directory is: its marker tells the id that the setting keeps. Another disk may be mounted there, or
 //! none: what is not found then is not gone.
 //!
-//! Knows no setting. Object stores need none: nothing else is ever behind the name of a bucket.
+//! Knows no setting. Only directories have one: nothing else is ever behind the name of a bucket. It is written as that
+//! of a storage.
 
 use anyhow::{Context, Result};
 use bk_remote::{Kind, Place, Storing};
-use bk_store::storage::new_id;
-use serde::{Deserialize, Serialize};
+use bk_store::storage::{MARKER_MAX_BYTES, Marker, new_id};
 
 /// The object that tells it, beside the hosts.
 pub const MARKER: &str = ".bk-location";
-/// It is one short line.
-const MAX_BYTES: u64 = 4096;
-
-/// What is in it. Keys only grow.
-#[derive(Serialize, Deserialize)]
-struct Marker {
-    id: String,
-}
 
 /// The id that the marker of a place tells; `None` where it has none, or is not there at all.
 ///
 /// # Errors
 /// What is no marker, and one that cannot be read.
 pub fn read(place: &dyn Place) -> Result<Option<String>> {
-    let text = match place.get_range(MARKER, 0, MAX_BYTES) {
+    let text = match place.get_range(MARKER, 0, MARKER_MAX_BYTES) {
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
         text => text?,
     };

@@ -24,12 +24,13 @@ use crate::archives::open::is_absent;
 /// The file that tells which storage a directory is.
 pub const MARKER: &str = ".bk-storage";
 /// A marker is one short line.
-const MARKER_MAX_BYTES: u64 = 4096;
+pub const MARKER_MAX_BYTES: u64 = 4096;
 
 /// What is in the marker. Keys only grow.
 #[derive(Debug, Serialize, Deserialize)]
-struct Marker {
-    id: String,
+pub struct Marker {
+    /// Of what it marks: no other has it.
+    pub id: String,
 }
 
 /// Why it cannot be told whether a file is there. It is not gone.
