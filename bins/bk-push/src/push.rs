@@ -193,7 +193,10 @@ fn remove(arguments: &Arguments, home: Home, output: Output) -> Result<u8> {
     if !arguments.has(&DRY_RUN) {
         destination.settle(&home, location, place.as_ref())?;
     }
+    let backups = all.iter().filter_map(|it| it.backup.as_ref());
+    let here = backups.filter(|it| remove::is_here(&home, it));
     let mut removal = Removal {
+        here: here.map(|it| it.id).collect(),
         place,
         destination,
         location: location.to_owned(),

@@ -67,9 +67,11 @@ pub(crate) struct Removal {
     pub(crate) report: Report,
     pub(crate) status: u8,
     pub(crate) queue: VecDeque<Known>,
+    /// Backups whose archive is here, by their ids: looked at before the catalog is held.
+    pub(crate) here: HashSet<i64>,
     /// The archives that are there, by the record beside them, which several may have.
     pub(crate) by_record: HashMap<String, HashSet<String>>,
-    /// How many were not tried.
+    /// How many were not tried, or failed at once with the one that told why.
     pub(crate) left_count: usize,
     /// Whether one failed for a reason by which all would, and that was told.
     pub(crate) is_given_up: bool,
@@ -156,7 +158,8 @@ impl Removal {
             return Ok(());
         };
         let is_other = |it: &&BackupCopy| it.is_complete() && it.location != copy.location;
-        let is_last = backup.copies.iter().find(is_other).is_none() && !self.is_here(backup);
+        let is_last =
+            backup.copies.iter().find(is_other).is_none() && !self.here.contains(&backup.id);
         ensure!(
             !is_last,
             "it is all that is known of the backup, whose archive is not here: 'bk-rm {id}' and then 'bk-push --remove --gone {}' give it up",
@@ -164,11 +167,6 @@ impl Removal {
             id = backup.id
         );
         Ok(())
-    }
-
-    fn is_here(&self, backup: &Backup) -> bool {
-        let there = self.home.storages.stat(backup.backup_path.as_ref());
-        matches!(there, Ok(Some(file)) if Some(file.len()) == backup.backup_size)
     }
 
     /// Tells how many were not tried.
@@ -219,6 +217,12 @@ impl Removal {
         ));
         self.status = bk_cli::SOME_FAILED;
     }
+}
+
+/// Whether the archive of a backup is where its record says, as far as its size tells.
+pub(crate) fn is_here(home: &Home, backup: &Backup) -> bool {
+    let there = home.storages.stat(backup.backup_path.as_ref());
+    matches!(there, Ok(Some(file)) if Some(file.len()) == backup.backup_size)
 }
 
 /// An archive and its manifest.
