@@ -163,8 +163,13 @@ fn what_is_lost_with_its_disk_can_be_forgotten() {
     sandbox.ok(&format!("rm -r {PLACE}"));
     assert_eq!(sandbox.run("bk-push --unset usb").status, 1);
     assert_eq!(sandbox.run("bk-push --list --lost").status, 2);
+    // An upload that was begun goes with it, and what was encrypted for that.
+    let plan = json!({"archive_hash": "", "object_hash": "", "key": "k", "url": url(&sandbox), "size_bytes": 1, "part_bytes": 1, "upload_id": "0"});
+    sandbox.write("home/uploads/usb.2", &format!("{plan}\n"));
+    sandbox.write("home/uploads/usb.2.age", "x");
     sandbox.ok("bk-push --unset --lost usb");
     assert_eq!(sandbox.copies(), [""; 0]);
+    assert_eq!(sandbox.journals().len(), 0);
     assert_eq!(sandbox.ok("bk-push --list").stdout, "");
 }
 
@@ -328,6 +333,23 @@ fn a_location_that_does_not_answer_makes_no_journal_forget() {
     sandbox.ok(push);
     assert_ne!(fs::metadata(&object).unwrap().ino(), told.ino());
     sandbox.ok("bk-push --check --read 100% usb c");
+}
+
+/// It hides no other.
+#[test]
+fn a_host_that_has_closed_its_directory_is_told() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = copied();
+    sandbox.ok(&format!("mkdir -p {PLACE}/db/archives"));
+    let ran = sandbox.run(&format!(
+        "BK_HOST=web strace -f -qqq -o trace -P $PWD/{PLACE}/db -e trace=openat -e inject=openat:error=EACCES \
+         bk-pull --list --all-hosts usb"
+    ));
+    assert_eq!((ran.status, ran.records().len()), (1, 1), "{ran:#?}");
+    let told = format!("bk-pull: access to 'db' at {} is refused", url(&sandbox));
+    assert!(ran.stderr.starts_with(&told), "{ran:#?}");
 }
 
 /// It may tell of what cannot be read now.

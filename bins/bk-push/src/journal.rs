@@ -260,6 +260,19 @@ pub(crate) fn ids(home: &Path, location: &str) -> Result<Vec<i64>> {
     Ok(names.iter().filter_map(id).collect())
 }
 
+/// Removes those of a location, with what was encrypted for it; one that somebody is at work on stays.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn remove_all(home: &Path, location: &str) -> Result<()> {
+    for id in ids(home, location)? {
+        if let Some(journal) = Journal::take(home, location, id)? {
+            journal.remove();
+        }
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

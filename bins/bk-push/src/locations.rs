@@ -23,7 +23,7 @@ use crate::flags::{
     CREDENTIALS, ENDPOINT, INIT, LIMIT_RATE, LOCK, LOCK_MODE, LOST, PROGRAM, RECIPIENT, REGION,
     STORAGE_CLASS,
 };
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 
 const COLUMNS: [Column; 8] = [
     Column::left("LOCATION"),
@@ -426,5 +426,10 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
         }
         Ok(())
     })?;
+    if is_lost {
+        for name in names {
+            journal::remove_all(&home.dir, name)?;
+        }
+    }
     Ok(bk_cli::SUCCESS)
 }
