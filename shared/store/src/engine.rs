@@ -22,6 +22,9 @@ const STORAGE_VERSION: &str = "v1.5.0";
 /// Of a new catalog, which is small: with DuckDB's own 256 KiB a dozen records took 5 MB, and two fifths of
 /// bk-create's page faults were those of such blocks.
 const BLOCK_BYTES: u32 = 16 << 10;
+/// A checkpoint writes the last row group of a table anew, and the key of it: with DuckDB's own 122 880 rows,
+/// an event took 114 ms where there were 20 000, and takes 5 ms so. The least that there is.
+const ROW_GROUP_ROWS: u32 = 2048;
 /// The name of an attached catalog, which is the one that statements mean.
 const CATALOG: &str = "catalog";
 
@@ -91,14 +94,18 @@ impl Attached {
         };
         let options = match access {
             Access::Read => "READ_ONLY".to_owned(),
-            // The blocks of one that is there are as they are.
-            Access::Write if Path::new(path).exists() => {
-                format!("STORAGE_VERSION {}", quoted(STORAGE_VERSION))
+            Access::Write => {
+                let options = format!(
+                    "STORAGE_VERSION {}, ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
+                    quoted(STORAGE_VERSION)
+                );
+                // The blocks of one that is there are as they are.
+                if Path::new(path).exists() {
+                    options
+                } else {
+                    format!("{options}, BLOCK_SIZE {BLOCK_BYTES}")
+                }
             }
-            Access::Write => format!(
-                "STORAGE_VERSION {}, BLOCK_SIZE {BLOCK_BYTES}",
-                quoted(STORAGE_VERSION)
-            ),
         };
         let attached = Self {
             dir: dir.to_owned(),
