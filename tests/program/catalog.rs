@@ -345,3 +345,24 @@ fn older_shells_of_duckdb_than_the_format_are_told_by_the_file() {
         .unwrap();
     assert!(version.starts_with("v1.5.0"), "{version}");
 }
+
+#[test]
+fn a_line_in_a_long_ledger_does_not_write_the_ledger_anew() {
+    let sandbox = Sandbox::with_app();
+    sandbox.ok("bk-create --name a app");
+    // As they were written before the catalog had small row groups: 20 000 rows in one.
+    sandbox.sql("INSERT INTO backup_events SELECT nextval('event_id'), now()::TIMESTAMP, 'bk-x', i, 'name-' || i, 'set', 'ok', '{\"n\":\"' || md5(i::VARCHAR) || '\"}' FROM range(20000) rows(i)");
+    let size = || {
+        fs::metadata(sandbox.home().join("catalog.duckdb"))
+            .unwrap()
+            .len()
+    };
+    let long = size();
+    assert!(long > 1_000_000, "{long}");
+    for n in 0..5 {
+        sandbox.ok(&format!("bk-set --description {n} a"));
+        assert!(size() < long + long / 4, "{} after {long}", size());
+    }
+    let events = sandbox.ok("bk-log --json | wc -l").stdout;
+    assert_eq!(events.trim(), "20006");
+}
