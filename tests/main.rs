@@ -57,7 +57,7 @@ mod program {
     mod pull_paths;
     mod pull_s3;
     mod push;
-    mod push_azure;
+    mod push_clouds;
     mod push_copies;
     mod push_directory;
     mod push_encrypted;

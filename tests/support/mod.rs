@@ -11,6 +11,7 @@ pub mod copies;
 pub mod deadline;
 pub mod disk;
 pub mod given;
+pub mod google;
 pub mod life;
 pub mod mounts;
 pub mod nobody;

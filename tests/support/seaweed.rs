@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::given::{free_ports, has};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -30,6 +32,9 @@ pub const PUT_ONLY: Keys = Keys {
     secret: "PUTSECRET",
 };
 
+/// What a key pair may be given.
+const ALL: [&str; 5] = ["Admin", "Read", "Write", "List", "Tagging"];
+
 impl Keys {
     /// A line that goes before commands of a shell.
     pub fn environment(self) -> String {
@@ -51,20 +56,29 @@ type Ports = [u16; 8];
 impl Seaweed {
     /// `None` where it is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// One that lets everybody do everything.
+    pub fn start_open() -> Option<Self> {
+        Self::start_with(&[json!({"name": "anonymous", "actions": ALL})])
+    }
+
+    fn start_with(more: &[Value]) -> Option<Self> {
         if !has("weed") || !has("curl") {
             return None;
         }
         let dir = tempfile::Builder::new().prefix("bk-s3-").tempdir().unwrap();
         let identity = |name: &str, keys: Keys, actions: &[&str]| {
-            let pair = serde_json::json!({"accessKey": keys.id, "secretKey": keys.secret});
-            serde_json::json!({"name": name, "credentials": [pair], "actions": actions})
+            let pair = json!({"accessKey": keys.id, "secretKey": keys.secret});
+            json!({"name": name, "credentials": [pair], "actions": actions})
         };
-        let all = ["Admin", "Read", "Write", "List", "Tagging"];
-        let identities = [
-            identity("admin", ADMIN, &all),
+        let mut identities = vec![
+            identity("admin", ADMIN, &ALL),
             identity("put-only", PUT_ONLY, &["Write", "PutObjectRetention"]),
         ];
-        let config = serde_json::json!({"identities": identities}).to_string();
+        identities.extend_from_slice(more);
+        let config = json!({"identities": identities}).to_string();
         fs::write(dir.path().join("s3.json"), config).unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         let ports = free_ports();
