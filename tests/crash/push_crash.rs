@@ -176,6 +176,21 @@ fn fail_at_any_call(is_encrypted: bool) {
     assert!(failures > 2, "{failures}");
 }
 
+#[test]
+fn what_was_encrypted_and_could_not_be_removed_goes_with_the_next_copy() {
+    let Some(start) = Start::with(true) else {
+        return;
+    };
+    let spool = start.sandbox.path("home/uploads/usb.1.age");
+    let ran = start.run(&format!(
+        "strace -f -qq -o trace -P {} -e trace=unlink -e inject=unlink:error=EIO {PUSH}",
+        spool.display()
+    ));
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:#?}");
+    assert!(spool.exists(), "{ran:#?}");
+    start.check(&ran);
+}
+
 /// strace counts the calls of each thread: a fault may strike each of both backups once.
 fn check_told(sandbox: &Sandbox, ran: &Ran) {
     assert!([0, 1].contains(&ran.status), "{ran:#?}");

@@ -200,9 +200,14 @@ impl Drop for Journal {
     /// One that tells nothing is of no use to anybody.
     fn drop(&mut self) {
         if self.plan.is_none() {
-            // What stays is taken, and removed, by the next one.
-            let _ = std::fs::remove_file(self.spool_path());
-            let _ = std::fs::remove_file(&self.path);
+            // What stays is taken, and removed, by the next one, which knows what was encrypted by its journal alone.
+            let is_gone = match std::fs::remove_file(self.spool_path()) {
+                Err(error) => error.kind() == ErrorKind::NotFound,
+                Ok(()) => true,
+            };
+            if is_gone {
+                let _ = std::fs::remove_file(&self.path);
+            }
         }
     }
 }
