@@ -200,7 +200,7 @@ impl Drop for Journal {
     /// One that tells nothing is of no use to anybody.
     fn drop(&mut self) {
         if self.plan.is_none() {
-            // What stays is taken, and removed, by the next one, which knows what was encrypted by its journal alone.
+            // What stays is removed by the next one, which finds what was encrypted by the journal: that goes last.
             let is_gone = match std::fs::remove_file(self.spool_path()) {
                 Err(error) => error.kind() == ErrorKind::NotFound,
                 Ok(()) => true,
