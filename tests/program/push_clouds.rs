@@ -58,7 +58,7 @@ impl Cloud for Google {
     }
 
     fn remove(&self, path: &str) {
-        let path = format!("bucket/{path}");
+        let path = format!("bucket/{}", encoded(path));
         assert_eq!(self.server.status(ADMIN, &["-X", "DELETE"], &path), 204);
     }
 
