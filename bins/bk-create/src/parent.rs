@@ -45,17 +45,18 @@ impl Parent {
         let Some(manifest_hash) = manifest_hash.and_then(serde_json::Value::as_str) else {
             return Ok(None);
         };
+        // Before the manifest, which takes longer to open: many archives may be missing.
+        let cannot = || format!("cannot read '{}'", backup.backup_path);
+        let file = match open(backup, |path: &Path| File::open(path)) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            opened => opened.with_context(cannot)?,
+        };
         let Some(reader) = Reader::open(home, hash, Some(manifest_hash))? else {
             return Ok(None);
         };
         if reader.format() != Some(format) {
             return Ok(None);
         }
-        let cannot = || format!("cannot read '{}'", backup.backup_path);
-        let file = match open(backup, |path: &Path| File::open(path)) {
-            Err(error) if is_absent(&error) => return Ok(None),
-            opened => opened.with_context(cannot)?,
-        };
         let bytes = file.metadata().with_context(cannot)?.len();
         ensure!(
             Some(bytes) == backup.backup_size,
