@@ -167,6 +167,13 @@ fn what_is_lost_with_its_disk_can_be_forgotten() {
     let plan = json!({"archive_hash": "", "object_hash": "", "key": "k", "url": url(&sandbox), "size_bytes": 1, "part_bytes": 1, "upload_id": "0"});
     sandbox.write("home/uploads/usb.2", &format!("{plan}\n"));
     sandbox.write("home/uploads/usb.2.age", "x");
+    if can_trace() {
+        let killed = sandbox.run(
+            "exec strace -f -qqq -o trace -P $PWD/home/uploads/usb.2.age -e trace=unlink \
+             -e inject=unlink:signal=SIGKILL bk-push --unset --lost usb",
+        );
+        assert_eq!(killed.status, KILLED, "{killed:#?}");
+    }
     sandbox.ok("bk-push --unset --lost usb");
     assert_eq!(sandbox.copies(), [""; 0]);
     assert_eq!(sandbox.journals().len(), 0);

@@ -423,13 +423,12 @@ pub(crate) fn unset(arguments: &Arguments, home: &Home) -> Result<u8> {
                 session.forget_copies(name, ids)?;
             }
             session.unset_location(name)?;
+            // Before the name goes: without it, nothing would find them any more.
+            if is_lost {
+                journal::remove_all(&home.dir, name)?;
+            }
         }
         Ok(())
     })?;
-    if is_lost {
-        for name in names {
-            journal::remove_all(&home.dir, name)?;
-        }
-    }
     Ok(bk_cli::SUCCESS)
 }
