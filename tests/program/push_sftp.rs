@@ -84,7 +84,8 @@ fn what_is_gone_or_differs_or_cannot_be_reached_over_sftp_is_told() {
     fs::remove_file(sandbox.object("ü %41+?#&=")).unwrap();
     sandbox.run("bk-push --check nas >/dev/null").fails(
         1,
-        "bk-push: the copy of 'ü %41+?#&=' at 'nas' is bad: it is gone\n",
+        "bk-push: 'big' has no complete copy at 'nas'\n\
+         bk-push: the copy of 'ü %41+?#&=' at 'nas' is bad: it is gone\n",
     );
     let ran = start.ok("bk-ls --without-copy nas | bk-push nas");
     assert_eq!(ran.records().len(), 2);

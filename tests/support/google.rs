@@ -51,10 +51,14 @@ fn serve(client: &TcpStream, server: &str) {
         return;
     };
     let (mut sent, mut told) = (BufReader::new(client), BufReader::new(&upstream));
-    let lines: Vec<_> = head(&mut sent).into_iter().filter_map(as_s3).collect();
-    if lines.is_empty() {
-        return;
-    }
+    let asked = head(&mut sent);
+    let Some(request) = asked.first() else { return };
+    // No archive that is there is replaced.
+    let is_archive = request.starts_with("PUT ") && request.contains(".tar.gz HTTP/");
+    let create = "x-goog-if-generation-match: 0";
+    let is_create = asked.iter().any(|it| it.eq_ignore_ascii_case(create));
+    assert!(is_create || !is_archive, "{asked:?}");
+    let lines: Vec<_> = asked.into_iter().filter_map(as_s3).collect();
     scope(|scope| {
         // Who hangs up in the middle has no answer.
         scope.spawn(|| {
