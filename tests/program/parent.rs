@@ -284,6 +284,22 @@ fn a_manifest_that_is_not_as_it_was_written_is_not_used() {
 }
 
 #[test]
+fn a_fifo_in_the_place_of_an_archive_is_no_parent() {
+    let sandbox = with_parent();
+    let ran = sandbox.ok(
+        "cd home/archives; rm p.tar.gz; mkfifo p.tar.gz; cd ../..; timeout -s KILL 20 bk-create --name a tree",
+    );
+    let archive = sandbox.path("home/archives/p.tar.gz");
+    ran.fails(
+        0,
+        &format!(
+            "bk-create: warning: 'p' cannot be the parent: '{}' has 0 bytes, which is not its size\n",
+            archive.display()
+        ),
+    );
+}
+
+#[test]
 fn who_may_be_the_parent() {
     let sandbox = with_parent();
     let parent = |flags: &str| {

@@ -4,11 +4,11 @@
 //! Reads no source and changes nothing.
 
 use std::fs::File;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bk_archive::format::entry::FileTime;
+use bk_archive::hashed;
 use bk_archive::write::parent::{self, Rules};
 use bk_schema::record::Backup;
 use bk_store::archives::open::{is_absent, open};
@@ -47,7 +47,7 @@ impl Parent {
         };
         // Before the manifest, which takes longer to open: many archives may be missing.
         let cannot = || format!("cannot read '{}'", backup.backup_path);
-        let file = match open(backup, |path: &Path| File::open(path)) {
+        let file = match open(backup, hashed::open) {
             Err(error) if is_absent(&error) => return Ok(None),
             opened => opened.with_context(cannot)?,
         };
