@@ -205,4 +205,6 @@ fn archives_go_to_google_and_come_back() {
     };
     let start = Start::new(server, Sandbox::with_app());
     start.archives_are_copied_checked_brought_back_and_removed();
+    // The small one, each time that the catalog knew of no copy.
+    assert_eq!(start.cloud.creates(), 3);
 }
