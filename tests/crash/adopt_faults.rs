@@ -47,7 +47,8 @@ fn a_damaged_archive_is_adopted_only_where_that_is_asked_for() {
     let sandbox = Sandbox::with_app();
     sandbox.ok("head -c 5M /dev/urandom >app/noise; bk-create --name own app; rm home/catalog.duckdb; tar czf foreign.tar.gz app");
     sandbox.ok("mv home/archives/own.tar.gz own; head -c -1 own >cut.tar.gz; (cat own; echo junk) >junk.tar.gz; head -c 3M foreign.tar.gz >half.tar.gz; rm foreign.tar.gz");
-    sandbox.ok("cp own flip.tar.gz; printf '\\377' | dd of=flip.tar.gz bs=1 seek=2500000 conv=notrunc status=none");
+    sandbox.ok("cp own flip.tar.gz");
+    sandbox.flip("flip.tar.gz", 2_500_000);
     let ran = sandbox.run("bk-adopt -r .");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
     assert_eq!(ran.stderr.lines().count(), 4);

@@ -201,9 +201,7 @@ fn damage_stays_where_it_is() {
     let Some(start) = Start::new() else { return };
     let [_, dir] = start.dirs();
     let old = start.sandbox.archive("a").display().to_string();
-    start
-        .sandbox
-        .ok("printf x | dd of=home/archives/a.tar.gz bs=1 seek=500 conv=notrunc 2>&1");
+    start.sandbox.flip(&old, 500);
     let reason = format!(
         "its archive '{old}' is not what was recorded: its SHA-256 differs; bk-verify tells more"
     );

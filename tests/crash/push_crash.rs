@@ -231,13 +231,18 @@ fn an_upload_that_was_ended_goes_on() {
 
 /// What was sent while the archive was damaged is no part of what is sent once it is whole again.
 fn parts_of_a_damaged_archive_are_sent_again(start: &Start) {
-    let damage = "for at in 5000000 20000000 34000000; do printf x | dd of=store/big.tar.gz bs=1 seek=$at conv=notrunc; done 2>/dev/null";
-    start.run(&format!("cp store/big.tar.gz whole; {damage}"));
+    let damage = || {
+        for at in [5_000_000, 20_000_000, 34_000_000] {
+            start.sandbox.flip("store/big.tar.gz", at);
+        }
+    };
+    start.run("cp store/big.tar.gz whole");
+    damage();
     let ran = start.sandbox.copy_until_a_part("", "usb", "KILL");
     start.sandbox.ok("cp whole store/big.tar.gz");
     start.check(&ran);
     // And where it stays damaged, it is no object.
-    start.sandbox.ok(damage);
+    damage();
     let ran = start.run("bk-push usb big");
     let archive = start.sandbox.path("store/big.tar.gz").display().to_string();
     ran.fails(

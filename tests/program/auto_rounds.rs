@@ -61,7 +61,8 @@ fn rounds_verify_test_and_prune_and_fail_as_any_job_does() {
     sandbox.ok("bk-auto --now proof");
     assert_eq!(last_run(&sandbox).get("verified"), None);
     // A damaged archive fails the round, and the others are made all the same.
-    sandbox.ok("bk-auto --set proof --verify deep; printf x | dd of=home/archives/two.tar.gz bs=1 seek=99 conv=notrunc status=none");
+    sandbox.ok("bk-auto --set proof --verify deep");
+    sandbox.flip("home/archives/two.tar.gz", 99);
     let ran = sandbox.run("bk-auto --now proof");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:#?}");
     let run = last_run(&sandbox);

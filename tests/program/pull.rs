@@ -172,10 +172,9 @@ fn what_is_in_the_way_stays() {
 #[test]
 fn a_copy_that_is_damaged_leaves_nothing_and_keeps_no_other_from_coming() {
     let sandbox = with_copies(&["flipped", "cut", "longer", "gone", "fine"]);
-    sandbox.ok(
-        "rm home/archives/*.tar.gz; cd place/web/archives; printf x | dd of=$(ls flipped-*.gz) bs=1 seek=500 conv=notrunc 2>&1
-         truncate -s -1 cut-*.gz; echo >>$(ls longer-*.gz); rm gone-*.gz",
-    );
+    sandbox.ok("rm home/archives/*.tar.gz; cd place/web/archives
+         truncate -s -1 cut-*.gz; echo >>$(ls longer-*.gz); rm gone-*.gz");
+    sandbox.flip(sandbox.object("flipped"), 500);
     let ran = sandbox.run("bk-pull usb flipped cut longer gone fine");
     let key = |id: usize| {
         sandbox.records()[id - 1]["copies"][0]["key"]

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::pulled::encrypt;
 use crate::support::pushed::PLACE;
-use crate::support::{Ran, Sandbox, can_trace, has};
+use crate::support::{Ran, Sandbox, can_trace, files_in, has};
 use serde_json::Value;
 
 /// A backup of `tree/`: files of 4 MiB that do not compress, small ones between and after them, with links, one of
@@ -249,7 +249,9 @@ fn a_manifest_that_is_not_here_comes_from_there() {
         with
     );
     // One that is damaged is replaced, and one that was made from the archive, which tells no places.
-    sandbox.ok("for file in home/manifests/*; do printf x | dd of=$file bs=1 seek=100 conv=notrunc 2>/dev/null; done");
+    for manifest in files_in(&sandbox.path("home/manifests")) {
+        sandbox.flip(manifest, 100);
+    }
     assert_eq!(
         read_bytes(&sandbox.ok("bk-pull --path binary -C out4 usb t")),
         without

@@ -218,10 +218,8 @@ fn a_dry_run_tells_what_would_be_copied_and_does_nothing() {
 fn what_cannot_be_copied_is_told_and_recorded_and_the_rest_is_copied() {
     let sandbox = with_backups(&["damaged", "cut", "gone", "fine"]);
     sandbox.run("ulimit -f 8; trap '' XFSZ; bk-create --name failed app");
-    sandbox.ok(
-        "cd home/archives; rm gone.tar.gz; truncate -s 100 cut.tar.gz
-        printf x | dd of=damaged.tar.gz bs=1 seek=500 conv=notrunc 2>&1",
-    );
+    sandbox.ok("cd home/archives; rm gone.tar.gz; truncate -s 100 cut.tar.gz");
+    sandbox.flip("home/archives/damaged.tar.gz", 500);
     let ran = sandbox.run("bk-push usb damaged cut gone failed fine");
     let path = |name: &str| sandbox.archive(name).display().to_string();
     let size = &sandbox.ok("bk-ls --json cut").record()["backup_size"];

@@ -76,9 +76,7 @@ fn what_is_gone_or_differs_is_told_and_is_no_copy_any_more() {
     sandbox.ok(&format!("rm {0}; mkfifo {0}", a.display()));
     let bytes = fs::read(&b).unwrap();
     fs::write(&b, &bytes[..bytes.len() - 1]).unwrap();
-    let mut bytes = fs::read(&c).unwrap();
-    bytes[17_000_000] ^= 1;
-    fs::write(&c, bytes).unwrap();
+    sandbox.flip(&c, 17_000_000);
     let ran = sandbox.run("BK_HOST=web bk-push --check usb");
     let size = fs::metadata(sandbox.archive("b")).unwrap().len();
     let short = format!("it has {} bytes and should have {size}", size - 1);

@@ -115,7 +115,7 @@ fn an_upload_that_goes_on_sends_what_was_encrypted_before() {
         sandbox.ok("bk-push --remove usb big");
         sandbox.copy_until_a_part("", "usb", "TERM");
         if is_damaged {
-            sandbox.ok("printf x | dd of=home/uploads/usb.1.age bs=1 seek=30000000 conv=notrunc 2>/dev/null");
+            sandbox.flip("home/uploads/usb.1.age", 30_000_000);
             let spool = sandbox.path("home/uploads/usb.1.age").display().to_string();
             sandbox.run("bk-push usb big").fails(
                 1,

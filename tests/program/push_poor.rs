@@ -80,9 +80,7 @@ fn what_is_gone_or_differs_is_found_and_copied_again(start: &Start) {
     fs::remove_file(&small).unwrap();
     fs::write(&odd, "short").unwrap();
     // As many bytes as there should be: only who reads them sees it.
-    let mut bytes = fs::read(&big).unwrap();
-    bytes[20_000_000] ^= 1;
-    fs::write(&big, bytes).unwrap();
+    sandbox.flip(&big, 20_000_000);
     let problems = |ran: &Ran| {
         let told = ran.records().into_iter();
         let told = told.map(|it| it["copy"]["problem"].as_str().map(str::to_owned));

@@ -31,9 +31,7 @@ fn a_damaged_object_is_replaced_where_there_are_no_times() {
          bk-push --set --init --credentials rclone.conf dav rclone:dav:; bk-push dav a");
     check_all_copied(&sandbox, "copied");
     let object = sandbox.object("a");
-    let mut bytes = fs::read(&object).unwrap();
-    bytes[2000] ^= 1;
-    fs::write(&object, bytes).unwrap();
+    sandbox.flip(&object, 2000);
     sandbox.run("bk-push --check --read 100% dav >/dev/null").fails(
         1,
         "bk-push: the copy of 'a' at 'dav' is bad: it has another SHA-256 than it should have\n",

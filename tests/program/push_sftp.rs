@@ -73,9 +73,7 @@ fn what_is_gone_or_differs_or_cannot_be_reached_over_sftp_is_told() {
     let sandbox = &start.sandbox;
     start.ok("bk-ls | bk-push nas");
     let big = sandbox.object("big");
-    let mut bytes = fs::read(&big).unwrap();
-    bytes[20_000_000] ^= 1;
-    fs::write(&big, bytes).unwrap();
+    sandbox.flip(&big, 20_000_000);
     start.ok("bk-push --check nas");
     sandbox.run("bk-push --check --read 100% nas >/dev/null").fails(
         1,

@@ -347,7 +347,7 @@ fn an_archive_that_is_written_to_after_its_hash_was_checked_is_told() {
     // In a member that is not needed.
     let at = whole.len() / 4;
     let ran = slow(&format!(
-        "printf x | dd of={} bs=1 seek={at} conv=notrunc status=none",
+        "printf XXXX | dd of={} bs=1 seek={at} conv=notrunc status=none",
         archive.display()
     ));
     let told = format!(

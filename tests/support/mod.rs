@@ -28,7 +28,8 @@ pub mod store;
 pub mod tarball;
 pub mod tmux;
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -194,6 +195,15 @@ impl Sandbox {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Changes one byte of a file for certain, where to write one might write the one that is there.
+    pub fn flip(&self, file: impl AsRef<Path>, at: usize) {
+        let path = self.dir.path().join(file);
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at as u64).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at as u64).unwrap();
     }
 
     /// A program in the sandbox: its directory, home and time zone, nothing else of the user's.
