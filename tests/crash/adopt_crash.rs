@@ -150,7 +150,7 @@ fn killed_at_any_call_it_adopts_each_once_at_the_next_try() {
         "rename",
         "unlink",
     ] {
-        for at in (1..).step_by(stride(43)) {
+        for at in (1..).step_by(stride(97)) {
             let ran = sandbox.run(&format!(
                 "rm -rf home && cp -a start/home . &&
                  exec strace -f -o /dev/null {paths} -e trace={call} -e inject={call}:signal=SIGKILL:when={at} bk-adopt"
@@ -174,7 +174,7 @@ fn killed_at_any_call_it_adopts_each_once_at_the_next_try() {
             assert_eq!(sandbox.ledger().len(), 3, "{call} {at}");
         }
     }
-    assert!(kills * stride(43) > 30, "{kills}");
+    assert!(kills * stride(97) > 30, "{kills}");
 }
 
 #[test]

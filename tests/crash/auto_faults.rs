@@ -73,7 +73,7 @@ fn killed_at_any_call_the_job_has_its_backup_in_the_end() {
         "fsync",
         "ftruncate",
     ] {
-        for at in (1..).step_by(stride(17)) {
+        for at in (1..).step_by(stride(37)) {
             let ran = strike(&sandbox, call, &format!("signal=SIGKILL:when={at}"));
             if ran.status == 0 {
                 break;
@@ -106,7 +106,7 @@ fn a_call_that_fails_is_told_and_the_run_is_in_the_ledger_once() {
         ("fsync", "EIO"),
         ("ftruncate", "EIO"),
     ] {
-        for at in (1..).step_by(stride(13)) {
+        for at in (1..).step_by(stride(29)) {
             // From then on, as a full disk stays full.
             let ran = strike(&sandbox, call, &format!("error={error}:when={at}+"));
             let told = format!("{call} {at}: {ran:#?}");
@@ -142,7 +142,7 @@ fn a_hook_or_notice_that_cannot_be_begun_is_told() {
         ("memfd_create", "ENFILE"),
         ("fcntl", "EMFILE"),
     ] {
-        for at in (1..).step_by(stride(5)) {
+        for at in (1..).step_by(stride(11)) {
             let ran = sandbox.run(&format!(
                 "rm -rf home log && cp -a start/home . && exec strace -qqq -o trace -e trace={calls} \
                      -e inject={calls}:error={error}:when={at} bk-auto"
@@ -164,5 +164,5 @@ fn a_hook_or_notice_that_cannot_be_begun_is_told() {
             assert!(ok + failed > 0, "{told}");
         }
     }
-    assert!(failures > 4, "{failures}");
+    assert!(failures > 2, "{failures}");
 }

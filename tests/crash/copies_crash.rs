@@ -43,7 +43,7 @@ impl Start {
     fn kill_at_any_call(&self, line: &str, check: impl Fn(&Ran)) {
         let mut kills = 0;
         for call in CALLS.into_iter().step_by(stride(3)) {
-            for when in (1..).step_by(stride(7)) {
+            for when in (1..).step_by(stride(13)) {
                 let fault = format!("signal=SIGKILL:when={when}");
                 let ran = self.sandbox.run(&format!(
                     "rm -rf home place; cp -a start/. .; export BK_HOST=web

@@ -108,6 +108,7 @@ impl Start {
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn a_kill_at_any_call_is_made_up_for_by_the_next_copy() {
     kill_at_any_call(false);
 }
@@ -138,6 +139,7 @@ fn kill_at_any_call(is_encrypted: bool) {
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn a_call_that_fails_is_told_in_a_line_and_made_up_for() {
     fail_at_any_call(false);
 }

@@ -76,12 +76,12 @@ const EMPTY: [&str; 3] = [
 
 #[test]
 fn a_kill_leaves_a_new_target_whole() {
-    kill_at_each(FRESH[0], FRESH[1], FRESH[2], 13);
+    kill_at_each(FRESH[0], FRESH[1], FRESH[2], 29);
 }
 
 #[test]
 fn a_kill_leaves_an_exchanged_target_whole() {
-    kill_at_each(SWAP[0], SWAP[1], SWAP[2], 13);
+    kill_at_each(SWAP[0], SWAP[1], SWAP[2], 29);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn no_data_follows_links_devices_directories_and_fifos() {
         (b'6', "fifo"),
         (b'1', "hardlink"),
     ] {
-        for told in [1, 1000, 8 << 30] {
+        for told in [1000, 1, 8 << 30].into_iter().step_by(stride(3)) {
             let mut header = sized(flag, "odd", told.min(1000));
             header.put(157, b"lost").octal(329, 8, 1).octal(337, 8, 3);
             if told > 1 << 32 {
@@ -451,7 +451,7 @@ fn where_all_judges_restore_the_same_so_do_we() {
         return;
     }
     let mut wrong = Vec::new();
-    for (what, stream) in odd_archives().into_iter().step_by(stride(4)) {
+    for (what, stream) in odd_archives().into_iter().step_by(stride(8)) {
         let sandbox = put(&stream);
         let (judges, bk) = restore_by_all(&sandbox);
         for difference in differences(&sandbox, &judges, &bk) {

@@ -79,7 +79,7 @@ fn hostile_frames_are_errors() {
 fn endless_frames_take_no_memory() {
     let sandbox = Sandbox::with_app();
     // Zeros, of which a tar stream may have any number after its end: 1 GiB, in 35 KB.
-    let part = stride(4);
+    let part = stride(16);
     let block = |is_last: u32| {
         [
             &((128 << 10) << 3 | 1 << 1 | is_last).to_le_bytes()[..3],

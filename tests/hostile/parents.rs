@@ -124,9 +124,9 @@ fn a_manifest_of_somebody_else_s_making_makes_no_other_archive() {
         ("many segments", "SELECT m.* REPLACE (n * segment_bytes AS segment_offset, 'a/' || n AS path) FROM (SELECT * FROM MANIFEST LIMIT 1) m, range(1, 600000) r(n)".into()),
     ];
     let trusts_nothing = ["all is large", "nothing is large", "another type"];
-    for (what, select) in cases.iter().step_by(stride(2)) {
+    for (what, select) in cases.iter().step_by(stride(4)) {
         let is_long = what.starts_with("many");
-        if is_long && stride(2) == 2 {
+        if is_long && stride(2) > 1 {
             continue;
         }
         make(select, &version);

@@ -60,7 +60,7 @@ fn it_runs_what_is_due_and_stays_until_a_signal() {
 #[test]
 fn a_signal_comes_to_bk_create_and_after_runs() {
     let sandbox = Sandbox::with_app();
-    sandbox.ok("head -c 300M /dev/urandom >app/big");
+    sandbox.ok("head -c 100M /dev/urandom >app/big");
     due(
         &sandbox,
         "true",

@@ -138,8 +138,8 @@ fn a_follower_outlives_a_locked_catalog_and_holds_it_from_nobody() {
 
 #[test]
 fn a_ledger_of_many_rows_is_read_in_pages() {
-    // Two hundred thousand, or a million.
-    let count = 1_000_000 / stride(5);
+    // A hundred thousand, or a million.
+    let count = 1_000_000 / stride(10);
     if !has("python3") {
         return;
     }

@@ -304,6 +304,7 @@ fn all_moves_every_archive_and_later_backups_go_there_too() {
 
 /// The whole of it in a few sessions, not three a record.
 #[test]
+#[ignore = "half a minute: make test-long"]
 fn a_thousand_small_archives_take_seconds() {
     let sandbox = two();
     sandbox.ok("cd home/archives; for n in $(seq 1000); do cp a.tar.gz many$n.tar.gz; done");

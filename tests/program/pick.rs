@@ -340,6 +340,7 @@ fn the_catalog_is_free_while_the_list_is_shown() {
 
 /// The times are printed with --nocapture, beside that of the query alone.
 #[test]
+#[ignore = "half a minute: make test-long"]
 fn a_hundred_thousand_are_shown_and_narrowed_at_once() {
     let sandbox = three();
     sandbox.sql(&format!(

@@ -122,7 +122,7 @@ fn the_rules_keep_what_those_of_restic_keep() {
     let times = prepare(&sandbox);
     assert_eq!(times.len(), 62);
     let spans = SPANS.iter().filter(|_| is_new);
-    for policy in COUNTS.iter().chain(spans).step_by(stride(8)) {
+    for policy in COUNTS.iter().chain(spans).step_by(stride(16)) {
         let forget = format!("{ENVIRONMENT} restic forget --dry-run --json --group-by '' {policy}");
         let groups: Value = serde_json::from_str(&sandbox.ok(&forget).stdout).unwrap();
         let mut by_restic = times_of(&groups[0]["keep"]);

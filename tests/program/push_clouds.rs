@@ -199,6 +199,7 @@ fn what_azure_refuses_is_told_in_a_line(start: &Start<Azurite>) {
 }
 
 #[test]
+#[ignore = "half a minute: make test-long"]
 fn archives_go_to_google_and_come_back() {
     let Some(server) = Google::start().filter(|_| has("jq")) else {
         return;

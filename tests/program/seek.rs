@@ -280,6 +280,7 @@ fn only_what_is_needed_is_inflated() {
 }
 
 #[test]
+#[ignore = "half a minute: make test-long"]
 fn one_file_is_printed_from_its_own_members() {
     let (sandbox, whole) = with_many();
     let begins = members(&whole);

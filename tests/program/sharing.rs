@@ -264,6 +264,7 @@ fn padding_is_that_of_the_storage(compression: &'static str) {
 }
 
 #[test]
+#[ignore = "half a minute: make test-long"]
 fn padding_is_that_of_the_storage_in_gzip() {
     padding_is_that_of_the_storage("gzip");
 }

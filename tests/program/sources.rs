@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Bytes of the file that is read while things change: random hex digits, for which the highest
 /// level takes seconds.
-const SLOW_BYTES: u64 = 16 << 20;
+const SLOW_BYTES: u64 = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What goes into the backup that a command line makes, names with a blank between them.
@@ -43,7 +43,7 @@ fn has_open(child: &Child, end: &str) -> bool {
 /// A sandbox with `src/` in it, whose first file takes long to read.
 fn slow() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir src; head -c 8M /dev/urandom | od -An -v -tx1 | tr -d ' \n' > src/0-slow");
+    sandbox.ok("mkdir src; head -c 4M /dev/urandom | od -An -v -tx1 | tr -d ' \n' > src/0-slow");
     sandbox
 }
 
@@ -109,7 +109,7 @@ fn a_file_that_grows_is_cut_at_the_size_that_it_had() {
 #[test]
 fn a_file_that_shrinks_is_filled_up_with_zeros() {
     let sandbox = slow();
-    let ran = while_read(&sandbox, "truncate -s 15000000 src/0-slow");
+    let ran = while_read(&sandbox, "truncate -s 7000000 src/0-slow");
     let reason = "it became shorter while it was read: the rest is zeros in the archive";
     check(&sandbox, &ran, 3, &[("0-slow", "shrank", reason)]);
     sandbox.ok(&format!(
@@ -198,7 +198,9 @@ fn traced() -> Option<Sandbox> {
         return None;
     }
     let sandbox = Sandbox::new();
-    sandbox.ok("mkdir -p src/dir; seq 1000000 > src/a; touch src/dir/in; mkfifo src/pipe; ln -s a src/link");
+    sandbox.ok(
+        "mkdir -p src/dir; seq 1000000 > src/a; touch src/dir/in; mkfifo src/pipe; ln -s a src/link",
+    );
     sandbox.ok("bk-create --name earlier src; touch src/z");
     Some(sandbox)
 }
