@@ -4,7 +4,7 @@
 //! What bk-create owes beside this is in crash.rs.
 
 use crate::support::life::*;
-use crate::support::{KILLED, can_trace, stride};
+use crate::support::{KILLED, can_trace};
 
 /// The calls that change what is on the disk.
 const CALLS: &str = "write pwrite64 ftruncate fallocate fsync fdatasync copy_file_range ioctl \
@@ -15,7 +15,7 @@ fn kill_at_each(store: &Store, deed: &Deed, step: usize) {
     let own = FILES.split_whitespace().filter(|_| *deed == CREATE_DUMP);
     let (files, mut kills): (Vec<_>, _) = (own.collect(), 0);
     for call in CALLS.split_whitespace() {
-        let step = if FEW.contains(&call) { stride(4) } else { step };
+        let step = if FEW.contains(&call) { 1 } else { step };
         for when in (1..).step_by(step) {
             let fault = format!("signal=SIGKILL:when={when}");
             let ran = store.strike(deed, call, &fault, &files);
@@ -53,6 +53,13 @@ fn kill_move_far(step: usize) {
     let store = Store::new("true");
     if store.has_far() {
         kill_at_each(&store, &MOVE_FAR, step);
+    }
+}
+
+#[test]
+fn a_removal_that_is_killed_loses_nothing() {
+    if can_trace() {
+        kill_at_each(&Store::new("true"), &REMOVE, 80);
     }
 }
 

@@ -31,7 +31,7 @@ fn fail_at_each(store: &Store, deed: &Deed, rest: &str, step: usize) {
     let (is_long, mut seen) = (stride(2) == 1, BTreeSet::new());
     let pairs = pairs.filter(|(call, _)| seen.insert(*call) || is_long);
     for (call, error) in pairs {
-        let step = if FEW.contains(&call) { stride(4) } else { step };
+        let step = if FEW.contains(&call) { 1 } else { step };
         for when in (1..).step_by(step) {
             let fault = format!("error={error}:when={when}{rest}");
             let mut ran = store.strike(deed, call, &fault, &files);

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Bytes of the file that is read while things change: random hex digits, for which the highest
-/// level takes seconds.
+/// level takes long.
 const SLOW_BYTES: u64 = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -209,8 +209,8 @@ impl Sandbox {
     /// A program in the sandbox: its directory, home and time zone, nothing else of the user's.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let path = std::env::var("PATH").unwrap();
-        // A signal that the caller ignores (nohup, a shell's '&') would stay ignored in what a test starts. By its path:
-        // else std would fork to search for it, which copied the page tables of all tests, a fifth of their time.
+        // A signal that the caller ignores (nohup, a shell's '&') would stay ignored in what a test starts. By its
+        // path: std forks to search for a name, and copies the page tables of the test program for each command.
         let mut command = Command::new("/usr/bin/env");
         command
             .arg("--default-signal")
